@@ -1,0 +1,127 @@
+"""A cell: one point of the grid, one record. Its id is a hash of everything that can move a number."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+# Raised whenever the same settings begin to give other numbers, so that old cells are not taken for
+# new ones. A raise needs a "Numbers:" line in CHANGELOG.md.
+NUMBERS_VERSION = 1
+
+DENSE = {"_target_": "calib_sweep.method.dense.Dense"}
+
+# How a cell is run, not what it computes: the result is the same up to float32 summation order.
+EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens"})
+
+# The axes have columns of their own in the record; bookkeeping moves no number.
+AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
+BOOKKEEPING = frozenset(
+    {"tracking", "sweep_name", "results_dir", "save_model", "ranks_per_cell", "experiment"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One point of the grid. `config` is the resolved configuration as plain containers."""
+
+    config: Mapping[str, Any] = field(repr=False)
+    choices: Mapping[str, str] = field(repr=False)  # chosen YAML of each group
+    settings: Mapping[str, Any]  # swept or overridden keys beyond the axes
+    needs_data: bool
+
+    @property
+    def id(self) -> str:
+        return cell_id(self.config, needs_data=self.needs_data)
+
+    @property
+    def is_dense(self) -> bool:
+        return self.config["method"] == DENSE
+
+    @property
+    def model(self) -> str:
+        return label(self.config["model"], self.choices["model"])
+
+    @property
+    def method(self) -> str:
+        return "dense" if self.is_dense else self.choices["method"]
+
+    @property
+    def dataset(self) -> str | None:
+        return label(self.config["dataset"], self.choices["dataset"]) if self.needs_data else None
+
+    @property
+    def seed(self) -> int | None:
+        return self.config["seed"] if self.needs_data else None
+
+    def axes(self) -> dict[str, Any]:
+        """The columns that name a cell in every table."""
+        return {
+            "model": self.model,
+            "method": self.method,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "replicate": self.config["replicate"],
+        }
+
+    @property
+    def folder_name(self) -> str:
+        parts = [self.model, self.method]
+        if self.needs_data:
+            parts += [str(self.dataset), f"seed{self.seed}"]
+        return "-".join([*(_path_safe(part) for part in parts), self.id])
+
+    @property
+    def title(self) -> str:
+        parts = [self.model, self.method]
+        if self.needs_data:
+            parts += [str(self.dataset), f"seed {self.seed}"]
+        return " ".join(parts + [f"{key}={value}" for key, value in self.settings.items()])
+
+    def dense(self) -> "Cell":
+        """The cell of the uncompressed model that this cell is compared with."""
+        kept = {k: v for k, v in self.settings.items() if k.split(".")[0] in ("model", "evaluation")}
+        config = {**self.config, "method": DENSE, "replicate": 0, "save_model": None}
+        return Cell(config=config, choices=self.choices, settings=kept, needs_data=False)
+
+
+def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
+    """Hash all of `config` that can move a number: 12 hex digits.
+
+    Calibration, walk, dataset and seed cannot move the numbers of a method that needs no data.
+    """
+    keys = ["model", "method", "evaluation", "replicate"]
+    if needs_data:
+        keys += ["dataset", "seed", "calibration", "walk"]
+    moving = {key: _without_execution(config[key]) for key in keys}
+    return digest({"numbers": NUMBERS_VERSION, **moving})
+
+
+def digest(value: Any) -> str:
+    """A 12-digit hash of plain containers, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without_execution(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        kept = {key: item for key, item in value.items() if key not in EXECUTION_KEYS}
+        return {key: _without_execution(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [_without_execution(item) for item in value]
+    return value
+
+
+def label(node: Mapping[str, Any], choice: str) -> str:
+    """The name of a model or dataset in tables: its `name`, else the end of its `path`, else its YAML's."""
+    if name := node.get("name"):
+        return str(name)
+    if path := node.get("path"):
+        return PurePath(str(path)).name.split(".")[0]
+    return choice
+
+
+def _path_safe(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)[:60]

@@ -1,0 +1,149 @@
+"""Claims: who is working on a cell, safe on NFS, taken over when the holder is dead.
+
+A claim on a folder is the file `claim.<k>` with the highest k. Creating it is exclusive (a hard link of a
+finished temporary file, which NFS does atomically), so of all who see that `claim.<k>` is dead exactly one
+creates `claim.<k+1>`. The holder touches its file every `HEARTBEAT_S`. A holder is dead when its process is
+gone (same host: known at once) or when its heartbeat, compared with the file server's own clock, is older
+than `STALE_S`. Whoever gets a claim must look at the record again: the cell may have been finished between.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 15.0
+STALE_S = 120.0
+POLL_S = 0.2
+
+
+def host_identity() -> str:
+    """Name the process table that a pid refers to: host, boot, and PID namespace where there is one."""
+    parts = [socket.gethostname()]
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if boot.exists():
+        parts.append(boot.read_text().strip())
+    if namespace.exists():
+        parts.append(str(namespace.stat().st_ino))
+    return "/".join(parts)
+
+
+def _is_running(pid: int, started: float) -> bool:
+    """Whether the very process that wrote the claim still runs (a pid alone may have been reused)."""
+    try:
+        process = psutil.Process(pid)
+        return (
+            abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Claim:
+    """A claim held by this process on `folder`; use as a context manager or call `release`."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name=f"claim {folder.name}")
+        self._thread.start()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"claim.{self.number}"
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                os.utime(self.path)
+            except OSError as error:  # the claim was taken over, or the file server is away
+                log.warning("heartbeat of %s failed: %s", self.path, error)
+
+    def release(self) -> None:
+        """Give the claim back, and clear away the claims of the dead before it."""
+        self._stop.set()
+        self._thread.join()
+        for number in [n for n in _numbers(self.folder) if n < self.number] + [self.number]:
+            (self.folder / f"claim.{number}").unlink(missing_ok=True)
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+def _numbers(folder: Path) -> list[int]:
+    return sorted(int(path.suffix[1:]) for path in folder.glob("claim.*") if path.suffix[1:].isdigit())
+
+
+def _is_dead(path: Path) -> bool:
+    try:
+        holder = json.loads(path.read_text())
+        beat = path.stat().st_mtime
+    except FileNotFoundError:
+        return True  # given back a moment ago
+    if holder["host"] == host_identity():
+        return not _is_running(holder["pid"], holder["started"])
+    return _server_time(path.parent) - beat > STALE_S
+
+
+def _server_time(folder: Path) -> float:
+    """The file server's clock, read from a file written just now: hosts' own clocks may differ."""
+    probe = folder / f".clock.{uuid.uuid4().hex}"
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink()
+    return now
+
+
+def try_claim(folder: Path) -> Claim | None:
+    """Claim `folder` (created if missing), or return None when a living process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = _numbers(folder)
+    number = numbers[-1] + 1 if numbers else 0
+    if numbers and not _is_dead(folder / f"claim.{numbers[-1]}"):
+        return None
+    holder = {
+        "host": host_identity(),
+        "pid": os.getpid(),
+        "started": psutil.Process().create_time(),
+    }
+    temporary = folder / f".claim.{uuid.uuid4().hex}"
+    temporary.write_text(json.dumps(holder))
+    try:
+        os.link(temporary, folder / f"claim.{number}")
+    except FileExistsError:
+        return None
+    finally:
+        temporary.unlink()
+    if numbers:
+        log.info("%s: its last holder is gone, taken over", folder.name)
+    return Claim(folder, number)
+
+
+def wait_for_claim(folder: Path, is_finished: Callable[[], bool]) -> Claim | None:
+    """Claim `folder`, waiting for a living holder; None as soon as `is_finished()` holds."""
+    while not is_finished():
+        if claim := try_claim(folder):
+            return claim
+        time.sleep(POLL_S)
+    return None
+
+
+def holder_of(folder: Path) -> str | None:
+    """Describe the living holder of `folder`, or None."""
+    numbers = _numbers(folder)
+    if not numbers or _is_dead(path := folder / f"claim.{numbers[-1]}"):
+        return None
+    holder = json.loads(path.read_text())
+    return f"process {holder['pid']} on {holder['host'].split('/')[0]}"

@@ -1,0 +1,129 @@
+"""The record: everything that one cell leaves behind, and the environment it ran in.
+
+The fields of `record.json`, schema 1:
+    schema, cell_id, status ("done" | "failed"), cell {model, method, dataset, seed, replicate, settings},
+    config (resolved), inputs (content hashes of local files read), calibration, compression, scores, stderr,
+    versions (of tasks), timings_s, peak_memory_bytes, environment, error (null or {type, message, where}),
+    finished_at (UTC).
+"""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.cell import Cell
+
+SCHEMA = 1
+PACKAGES = (
+    "calib-sweep",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lm-eval",
+    "numpy",
+    "accelerate",
+)
+
+
+def new_record(cell: Cell, inputs: Mapping[str, str | None]) -> dict[str, Any]:
+    """The part of a record that is known before any work starts."""
+    return {
+        "schema": SCHEMA,
+        "cell_id": cell.id,
+        "status": "failed",
+        "cell": cell.axes() | {"settings": dict(cell.settings)},
+        "config": cell.config,
+        "inputs": dict(inputs),
+        "calibration": None,
+        "compression": None,
+        "scores": {},
+        "stderr": {},
+        "versions": {},
+        "timings_s": {},
+        "peak_memory_bytes": None,
+        "environment": None,
+        "error": None,
+        "finished_at": None,
+    }
+
+
+def describe_error(error: BaseException) -> dict[str, str]:
+    """Type, message and traceback of what ended a cell."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "where": "".join(traceback.format_exception(error)),
+    }
+
+
+def utc_now() -> str:
+    """The time now, in UTC, ISO 8601 with microseconds: its order as text is its order in time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@cache
+def _static_environment() -> dict[str, Any]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "versions": versions,
+        "git": _git_state(Path(__file__).parent),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_state(folder: Path) -> str | None:
+    """Commit of the checkout this package runs from, "+dirty" when files differ; None outside of one."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Versions, git state and device of this process; `device` is the torch device string."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    return _static_environment() | {
+        "device": name,
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Peak device memory of this process on a GPU, peak resident memory otherwise."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kib if platform.system() == "Darwin" else kib * 1024

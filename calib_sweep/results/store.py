@@ -1,0 +1,124 @@
+"""The store: one folder per sweep, one folder per cell, one immutable record per finished cell.
+
+`record.json` is written last and atomically, so a cell is finished exactly when its record can be read. A
+failed cell's record gives way to a later one; a finished cell's never does.
+"""
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.cell import Cell
+from calib_sweep.errors import ConfigError, StoreError
+
+log = logging.getLogger(__name__)
+
+RECORD = "record.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: a reader sees the old file or the new one, never a part."""
+    temporary = _write_temporary(path, text)
+    temporary.replace(path)
+
+
+def _write_temporary(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record at `path`; None when there is none. A damaged one is set aside, never deleted."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        record = json.loads(text)
+        record["schema"], record["status"], record["cell_id"], record["cell"], record["scores"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        aside = path.with_name(f"record.broken-{uuid.uuid4().hex[:8]}.json")
+        path.rename(aside)
+        log.warning(
+            "%s cannot be read (%s: %s). It was kept as %s; its cell runs again.",
+            path,
+            type(error).__name__,
+            error,
+            aside.name,
+        )
+        return None
+    return record
+
+
+class Store:
+    """The records of one sweep, under `results_dir/sweep_name`."""
+
+    def __init__(self, results_dir: str | Path, sweep_name: str) -> None:
+        self.results_dir = Path(results_dir)
+        self.sweep_name = sweep_name
+        self.folder = self.results_dir / sweep_name
+
+    def cell_folder(self, cell: Cell) -> Path:
+        return self.folder / cell.folder_name
+
+    def find(self, cell: Cell) -> dict[str, Any] | None:
+        """The record of `cell`, or None when it has not run."""
+        return read_record(self.cell_folder(cell) / RECORD)
+
+    def is_done(self, cell: Cell) -> bool:
+        record = self.find(cell)
+        return record is not None and record["status"] == "done"
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All records of the sweep, in the order of their folders' names."""
+        for path in sorted(self.folder.glob(f"*/{RECORD}")):
+            if (record := read_record(path)) is not None:
+                yield record
+
+    def write(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Write the record of `cell`, once. An equal result is welcome, a different one is an error."""
+        path = self.cell_folder(cell) / RECORD
+        temporary = _write_temporary(path, json.dumps(record, indent=1, allow_nan=True) + "\n")
+        before = read_record(path)
+        try:
+            if before is None:
+                os.link(temporary, path)
+            elif before["status"] == "failed":
+                temporary.replace(path)
+            elif record["status"] == "done" and before["scores"] != record["scores"]:
+                raise StoreError(
+                    f"record {cell.id} exists with different scores ({path}). Same cell, different "
+                    "result: compare the two environments before you delete either. Nothing was "
+                    f"overwritten; the new result is {self._set_aside(temporary)}."
+                )
+        except FileExistsError:  # another worker finished the same cell between the two lines
+            self.write(cell, record)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def _set_aside(temporary: Path) -> Path:
+        aside = temporary.with_name(f"record.conflict-{uuid.uuid4().hex[:8]}.json")
+        temporary.rename(aside)
+        return aside
+
+    def require_writable(self) -> None:
+        """Raise `ConfigError` unless files can be made in the sweep's folder."""
+        probe = self.folder / f".probe.{uuid.uuid4().hex}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"results_dir={str(self.results_dir)!r}: expected a folder that can be written "
+                f"({error.strerror}: {error.filename}). Set results_dir to a folder of yours."
+            ) from error
