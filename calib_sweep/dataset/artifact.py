@@ -1,0 +1,170 @@
+"""Calibration sets on disk: drawn once, shared by every method, checked whenever they are read.
+
+    results_dir/calibration/<address>/tokens.safetensors    tokens [N, T], lengths [N] where padded
+                                      samples.jsonl         document, offset, text of each sample
+                                      card.json             provenance, pool, settings, hashes
+
+The address is a hash of everything that the tokens depend on, so it is known before drawing and two
+processes that want the same set meet at the same folder. A folder appears whole or not at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import shutil
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.sampling import Dataset
+from calib_sweep.dataset.tokenizing import tokenizer_hash
+from calib_sweep.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+# Part of every address. Raise it when the same settings come to mean other tokens.
+DRAW_VERSION = 1
+
+TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
+
+
+def draw_or_load(
+    results_dir: Path,
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+) -> CalibrationSet:
+    """The set of this dataset and seed: from disk when it was drawn before, else drawn and kept."""
+    identity = describe_draw(dataset, tokenizer, calibration, seed)
+    folder = Path(results_dir) / "calibration" / address(identity)
+    if folder.is_dir():
+        return load_set(folder)
+    drawn = dataset.draw(tokenizer, calibration, seed)
+    save_set(drawn, folder)
+    log.info(
+        "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
+    )
+    return drawn
+
+
+def describe_draw(
+    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+) -> dict[str, Any]:
+    """Everything that the tokens of a set depend on, as plain values."""
+    fingerprint = dataset.fingerprint()
+    return {
+        "draw_version": DRAW_VERSION,
+        "dataset": _describe(dataset, without_path=fingerprint is not None),
+        "fingerprint": fingerprint,
+        "calibration": dataclasses.asdict(calibration),
+        "seed": seed,
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+
+
+def address(identity: dict[str, Any]) -> str:
+    """The folder name that belongs to a draw."""
+    content = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+
+def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
+    """Write a set into `folder`, all at once. A set that is there already stays as it is."""
+    from safetensors.numpy import save_file
+
+    # One name per writer: nobody else can be inside, and what a killed writer left is cleared.
+    writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+    unfinished = folder.with_name(f".{folder.name}.{writer}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(
+            f"results_dir={str(folder.parent.parent)!r}: expected a folder that can be written "
+            f"({error.strerror}). Set results_dir to one of yours."
+        ) from error
+    try:
+        tensors = {"tokens": calibration_set.tokens_NT}
+        if calibration_set.lengths_N is not None:
+            tensors["lengths"] = calibration_set.lengths_N
+        save_file(tensors, unfinished / TOKENS)
+        lines = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
+        (unfinished / SAMPLES).write_bytes(lines.encode())
+        card = {
+            **calibration_set.card,
+            "hash": calibration_set.hash,
+            "samples_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+        }
+        (unfinished / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # somebody else being first is fine, anything else is not
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def load_set(folder: Path) -> CalibrationSet:
+    """Read a set and prove that its tokens and samples are the ones that were written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        lines = (folder / SAMPLES).read_bytes()
+        tensors = load_file(folder / TOKENS)
+        wanted, wanted_samples = card.pop("hash"), card.pop("samples_sha256")
+        loaded = CalibrationSet(
+            tokens_NT=tensors["tokens"],
+            lengths_N=tensors.get("lengths"),
+            samples=[],
+            card=card,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise _damaged(folder, f"it cannot be read ({type(error).__name__}: {error})") from error
+    if loaded.hash != wanted:
+        raise _damaged(folder, f"its tokens hash to {loaded.hash[:12]}, recorded {wanted[:12]}")
+    if hashlib.sha256(lines).hexdigest() != wanted_samples:
+        raise _damaged(folder, f"{SAMPLES} is not the file that was written")
+    loaded.samples.extend(json.loads(line) for line in lines.decode().split("\n") if line)
+    return loaded
+
+
+def is_set(folder: Path) -> bool:
+    """Whether `folder` holds a calibration set written by this package."""
+    return (folder / CARD).is_file() and (folder / TOKENS).is_file()
+
+
+def _damaged(folder: Path, what: str) -> StoreError:
+    return StoreError(
+        f"calibration set {folder} is damaged: {what}. Delete that folder to have it drawn again; "
+        "cells that used the undamaged set keep its hash in their records."
+    )
+
+
+def _describe(part: Any, *, without_path: bool) -> Any:
+    """A dataclass as its class and fields. The place of files that a fingerprint covers is left
+    out, so that the same text at another place is the same set."""
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        if isinstance(part, dict):
+            return {key: _describe(part[key], without_path=without_path) for key in part}
+        if isinstance(part, list | tuple):
+            return [_describe(value, without_path=without_path) for value in part]
+        return part
+    kind = type(part)
+    described = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+    for field in dataclasses.fields(part):
+        if not (without_path and field.name == "path"):
+            described[field.name] = _describe(getattr(part, field.name), without_path=without_path)
+    return described

@@ -1,0 +1,99 @@
+"""How a calibration set is cut out of a dataset: its size, its design, its windows.
+
+design     which documents belong to which seed
+  disjoint     one fixed shuffle of the pool; seed k takes the k-th run, so sets never overlap
+  independent  every seed shuffles the pool for itself; the first n samples are the same for every
+               larger n; no repetition inside a set, chance overlap between sets
+  reference    sample for sample what the published Wanda / SparseGPT loaders draw for a seed
+window     what a sample is
+  slice        `seq_len` consecutive tokens from a random place of one long enough document
+  pack         documents joined by one end-of-sequence token and cut; a sample may span documents
+  document     the first `seq_len` tokens of one document, padded at the end when it is shorter
+bos        special tokens of the text
+  none         none at all (`pack` still separates documents)
+  document     whatever the tokenizer adds to a document, mostly a beginning-of-sequence token at
+               its head; a slice keeps it only when it starts there
+  sample       every sample begins with that token, which takes one of its `seq_len` places
+"""
+
+from dataclasses import dataclass
+
+from calib_sweep.errors import ConfigError, require
+
+DESIGNS = ("disjoint", "independent", "reference")
+WINDOWS = ("slice", "pack", "document")
+BOS_PLACES = ("none", "document", "sample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Settings of a calibration set; with a dataset, a tokenizer and a seed they fix its tokens."""
+
+    num_samples: int  # samples in a set
+    seq_len: int  # tokens in a sample
+    design: str  # disjoint | independent | reference
+    window: str  # slice | pack | document
+    bos: str  # none | document | sample
+
+    def __post_init__(self) -> None:
+        _check_all(
+            (is_count(self.num_samples), "num_samples", "a whole number from 1", "num_samples=128"),
+            (is_count(self.seq_len), "seq_len", "a whole number from 1", "seq_len=2048"),
+            (self.design in DESIGNS, "design", _one_of(DESIGNS), "design=disjoint"),
+            (self.window in WINDOWS, "window", _one_of(WINDOWS), "window=slice"),
+            (self.bos in BOS_PLACES, "bos", _one_of(BOS_PLACES), "bos=document"),
+            settings=self,
+        )
+        require(
+            not (self.design == "reference" and self.window == "document"),
+            "calibration.window",
+            self.window,
+            "slice or pack with calibration.design=reference (no published loader draws whole "
+            "documents)",
+            "Set calibration.window=slice, or calibration.design=disjoint.",
+        )
+        require(
+            not (self.bos == "sample" and self.seq_len == 1),
+            "calibration.seq_len",
+            self.seq_len,
+            "at least 2 with calibration.bos=sample, which takes one place in every sample",
+            "Set calibration.seq_len=2048, or calibration.bos=none.",
+        )
+
+    @property
+    def text_len(self) -> int:
+        """Tokens of text in a full sample: `seq_len`, less the token that `bos: sample` adds."""
+        return self.seq_len - (self.bos == "sample")
+
+
+def is_count(value: object) -> bool:
+    """Whether `value` is a whole number from 1 (true and false are not numbers here)."""
+    return type(value) is int and value >= 1
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is not a whole number from 0. Seed 0 is an ordinary seed."""
+    require(
+        type(seed) is int and seed >= 0,
+        "seed",
+        seed,
+        "a whole number from 0",
+        "Set seed=0, or seed=range(10) with -m.",
+    )
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return "one of " + ", ".join(words)
+
+
+def _check_all(*rules: tuple[bool, str, str, str], settings: Calibration) -> None:
+    """Raise one `ConfigError` that holds every broken rule (ok, field, expected, example)."""
+    problems: list[ConfigError] = []
+    for ok, field, expected, example in rules:
+        try:
+            remedy = f"Set calibration.{example}."
+            require(ok, f"calibration.{field}", getattr(settings, field), expected, remedy)
+        except ConfigError as error:
+            problems.append(error)
+    if problems:
+        raise ConfigError.merge(problems)

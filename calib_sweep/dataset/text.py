@@ -1,0 +1,78 @@
+"""Text of your own: any file, folder or pattern of .txt, .jsonl, .json(.gz), .parquet files."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.documents import Documents
+from calib_sweep.dataset.files import EXTENSIONS, find_files, fingerprint_files, read_documents
+from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFiles:
+    """Documents in local files. Their names and contents, not their place, decide what is drawn."""
+
+    name: str  # label in records and tables; also names the random streams of the draw
+    path: str  # file, folder (all files below it) or pattern
+    column: str  # which column of record files holds the text
+    separator: str | None  # what stands between documents of a .txt; null: a file is a document
+    join: str  # what stands between documents where they are read as one evaluation text
+    licence: str | None
+
+    def __post_init__(self) -> None:
+        for field in ("name", "path", "column"):
+            value = getattr(self, field)
+            require(
+                isinstance(value, str) and value != "",
+                f"dataset.{field}",
+                value,
+                "some text",
+                f"Set dataset.{field}=...; a path is a file, folder or pattern of {EXTENSIONS}.",
+            )
+        require(
+            self.separator is None or (isinstance(self.separator, str) and self.separator != ""),
+            "dataset.separator",
+            self.separator,
+            "null or what stands between documents",
+            r"""Set 'dataset.separator="\n\n"' for blank lines, or null for one document a file.""",
+        )
+
+    def documents(self) -> Documents:
+        """All documents, in the order of file names and lines."""
+        root, files = find_files(self.path)
+        documents = read_documents(root, files, self.column, separator=self.separator)
+        if not any(documents[:100]) and not any(documents[:]):
+            raise ConfigError(
+                f"dataset.path={self.path!r}: expected text, found none in {len(files)} file(s). "
+                "Point it at your text."
+            )
+        return documents
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the text is from, for the card of every set."""
+        root, files = find_files(self.path)
+        return {
+            "source": self.path,
+            "files": [file.relative_to(root).as_posix() for file in files],
+            "column": self.column,
+            "licence": self.licence,
+            "fingerprint": fingerprint_files(root, files),
+        }
+
+    def fingerprint(self) -> str:
+        """Content hash of the files and their names."""
+        return fingerprint_files(*find_files(self.path))
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> CalibrationSet:
+        """The calibration set of this seed."""
+        return draw_from_documents(
+            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
+        )
