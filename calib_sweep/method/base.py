@@ -18,7 +18,9 @@ class CompressedWeight:
 
     weight_OI: Tensor  # same shape and dtype as the weight that went in
     bits: float | None = None  # average bits per weight; None: not on a grid, stored as it came
-    damping: float | None = None  # fraction of the mean Hessian diagonal really used; None: no solve
+    damping: float | None = (
+        None  # fraction of the mean Hessian diagonal really used; None: no solve
+    )
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
 
 

@@ -1,0 +1,18 @@
+"""Dense: every weight stays as it is. The point of comparison of all methods."""
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.statistics import Statistic
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Dense(LayerMethod):
+    """Compresses nothing; needs no data."""
+
+    def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
+        return CompressedWeight(weight_OI=weight_OI.clone())

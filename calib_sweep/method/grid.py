@@ -1,0 +1,61 @@
+"""Integer grids by minimum and maximum, one per group of neighbouring columns of a row.
+
+    w ~ scale * (q - zero_point),   q = clamp(round(w / scale) + zero_point, 0, 2^bits - 1)
+
+The grid of the published GPTQ code (Frantar et al. 2022, arXiv:2210.17323): zero always lies on the
+grid, an all-zero group spans [-1, 1], rounding is half to even. In its symmetric form the lower end
+is moved only where a group has a negative weight; a group without any keeps scale = max / levels
+while its zero point sits in the middle, and clips its largest weights. That is kept as published.
+
+Shapes: O = out_features, I = in_features, G = groups per row, C = columns per group.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SCALE_BITS = 16  # a stored scale is a half-precision number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Scale and zero point of every group."""
+
+    scale_OG: Tensor
+    zero_point_OG: Tensor
+    bits: int
+
+    def round(self, weight_OI: Tensor) -> Tensor:
+        """The nearest representable weight, float32."""
+        num_groups = self.scale_OG.shape[1]
+        weight_OGC = weight_OI.to(torch.float32).unflatten(1, (num_groups, -1))
+        scale_OGC, zero_OGC = self.scale_OG.unsqueeze(2), self.zero_point_OG.unsqueeze(2)
+        level_OGC = (weight_OGC / scale_OGC).round() + zero_OGC
+        level_OGC = level_OGC.clamp(0, 2**self.bits - 1)
+        return (scale_OGC * (level_OGC - zero_OGC)).flatten(1)
+
+
+def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:
+    """Fit one grid per `group_size` columns of a row (None: one per row) to its extremes."""
+    group_size = group_size or weight_OI.shape[1]
+    weight_OGC = weight_OI.to(torch.float32).unflatten(1, (-1, group_size))
+    low_OG = weight_OGC.amin(dim=2).clamp(max=0)
+    high_OG = weight_OGC.amax(dim=2).clamp(min=0)
+    if symmetric:
+        high_OG = torch.maximum(low_OG.abs(), high_OG)
+        low_OG = torch.where(low_OG < 0, -high_OG, low_OG)
+    is_zero_OG = (low_OG == 0) & (high_OG == 0)
+    low_OG = low_OG.masked_fill(is_zero_OG, -1.0)
+    high_OG = high_OG.masked_fill(is_zero_OG, 1.0)
+    scale_OG = (high_OG - low_OG) / (2**bits - 1)
+    if symmetric:
+        zero_point_OG = torch.full_like(scale_OG, 2 ** (bits - 1))
+    else:
+        zero_point_OG = (-low_OG / scale_OG).round()
+    return Grid(scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=bits)
+
+
+def average_bits(bits: int, group_size: int, symmetric: bool) -> float:
+    """Bits per weight with its share of the group's scale and, if asymmetric, zero point."""
+    return bits + (SCALE_BITS + (0 if symmetric else bits)) / group_size

@@ -1,0 +1,37 @@
+"""Which weights go: True marks a weight to be set to zero, the lowest scores first.
+
+Three comparison groups, three functions: the whole matrix, a row, M neighbouring columns of a row.
+
+Shapes: O = out_features, I = in_features.
+"""
+
+import torch
+from torch import Tensor
+
+
+def at_or_below_threshold(score_OI: Tensor, sparsity: float) -> Tensor:
+    """Compare all scores of the matrix with its `int(size * sparsity)`-th in ascending order.
+
+    The published rule of magnitude pruning and SparseGPT. The threshold itself goes as well, and so
+    do its ties: at least one weight more than `int(size * sparsity)`, even at sparsity 0.
+    """
+    flat = score_OI.flatten()
+    threshold = flat.kthvalue(int(flat.numel() * sparsity) + 1).values
+    return score_OI <= threshold
+
+
+def lowest_per_row(score_OI: Tensor, sparsity: float) -> Tensor:
+    """Mark exactly `int(in_features * sparsity)` scores in each row; ties: lower column first."""
+    num_zeros = int(score_OI.shape[1] * sparsity)
+    order_OI = torch.sort(score_OI, dim=1, stable=True).indices
+    mask_OI = torch.zeros_like(score_OI, dtype=torch.bool)
+    return mask_OI.scatter_(1, order_OI[:, :num_zeros], True)
+
+
+def lowest_in_groups(score_OI: Tensor, num_kept: int, group_length: int) -> Tensor:
+    """Keep `num_kept` of every `group_length` neighbouring columns; ties: lower column goes."""
+    score_OGM = score_OI.unflatten(1, (-1, group_length))
+    order_OGM = torch.sort(score_OGM, dim=2, stable=True).indices
+    mask_OGM = torch.zeros_like(score_OGM, dtype=torch.bool)
+    mask_OGM.scatter_(2, order_OGM[:, :, : group_length - num_kept], True)
+    return mask_OGM.flatten(1)

@@ -1,0 +1,49 @@
+"""RTN: round every weight to the nearest point of a min-max integer grid. Needs no data.
+
+The baseline of the quantization papers; grid and rounding as in `grid.py`, in float32, then back to
+the weight's own dtype (simulated quantization: the result is stored as ordinary weights).
+
+Shapes: O = out_features, I = in_features.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.grid import average_bits, fit_grid
+from calib_sweep.method.settings import (
+    check_all,
+    check_bits,
+    check_group_size,
+    check_groups_fit,
+    check_symmetric,
+)
+from calib_sweep.method.statistics import Statistic
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RTN(LayerMethod):
+    bits: int  # bits of a weight's integer code, 2 to 8
+    group_size: int | None  # columns that share a scale; None: the whole row
+    symmetric: bool  # whether the zero point is the middle of the grid
+
+    def __post_init__(self) -> None:
+        check_all(
+            lambda: check_bits(self.bits),
+            lambda: check_group_size(self.group_size),
+            lambda: check_symmetric(self.symmetric),
+        )
+
+    def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
+        grid = fit_grid(weight_OI, self.bits, self.group_size, self.symmetric)
+        return CompressedWeight(
+            weight_OI=grid.round(weight_OI).to(weight_OI.dtype),
+            bits=average_bits(self.bits, self.group_size or weight_OI.shape[1], self.symmetric),
+        )
+
+    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
+        if self.group_size is not None:
+            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)

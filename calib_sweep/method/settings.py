@@ -1,0 +1,143 @@
+"""Checks of the settings that several methods share: the same word, the same rule, everywhere.
+
+A method's `__post_init__` hands its checks to `check_all`, so that two mistakes cost one attempt.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from numbers import Real
+
+from calib_sweep.errors import ConfigError, require
+
+UNSTRUCTURED = "unstructured"
+
+
+def check_all(*checks: Callable[[], None]) -> None:
+    """Run every check, then raise one `ConfigError` with all problems, if there are any."""
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise ConfigError.merge(errors)
+
+
+def check_sparsity(sparsity: object) -> None:
+    require(
+        _is_number(sparsity) and 0 <= sparsity < 1,  # pyright: ignore[reportOperatorIssue]
+        "method.sparsity",
+        sparsity,
+        "a fraction in [0, 1)",
+        "To zero half of the weights, set method.sparsity=0.5.",
+    )
+
+
+def check_pattern(pattern: object, sparsity: object) -> None:
+    """Accept `unstructured`, or "N:M" whose share of zeros, 1 - N/M, is the sparsity."""
+    kept = _parse(pattern)
+    require(
+        pattern == UNSTRUCTURED or (kept is not None and 1 <= kept[0] < kept[1]),
+        "method.pattern",
+        pattern,
+        'unstructured or "N:M" (N weights kept of every M, 1 <= N < M)',
+        'For two kept of every four, set method.pattern="2:4"; in a YAML file keep the quotes, '
+        "because YAML reads a bare 2:4 as the number 124.",
+    )
+    if kept is None or not _is_number(sparsity):
+        return
+    zeros = 1 - kept[0] / kept[1]
+    require(
+        math.isclose(sparsity, zeros, abs_tol=1e-9),  # pyright: ignore[reportArgumentType]
+        "method.sparsity",
+        sparsity,
+        f"{zeros:g}, the share of zeros of pattern {pattern}",
+        f"Set method.sparsity={zeros:g}, or method.pattern={UNSTRUCTURED}.",
+    )
+
+
+def check_damping(damping: object) -> None:
+    require(
+        _is_number(damping) and 0 <= damping < math.inf,  # pyright: ignore[reportOperatorIssue]
+        "method.damping",
+        damping,
+        "a fraction of the mean Hessian diagonal, 0 or more",
+        "The published value is method.damping=0.01.",
+    )
+
+
+def check_positive_int(key: str, value: object, remedy: str) -> None:
+    require(_is_int(value) and value >= 1, key, value, "a whole number, 1 or more", remedy)  # pyright: ignore[reportOperatorIssue]
+
+
+def check_block_size(block_size: object, pattern: object) -> None:
+    """Columns per block; a block must hold whole N:M groups."""
+    remedy = "The published value is method.block_size=128."
+    check_positive_int("method.block_size", block_size, remedy)
+    kept = _parse(pattern)
+    if kept is not None and kept[1] >= 1:
+        require(
+            block_size % kept[1] == 0,  # pyright: ignore[reportOperatorIssue]
+            "method.block_size",
+            block_size,
+            f"a multiple of {kept[1]}, so that blocks hold whole groups of pattern {pattern}",
+            remedy,
+        )
+
+
+def check_bits(bits: object) -> None:
+    require(
+        _is_int(bits) and 2 <= bits <= 8,  # pyright: ignore[reportOperatorIssue]
+        "method.bits",
+        bits,
+        "a whole number from 2 to 8",
+        "For 4-bit weights, set method.bits=4.",
+    )
+
+
+def check_symmetric(symmetric: object) -> None:
+    require(
+        isinstance(symmetric, bool),
+        "method.symmetric",
+        symmetric,
+        "true or false",
+        "Published round-to-nearest baselines use method.symmetric=false.",
+    )
+
+
+def check_group_size(group_size: object) -> None:
+    if group_size is not None:
+        remedy = "Set method.group_size=128, or method.group_size=null for one group per row."
+        check_positive_int("method.group_size", group_size, remedy)
+
+
+def check_groups_fit(setting: str, value: object, length: int, name: str, num_in: int) -> None:
+    """Refuse groups of `length` columns on a layer whose rows they do not fill evenly."""
+    fits = [size for size in (2, 4, 8, 16, 32, 64, 128, 256) if num_in % size == 0]
+    require(
+        num_in % length == 0,
+        setting,
+        value,
+        f"groups of {length} columns that divide in_features {num_in} ({name})",
+        f"Group lengths that fit this layer: {', '.join(map(str, fits)) or f'only {num_in}'}.",
+    )
+
+
+def num_kept_and_group_length(pattern: str) -> tuple[int, int] | None:
+    """(N, M) of a checked pattern "N:M"; None when it is `unstructured`."""
+    return _parse(pattern)
+
+
+def _parse(pattern: object) -> tuple[int, int] | None:
+    match = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

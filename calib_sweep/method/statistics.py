@@ -1,0 +1,157 @@
+"""What methods need to know about a layer's inputs, accumulated batch by batch.
+
+    InputNorm   ||X[:, i]||_2 per input feature                      (Wanda)
+    Hessian     (2/N) sum X^T X, N samples, and its inverse factor   (SparseGPT)
+
+Sums are unscaled float32 and scaled when read, so a sum does not depend on how tokens were split
+into batches, beyond the order of float32 additions. The published code keeps running means of the
+same quantities. Linears fed by the same tensor share one statistic, hence one factorisation.
+
+Shapes: T = tokens of one batch, I = in_features.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from calib_sweep.method.precision import full_float32
+
+# A factorisation that fails is tried again with ten times the damping, at most this often.
+NUM_RETRIES = 8
+SMALLEST_RETRY_DAMPING = 1e-4
+
+
+class Statistic(ABC):
+    """A sum over the inputs of a linear layer; empty until the first `add`."""
+
+    def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
+        self.num_in = num_in
+        self.device = torch.device(device)
+        self.num_tokens = 0
+        self.num_samples = 0
+
+    def add(self, inputs_TI: Tensor, num_samples: int = 1) -> None:
+        """Take in the inputs of `num_samples` calibration samples, one row per token."""
+        assert inputs_TI.ndim == 2 and inputs_TI.shape[1] == self.num_in, inputs_TI.shape
+        self.num_tokens += inputs_TI.shape[0]
+        self.num_samples += num_samples
+        if inputs_TI.shape[0] > 0:
+            self._accumulate(inputs_TI.detach().to(self.device, torch.float32))
+
+    def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
+        """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
+        return None
+
+    def is_finite(self) -> bool:
+        """Whether no input overflowed or was undefined."""
+        return bool(torch.isfinite(self._square_sum()).all())
+
+    @abstractmethod
+    def _accumulate(self, inputs_TI: Tensor) -> None:
+        """Add float32 inputs, already on the right device, to the sum."""
+
+    @abstractmethod
+    def _square_sum(self) -> Tensor:
+        """Unscaled sum of squares of every input feature, [I]."""
+
+
+class InputNorm(Statistic):
+    """Sum of squares of every input feature."""
+
+    def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(num_in, device)
+        self._square_sum_I = torch.zeros(num_in, device=self.device)
+
+    def norm_I(self) -> Tensor:
+        """sqrt of the mean over samples of the sum over tokens of x^2, as the authors scale it."""
+        return (self._square_sum_I / max(self.num_samples, 1)).sqrt()
+
+    def _accumulate(self, inputs_TI: Tensor) -> None:
+        self._square_sum_I += inputs_TI.square().sum(dim=0)
+
+    def _square_sum(self) -> Tensor:
+        return self._square_sum_I
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseFactor:
+    """Upper triangular U with U^T U = (damped Hessian)^-1, and how it was obtained."""
+
+    upper_II: Tensor
+    dead_I: Tensor  # features that were zero in every token
+    damping: float  # fraction of the mean diagonal really added
+    num_retries: int
+
+
+class Hessian(Statistic):
+    """Hessian of the squared output error of a linear layer: (2/N) sum over tokens of x x^T."""
+
+    def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(num_in, device)
+        self._product_II = torch.zeros(num_in, num_in, device=self.device)
+        self._factors: dict[float, InverseFactor] = {}
+
+    def hessian_II(self) -> Tensor:
+        return self._product_II * (2 / max(self.num_samples, 1))
+
+    def weighted_square_sum(self, weight_OI: Tensor) -> float:
+        weight_OI = weight_OI.to(self.device, torch.float32)
+        with full_float32():
+            return float(((weight_OI @ self._product_II) * weight_OI).sum(dtype=torch.float64))
+
+    def inverse_factor(self, damping: float) -> InverseFactor:
+        """Factor of the inverse, computed once per damping and statistic.
+
+        Dead features get a diagonal of 1 *before* the mean is taken for the damping, as published.
+        A matrix that is not positive definite is tried again with ten times the damping.
+        """
+        if damping not in self._factors:
+            self._factors[damping] = self._factorise(damping)
+        return self._factors[damping]
+
+    @full_float32()
+    def _factorise(self, damping: float) -> InverseFactor:
+        hessian_II = self.hessian_II()
+        diagonal_I = hessian_II.diagonal()
+        dead_I = diagonal_I == 0
+        diagonal_I[dead_I] = 1.0
+        mean = float(diagonal_I.mean())
+        used = 0.0
+        for num_retries in range(NUM_RETRIES + 1):
+            wanted = damping if num_retries == 0 else max(used * 10, SMALLEST_RETRY_DAMPING)
+            diagonal_I += (wanted - used) * mean
+            used = wanted
+            upper_II = _inverse_upper_factor(hessian_II)
+            if upper_II is not None:
+                return InverseFactor(
+                    upper_II=upper_II, dead_I=dead_I, damping=used, num_retries=num_retries
+                )
+        raise ArithmeticError(
+            f"Hessian of {self.num_in} features not positive definite even with damping {used:g}"
+        )
+
+    def _accumulate(self, inputs_TI: Tensor) -> None:
+        self._factors.clear()
+        with full_float32():
+            self._product_II.addmm_(inputs_TI.T, inputs_TI)
+
+    def _square_sum(self) -> Tensor:
+        return self._product_II.diagonal()
+
+
+def _inverse_upper_factor(matrix_II: Tensor) -> Tensor | None:
+    """Upper U with U^T U = matrix^-1; None when the matrix is not positive definite.
+
+    The published code factors, inverts, and factors the inverse. With J the reversal of rows and
+    columns, J A J = L L^T gives A = V V^T for the upper V = J L J, so U = V^-1: the same matrix
+    (a Cholesky factor is unique) from one factorisation, without a second one that can fail.
+    """
+    lower_II, failed = torch.linalg.cholesky_ex(matrix_II.flip(0, 1))
+    if bool(failed) or not bool(torch.isfinite(lower_II).all()):
+        return None
+    identity_II = torch.eye(len(matrix_II), device=matrix_II.device, dtype=matrix_II.dtype)
+    upper_II = torch.linalg.solve_triangular(lower_II.flip(0, 1), identity_II, upper=True)
+    return upper_II if math.isfinite(float(upper_II.square().sum())) else None

@@ -1,0 +1,63 @@
+"""Wanda: remove the weights that move a layer's output least, row by row.
+
+Sun et al. 2023, arXiv:2306.11695, eq. 1:   score[o, i] = |W[o, i]| * ||X[:, i]||_2
+Rows are compared only with themselves, so each output keeps the same number of weights: exactly
+`int(in_features * sparsity)` go, ties to the lower column; sparsity 0 removes nothing.
+N:M: N kept of every M neighbouring columns of a row. No weight is updated.
+
+Shapes: O = out_features, I = in_features.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.masks import lowest_in_groups, lowest_per_row
+from calib_sweep.method.settings import (
+    check_all,
+    check_groups_fit,
+    check_pattern,
+    check_sparsity,
+    num_kept_and_group_length,
+)
+from calib_sweep.method.statistics import InputNorm, Statistic
+
+NO_TOKENS = "no calibration token reached this layer: input norms taken as equal"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Wanda(LayerMethod):
+    sparsity: float  # fraction of weights set to zero, in [0, 1)
+    pattern: str  # "unstructured" or "N:M", N kept of every M
+
+    statistic: ClassVar[type[Statistic] | None] = InputNorm
+
+    def __post_init__(self) -> None:
+        check_all(
+            lambda: check_sparsity(self.sparsity),
+            lambda: check_pattern(self.pattern, self.sparsity),
+        )
+
+    def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
+        assert isinstance(statistic, InputNorm), statistic
+        has_tokens = statistic.num_tokens > 0
+        score_OI = weight_OI.to(torch.float32).abs()
+        if has_tokens:
+            score_OI = score_OI * statistic.norm_I().to(score_OI.device)
+        groups = num_kept_and_group_length(self.pattern)
+        if groups is None:
+            mask_OI = lowest_per_row(score_OI, self.sparsity)
+        else:
+            mask_OI = lowest_in_groups(score_OI, *groups)
+        return CompressedWeight(
+            weight_OI=weight_OI.masked_fill(mask_OI, 0.0), note=None if has_tokens else NO_TOKENS
+        )
+
+    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
+        groups = num_kept_and_group_length(self.pattern)
+        if groups is not None:
+            check_groups_fit("method.pattern", self.pattern, groups[1], name, num_in)

@@ -1,0 +1,189 @@
+"""Running one decoder block at a time, exactly as the model itself would.
+
+`record` sends every batch through the model once with the blocks switched off: each block hands its
+input on and notes with which other arguments it was called. Nothing about these arguments is
+assumed: masks, position embeddings, whatever an architecture passes, per block and batch.
+From then on a block can be run on its recorded batches, with the hidden states kept in one buffer.
+
+Shapes: N = samples, T = tokens of a sample, D = hidden size, B = samples of a batch.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments of one block for one batch, all but the hidden states."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class BlockInputs:
+    """Hidden states that enter the next block, and how to call it."""
+
+    batches: list[slice]  # which samples go through a block together
+    hidden_NTD: Tensor  # overwritten in place as the walk advances
+    valid_NT: Tensor | None  # False at padding; None: no padding
+    calls: list[list[Call]] = field(repr=False)  # [batch][block]
+
+    def run(self, block: nn.Module, index: int, batch: int) -> Tensor:
+        """Output hidden states [B, T, D] of `block`, the `index`-th of the model, on a batch."""
+        call = self.calls[batch][index]
+        output = block(self.hidden_NTD[self.batches[batch]], *call.args, **call.kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
+    def replace(self, batch: int, hidden_BTD: Tensor) -> None:
+        self.hidden_NTD[self.batches[batch]] = hidden_BTD
+
+    def advance(self, block: nn.Module, index: int) -> None:
+        """Replace the inputs of `block` by its outputs."""
+        for batch in range(len(self.batches)):
+            self.replace(batch, self.run(block, index, batch))
+
+    def batch_size(self, batch: int) -> int:
+        return self.batches[batch].stop - self.batches[batch].start
+
+    def valid_BT(self, batch: int) -> Tensor | None:
+        return None if self.valid_NT is None else self.valid_NT[self.batches[batch]]
+
+
+def record(
+    model: nn.Module,
+    blocks: nn.ModuleList,
+    tokens_NT: Tensor,
+    lengths_N: Tensor | None,
+    batch_tokens: int,
+) -> BlockInputs:
+    """Embed all samples and record how the model calls its blocks, about `batch_tokens` at once."""
+    device = next(model.parameters()).device
+    num_samples, seq_len = tokens_NT.shape
+    size = max(1, batch_tokens // seq_len)
+    batches = [
+        slice(start, min(start + size, num_samples)) for start in range(0, num_samples, size)
+    ]
+    valid_NT = _valid(lengths_N, seq_len)
+    backbone = _without_head(model)
+    recorder = _Recorder(
+        num_blocks=len(blocks), returns_tuple=_returns_tuple(backbone, blocks[0], tokens_NT, device)
+    )
+    hidden_NTD, calls = None, []
+    with _replaced_forwards(blocks, recorder.forward_of):
+        for batch in batches:
+            mask_BT = None if valid_NT is None else valid_NT[batch].long().to(device)
+            backbone(input_ids=tokens_NT[batch].to(device), attention_mask=mask_BT, use_cache=False)
+            hidden_BTD, block_calls = recorder.take()
+            if hidden_NTD is None:
+                hidden_NTD = hidden_BTD.new_empty(num_samples, *hidden_BTD.shape[1:])
+            hidden_NTD[batch] = hidden_BTD
+            calls.append(block_calls)
+    assert hidden_NTD is not None
+    if valid_NT is not None:
+        valid_NT = valid_NT.to(hidden_NTD.device)
+    return BlockInputs(batches=batches, hidden_NTD=hidden_NTD, valid_NT=valid_NT, calls=calls)
+
+
+class _Recorder:
+    """Stands in for the blocks' forward functions during one batch after the other."""
+
+    def __init__(self, num_blocks: int, returns_tuple: bool) -> None:
+        self._num_blocks = num_blocks
+        self._returns_tuple = returns_tuple
+        self._pool = _TensorPool()
+        self._hidden: Tensor | None = None
+        self._calls: dict[int, Call] = {}
+
+    def forward_of(self, index: int) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if args:
+                hidden, args = args[0], args[1:]
+            else:
+                hidden = kwargs.pop("hidden_states")
+            if index == 0:
+                self._hidden = hidden
+            share = self._pool.share
+            self._calls[index] = Call(*tree_map_only(Tensor, share, (args, kwargs)))
+            return (hidden,) if self._returns_tuple else hidden
+
+        return forward
+
+    def take(self) -> tuple[Tensor, list[Call]]:
+        """Hand over what the batch left behind, and be ready for the next one."""
+        assert self._hidden is not None and len(self._calls) == self._num_blocks, len(self._calls)
+        calls = [self._calls[index] for index in range(self._num_blocks)]
+        hidden, self._hidden, self._calls = self._hidden, None, {}
+        return hidden, calls
+
+
+class _TensorPool:
+    """Keeps one copy of equal tensors, so that recorded arguments take bounded memory.
+
+    Masks and position embeddings are mostly the same for every block and batch. A tensor is
+    compared with the last few of its shape only: what differs between all batches stays separate.
+    """
+
+    num_compared = 4
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def share(self, tensor: Tensor) -> Tensor:
+        recent = self._recent.setdefault((tensor.shape, tensor.dtype, tensor.device), [])
+        for known in recent:
+            if known is tensor or torch.equal(known, tensor):
+                return known
+        recent.insert(0, tensor)
+        del recent[self.num_compared :]
+        return tensor
+
+
+@contextmanager
+def _replaced_forwards(
+    blocks: nn.ModuleList, forward_of: Callable[[int], Callable[..., Any]]
+) -> Iterator[None]:
+    """Replace the blocks' forward functions; whatever happens, put the found ones back."""
+    found = [block.__dict__.get("forward") for block in blocks]
+    try:
+        for index, block in enumerate(blocks):
+            block.forward = forward_of(index)
+        yield
+    finally:
+        for block, forward in zip(blocks, found, strict=True):
+            if forward is not None:
+                block.forward = forward
+            else:
+                block.__dict__.pop("forward", None)
+
+
+def _returns_tuple(
+    backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device
+) -> bool:
+    """Whether blocks return a tuple, asked of the first one with a single token."""
+    answers: list[bool] = []
+    handle = block.register_forward_hook(lambda _m, _a, out: answers.append(isinstance(out, tuple)))
+    try:
+        backbone(input_ids=tokens_NT[:1, :1].to(device), use_cache=False)
+    finally:
+        handle.remove()
+    return answers[0]
+
+
+def _valid(lengths_N: Tensor | None, seq_len: int) -> Tensor | None:
+    """True where a position holds a token; None when all do."""
+    if lengths_N is None or bool((lengths_N >= seq_len).all()):
+        return None
+    return torch.arange(seq_len, device=lengths_N.device) < lengths_N.unsqueeze(1)
+
+
+def _without_head(model: nn.Module) -> nn.Module:
+    """The model below its head: logits of a batch would take gigabytes and are not needed."""
+    backbone = getattr(model, "base_model", None)
+    return backbone if isinstance(backbone, nn.Module) else model

@@ -1,0 +1,289 @@
+"""The walk: one pass over the decoder blocks that compresses every linear layer.
+
+    per block:  observe    run the block, accumulate a statistic of every linear's inputs
+                compress   replace every linear's weight
+                propagate  run the compressed block; its outputs are the next block's inputs
+
+Inside a block all linears see dense inputs, unless `true_sequential`: then layers are compressed in
+order of execution, each group of layers fed by the same tensor observed after the earlier ones were
+compressed. `propagate="dense"` passes the dense block's outputs on instead (a different algorithm).
+Linears fed by the same tensor share one statistic object, hence one factorisation.
+
+Shapes: N = samples, T = tokens of a sample, D = hidden size, O, I = out_features, in_features.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.precision import full_float32
+from calib_sweep.method.settings import check_all, check_positive_int
+from calib_sweep.method.statistics import Statistic
+from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
+from calib_sweep.model.observation import observe
+from calib_sweep.model.replay import BlockInputs, record
+
+logger = logging.getLogger(__name__)
+
+
+class LayerError(Exception):
+    """One layer could not be compressed; the message names block, layer and shape."""
+
+
+OnBlock = Callable[[int, int, float], None]  # block index, number of blocks, seconds it took
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """Settings of the walk."""
+
+    propagate: str  # which outputs feed the next block: compressed, as published, or dense
+    true_sequential: bool  # whether layers of a block see their compressed predecessors
+    batch_tokens: int  # tokens that go through a block at once; bounds memory, moves no number
+
+    def __post_init__(self) -> None:
+        check_all(self._check_propagate, self._check_true_sequential, self._check_batch_tokens)
+
+    def _check_propagate(self) -> None:
+        require(
+            self.propagate in ("compressed", "dense"),
+            "walk.propagate",
+            self.propagate,
+            "compressed or dense",
+            "The published methods use walk.propagate=compressed.",
+        )
+
+    def _check_true_sequential(self) -> None:
+        require(
+            isinstance(self.true_sequential, bool)
+            and not (self.true_sequential and self.propagate == "dense"),
+            "walk.true_sequential",
+            self.true_sequential,
+            "true or false, and false with walk.propagate=dense",
+            "Layers cannot see compressed inputs when dense ones are passed on: "
+            "set walk.true_sequential=false or walk.propagate=compressed.",
+        )
+
+    def _check_batch_tokens(self) -> None:
+        remedy = "Set walk.batch_tokens=16384; lower it if memory runs out."
+        check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """What happened to one linear layer."""
+
+    block: int
+    layer: str
+    num_out: int
+    num_in: int
+    sparsity: float  # fraction of zeros in the new weight, counted
+    bits: float | None  # average bits per weight; None: not on a grid
+    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2; None: the statistic cannot tell
+    damping: float | None  # fraction really used; None: no solve
+    num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
+    seconds: float  # compressing the layer; observing and propagating belong to the block
+    note: str | None
+
+
+def compress(
+    model: nn.Module,
+    method: LayerMethod,
+    tokens: Tensor | None,
+    *,
+    lengths: Tensor | None = None,
+    propagate: str = "compressed",
+    true_sequential: bool = False,
+    batch_tokens: int = 16384,
+) -> list[LayerReport]:
+    """Compress a Hugging Face causal language model in place and report on every layer.
+
+    `tokens`: LongTensor [num_samples, seq_len]; None will do for a method that needs no data.
+    `lengths`: valid tokens of each sample where samples are padded on the right.
+    """
+    settings = Walk(propagate=propagate, true_sequential=true_sequential, batch_tokens=batch_tokens)
+    return walk(model, method, tokens, lengths_N=lengths, settings=settings)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+@full_float32()
+def walk(
+    model: nn.Module,
+    method: LayerMethod,
+    tokens_NT: Tensor | None,
+    *,
+    lengths_N: Tensor | None = None,
+    settings: Walk,
+    on_block: OnBlock | None = None,
+) -> list[LayerReport]:
+    """Compress every linear layer of every decoder block in place; leaves `model` in eval mode."""
+    blocks = decoder_blocks(model)
+    _check_shapes(blocks, method)
+    model.eval()
+    inputs = None
+    if method.statistic is not None:
+        tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
+        inputs = record(model, blocks, tokens_NT, lengths_N, settings.batch_tokens)
+    reports: list[LayerReport] = []
+    for index, block in enumerate(blocks):
+        start_s = time.perf_counter()
+        is_last = index == len(blocks) - 1
+        if inputs is None:
+            reports += _compress_without_data(block, index, method)
+        else:
+            reports += _compress_with_data(block, index, method, inputs, settings, is_last)
+        seconds = time.perf_counter() - start_s
+        logger.info("block %d of %d: %.2f s", index + 1, len(blocks), seconds)
+        if on_block is not None:
+            on_block(index, len(blocks), seconds)
+    return reports
+
+
+def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
+    return [
+        _compress_layer(index, name, layer, method, None)
+        for name, layer in linear_layers(block).items()
+    ]
+
+
+def _compress_with_data(
+    block: nn.Module,
+    index: int,
+    method: LayerMethod,
+    inputs: BlockInputs,
+    settings: Walk,
+    is_last: bool,
+) -> list[LayerReport]:
+    """Observe, compress, propagate; the last block's outputs are needed by nobody."""
+    assert method.statistic is not None
+    layers = linear_layers(block)
+    if settings.true_sequential:
+        reports = _compress_in_order(block, index, layers, method, inputs)
+    else:
+        keep_outputs = settings.propagate == "dense" and not is_last
+        seen = observe(
+            block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
+        ).statistics
+        reports = [
+            _compress_layer(index, name, layer, method, seen.get(name))
+            for name, layer in layers.items()
+        ]
+    if settings.propagate == "compressed" and not is_last:
+        inputs.advance(block, index)
+    return reports
+
+
+def _compress_in_order(
+    block: nn.Module,
+    index: int,
+    layers: dict[str, LinearLayer],
+    method: LayerMethod,
+    inputs: BlockInputs,
+) -> list[LayerReport]:
+    """Compress groups of layers with one input in order of execution, each newly observed."""
+    assert method.statistic is not None
+    first = observe(block, index, layers, inputs, method.statistic, num_batches=1)
+    groups = first.groups()
+    groups += [[name] for name in layers if name not in first.statistics]
+    reports = {}
+    for group in groups:
+        members = {name: layers[name] for name in group}
+        seen = observe(
+            block, index, members, inputs, method.statistic, may_stop=first.each_once
+        ).statistics
+        for name, layer in members.items():
+            reports[name] = _compress_layer(index, name, layer, method, seen.get(name))
+    return [reports[name] for name in layers]
+
+
+def _compress_layer(
+    index: int, name: str, layer: LinearLayer, method: LayerMethod, statistic: Statistic | None
+) -> LayerReport:
+    """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
+    start_s = time.perf_counter()
+    weight_OI = layer.weight_OI()
+    where = f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"
+    if method.statistic is not None and statistic is None:
+        statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
+    _check_finite(where, weight_OI, statistic)
+    try:
+        compressed = method.compress_weight(weight_OI, statistic)
+    except (ArithmeticError, RuntimeError) as error:
+        raise LayerError(f"{where}: {error}") from error
+    new_OI = compressed.weight_OI
+    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
+    if not bool(torch.isfinite(new_OI).all()):
+        raise LayerError(f"{where}: the compressed weight is not finite")
+    output_error = _output_error(weight_OI, new_OI, statistic)
+    layer.set_weight_OI(new_OI)
+    return LayerReport(
+        block=index,
+        layer=name,
+        num_out=weight_OI.shape[0],
+        num_in=weight_OI.shape[1],
+        sparsity=int((new_OI == 0).sum()) / new_OI.numel(),
+        bits=compressed.bits,
+        output_error=output_error,
+        damping=compressed.damping,
+        num_tokens=None if statistic is None else statistic.num_tokens,
+        seconds=time.perf_counter() - start_s,
+        note=compressed.note,
+    )
+
+
+def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
+    """||XW^T - XW'^T||^2 / ||XW^T||^2 over the calibration tokens."""
+    if statistic is None:
+        return None
+    whole = statistic.weighted_square_sum(weight_OI)
+    if not whole:
+        return None
+    change = statistic.weighted_square_sum(weight_OI.float() - new_OI.float())
+    return None if change is None else max(change, 0.0) / whole
+
+
+def _check_shapes(blocks: nn.ModuleList, method: LayerMethod) -> None:
+    """Refuse, before anything is changed, layers that the method's settings do not fit."""
+    errors = []
+    for index, block in enumerate(blocks):
+        for name, layer in linear_layers(block).items():
+            try:
+                method.check_shape(f"block {index} {name}", *layer.weight_OI().shape)
+            except ConfigError as error:
+                errors.append(error)
+    if errors:
+        raise ConfigError.merge(errors)
+
+
+def _checked_tokens(
+    method: LayerMethod, tokens_NT: Tensor | None, lengths_N: Tensor | None
+) -> Tensor:
+    if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
+        found = None if tokens_NT is None else tuple(tokens_NT.shape)
+        raise ConfigError(
+            f"tokens={found}: expected calibration tokens of shape [num_samples, seq_len], because "
+            f"{type(method).__name__} needs data. Pass a LongTensor of token ids."
+        )
+    if lengths_N is not None and lengths_N.shape != tokens_NT.shape[:1]:
+        raise ConfigError(
+            f"lengths={tuple(lengths_N.shape)}: expected one length per sample, "
+            f"{len(tokens_NT)} in all. Leave lengths out when no sample is padded."
+        )
+    return tokens_NT
+
+
+def _check_finite(where: str, weight_OI: Tensor, statistic: Statistic | None) -> None:
+    if not bool(torch.isfinite(weight_OI).all()):
+        raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
+    if statistic is not None and not statistic.is_finite():
+        raise LayerError(
+            f"{where}: inputs are not finite, so activations overflow in {weight_OI.dtype}. "
+            "Try model.dtype=bfloat16 or model.dtype=float32."
+        )
