@@ -20,6 +20,10 @@ class ConfigError(Exception):
         return cls(*(problem for error in errors for problem in error.problems))
 
 
+class UnavailableError(ConfigError):
+    """Something on the hub that is not on this machine: an error to run with, a note to check with."""
+
+
 class StoreError(Exception):
     """Results on disk are at risk; nothing was overwritten."""
 

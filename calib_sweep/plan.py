@@ -8,13 +8,17 @@ copies in the way Hydra itself applies them: after the defaults list, in the ord
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -169,3 +173,17 @@ def _running_order(cell: Cell) -> tuple[Any, ...]:
     data = (str(cell.dataset), cell.seed if cell.seed is not None else -1)
     evaluation = cell_id({**cell.config, "method": DENSE, "replicate": 0}, needs_data=False)
     return (cell.model, evaluation, not cell.is_dense, *data, cell.method, cell.folder_name)
+
+
+def compose_command_line(conf: Path, arguments: Sequence[str]) -> list[Composed]:
+    """Compose all points of a command line outside of a run; `ConfigError` names every mistake."""
+    options = get_args_parser().parse_args(list(arguments))
+    search_path = create_automatic_config_search_path(None, None, str(conf))
+    if options.config_dir:
+        search_path.prepend("command-line", f"file://{Path(options.config_dir).resolve()}")
+    loader = ConfigLoaderImpl(config_search_path=search_path)
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(options.overrides)
+    task = [o for o in overrides if not o.is_hydra_override()]
+    master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
+    points = BasicSweeper.split_arguments(task, max_batch_size=None)[0]
+    return compose_grid(loader, master, points)

@@ -14,7 +14,6 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -129,15 +128,6 @@ def try_claim(folder: Path) -> Claim | None:
     if numbers:
         log.info("%s: its last holder is gone, taken over", folder.name)
     return Claim(folder, number)
-
-
-def wait_for_claim(folder: Path, is_finished: Callable[[], bool]) -> Claim | None:
-    """Claim `folder`, waiting for a living holder; None as soon as `is_finished()` holds."""
-    while not is_finished():
-        if claim := try_claim(folder):
-            return claim
-        time.sleep(POLL_S)
-    return None
 
 
 def holder_of(folder: Path) -> str | None:

@@ -1,0 +1,233 @@
+"""Check every part of every cell before the first weight is read, and report all problems at once."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.cell import Cell, digest
+from calib_sweep.errors import ConfigError, UnavailableError, require
+
+# A part is built once per distinct configuration, however many cells share it.
+_parts: dict[str, Any] = {}
+
+
+def build(key: str, node: Mapping[str, Any]) -> Any:
+    """Instantiate the part of the configuration at `key` (built once); `ConfigError` names the key."""
+    address = f"{key}:{digest(node)}"
+    if address not in _parts:
+        _parts[address] = _instantiate(key, node)
+    return _parts[address]
+
+
+def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ConfigError):
+                raise cause from None
+            cause = cause.__cause__
+        first_line = str(error).splitlines()[0]
+        raise ConfigError(f"{key}={node.get('_target_')!r}: {first_line}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of one cell, built and checked one by one."""
+
+    model: Any
+    method: Any
+    dataset: Any | None
+    evaluation: Any
+    calibration: Any | None
+    walk: Any
+    tracking: Any
+
+    def inputs(self) -> dict[str, str | None]:
+        """Content hashes of the local files that the cell reads; None for what is pinned elsewhere."""
+        readers = {"model": self.model, "dataset": self.dataset, "evaluation": self.evaluation}
+        return {key: part.fingerprint() for key, part in readers.items() if part is not None}
+
+
+def build_parts(cell: Cell) -> Parts:
+    """Build every part of `cell`; `ConfigError` reports the problems of all parts together."""
+    config = cell.config
+    targets = {
+        "calibration": "calib_sweep.dataset.calibration.Calibration",
+        "walk": "calib_sweep.walk.Walk",
+    }
+    nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
+    nodes |= {key: {"_target_": target, **config[key]} for key, target in targets.items()}
+    if cell.needs_data:
+        nodes["dataset"] = config["dataset"]
+    else:
+        del nodes["calibration"]
+    with collected() as problems:
+        parts = {key: problems.of(build, key, node) for key, node in nodes.items()}
+        problems.of(_check_plain_values, config)
+    return Parts(**{"dataset": None, "calibration": None, **parts})
+
+
+def _check_plain_values(config: Mapping[str, Any]) -> None:
+    with collected() as problems:
+        for key in ("seed", "replicate"):
+            value = config[key]
+            problems.of(
+                require,
+                isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+                key,
+                value,
+                "an integer >= 0",
+                f"Type {key}=0, or '{key}=range(5)' to sweep.",
+            )
+        problems.of(
+            require,
+            config["ranks_per_cell"] == 1,
+            "ranks_per_cell",
+            config["ranks_per_cell"],
+            "1 (several ranks that share one cell are not supported yet)",
+            "Leave ranks_per_cell=1: every process takes cells of its own.",
+        )
+        problems.of(
+            require,
+            config["save_model"] in (None, "dense"),
+            "save_model",
+            config["save_model"],
+            "null or dense",
+            "Type save_model=dense to keep the compressed models.",
+        )
+        name = config["sweep_name"]
+        problems.of(
+            require,
+            isinstance(name, str) and name not in ("", ".", "..", "calibration") and "/" not in name,
+            "sweep_name",
+            name,
+            "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
+            "Type sweep_name=my_sweep.",
+        )
+
+
+class Problems:
+    """Collects the `ConfigError`s of several calls."""
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+
+    def of(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function`; keep its `ConfigError` for later and return None in that case."""
+        try:
+            return function(*arguments)
+        except ConfigError as error:
+            self.errors.append(error)
+            return None
+
+
+class collected:  # noqa: N801 - reads as a statement
+    """`with collected() as problems:` raises all problems together at the end of the block."""
+
+    def __enter__(self) -> Problems:
+        self.problems = Problems()
+        return self.problems
+
+    def __exit__(self, kind: type | None, *rest: object) -> None:
+        if kind is None and self.problems.errors:
+            raise ConfigError.merge(self.problems.errors)
+
+
+def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) -> list[str]:
+    """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
+
+    Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed of
+    each source: it exists only if all before it do. Returns notes: what could not be checked because
+    it is not on this machine.
+    """
+    with collected() as problems:
+        parts = {cell.id: problems.of(build_parts, cell) for cell in cells}
+    notes: dict[str, None] = {}
+    with collected() as problems:
+        for cell in _distinct(cells, ("model", "method", "calibration")):
+            problems.of(_noting, notes, _check_shapes, parts[cell.id])
+        for cell in _distinct(cells, ("model", "evaluation")):
+            problems.of(_noting, notes, _check_evaluation, parts[cell.id])
+    with collected() as problems:
+        for cell in _largest_seeds(cells):
+            problems.of(_noting, notes, draw, cell, parts[cell.id])
+    return list(notes)
+
+
+def _noting(notes: dict[str, None], function: Callable[..., Any], *arguments: Any) -> None:
+    """Call `function`; what is merely not on this machine becomes a note."""
+    try:
+        function(*arguments)
+    except UnavailableError as error:
+        notes.update(dict.fromkeys(error.problems))
+
+
+def _check_shapes(parts: Parts) -> None:
+    context = parts.model.context_length()
+    with collected() as problems:
+        if parts.calibration is not None and context is not None:
+            problems.of(
+                require,
+                parts.calibration.seq_len <= context,
+                "calibration.seq_len",
+                parts.calibration.seq_len,
+                f"at most {context}, the context length of {parts.model.path}",
+                f"Type calibration.seq_len={context} or less.",
+            )
+        # One layer of each kind and shape is enough: blocks repeat.
+        shapes = {(name.rsplit(".")[-1], o, i): name for name, o, i in parts.model.linear_shapes()}
+        for (_, num_out, num_in), name in shapes.items():
+            problems.of(parts.method.check_shape, name, num_out, num_in)
+
+
+def _check_evaluation(parts: Parts) -> None:
+    parts.evaluation.check(parts.model.context_length())
+
+
+def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
+    seen = set()
+    for cell in cells:
+        address = json.dumps([cell.config[key] for key in keys] + [cell.needs_data], sort_keys=True)
+        if address not in seen:
+            seen.add(address)
+            yield cell
+
+
+def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:
+    """Per calibration source and settings the cell with the largest seed: its set needs all before it."""
+    largest: dict[str, Cell] = {}
+    for cell in (cell for cell in cells if cell.needs_data):
+        address = digest([cell.config[key] for key in ("model", "dataset", "calibration")])
+        if address not in largest or cell.config["seed"] > largest[address].config["seed"]:
+            largest[address] = cell
+    return list(largest.values())
+
+
+def check_pool(cell: Cell, parts: Parts) -> None:
+    """Raise the error that drawing the set of `cell` would raise, without keeping the set."""
+    parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, cell.config["seed"])
+
+
+def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
+    """Say which local files are no longer what finished cells read: their scores would be stale."""
+    problems: dict[str, None] = {}
+    hashes: dict[str, str | None] = {}
+    for cell, record in done:
+        for key, before in record.get("inputs", {}).items():
+            node = cell.config[key]
+            address = f"{key}:{digest(node)}"
+            if address not in hashes:
+                hashes[address] = build(key, node).fingerprint()
+            if hashes[address] != before:
+                problems[
+                    f"{key}: its files have changed since cell {cell.id} ran (content hash {before} "
+                    f"then, {hashes[address]} now). Type sweep_name=NEW_NAME to run everything on the "
+                    "files as they are now."
+                ] = None
+    return list(problems)

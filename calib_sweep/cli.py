@@ -1,0 +1,91 @@
+"""The command line: Hydra runs the grid; a first word without '=' is a verb.
+
+    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'   run the grid
+    calib-sweep check -m ...                                 validate every cell, load no weights
+    calib-sweep inspect dataset=c4 seed=0                    show a calibration set
+    calib-sweep report results/NAME                          the analysis of a sweep, from its records
+
+Nothing heavy is imported here: --help and --cfg job answer at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from calib_sweep.errors import ConfigError
+
+HERE = Path(__file__).resolve().parent
+# In a wheel conf/ lies inside the package, in a checkout beside it.
+CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
+
+GRID_VERBS = ("check", "inspect")  # the same overrides as a run
+FOLDER_VERBS = ("report",)  # a sweep's folder
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def run_grid(config: DictConfig) -> None:
+    """Only reached with another sweeper than ours, or hydra.mode=RUN: refuse rather than half-work."""
+    raise ConfigError(
+        "hydra/sweeper: expected the grid sweeper, which plans, skips and summarises. "
+        "Leave out hydra.mode and hydra/sweeper."
+    )
+
+
+def main() -> int:
+    """Entry point of `calib-sweep` and `python -m calib_sweep`; returns the exit code."""
+    verb, arguments = split_verb(sys.argv[1:])
+    if verb in FOLDER_VERBS:
+        from calib_sweep.analysis import report
+
+        return _reporting(lambda: report.main(arguments))
+    if verb is not None and verb not in GRID_VERBS:
+        known = ", ".join([*GRID_VERBS, *FOLDER_VERBS])
+        sys.stderr.write(f"ConfigError: {verb!r}: expected a verb ({known}) or overrides key=value.\n")
+        return 1
+    if verb is not None:
+        arguments = [*arguments, f"hydra.sweeper.action={verb}"]
+    sys.argv[1:] = arguments
+    # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    return _reporting(run_grid)
+
+
+def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """A first argument that is no override and no option is a verb."""
+    first = arguments[0] if arguments else ""
+    if not first or "=" in first or first[0] in "-+~":
+        return None, arguments
+    return first, arguments[1:]
+
+
+def _reporting(action: Callable[[], object]) -> int:
+    """Run `action`; a mistake of the user's is printed without a traceback, and the code is 1."""
+    try:
+        code = action()
+        return code if isinstance(code, int) else 0
+    except Exception as error:  # decided below: ours to explain, or a bug to let fly
+        from calib_sweep.sweep import explain
+
+        code = explain(_all_mistakes(error))
+        if code is None:
+            raise
+        return code
+
+
+def _all_mistakes(error: Exception) -> Exception:
+    """Hydra stops at the first mistake of a command line; return one error that names them all."""
+    from hydra.errors import HydraException
+
+    if not isinstance(error, HydraException):
+        return error
+    from calib_sweep.plan import compose_command_line
+
+    try:
+        compose_command_line(CONF, sys.argv[1:])
+    except ConfigError as all_mistakes:
+        return all_mistakes
+    return error

@@ -1,0 +1,69 @@
+"""What a sweep may cost: from the records of equal cells where there are any, in FLOPs where not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from calib_sweep.cell import Cell
+from calib_sweep.check import build_parts
+from calib_sweep.errors import UnavailableError
+from calib_sweep.results.store import Store, read_record
+
+
+def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> str:
+    """A few lines: how many cells, how many are done, what the rest may cost, what was not checked."""
+    dense = [cell for cell in cells if cell.is_dense]
+    todo = [cell for cell in cells if not store.is_done(cell)]
+    lines = [
+        f"sweep {store.sweep_name}: {len(cells) - len(dense):,} cells and {len(dense)} dense, "
+        f"{len(cells) - len(todo):,} done, {len(todo):,} to run"
+    ]
+    if todo:
+        lines += _describe_cost(store, todo)
+    lines += [f"not checked: {note}" for note in notes]
+    lines.append("every cell is valid")
+    return "\n".join(lines)
+
+
+def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
+    seconds = measured_seconds(store)
+    known = [seconds[key] for cell in todo if (key := (cell.model, cell.method)) in seconds]
+    lines = []
+    if known:
+        lines.append(
+            f"time: about {sum(known) / 3600:.2g} h of one worker for {len(known):,} cells, "
+            "as finished cells of the same model and method took"
+        )
+    unknown = [cell for cell in todo if (cell.model, cell.method) not in seconds]
+    flops = [_walk_flops(cell) for cell in unknown if cell.needs_data]
+    if any(flops):
+        lines.append(
+            f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes in "
+            f"{sum(f is not None for f in flops):,} cells that have no finished equal"
+        )
+    return lines
+
+
+def measured_seconds(store: Store) -> dict[tuple[str, str], float]:
+    """Mean seconds of a finished cell per (model, method), over all sweeps of the results folder."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for record in _all_records(store):
+        if record["status"] == "done" and record.get("timings_s"):
+            key = (record["cell"]["model"], record["cell"]["method"])
+            seconds.setdefault(key, []).append(sum(record["timings_s"].values()))
+    return {key: sum(values) / len(values) for key, values in seconds.items()}
+
+
+def _all_records(store: Store) -> Iterable[Mapping[str, Any]]:
+    for path in sorted(store.results_dir.glob("*/*/record.json")):
+        if (record := read_record(path)) is not None:
+            yield record
+
+
+def _walk_flops(cell: Cell) -> float | None:
+    """Two forward passes over the calibration set, 2 FLOP per weight and token; None if not known here."""
+    parts = build_parts(cell)
+    try:
+        num_weights = sum(o * i for _, o, i in parts.model.linear_shapes())
+    except UnavailableError:
+        return None
+    return 2 * 2 * num_weights * parts.calibration.num_samples * parts.calibration.seq_len

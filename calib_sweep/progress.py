@@ -1,0 +1,89 @@
+"""What a person sees while cells run: live bars on a terminal, plain log lines elsewhere."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from calib_sweep.cell import Cell
+from calib_sweep.results.store import Store
+
+log = logging.getLogger(__name__)
+
+console = Console(stderr=True)
+
+
+def output(renderable: Any) -> None:
+    """Write a result to standard output."""
+    Console().print(renderable)
+
+
+def configure_logging() -> None:
+    """Send this package's log to the terminal: above the live bars, or as plain lines."""
+    package = logging.getLogger("calib_sweep")
+    if package.handlers:
+        return
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+
+
+class Progress:
+    """Progress over the cells of a sweep and the blocks of the cell that runs here."""
+
+    def __init__(self, cells: Sequence[Cell], store: Store) -> None:
+        self.num_cells, self.num_settled, self.store = len(cells), 0, store
+        self.is_live = console.is_terminal and int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+    def __enter__(self) -> "Progress":
+        if self.is_live:
+            self.bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+            self.bars.start()
+            name = f"sweep {self.store.sweep_name}"
+            self.cell_bar = self.bars.add_task(name, total=self.num_cells)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.is_live:
+            self.bars.stop()
+
+    def settled(self, number: int) -> None:
+        """`number` cells of the sweep need nothing more, whoever ran them."""
+        self.num_settled = number
+        if self.is_live:
+            self.bars.update(self.cell_bar, completed=number)
+
+    @contextmanager
+    def running(self, cell: Cell) -> Iterator[Callable[..., None]]:
+        """Show `cell` while it runs; yields the callback for its blocks."""
+        log.info("cell %d/%d: %s", self.num_settled + 1, self.num_cells, cell.title)
+        if not self.is_live:
+            yield lambda *_: None
+            return
+        bar = self.bars.add_task(cell.title, total=None)
+
+        def on_block(index: int, num_blocks: int, *_: Any) -> None:
+            self.bars.update(bar, completed=index + 1, total=num_blocks)
+
+        try:
+            yield on_block
+        finally:
+            self.bars.remove_task(bar)

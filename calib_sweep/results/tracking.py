@@ -1,0 +1,132 @@
+"""Weights & Biases: a mirror of the records, one run per cell. The store is the truth.
+
+The only file that imports wandb. A run has id = cell id, group = sweep, the resolved configuration and
+the scores as summary. Whatever goes wrong here is logged and never ends a cell: the mirror is made good
+the next time the same command runs.
+"""
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.cell import Cell
+from calib_sweep.errors import require
+from calib_sweep.results.store import Store, write_atomically
+
+log = logging.getLogger(__name__)
+
+MARK = "wandb.json"  # beside a record: this cell has been mirrored
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTracking:
+    """Keep no mirror; nothing is imported."""
+
+    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
+        """Do nothing."""
+
+    def log_missing(self, cells: list[Cell], store: Store) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbTracking:
+    """Mirror each cell as a W&B run: online when the user is logged in, offline otherwise."""
+
+    project: str
+    entity: str | None  # null: the user's default
+    mode: str  # auto, online or offline
+    tags: list[str]
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.project) and not set(self.project) & set("/\\#?%:"),
+            "tracking.project",
+            self.project,
+            "a W&B project name, without any of / \\ # ? % :",
+            "Type tracking.project=calib_sweep.",
+        )
+        require(
+            self.mode in ("auto", "online", "offline"),
+            "tracking.mode",
+            self.mode,
+            "auto, online or offline",
+            "Type tracking.mode=offline, or tracking=none to keep no mirror.",
+        )
+
+    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
+        """Mirror `record` as one run."""
+        import wandb
+
+        try:
+            path = self._write_run(cell, record, store)
+        except (wandb.Error, OSError, ValueError, TimeoutError) as error:
+            log.warning("W&B did not take cell %s (%s); its record is safe.", cell.id, error)
+            return
+        mark = {"id": cell.id, "run": path, "finished_at": record["finished_at"]}
+        write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
+
+    def log_missing(self, cells: list[Cell], store: Store) -> None:
+        """Mirror finished cells that have not been: their worker died in between, or W&B was down."""
+        for cell in cells:
+            if not (store.cell_folder(cell) / MARK).exists():
+                record = store.find(cell)
+                if record is not None and record["status"] == "done":
+                    self.log(cell, record, store)
+
+    def _write_run(self, cell: Cell, record: dict[str, Any], store: Store) -> str:
+        import wandb
+
+        axes = {key: value for key, value in cell.axes().items() if value is not None}
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            id=cell.id,
+            name=cell.title,
+            group=store.sweep_name,
+            job_type="cell",
+            tags=[*self.tags, *_tags(cell)],
+            config={**cell.config, "cell": {**axes, "settings": dict(cell.settings)}},
+            dir=str(store.folder),
+            mode=self._mode(),
+            resume="allow",
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                console="off", silent=True, x_disable_stats=True, x_disable_meta=True
+            ),
+        )
+        summary = {**record["scores"], "status": record["status"]}
+        summary |= {f"stderr/{key}": value for key, value in record["stderr"].items()}
+        summary |= {f"timings_s/{key}": value for key, value in record["timings_s"].items()}
+        if record["compression"] is not None:
+            compression = record["compression"].items()
+            summary |= {f"compression/{key}": v for key, v in compression if v is not None}
+        if record["calibration"] is not None:
+            summary["calibration/hash"] = record["calibration"]["hash"]
+        run.summary.update(summary)
+        path = Path(run.dir).parent
+        run.finish(exit_code=0 if record["status"] == "done" else 1)
+        return str(path)
+
+    def _mode(self) -> Any:
+        """Never a prompt: without an API key there is nobody to log in as."""
+        if self.mode != "auto":
+            return self.mode
+        if wished := os.environ.get("WANDB_MODE"):
+            return wished
+        return "online" if _is_logged_in() else "offline"
+
+
+def _is_logged_in() -> bool:
+    import wandb
+
+    return wandb.Api is not None and bool(wandb.api.api_key)
+
+
+def _tags(cell: Cell) -> list[str]:
+    """W&B refuses tags longer than 64 characters."""
+    parts = [cell.model, cell.method, cell.dataset]
+    return [part[:64] for part in parts if part]

@@ -1,0 +1,176 @@
+"""Run one cell: load, draw, compress, score, record.
+
+    model, tokenizer   <- checkpoint                      kept between cells, weights restored
+    calibration set    <- (dataset, design, seed)         drawn once, shared by every method
+    compressed model   <- walk(model, method, set)        per block: observe, compress, propagate
+    scores             <- evaluation(compressed model)    against the dense model's reference
+    record             -> store                           last, once, atomically
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from calib_sweep.cell import Cell
+from calib_sweep.check import Parts, build_parts
+from calib_sweep.dataset.artifact import draw_or_load
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.evaluation.suite import DenseReference, Scores
+from calib_sweep.results import record as records
+from calib_sweep.results.store import Store, write_atomically
+from calib_sweep.session import Session
+from calib_sweep.walk import LayerReport, walk
+
+log = logging.getLogger(__name__)
+
+# Third-party code may draw from global generators behind our back. Nothing of ours does, and a test
+# shows that scores do not depend on this number.
+SEAT_BELT_SEED = 0
+
+REFERENCE = "dense_reference"
+
+
+def run_cell(
+    cell: Cell, store: Store, session: Session, on_block: Callable[..., None] | None = None
+) -> dict[str, Any]:
+    """Run `cell`, write its record, and return it. A failure leaves a failed record, and is returned."""
+    folder = store.cell_folder(cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    with _log_to(folder / "log.txt"):
+        parts = build_parts(cell)
+        record = records.new_record(cell, parts.inputs())
+        try:
+            _fill(record, cell, parts, store, session, on_block)
+        except Exception as error:  # the cell boundary: one failing cell must not end the sweep
+            session.forget()
+            record |= {"error": records.describe_error(error), "status": "failed"}
+            log.exception("%s failed", cell.title)
+    record["finished_at"] = records.utc_now()
+    store.write(cell, record)
+    return record
+
+
+def _fill(
+    record: dict[str, Any],
+    cell: Cell,
+    parts: Parts,
+    store: Store,
+    session: Session,
+    on_block: Callable[..., None] | None,
+) -> None:
+    """The method section: everything between the configuration and the scores."""
+    torch.manual_seed(SEAT_BELT_SEED)
+    timings = _Timings()
+    with timings.of("load"):
+        model, tokenizer = session.model(parts.model), session.tokenizer(parts.model)
+        suite = session.suite(parts.evaluation, tokenizer)
+        dense = None if cell.is_dense else load_reference(store, cell.dense())
+    with timings.of("draw"):
+        drawn = (
+            draw_or_load(
+                store.results_dir, parts.dataset, tokenizer, parts.calibration, cell.seed
+            )
+            if parts.dataset is not None
+            else None
+        )
+    with timings.of("compress"):
+        layers = walk(model, parts.method, *_tokens(drawn), settings=parts.walk, on_block=on_block)
+    with timings.of("evaluate"):
+        scores = suite.score(model, dense)
+
+    folder = store.cell_folder(cell)
+    if scores.reference is not None and cell.is_dense:
+        scores.reference.save(folder / REFERENCE)
+    if cell.config["save_model"] == "dense":
+        session.save(folder / "model")
+    _write_tables(folder, layers, scores)
+    device = str(model.device)
+    record |= {
+        "status": "done",
+        "calibration": describe_set(drawn),
+        "compression": summarise_layers(layers, timings.seconds["compress"]),
+        "scores": scores.scores,
+        "stderr": scores.stderr,
+        "versions": scores.versions,
+        "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
+        "peak_memory_bytes": records.peak_memory_bytes(device),
+        "environment": records.describe_environment(device),
+    }
+
+
+def _tokens(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    if drawn is None:
+        return None, None
+    lengths = None if drawn.lengths_N is None else torch.from_numpy(np.asarray(drawn.lengths_N))
+    return torch.from_numpy(np.asarray(drawn.tokens_NT)), lengths
+
+
+def load_reference(store: Store, dense: Cell) -> DenseReference:
+    """The dense model's per-item results and log-probabilities, made by its own cell."""
+    return DenseReference.load(store.cell_folder(dense) / REFERENCE)
+
+
+def describe_set(drawn: CalibrationSet | None) -> dict[str, Any] | None:
+    """What a record says of its calibration set; null for a method that needs no data."""
+    return None if drawn is None else {"hash": drawn.hash, **drawn.card}
+
+
+def summarise_layers(layers: list[LayerReport], seconds: float) -> dict[str, Any]:
+    """Sparsity and bits over all compressed weights, each layer weighted by its size."""
+    sizes = [layer.num_out * layer.num_in for layer in layers]
+    bits = [layer.bits for layer in layers]
+    on_grid = layers and all(b is not None for b in bits)
+    return {
+        "sparsity": _weighted([layer.sparsity for layer in layers], sizes),
+        "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
+        "num_weights": sum(sizes),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _weighted(values: list[float], sizes: list[int]) -> float | None:
+    return float(np.average(values, weights=sizes)) if values else None
+
+
+def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
+    scores.items.to_parquet(folder / "items.parquet", index=False)
+    pd.DataFrame([asdict(layer) for layer in layers]).to_parquet(
+        folder / "layers.parquet", index=False
+    )
+
+
+class _Timings:
+    """Wall-clock seconds of named parts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[part] = time.perf_counter() - start
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Write what this package logs meanwhile to `path` as well."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("calib_sweep")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,59 @@
+"""What a worker keeps loaded between cells: the model, its tokenizer, the evaluation's requests.
+
+One of each at a time: cells are ordered so that the same ones follow each other.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from calib_sweep.model.blocks import decoder_blocks
+
+
+class Session:
+    """Loads on demand, restores the weights that compression changed, forgets after a failure."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything: after a failure nothing that is loaded is trusted."""
+        self._model_part: Any = None
+        self._model: Any = None
+        self._pristine: dict[torch.nn.Parameter, torch.Tensor] = {}
+        self._tokenizer_part: Any = None
+        self._tokenizer: Any = None
+        self._suite_part: Any = None
+        self._suite: Any = None
+
+    def model(self, part: Any) -> Any:
+        """The dense model of `part`; a model that an earlier cell compressed has its weights back."""
+        if part != self._model_part:
+            self._model, self._pristine = None, {}  # before the next one is loaded: memory
+            self._model, self._model_part = part.load(), part
+            self._pristine = {p: p.detach().to("cpu", copy=True) for p in self._block_parameters()}
+        with torch.no_grad():
+            for parameter, weight in self._pristine.items():
+                parameter.copy_(weight)
+        return self._model
+
+    def _block_parameters(self) -> list[torch.nn.Parameter]:
+        return list(decoder_blocks(self._model).parameters())
+
+    def tokenizer(self, part: Any) -> Any:
+        """The tokenizer of `part`."""
+        if part != self._tokenizer_part:
+            self._tokenizer, self._tokenizer_part = part.load_tokenizer(), part
+        return self._tokenizer
+
+    def suite(self, part: Any, tokenizer: Any) -> Any:
+        """The evaluation of `part` with its corpora tokenised and its requests built."""
+        if self._suite_part is None or self._suite_part != (part, tokenizer):
+            self._suite, self._suite_part = part.prepare(tokenizer), (part, tokenizer)
+        return self._suite
+
+    def save(self, folder: Path) -> None:
+        """Write the model as it is now, with its tokenizer, in the Hugging Face layout."""
+        self._model.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)

@@ -1,0 +1,106 @@
+"""The cell id: whatever can move a number moves it, and nothing else does."""
+
+import pytest
+
+from calib_sweep.cell import DENSE, Cell, cell_id
+
+CONFIG = {
+    "model": {"path": "tiny", "dtype": "float32", "device": "cpu"},
+    "method": {"_target_": "somewhere.Wanda", "sparsity": 0.5},
+    "dataset": {"name": "corpus", "path": "corpus.txt"},
+    "evaluation": {"perplexity": {"seq_len": 32, "batch_size": 4, "corpora": [{"name": "a"}]}},
+    "calibration": {"num_samples": 4, "seq_len": 32},
+    "walk": {"propagate": "compressed", "batch_tokens": 512},
+    "tracking": {"mode": "offline"},
+    "seed": 0,
+    "replicate": 0,
+    "sweep_name": "default",
+    "results_dir": "results",
+    "save_model": None,
+}
+
+
+def changed(path, value):
+    def copy(node, keys):
+        if not keys:
+            return value
+        return {**node, keys[0]: copy(node.get(keys[0], {}), keys[1:])}
+
+    return copy(CONFIG, path.split("."))
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("model.path", "other"),
+        ("model.dtype", "float16"),
+        ("method.sparsity", 0.6),
+        ("method._target_", "somewhere.Other"),
+        ("dataset.path", "other.txt"),
+        ("evaluation.perplexity.seq_len", 64),
+        ("evaluation.perplexity.corpora", [{"name": "b"}]),
+        ("calibration.num_samples", 8),
+        ("walk.propagate", "dense"),
+        ("seed", 1),
+        ("replicate", 1),
+    ],
+)
+def test_what_can_move_a_number_changes_the_id(path, value):
+    assert cell_id(changed(path, value), needs_data=True) != cell_id(CONFIG, needs_data=True)
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("model.device", "cuda:1"),
+        ("evaluation.perplexity.batch_size", 64),
+        ("walk.batch_tokens", 1),
+        ("tracking.mode", "online"),
+        ("sweep_name", "other"),
+        ("results_dir", "elsewhere"),
+        ("save_model", "dense"),
+    ],
+)
+def test_how_a_cell_is_run_does_not_change_the_id(path, value):
+    assert cell_id(changed(path, value), needs_data=True) == cell_id(CONFIG, needs_data=True)
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [("seed", 3), ("dataset.path", "x"), ("calibration.num_samples", 9), ("walk.propagate", "dense")],
+)
+def test_a_method_that_needs_no_data_has_one_id_for_every_calibration_set(path, value):
+    assert cell_id(changed(path, value), needs_data=False) == cell_id(CONFIG, needs_data=False)
+
+
+def test_the_order_of_keys_is_of_no_account_and_the_id_is_stable():
+    backwards = dict(reversed(CONFIG.items()))
+    assert cell_id(backwards, needs_data=True) == cell_id(CONFIG, needs_data=True)
+    # A fixed value: ids must be equal on every machine and in every process.
+    assert cell_id(CONFIG, needs_data=True) == "b09af9f78cd9"
+
+
+def make(config=CONFIG, **changes):
+    choices = {"model": "hf", "method": "wanda", "dataset": "text"}
+    return Cell(**{"config": config, "choices": choices, "settings": {}, "needs_data": True} | changes)
+
+
+def test_the_dense_cell_of_any_cell_is_the_same_one_and_its_own():
+    settings = {"method.sparsity": 0.6, "calibration.num_samples": 8, "model.dtype": "float16"}
+    dense = make(settings=settings).dense()
+    assert dense.id == make(changed("seed", 5)).dense().id == dense.dense().id
+    assert dense.is_dense and dense.method == "dense" and dense.config["method"] == DENSE
+    assert dense.settings == {"model.dtype": "float16"}
+    assert dense.dataset is None and dense.seed is None
+
+
+def test_folder_names_tell_the_axes_and_are_safe():
+    cell = make(changed("dataset.name", "a/b c"))
+    assert cell.folder_name == f"tiny-wanda-a_b_c-seed0-{cell.id}"
+    assert make().axes() == {
+        "model": "tiny",
+        "method": "wanda",
+        "dataset": "corpus",
+        "seed": 0,
+        "replicate": 0,
+    }
