@@ -1,0 +1,88 @@
+"""Divergence of a compressed model from the dense one, on the same tokens and the same items.
+
+    KL(dense || compressed) = mean over positions of sum_v p_v * (log p_v - log q_v)     (p dense, q compressed)
+    flips                   = share of items whose correctness is not the dense model's
+
+Perplexity and accuracy can stay the same while a model changes: an item lost and another won cancel, a flip
+does not (Dutta et al. 2024, arXiv:2407.09141).
+
+KL is taken over the first `num_tokens` tokens of each corpus' windows, from the forward pass that already gives
+the perplexity. The dense log-probabilities are kept in float16, renormalised when read, and KL is float32.
+ROUNDING_FLOOR
+SE of KL: positions near each other are alike, so the mean's error is taken over runs of `RUN` positions, as
+of a ratio of sums (the last run of a window is shorter). SE of flips: the sample SD over items, by sqrt(n).
+
+Shapes: P positions, V vocabulary, R runs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calib_sweep.errors import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RUN = 128  # positions; long beside the correlation of neighbouring tokens, short beside the budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """How much of each corpus the dense model's distribution is kept for."""
+
+    num_tokens: int  # of each corpus, from its start; a shorter corpus is used whole
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.num_tokens, int)
+            and not isinstance(self.num_tokens, bool)
+            and self.num_tokens >= 2,
+            "evaluation.divergence.num_tokens",
+            self.num_tokens,
+            "an integer of at least 2",
+            "Type evaluation.divergence.num_tokens=4096, or evaluation.divergence=null for none.",
+        )
+
+    def num_positions(self, num_windows: int, seq_len: int) -> int:
+        """Scored positions among the first `num_tokens` tokens of `num_windows` windows."""
+        num_whole, rest = divmod(min(self.num_tokens, num_windows * seq_len), seq_len)
+        return num_whole * (seq_len - 1) + max(0, rest - 1)
+
+
+def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
+    """KL(dense || compressed) of each position in nats, from float16 dense log-probabilities ([P])."""
+    dense_PV = dense_PV.to(log_probs_PV.device).float().log_softmax(-1)
+    terms_PV = dense_PV.exp() * (dense_PV - log_probs_PV)
+    # A token that the dense model rules out (log p = -inf) adds nothing: 0 * log 0 = 0.
+    terms_PV = terms_PV.masked_fill(dense_PV.isneginf(), 0.0)
+    return terms_PV.sum(-1).double().cpu().numpy()
+
+
+def mean_kl(kl_P: np.ndarray, seq_len: int) -> tuple[float, float | None]:
+    """Mean KL and its standard error over runs of positions that share a window."""
+    runs = [
+        run
+        for first in range(0, len(kl_P), seq_len - 1)
+        for run in _runs(kl_P[first : first + seq_len - 1])
+    ]
+    mean = float(np.mean(kl_P))
+    if len(runs) < 2:
+        return mean, None
+    residual_R = np.array([run.sum() - mean * len(run) for run in runs])
+    num_runs = len(runs)
+    return mean, math.sqrt(num_runs / (num_runs - 1) * float(residual_R @ residual_R)) / len(kl_P)
+
+
+def _runs(window_P: np.ndarray) -> list[np.ndarray]:
+    return [window_P[start : start + RUN] for start in range(0, len(window_P), RUN)]
+
+
+def flips(correct: np.ndarray, dense_correct: np.ndarray) -> tuple[float, float | None]:
+    """Share of items whose correctness differs, and its standard error."""
+    flipped = (correct != dense_correct).astype(float)
+    if len(flipped) < 2:
+        return float(flipped.mean()), None
+    return float(flipped.mean()), float(flipped.std(ddof=1)) / math.sqrt(len(flipped))
