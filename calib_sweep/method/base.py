@@ -39,5 +39,5 @@ class LayerMethod(ABC):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         """Return the new weight and what was done. Draws nothing and never edits its arguments."""
 
-    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
-        """Raise `ConfigError` when a layer of this shape cannot be compressed with these settings."""
+    def check_shape(self, name: str, num_out: int, num_in: int) -> None:  # noqa: B027
+        """Raise `ConfigError` when these settings do not fit a layer of this shape."""
