@@ -86,6 +86,6 @@ def _all_mistakes(error: Exception) -> Exception:
 
     try:
         compose_command_line(CONF, sys.argv[1:])
-    except ConfigError as all_mistakes:
+    except (ConfigError, HydraException) as all_mistakes:
         return all_mistakes
     return error

@@ -106,9 +106,9 @@ def _apply_values(
 
 
 def _is_setting(key: str) -> bool:
-    return key.split(".")[0] not in AXES | BOOKKEEPING or (
-        key.split(".")[0] in AXES and "." in key and key.split(".")[1] not in ("path", "name")
-    )
+    """`method.sparsity` is a setting; `method`, `tracking.mode` and the label `dataset.name` are not."""
+    first, _, rest = key.partition(".")
+    return first not in BOOKKEEPING and (first not in AXES or rest not in ("", "name"))
 
 
 def _plain(value: Any) -> Any:

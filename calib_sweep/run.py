@@ -74,7 +74,7 @@ def _fill(
     with timings.of("load"):
         model, tokenizer = session.model(parts.model), session.tokenizer(parts.model)
         suite = session.suite(parts.evaluation, tokenizer)
-        dense = None if cell.is_dense else load_reference(store, cell.dense())
+        dense = load_reference(store, cell, parts)
     with timings.of("draw"):
         drawn = (
             draw_or_load(
@@ -89,7 +89,7 @@ def _fill(
         scores = suite.score(model, dense)
 
     folder = store.cell_folder(cell)
-    if scores.reference is not None and cell.is_dense:
+    if scores.reference is not None:
         scores.reference.save(folder / REFERENCE)
     if cell.config["save_model"] == "dense":
         session.save(folder / "model")
@@ -115,9 +115,11 @@ def _tokens(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Te
     return torch.from_numpy(np.asarray(drawn.tokens_NT)), lengths
 
 
-def load_reference(store: Store, dense: Cell) -> DenseReference:
-    """The dense model's per-item results and log-probabilities, made by its own cell."""
-    return DenseReference.load(store.cell_folder(dense) / REFERENCE)
+def load_reference(store: Store, cell: Cell, parts: Parts) -> DenseReference | None:
+    """What the dense model's own cell left for comparison; None for the dense model, or if not asked."""
+    if cell.is_dense or parts.evaluation.divergence is None:
+        return None
+    return DenseReference.load(store.cell_folder(cell.dense()) / REFERENCE)
 
 
 def describe_set(drawn: CalibrationSet | None) -> dict[str, Any] | None:

@@ -1,0 +1,63 @@
+"""The command line: verbs, exit codes, what it costs to ask."""
+
+import subprocess
+import sys
+
+import pytest
+
+from calib_sweep.cli import split_verb
+
+HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
+
+
+def run(*arguments, python=(sys.executable,), cwd=None):
+    command = [*python, "-m", "calib_sweep", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    "arguments, verb, rest",
+    [
+        ([], None, []),
+        (["seed=1"], None, ["seed=1"]),
+        (["-m", "seed=1"], None, ["-m", "seed=1"]),
+        (["+a=1"], None, ["+a=1"]),
+        (["~tracking"], None, ["~tracking"]),
+        (["--cfg", "job"], None, ["--cfg", "job"]),
+        (["check", "-m", "seed=1"], "check", ["-m", "seed=1"]),
+        (["report", "results/default"], "report", ["results/default"]),
+    ],
+)
+def test_a_first_word_without_an_equals_sign_is_a_verb(arguments, verb, rest):
+    assert split_verb(arguments) == (verb, rest)
+
+
+@pytest.mark.parametrize("option", [("--cfg", "job"), ("--help",)])
+def test_asking_costs_no_heavy_import(option, tmp_path):
+    done = run(*option, python=(sys.executable, "-X", "importtime"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_an_unknown_verb_names_the_known_ones(tmp_path):
+    done = run("chek", "-m", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "'chek'" in done.stderr and "check" in done.stderr and "report" in done.stderr
+
+
+def test_two_mistakes_are_told_together_and_nothing_starts(tmp_path):
+    done = run("-m", "method.sparsty=0.5", "calibration.num_sample=1", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "method.sparsty=0.5: no such key" in done.stderr
+    assert "calibration.num_sample=1: no such key" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_method_names_those_there_are(tmp_path):
+    done = run("method=wnda", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "method/wnda" in done.stderr and "wanda" in done.stderr
+    assert "Traceback" not in done.stderr

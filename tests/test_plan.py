@@ -1,0 +1,123 @@
+"""The plan: the fast composition equals Hydra's own, all mistakes are told, duplicates fall away."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from calib_sweep.cli import CONF
+from calib_sweep.errors import ConfigError
+from calib_sweep.plan import compose_command_line, plan_cells
+from calib_sweep.results.store import Store
+
+
+def compose(*arguments):
+    return compose_command_line(CONF, arguments)
+
+
+def cells_of(tmp_path, *arguments):
+    return plan_cells(Store(tmp_path, "default"), compose(*arguments))
+
+
+def composed_by_hydra(*overrides):
+    search_path = create_automatic_config_search_path(None, None, str(CONF))
+    loader = ConfigLoaderImpl(config_search_path=search_path)
+    config = loader.load_configuration("config", list(overrides), run_mode=RunMode.RUN)
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]))
+    return plain
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("method=sparsegpt", "method.sparsity=0.7", "seed=3"),
+        ("method.sparsity=0.6", "method=sparsegpt"),
+        ("dataset=text", "dataset.path=a.txt", "calibration.num_samples=8"),
+        ("+method.extra=1",),
+        ("~tracking.tags",),
+        ("evaluation.perplexity.corpora=[a.txt,b.txt]", "evaluation.zero_shot=null"),
+    ],
+)
+def test_fast_composition_equals_hydras_own(overrides):
+    (point,) = compose(*overrides)
+    assert json.dumps(point.config, sort_keys=True) == json.dumps(
+        composed_by_hydra(*overrides), sort_keys=True
+    )
+
+
+def test_a_grid_is_the_product_of_its_axes_with_one_dense_cell(tmp_path):
+    cells = cells_of(tmp_path, "method=wanda,sparsegpt", "seed=range(5)")
+    assert len(cells) == 11
+    assert cells[0].is_dense and [c.is_dense for c in cells].count(True) == 1
+    assert {(c.method, c.seed) for c in cells[1:]} == {
+        (m, s) for m in ("wanda", "sparsegpt") for s in range(5)
+    }
+
+
+def test_cells_that_share_a_calibration_set_follow_each_other(tmp_path):
+    cells = cells_of(tmp_path, "method=wanda,sparsegpt", "seed=range(3)")
+    assert [c.seed for c in cells[1:]] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("method", ["magnitude", "rtn"])
+def test_a_method_that_needs_no_data_is_one_cell_for_all_seeds(tmp_path, method):
+    cells = cells_of(tmp_path, f"method={method}", "seed=range(3)", "dataset=mini_web,mini_wiki")
+    assert [c.method for c in cells] == ["dense", method]
+    assert cells[1].seed is None and cells[1].dataset is None
+
+
+def test_the_dense_method_is_one_cell(tmp_path):
+    assert len(cells_of(tmp_path, "method=dense", "seed=range(3)")) == 1
+
+
+def test_the_same_cell_named_twice_runs_once(tmp_path):
+    assert len(cells_of(tmp_path, "seed=0,0", "method.sparsity=0.5,0.5")) == 2
+
+
+def test_seed_zero_is_a_seed(tmp_path):
+    cells = cells_of(tmp_path, "seed=0")
+    assert cells[1].seed == 0
+
+
+def test_settings_hold_what_was_swept_or_overridden_beyond_the_axes(tmp_path):
+    arguments = ("method.sparsity=0.6", "calibration.num_samples=8", "tracking=none", "seed=1")
+    cells = cells_of(tmp_path, *arguments)
+    assert cells[1].settings == {"method.sparsity": 0.6, "calibration.num_samples": 8}
+    assert cells[0].settings == {}
+
+
+def test_every_mistake_of_a_command_line_is_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        compose("method.sparsty=0.5", "calibration.num_sample=3", "method=wanda,sparsegpt")
+    text = str(caught.value)
+    assert "method.sparsty=0.5: no such key. method has: " in text and "sparsity" in text
+    assert "calibration.num_sample=3: no such key. calibration has: num_samples" in text
+    assert len(caught.value.problems) == len(set(caught.value.problems))
+
+
+def test_an_unknown_choice_names_the_available_ones():
+    with pytest.raises(ConfigError) as caught:
+        compose("method=wnda,wanda", "seed=range(3)")
+    (problem,) = caught.value.problems
+    assert "method/wnda" in problem and "wanda" in problem and "sparsegpt" in problem
+
+
+def test_a_value_that_must_be_given_is_named_with_what_to_type():
+    with pytest.raises(ConfigError, match=r"dataset.path is missing: type dataset.path=VALUE"):
+        compose("dataset=text")
+
+
+def test_an_unknown_group_is_refused():
+    with pytest.raises(ConfigError, match="metod=wanda"):
+        compose("metod=wanda")
+
+
+def test_the_dense_method_of_the_yaml_is_the_one_that_ids_are_made_of():
+    assert OmegaConf.to_container(OmegaConf.load(Path(CONF) / "method" / "dense.yaml")) == {
+        "_target_": "calib_sweep.method.dense.Dense"
+    }
