@@ -59,7 +59,7 @@ def fill(template: str, scope: Mapping[str, Value], draw: Draw) -> str:
     local = dict(scope)
     out: list[str] = []
     _render(compiled(template), local, draw, out)
-    text = _ARTICLE.sub(r"\1n ", "".join(out))
+    text = _ARTICLE.sub(r"\1n ", "".join(out).replace("  ", " "))
     return text[:1].upper() + text[1:]
 
 

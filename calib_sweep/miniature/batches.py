@@ -1,0 +1,80 @@
+"""Training data: one long token array, windows drawn from it, and the repeats that teach copying.
+
+Shapes: B batch, T context length in tokens.
+"""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from calib_sweep.miniature import DOMAINS
+from calib_sweep.miniature.corpus import document, practice_page
+from calib_sweep.miniature.tokenizer import load_or_train
+from calib_sweep.seeding import stream
+
+_CHUNK = 200  # documents that one worker writes at a time
+REPEAT_SHARE = 0.2  # of the windows of a batch
+
+
+def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
+    """uint16 tokens of the first training documents of every domain and as many practice pages.
+
+    Documents come in turn from each source; half of them are joined by a blank line, as in evaluation
+    text, half by end and begin tokens.
+    """
+    load_or_train(folder)
+    jobs = [
+        (folder, first, min(first + _CHUNK, documents_per_domain))
+        for first in range(0, documents_per_domain, _CHUNK)
+    ]
+    if num_workers <= 1:
+        return np.concatenate([_encode(job) for job in jobs])
+    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
+        return np.concatenate(list(pool.map(_encode, jobs)))
+
+
+def _encode(job: tuple[Path, int, int]) -> np.ndarray:
+    folder, first, last = job
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    tokenizer = load_or_train(folder)
+    encode = tokenizer.backend_tokenizer.encode  # says nothing about texts beyond the context
+    separators = (
+        encode("\n\n").ids,
+        [tokenizer.eos_token_id, tokenizer.bos_token_id],
+    )
+    tokens: list[int] = []
+    for index in range(first, last):
+        texts = [document(domain, "train", index) for domain in DOMAINS] + [practice_page(index)]
+        for place, text in enumerate(texts):
+            tokens += encode(text).ids
+            tokens += separators[(index + place) % 2]
+    return np.array(tokens, dtype=np.uint16)
+
+
+class Batches:
+    """Batch number `step` is a function of the seed and the step, so training can be taken up again."""
+
+    def __init__(self, tokens: np.ndarray, batch_size: int, seq_len: int, seed: int) -> None:
+        self.tokens, self.seq_len, self.seed = tokens, seq_len, seed
+        self.num_repeats = int(batch_size * REPEAT_SHARE)
+        self.num_text = batch_size - self.num_repeats
+        # Square root: rare tokens must be copied too.
+        weights = np.sqrt(np.bincount(tokens, minlength=int(tokens.max()) + 1))
+        self.cumulative = np.cumsum(weights / weights.sum())
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        """int64 [B, T]: windows of text, then windows that repeat a few random tokens."""
+        generator = stream("miniature-batch", self.seed, step)
+        starts = generator.integers(0, len(self.tokens) - self.seq_len, self.num_text)
+        text = self.tokens[starts[:, None] + np.arange(self.seq_len)]
+        repeats = [self._repeat(generator) for _ in range(self.num_repeats)]
+        return np.concatenate([text, *repeats]).astype(np.int64)
+
+    def _repeat(self, generator: np.random.Generator) -> np.ndarray:
+        length = int(generator.integers(8, 100))
+        picks = np.searchsorted(self.cumulative, generator.random(length))
+        segment = np.minimum(picks, len(self.cumulative) - 1)
+        return np.resize(segment, (1, self.seq_len)).astype(np.uint16)

@@ -1,0 +1,71 @@
+"""Documents of the five domains and three splits.
+
+Document i of a (domain, split) has its own stream, so any of them can be had without the others, in
+any order. Training and calibration text share no sentence with held-out text (`text/writer.py`).
+"""
+
+from functools import cache
+from types import ModuleType
+
+from calib_sweep.errors import require
+from calib_sweep.miniature import DOMAINS
+from calib_sweep.miniature.text import blocks, filtered, lexicon, mix, news, practice, web, wiki
+from calib_sweep.miniature.text.draw import Draw
+from calib_sweep.miniature.text.world import FEMALE, MALE
+from calib_sweep.miniature.text.writer import Writer
+
+VERSION = "1"  # raised whenever a document changes; the shipped weights belong to one version
+SPLITS = ("train", "calibration", "heldout")
+NUM_DOCUMENTS = {"train": 100_000, "calibration": 2_000, "heldout": 400}
+
+_MODULES: dict[str, ModuleType] = dict(zip(DOMAINS, (web, news, mix, filtered, wiki), strict=True))
+# (share of documents, fewest words, most words): a fifth are short, most exceed 300 tokens.
+_LENGTHS = ((0.2, 40, 150), (0.5, 220, 420), (0.3, 420, 760))
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return (*FEMALE, *MALE)
+
+
+def document(domain: str, split: str, index: int) -> str:
+    """Document number `index` of one domain and split."""
+    draw = Draw("miniature", domain, split, index)
+    module = _MODULES[domain]
+    writer = Writer(draw, held_out=split == "heldout", topic="home", names=_names())
+    blocks.change_topic(writer, domain)
+    target = _num_words(draw)
+    parts = [module.opening(writer)]
+    num_words = parts[0].count(" ") + 1
+    while num_words < target:
+        part = blocks.weighted(writer, module.BLOCKS)
+        if part:
+            parts.append(part)
+            num_words += part.count(" ") + part.count("\n") + 1
+    if hasattr(module, "closing"):
+        parts.append(module.closing(writer))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _num_words(draw: Draw) -> int:
+    point = draw.unit()
+    for share, low, high in _LENGTHS:
+        point -= share
+        if point < 0:
+            break
+    return draw.between(low, high)
+
+
+def documents(domain: str, split: str, num_documents: int | None = None) -> list[str]:
+    """The first `num_documents` documents (all of the split if None), always the same."""
+    require(domain in DOMAINS, "dataset.domain", domain, f"one of {', '.join(DOMAINS)}", "Choose one.")
+    require(split in SPLITS, "dataset.split", split, f"one of {', '.join(SPLITS)}", "Choose one.")
+    count = NUM_DOCUMENTS[split] if num_documents is None else num_documents
+    return [document(domain, split, index) for index in range(count)]
+
+
+def practice_page(index: int) -> str:
+    """Page number `index` of the training-only skill passages."""
+    draw = Draw("miniature", "practice", "train", index)
+    topic = draw.pick(tuple(lexicon.TOPICS))
+    return practice.page(Writer(draw, held_out=False, topic=topic, names=_names()))

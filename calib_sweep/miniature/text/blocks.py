@@ -1,0 +1,82 @@
+"""Pieces of documents that several domains share: fact paragraphs, passages, questions, plain paragraphs."""
+
+from collections.abc import Callable, Sequence
+
+from calib_sweep.miniature.text import coreference, facts, lexicon, questions, recall, stories
+from calib_sweep.miniature.text.world import RELATIONS
+from calib_sweep.miniature.text.writer import Writer
+
+Block = Callable[[Writer], str]
+
+
+def paragraph(writer: Writer, templates: Sequence[str], low: int, high: int) -> str:
+    """Between `low` and `high` sentences from `templates`."""
+    lines = [writer.say(templates) for _ in range(writer.draw.between(low, high))]
+    return " ".join(line for line in lines if line)
+
+
+def fact_sentence(writer: Writer, kinds: tuple[str, ...], offset: int) -> str:
+    entity = facts.draw_entity(writer.draw, kinds, offset)
+    return state(writer, entity, facts.draw_relation(writer.draw, entity))
+
+
+def state(writer: Writer, entity: facts.Entity, relation: str) -> str:
+    """One fact as a sentence."""
+    bound = facts.bindings(entity, relation)
+    return writer.say(facts.statement_templates(entity, relation), **bound)
+
+
+def portrait(writer: Writer, entity: facts.Entity) -> str:
+    """Most facts of one entity, in random order, as a paragraph."""
+    relations = writer.draw.shuffled(RELATIONS[entity.kind])
+    lines = [state(writer, entity, relation) for relation in relations if writer.draw.chance(0.8)]
+    return " ".join(line for line in lines if line)
+
+
+def recall_passage(writer: Writer) -> str:
+    passage = recall.passage(writer)
+    return f"{passage[0]} {passage[1]}." if passage else ""
+
+
+def coreference_sentence(writer: Writer) -> str:
+    made = coreference.coreference(writer)
+    return f"{made.start} {made.candidates[made.answer]} {made.ending}" if made else ""
+
+
+def story(writer: Writer) -> str:
+    made = stories.story(writer)
+    return f"{made.opening} {made.right}" if made else ""
+
+
+def yes_no(writer: Writer) -> str:
+    """A passage with one question; the two lines that follow it are those of the task."""
+    made = questions.yes_no(writer)
+    if not made:
+        return ""
+    return f"{made.passage}\n{made.question}\nAnswer: {'yes' if made.answer else 'no'}"
+
+
+def fact_question(writer: Writer, offset: int) -> str:
+    """A question about the world and its answer, in the lines of the task."""
+    entity = facts.draw_entity(writer.draw, tuple(RELATIONS), offset)
+    relation = facts.draw_relation(writer.draw, entity)
+    if writer.held_out:  # held-out documents keep clear of the facts of the task
+        return ""
+    made = questions.fact_question(writer, entity, relation)
+    return f"{made.question}\nAnswer: {made.answer}" if made else ""
+
+
+def change_topic(writer: Writer, domain: str) -> None:
+    """Mostly one of the domain's own topics, sometimes any."""
+    own = lexicon.HOME_TOPICS[domain]
+    writer.change_topic(writer.draw.pick(own if writer.draw.chance(0.85) else tuple(lexicon.TOPICS)))
+
+
+def weighted(writer: Writer, blocks: Sequence[tuple[float, Block]]) -> str:
+    """The text of one block, drawn by weight (weights sum to one)."""
+    point = writer.draw.unit()
+    for weight, block in blocks:
+        point -= weight
+        if point < 0:
+            return block(writer)
+    return blocks[-1][1](writer)

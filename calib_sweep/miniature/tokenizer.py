@@ -1,0 +1,48 @@
+"""The byte-level BPE of the miniature model, trained on generated text."""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from calib_sweep.miniature import DOMAINS
+from calib_sweep.miniature.corpus import document, practice_page
+
+VOCAB_SIZE = 2048
+CONTEXT_LENGTH = 512  # tokens
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+_NUM_DOCUMENTS = 240  # of each domain
+
+
+def train_tokenizer() -> PreTrainedTokenizerFast:
+    """Learn the merges; the text is fixed, so the result is."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=CONTEXT_LENGTH,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _texts() -> list[str]:
+    texts = [document(domain, "train", i) for domain in DOMAINS for i in range(_NUM_DOCUMENTS)]
+    return texts + [practice_page(i) for i in range(_NUM_DOCUMENTS)]
+
+
+def load_or_train(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in `folder`, trained and saved there first if it is missing."""
+    if not (folder / "tokenizer.json").exists():
+        train_tokenizer().save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
