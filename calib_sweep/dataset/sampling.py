@@ -16,6 +16,7 @@ from calib_sweep.dataset.calibration import Calibration, check_seed
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.dataset.documents import Documents, in_memory
 from calib_sweep.dataset.reference import reference_packed, reference_slices
+from calib_sweep.dataset.shortage import pool_too_small
 from calib_sweep.dataset.tokenizing import special_token, tokenizer_hash
 from calib_sweep.dataset.windows import Cut, Piece, Source, cut_heads, cut_packed, cut_slices
 from calib_sweep.errors import ConfigError
@@ -55,7 +56,7 @@ def draw_from_documents(
     source = Source(name=name, documents=documents, tokenizer=tokenizer, calibration=calibration)
     cut = _cut(source, seed)
     if len(cut.pieces) < calibration.num_samples:
-        raise _too_small(source, cut, seed)
+        raise pool_too_small(source, cut, seed)
     tokens_NT, lengths_N = _assemble(source, cut.pieces)
     texts = [tokenizer.decode(tokens_NT[i, :length]) for i, length in _spans(tokens_NT, lengths_N)]
     return CalibrationSet(
@@ -152,36 +153,3 @@ def _spans(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> list[tuple[in
     num_samples, seq_len = tokens_NT.shape
     lengths = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
     return list(enumerate(lengths))
-
-
-def _too_small(source: Source, cut: Cut, seed: int) -> ConfigError:
-    """The pool does not hold this set: say how large it is and what would fit."""
-    calibration, count = source.calibration, source.calibration.num_samples
-    width, longer = (
-        calibration.text_len,
-        "more than" if calibration.design == "reference" else "at least",
-    )
-    if calibration.window == "pack":
-        unit = f"{cut.eligible} windows of {width} tokens ({cut.longest} tokens in all)"
-    elif calibration.window == "slice":
-        unit = (
-            f"{cut.eligible} documents of {longer} {width} tokens (of {cut.documents}; "
-            f"the longest has {cut.longest})"
-        )
-    else:
-        unit = f"{cut.eligible} documents with text (of {cut.documents})"
-    pool = f"the pool of dataset {source.name!r} holds {unit}"
-    remedy = "Lower calibration.num_samples or calibration.seq_len"
-    remedy += "" if calibration.window == "pack" else ", set calibration.window=pack"
-    if calibration.design == "reference":
-        key = f"calibration.seq_len={calibration.seq_len}: expected less, {pool}"
-        return ConfigError(f"{key}. {remedy}, or use more text.")
-    num_sets = cut.eligible // count
-    if calibration.design == "independent" or num_sets == 0:
-        key = f"calibration.num_samples={count}: expected at most {cut.eligible}, {pool}"
-        return ConfigError(f"{key}. {remedy}, or use more text.")
-    sets = f"{num_sets} disjoint set{'s' if num_sets > 1 else ''} of {count}"
-    key = f"seed={seed}: expected at most {num_sets - 1}, {pool}: enough for {sets}"
-    return ConfigError(
-        f"{key}. {remedy}, or set calibration.design=independent (sets may overlap)."
-    )

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from calib_sweep.dataset.documents import Documents
 from calib_sweep.errors import ConfigError
 
@@ -43,7 +45,7 @@ def encode(
 
 def walk(
     documents: Documents,
-    order: Sequence[int],
+    order: Sequence[int] | np.ndarray,
     tokenizer: "PreTrainedTokenizerBase",
     *,
     special: bool,

@@ -18,6 +18,8 @@ from calib_sweep.dataset.documents import Documents
 from calib_sweep.dataset.tokenizing import special_token, walk
 from calib_sweep.seeding import stream
 
+Order = Sequence[int] | np.ndarray  # positions of documents, in the order in which to look at them
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -31,7 +33,7 @@ class Source:
     tokenizer: "PreTrainedTokenizerBase"
     calibration: Calibration
 
-    def walk(self, order: Sequence[int]) -> Iterator[tuple[int, str, list[int]]]:
+    def walk(self, order: Order) -> Iterator[tuple[int, str, list[int]]]:
         """Documents of `order`, tokenised lazily: (position, text, token ids)."""
         special = self.calibration.bos == "document"
         return walk(self.documents, order, self.tokenizer, special=special)
@@ -67,7 +69,7 @@ class Cut:
         return {"documents": self.documents, "walked": self.walked, "eligible": self.eligible}
 
 
-def cut_slices(source: Source, order: Sequence[int], first: int, count: int, seed: int) -> Cut:
+def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) -> Cut:
     """A random window of each document that is long enough, one sample per document."""
     width, design = source.calibration.text_len, source.calibration.design
     pieces: list[Piece] = []
@@ -89,7 +91,7 @@ def cut_slices(source: Source, order: Sequence[int], first: int, count: int, see
     return _cut(source, pieces, walked, eligible, longest)
 
 
-def cut_heads(source: Source, order: Sequence[int], first: int, count: int) -> Cut:
+def cut_heads(source: Source, order: Order, first: int, count: int) -> Cut:
     """The beginning of each document that has any token of text; shorter than a sample or not."""
     width = source.calibration.text_len
     pieces: list[Piece] = []
@@ -109,7 +111,7 @@ def cut_heads(source: Source, order: Sequence[int], first: int, count: int) -> C
 
 def cut_packed(
     source: Source,
-    order: Sequence[int],
+    order: Order,
     first: int,
     count: int,
     rotation: np.random.Generator | None,
@@ -147,9 +149,7 @@ class _Block:
     tokens: list[int]
 
 
-def _joined(
-    source: Source, order: Sequence[int], rotation: np.random.Generator | None
-) -> Iterator[_Block]:
+def _joined(source: Source, order: Order, rotation: np.random.Generator | None) -> Iterator[_Block]:
     """The documents of `order` as blocks, an end-of-sequence block between two of them."""
     setting = f"calibration.window={source.calibration.window!r}"
     eos = special_token(source.tokenizer, "eos", setting, "which stands between two documents")

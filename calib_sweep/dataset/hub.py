@@ -1,0 +1,195 @@
+"""Text datasets of the Hugging Face hub: named files of one repository at one revision.
+
+Naming files instead of a configuration is what keeps a draw reproducible: configurations come and
+go (the C4 loaders of the first papers ask for one that is gone), the files of a commit do not
+change. Repositories are never executed: data files are fetched, and read like any local file.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.documents import Documents
+from calib_sweep.dataset.files import EXTENSIONS, fingerprint_files, read_documents, reader_of
+from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+SHARD = re.compile(r"(.*)[-.](\d{5})-of-(\d{5})")
+# Patterns that name some shards on purpose: train-0000*-of-00041, train-00000-of-05534-*.
+PART_OF_SHARDS = re.compile(r"\d\*|\*\d|[?\[]|\d{5}-of-\d{5}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubText:
+    """Documents of a hub repository, or of a local copy of it with the same file layout."""
+
+    name: str  # label in records and tables; also names the random streams of the draw
+    hub_id: str  # owner/name of the dataset repository
+    revision: str | None  # commit; null: whatever the hub serves today
+    data_files: list[str]  # paths in the repository, patterns allowed
+    column: str  # which column holds the text
+    join: str  # what stands between documents where they are read as one evaluation text
+    licence: str | None
+    path: str | None  # folder with a copy of the repository; null: the hub and its local cache
+
+    def __post_init__(self) -> None:
+        for field in ("name", "hub_id", "column"):
+            value = getattr(self, field)
+            remedy = f"Set dataset.{field}, as conf/dataset/c4.yaml does."
+            require(
+                isinstance(value, str) and value != "",
+                f"dataset.{field}",
+                value,
+                "some text",
+                remedy,
+            )
+        files = self.data_files
+        require(
+            not isinstance(files, str)
+            and len(files) > 0
+            and all(isinstance(f, str) for f in files),
+            "dataset.data_files",
+            files,
+            "a list of file names or patterns",
+            "For one file write dataset.data_files=[en/part-0.json.gz].",
+        )
+        for pattern in files:
+            require(
+                reader_of(Path(pattern)) not in (None, "text"),
+                "dataset.data_files",
+                pattern,
+                f"names that end in one of {EXTENSIONS.removesuffix(', .txt')}",
+                "Other formats are not read.",
+            )
+
+    def prefetch(self) -> None:
+        """Download what is not in the local cache yet, and prove that it can be read."""
+        self.documents()
+
+    def documents(self) -> Documents:
+        """All documents, in the order of file names and rows."""
+        root = self._root()
+        cache_dir = None
+        if self.path is None:  # shared with everybody who uses the hub's files on this machine
+            from datasets import config
+
+            cache_dir = str(config.HF_DATASETS_CACHE)
+        return read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the text is from, for the card of every set."""
+        root = self._root()
+        return {
+            "source": self.hub_id,
+            "revision": self.revision,
+            "commit": root.name if self.path is None else None,
+            "copy": self.path,
+            "files": [file.relative_to(root).as_posix() for file in self._files(root)],
+            "column": self.column,
+            "licence": self.licence,
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str | None:
+        """Content hash of a local copy. None for hub data: there the settings name it."""
+        if self.path is None:
+            return None
+        root = self._root()
+        return fingerprint_files(root, self._files(root))
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> CalibrationSet:
+        """The calibration set of this seed."""
+        return draw_from_documents(
+            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
+        )
+
+    def _root(self) -> Path:
+        """The folder that holds the repository's files; downloads them when they are missing."""
+        if self.path is None:
+            return self._snapshot()
+        root = Path(self.path).expanduser()
+        if not root.is_dir():
+            raise ConfigError(
+                f"dataset.path={self.path!r}: expected a folder with a copy of {self.hub_id}. Set "
+                "dataset.path=null to use the hub, or check the spelling."
+            )
+        return root
+
+    def _snapshot(self) -> Path:
+        """The hub cache's folder of this revision."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(self._from_cache())
+        except (LocalEntryNotFoundError, ConfigError):
+            log.info("fetching %s of %s", ", ".join(self.data_files), self.hub_id)
+        try:
+            folder = snapshot_download(
+                self.hub_id,
+                repo_type="dataset",
+                revision=self.revision,
+                allow_patterns=list(self.data_files),
+            )
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+            raise ConfigError(
+                f"dataset={self.name}: expected {self.hub_id} in the local cache, or a hub that "
+                f"serves it ({type(error).__name__}). Where there is a connection, run "
+                f"'python -m calib_sweep prefetch dataset={self.name}' with the same HF_HOME, or "
+                "set dataset.path to a copy of the repository."
+            ) from error
+        return Path(folder)
+
+    def _from_cache(self) -> str:
+        """The cached snapshot, without a look at the hub; incomplete ones raise."""
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(
+            self.hub_id,
+            repo_type="dataset",
+            revision=self.revision,
+            allow_patterns=list(self.data_files),
+            local_files_only=True,
+        )
+        self._files(Path(folder))
+        return folder
+
+    def _files(self, root: Path) -> list[Path]:
+        """The files that `data_files` names, sorted, all of them."""
+        files: set[Path] = set()
+        for pattern in self.data_files:
+            found = {file for file in root.glob(pattern) if file.is_file()}
+            if not found:
+                raise ConfigError(
+                    f"dataset.data_files={pattern!r}: expected a file of that name in {root}, "
+                    f"found none. Compare with the file list of {self.hub_id}."
+                )
+            if "*" in pattern and not PART_OF_SHARDS.search(pattern):
+                _refuse_missing_shards(found, pattern, root)
+            files |= found
+        return sorted(files)
+
+
+def _refuse_missing_shards(files: set[Path], pattern: str, root: Path) -> None:
+    """A pattern that found 3 of 41 shards would silently be another, smaller pool."""
+    shards = [match for file in files if (match := SHARD.match(file.name))]
+    groups = {(match[1], int(match[3])) for match in shards}
+    for stem, wanted in groups:
+        found = {int(match[2]) for match in shards if match[1] == stem}
+        if len(found) < wanted:
+            raise ConfigError(
+                f"dataset.data_files={pattern!r}: expected {wanted} files {stem}-*-of-{wanted:05d} "
+                f"in {root}, found {len(found)}. Fetch the rest with "
+                "'python -m calib_sweep prefetch', or name the files that you want."
+            )

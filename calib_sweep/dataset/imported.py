@@ -1,0 +1,225 @@
+"""Calibration sets that were drawn elsewhere: folders of this package, or anybody's token ids.
+
+  a calibration folder   tokens, samples and card as written; drawn with the model's tokenizer
+  token ids [N, T]       .safetensors, .npy or .json; whose tokenizer it was must be stated
+  a folder of several    seed k takes the k-th: ours by the dataset and seed of their cards, token
+                         files by name
+
+The design, window and bos of the configuration say nothing about such a set; the card keeps what
+the set itself says. `num_samples` takes the first ones, `seq_len` must be the width of the set.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.dataset.artifact import CARD, SAMPLES, TOKENS, is_set, load_set
+from calib_sweep.dataset.calibration import Calibration, check_seed
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.files import fingerprint_files
+from calib_sweep.dataset.sampling import make_card
+from calib_sweep.dataset.tokenizing import tokenizer_hash
+from calib_sweep.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKEN_FILES = (".safetensors", ".npy", ".json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """Finished calibration sets, taken as they are."""
+
+    name: str  # label in records and tables
+    path: str  # calibration folder, token file, or a folder of several
+    tokenizer: str | None  # whose tokenizer made the ids of a token file; null: folders of ours
+    licence: str | None
+
+    def __post_init__(self) -> None:
+        for field in ("name", "path"):
+            value = getattr(self, field)
+            remedy = (
+                f"Set dataset.{field}=..., for example dataset.path=results/calibration/<hash>."
+            )
+            require(
+                isinstance(value, str) and value != "",
+                f"dataset.{field}",
+                value,
+                "some text",
+                remedy,
+            )
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> CalibrationSet:
+        """The set that stands at position `seed`."""
+        check_seed(seed)
+        places = self._places()
+        require(
+            seed < len(places),
+            "seed",
+            seed,
+            f"at most {len(places) - 1}, there are {len(places)} calibration sets in {self.path}",
+            "Use seeds from 0 on, or import more sets.",
+        )
+        place = places[seed]
+        found = load_set(place) if place.is_dir() else self._from_tokens(place, tokenizer, seed)
+        self._check_tokenizer(found, place, tokenizer)
+        return _take_first(found, place, calibration)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the sets are from."""
+        return {"source": self.path, "tokenizer": self.tokenizer, "licence": self.licence}
+
+    def fingerprint(self) -> str:
+        """Content hash of all sets behind `path`."""
+        places = self._places()
+        root = Path(self.path) if Path(self.path).is_dir() else Path(self.path).parent
+        parts = (TOKENS, SAMPLES, CARD)
+        files = [f for p in places for f in ([p / part for part in parts] if p.is_dir() else [p])]
+        return fingerprint_files(root, files)
+
+    def _places(self) -> Sequence[Path]:
+        """The sets behind `path`, in the order in which seeds take them."""
+        place = Path(self.path).expanduser()
+        if is_set(place) or (place.is_file() and place.suffix in TOKEN_FILES):
+            return [place]
+        if not place.is_dir():
+            kinds = ", ".join(TOKEN_FILES)
+            raise ConfigError(
+                f"dataset.path={self.path!r}: expected a calibration folder, a token file "
+                f"({kinds}) or a folder of several; there is none there. Check the spelling."
+            )
+        ours = sorted((p for p in place.iterdir() if is_set(p)), key=_card_order)
+        files = sorted(p for p in place.iterdir() if p.suffix in TOKEN_FILES)
+        if bool(ours) == bool(files):
+            what = "both" if ours else "neither"
+            raise ConfigError(
+                f"dataset.path={self.path!r}: expected calibration folders or token files, found "
+                f"{what}. Put one kind into a folder of its own."
+            )
+        return ours or files
+
+    def _from_tokens(
+        self, file: Path, tokenizer: "PreTrainedTokenizerBase", seed: int
+    ) -> CalibrationSet:
+        require(
+            isinstance(self.tokenizer, str) and self.tokenizer != "",
+            "dataset.tokenizer",
+            self.tokenizer,
+            "the name of the tokenizer that made these token ids",
+            "State it: dataset.tokenizer=huggyllama/llama-7b. Ids mean nothing without.",
+        )
+        tokens_NT = read_token_ids(file)
+        _check_vocabulary(tokens_NT, file, tokenizer)
+        texts = [tokenizer.decode(row) for row in tokens_NT]
+        num_samples, seq_len = tokens_NT.shape
+        settings = Calibration(
+            num_samples=num_samples, seq_len=seq_len, design="disjoint", window="slice", bos="none"
+        )
+        card = make_card(self.name, self.provenance(), None, settings, seed, tokenizer)
+        return CalibrationSet(
+            tokens_NT=tokens_NT,
+            lengths_N=None,
+            samples=[
+                {"document": f"{file.name}:{i}", "offset": 0, "text": text}
+                for i, text in enumerate(texts)
+            ],
+            card=card | {"design": None, "window": None, "bos": None},  # nobody told us
+        )
+
+    def _check_tokenizer(
+        self, found: CalibrationSet, place: Path, tokenizer: "PreTrainedTokenizerBase"
+    ) -> None:
+        """Ids drawn with another tokenizer would be other text, silently."""
+        drawn_with = found.card["tokenizer"]
+        if drawn_with["hash"] != tokenizer_hash(tokenizer):
+            raise ConfigError(
+                f"dataset.path={str(place)!r}: expected a set drawn with the model's tokenizer; "
+                f"this one was drawn with {drawn_with['name']} ({drawn_with['class']}, "
+                f"{drawn_with['vocabulary']} tokens). Draw it again from its text (samples.jsonl), "
+                "or use a model with that tokenizer."
+            )
+
+
+def read_token_ids(file: Path) -> np.ndarray:
+    """Token ids [N, T] of a .safetensors, .npy or .json file, as int64. Pickles are not read."""
+    from safetensors import SafetensorError
+
+    try:
+        found = _load_array(file)
+    except (ValueError, OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"dataset.path={str(file)!r}: expected an array of token ids [samples, tokens], the "
+            f"file cannot be read as one ({error}). Save it with numpy.save, or as lists of one "
+            "length."
+        ) from error
+    if found.ndim != 2 or found.dtype.kind not in "iu" or not found.size:
+        raise ConfigError(
+            f"dataset.path={str(file)!r}: expected whole numbers [samples, tokens], found "
+            f"{found.dtype} {list(found.shape)}. Save one row of token ids per sample."
+        )
+    return found.astype(np.int64)
+
+
+def _load_array(file: Path) -> np.ndarray:
+    if file.suffix == ".npy":
+        return np.load(file, allow_pickle=False)
+    if file.suffix == ".json":
+        return np.array(json.loads(file.read_text(encoding="utf-8")))
+    from safetensors.numpy import load_file
+
+    tensors = load_file(file)
+    if len(tensors) == 1:
+        return next(iter(tensors.values()))
+    if "tokens" not in tensors:
+        raise ValueError(f"it holds {sorted(tensors)}, and none is called 'tokens'")
+    return tensors["tokens"]
+
+
+def _check_vocabulary(
+    tokens_NT: np.ndarray, file: Path, tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    low, high = int(tokens_NT.min()), int(tokens_NT.max())
+    if low < 0 or high >= len(tokenizer):
+        raise ConfigError(
+            f"dataset.path={str(file)!r}: expected token ids from 0 to {len(tokenizer) - 1}, the "
+            f"vocabulary of the model's tokenizer; found {low} to {high}. These ids are from "
+            "another tokenizer."
+        )
+
+
+def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) -> CalibrationSet:
+    """The first `num_samples` of a set whose samples have the configured length."""
+    num_samples, seq_len = found.tokens_NT.shape
+    remedy = f"Set calibration.num_samples={num_samples} calibration.seq_len={seq_len}."
+    what = f"{place} holds {num_samples} samples of {seq_len} tokens"
+    problems = []
+    if calibration.num_samples > num_samples:
+        wrong = f"calibration.num_samples={calibration.num_samples}: expected at most {num_samples}"
+        problems.append(f"{wrong}, {what}. {remedy}")
+    if calibration.seq_len != seq_len:
+        wrong = f"calibration.seq_len={calibration.seq_len}: expected {seq_len}"
+        problems.append(f"{wrong}, {what}. {remedy}")
+    if problems:
+        raise ConfigError(*problems)
+    count = calibration.num_samples
+    return CalibrationSet(
+        tokens_NT=found.tokens_NT[:count],
+        lengths_N=None if found.lengths_N is None else found.lengths_N[:count],
+        samples=found.samples[:count],
+        card=found.card | {"num_samples": count},
+    )
+
+
+def _card_order(folder: Path) -> tuple[str, int, str]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return str(card["dataset"]), int(card["seed"]), folder.name
+    except (ValueError, KeyError):
+        return "", 0, folder.name  # damaged: loading it says so

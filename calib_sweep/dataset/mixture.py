@@ -1,0 +1,118 @@
+"""Several datasets in one calibration set, in stated proportions.
+
+Counts are rounded by largest remainder, so they add up to `num_samples` and none is off by one or
+more. Every part draws with its own streams: its samples are those that it would draw alone for that
+seed and count, and adding a part never moves another part's draw (only its count).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.sampling import Dataset, make_card
+from calib_sweep.errors import require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Named datasets and how much of each. Counts work as well: only proportions matter."""
+
+    name: str  # label in records and tables
+    parts: Mapping[str, Dataset]
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.parts) > 0 and set(self.weights) == set(self.parts),
+            "dataset.weights",
+            dict(self.weights),
+            f"one weight for each of dataset.parts: {', '.join(self.parts)}",
+            "Name every part once in dataset.weights.",
+        )
+        require(
+            all(_is_weight(weight) for weight in self.weights.values())
+            and sum(self.weights.values()) > 0,
+            "dataset.weights",
+            dict(self.weights),
+            "numbers from 0, not all 0",
+            "Equal parts: the same weight for all.",
+        )
+        names = [part.name for part in self.parts.values()]
+        require(
+            len(set(names)) == len(names),
+            "dataset.parts",
+            names,
+            "datasets with different names (a name also names a dataset's random streams)",
+            "Set dataset.parts.<part>.name.",
+        )
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> CalibrationSet:
+        """The parts' sets of this seed, one after the other."""
+        counts = share_out(calibration.num_samples, self.weights)
+        drawn = {
+            key: part.draw(tokenizer, replace(calibration, num_samples=counts[key]), seed)
+            for key, part in self.parts.items()
+            if counts[key] > 0
+        }
+        samples = [
+            {"part": key, **sample} for key, part in drawn.items() for sample in part.samples
+        ]
+        provenance = {
+            "source": "mixture",
+            "parts": {key: {"count": counts[key], "card": drawn[key].card} for key in drawn},
+        }
+        pool = {key: part.card["pool"] for key, part in drawn.items()}
+        return CalibrationSet(
+            tokens_NT=np.concatenate([part.tokens_NT for part in drawn.values()]),
+            lengths_N=_join_lengths(list(drawn.values())),
+            samples=samples,
+            card=make_card(self.name, provenance, pool, calibration, seed, tokenizer),
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """What is mixed; the card of a set holds the parts' cards besides."""
+        return {"source": "mixture", "weights": dict(self.weights)}
+
+    def fingerprint(self) -> str | None:
+        """The parts' fingerprints; None when no part has any."""
+        prints = {key: part.fingerprint() for key, part in self.parts.items()}
+        if not any(prints.values()):
+            return None
+        return ",".join(f"{key}={prints[key]}" for key in sorted(prints))
+
+
+def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Whole counts in these proportions that add up to `total`; ties go to the part named first."""
+    whole = sum(weights.values())
+    quotas = {key: total * weight / whole for key, weight in weights.items()}
+    counts = {key: int(quota) for key, quota in quotas.items()}
+    by_remainder = sorted(quotas, key=lambda key: counts[key] - quotas[key])
+    for key in by_remainder[: total - sum(counts.values())]:
+        counts[key] += 1
+    return counts
+
+
+def _is_weight(weight: object) -> bool:
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        return False
+    return 0 <= weight < float("inf")
+
+
+def _join_lengths(parts: list[CalibrationSet]) -> np.ndarray | None:
+    if all(part.lengths_N is None for part in parts):
+        return None
+    return np.concatenate([_lengths(part) for part in parts])
+
+
+def _lengths(part: CalibrationSet) -> np.ndarray:
+    num_samples, seq_len = part.tokens_NT.shape
+    return np.full(num_samples, seq_len) if part.lengths_N is None else part.lengths_N

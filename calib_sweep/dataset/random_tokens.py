@@ -1,0 +1,73 @@
+"""A control: samples of uniformly random tokens. What a method still does with these, text cannot
+have taught it.
+
+Every ordinary token of the vocabulary is equally likely at every place. Sample i of a seed has its
+own stream, so the first n samples are the same for every larger n, in both designs. There are no
+documents: `bos: document` and `bos: sample` both put the BOS token first, `window` says nothing.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.dataset.calibration import Calibration, check_seed
+from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.sampling import make_card
+from calib_sweep.dataset.tokenizing import special_token
+from calib_sweep.errors import require
+from calib_sweep.seeding import stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomTokens:
+    """Token ids without any text behind them."""
+
+    name: str  # label in records and tables; also names the random streams of the draw
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> CalibrationSet:
+        """The calibration set of this seed."""
+        check_seed(seed)
+        require(
+            calibration.design != "reference",
+            "calibration.design",
+            calibration.design,
+            "disjoint or independent: no published loader draws random tokens",
+            "Set calibration.design=disjoint.",
+        )
+        ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+        head: list[int] = []
+        if calibration.bos != "none":
+            setting = f"calibration.bos={calibration.bos!r}"
+            head = [special_token(tokenizer, "bos", setting, "which begins every sample")]
+        rows = [
+            [*head, *ordinary[_draw(self.name, seed, sample, calibration, head, len(ordinary))]]
+            for sample in range(calibration.num_samples)
+        ]
+        tokens_NT = np.array(rows, dtype=np.int64)
+        samples = [
+            {"document": f"{seed}:{sample}", "offset": 0, "text": tokenizer.decode(row)}
+            for sample, row in enumerate(tokens_NT)
+        ]
+        card = make_card(self.name, self.provenance(), None, calibration, seed, tokenizer)
+        return CalibrationSet(tokens_NT=tokens_NT, lengths_N=None, samples=samples, card=card)
+
+    def provenance(self) -> dict[str, Any]:
+        """Nothing but the generator."""
+        return {"source": "uniform random tokens, special tokens left out"}
+
+    def fingerprint(self) -> None:
+        """No content: settings, seed and tokenizer say all."""
+        return None
+
+
+def _draw(
+    name: str, seed: int, sample: int, calibration: Calibration, head: list[int], num_tokens: int
+) -> np.ndarray:
+    random = stream("calibration/random", name, seed, sample)
+    return random.integers(num_tokens, size=calibration.seq_len - len(head))
