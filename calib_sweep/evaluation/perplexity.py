@@ -84,6 +84,10 @@ class Perplexity:
         """The names of the corpora as they stand in the scores."""
         return [Path(c).stem if isinstance(c, str) else str(c.name) for c in self.corpora]
 
+    def fingerprints(self) -> list[str | None]:
+        """Content hash of each corpus; None for text that is pinned by its settings."""
+        return [_dataset(corpus).fingerprint() for corpus in self.corpora]
+
     def check(self, context_length: int | None) -> None:
         """Raise `ConfigError` with everything that can be seen to fail without reading the corpora."""
         problems = []
@@ -150,7 +154,12 @@ def _dataset(corpus: Any) -> Any:
     """Turn the path of a text file into the dataset that reads it."""
     if not isinstance(corpus, str):
         return corpus
-    raise NotImplementedError
+    from calib_sweep.dataset.text import TextFiles
+
+    name = Path(corpus).stem
+    return TextFiles(
+        name=name, path=corpus, column="text", separator=None, join="\n\n", licence=None
+    )
 
 
 def _windows_of(

@@ -99,6 +99,12 @@ class Evaluation:
         if problems:
             raise ConfigError.merge(problems)
 
+    def fingerprint(self) -> str | None:
+        """Content hash of the local files that are scored; None where all is pinned elsewhere."""
+        parts = [part for part in (self.perplexity, self.zero_shot) if part is not None]
+        hashes = [known for part in parts for known in part.fingerprints() if known is not None]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16] if hashes else None
+
     def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> "PreparedSuite":
         """Tokenise the corpora and build the requests of the tasks, for any number of models."""
         windows = prepare_windows(self.perplexity, tokenizer) if self.perplexity else []
