@@ -37,9 +37,7 @@ from calib_sweep.method.settings import (
     check_sparsity,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics import Hessian, InverseFactor, Statistic
-
-NO_TOKENS = "no calibration token reached this layer: Hessian taken as the identity"
+from calib_sweep.method.statistics import NO_TOKENS, Hessian, Statistic
 
 
 @final
@@ -73,7 +71,7 @@ class SparseGPT(LayerMethod):
         alive_OI = weight_OI.to(torch.float32).masked_fill(dead_I, 0.0)
         pruned_OI = self._solve(alive_OI, factor.upper_II.to(weight_OI.device))
         return CompressedWeight(
-            weight_OI=pruned_OI.to(weight_OI.dtype), damping=factor.damping, note=_note(factor)
+            weight_OI=pruned_OI.to(weight_OI.dtype), damping=factor.damping, note=factor.note()
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
@@ -109,17 +107,3 @@ class SparseGPT(LayerMethod):
             error_BO[column] = error_O
         weight_BO.masked_fill_(mask_BO, 0.0)
         return error_BO
-
-
-def _note(factor: InverseFactor) -> str | None:
-    """What was out of the ordinary, in words; None when nothing was."""
-    parts = []
-    num_dead = int(factor.dead_I.sum())
-    if num_dead:
-        parts.append(f"{num_dead} dead input features, weights set to zero")
-    if factor.num_retries:
-        parts.append(
-            f"Hessian not positive definite, damping raised {factor.num_retries} times "
-            f"to {factor.damping:g}"
-        )
-    return "; ".join(parts) or None

@@ -1,7 +1,7 @@
 """What methods need to know about a layer's inputs, accumulated batch by batch.
 
     InputNorm   ||X[:, i]||_2 per input feature                      (Wanda)
-    Hessian     (2/N) sum X^T X, N samples, and its inverse factor   (SparseGPT)
+    Hessian     (2/N) sum X^T X, N samples, and its inverse factor   (SparseGPT, GPTQ, SpQR)
 
 Sums are unscaled float32 and scaled when read, so a sum does not depend on how tokens were split
 into batches, beyond the order of float32 additions. The published code keeps running means of the
@@ -22,6 +22,9 @@ from calib_sweep.method.precision import full_float32
 # A factorisation that fails is tried again with ten times the damping, at most this often.
 NUM_RETRIES = 8
 SMALLEST_RETRY_DAMPING = 1e-4
+
+# What a method that solves with a Hessian says about a layer whose Hessian it had to make up.
+NO_TOKENS = "no calibration token reached this layer: Hessian taken as the identity"
 
 
 class Statistic(ABC):
@@ -80,10 +83,24 @@ class InputNorm(Statistic):
 class InverseFactor:
     """Upper triangular U with U^T U = (damped Hessian)^-1, and how it was obtained."""
 
-    upper_II: Tensor
-    dead_I: Tensor  # features that were zero in every token
+    upper_II: Tensor  # rows and columns as `order_I` puts them
+    dead_I: Tensor  # features that were zero in every token, as they came
+    order_I: Tensor | None  # the features, largest diagonal first; None: as they came
     damping: float  # fraction of the mean diagonal really added
     num_retries: int
+
+    def note(self) -> str | None:
+        """What was out of the ordinary, in words; None when nothing was."""
+        parts = []
+        num_dead = int(self.dead_I.sum())
+        if num_dead:
+            parts.append(f"{num_dead} dead input features, weights set to zero")
+        if self.num_retries:
+            parts.append(
+                f"Hessian not positive definite, damping raised {self.num_retries} times "
+                f"to {self.damping:g}"
+            )
+        return "; ".join(parts) or None
 
 
 class Hessian(Statistic):
@@ -92,7 +109,7 @@ class Hessian(Statistic):
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
         self._product_II = torch.zeros(num_in, num_in, device=self.device)
-        self._factors: dict[float, InverseFactor] = {}
+        self._factors: dict[tuple[float, bool, bool], InverseFactor] = {}
 
     def hessian_II(self) -> Tensor:
         return self._product_II * (2 / max(self.num_samples, 1))
@@ -102,32 +119,49 @@ class Hessian(Statistic):
         with full_float32():
             return float(((weight_OI @ self._product_II) * weight_OI).sum(dtype=torch.float64))
 
-    def inverse_factor(self, damping: float) -> InverseFactor:
-        """Factor of the inverse, computed once per damping and statistic.
+    def inverse_factor(
+        self, damping: float, *, by_activation: bool = False, dead_first: bool = True
+    ) -> InverseFactor:
+        """Factor of the inverse, computed once per statistic and arguments.
 
-        Dead features get a diagonal of 1 *before* the mean is taken for the damping, as published.
-        A matrix that is not positive definite is tried again with ten times the damping.
+        `dead_first`: dead features get a diagonal of 1 *before* the mean is taken for the damping,
+        as SparseGPT and GPTQ publish it, and with it their place in the order; otherwise after, as
+        SpQR does. `by_activation`: the factor of the Hessian with its features in descending order
+        of the undamped diagonal. A matrix that is not positive definite is tried again with ten
+        times the damping.
         """
-        if damping not in self._factors:
-            self._factors[damping] = self._factorise(damping)
-        return self._factors[damping]
+        key = (damping, by_activation, dead_first)
+        if key not in self._factors:
+            self._factors[key] = self._factorise(*key)
+        return self._factors[key]
 
     @full_float32()
-    def _factorise(self, damping: float) -> InverseFactor:
+    def _factorise(self, damping: float, by_activation: bool, dead_first: bool) -> InverseFactor:
         hessian_II = self.hessian_II()
+        dead_I = hessian_II.diagonal() == 0
+        if dead_first:
+            hessian_II.diagonal()[dead_I] = 1.0
+        order_I = None
+        if by_activation:
+            order_I = hessian_II.diagonal().argsort(descending=True, stable=True)
+            hessian_II = hessian_II[order_I][:, order_I]
         diagonal_I = hessian_II.diagonal()
-        dead_I = diagonal_I == 0
-        diagonal_I[dead_I] = 1.0
+        undamped_I = diagonal_I == 0
         mean = float(diagonal_I.mean())
         used = 0.0
         for num_retries in range(NUM_RETRIES + 1):
             wanted = damping if num_retries == 0 else max(used * 10, SMALLEST_RETRY_DAMPING)
             diagonal_I += (wanted - used) * mean
+            diagonal_I[undamped_I] = 1.0
             used = wanted
             upper_II = _inverse_upper_factor(hessian_II)
             if upper_II is not None:
                 return InverseFactor(
-                    upper_II=upper_II, dead_I=dead_I, damping=used, num_retries=num_retries
+                    upper_II=upper_II,
+                    dead_I=dead_I,
+                    order_I=order_I,
+                    damping=used,
+                    num_retries=num_retries,
                 )
         raise ArithmeticError(
             f"Hessian of {self.num_in} features not positive definite even with damping {used:g}"
