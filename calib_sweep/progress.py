@@ -35,6 +35,8 @@ def configure_logging() -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
+    # One line per block is for the cell's own log; here the bars, or the line per cell, tell enough.
+    handler.addFilter(lambda line: line.name != "calib_sweep.walk" or line.levelno > logging.INFO)
     package.addHandler(handler)
     package.setLevel(logging.INFO)
 

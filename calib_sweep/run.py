@@ -54,9 +54,11 @@ def run_cell(
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
             session.forget()
             record |= {"error": records.describe_error(error), "status": "failed"}
-            log.exception("%s failed", cell.title)
+            log.error("%s failed: %s: %s", cell.title, type(error).__name__, error)
     record["finished_at"] = records.utc_now()
     store.write(cell, record)
+    if record["status"] == "done":
+        log.info("%s done in %.1f s", cell.title, sum(record["timings_s"].values()))
     return record
 
 
@@ -84,7 +86,15 @@ def _fill(
             else None
         )
     with timings.of("compress"):
-        layers = walk(model, parts.method, *_tokens(drawn), settings=parts.walk, on_block=on_block)
+        tokens_NT, lengths_N = _tensors(drawn)
+        layers = walk(
+            model,
+            parts.method,
+            tokens_NT,
+            lengths_N=lengths_N,
+            settings=parts.walk,
+            on_block=on_block,
+        )
     with timings.of("evaluate"):
         scores = suite.score(model, dense)
 
@@ -104,15 +114,16 @@ def _fill(
         "versions": scores.versions,
         "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
         "peak_memory_bytes": records.peak_memory_bytes(device),
-        "environment": records.describe_environment(device),
+        "environment": record["environment"] | records.describe_device(device),
     }
 
 
-def _tokens(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Token ids and, for padded windows, valid lengths."""
     if drawn is None:
         return None, None
-    lengths = None if drawn.lengths_N is None else torch.from_numpy(np.asarray(drawn.lengths_N))
-    return torch.from_numpy(np.asarray(drawn.tokens_NT)), lengths
+    lengths_N = None if drawn.lengths_N is None else torch.as_tensor(drawn.lengths_N)
+    return torch.as_tensor(drawn.tokens_NT), lengths_N
 
 
 def load_reference(store: Store, cell: Cell, parts: Parts) -> DenseReference | None:

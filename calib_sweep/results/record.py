@@ -49,7 +49,7 @@ def new_record(cell: Cell, inputs: Mapping[str, str | None]) -> dict[str, Any]:
         "versions": {},
         "timings_s": {},
         "peak_memory_bytes": None,
-        "environment": None,
+        "environment": describe_environment(),
         "error": None,
         "finished_at": None,
     }
@@ -70,7 +70,8 @@ def utc_now() -> str:
 
 
 @cache
-def _static_environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and git state of this process."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -106,15 +107,12 @@ def _git_state(folder: Path) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def describe_environment(device: str) -> dict[str, Any]:
-    """Versions, git state and device of this process; `device` is the torch device string."""
+def describe_device(device: str) -> dict[str, Any]:
+    """What computed: `device` is a torch device string."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    return _static_environment() | {
-        "device": name,
-        "num_threads": torch.get_num_threads(),
-    }
+    return {"device": name, "num_threads": torch.get_num_threads()}
 
 
 def peak_memory_bytes(device: str) -> int:

@@ -112,18 +112,14 @@ class WandbTracking:
         return str(path)
 
     def _mode(self) -> Any:
-        """Never a prompt: without an API key there is nobody to log in as."""
+        """Never a prompt: whoever is not logged in gets offline runs, to be synchronised later."""
+        import wandb
+
         if self.mode != "auto":
             return self.mode
         if wished := os.environ.get("WANDB_MODE"):
             return wished
-        return "online" if _is_logged_in() else "offline"
-
-
-def _is_logged_in() -> bool:
-    import wandb
-
-    return wandb.Api is not None and bool(wandb.api.api_key)
+        return "online" if wandb.login(prompt=False) else "offline"
 
 
 def _tags(cell: Cell) -> list[str]:
