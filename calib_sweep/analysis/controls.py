@@ -1,0 +1,144 @@
+"""What a reader must know before believing the tables: repetitions, divergence, what is missing.
+
+A run is called diverged when its perplexity is not finite, or above DIVERGED_TIMES the median of
+its group.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calib_sweep.analysis.descriptive import Group
+from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, Row, settings_of, settings_text
+from calib_sweep.analysis.wording import decimals, number, scale
+
+DIVERGED_TIMES = 10.0
+METRIC_WORDS = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
+
+
+def cell_title(row: Row) -> str:
+    """The cell of a row in words; the name of its folder when its record cannot be read."""
+    if row["model"] is None:
+        return str(row["cell_id"])
+    parts = [row["model"], row["method"]]
+    parts += [row["dataset"]] if row["dataset"] is not None else []
+    parts += [f"seed {row['seed']}"] if row["seed"] is not None else []
+    parts += [f"replicate {row['replicate']}"] if row["replicate"] else []
+    settings = settings_text(settings_of(row))
+    return " ".join([*parts, settings] if settings else parts)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cells by status."""
+
+    total: int
+    done: int
+    failed: int  # with the unreadable ones
+    unfinished: int
+    superseded: int
+
+
+def count_cells(rows: Iterable[Row]) -> Count:
+    """Count the cells behind `rows`."""
+    status_of = {row["cell_id"]: row["status"] for row in rows}
+    status = list(status_of.values())
+    superseded, unfinished = status.count("superseded"), status.count("unfinished")
+    done, total = status.count("done"), len(status) - superseded
+    return Count(total, done, total - done - unfinished, unfinished, superseded)
+
+
+def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """Title and reason of every cell that has no scores in the tables."""
+    return [
+        (cell_title(row), str(row["error"]))
+        for row in rows
+        if row["status"] != "superseded" and row["metric"] is None
+    ]
+
+
+def findings(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
+    """One sentence for each thing that a reader of the headline tables must know."""
+    headline = [group for group in groups if group.metric in METRIC_WORDS]
+    notes = [_repeated(headline), _unequal_counts(headline), _superseded(rows)]
+    notes += [_diverged(group) for group in headline if group.metric == PPL_MEAN]
+    notes += [_different_scores(rows)]
+    return [note for note in notes if note]
+
+
+def _repeated(groups: Sequence[Group]) -> str | None:
+    parts = []
+    for metric, word in METRIC_WORDS.items():
+        own = [g for g in groups if g.metric == metric and g.num_repeated]
+        if own:
+            largest = scale(metric) * max(g.max_difference for g in own)
+            num_pairs = sum(g.num_repeated for g in own)
+            shown = "0" if largest == 0 else f"{largest:.2g}"
+            unit = " points" if metric == ACC_MEAN else ""
+            parts.append(f"{shown}{unit} in {word} ({num_pairs} repeated)")
+    if not parts:
+        return None
+    return f"replicates: the same cell run again differs by at most {' and '.join(parts)}."
+
+
+def _unequal_counts(groups: Sequence[Group]) -> str | None:
+    counts = {g.spread.n for g in groups if g.dataset is not None}
+    if len(counts) < 2:
+        return None
+    return (
+        "n differs between rows: a range grows with n, so compare min..max only where n is equal."
+    )
+
+
+def _superseded(rows: Sequence[Row]) -> str | None:
+    older = {row["cell_id"]: row for row in rows if row["status"] == "superseded"}
+    if not older:
+        return None
+    row = next(iter(older.values()))
+    return (
+        f"{len(older)} done cells are left out, as a later one has the same name and settings: "
+        f"{cell_title(row)} ({', '.join(sorted(older)[:3])}{', ...' if len(older) > 3 else ''})."
+    )
+
+
+def _diverged(group: Group) -> str | None:
+    is_far_S = ~(group.value_S <= DIVERGED_TIMES * np.median(group.value_S))
+    if np.isnan(group.value_S).any() or np.isinf(np.median(group.value_S)):
+        is_far_S = ~np.isfinite(group.value_S)
+    if group.spread.n < 2 or not is_far_S.any():
+        return None
+    seeds = [str(seed) for seed, far in zip(group.seeds, is_far_S, strict=True) if far]
+    digits = decimals(group.metric, [group.spread])
+    rest_S = group.value_S[~is_far_S]
+    without = (
+        f"without it the mean is {number(float(rest_S.mean()), digits)}" if rest_S.size else ""
+    )
+    name = " ".join(part for part in group.label[1:] if part)
+    return f"diverged: {name}, seed {', '.join(seeds)}; the table keeps it, {without}."
+
+
+def _different_scores(rows: Iterable[Row]) -> str | None:
+    """Means over other corpora or tasks are not comparable; only scores from elsewhere mix them."""
+    scored: dict[tuple[str | None, str, str], set[str]] = {}
+    for row in rows:
+        kind, _, of = str(row["metric"]).partition("/")
+        if row["status"] == "done" and kind in ("ppl", "acc", "acc_norm"):
+            scored.setdefault((row["model"], row["cell_id"], kind), set()).add(of)
+    sets: dict[tuple[str | None, str], set[frozenset[str]]] = {}
+    for (model, _, kind), names in scored.items():
+        sets.setdefault((model, kind), set()).add(frozenset(names))
+    mixed = sorted(
+        {f"{kind} of {model}" for (model, kind), found in sets.items() if len(found) > 1}
+    )
+    if not mixed:
+        return None
+    return (
+        f"cells were scored on different corpora or tasks ({', '.join(mixed)}): means over them "
+        "are comparable only between cells that have the same ones."
+    )
+
+
+def data_free(groups: Iterable[Group]) -> list[Group]:
+    """The groups whose method reads no data: any spread of theirs is the machine's."""
+    return [group for group in groups if group.dataset is None and not group.is_dense]

@@ -1,0 +1,151 @@
+"""Each model x method x dataset x settings x metric over its calibration seeds, beside dense.
+
+    mean = sum(y) / n    SD = sqrt(sum((y - mean)^2) / (n - 1)), undefined for n = 1    min, max, n
+    drop = dense - mean for accuracy, mean - dense for perplexity: positive is worse
+
+The mean over corpora or tasks is taken in each cell first (ppl/geomean, acc/mean), then described
+over seeds: scores of one draw vary together, so a mean of per-task SDs would be another, wrong
+number. The mean over seeds is arithmetic, also of perplexities.
+
+Spread over seeds is that of replicate 0 (the lowest there is). Other replicates measure the
+machine, and are described apart. A method that reads no data has one value, which stands for
+every dataset and seed.
+
+Shapes: S seeds, R pairs of a cell with its repetition.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from calib_sweep.analysis.table import DENSE, OF_DENSE, Row, settings_of, settings_text
+
+# Which way is better: +1 more, -1 less. The first word of a metric's name decides.
+DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A sample described; `sd` is NaN for n = 1 and with an infinite value."""
+
+    n: int
+    mean: float
+    sd: float  # ddof = 1
+    min: float
+    max: float
+
+
+def describe(value_S: np.ndarray) -> Spread:
+    """Describe the values of one metric over seeds; needs at least one."""
+    assert value_S.ndim == 1 and value_S.size > 0, value_S
+    with np.errstate(invalid="ignore"):  # an infinite perplexity: its SD is NaN, and is shown so
+        sd = float(np.std(value_S, ddof=1)) if value_S.size > 1 else np.nan
+        mean = float(np.mean(value_S))
+    return Spread(value_S.size, mean, sd, float(np.min(value_S)), float(np.max(value_S)))
+
+
+def direction(metric: str) -> int:
+    """+1 when more of `metric` is better, -1 when less is, 0 for a metric not known here."""
+    return DIRECTIONS.get(metric.split("/")[0], 0)
+
+
+def drop(mean: float, dense: float, metric: str) -> float:
+    """How much worse than the dense model; NaN when the metric or its dense value is not known."""
+    sign = direction(metric)
+    return sign * (dense - mean) if sign else np.nan
+
+
+def max_difference(first_R: np.ndarray, again_R: np.ndarray) -> float:
+    """The largest difference between a cell and its repetition; NaN without repetitions."""
+    return float(np.max(np.abs(again_R - first_R))) if first_R.size else np.nan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """The cells that differ in nothing but seed and replicate, in one metric."""
+
+    model: str
+    method: str
+    dataset: str | None  # None: needs no data, stands for every dataset
+    settings: Mapping[str, Any]
+    metric: str
+    seeds: tuple[int | None, ...]  # S, of replicate 0
+    value_S: np.ndarray
+    spread: Spread
+    dense: float  # NaN: no dense cell of this model and evaluation
+    drop: float
+    num_repeated: int = 0  # R
+    max_difference: float = field(default=np.nan)
+
+    @property
+    def is_dense(self) -> bool:
+        return self.method == DENSE
+
+    @property
+    def label(self) -> tuple[str, str, str | None, str]:
+        """What identifies the group, apart from its metric."""
+        return (self.model, self.method, self.dataset, settings_text(self.settings))
+
+
+Key = tuple[str, str, str | None, str, str]  # model, method, dataset, settings, metric
+
+
+def group_rows(rows: Iterable[Row]) -> list[Group]:
+    """Every group of `rows`, by model: the dense one, those without data, the others by name."""
+    members: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row["metric"] is not None and row["status"] == "done":
+            key = (row["model"], row["method"], row["dataset"], row["settings"], row["metric"])
+            members.setdefault(key, []).append(row)
+    dense = {
+        (model, settings, metric): float(np.mean([row["value"] for row in own]))
+        for (model, method, _, settings, metric), own in members.items()
+        if method == DENSE
+    }
+    return sorted((_group(own, dense) for own in members.values()), key=_order)
+
+
+def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> Group:
+    model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
+    of_dense = {name: v for name, v in settings.items() if name.split(".")[0] in OF_DENSE}
+    reference = dense.get((model, settings_text(of_dense), metric), np.nan)
+    first: dict[int, float] = {}
+    pairs = []
+    for row in sorted(rows, key=lambda row: (_seed(row), row["replicate"])):
+        if _seed(row) in first:
+            pairs.append((first[_seed(row)], row["value"]))
+        first.setdefault(_seed(row), row["value"])
+    value_S = np.array(list(first.values()), dtype=float)
+    pair_R2 = np.array(pairs, dtype=float).reshape(-1, 2)
+    spread = describe(value_S)
+    return Group(
+        model=model,
+        method=rows[0]["method"],
+        dataset=rows[0]["dataset"],
+        settings=settings,
+        metric=metric,
+        seeds=tuple(None if seed < 0 else seed for seed in first),
+        value_S=value_S,
+        spread=spread,
+        dense=reference,
+        drop=drop(spread.mean, reference, metric),
+        num_repeated=len(pairs),
+        max_difference=max_difference(pair_R2[:, 0], pair_R2[:, 1]),
+    )
+
+
+def _seed(row: Row) -> int:
+    return -1 if row["seed"] is None else row["seed"]
+
+
+def _order(group: Group) -> tuple[Any, ...]:
+    settings = tuple((name, _comparable(value)) for name, value in group.settings.items())
+    data = (group.dataset is not None, group.method, group.dataset or "")
+    return (group.model, not group.is_dense, *data, settings, group.metric)
+
+
+def _comparable(value: Any) -> tuple[int, float, str]:
+    is_number = isinstance(value, int | float)
+    return (0, float(value), "") if is_number else (1, 0.0, str(value))

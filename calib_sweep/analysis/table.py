@@ -1,0 +1,246 @@
+"""A sweep's records as one tidy table: one row per cell and score.
+
+Columns: model, method, dataset, seed, replicate; one column per setting that the cell has;
+settings (all of them as text), metric, value, stderr, status, error, cell_id. A cell without
+scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), or
+"unfinished" (started, no record yet). Of done cells that nothing tells apart, as an older version
+of this program may have left, all but the last are "superseded". Of a record only schema, status,
+cell and scores are needed, so that scores from elsewhere can be read as well.
+
+A setting is what was swept or overridden, or differs between cells of the same model, method and
+dataset. It is looked up in each cell's configuration, so that a default and the same value typed
+are one setting. What cannot move a cell's numbers is left out.
+
+Derived here: ppl/geomean = exp(mean over corpora of log perplexity), for each cell.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.cell import EXECUTION_KEYS
+from calib_sweep.results.record import SCHEMA
+from calib_sweep.results.store import RECORD, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DENSE = "dense"
+PPL_MEAN, ACC_MEAN = "ppl/geomean", "acc/mean"  # of a cell: over corpora, over tasks
+
+AXES = ("model", "method", "dataset", "seed", "replicate")
+COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
+
+# Parts of the configuration that can move a number; those that are only about calibration data.
+MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
+OF_DATA = frozenset({"dataset", "calibration", "walk"})
+OF_DENSE = frozenset({"model", "evaluation"})
+
+Row = dict[str, Any]
+
+
+def read_table(folder: str | Path) -> "pd.DataFrame":
+    """The tidy table of the sweep in `folder`; a setting that a cell does not have is missing."""
+    import pandas as pd
+
+    rows = read_rows(folder)
+    names = [*AXES, *_setting_names(rows), *COLUMNS[len(AXES) :]]
+    table = pd.DataFrame(rows, columns=pd.Index(names))
+    return table.astype({"seed": "Int64", "replicate": "Int64", "value": float, "stderr": float})
+
+
+def _setting_names(rows: Iterable[Row]) -> list[str]:
+    return sorted({name for row in rows for name in settings_of(row)})
+
+
+def read_rows(folder: str | Path) -> list[Row]:
+    """The tidy table of the sweep in `folder` as dictionaries, ordered as the cells' folders."""
+    return to_rows(read_cells(folder))
+
+
+def read_cells(folder: str | Path) -> list[dict[str, Any]]:
+    """One record per cell of the sweep in `folder`; a stub where none can be read."""
+    found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+    return [record for record in found if record is not None]
+
+
+def _read_cell(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = read_record(folder / RECORD)
+    except OSError as error:  # a damaged record in a folder that cannot be written
+        return _stub(folder, "unreadable", f"{type(error).__name__}: {error}")
+    if record is not None:
+        flaw = _flaw(record)
+        if flaw:
+            return _stub(folder, "unreadable", flaw)
+        return {**record, "cell_id": record.get("cell_id") or folder.name}
+    if broken := sorted(folder.glob("record.broken-*.json")):
+        return _stub(folder, "unreadable", f"damaged record, kept as {broken[-1].name}")
+    if (folder / "config.yaml").exists():
+        return _stub(folder, "unfinished", "no record: interrupted, or still running")
+    return None  # not a cell: the report, logs
+
+
+def _stub(folder: Path, status: str, why: str) -> dict[str, Any]:
+    cell = dict.fromkeys(AXES)
+    error = {"type": status, "message": why}
+    return {"status": status, "cell": cell, "scores": {}, "error": error, "cell_id": folder.name}
+
+
+def _flaw(record: Mapping[str, Any]) -> str | None:
+    """What keeps a record from being used, or None."""
+    if record["schema"] != SCHEMA:
+        return f"schema {record['schema']!r}, this version reads {SCHEMA}"
+    cell, scores = record["cell"], record["scores"]
+    if not isinstance(cell, Mapping) or not all(cell.get(key) for key in ("model", "method")):
+        return "its cell names no model and method"
+    numbers = isinstance(scores, Mapping) and all(
+        value is None or isinstance(value, int | float) for value in scores.values()
+    )
+    return None if numbers else "its scores are not numbers by name"
+
+
+def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The tidy rows of `cells` (records, and stubs of cells that have none)."""
+    heads = []
+    for record, settings in zip(cells, cell_settings(cells), strict=True):
+        axes = {key: record["cell"].get(key) for key in AXES}
+        axes["replicate"] = axes["replicate"] or 0
+        heads.append({**axes, **settings, "settings": settings_text(settings)})
+    superseded = _superseded(cells, heads)
+    rows = []
+    for index, (record, common) in enumerate(zip(cells, heads, strict=True)):
+        status = "superseded" if index in superseded else record["status"]
+        rest = {"status": status, "error": None, "cell_id": record["cell_id"]}
+        if record["status"] == "done" and record["scores"]:
+            stderr = record.get("stderr") or {}
+            for metric, value in with_derived(record["scores"]).items():
+                score = {"metric": metric, "value": value, "stderr": _number(stderr.get(metric))}
+                rows.append({**common, **score, **rest})
+        else:
+            rest["error"] = _first_line(record)
+            rows.append({**common, "metric": None, "value": np.nan, "stderr": np.nan, **rest})
+    return rows
+
+
+def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set[int]:
+    """Indices of done cells that finished before another one which nothing tells from them."""
+    order = sorted(range(len(cells)), key=lambda i: str(cells[i].get("finished_at") or ""))
+    last: dict[tuple[Any, ...], int] = {}
+    superseded = set()
+    for index in order:
+        if cells[index]["status"] == "done":
+            key = (*(heads[index][axis] for axis in AXES), heads[index]["settings"])
+            if key in last:
+                superseded.add(last[key])
+            last[key] = index
+    return superseded
+
+
+def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
+    """`scores` as floats, with ppl/geomean over the corpora of a cell."""
+    values = {metric: _number(value) for metric, value in scores.items()}
+    ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
+    if ppl_C.size and PPL_MEAN not in values:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values[PPL_MEAN] = float(np.exp(np.mean(np.log(ppl_C))))
+    return values
+
+
+def is_corpus_perplexity(metric: str) -> bool:
+    """Whether `metric` is the perplexity of one corpus."""
+    return metric.startswith("ppl/") and metric != PPL_MEAN
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _first_line(record: Mapping[str, Any]) -> str:
+    """What went wrong in a cell, on one line."""
+    error = record.get("error")
+    if not error:
+        return "no scores" if record["status"] == "done" else "no error recorded"
+    lines = str(error.get("message") or "").strip().splitlines()
+    first = lines[0] if lines else "no message"
+    return first if error["type"] == record["status"] else f"{error['type']}: {first}"
+
+
+def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings of each cell, by name: what was typed or differs, as the cell was run."""
+    typed = [_flatten(record["cell"].get("settings") or {}) for record in cells]
+    config = [_moving(record.get("config") or {}) for record in cells]
+    names = sorted({name for own in typed for name in own} | _differing(cells, config))
+    result = []
+    for record, own, run in zip(cells, typed, config, strict=True):
+        known = {**own, **run}
+        applying = [name for name in names if name in known and _applies(name, record["cell"])]
+        result.append({_column(name): _plain(known[name]) for name in applying})
+    return result
+
+
+def _moving(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _flatten({part: config[part] for part in MOVING if part in config})
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots, without what says how a cell is run."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if key.split(".")[-1] in EXECUTION_KEYS:
+            continue
+        if isinstance(item, Mapping):
+            flat |= _flatten(item, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
+def _applies(name: str, cell: Mapping[str, Any]) -> bool:
+    """Whether a setting can move the numbers of a cell."""
+    part = name.split(".")[0]
+    if cell["method"] == DENSE:
+        return part in OF_DENSE
+    return cell["dataset"] is not None or part not in OF_DATA
+
+
+def _differing(cells: Sequence[Mapping[str, Any]], config: Sequence[dict[str, Any]]) -> set[str]:
+    """Names of what differs between cells that have the same model, method and dataset."""
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    names = set()
+    for record, run in zip(cells, config, strict=True):
+        cell = record["cell"]
+        if not run:
+            continue
+        other = first.setdefault((cell["model"], cell["method"], cell["dataset"]), run)
+        if run != other:
+            missing = object()
+            differ = (k for k in run | other if run.get(k, missing) != other.get(k, missing))
+            names |= {name for name in differ if _applies(name, cell)}
+    return names
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings columns of a row."""
+    return {name: value for name, value in row.items() if name not in COLUMNS}
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings on one line, as they are typed."""
+    return " ".join(f"{name}={_text(value)}" for name, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be compared and sorted: lists become text."""
+    return _text(value) if isinstance(value, list | tuple) else value
+
+
+def _column(name: str) -> str:
+    return f"setting.{name}" if name in COLUMNS else name

@@ -1,0 +1,152 @@
+"""Numbers and names as a reader meets them, the same on the terminal and in the report.
+
+Shares (accuracy, flips) are shown in percent, perplexity as it is. A column has the decimals that
+show its median SD to about two digits, within limits.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from calib_sweep.analysis.comparisons import Wins
+from calib_sweep.analysis.descriptive import Group, Spread
+from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, settings_text
+
+SHARES = ("acc", "acc_norm", "flips")
+DIGITS = {"ppl": (2, 4), "acc": (1, 2), "acc_norm": (1, 2), "flips": (1, 2)}  # fewest, most
+OTHER_DIGITS = (3, 5)
+NAMES = {
+    "ppl": "perplexity",
+    "acc": "accuracy, %",
+    "acc_norm": "length-normalised accuracy, %",
+    "kl": "KL divergence from dense, nats per token",
+    "flips": "answers that differ from dense in correctness, %",
+}
+
+
+def scale(metric: str) -> float:
+    """What a value of `metric` is multiplied with to be shown."""
+    return 100.0 if metric.split("/")[0] in SHARES else 1.0
+
+
+def decimals(metric: str, spreads: Iterable[Spread]) -> int:
+    """Decimals for a column of `metric`."""
+    fewest, most = DIGITS.get(metric.split("/")[0], OTHER_DIGITS)
+    sds = [scale(metric) * s.sd for s in spreads if s.sd > 0 and math.isfinite(s.sd)]
+    if not sds:
+        return fewest
+    return min(max(1 - math.floor(math.log10(2 * median(sds))), fewest), most)
+
+
+def number(value: float, num_decimals: int, *, signed: bool = False) -> str:
+    """`value` with at most `num_decimals`, fewer when it is large."""
+    sign = "+" if signed else ""
+    if not math.isfinite(value):
+        return f"{value:{sign}}"
+    if abs(value) >= 1e6:
+        return f"{value:{sign}.2e}"
+    before_point = len(str(int(abs(value))))
+    return f"{value:{sign}.{min(num_decimals, max(0, 5 - before_point))}f}"
+
+
+def sd_text(sd: float, n: int, num_decimals: int) -> str:
+    """An SD: '-' when it is undefined, and 0 only when it is exactly that."""
+    if n < 2:
+        return "-"
+    if sd == 0:
+        return "0"
+    smallest = 10.0**-num_decimals
+    return f"<{number(smallest, num_decimals)}" if sd < smallest / 2 else number(sd, num_decimals)
+
+
+def described(group: Group, num_decimals: int) -> list[str]:
+    """mean, SD, min..max, n, vs dense."""
+    spread, times = group.spread, scale(group.metric)
+    mean, low, high = (
+        number(times * v, num_decimals) for v in (spread.mean, spread.min, spread.max)
+    )
+    difference = times * (spread.mean - group.dense)
+    known = not group.is_dense and not math.isnan(group.dense)
+    return [
+        mean,
+        sd_text(times * spread.sd, spread.n, num_decimals),
+        f"{low}..{high}" if spread.n > 1 else "-",
+        str(spread.n),
+        number(difference, num_decimals, signed=True) if known else "-",
+    ]
+
+
+def heading(metric: str, metrics: Iterable[str]) -> str:
+    """What a metric is; of a mean, over how many of the corpora or tasks among `metrics`."""
+    kind, _, of = metric.partition("/")
+    name = NAMES.get(kind, kind)
+    own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in _family(kind)}
+    parts = sorted(own - {"mean", "geomean"})
+    if metric == PPL_MEAN:
+        return (
+            f"{name} ({parts[0]})"
+            if len(parts) == 1
+            else f"{name} (geometric mean of {len(parts)} corpora)"
+        )
+    if metric == ACC_MEAN:
+        return f"{name} ({parts[0]})" if len(parts) == 1 else f"{name} (mean of {len(parts)} tasks)"
+    return f"{name} ({of})" if of else name
+
+
+def _family(kind: str) -> tuple[str, ...]:
+    return ("acc", "acc_norm") if kind == "acc" else (kind,)
+
+
+def duration(seconds: float) -> str:
+    """38 s, 2 min 5 s, 1 h 3 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def shown_settings(groups: Sequence[Group]) -> list[str]:
+    """Names of the settings that tell groups apart."""
+    names = dict.fromkeys(name for group in groups for name in group.settings)
+    return [name for name in sorted(names) if _tells_apart(name, groups)]
+
+
+def _tells_apart(name: str, groups: Sequence[Group]) -> bool:
+    """Whether a setting has two values, or only some of the cells of the same label have it."""
+    values = {settings_text({name: g.settings[name]}) for g in groups if name in g.settings}
+    if len(values) > 1:
+        return True
+    labels = [{g.label[:3] for g in groups if (name in g.settings) is has} for has in (True, False)]
+    return bool(labels[0] & labels[1])
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The last word of each setting's name, the whole name where that is not enough."""
+    leaves = [name.rpartition(".")[2] for name in names]
+    pairs = zip(names, leaves, strict=True)
+    return [leaf if leaves.count(leaf) == 1 else name for name, leaf in pairs]
+
+
+def setting(group: Group, name: str) -> str:
+    """The value of a setting; '-' where the group does not have it."""
+    if name not in group.settings:
+        return "-"
+    return settings_text({"": group.settings[name]}).removeprefix("=")
+
+
+def comparison(model: str | None, pair: tuple[str, str], wins: Mapping[str, Wins]) -> str:
+    """One sentence on two methods; the first of `wins` (by metric in words) decides the order."""
+    leading = next(iter(wins.values()))
+    swapped = leading.second > leading.first
+    better, worse = reversed(pair) if swapped else pair
+    counts = []
+    for word, win in wins.items():
+        won = win.second if swapped else win.first
+        unit = f" {win.unit}" if win is leading or win.unit != leading.unit else ""
+        ties = f" ({win.ties} equal)" if win.ties else ""
+        counts.append(f"on {won} of {win.n}{unit} in {word}{ties}")
+    where = f"{model}: " if model else ""
+    return f"{where}{better} beats {worse} {' and '.join(counts)} (paired)."
