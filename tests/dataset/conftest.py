@@ -1,0 +1,43 @@
+"""A word tokenizer, small settings, and documents in which no word occurs twice."""
+
+from collections.abc import Callable
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+from words import NUM_WORDS, make_tokenizer, text_of
+
+from calib_sweep.dataset.calibration import Calibration
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., Calibration]:
+    """Calibration settings with small defaults."""
+
+    def make(**changed: object) -> Calibration:
+        chosen: dict = {
+            "num_samples": 4,
+            "seq_len": 8,
+            "design": "disjoint",
+            "window": "slice",
+            "bos": "none",
+        }
+        return Calibration(**{**chosen, **changed})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def documents() -> list[str]:
+    """60 documents of 1 to 60 words; no word occurs twice anywhere, so any overlap shows."""
+    texts, first = [], 0
+    for number in range(60):
+        length = 1 + (number * 7) % 60
+        texts.append(text_of(first, length))
+        first += length
+    assert first < NUM_WORDS
+    return texts
