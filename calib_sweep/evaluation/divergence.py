@@ -1,16 +1,17 @@
 """Divergence of a compressed model from the dense one, on the same tokens and the same items.
 
-    KL(dense || compressed) = mean over positions of sum_v p_v * (log p_v - log q_v)     (p dense, q compressed)
+    KL(dense || compressed) = mean over positions of sum_v p_v * (log p_v - log q_v)
     flips                   = share of items whose correctness is not the dense model's
 
-Perplexity and accuracy can stay the same while a model changes: an item lost and another won cancel, a flip
-does not (Dutta et al. 2024, arXiv:2407.09141).
+p dense, q compressed. Perplexity and accuracy can stay the same while a model changes: an item lost
+and another won cancel, a flip does not (Dutta et al. 2024, arXiv:2407.09141).
 
-KL is taken over the first `num_tokens` tokens of each corpus' windows, from the forward pass that already gives
-the perplexity. The dense log-probabilities are kept in float16, renormalised when read, and KL is float32.
+KL is taken over the first `num_tokens` tokens of each corpus, in the forward pass that gives the
+perplexity. The dense log-probabilities are kept in float16, renormalised when read; KL is float32.
 ROUNDING_FLOOR
-SE of KL: positions near each other are alike, so the mean's error is taken over runs of `RUN` positions, as
-of a ratio of sums (the last run of a window is shorter). SE of flips: the sample SD over items, by sqrt(n).
+SE of KL: neighbouring positions are alike, so it is taken over runs of `RUN` positions inside a
+window, as of a ratio of sums (the last run of a window is shorter). SE of flips: the sample SD of
+the items by sqrt(n).
 
 Shapes: P positions, V vocabulary, R runs.
 """
@@ -53,7 +54,7 @@ class Divergence:
 
 
 def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
-    """KL(dense || compressed) of each position in nats, from float16 dense log-probabilities ([P])."""
+    """KL(dense || compressed) of each position in nats ([P]), the dense model's in float16."""
     dense_PV = dense_PV.to(log_probs_PV.device).float().log_softmax(-1)
     terms_PV = dense_PV.exp() * (dense_PV - log_probs_PV)
     # A token that the dense model rules out (log p = -inf) adds nothing: 0 * log 0 = 0.

@@ -1,14 +1,14 @@
 """What every compressed model is compared with: the dense model's distributions and answers.
 
-One file, `reference.safetensors`: float16 log-probabilities per corpus ([P, V]), correctness per item and task, and
-in its header the content hashes of the token ids and documents that they belong to.
+One file, `reference.safetensors`: float16 log-probabilities per corpus ([P, V]), correctness per
+task and item, and in its header content hashes of the token ids and documents they belong to.
 """
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "reference.safetensors"
-REMEDY = "Delete that folder to have the dense model scored again."
+REMEDY = "Remove it, and the dense model is scored again."
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class DenseReference:
-    """Log-probabilities per corpus, correctness per task, and the hashes of what they belong to."""
+    """Log-probabilities per corpus, correctness per task, and hashes of what they belong to."""
 
     log_probs: dict[str, "Tensor"]  # <corpus>@<seq_len> -> float16 [P, V]
     correct: dict[str, np.ndarray]  # task -> 0/1 per item
-    hashes: dict[str, str]
-    folder: Path | None = None  # where it was loaded from
+    hashes: dict[str, str]  # corpus or task -> content hash
+    path: Path | None = None  # where it was loaded from
 
     def save(self, folder: Path) -> None:
         """Write the reference into `folder`, whole or not at all."""
@@ -57,29 +57,37 @@ class DenseReference:
             raise StoreError(
                 f"{path}: the dense model's reference cannot be read ({error}). {REMEDY}"
             ) from error
-        parts: dict[str, dict] = {"log_probs": {}, "correct": {}}
+        log_probs, correct = {}, {}
         for key, tensor in tensors.items():
             kind, name = key.split("/", 1)
-            parts[kind][name] = tensor.numpy() if kind == "correct" else tensor
-        return cls(parts["log_probs"], parts["correct"], hashes, Path(folder))
+            if kind == "log_probs":
+                log_probs[name] = tensor
+            else:
+                correct[name] = tensor.numpy()
+        return cls(log_probs=log_probs, correct=correct, hashes=hashes, path=path)
 
     def check(self, hashes: dict[str, str]) -> "DenseReference":
-        """Return itself if it belongs to exactly these windows and items, else raise `StoreError`."""
-        differing = [name for name, value in hashes.items() if self.hashes.get(name) != value]
-        if differing:
-            raise StoreError(
-                f"{self.folder or 'dense reference'}: made for other token ids or documents of "
-                f"{', '.join(differing)}, so nothing can be compared with it. {REMEDY}"
-            )
+        """Return itself if it belongs to these windows and items, else raise `StoreError`."""
+        others = [name for name, value in hashes.items() if self.hashes.get(name) != value]
+        if others:
+            raise self._error(f"made for other tokens or documents of {', '.join(others)}")
         return self
 
-    def part(self, name: str, positions: slice, num_positions: int, vocabulary: int) -> "Tensor":
-        """The log-probabilities at `positions`; `StoreError` unless there are just as many as expected."""
+    def part(self, name: str, positions: slice, shape: tuple[int, int]) -> "Tensor":
+        """The log-probabilities at `positions` of a corpus, of which all have this shape [P, V]."""
         stored = self.log_probs.get(name)
-        shape = None if stored is None else tuple(stored.shape)
-        if stored is None or shape != (num_positions, vocabulary):
-            raise StoreError(
-                f"{self.folder or 'dense reference'}: log-probabilities of {name} have shape {shape}, expected "
-                f"{(num_positions, vocabulary)}. {REMEDY}"
-            )
+        if stored is None or tuple(stored.shape) != shape:
+            found = None if stored is None else tuple(stored.shape)
+            raise self._error(f"log-probabilities of {name} have shape {found}, expected {shape}")
         return stored[positions]
+
+    def answers(self, task: str) -> Any:
+        """Correctness of each item of `task`."""
+        if task not in self.correct:
+            raise self._error(f"has no answers of {task}")
+        return self.correct[task]
+
+    def _error(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path or 'dense reference'}: {what}, so nothing is compared. {REMEDY}"
+        )

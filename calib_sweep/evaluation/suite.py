@@ -1,35 +1,30 @@
-"""The evaluation of a model: perplexity of corpora, zero-shot tasks, divergence from the dense model.
+"""The evaluation of a model: perplexity, zero-shot tasks, divergence from the dense model.
 
-    evaluation.check(context_length)            everything that can be wrong, before a weight is read
+    evaluation.check(context_length)            all that can be wrong, before a weight is read
     prepared = evaluation.prepare(tokenizer)    corpora tokenised, requests built: once per process
-    dense = prepared.score(model, None)         the dense model; dense.reference is what others are compared with
-    scores = prepared.score(model, reference)   any other model
+    dense = prepared.score(model, None)         the dense model, with the reference for the others
+    scores = prepared.score(model, dense.reference)
 
-Names of scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and the task's other metrics as lm-eval
-names them, acc/mean (unweighted, over the headline metric of each task), flips/<task> (of the headline metric).
+Scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and whatever else lm-eval reports
+of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric).
 """
 
 import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
-from calib_sweep.evaluation.perplexity import (
-    Perplexity,
-    Windows,
-    log_probs,
-    nll,
-    perplexity,
-    prepare_windows,
-    targets,
-)
+from calib_sweep.evaluation.perplexity import Perplexity, log_probs, nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.zero_shot import PreparedTasks, ZeroShot, prepare_tasks
+from calib_sweep.evaluation.tasks import ZeroShot
+from calib_sweep.evaluation.windows import Windows, windows_of
+from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore, prepare_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,34 +33,29 @@ if TYPE_CHECKING:
 COLUMNS = {
     "kind": "string",  # "task" or "window"
     "name": "string",  # task, or <corpus>@<seq_len>
-    "item": "int64",  # position of the document among the task's, of the window in its corpus
+    "item": "int64",  # position of the document in its task, of the window in its corpus
     "item_hash": "string",  # lm-eval's hash of the document; SHA-256 of the window's token ids
-    "correct": "float64",  # acc of the item (of a task without acc: its headline metric)
+    "correct": "float64",  # acc of the item; of a task without acc, its headline metric
     "correct_norm": "float64",  # acc_norm of the item, where the task has it
     "choice": "Int64",  # the answer of highest log-likelihood, where there are choices
-    "nll": "float64",  # mean over the window's scored tokens, in nats
-    "kl": "float64",  # mean over the window's tokens inside the divergence budget, in nats
+    "nll": "float64",  # mean over the window's scored tokens, nats
+    "kl": "float64",  # mean over the window's positions inside the divergence budget, nats
     "tokens": "Int64",  # scored tokens of the window
 }
 
+Table = dict[str, list[Any]]  # some of the columns above
 Progress = Callable[[int, int, str], None]  # parts done, parts in all, the part that begins
 
 
-@dataclass
+@dataclass(eq=False)
 class Scores:
     """What one model scored."""
 
-    scores: dict[str, float] = field(default_factory=dict)
-    stderr: dict[str, float] = field(default_factory=dict)  # of the scores that have one
-    items: "pd.DataFrame" = field(default=None, repr=False)  # type: ignore[assignment]
-    versions: dict[str, Any] = field(default_factory=dict)  # lm-eval's and each task's
-    reference: DenseReference | None = field(default=None, repr=False)  # of the dense model only
-
-    def add(self, name: str, value: tuple[float, float | None]) -> None:
-        """Keep a score and, where it has one, its standard error."""
-        self.scores[name] = value[0]
-        if value[1] is not None:
-            self.stderr[name] = value[1]
+    scores: dict[str, float]
+    stderr: dict[str, float]  # of the scores that have one
+    items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
+    versions: dict[str, Any]  # of lm-eval and of each task
+    reference: DenseReference | None = field(repr=False)  # where the dense model was scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +70,8 @@ class Evaluation:
         require(
             self.perplexity is not None or self.zero_shot is not None,
             "evaluation",
-            "nothing",
-            "perplexity, zero_shot or both",
+            None,
+            "perplexity, zero_shot or both, and both are null",
             "Leave one of evaluation.perplexity and evaluation.zero_shot as it was.",
         )
 
@@ -100,14 +90,33 @@ class Evaluation:
             raise ConfigError.merge(problems)
 
     def fingerprint(self) -> str | None:
-        """Content hash of the local files that are scored; None where all is pinned elsewhere."""
-        parts = [part for part in (self.perplexity, self.zero_shot) if part is not None]
-        hashes = [known for part in parts for known in part.fingerprints() if known is not None]
-        return hashlib.sha256("".join(hashes).encode()).hexdigest()[:16] if hashes else None
+        """Content hash of the local files that are scored; None where there are none."""
+        corpora = self.perplexity.datasets() if self.perplexity else []
+        parts = [part for corpus in corpora if (part := corpus.fingerprint())]
+        files = self.zero_shot.own_files() if self.zero_shot else []
+        parts += [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:32] if parts else None
 
     def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> "PreparedSuite":
-        """Tokenise the corpora and build the requests of the tasks, for any number of models."""
-        windows = prepare_windows(self.perplexity, tokenizer) if self.perplexity else []
+        """Tokenise the corpora and build the tasks' requests, for any number of models."""
+        windows, problems = [], []
+        if self.perplexity is not None:
+            settings = self.perplexity
+            for dataset in settings.datasets():
+                try:
+                    windows.append(
+                        windows_of(
+                            dataset,
+                            tokenizer,
+                            seq_len=settings.seq_len,
+                            bos=settings.bos,
+                            max_windows=settings.max_windows,
+                        )
+                    )
+                except ConfigError as error:
+                    problems.append(error)
+        if problems:
+            raise ConfigError.merge(problems)
         tasks = prepare_tasks(self.zero_shot, tokenizer) if self.zero_shot else None
         return PreparedSuite(self, windows, tasks)
 
@@ -122,9 +131,10 @@ class PreparedSuite:
 
     def hashes(self) -> dict[str, str]:
         """Content hashes of what is scored: token ids of each corpus, documents of each task."""
-        return {window.label: window.hash for window in self.windows} | {
+        tasks = self.tasks.item_hashes if self.tasks else {}
+        return {windows.label: windows.hash() for windows in self.windows} | {
             name: hashlib.sha256("".join(hashes).encode()).hexdigest()
-            for name, hashes in (self.tasks.item_hashes if self.tasks else {}).items()
+            for name, hashes in tasks.items()
         }
 
     def score(
@@ -133,113 +143,136 @@ class PreparedSuite:
         dense: DenseReference | None,
         on_progress: Progress | None = None,
     ) -> Scores:
-        """Score `model`. `dense` is None for the dense model itself, whose scores carry the reference."""
-        import pandas as pd
+        """Score `model`; `dense` is None for the dense model itself, and it makes the reference.
 
+        Without `settings.divergence` no reference is made, and one that is given is not looked at.
+        """
         report = on_progress or (lambda done, total, part: None)
-        wanted = self.hashes() if self.settings.divergence else {}
-        reference = DenseReference({}, {}, wanted) if dense is None else dense.check(wanted)
-        result = Scores(reference=reference if dense is None and wanted else None)
-        tables = []
+        scoring = _Scoring(self, model, dense)
         num_parts = len(self.windows) + (self.tasks is not None)
         for index, windows in enumerate(self.windows):
             report(index, num_parts, windows.label)
-            tables.append(self._score_windows(model, windows, dense, reference, result))
+            scoring.add_corpus(windows)
         if self.tasks is not None:
             report(len(self.windows), num_parts, "tasks")
-            tables += self._score_tasks(model, self.tasks, dense, reference, result)
+            scoring.add_tasks(self.tasks)
         report(num_parts, num_parts, "")
-        columns = {
-            name: pd.array([v for t in tables for v in _column(t, name)], dtype=kind)
-            for name, kind in COLUMNS.items()
-        }
-        result.items = pd.DataFrame(columns)
-        return result
+        return Scores(
+            scoring.scores,
+            scoring.stderr,
+            _frame(scoring.tables),
+            self.tasks.versions() if self.tasks else {},
+            scoring.reference,
+        )
 
-    def _score_windows(
-        self,
-        model: "PreTrainedModel",
-        windows: Windows,
-        dense: DenseReference | None,
-        reference: DenseReference,
-        result: Scores,
-    ) -> dict[str, list[Any]]:
-        """Perplexity and divergence of one corpus from one forward pass; its rows of the item table."""
+
+class _Scoring:
+    """One model on its way through the parts of the suite."""
+
+    def __init__(
+        self, suite: PreparedSuite, model: "PreTrainedModel", dense: DenseReference | None
+    ) -> None:
+        self.suite, self.model = suite, model
+        self.divergence = suite.settings.divergence
+        self.dense = self.reference = None
+        if self.divergence is not None and dense is not None:
+            self.dense = dense.check(suite.hashes())
+        elif self.divergence is not None:
+            self.reference = DenseReference(log_probs={}, correct={}, hashes=suite.hashes())
+        self.scores: dict[str, float] = {}
+        self.stderr: dict[str, float] = {}
+        self.tables: list[Table] = []
+
+    def add(self, name: str, value: float, stderr: float | None) -> None:
+        """Keep a score and, where it has one, its standard error."""
+        self.scores[name] = value
+        if stderr is not None:
+            self.stderr[name] = stderr
+
+    def add_corpus(self, windows: Windows) -> None:
+        """Perplexity and KL of one corpus, from one forward pass over its windows."""
         import torch
 
-        assert self.settings.perplexity is not None
+        assert self.suite.settings.perplexity is not None
+        batch_tokens = self.suite.settings.perplexity.batch_tokens
         num_windows, seq_len = windows.tokens_NT.shape
-        divergence = self.settings.divergence
-        budget = divergence.num_positions(num_windows, seq_len) if divergence else 0
-        targets_P = targets(windows)
+        budget = self.divergence.num_positions(num_windows, seq_len) if self.divergence else 0
+        targets_P = windows.targets()
         nll_P = np.empty(windows.num_positions)
         kl_P = np.full(windows.num_positions, math.nan)
-        kept = []
-        for part, log_probs_PV in log_probs(model, windows, self.settings.perplexity.batch_tokens):
+        kept: list[torch.Tensor] = []
+        for part, log_probs_PV in log_probs(self.model, windows, batch_tokens):
             nll_P[part] = nll(log_probs_PV, targets_P[part])
             inside = slice(part.start, min(part.stop, budget))
             if inside.start >= inside.stop:
                 continue
             log_probs_PV = log_probs_PV[: inside.stop - inside.start]
-            if dense is None:
+            if self.reference is not None:
                 kept.append(log_probs_PV.half().cpu())
-            else:
-                dense_PV = dense.part(windows.label, inside, budget, log_probs_PV.shape[-1])
-                kl_P[inside] = kl(dense_PV, log_probs_PV)
+            elif self.dense is not None:
+                shape = (budget, log_probs_PV.shape[-1])
+                kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
         nll_N = nll_P.reshape(num_windows, -1).mean(1)
-        result.add(f"ppl/{windows.label}", perplexity(nll_N))
-        if dense is None and kept:
-            reference.log_probs[windows.label] = torch.cat(kept)
-        elif dense is not None and divergence:
-            result.add(f"kl/{windows.label}", mean_kl(kl_P[:budget], seq_len))
-        return _window_rows(windows, nll_N, kl_P)
+        self.add(f"ppl/{windows.label}", *perplexity(nll_N))
+        if self.reference is not None:
+            self.reference.log_probs[windows.label] = torch.cat(kept)
+        elif self.dense is not None:
+            self.add(f"kl/{windows.label}", *mean_kl(kl_P[:budget], seq_len))
+        self.tables.append(_window_table(windows, nll_N, kl_P))
 
-    def _score_tasks(
-        self,
-        model: "PreTrainedModel",
-        tasks: PreparedTasks,
-        dense: DenseReference | None,
-        reference: DenseReference,
-        result: Scores,
-    ) -> list[dict[str, list[Any]]]:
-        """Metrics of every task, their mean, and the flips; the rows of the item table."""
-        task_scores = tasks.score(model)
-        for name, task in task_scores.items():
+    def add_tasks(self, tasks: PreparedTasks) -> None:
+        """Every metric of every task, the mean of the headlines, and the flips."""
+        headlines: list[tuple[float, float | None]] = []
+        for name, task in tasks.score(self.model).items():
             for metric, value in task.metrics.items():
-                result.add(f"{metric}/{name}", (value, task.stderr.get(metric)))
-            if dense is None:
-                reference.correct[name] = task.correct
-            elif self.settings.divergence:
-                result.add(f"flips/{name}", flips(task.correct, dense.correct[name]))
-        headlines = [task.metrics[task.headline] for task in task_scores.values()]
-        errors = [task.stderr.get(task.headline) for task in task_scores.values()]
-        known = [error for error in errors if error is not None]
-        # Tasks share no items, so the errors of their means are independent.
-        error = (
-            math.sqrt(sum(e**2 for e in known)) / len(errors) if len(known) == len(errors) else None
-        )
-        result.add("acc/mean", (sum(headlines) / len(headlines), error))
-        result.versions = tasks.versions()
-        return [
-            {"kind": ["task"] * len(task.correct), **task.rows} for task in task_scores.values()
-        ]
+                self.add(f"{metric}/{name}", value, task.stderr.get(metric))
+            if task.headline is not None:
+                headlines.append((task.metrics[task.headline], task.stderr.get(task.headline)))
+            self._add_flips(name, task)
+            self.tables.append({"kind": ["task"] * len(task.rows["name"]), **task.rows})
+        if headlines:
+            self.add("acc/mean", *_unweighted_mean(headlines))
+
+    def _add_flips(self, name: str, task: TaskScore) -> None:
+        if task.correct is None:
+            return
+        if self.reference is not None:
+            self.reference.correct[name] = task.correct
+        elif self.dense is not None:
+            self.add(f"flips/{name}", *flips(task.correct, self.dense.answers(name)))
 
 
-def _window_rows(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> dict[str, list[Any]]:
+def _unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
+    """The mean, and its SE: tasks share no items, so their errors are independent."""
+    mean = sum(value for value, _ in values) / len(values)
+    errors = [error for _, error in values if error is not None]
+    if len(errors) < len(values):
+        return mean, None
+    return mean, math.sqrt(sum(error**2 for error in errors)) / len(values)
+
+
+def _window_table(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> Table:
     num_windows, seq_len = windows.tokens_NT.shape
     kl_NP = kl_P.reshape(num_windows, -1)
-    inside_N = (~np.isnan(kl_NP)).sum(1)
-    kl_N = np.where(inside_N > 0, np.nansum(kl_NP, 1) / np.maximum(inside_N, 1), math.nan)
+    num_inside_N = (~np.isnan(kl_NP)).sum(1)
+    with np.errstate(invalid="ignore"):
+        kl_N = np.nansum(kl_NP, 1) / num_inside_N  # NaN outside the budget
     return {
         "kind": ["window"] * num_windows,
         "name": [windows.label] * num_windows,
         "item": list(range(num_windows)),
-        "item_hash": [hashlib.sha256(row.tobytes()).hexdigest() for row in windows.tokens_NT],
+        "item_hash": windows.item_hashes(),
         "nll": nll_N.tolist(),
         "kl": kl_N.tolist(),
         "tokens": [seq_len - 1] * num_windows,
     }
 
 
-def _column(table: dict[str, list[Any]], name: str) -> list[Any]:
-    return table.get(name, [None] * len(table["name"]))
+def _frame(tables: list[Table]) -> "pd.DataFrame":
+    import pandas as pd
+
+    columns = {}
+    for name, dtype in COLUMNS.items():
+        values = [v for table in tables for v in table.get(name, [None] * len(table["kind"]))]
+        columns[name] = pd.array(values, dtype=dtype)
+    return pd.DataFrame(columns)

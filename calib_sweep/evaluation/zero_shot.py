@@ -1,16 +1,17 @@
 """Zero-shot tasks through lm-eval on a model in memory. The only file that imports lm_eval.
 
-lm-eval's code makes everything that defines a number: documents, contexts, requests, encodings, batching, log-
-likelihoods, filters, per-item metrics, aggregation and the closed-form standard errors. What its `simple_evaluate`
-repeats for every model is done once here: tasks are loaded and requests built once, and each string is tokenised
-once per tokenizer. Scores equal those of `simple_evaluate` item by item (tested).
+lm-eval's code makes everything that defines a number: documents, contexts, requests, encodings,
+batches, log-likelihoods, filters, metrics, aggregation, closed-form standard errors. What its
+`simple_evaluate` repeats for every model is done once here: tasks are loaded, requests built and
+strings tokenised once per tokenizer. Scores equal those of `simple_evaluate` item by item (tested).
 
-The standard error of a mean is lm-eval's. Its other errors are bootstraps in a process pool; of these only that of
-`perplexity` is given, by the delta method.
+The standard error of a mean is lm-eval's. Its other errors are bootstraps in a pool of processes;
+of these only that of `perplexity` is given, by the delta method.
 """
 
 import contextlib
 import copy
+import inspect
 import io
 import json
 import logging
@@ -23,102 +24,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.errors import ConfigError, require
-from calib_sweep.evaluation.task_index import find_tasks
+from calib_sweep.errors import require
+from calib_sweep.evaluation.tasks import KEY, ZeroShot, storycloze_definition
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.task import Task
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KEY = "evaluation.zero_shot"
-STORYCLOZE = "storycloze"
 FEWSHOT_SEED = 1234  # lm-eval's default; draws nothing at zero shots
 
-
-@dataclass(frozen=True, kw_only=True)
-class ZeroShot:
-    """Which tasks are run, and which metric of each counts."""
-
-    tasks: list[str]
-    headline: dict[
-        str, str
-    ]  # metric of a task that goes into acc/mean; acc where a task is not named
-    include_path: str | None  # folder with task definitions of the user's own
-    storycloze_path: str | None  # the file of StoryCloze, which cannot be downloaded; adds the task
-    num_items: int | None  # the first so many items of each task; None: all
-    batch_size: int  # sequences forwarded at once
-
-    def __post_init__(self) -> None:
-        require(
-            isinstance(self.tasks, list | tuple)
-            and len(self.tasks) > 0
-            and all(isinstance(name, str) for name in self.tasks)
-            and len(set(self.tasks)) == len(self.tasks),
-            f"{KEY}.tasks",
-            self.tasks,
-            "a list of different task names",
-            f"Type '{KEY}.tasks=[arc_easy,boolq]', or {KEY}=null for none.",
-        )
-        strangers = sorted(set(self.headline) - set(self.names()))
-        require(
-            not strangers,
-            f"{KEY}.headline",
-            strangers,
-            "tasks that are run: " + ", ".join(self.names()),
-            "Take the other names out of headline, or into tasks.",
-        )
-        for name, value in (("batch_size", self.batch_size), ("num_items", self.num_items)):
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            require(
-                whole or (name == "num_items" and value is None),
-                f"{KEY}.{name}",
-                value,
-                "an integer of at least 1",
-                f"Type {KEY}.{name}=16.",
-            )
-
-    def names(self) -> list[str]:
-        """Every task that is run."""
-        return [*self.tasks, *([STORYCLOZE] if self.storycloze_path is not None else [])]
-
-    def headline_of(self, task: str) -> str:
-        return self.headline.get(task, "acc")
-
-    def files(self) -> dict[str, Path]:
-        """The YAML of each task; `ConfigError` lists every name that is not found."""
-        from calib_sweep.miniature.tasks import task_folder
-
-        own = [Path(self.include_path)] if self.include_path is not None else []
-        return find_tasks(self.tasks, [*own, Path(task_folder())], f"{KEY}.tasks")
-
-    def check(self) -> None:
-        """Raise `ConfigError` with every problem that can be seen without loading a task."""
-        problems = []
-        for key, path, exists in (
-            ("include_path", self.include_path, Path.is_dir),
-            ("storycloze_path", self.storycloze_path, Path.is_file),
-        ):
-            if path is not None and not exists(Path(path)):
-                problems.append(
-                    ConfigError(f"{KEY}.{key}={path!r}: expected a path that exists. Correct it.")
-                )
-        try:
-            self.files()
-        except ConfigError as error:
-            problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
+Encodings = dict[tuple[str, bool | None], list[int]]  # (text, add_special_tokens) -> token ids
+Request = tuple[Any, list[int], list[int]]  # lm-eval's: label, context ids, continuation ids
 
 
 @dataclass(frozen=True, eq=False)
 class TaskScore:
-    """The result of one task on one model. Arrays have one entry per item, in the order of the documents."""
+    """One task on one model. Arrays and columns have one entry per item, in document order."""
 
     metrics: dict[str, float]  # as lm-eval names them
     stderr: dict[str, float]
-    headline: str
-    correct: np.ndarray  # headline metric per item: 0/1
+    headline: str | None
+    correct: np.ndarray | None  # headline metric per item, 0/1; None where there is no headline
     rows: dict[str, list[Any]]  # columns of the per-item table
 
 
@@ -130,27 +57,26 @@ class PreparedTasks:
     tokenizer: "PreTrainedTokenizerBase"
     tasks: dict[str, "Task"]
     item_hashes: dict[str, list[str]]  # task -> lm-eval's doc_hash of each item
-    _encodings: dict[tuple[str, bool | None], list[int]] = field(default_factory=dict)
+    _encodings: Encodings = field(default_factory=dict, repr=False)
 
     def versions(self) -> dict[str, Any]:
-        """lm-eval's version, and of each task the version its definition states."""
+        """lm-eval's version, and of each task the version that its definition states."""
         import lm_eval
 
-        return {"lm_eval": lm_eval.__version__} | {
-            name: task.VERSION for name, task in self.tasks.items()
-        }
+        tasks = {name: task.VERSION for name, task in self.tasks.items()}
+        return {"lm_eval": lm_eval.__version__, **tasks}
 
     def score(self, model: "PreTrainedModel") -> dict[str, TaskScore]:
         """Run every task on `model`."""
         lm = _language_model(model, self.tokenizer, self.settings.batch_size, self._encodings)
-        instances = [i for task in self.tasks.values() for i in task.instances]
         with _constant_global_seeds():
-            _respond(lm, instances)
+            _respond(lm, [i for task in self.tasks.values() for i in task.instances])
             return {name: self._collect(name, task) for name, task in self.tasks.items()}
 
-    def _collect(self, name: str, task: "Task") -> TaskScore:
+    def _collect(self, name: str, task: Any) -> TaskScore:
+        """Filters, per-item metrics and aggregation, as in lm-eval's evaluator."""
         task.apply_filters()
-        raw: dict[str, list[Any]] = {}
+        values: dict[str, list[Any]] = {}
         choices: list[int | None] = []
         for instances in _by_item(task.instances):
             choices.append(_choice(task, instances))
@@ -158,46 +84,43 @@ class PreparedTasks:
                 responses = [instance.filtered_resps[filter_name] for instance in instances]
                 for metric, value in task.process_results(instances[0].doc, responses).items():
                     key = metric if filter_name == "none" else f"{metric},{filter_name}"
-                    raw.setdefault(key, []).append(value)
-        metrics, stderr = _aggregate(task, raw)
+                    values.setdefault(key, []).append(value)
         headline = self.settings.headline_of(name)
-        _check_headline(name, headline, raw)
-        correct = np.asarray(raw[headline], dtype=np.float64)
+        if headline is not None:
+            _require_binary(name, headline, values)
+        missing = [math.nan] * len(choices)
         rows = {
             "name": [name] * len(choices),
             "item": list(range(len(choices))),
             "item_hash": self.item_hashes[name],
-            "correct": raw.get("acc", raw[headline]),
-            "correct_norm": raw.get("acc_norm", [math.nan] * len(choices)),
+            "correct": values.get("acc", values[headline] if headline else missing),
+            "correct_norm": values.get("acc_norm", missing),
             "choice": choices,
         }
-        return TaskScore(metrics, stderr, headline, correct, rows)
+        correct = np.asarray(values[headline], dtype=np.float64) if headline else None
+        return TaskScore(*_aggregate(task, values), headline, correct, rows)
 
 
 def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:
     """Load the tasks and build their requests."""
     from lm_eval.tasks import TaskManager
 
-    files = settings.files()
-    specs: list[Any] = [str(path) for path in files.values()]
+    specs: list[Any] = [str(path) for path in settings.files().values()]
     if settings.storycloze_path is not None:
-        from calib_sweep.evaluation.storycloze import task_definition
-
-        specs.append(task_definition(STORYCLOZE, Path(settings.storycloze_path)))
-    with _constant_global_seeds():
+        specs.append(storycloze_definition(Path(settings.storycloze_path)))
+    # Progress bars of loading and building cannot be switched off in another way.
+    with _constant_global_seeds(), contextlib.redirect_stderr(io.StringIO()):
         tasks = TaskManager(include_defaults=False).load(specs)["tasks"]
         for task in tasks.values():
             if task.get_config("num_fewshot") is None:
                 task.set_config(key="num_fewshot", value=0)
             task.set_fewshot_seed(seed=FEWSHOT_SEED)
-            # Its progress bar cannot be switched off otherwise.
-            with contextlib.redirect_stderr(io.StringIO()):
-                task.build_all_requests(limit=settings.num_items)
+            task.build_all_requests(limit=settings.num_items)
     hashes = {
         name: [_doc_hash(instances[0].doc) for instances in _by_item(task.instances)]
         for name, task in tasks.items()
     }
-    # lm-eval gives a tokenizer without padding one of its own: not to the one that everybody shares.
+    # lm-eval gives a tokenizer without padding some of its own: not the one that all share.
     return PreparedTasks(settings, copy.deepcopy(tokenizer), tasks, hashes)
 
 
@@ -205,29 +128,76 @@ def _language_model(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     batch_size: int,
-    encodings: dict[tuple[str, bool | None], list[int]],
+    encodings: Encodings,
 ) -> Any:
-    """lm-eval's own language model around `model`, that looks an encoding up before it makes it."""
-    from lm_eval.models.huggingface import HFLM
+    """lm-eval's language model around `model`, without what it would do in vain.
 
-    class Resident(HFLM):
-        def tok_encode(
-            self, string: str, add_special_tokens: bool | None = None, *args: Any, **kwargs: Any
-        ) -> list[int]:
+    A string is tokenised once, for all models. Logits are made for the scored end of a batch alone,
+    where the model's forward can do that: lm-eval takes its positions from the end of what it gets.
+    """
+    import torch
+    from lm_eval.models import huggingface
+
+    base: Any = huggingface.HFLM
+    keeps_some = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    class Resident(base):
+        num_kept = 0  # positions at the end whose logits are made; 0: all
+
+        def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kw: Any) -> Any:
+            if kw:
+                return super().tok_encode(string, add_special_tokens, **kw)
             key = (string, add_special_tokens)
-            if args or kwargs:
-                return super().tok_encode(string, add_special_tokens, *args, **kwargs)
             if key not in encodings:
                 encodings[key] = super().tok_encode(string, add_special_tokens)
             return encodings[key]
 
-        def _loglikelihood_tokens(self, requests: Any, **kwargs: Any) -> Any:
-            return super()._loglikelihood_tokens(requests, **(kwargs | {"disable_tqdm": True}))
+        def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
+            keep = {"logits_to_keep": self.num_kept} if keeps_some else {}
+            with torch.inference_mode():
+                return self.model(inps, use_cache=False, **keep).logits
+
+        def _loglikelihood_tokens(self, requests: Any, *args: Any, **kw: Any) -> Any:
+            kw["disable_tqdm"] = True
+            results: list[Any] = [None] * len(requests)
+            for batch in batches(requests, self.batch_size):
+                part = [requests[i] for i in batch]
+                self.num_kept = num_scored(part, self.max_length)
+                for i, result in zip(
+                    batch, super()._loglikelihood_tokens(part, *args, **kw), strict=True
+                ):
+                    results[i] = result
+            return results
 
     with _quiet("lm_eval.models.huggingface"):
         return Resident(
             pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size
         )
+
+
+def batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
+    """Indices of the requests that lm-eval forwards together, batch by batch, in its order.
+
+    Requests that differ in their last token alone are one row. Rows go from long to short.
+    """
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for index, (_, context, continuation) in enumerate(requests):
+        rows.setdefault(tuple(context + continuation[:-1]), []).append(index)
+
+    def order(row: list[int]) -> tuple[int, list[int]]:
+        _, context, continuation = requests[max(row, key=lambda i: len(requests[i][2]))]
+        return -len(context + continuation), context + continuation
+
+    ordered = sorted(rows.values(), key=order)
+    for start in range(0, len(ordered), batch_size):
+        yield [index for row in ordered[start : start + batch_size] for index in row]
+
+
+def num_scored(requests: Sequence[Request], max_length: int) -> int:
+    """How many positions from the end of a right-padded batch hold everything that is scored."""
+    inputs = [min(len(context) + len(cont) - 1, max_length) for _, context, cont in requests]
+    first = min(n - len(cont) for n, (_, _, cont) in zip(inputs, requests, strict=True))
+    return max(inputs) - first
 
 
 def _respond(lm: Any, instances: Sequence["Instance"]) -> None:
@@ -244,66 +214,64 @@ def _respond(lm: Any, instances: Sequence["Instance"]) -> None:
 
 def _by_item(instances: Sequence["Instance"]) -> Iterator[list["Instance"]]:
     """The requests of one document after the other."""
-    by_item: dict[int, list[Instance]] = {}
+    by_item: dict[Any, list[Instance]] = {}
     for instance in instances:
-        assert instance.doc_id is not None
         by_item.setdefault(instance.doc_id, []).append(instance)
     for item in by_item.values():
         yield sorted(item, key=lambda instance: instance.idx)
 
 
-def _choice(task: "Task", instances: Sequence["Instance"]) -> int | None:
+def _choice(task: Any, instances: Sequence["Instance"]) -> int | None:
     """The answer of highest log-likelihood; None where a task offers no choices."""
     if task.OUTPUT_TYPE != "multiple_choice":
         return None
-    num_choices = len(task.doc_to_choice(instances[0].doc))  # type: ignore[attr-defined]
+    num_choices = len(task.doc_to_choice(instances[0].doc))
     return int(np.argmax([instance.resps[0][0] for instance in instances[:num_choices]]))
 
 
 def _aggregate(
-    task: "Task", raw: dict[str, list[Any]]
+    task: Any, values: dict[str, list[Any]]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """lm-eval's aggregation of each metric, and its standard error where one has a closed form."""
+    """lm-eval's aggregate of each metric, and its standard error where it has a closed form."""
     from lm_eval.api.metrics import acc_all, mean, perplexity, stderr_for_metric
 
     metrics, stderr = {}, {}
-    for key, values in raw.items():
-        aggregate: Callable[..., Any] = task.aggregation()[key.split(",")[0]]  # type: ignore[index]
-        metrics[key] = float(aggregate(values))
-        if len(values) < 2:
+    for key, items in values.items():
+        aggregate: Callable[..., Any] = task.aggregation()[key.split(",")[0]]
+        metrics[key] = float(aggregate(items))
+        if len(items) < 2:
             continue
         if aggregate in (mean, acc_all):
             error = stderr_for_metric(metric=aggregate, bootstrap_iters=1)
             assert error is not None
-            stderr[key] = float(error(values))
+            stderr[key] = float(error(items))
         elif aggregate is perplexity:
-            stderr[key] = metrics[key] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+            stderr[key] = metrics[key] * float(np.std(items, ddof=1)) / math.sqrt(len(items))
     return metrics, stderr
 
 
-def _check_headline(task: str, headline: str, raw: dict[str, list[Any]]) -> None:
-    binary = [key for key, values in raw.items() if all(value in (0, 1) for value in values)]
+def _require_binary(task: str, headline: str, values: dict[str, list[Any]]) -> None:
+    binary = [key for key, items in values.items() if all(item in (0, 1) for item in items)]
     require(
         headline in binary,
         f"{KEY}.headline.{task}",
         headline,
-        "a metric of the task that is right or wrong for each item: "
-        + (", ".join(binary) or "it has none"),
-        f"Type '{KEY}.headline={{{task}: METRIC}}', or leave the task out.",
+        f"a metric that is right or wrong for each item, of which this task has "
+        f"{', '.join(binary) or 'none'}",
+        f"Type '{KEY}.headline={{{task}: METRIC}}', or null for METRIC to leave it out.",
     )
 
 
 def _doc_hash(doc: Any) -> str:
     from lm_eval.utils import handle_non_serializable, hash_string
 
-    return hash_string(
-        json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
-    )
+    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    return hash_string(text)
 
 
 @contextlib.contextmanager
 def _quiet(logger_name: str) -> Iterator[None]:
-    """Silence the advice that lm-eval gives on every model that is already in memory."""
+    """Silence the advice that lm-eval gives on every model that is in memory already."""
     logger = logging.getLogger(logger_name)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -315,7 +283,7 @@ def _quiet(logger_name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _constant_global_seeds() -> Iterator[None]:
-    """The global seeds that lm-eval sets, for the few tasks that draw from them; then as they were before."""
+    """The global seeds that lm-eval sets, for the few tasks that draw; then as they were before."""
     import torch
 
     before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""A small tokenizer, random models, a corpus in memory and local tasks of all three kinds. All offline."""
+"""A small tokenizer, random models, a corpus in memory, local tasks of all three kinds. Offline."""
 
 import json
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ import yaml
 from calib_sweep.seeding import stream
 
 WORDS = (
-    "the a red blue old small cat dog bird fox river hill town boat sees finds likes follows under over"
-    " near with and then says that Anna Ben Carl Dora"
-).split()
+    *("the", "a", "red", "blue", "old", "small", "cat", "dog", "bird", "fox", "river", "hill"),
+    *("town", "boat", "sees", "finds", "likes", "follows", "under", "over", "near", "with"),
+    *("and", "then", "says", "that", "Anna", "Ben", "Carl", "Dora"),
+)
 
 
 def sentence(*parts) -> str:
@@ -102,7 +103,7 @@ def corpus(name: str = "stories", num_documents: int = 12) -> Corpus:
 
 @pytest.fixture(scope="session")
 def task_folder(tmp_path_factory) -> Path:
-    """Tasks of all three kinds: t_choice (multiple choice), t_word (last word), t_rolling (whole text)."""
+    """t_choice (multiple choice), t_word (last word), t_rolling (likelihood of a whole text)."""
     folder = tmp_path_factory.mktemp("tasks")
     choice = [
         {

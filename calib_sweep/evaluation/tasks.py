@@ -1,0 +1,202 @@
+"""Which zero-shot tasks are run, and where they are defined: settings and names, without lm-eval.
+
+A task is a YAML file in lm-eval's format. Folders are looked through in order: the user's own, then
+the miniature world's, and, only when a name is in neither, the one that lm-eval brings. That has
+14,000 files: to look for their names takes 0.3 s, to parse them, as lm-eval's own index does, 6 s.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from calib_sweep.errors import ConfigError, require
+
+KEY = "evaluation.zero_shot"
+STORYCLOZE = "storycloze"
+
+# A line `task: name` (or group, or tag) at the left margin.
+NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShot:
+    """Which tasks are run, and which metric of each counts."""
+
+    tasks: list[str]
+    headline: dict[str, str | None]  # metric that goes into acc/mean; acc where a task is not named
+    include_path: str | None  # folder with task definitions of the user's own
+    storycloze_path: str | None  # the file of StoryCloze, which cannot be downloaded
+    num_items: int | None  # the first so many items of each task; None: all
+    batch_size: int  # sequences forwarded at once
+
+    def __post_init__(self) -> None:
+        tasks = self.tasks
+        names = isinstance(tasks, list | tuple) and all(isinstance(name, str) for name in tasks)
+        require(
+            names and len(tasks) > 0 and len(set(tasks)) == len(tasks),
+            f"{KEY}.tasks",
+            tasks,
+            "a list of different task names",
+            f"Type '{KEY}.tasks=[arc_easy,boolq]', or {KEY}=null for none.",
+        )
+        strangers = sorted(set(self.headline) - set(self.names()))
+        require(
+            not strangers,
+            f"{KEY}.headline",
+            strangers,
+            "tasks that are run: " + ", ".join(self.names()),
+            "Take the other names out of headline, or into tasks.",
+        )
+        for name, value in (("batch_size", self.batch_size), ("num_items", self.num_items)):
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            require(
+                whole or (name == "num_items" and value is None),
+                f"{KEY}.{name}",
+                value,
+                "an integer of at least 1",
+                f"Type {KEY}.{name}=16.",
+            )
+
+    def names(self) -> list[str]:
+        """Every task that is run."""
+        return [*self.tasks, *([STORYCLOZE] if self.storycloze_path is not None else [])]
+
+    def headline_of(self, task: str) -> str | None:
+        """The metric of `task` that counts; None: it is reported, and left out of the mean."""
+        return self.headline.get(task, "acc")
+
+    def files(self) -> dict[str, Path]:
+        """The YAML of each task; `ConfigError` lists every name that is not found."""
+        from calib_sweep.miniature.tasks import task_folder
+
+        own = [Path(self.include_path)] if self.include_path is not None else []
+        return find_tasks(self.tasks, [*own, Path(task_folder())])
+
+    def own_files(self) -> list[Path]:
+        """The user's own files that define what is asked: definitions, and the StoryCloze file."""
+        files = [Path(self.storycloze_path)] if self.storycloze_path is not None else []
+        if self.include_path is None:
+            return files
+        index = _index(Path(self.include_path))
+        return files + [index[name].path for name in self.tasks if name in index]
+
+    def check(self) -> None:
+        """Raise `ConfigError` with every problem that can be seen without loading a task."""
+        problems = []
+        for key, path, exists in (
+            ("include_path", self.include_path, Path.is_dir),
+            ("storycloze_path", self.storycloze_path, Path.is_file),
+        ):
+            if path is not None and not exists(Path(path)):
+                kind = "folder" if key == "include_path" else "file"
+                problems.append(
+                    ConfigError(
+                        f"{KEY}.{key}={path!r}: expected a {kind} that exists (seen from "
+                        f"{Path.cwd()}). Correct the path, or give it in full."
+                    )
+                )
+        try:
+            self.files()
+        except ConfigError as error:
+            problems.append(error)
+        if problems:
+            raise ConfigError.merge(problems)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one name stands for."""
+
+    kind: str  # task | group | tag
+    path: Path
+
+
+def find_tasks(names: Sequence[str], folders: Sequence[Path]) -> dict[str, Path]:
+    """The YAML of each task; `ConfigError` lists all names that are no task, with near matches."""
+    looked = list(folders)
+    index: dict[str, Entry] = {}
+    for folder in looked:
+        index = {**_index(folder), **index}
+    if any(name not in index for name in names):
+        looked.append(_default_folder())
+        index = {**_default_index(), **index}
+    problems = [problem for name in names if (problem := _problem(name, index, looked))]
+    if problems:
+        raise ConfigError(*problems)
+    return {name: index[name].path for name in names}
+
+
+def _index(folder: Path) -> dict[str, Entry]:
+    """Every name defined below `folder`; the first file in sorted order wins, a task over a tag."""
+    index: dict[str, Entry] = {}
+    for path in sorted(folder.glob("**/*.yaml")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for kind, name in NAME_LINE.findall(text):
+            known = index.get(name)
+            if known is None or (kind == "task" and known.kind == "tag"):
+                index[name] = Entry(kind, path)
+    return index
+
+
+def _default_folder() -> Path:
+    """The task folder that lm-eval brings; lm-eval need not be imported for it."""
+    spec = find_spec("lm_eval")
+    assert spec is not None and spec.submodule_search_locations, "lm-eval is a dependency"
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+@cache
+def _default_index() -> dict[str, Entry]:
+    return _index(_default_folder())
+
+
+def _problem(name: str, index: dict[str, Entry], folders: Sequence[Path]) -> str | None:
+    if name not in index:
+        near = difflib.get_close_matches(name, index, n=4, cutoff=0.6)
+        hint = f"Near it: {', '.join(near)}." if near else "No name is near it."
+        return (
+            f"{KEY}.tasks={name!r}: expected the name of a task, looked for in "
+            f"{', '.join(str(folder) for folder in folders)}. {hint} "
+            f"For tasks of your own type {KEY}.include_path=FOLDER."
+        )
+    if index[name].kind != "task":
+        return (
+            f"{KEY}.tasks={name!r}: expected the name of one task, and this is a "
+            f"{index[name].kind} of several ({index[name].path}). Name its tasks one by one, so "
+            "that the mean says what it is the mean of."
+        )
+    return None
+
+
+def storycloze_definition(path: Path) -> dict:
+    """StoryCloze from the user's file: its publisher gives it out by form, nothing can download it.
+
+    Prompt, choices and metric are those of lm-eval's storycloze_2016. Columns may be named as in
+    the published CSV (InputSentence1, RandomFifthSentenceQuiz1, AnswerRightEnding) or as there.
+    """
+    loaders = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+    require(
+        path.suffix in loaders,
+        f"{KEY}.storycloze_path",
+        str(path),
+        "a file that ends in " + ", ".join(loaders),
+        "Convert it, or rename it.",
+    )
+    context = " ~ ' ' ~ ".join(f"(InputSentence{i} or input_sentence_{i})" for i in range(1, 5))
+    endings = ", ".join(f"(RandomFifthSentenceQuiz{i} or sentence_quiz{i})" for i in (1, 2))
+    return {
+        "task": STORYCLOZE,
+        "dataset_path": loaders[path.suffix],
+        "dataset_kwargs": {"data_files": {"test": str(path.resolve())}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": "{{" + context + "}}",
+        "doc_to_target": "{{(AnswerRightEnding or answer_right_ending) | int - 1}}",
+        "doc_to_choice": "{{[" + endings + "]}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }

@@ -1,0 +1,118 @@
+"""Text to windows: a corpus joined, tokenised and cut for perplexity.
+
+BOS policies: `stream` tokenises the whole text as the tokenizer does by itself, so that a BOS,
+where it sets one, stands at the head of window 0 alone, as in the pruning papers. `window` puts a
+BOS at the head of every window, where it takes one place, so that every token of the text is
+scored. `none` leaves special tokens out.
+
+Shapes: N windows, T seq_len, P = N * (T - 1) scored positions in order.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.errors import ConfigError, require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+KEY = "evaluation.perplexity"
+BOS_POLICIES = ("stream", "window", "none")
+JOIN = "\n\n"  # between documents, where a dataset does not say otherwise
+
+# Where `max_windows` is set, so many documents are tokenised at first, then twice as many, until
+# they suffice: a large corpus is not tokenised whole for its first windows.
+FIRST_DOCUMENTS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The tokenised windows of one corpus."""
+
+    label: str  # <corpus>@<seq_len>, the end of the score's name
+    tokens_NT: np.ndarray  # int64
+
+    @property
+    def seq_len(self) -> int:
+        return self.tokens_NT.shape[1]
+
+    @property
+    def num_positions(self) -> int:
+        """Scored positions: every token of a window but its first."""
+        return len(self.tokens_NT) * (self.seq_len - 1)
+
+    def targets(self) -> np.ndarray:
+        """The scored tokens in order ([P])."""
+        return np.ascontiguousarray(self.tokens_NT[:, 1:]).reshape(-1)
+
+    def hash(self) -> str:
+        """SHA-256 of the token ids and their shape."""
+        shape = ",".join(str(size) for size in self.tokens_NT.shape)
+        return hashlib.sha256(f"{shape}:".encode() + self.tokens_NT.tobytes()).hexdigest()
+
+    def item_hashes(self) -> list[str]:
+        """SHA-256 of the token ids of each window."""
+        return [hashlib.sha256(window.tobytes()).hexdigest() for window in self.tokens_NT]
+
+
+def windows_of(
+    dataset: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    seq_len: int,
+    bos: str,
+    max_windows: int | None,
+) -> Windows:
+    """Tokenise and cut one corpus; `ConfigError` if it does not fill a window."""
+    require(
+        bos != "window" or tokenizer.bos_token_id is not None,
+        f"{KEY}.bos",
+        bos,
+        "stream or none, as the tokenizer has no BOS token",
+        f"Type {KEY}.bos=none.",
+    )
+    ids = _token_ids(dataset, tokenizer, seq_len=seq_len, bos=bos, max_windows=max_windows)
+    tokens_NT = cut(ids, seq_len, tokenizer.bos_token_id if bos == "window" else None)
+    if len(tokens_NT) == 0:
+        raise ConfigError(
+            f"{KEY}.seq_len={seq_len}: expected at most the {len(ids)} tokens that the corpus "
+            f"{dataset.name!r} has. Lower {KEY}.seq_len, or give a longer text."
+        )
+    return Windows(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
+
+
+def _token_ids(
+    dataset: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    seq_len: int,
+    bos: str,
+    max_windows: int | None,
+) -> list[int]:
+    """Token ids of the joined documents, or of enough of them for `max_windows` and one more."""
+    documents, join = dataset.documents(), getattr(dataset, "join", JOIN)
+    num_documents = len(documents) if max_windows is None else min(FIRST_DOCUMENTS, len(documents))
+    while True:
+        text = join.join(documents[:num_documents])
+        # verbose: the text is longer than the context of the model, and is cut afterwards.
+        ids = tokenizer(text, add_special_tokens=bos == "stream", verbose=False)["input_ids"]
+        enough = max_windows is not None and len(ids) >= (max_windows + 1) * seq_len
+        if enough or num_documents == len(documents):
+            return ids  # type: ignore[return-value]  (a list, as one text was given)
+        num_documents = min(2 * num_documents, len(documents))
+
+
+def cut(ids: Sequence[int], seq_len: int, bos_id: Any) -> np.ndarray:
+    """Cut token ids into windows of `seq_len`, each headed by `bos_id` if given ([N, T])."""
+    num_fresh = seq_len if bos_id is None else seq_len - 1
+    num_windows = len(ids) // num_fresh
+    fresh = np.asarray(ids[: num_windows * num_fresh], dtype=np.int64)
+    fresh = fresh.reshape(num_windows, num_fresh)
+    if bos_id is None:
+        return fresh
+    heads = np.full((num_windows, 1), bos_id, dtype=np.int64)
+    return np.concatenate([heads, fresh], axis=1)
