@@ -1,0 +1,139 @@
+"""hydra/launcher=accelerate: starts workers on this machine and replaces those that die.
+
+    launch -- num_workers --> python -m ...accelerate_worker   (its own GPU, log and process group)
+       |                           takes cells by claims until the sweep is settled
+       +-- a worker killed or crashed --> another in its place, max_restarts times in all
+
+Workers share cells by claims, so nothing here knows of cells: the one that a dead worker held is
+taken over by any other, and a worker that comes back has seen every cell settled.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.calib_sweep.crew import Crew
+from hydra_plugins.calib_sweep.interruption import sigterm_as_exit
+from omegaconf import DictConfig, open_dict
+
+from calib_sweep.errors import ConfigError, require
+
+log = logging.getLogger("calib_sweep.launcher")
+
+
+@dataclass
+class AccelerateLauncherConf:
+    """Settings of the launcher."""
+
+    _target_: str = "hydra_plugins.calib_sweep.accelerate_launcher.AccelerateLauncher"
+    num_workers: int | None = None  # processes; null: one per visible GPU, or one without GPUs
+    max_restarts: int = 3  # replacements of workers that die, in all
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="accelerate", node=AccelerateLauncherConf, provider="calib_sweep"
+)
+
+
+class AccelerateLauncher(Launcher):
+    """Runs each job of Hydra's in several worker processes at once; for us there is one job."""
+
+    def __init__(self, num_workers: int | None, max_restarts: int) -> None:
+        self.num_workers, self.max_restarts = num_workers, max_restarts
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what a worker process needs; it is pickled with this launcher."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs one after another, each in `num_workers` processes."""
+        self._check()
+        environments = worker_environments(self.num_workers, os.environ)
+        jobs = enumerate(job_overrides, start=initial_job_idx)
+        return [self._launch(list(overrides), n, environments) for n, overrides in jobs]
+
+    def _check(self) -> None:
+        key, value = "hydra.launcher.num_workers", self.num_workers
+        expected = "at least 1, or null for one worker per GPU"
+        require(value is None or value >= 1, key, value, expected, f"Type {key}=2.")
+        key, value = "hydra.launcher.max_restarts", self.max_restarts
+        require(value >= 0, key, value, "0 or more", f"Type {key}=3.")
+        if "LOCAL_RANK" in os.environ:
+            raise ConfigError(
+                "hydra/launcher='accelerate': expected to start the processes itself, but this is "
+                "one process of `accelerate launch` or `torchrun`. Leave out one of the two."
+            )
+
+    def _launch(
+        self, overrides: list[str], number: int, environments: Sequence[Mapping[str, str]]
+    ) -> JobReturn:
+        import cloudpickle
+
+        folder = Path(str(self.config.hydra.sweep.dir)).absolute() / ".workers"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
+        task = folder / f"{name}.task.pkl"
+        task.write_bytes(cloudpickle.dumps((self, overrides, number, Singleton.get_state())))
+        log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")
+        crew = Crew(task, folder / name, self.max_restarts)
+        try:
+            with sigterm_as_exit():
+                job = crew.work(environments)
+        finally:
+            crew.stop()
+            task.unlink()
+        return job or JobReturn(overrides, status=JobStatus.FAILED, _return_value=crew.reason())
+
+    def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
+        """Run the job in this process, a worker's."""
+        from calib_sweep.progress import configure_logging
+
+        Singleton.set_state(state)
+        setup_globals()
+        configure_logging()
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        return run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def worker_environments(
+    num_workers: int | None, environment: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """One environment per worker: a GPU of its own if there are any, its share of the cores."""
+    gpus = visible_gpus(environment)
+    num_workers = num_workers or max(1, len(gpus))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // num_workers))
+    shared = {"OMP_NUM_THREADS": threads, **environment}
+    if not gpus:
+        return [dict(shared) for _ in range(num_workers)]
+    return [{**shared, "CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} for k in range(num_workers)]
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs of this process, as CUDA_VISIBLE_DEVICES spells them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [str(index) for index in range(count)]
+    return [name.strip() for name in named.split(",")][:count]

@@ -1,0 +1,141 @@
+"""The worker processes of hydra/launcher=accelerate: started, watched, replaced, stopped.
+
+A worker that comes back has seen every cell settled. One that is killed or crashes left a claim,
+which any other takes over, and another process is put in its place.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+
+log = logging.getLogger("calib_sweep.launcher")
+
+POLL_S = 0.1
+GRACE_S = 5.0  # from SIGTERM to SIGKILL
+WORKER = "hydra_plugins.calib_sweep.accelerate_worker"
+
+
+@dataclass
+class _Member:
+    number: int
+    environment: Mapping[str, str]
+    log: Path
+    result: Path
+    process: subprocess.Popen[bytes]
+
+    def ending(self) -> str:
+        """How the process ended, in words."""
+        code = self.process.returncode
+        return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+@dataclass
+class Crew:
+    """The worker processes of one job. `stem`: where their logs and results go."""
+
+    task: Path
+    stem: Path
+    max_restarts: int
+    num_started: int = 0
+    num_restarts: int = 0
+    running: list[_Member] = field(default_factory=list)
+    completed: JobReturn | None = None
+    raised: BaseException | None = None
+    last_death: str = ""
+
+    def work(self, environments: Sequence[Mapping[str, str]]) -> JobReturn | None:
+        """Start a worker in each environment and wait for all; None when none of them came back."""
+        for environment in environments:
+            self._start(environment)
+        while self.running:
+            time.sleep(POLL_S)
+            for member in [m for m in self.running if m.process.poll() is not None]:
+                self.running.remove(member)
+                self._settle(member)
+        return self.completed
+
+    def reason(self) -> BaseException:
+        """Why the job could not be completed."""
+        return self.raised or RuntimeError(f"every worker died. {self.last_death}")
+
+    def stop(self) -> None:
+        """End the workers that still run, with all they started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + GRACE_S
+            for member in self._alive():
+                os.killpg(member.process.pid, number)
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+    def _alive(self) -> list[_Member]:
+        return [member for member in self.running if member.process.poll() is None]
+
+    def _start(self, environment: Mapping[str, str]) -> None:
+        number = self.num_started
+        self.num_started += 1
+        log_path = self.stem.with_name(f"{self.stem.name}.{number}.log")
+        result = log_path.with_suffix(".result.pkl")
+        with log_path.open("ab") as log_file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", WORKER, str(self.task), str(result)],
+                env=dict(environment),
+                stdin=subprocess.PIPE,  # closes when we die, however we die: see die_with_parent
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.running.append(_Member(number, environment, log_path, result, process))
+
+    def _settle(self, member: _Member) -> None:
+        """A worker has ended: take its result, or put another in its place."""
+        import cloudpickle
+
+        assert member.process.stdin is not None
+        member.process.stdin.close()
+        if member.result.exists():
+            job = cloudpickle.loads(member.result.read_bytes())
+            member.result.unlink()
+            if job.status == JobStatus.COMPLETED:
+                self.completed = job
+            else:
+                self.raised = job._return_value
+                log.error(
+                    "worker %d ended: %r. Its log: %s", member.number, self.raised, member.log
+                )
+            return
+        self.last_death = (
+            f"Worker {member.number}: {member.ending()}. End of {member.log}:\n" + tail(member.log)
+        )
+        if self.completed is not None:
+            log.warning(
+                "worker %d: %s; no cell is left for another", member.number, member.ending()
+            )
+        elif self.num_restarts < self.max_restarts:
+            self.num_restarts += 1
+            log.warning(
+                "worker %d: %s; starting worker %d in its place (%d of at most %d). Its log: %s",
+                *(member.number, member.ending(), self.num_started),
+                *(self.num_restarts, self.max_restarts, member.log),
+            )
+            self._start(member.environment)
+        else:
+            log.error(
+                "worker %d: %s; not replaced, as %d were before. Its log: %s",
+                *(member.number, member.ending(), self.num_restarts, member.log),
+            )
+
+
+def tail(path: Path, num_lines: int = 15) -> str:
+    """The last lines of a log."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-num_lines:])
+    except FileNotFoundError:
+        return "(no log)"
