@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -250,16 +251,20 @@ def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None
 
 
 def _check_shapes(blocks: nn.ModuleList, method: LayerMethod) -> None:
-    """Refuse, before anything is changed, layers that the method's settings do not fit."""
-    errors = []
+    """Refuse, before anything is changed, layers that the method's settings do not fit.
+
+    The first layer of each shape stands for all: blocks repeat, and one message will do.
+    """
+    first: dict[torch.Size, str] = {}
     for index, block in enumerate(blocks):
         for name, layer in linear_layers(block).items():
-            try:
-                method.check_shape(f"block {index} {name}", *layer.weight_OI().shape)
-            except ConfigError as error:
-                errors.append(error)
-    if errors:
-        raise ConfigError.merge(errors)
+            first.setdefault(layer.weight_OI().shape, f"block {index} {name}")
+    check_all(
+        *(
+            partial(method.check_shape, name, num_out, num_in)
+            for (num_out, num_in), name in first.items()
+        )
+    )
 
 
 def _checked_tokens(

@@ -104,7 +104,7 @@ class HubModel:
                 config, trust_remote_code=self.trust_remote_code
             )
         return [
-            (f"block {index} {name}", *layer.weight_OI().shape)
+            (f"block {index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
             for index, block in enumerate(decoder_blocks(model))
             for name, layer in linear_layers(block).items()
         ]

@@ -1,0 +1,123 @@
+"""Shared fixtures: the command line in this process, a world small enough for seconds.
+
+run_cli(*arguments, cwd=folder)     code, out, err of `calib-sweep ARGUMENTS`, nothing left changed
+tiny_world                          overrides: text of our own, one window, two samples, no tracking
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
+
+WORDS = """the a red blue old small cat dog bird fox river hill town boat sees finds likes follows
+under over near with and then says that Anna Ben Carl Dora""".split()
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+RunCli = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> RunCli:
+    """`run_cli(*arguments, cwd=folder, env={...})` runs the program in this process."""
+    return _run
+
+
+def _run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ended:
+    from calib_sweep import check, cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with _as_a_fresh_process(), contextlib.chdir(cwd):
+        os.environ.update({"WANDB_MODE": "offline", **(env or {})})
+        sys.argv = ["calib-sweep", *arguments]
+        check._parts.clear()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = cli.main()
+            except SystemExit as leaving:
+                code = leaving.code
+    return Ended(code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _as_a_fresh_process() -> Iterator[None]:
+    """Put back afterwards what a process is allowed to change when it ends after one command."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+
+    argv, environment, singletons = sys.argv, dict(os.environ), Singleton.get_state()
+    loggers = [logging.getLogger(name) for name in ("", "calib_sweep")]
+    before = [(logger, logger.handlers, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers = list(logger.handlers) if logger.name == "root" else []
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environment)
+        GlobalHydra.instance().clear()
+        Singleton.set_state(singletons)
+        for logger, handlers, level in before:
+            logger.handlers = handlers
+            logger.setLevel(level)
+
+
+def write_documents(path: Path, num_documents: int = 64, num_words: int = 60) -> Path:
+    """A .jsonl of invented documents, the same ones for the same numbers."""
+    from calib_sweep.seeding import stream
+
+    lines = []
+    for index in range(num_documents):
+        draw = stream("tests/documents", index)
+        words = " ".join(draw.choice(WORDS, size=num_words))
+        lines.append(json.dumps({"text": words, "id": index}) + "\n")
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory) -> Path:
+    """A file of 64 documents of 60 words."""
+    return write_documents(tmp_path_factory.mktemp("documents") / "stories.jsonl")
+
+
+@pytest.fixture(scope="session")
+def tiny_world(documents) -> list[str]:
+    """Overrides under which a cell takes a fraction of a second; only the model is the shipped one."""
+    return [
+        "model=miniature",
+        "dataset=text",
+        f"dataset.path={documents}",
+        "calibration.num_samples=2",
+        "calibration.seq_len=32",
+        f"evaluation.perplexity.corpora=[{documents}]",
+        "evaluation.perplexity.seq_len=32",
+        "evaluation.perplexity.max_windows=1",
+        "evaluation.zero_shot=null",
+        "evaluation.divergence=null",
+        "tracking=none",
+    ]
+
+
+def read_records(folder: Path) -> list[dict]:
+    """The records of the sweep in `folder`, in order of dataset, method and seed."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/record.json"))]
+    return sorted(records, key=lambda record: (record["cell"]["method"], record["cell"]["seed"] or 0))

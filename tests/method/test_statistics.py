@@ -1,0 +1,133 @@
+"""Sums over layer inputs, and the factor of the inverse Hessian."""
+
+import pytest
+import torch
+from torch import tensor
+
+from calib_sweep.method.precision import full_float32
+from calib_sweep.method.statistics import Hessian, InputNorm
+
+
+def random_inputs(num_tokens, num_in, seed=0):
+    return torch.randn(num_tokens, num_in, generator=torch.Generator().manual_seed(seed))
+
+
+def filled(inputs_TI, num_samples=1):
+    hessian = Hessian(inputs_TI.shape[1])
+    hessian.add(inputs_TI, num_samples)
+    return hessian
+
+
+def test_hessian_is_two_over_the_number_of_samples_times_the_sum():
+    hessian = Hessian(2)
+    hessian.add(tensor([[1.0, 0.0], [1.0, 1.0]]), num_samples=1)
+    hessian.add(tensor([[0.0, 2.0]]), num_samples=3)
+    assert hessian.hessian_II().tolist() == [[1.0, 0.5], [0.5, 2.5]]
+    assert (hessian.num_tokens, hessian.num_samples) == (3, 4)
+
+
+def test_input_norm_is_the_root_of_the_mean_over_samples():
+    norm = InputNorm(2)
+    norm.add(tensor([[1.0, 2.0], [1.0, 0.0]]), num_samples=2)
+    norm.add(tensor([[4.0, 2.0], [0.0, 2.0]]), num_samples=2)
+    torch.testing.assert_close(norm.norm_I(), tensor([18 / 4, 12 / 4]).sqrt())
+
+
+@pytest.mark.parametrize("statistic_type", [InputNorm, Hessian])
+def test_sums_do_not_depend_on_how_tokens_are_batched(statistic_type):
+    inputs = random_inputs(60, 8)
+    whole, parts = statistic_type(8), statistic_type(8)
+    whole.add(inputs, num_samples=6)
+    for part in inputs.split(10):
+        parts.add(part)
+    torch.testing.assert_close(whole._square_sum(), parts._square_sum(), rtol=1e-5, atol=0)
+    assert (whole.num_tokens, whole.num_samples) == (parts.num_tokens, parts.num_samples)
+
+
+@pytest.mark.parametrize("statistic_type", [InputNorm, Hessian])
+def test_half_precision_inputs_do_not_overflow(statistic_type):
+    statistic = statistic_type(1)
+    statistic.add(torch.full((10, 1), 6e4, dtype=torch.float16))
+    assert statistic.is_finite()
+    statistic.add(tensor([[float("inf")]]))
+    assert not statistic.is_finite()
+
+
+def test_factor_is_upper_and_its_square_is_the_inverse():
+    hessian = filled(random_inputs(50, 12))
+    factor = hessian.inverse_factor(0.01)
+    assert torch.equal(factor.upper_II, factor.upper_II.triu())
+    assert (factor.upper_II.diagonal() > 0).all()
+    damped = hessian.hessian_II().double()
+    damped += 0.01 * damped.diagonal().mean() * torch.eye(12)
+    expected = torch.linalg.cholesky(torch.linalg.inv(damped), upper=True)
+    torch.testing.assert_close(factor.upper_II.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_dead_features_count_as_one_in_the_mean_that_scales_the_damping():
+    inputs = tensor([[3.0, 0.0], [0.0, 0.0]])  # H = diag(18, 0), repaired to diag(18, 1)
+    factor = filled(inputs).inverse_factor(0.5)
+    assert factor.dead_I.tolist() == [False, True]
+    damping = 0.5 * (18 + 1) / 2
+    torch.testing.assert_close(
+        factor.upper_II.diagonal().square(), tensor([1 / (18 + damping), 1 / (1 + damping)])
+    )
+
+
+def test_factor_is_computed_once_per_damping_and_again_after_more_tokens():
+    hessian = filled(random_inputs(50, 6))
+    first = hessian.inverse_factor(0.01)
+    assert hessian.inverse_factor(0.01) is first
+    assert hessian.inverse_factor(0.1) is not first
+    hessian.add(random_inputs(5, 6, seed=1))
+    assert hessian.inverse_factor(0.01) is not first
+
+
+def test_failed_factorisation_is_retried_with_ten_times_the_damping():
+    inputs = torch.ones(4, 3)  # rank 1, so singular without damping
+    factor = filled(inputs).inverse_factor(0.0)
+    assert factor.num_retries >= 1 and factor.damping == pytest.approx(
+        1e-4 * 10 ** (factor.num_retries - 1)
+    )
+    damped = filled(inputs).hessian_II() + factor.damping * 8 * torch.eye(3)
+    inverse = factor.upper_II.T @ factor.upper_II
+    torch.testing.assert_close(inverse @ damped, torch.eye(3), rtol=0, atol=2e-2)
+    assert filled(inputs).inverse_factor(0.01).num_retries == 0
+
+
+def test_undefined_hessian_is_an_error_and_never_another_method():
+    with pytest.raises(ArithmeticError, match="not positive definite even with damping"):
+        filled(tensor([[float("nan"), 1.0]])).inverse_factor(0.01)
+
+
+def test_weighted_square_sum_is_the_output_norm():
+    inputs, weight = random_inputs(20, 6), random_inputs(4, 6, seed=1)
+    expected = float((inputs @ weight.T).square().sum())
+    assert filled(inputs).weighted_square_sum(weight) == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_leave_their_inputs_alone():
+    inputs = random_inputs(5, 4)
+    before = inputs.clone()
+    filled(inputs).inverse_factor(0.01)
+    InputNorm(4).add(inputs)
+    assert torch.equal(inputs, before)
+
+
+def test_reading_the_hessian_does_not_change_it():
+    hessian = filled(tensor([[1.0, 0.0]]))
+    hessian.inverse_factor(0.01)
+    assert hessian.hessian_II().tolist() == [[2, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("found", ["highest", "high", "medium"])
+def test_full_float32_restores_what_it_found(found):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(found)
+    try:
+        with pytest.raises(KeyError), full_float32():
+            assert torch.get_float32_matmul_precision() == "highest"
+            raise KeyError
+        assert torch.get_float32_matmul_precision() == found
+    finally:
+        torch.set_float32_matmul_precision(before)
