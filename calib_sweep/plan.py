@@ -8,6 +8,7 @@ copies in the way Hydra itself applies them: after the defaults list, in the ord
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,20 @@ def compose_grid(
     Raises `ConfigError` with every mistake of every point, each once.
     """
     parser = OverridesParser.create()
+    # Hydra answers in 10 ms, and a grid has a few keys in thousands of points.
+    is_group = cache(partial(_is_group, loader))
     bases: dict[tuple[str, ...], DictConfig | str] = {}
     composed, problems = [], []
     for point in points:
         overrides = parser.parse_overrides(list(point))
-        groups = tuple(str(o.input_line) for o in overrides if _is_group(loader, o))
+        groups = tuple(str(o.input_line) for o in overrides if is_group(o.key_or_group))
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
         base = bases[groups]
         if isinstance(base, str):
             problems.append(base)
             continue
-        values = [o for o in overrides if not _is_group(loader, o)]
+        values = [o for o in overrides if not is_group(o.key_or_group)]
         result, mistakes = _apply_values(base, values)
         problems += mistakes
         if result is not None:
@@ -65,8 +68,7 @@ def compose_grid(
     return composed
 
 
-def _is_group(loader: ConfigLoader, override: Override) -> bool:
-    key = override.key_or_group
+def _is_group(loader: ConfigLoader, key: str) -> bool:
     return key not in ("seed", "replicate") and bool(loader.get_group_options(key))
 
 
