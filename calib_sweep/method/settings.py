@@ -107,6 +107,10 @@ def check_symmetric(symmetric: object) -> None:
     )
 
 
+def check_flag(key: str, value: object, remedy: str) -> None:
+    require(isinstance(value, bool), key, value, "true or false", remedy)
+
+
 def check_group_size(group_size: object) -> None:
     if group_size is not None:
         remedy = "Set method.group_size=128, or method.group_size=null for one group per row."

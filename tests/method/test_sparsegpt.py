@@ -50,17 +50,21 @@ def slow_solve(weight_OI, inputs_TI, num_samples, sparsity, pattern, damping, bl
             threshold = score.flatten().sort().values[int(score.numel() * sparsity)]
             gone[:, columns] = score <= threshold
         elif pattern != "unstructured":
-            kept, length = map(int, pattern.split(":"))
-            if i % length == 0:
-                for row in range(len(weight)):
-                    columns = range(i, i + length)
-                    ranked = sorted(columns, key=lambda j: float(weight[row, j]) ** 2 / saliency[j])
-                    gone[row, ranked[: length - kept]] = True
+            slow_choice(gone, weight, saliency, i, *map(int, pattern.split(":")))
         for row in range(len(weight)):
             if gone[row, i]:
                 weight[row, i:] -= weight[row, i] / inverse[i][0, 0] * inverse[i][0]
                 weight[row, i] = 0
     return weight
+
+
+def slow_choice(gone, weight, saliency, start, kept, length):
+    """At the first column of a group, mark the least salient of the group in each row."""
+    if start % length == 0:
+        for row in range(len(weight)):
+            columns = range(start, start + length)
+            ranked = sorted(columns, key=lambda j: float(weight[row, j]) ** 2 / saliency[j])
+            gone[row, ranked[: length - kept]] = True
 
 
 def output_error(weight, new, inputs):
@@ -96,7 +100,7 @@ def test_4_by_8_by_hand_unstructured_compares_all_rows_of_a_block_of_columns():
     #   1   2   6   8   | 12    9    6   3
     #   5   8   .3  .8  |  1.2 27    .8  .5
     #   7   1   .6  1.2 |  8    3   10   9
-    # int(16 * .5) = 8, the ninth smallest: left 2 is index 6 and 7, 3 is 8; right 3 3 3 are 5-7, 4 is 8.
+    # int(16 * .5) = 8: the ninth smallest is the threshold, 3 on the left and 4 on the right.
     new = sparsegpt(damping=0, block_size=4).compress_weight(WEIGHT_4_8, hessian_of(DIAGONAL))
     expected = [
         [8, 0, 0, 1, 0, 0, 0, 0],

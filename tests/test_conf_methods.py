@@ -1,0 +1,35 @@
+"""Every method YAML builds on its own and compresses the tiny model; a new YAML is picked up."""
+
+from pathlib import Path
+
+import pytest
+from fakes import random_tokens, tiny_model
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from calib_sweep.method.base import LayerMethod
+from calib_sweep.walk import compress
+
+FOLDER = Path(__file__).parents[1] / "conf" / "method"
+YAMLS = sorted(FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
+def test_method_yaml_builds_alone_and_compresses(path):
+    method = instantiate(OmegaConf.load(path))
+    assert isinstance(method, LayerMethod)
+    tokens = None if method.statistic is None else random_tokens(4, 24)
+    reports = compress(tiny_model(), method, tokens)
+    assert len(reports) == 14
+    assert all(0 <= report.sparsity < 1 for report in reports)
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
+def test_method_yaml_says_what_it_is(path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith(f"# conf/method/{path.name}: ")
+    assert all("#" in line for line in lines[1:] if line and not line.startswith("_target_"))
+
+
+def test_the_published_methods_are_there():
+    assert {"dense", "magnitude", "rtn", "wanda", "sparsegpt"} <= {path.stem for path in YAMLS}
