@@ -1,4 +1,4 @@
-"""A cell: one point of the grid, one record. Its id is a hash of everything that can move a number."""
+"""A cell: one point of the grid, one record. Its id hashes everything that can move a number."""
 
 import hashlib
 import json
@@ -19,7 +19,15 @@ EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens"})
 # The axes have columns of their own in the record; bookkeeping moves no number.
 AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
 BOOKKEEPING = frozenset(
-    {"tracking", "sweep_name", "results_dir", "save_model", "ranks_per_cell", "experiment"}
+    {
+        "tracking",
+        "sweep_name",
+        "results_dir",
+        "save_model",
+        "ranks_per_cell",
+        "num_threads",
+        "experiment",
+    }
 )
 
 
@@ -82,7 +90,9 @@ class Cell:
 
     def dense(self) -> "Cell":
         """The cell of the uncompressed model that this cell is compared with."""
-        kept = {k: v for k, v in self.settings.items() if k.split(".")[0] in ("model", "evaluation")}
+        kept = {
+            k: v for k, v in self.settings.items() if k.split(".")[0] in ("model", "evaluation")
+        }
         config = {**self.config, "method": DENSE, "replicate": 0, "save_model": None}
         return Cell(config=config, choices=self.choices, settings=kept, needs_data=False)
 
@@ -115,7 +125,7 @@ def _without_execution(value: Any) -> Any:
 
 
 def label(node: Mapping[str, Any], choice: str) -> str:
-    """The name of a model or dataset in tables: its `name`, else the end of its `path`, else its YAML's."""
+    """Name a model or dataset in tables: its `name`, else the end of its `path`, else its YAML."""
     if name := node.get("name"):
         return str(name)
     if path := node.get("path"):

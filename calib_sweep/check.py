@@ -1,8 +1,9 @@
-"""Check every part of every cell before the first weight is read, and report all problems at once."""
+"""Check every part of every cell before the first weight is read; report all problems at once."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from calib_sweep.cell import Cell, digest
@@ -13,7 +14,7 @@ _parts: dict[str, Any] = {}
 
 
 def build(key: str, node: Mapping[str, Any]) -> Any:
-    """Instantiate the part of the configuration at `key` (built once); `ConfigError` names the key."""
+    """Instantiate the part at `key` of the configuration, once; `ConfigError` names the key."""
     address = f"{key}:{digest(node)}"
     if address not in _parts:
         _parts[address] = _instantiate(key, node)
@@ -47,9 +48,19 @@ class Parts:
     calibration: Any | None
     walk: Any
     tracking: Any
+    seed: int | None
+
+    def draw(self, results_dir: Path, tokenizer: Any) -> Any:
+        """The calibration set of the cell, shared by every method; None if none is needed."""
+        if self.dataset is None:
+            return None
+        from calib_sweep.dataset.artifact import draw_or_load
+
+        assert self.calibration is not None and self.seed is not None
+        return draw_or_load(results_dir, self.dataset, tokenizer, self.calibration, self.seed)
 
     def inputs(self) -> dict[str, str | None]:
-        """Content hashes of the local files that the cell reads; None for what is pinned elsewhere."""
+        """Content hashes of the local files that it reads; None for what is pinned elsewhere."""
         readers = {"model": self.model, "dataset": self.dataset, "evaluation": self.evaluation}
         return {key: part.fingerprint() for key, part in readers.items() if part is not None}
 
@@ -70,46 +81,57 @@ def build_parts(cell: Cell) -> Parts:
     with collected() as problems:
         parts = {key: problems.of(build, key, node) for key, node in nodes.items()}
         problems.of(_check_plain_values, config)
-    return Parts(**{"dataset": None, "calibration": None, **parts})
+    return Parts(**{"dataset": None, "calibration": None, "seed": cell.seed, **parts})
+
+
+def _is_int(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_folder_name(value: object) -> bool:
+    reserved = ("", ".", "..", "calibration")
+    return isinstance(value, str) and value not in reserved and not set("/\\") & set(value)
+
+
+# key: (is it acceptable?, what is, what to type)
+PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+    "seed": (
+        lambda v: _is_int(v, 0),
+        "an integer >= 0",
+        "Type seed=0, or 'seed=range(5)' to sweep.",
+    ),
+    "replicate": (
+        lambda v: _is_int(v, 0),
+        "an integer >= 0",
+        "Type replicate=0,1 to run every cell twice.",
+    ),
+    "ranks_per_cell": (
+        lambda v: v == 1,
+        "1 (several ranks that share one cell are not supported yet)",
+        "Leave ranks_per_cell=1: every process takes cells of its own.",
+    ),
+    "num_threads": (
+        lambda v: v is None or _is_int(v, 1),
+        "null or an integer >= 1",
+        "Type num_threads=1 when several workers share the processor.",
+    ),
+    "save_model": (
+        lambda v: v in (None, "dense"),
+        "null or dense",
+        "Type save_model=dense to keep the compressed models.",
+    ),
+    "sweep_name": (
+        _is_folder_name,
+        "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
+        "Type sweep_name=my_sweep.",
+    ),
+}
 
 
 def _check_plain_values(config: Mapping[str, Any]) -> None:
     with collected() as problems:
-        for key in ("seed", "replicate"):
-            value = config[key]
-            problems.of(
-                require,
-                isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-                key,
-                value,
-                "an integer >= 0",
-                f"Type {key}=0, or '{key}=range(5)' to sweep.",
-            )
-        problems.of(
-            require,
-            config["ranks_per_cell"] == 1,
-            "ranks_per_cell",
-            config["ranks_per_cell"],
-            "1 (several ranks that share one cell are not supported yet)",
-            "Leave ranks_per_cell=1: every process takes cells of its own.",
-        )
-        problems.of(
-            require,
-            config["save_model"] in (None, "dense"),
-            "save_model",
-            config["save_model"],
-            "null or dense",
-            "Type save_model=dense to keep the compressed models.",
-        )
-        name = config["sweep_name"]
-        problems.of(
-            require,
-            isinstance(name, str) and name not in ("", ".", "..", "calibration") and "/" not in name,
-            "sweep_name",
-            name,
-            "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
-            "Type sweep_name=my_sweep.",
-        )
+        for key, (accepts, expected, remedy) in PLAIN_VALUES.items():
+            problems.of(require, accepts(config[key]), key, config[key], expected, remedy)
 
 
 class Problems:
@@ -127,7 +149,7 @@ class Problems:
             return None
 
 
-class collected:  # noqa: N801 - reads as a statement
+class collected:
     """`with collected() as problems:` raises all problems together at the end of the block."""
 
     def __enter__(self) -> Problems:
@@ -142,9 +164,9 @@ class collected:  # noqa: N801 - reads as a statement
 def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) -> list[str]:
     """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
 
-    Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed of
-    each source: it exists only if all before it do. Returns notes: what could not be checked because
-    it is not on this machine.
+    Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
+    of each source: it exists only if all before it do. Returns notes: what could not be checked
+    because it is not on this machine.
     """
     with collected() as problems:
         parts = {cell.id: problems.of(build_parts, cell) for cell in cells}
@@ -200,7 +222,7 @@ def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
 
 
 def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:
-    """Per calibration source and settings the cell with the largest seed: its set needs all before it."""
+    """Per source and settings the cell with the largest seed: its set needs all before it."""
     largest: dict[str, Cell] = {}
     for cell in (cell for cell in cells if cell.needs_data):
         address = digest([cell.config[key] for key in ("model", "dataset", "calibration")])
@@ -209,9 +231,10 @@ def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:
     return list(largest.values())
 
 
-def check_pool(cell: Cell, parts: Parts) -> None:
-    """Raise the error that drawing the set of `cell` would raise, without keeping the set."""
-    parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, cell.config["seed"])
+def check_pool(_cell: Cell, parts: Parts) -> None:
+    """Raise the error that drawing the set of the cell would raise, without keeping the set."""
+    if parts.dataset is not None:
+        parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
 
 
 def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
@@ -226,8 +249,8 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
                 hashes[address] = build(key, node).fingerprint()
             if hashes[address] != before:
                 problems[
-                    f"{key}: its files have changed since cell {cell.id} ran (content hash {before} "
-                    f"then, {hashes[address]} now). Type sweep_name=NEW_NAME to run everything on the "
-                    "files as they are now."
+                    f"{key}: its files have changed since cell {cell.id} ran (content hash "
+                    f"{before} then, {hashes[address]} now). Type sweep_name=NEW_NAME to run "
+                    "everything on the files as they are now."
                 ] = None
     return list(problems)

@@ -1,9 +1,9 @@
 """The command line: Hydra runs the grid; a first word without '=' is a verb.
 
-    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'   run the grid
-    calib-sweep check -m ...                                 validate every cell, load no weights
-    calib-sweep inspect dataset=c4 seed=0                    show a calibration set
-    calib-sweep report results/NAME                          the analysis of a sweep, from its records
+    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid
+    calib-sweep check -m ...                 validate every cell, load no weights
+    calib-sweep inspect dataset=c4 seed=0    show a calibration set
+    calib-sweep report results/NAME          the analysis of a sweep, from its records
 
 Nothing heavy is imported here: --help and --cfg job answer at once.
 """
@@ -28,7 +28,7 @@ FOLDER_VERBS = ("report",)  # a sweep's folder
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run_grid(config: DictConfig) -> None:
-    """Only reached with another sweeper than ours, or hydra.mode=RUN: refuse rather than half-work."""
+    """Only reached with another sweeper or hydra.mode=RUN: refuse rather than half-work."""
     raise ConfigError(
         "hydra/sweeper: expected the grid sweeper, which plans, skips and summarises. "
         "Leave out hydra.mode and hydra/sweeper."
@@ -44,7 +44,9 @@ def main() -> int:
         return _reporting(lambda: report.main(arguments))
     if verb is not None and verb not in GRID_VERBS:
         known = ", ".join([*GRID_VERBS, *FOLDER_VERBS])
-        sys.stderr.write(f"ConfigError: {verb!r}: expected a verb ({known}) or overrides key=value.\n")
+        sys.stderr.write(
+            f"ConfigError: {verb!r}: expected a verb ({known}) or overrides key=value.\n"
+        )
         return 1
     if verb is not None:
         arguments = [*arguments, f"hydra.sweeper.action={verb}"]

@@ -21,11 +21,15 @@ class ConfigError(Exception):
 
 
 class UnavailableError(ConfigError):
-    """Something on the hub that is not on this machine: an error to run with, a note to check with."""
+    """Something is on the hub but not on this machine: an error in a run, a note in a check."""
 
 
 class StoreError(Exception):
     """Results on disk are at risk; nothing was overwritten."""
+
+
+class WorkerLostError(Exception):
+    """A worker process ended without a result; its cell is not done and can be run again."""
 
 
 def require(ok: bool, key: str, value: object, expected: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep may cost: from the records of equal cells where there are any, in FLOPs where not."""
+"""What a sweep may cost: from the records of equal cells where there are any, else in FLOPs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from calib_sweep.results.store import Store, read_record
 
 
 def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> str:
-    """A few lines: how many cells, how many are done, what the rest may cost, what was not checked."""
+    """How many cells, how many are done, what the rest may cost, what was not checked."""
     dense = [cell for cell in cells if cell.is_dense]
     todo = [cell for cell in cells if not store.is_done(cell)]
     lines = [
@@ -37,14 +37,14 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
     flops = [_walk_flops(cell) for cell in unknown if cell.needs_data]
     if any(flops):
         lines.append(
-            f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes in "
-            f"{sum(f is not None for f in flops):,} cells that have no finished equal"
+            f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes "
+            f"in {sum(f is not None for f in flops):,} cells that have no finished equal"
         )
     return lines
 
 
 def measured_seconds(store: Store) -> dict[tuple[str, str], float]:
-    """Mean seconds of a finished cell per (model, method), over all sweeps of the results folder."""
+    """Mean seconds of a finished cell per (model, method), over all sweeps in results_dir."""
     seconds: dict[tuple[str, str], list[float]] = {}
     for record in _all_records(store):
         if record["status"] == "done" and record.get("timings_s"):
@@ -60,10 +60,11 @@ def _all_records(store: Store) -> Iterable[Mapping[str, Any]]:
 
 
 def _walk_flops(cell: Cell) -> float | None:
-    """Two forward passes over the calibration set, 2 FLOP per weight and token; None if not known here."""
+    """Two forward passes over the set, 2 FLOP per weight and token; None if not known here."""
     parts = build_parts(cell)
     try:
         num_weights = sum(o * i for _, o, i in parts.model.linear_shapes())
     except UnavailableError:
         return None
-    return 2 * 2 * num_weights * parts.calibration.num_samples * parts.calibration.seq_len
+    calibration = cell.config["calibration"]
+    return 2 * 2 * num_weights * calibration["num_samples"] * calibration["seq_len"]

@@ -1,8 +1,9 @@
 """The plan of a sweep: command line -> cells, composed by Hydra, each once, all mistakes together.
 
-Hydra composes a configuration from scratch in 40 to 75 ms. A grid has few combinations of group choices
-and many of plain values, so each combination of choices is composed once, and the values are applied to
-copies in the way Hydra itself applies them: after the defaults list, in the order typed.
+Hydra composes a configuration from scratch in 40 to 75 ms. A grid has few combinations of group
+choices and many of plain values, so each combination of choices is composed once, and the values
+are applied to copies in the way Hydra itself applies them: after the defaults list, in the order
+typed.
 """
 
 import copy
@@ -37,6 +38,14 @@ class Composed:
     settings: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Base:
+    """What all points with the same choices share: their configuration before plain values."""
+
+    config: DictConfig
+    choices: dict[str, str]
+
+
 def compose_grid(
     loader: ConfigLoader, master: DictConfig, points: Iterable[Sequence[str]]
 ) -> list[Composed]:
@@ -44,13 +53,13 @@ def compose_grid(
 
     Raises `ConfigError` with every mistake of every point, each once.
     """
-    parser = OverridesParser.create()
-    # Hydra answers in 10 ms, and a grid has a few keys in thousands of points.
+    # Each takes Hydra milliseconds, and thousands of points share a few keys, words and choices.
+    parse = cache(OverridesParser.create().parse_override)
     is_group = cache(partial(_is_group, loader))
-    bases: dict[tuple[str, ...], DictConfig | str] = {}
+    bases: dict[tuple[str, ...], Base | str] = {}
     composed, problems = [], []
     for point in points:
-        overrides = parser.parse_overrides(list(point))
+        overrides = [parse(text) for text in point]
         groups = tuple(str(o.input_line) for o in overrides if is_group(o.key_or_group))
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
@@ -72,23 +81,19 @@ def _is_group(loader: ConfigLoader, key: str) -> bool:
     return key not in ("seed", "replicate") and bool(loader.get_group_options(key))
 
 
-def _compose_base(
-    loader: ConfigLoader, master: DictConfig, groups: Sequence[str]
-) -> DictConfig | str:
+def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:
     try:
-        return loader.load_sweep_config(master, list(groups))
+        whole = loader.load_sweep_config(master, list(groups))
     except (HydraException, OmegaConfBaseException) as error:
         return describe_hydra_error(error)
-
-
-def _apply_values(
-    base: DictConfig, values: Sequence[Override]
-) -> tuple[Composed | None, list[str]]:
-    """Apply plain values to a copy of `base`; return the result or every mistake among them."""
-    choices = OmegaConf.to_container(base.hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    config = copy.deepcopy(OmegaConf.masked_copy(base, [str(k) for k in base if k != "hydra"]))
+    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     OmegaConf.set_struct(config, True)
+    return Base(config, {str(k): str(v) for k, v in whole.hydra.runtime.choices.items()})
+
+
+def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | None, list[str]]:
+    """Apply plain values to a copy of `base`; return the result or every mistake among them."""
+    config = copy.deepcopy(base.config)
     problems = []
     for override in values:
         try:
@@ -104,11 +109,11 @@ def _apply_values(
     task = {str(key): value for key, value in plain.items()}
     settings = {o.key_or_group: OmegaConf.select(config, o.key_or_group) for o in values}
     kept = {k: _plain(v) for k, v in settings.items() if _is_setting(k)}
-    return Composed(task, {str(k): str(v) for k, v in choices.items()}, kept), []
+    return Composed(task, base.choices, kept), []
 
 
 def _is_setting(key: str) -> bool:
-    """`method.sparsity` is a setting; `method`, `tracking.mode` and the label `dataset.name` are not."""
+    """`method.sparsity` is one; `method`, `tracking.mode` and the label `dataset.name` are not."""
     first, _, rest = key.partition(".")
     return first not in BOOKKEEPING and (first not in AXES or rest not in ("", "name"))
 
@@ -136,10 +141,10 @@ def describe_hydra_error(error: BaseException) -> str:
 
 
 def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
-    """Turn composed points into cells: duplicates dropped, each with the dense cell it is compared to.
+    """Turn points into cells: duplicates dropped, each with the dense cell it is compared to.
 
-    Whether a method needs data is known by its class, and importing that costs seconds. So a point
-    whose record exists under either of its two possible ids is taken from there.
+    Whether a method needs data is known by its class, and importing that costs seconds. So a
+    point whose record exists under either of its two possible ids is taken from there.
     """
     cells: dict[str, Cell] = {}
     for point in composed:
@@ -171,7 +176,7 @@ def _needs_data(method: dict[str, Any]) -> bool:
 
 
 def _running_order(cell: Cell) -> tuple[Any, ...]:
-    """Models together, dense first, then by calibration set: what is loaded serves the next cell too."""
+    """Models together, dense first, then by calibration set: what is loaded serves on."""
     data = (str(cell.dataset), cell.seed if cell.seed is not None else -1)
     evaluation = cell_id({**cell.config, "method": DENSE, "replicate": 0}, needs_data=False)
     return (cell.model, evaluation, not cell.is_dense, *data, cell.method, cell.folder_name)

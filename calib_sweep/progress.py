@@ -20,9 +20,16 @@ log = logging.getLogger(__name__)
 console = Console(stderr=True)
 
 
+def is_speaker() -> bool:
+    """Whether this process shows results: one of those that `accelerate launch` starts here."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def output(renderable: Any) -> None:
     """Write a result to standard output."""
-    Console().print(renderable)
+    if not is_speaker():
+        return
+    Console().print(renderable, soft_wrap=isinstance(renderable, str))
 
 
 def configure_logging() -> None:
@@ -35,10 +42,11 @@ def configure_logging() -> None:
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
-    # One line per block is for the cell's own log; here the bars, or the line per cell, tell enough.
+    # One line per block is for the cell's own log; here the bars or the line per cell do.
     handler.addFilter(lambda line: line.name != "calib_sweep.walk" or line.levelno > logging.INFO)
     package.addHandler(handler)
-    package.setLevel(logging.INFO)
+    # On a terminal the speaker's bars tell of all; lines of its siblings would tear them.
+    package.setLevel(logging.INFO if is_speaker() or not console.is_terminal else logging.WARNING)
 
 
 class Progress:
@@ -46,7 +54,7 @@ class Progress:
 
     def __init__(self, cells: Sequence[Cell], store: Store) -> None:
         self.num_cells, self.num_settled, self.store = len(cells), 0, store
-        self.is_live = console.is_terminal and int(os.environ.get("LOCAL_RANK", "0")) == 0
+        self.is_live = console.is_terminal and is_speaker()
 
     def __enter__(self) -> "Progress":
         if self.is_live:

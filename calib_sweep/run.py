@@ -1,10 +1,10 @@
 """Run one cell: load, draw, compress, score, record.
 
-    model, tokenizer   <- checkpoint                      kept between cells, weights restored
-    calibration set    <- (dataset, design, seed)         drawn once, shared by every method
-    compressed model   <- walk(model, method, set)        per block: observe, compress, propagate
-    scores             <- evaluation(compressed model)    against the dense model's reference
-    record             -> store                           last, once, atomically
+model, tokenizer   <- checkpoint                      kept between cells, weights restored
+calibration set    <- (dataset, design, seed)         drawn once, shared by every method
+compressed model   <- walk(model, method, set)        per block: observe, compress, propagate
+scores             <- evaluation(compressed model)    against the dense model's reference
+record             -> store                           last, once, atomically
 """
 
 import logging
@@ -22,7 +22,6 @@ import yaml
 
 from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
-from calib_sweep.dataset.artifact import draw_or_load
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.evaluation.suite import DenseReference, Scores
 from calib_sweep.results import record as records
@@ -42,7 +41,7 @@ REFERENCE = "dense_reference"
 def run_cell(
     cell: Cell, store: Store, session: Session, on_block: Callable[..., None] | None = None
 ) -> dict[str, Any]:
-    """Run `cell`, write its record, and return it. A failure leaves a failed record, and is returned."""
+    """Run `cell`, write its record and return it; a failure is a record too."""
     folder = store.cell_folder(cell)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
@@ -72,19 +71,15 @@ def _fill(
 ) -> None:
     """The method section: everything between the configuration and the scores."""
     torch.manual_seed(SEAT_BELT_SEED)
+    if cell.config["num_threads"] is not None:
+        torch.set_num_threads(cell.config["num_threads"])
     timings = _Timings()
     with timings.of("load"):
         model, tokenizer = session.model(parts.model), session.tokenizer(parts.model)
         suite = session.suite(parts.evaluation, tokenizer)
         dense = load_reference(store, cell, parts)
     with timings.of("draw"):
-        drawn = (
-            draw_or_load(
-                store.results_dir, parts.dataset, tokenizer, parts.calibration, cell.seed
-            )
-            if parts.dataset is not None
-            else None
-        )
+        drawn = parts.draw(store.results_dir, tokenizer)
     with timings.of("compress"):
         tokens_NT, lengths_N = _tensors(drawn)
         layers = walk(
@@ -127,7 +122,7 @@ def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.T
 
 
 def load_reference(store: Store, cell: Cell, parts: Parts) -> DenseReference | None:
-    """What the dense model's own cell left for comparison; None for the dense model, or if not asked."""
+    """What the dense model's own cell left for comparison; None for that one, or if not asked."""
     if cell.is_dense or parts.evaluation.divergence is None:
         return None
     return DenseReference.load(store.cell_folder(cell.dense()) / REFERENCE)

@@ -1,8 +1,8 @@
 """Named random streams: every draw has its own generator, made from a name and numbers.
 
-A stream is a function of its name and parts alone, so a new consumer never shifts another one, and
-nothing depends on a method, a launcher, the number of processes, or what ran before. SHA-256 is used
-because Python's `hash` is salted per process.
+A stream is a function of its name and parts alone, so a new consumer never shifts another one,
+and nothing depends on a method, a launcher, the number of processes, or what ran before. SHA-256
+is used because Python's `hash` is salted per process.
 """
 
 import hashlib

@@ -28,7 +28,7 @@ class Session:
         self._suite: Any = None
 
     def model(self, part: Any) -> Any:
-        """The dense model of `part`; a model that an earlier cell compressed has its weights back."""
+        """The dense model of `part`; one that an earlier cell compressed has its weights back."""
         if part != self._model_part:
             self._model, self._pristine = None, {}  # before the next one is loaded: memory
             self._model, self._model_part = part.load(), part

@@ -1,6 +1,7 @@
 """A sweep from the command line to its exit code: plan, check, launch workers, summarise.
 
-Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, the others are kept.
+Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, the others
+are kept.
 """
 
 import logging
@@ -11,15 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
-from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.errors import ConfigError, StoreError, WorkerLostError
 from calib_sweep.plan import Composed, compose_grid, plan_cells
-from calib_sweep.progress import configure_logging
+from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
@@ -92,19 +92,17 @@ class Sweep:
     def inspect(self) -> int:
         """Show the calibration sets of the cells."""
         from calib_sweep.check import build_parts
-        from calib_sweep.dataset.inspect import inspect_sets
+        from calib_sweep.dataset.inspect import inspect_set
         from calib_sweep.progress import output
 
         cells = [cell for cell in self.cells if cell.needs_data]
         if not cells:
             raise ConfigError(
-                "method needs no calibration data, so there is nothing to inspect. Type method=wanda."
+                "method: expected one that needs calibration data. Type method=wanda."
             )
-        sets = []
-        for cell in cells:
-            parts = build_parts(cell)
-            sets.append(self._draw(cell, parts))
-        output(inspect_sets(sets, parts.model.load_tokenizer()))
+        sets = {cell.title: self._draw(cell, build_parts(cell)) for cell in cells}
+        for title, one in sets.items():
+            output(inspect_set(one, {name: other for name, other in sets.items() if name != title}))
         return DONE
 
     def _check(self, todo: Sequence[Cell]) -> None:
@@ -116,15 +114,7 @@ class Sweep:
             raise ConfigError(*notes)
 
     def _draw(self, cell: Cell, parts: Any) -> Any:
-        from calib_sweep.dataset.artifact import draw_or_load
-
-        return draw_or_load(
-            self.store.results_dir,
-            parts.dataset,
-            parts.model.load_tokenizer(),
-            parts.calibration,
-            cell.seed,
-        )
+        return parts.draw(self.store.results_dir, parts.model.load_tokenizer())
 
     def _refuse_changed_inputs(self) -> None:
         """A finished cell is skipped only if the local files it read are still what they were."""
@@ -151,13 +141,15 @@ class Sweep:
             jobs = launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
             for job in jobs:
                 if job.status == JobStatus.FAILED:
-                    log.error("a worker ended: %r", job._return_value)
+                    error = job._return_value
+                    log.error("a worker ended: %s: %s", type(error).__name__, error)
             left = [cell for cell in todo if not worker.is_settled(cell)]
             if not left or len(left) == len(todo):
                 break
             log.warning("%d cells were left by workers that ended; starting again", len(left))
             todo = left
-        errors = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
+        ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
+        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
         if left and errors:
             raise errors[0]
 
@@ -181,11 +173,12 @@ class Sweep:
         for cell in unfinished:
             if self.store.find(cell) is None:
                 log.error("not run: %s", cell.title)
-        return SOME_FAILED if unfinished else DONE
+        # `accelerate launch` kills all processes at the first that fails: only the speaker does.
+        return SOME_FAILED if unfinished and is_speaker() else DONE
 
 
 def explain(error: BaseException) -> int | None:
-    """Print an error that is the user's to fix, and return the exit code; None for any other error."""
+    """Print an error that is the user's to fix and return the exit code; None for any other."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,7 +1,7 @@
 """A worker: takes the next cell nobody holds, runs it, and goes on until the sweep is settled.
 
-Workers know nothing of each other but claims and records in the sweep's folder, so the same command,
-started as often as one likes wherever that folder is seen, shares the work.
+Workers know nothing of each other but claims and records in the sweep's folder, so the same
+command, started as often as one likes wherever that folder is seen, shares the work.
 """
 
 import logging
@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 class Worker:
     """Runs cells of `cells` from `store`. Called by a Hydra launcher, here or in another process.
 
-    max_cells: run at most so many, and wait for nobody but the dense cells these need; None: stay until
-    every cell is settled, whoever runs it, so that the cells of a worker that dies are taken over.
+    max_cells: run at most so many, and wait for nobody but the dense cells these need; None: stay
+    until every cell is settled, whoever runs it, so that the cells of a worker that dies are
+    taken over.
     """
 
     cells: Sequence[Cell]
@@ -71,7 +72,7 @@ class Worker:
         time.sleep(POLL_S)
 
     def is_settled(self, cell: Cell) -> bool:
-        """Whether nothing is left to do for `cell`: done, failed since this worker began, or hopeless."""
+        """Whether nothing is left to do: done, failed since this worker began, or hopeless."""
         if cell.id not in self._settled and self._look(cell):
             self._settled.add(cell.id)
         return cell.id in self._settled
@@ -89,7 +90,7 @@ class Worker:
         return record["finished_at"] >= self.started_at
 
     def _take(self, waiting: Sequence[Cell]) -> tuple[Cell, Claim] | None:
-        """Claim the first cell that is free, still unsettled once claimed, and has its dense cell."""
+        """Claim the first cell that is free, still unsettled then, and has its dense cell."""
         for cell in waiting:
             if not self._is_ready(cell):
                 continue

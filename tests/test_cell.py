@@ -67,7 +67,12 @@ def test_how_a_cell_is_run_does_not_change_the_id(path, value):
 
 @pytest.mark.parametrize(
     "path, value",
-    [("seed", 3), ("dataset.path", "x"), ("calibration.num_samples", 9), ("walk.propagate", "dense")],
+    [
+        ("seed", 3),
+        ("dataset.path", "x"),
+        ("calibration.num_samples", 9),
+        ("walk.propagate", "dense"),
+    ],
 )
 def test_a_method_that_needs_no_data_has_one_id_for_every_calibration_set(path, value):
     assert cell_id(changed(path, value), needs_data=False) == cell_id(CONFIG, needs_data=False)
@@ -82,7 +87,9 @@ def test_the_order_of_keys_is_of_no_account_and_the_id_is_stable():
 
 def make(config=CONFIG, **changes):
     choices = {"model": "hf", "method": "wanda", "dataset": "text"}
-    return Cell(**{"config": config, "choices": choices, "settings": {}, "needs_data": True} | changes)
+    return Cell(
+        **{"config": config, "choices": choices, "settings": {}, "needs_data": True} | changes
+    )
 
 
 def test_the_dense_cell_of_any_cell_is_the_same_one_and_its_own():

@@ -1,4 +1,4 @@
-"""The plan: the fast composition equals Hydra's own, all mistakes are told, duplicates fall away."""
+"""The plan: the fast composition equals Hydra's own, and all mistakes are told."""
 
 import json
 from pathlib import Path

@@ -1,10 +1,11 @@
 """Claims: who is working on a cell, safe on NFS, taken over when the holder is dead.
 
-A claim on a folder is the file `claim.<k>` with the highest k. Creating it is exclusive (a hard link of a
-finished temporary file, which NFS does atomically), so of all who see that `claim.<k>` is dead exactly one
-creates `claim.<k+1>`. The holder touches its file every `HEARTBEAT_S`. A holder is dead when its process is
-gone (same host: known at once) or when its heartbeat, compared with the file server's own clock, is older
-than `STALE_S`. Whoever gets a claim must look at the record again: the cell may have been finished between.
+A claim on a folder is the file `claim.<k>` with the highest k. Creating it is exclusive (a hard
+link of a finished temporary file, which NFS does atomically), so of all who see that `claim.<k>`
+is dead exactly one creates `claim.<k+1>`. The holder touches its file every `HEARTBEAT_S`. A
+holder is dead when its process is gone (same host: known at once) or when its heartbeat, compared
+with the file server's own clock, is older than `STALE_S`. Whoever gets a claim must look at the
+record again: the cell may have been finished between.
 """
 
 import json
@@ -12,7 +13,6 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -26,7 +26,7 @@ POLL_S = 0.2
 
 
 def host_identity() -> str:
-    """Name the process table that a pid refers to: host, boot, and PID namespace where there is one."""
+    """Name the process table that a pid refers to: host, boot, and PID namespace if any."""
     parts = [socket.gethostname()]
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if boot.exists():
@@ -37,7 +37,7 @@ def host_identity() -> str:
 
 
 def _is_running(pid: int, started: float) -> bool:
-    """Whether the very process that wrote the claim still runs (a pid alone may have been reused)."""
+    """Whether the very process that wrote the claim still runs (a pid may be reused)."""
     try:
         process = psutil.Process(pid)
         return (
@@ -82,7 +82,9 @@ class Claim:
 
 
 def _numbers(folder: Path) -> list[int]:
-    return sorted(int(path.suffix[1:]) for path in folder.glob("claim.*") if path.suffix[1:].isdigit())
+    return sorted(
+        int(path.suffix[1:]) for path in folder.glob("claim.*") if path.suffix[1:].isdigit()
+    )
 
 
 def _is_dead(path: Path) -> bool:

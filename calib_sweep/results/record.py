@@ -1,10 +1,11 @@
 """The record: everything that one cell leaves behind, and the environment it ran in.
 
 The fields of `record.json`, schema 1:
-    schema, cell_id, status ("done" | "failed"), cell {model, method, dataset, seed, replicate, settings},
-    config (resolved), inputs (content hashes of local files read), calibration, compression, scores, stderr,
-    versions (of tasks), timings_s, peak_memory_bytes, environment, error (null or {type, message, where}),
-    finished_at (UTC).
+    schema, cell_id, status ("done" | "failed"),
+    cell {model, method, dataset, seed, replicate, settings}, config (resolved),
+    inputs (content hashes of the local files read), calibration, compression, scores, stderr,
+    versions (of tasks), timings_s, peak_memory_bytes, environment,
+    error (null or {type, message, where}), finished_at (UTC).
 """
 
 import importlib.metadata
@@ -97,7 +98,7 @@ def _processor() -> str:
 
 
 def _git_state(folder: Path) -> str | None:
-    """Commit of the checkout this package runs from, "+dirty" when files differ; None outside of one."""
+    """Commit of the checkout that runs, "+dirty" when files differ; None outside of one."""
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     try:

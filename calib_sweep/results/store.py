@@ -1,7 +1,7 @@
 """The store: one folder per sweep, one folder per cell, one immutable record per finished cell.
 
-`record.json` is written last and atomically, so a cell is finished exactly when its record can be read. A
-failed cell's record gives way to a later one; a finished cell's never does.
+`record.json` is written last and atomically, so a cell is finished exactly when its record can be
+read. A failed cell's record gives way to a later one; a finished cell's never does.
 """
 
 import json
@@ -18,10 +18,11 @@ from calib_sweep.errors import ConfigError, StoreError
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
+NEEDED = {"schema", "status", "cell", "scores"}  # enough to analyse scores from elsewhere
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: a reader sees the old file or the new one, never a part."""
+    """Replace `path` by `text` in one step: a reader never sees a part."""
     temporary = _write_temporary(path, text)
     temporary.replace(path)
 
@@ -36,24 +37,18 @@ def _write_temporary(path: Path, text: str) -> Path:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The record at `path`; None when there is none. A damaged one is set aside, never deleted."""
+    """The record at `path`; None when there is none, or (with a warning) when it is damaged."""
     try:
         text = path.read_text()
     except FileNotFoundError:
         return None
     try:
         record = json.loads(text)
-        record["schema"], record["status"], record["cell_id"], record["cell"], record["scores"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        aside = path.with_name(f"record.broken-{uuid.uuid4().hex[:8]}.json")
-        path.rename(aside)
-        log.warning(
-            "%s cannot be read (%s: %s). It was kept as %s; its cell runs again.",
-            path,
-            type(error).__name__,
-            error,
-            aside.name,
-        )
+    except json.JSONDecodeError as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return None
+    if not isinstance(record, dict) or not record.keys() >= NEEDED:
+        log.warning("%s cannot be read: it lacks some of %s", path, ", ".join(sorted(NEEDED)))
         return None
     return record
 
@@ -70,8 +65,14 @@ class Store:
         return self.folder / cell.folder_name
 
     def find(self, cell: Cell) -> dict[str, Any] | None:
-        """The record of `cell`, or None when it has not run."""
-        return read_record(self.cell_folder(cell) / RECORD)
+        """The record of `cell`, or None when it has not run. A damaged one is set aside."""
+        path = self.cell_folder(cell) / RECORD
+        record = read_record(path)
+        if record is None and path.exists():
+            aside = path.with_name(f"record.broken-{uuid.uuid4().hex[:8]}.json")
+            path.rename(aside)
+            log.warning("it was kept as %s; its cell runs again", aside)
+        return record
 
     def is_done(self, cell: Cell) -> bool:
         record = self.find(cell)
@@ -84,10 +85,10 @@ class Store:
                 yield record
 
     def write(self, cell: Cell, record: dict[str, Any]) -> None:
-        """Write the record of `cell`, once. An equal result is welcome, a different one is an error."""
+        """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
         temporary = _write_temporary(path, json.dumps(record, indent=1, allow_nan=True) + "\n")
-        before = read_record(path)
+        before = self.find(cell)
         try:
             if before is None:
                 os.link(temporary, path)

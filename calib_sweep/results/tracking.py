@@ -1,8 +1,8 @@
 """Weights & Biases: a mirror of the records, one run per cell. The store is the truth.
 
-The only file that imports wandb. A run has id = cell id, group = sweep, the resolved configuration and
-the scores as summary. Whatever goes wrong here is logged and never ends a cell: the mirror is made good
-the next time the same command runs.
+The only file that imports wandb. A run has id = cell id, group = sweep, the resolved
+configuration and the scores as summary. Whatever goes wrong here is logged and never ends a cell:
+the mirror is made good the next time the same command runs.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import require
+from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store, write_atomically
 
 log = logging.getLogger(__name__)
@@ -70,11 +71,17 @@ class WandbTracking:
         write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
 
     def log_missing(self, cells: list[Cell], store: Store) -> None:
-        """Mirror finished cells that have not been: their worker died in between, or W&B was down."""
+        """Mirror finished cells that are not yet: their worker died, or W&B was down."""
         for cell in cells:
-            if not (store.cell_folder(cell) / MARK).exists():
+            mark = store.cell_folder(cell) / MARK
+            if mark.exists() or not store.is_done(cell):
+                continue
+            claim = try_claim(store.cell_folder(cell))
+            if claim is None:
+                continue  # another worker is at it
+            with claim:
                 record = store.find(cell)
-                if record is not None and record["status"] == "done":
+                if record is not None and not mark.exists():
                     self.log(cell, record, store)
 
     def _write_run(self, cell: Cell, record: dict[str, Any], store: Store) -> str:

@@ -15,8 +15,10 @@ class GridSweeperConf:
     """Settings of the grid sweeper."""
 
     _target_: str = "hydra_plugins.calib_sweep.grid_sweeper.GridSweeper"
-    action: str = "run"  # what to do with the cells: run, check, prefetch, inspect
-    params: dict[str, str] | None = field(default=None)  # a grid named in YAML; the command line wins
+    action: str = "run"  # what to do with the cells: run, check or inspect
+    params: dict[str, str] | None = field(
+        default=None
+    )  # a grid named in YAML; the command line wins
 
 
 ConfigStore.instance().store(

@@ -1,4 +1,4 @@
-"""Users' own YAML: the folders in $CALIB_SWEEP_CONF (colon separated) and ./conf.local, before ours."""
+"""Users' own YAML: the folders in $CALIB_SWEEP_CONF (a:b) and ./conf.local, before ours."""
 
 import os
 from pathlib import Path
