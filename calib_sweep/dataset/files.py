@@ -172,8 +172,9 @@ def _read_records(file: Path, column: str, cache_dir: str | None) -> "datasets.D
                 split="train",
                 cache_dir=cache_dir or private,
             )
-        except (DatasetGenerationError, ValueError, OSError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+        except (DatasetGenerationError, ValueError, OSError, StopIteration) as error:
+            # The library ends an empty file with a bare StopIteration.
+            reason = next(iter(str(error.__cause__ or error).splitlines()), "it is empty")
             raise ConfigError(
                 f"dataset.path: expected records that can be read, {file} is not: {reason}. "
                 "Is it complete, and of the kind that its name says?"
