@@ -16,6 +16,8 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from calib_sweep.errors import WorkerLostError
+
 log = logging.getLogger("calib_sweep.launcher")
 
 POLL_S = 0.1
@@ -64,7 +66,7 @@ class Crew:
 
     def reason(self) -> BaseException:
         """Why the job could not be completed."""
-        return self.raised or RuntimeError(f"every worker died. {self.last_death}")
+        return self.raised or WorkerLostError(f"every worker died. {self.last_death}")
 
     def stop(self) -> None:
         """End the workers that still run, with all they started."""

@@ -27,7 +27,7 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf, SlurmQue
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititSlurm
 from omegaconf import OmegaConf
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, WorkerLostError, require
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -190,22 +190,22 @@ def _has_result(job: Any) -> bool:
 def _result(job: Any, overrides: Sequence[str]) -> JobReturn:
     try:
         return job.results()[0]
-    except Exception as error:  # whatever a worker on another machine may raise: it is its result
-        return _failed(overrides, error)
+    except Exception as error:  # out of time, or no result that can be read here
+        return _failed(overrides, WorkerLostError(f"SLURM job {job.job_id}: {error}"))
 
 
 def _failed(overrides: Sequence[str], error: BaseException) -> JobReturn:
     return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
 
 
-def _describe_loss(job: Any) -> RuntimeError:
+def _describe_loss(job: Any) -> WorkerLostError:
     """What SLURM and the job's log say of a job that left no result."""
     answer = subprocess.run(
         ["scontrol", "show", "job", "-o", job.job_id], capture_output=True, text=True
     )
     words = dict(word.split("=", 1) for word in answer.stdout.split() if "=" in word)
     state = words.get("JobState", "no longer known to SLURM")
-    return RuntimeError(
+    return WorkerLostError(
         f"SLURM job {job.job_id} ended without a result ({state}). End of {job.paths.stderr}:\n"
         f"{tail(job.paths.stderr)}"
     )

@@ -1,0 +1,22 @@
+#!/bin/bash
+# The same command in every task of a job array: the tasks share the cells of the sweep.
+#
+#   sbatch launchers/slurm/workers.sh -m model=llama_7b method=wanda,sparsegpt 'seed=range(10)'
+#   sbatch --array=0-31 --partition=gpu launchers/slurm/workers.sh -m experiment=paper
+#
+# Each task is a worker that takes cells nobody holds until none is left, so tasks may start when they
+# like, be preempted, or be added by a second sbatch. Submit from the folder that holds results/.
+# Unlike hydra/launcher=slurm nothing has to stay running on the login node.
+#SBATCH --job-name=calib_sweep
+#SBATCH --array=0-7
+#SBATCH --gres=gpu:1
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=64G
+#SBATCH --time=1-00:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=calib_sweep-%A_%a.log
+
+set -eu
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"
+exec python -m calib_sweep "$@"
