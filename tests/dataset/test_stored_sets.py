@@ -168,13 +168,13 @@ def test_a_set_that_is_there_is_never_replaced(tmp_path, tokenizer, settings):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_read_only_results_folder_is_named(tmp_path, tokenizer, settings):
     tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="results_dir=.*can be written"):
+    with pytest.raises(ConfigError, match=r"results_dir=.*can be written"):
         draw_or_load(tmp_path, Words(), tokenizer, settings(), 0)
 
 
 def test_results_below_a_file_are_refused(tmp_path, tokenizer, settings):
     (tmp_path / "results").write_text("a file")
-    with pytest.raises(ConfigError, match="results_dir=.*can be written"):
+    with pytest.raises(ConfigError, match=r"results_dir=.*can be written"):
         draw_or_load(tmp_path / "results", Words(), tokenizer, settings(), 0)
 
 

@@ -101,7 +101,11 @@ def test_other_columns_may_hold_anything(tmp_path):
 
 def test_folders_and_patterns_are_read_in_the_order_of_names(tmp_path):
     (tmp_path / "b").mkdir()
-    for name, texts in (("b/z.jsonl", TEXTS[6:]), ("a.jsonl", TEXTS[:2]), ("b/a.jsonl", TEXTS[2:6])):
+    for name, texts in (
+        ("b/z.jsonl", TEXTS[6:]),
+        ("a.jsonl", TEXTS[:2]),
+        ("b/a.jsonl", TEXTS[2:6]),
+    ):
         (tmp_path / name).write_text(lines(texts))
     (tmp_path / ".hidden.jsonl").write_text(lines(["w1"]))
     (tmp_path / "notes.md").write_text("not ours")
