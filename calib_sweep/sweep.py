@@ -173,7 +173,7 @@ class Sweep:
         for cell in unfinished:
             if self.store.find(cell) is None:
                 log.error("not run: %s", cell.title)
-        # `accelerate launch` kills all processes at the first that fails: only the speaker does.
+        # `accelerate launch` kills all processes when one fails, so only the speaker does.
         return SOME_FAILED if unfinished and is_speaker() else DONE
 
 
