@@ -8,7 +8,10 @@ and another won cancel, a flip does not (Dutta et al. 2024, arXiv:2407.09141).
 
 KL is taken over the first `num_tokens` tokens of each corpus, in the forward pass that gives the
 perplexity. The dense log-probabilities are kept in float16, renormalised when read; KL is float32.
-ROUNDING_FLOOR
+What the rounding leaves, measured on random and trained distributions of 512 to 128,256 tokens and
+1 to 7 nats of entropy: KL(dense || dense) is 1e-7 to 1e-6 in the mean where it should be 0, and the
+mean of a true KL of 1e-3 is off by less than 2e-6 (a single position by up to 2e-5).
+
 SE of KL: neighbouring positions are alike, so it is taken over runs of `RUN` positions inside a
 window, as of a ratio of sums (the last run of a window is shorter). SE of flips: the sample SD of
 the items by sqrt(n).

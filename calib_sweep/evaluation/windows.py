@@ -24,9 +24,9 @@ KEY = "evaluation.perplexity"
 BOS_POLICIES = ("stream", "window", "none")
 JOIN = "\n\n"  # between documents, where a dataset does not say otherwise
 
-# Where `max_windows` is set, so many documents are tokenised at first, then twice as many, until
-# they suffice: a large corpus is not tokenised whole for its first windows.
-FIRST_DOCUMENTS = 64
+# Where `max_windows` is set, so many documents are read and tokenised at first, then twice as many,
+# until they suffice: a large corpus is not read whole for its first windows.
+FIRST_DOCUMENTS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,15 +95,17 @@ def _token_ids(
 ) -> list[int]:
     """Token ids of the joined documents, or of enough of them for `max_windows` and one more."""
     documents, join = dataset.documents(), getattr(dataset, "join", JOIN)
-    num_documents = len(documents) if max_windows is None else min(FIRST_DOCUMENTS, len(documents))
+    wanted = len(documents) if max_windows is None else FIRST_DOCUMENTS
+    texts: list[str] = []
     while True:
-        text = join.join(documents[:num_documents])
+        texts += documents[len(texts) : wanted]
         # verbose: the text is longer than the context of the model, and is cut afterwards.
-        ids = tokenizer(text, add_special_tokens=bos == "stream", verbose=False)["input_ids"]
+        encoded = tokenizer(join.join(texts), add_special_tokens=bos == "stream", verbose=False)
+        ids: Any = encoded["input_ids"]
         enough = max_windows is not None and len(ids) >= (max_windows + 1) * seq_len
-        if enough or num_documents == len(documents):
-            return ids  # type: ignore[return-value]  (a list, as one text was given)
-        num_documents = min(2 * num_documents, len(documents))
+        if enough or len(texts) == len(documents):
+            return ids
+        wanted = 2 * len(texts)
 
 
 def cut(ids: Sequence[int], seq_len: int, bos_id: Any) -> np.ndarray:

@@ -9,14 +9,10 @@ The standard error of a mean is lm-eval's. Its other errors are bootstraps in a 
 of these only that of `perplexity` is given, by the delta method.
 """
 
-import contextlib
 import copy
 import inspect
-import io
 import json
-import logging
 import math
-import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.errors import require
-from calib_sweep.evaluation.tasks import KEY, ZeroShot, storycloze_definition
+from calib_sweep.errors import ConfigError, UnavailableError, require
+from calib_sweep.evaluation.guests import constant_global_seeds, no_progress_bars, quiet
+from calib_sweep.evaluation.tasks import KEY, STORYCLOZE, ZeroShot, storycloze_definition
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -69,7 +66,7 @@ class PreparedTasks:
     def score(self, model: "PreTrainedModel") -> dict[str, TaskScore]:
         """Run every task on `model`."""
         lm = _language_model(model, self.tokenizer, self.settings.batch_size, self._encodings)
-        with _constant_global_seeds():
+        with constant_global_seeds():
             _respond(lm, [i for task in self.tasks.values() for i in task.instances])
             return {name: self._collect(name, task) for name, task in self.tasks.items()}
 
@@ -87,7 +84,8 @@ class PreparedTasks:
                     values.setdefault(key, []).append(value)
         headline = self.settings.headline_of(name)
         if headline is not None:
-            _require_binary(name, headline, values)
+            binary = [key for key, items in values.items() if all(i in (0, 1) for i in items)]
+            _require_headline(name, headline, binary)
         missing = [math.nan] * len(choices)
         rows = {
             "name": [name] * len(choices),
@@ -103,25 +101,48 @@ class PreparedTasks:
 
 def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:
     """Load the tasks and build their requests."""
-    from lm_eval.tasks import TaskManager
-
-    specs: list[Any] = [str(path) for path in settings.files().values()]
+    specs: dict[str, Any] = {name: str(path) for name, path in settings.files().items()}
     if settings.storycloze_path is not None:
-        specs.append(storycloze_definition(Path(settings.storycloze_path)))
-    # Progress bars of loading and building cannot be switched off in another way.
-    with _constant_global_seeds(), contextlib.redirect_stderr(io.StringIO()):
-        tasks = TaskManager(include_defaults=False).load(specs)["tasks"]
-        for task in tasks.values():
-            if task.get_config("num_fewshot") is None:
-                task.set_config(key="num_fewshot", value=0)
-            task.set_fewshot_seed(seed=FEWSHOT_SEED)
-            task.build_all_requests(limit=settings.num_items)
+        specs[STORYCLOZE] = storycloze_definition(Path(settings.storycloze_path))
+    tasks, problems = {}, []
+    with constant_global_seeds(), quiet("lm_eval.api.task"), no_progress_bars():
+        for name, spec in specs.items():
+            try:
+                tasks[name] = _build(name, spec, settings)
+            except ConfigError as error:
+                problems.append(error)
+    if problems:
+        only_missing = all(isinstance(problem, UnavailableError) for problem in problems)
+        raise (UnavailableError if only_missing else ConfigError).merge(problems)
     hashes = {
         name: [_doc_hash(instances[0].doc) for instances in _by_item(task.instances)]
         for name, task in tasks.items()
     }
     # lm-eval gives a tokenizer without padding some of its own: not the one that all share.
     return PreparedTasks(settings, copy.deepcopy(tokenizer), tasks, hashes)
+
+
+def _build(name: str, spec: Any, settings: ZeroShot) -> "Task":
+    """One task with its requests, zero-shot unless its definition says otherwise."""
+    from lm_eval.tasks import TaskManager
+
+    try:
+        loaded = TaskManager(include_defaults=False).load([spec])["tasks"]
+    except OSError as error:
+        raise UnavailableError(
+            f"{KEY}.tasks={name!r}: expected its items on this machine or on the hub, and they "
+            f"cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). Fetch them "
+            "where there is a connection: 'python -m calib_sweep prefetch' with the same settings."
+        ) from error
+    task: Any = loaded[name]
+    headline = settings.headline_of(name)
+    if headline is not None:
+        _require_headline(name, headline, list(task.aggregation()))
+    if task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    task.build_all_requests(limit=settings.num_items)
+    return task
 
 
 def _language_model(
@@ -169,7 +190,7 @@ def _language_model(
                     results[i] = result
             return results
 
-    with _quiet("lm_eval.models.huggingface"):
+    with quiet("lm_eval.models.huggingface"):
         return Resident(
             pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size
         )
@@ -250,14 +271,12 @@ def _aggregate(
     return metrics, stderr
 
 
-def _require_binary(task: str, headline: str, values: dict[str, list[Any]]) -> None:
-    binary = [key for key, items in values.items() if all(item in (0, 1) for item in items)]
+def _require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
     require(
-        headline in binary,
+        headline.split(",")[0] in metrics,
         f"{KEY}.headline.{task}",
         headline,
-        f"a metric that is right or wrong for each item, of which this task has "
-        f"{', '.join(binary) or 'none'}",
+        f"a metric that is right or wrong for each item; this task has {', '.join(metrics)}",
         f"Type '{KEY}.headline={{{task}: METRIC}}', or null for METRIC to leave it out.",
     )
 
@@ -267,32 +286,3 @@ def _doc_hash(doc: Any) -> str:
 
     text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
     return hash_string(text)
-
-
-@contextlib.contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
-    """Silence the advice that lm-eval gives on every model that is in memory already."""
-    logger = logging.getLogger(logger_name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _constant_global_seeds() -> Iterator[None]:
-    """The global seeds that lm-eval sets, for the few tasks that draw; then as they were before."""
-    import torch
-
-    before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    random.seed(0)
-    np.random.seed(FEWSHOT_SEED)  # noqa: NPY002
-    torch.manual_seed(FEWSHOT_SEED)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        torch.random.set_rng_state(before[2])

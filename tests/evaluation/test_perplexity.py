@@ -1,0 +1,158 @@
+import gzip
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scored import Known, corpus, perplexity_of, slow_nll
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.evaluation import perplexity as module
+from calib_sweep.evaluation.perplexity import file_label, log_probs, nll, perplexity
+from calib_sweep.evaluation.windows import Windows, windows_of
+
+
+def window_nll(model, windows, batch_tokens=1024):
+    """Mean NLL of each window."""
+    nll_P = np.full(windows.num_positions, np.nan)
+    for part, log_probs_PV in log_probs(model, windows, batch_tokens):
+        nll_P[part] = nll(log_probs_PV, windows.targets()[part])
+    return nll_P.reshape(len(windows.tokens_NT), -1).mean(1)
+
+
+def stories(tokenizer, **changes):
+    settings = {"seq_len": 32, "bos": "stream", "max_windows": 7} | changes
+    return windows_of(corpus(), tokenizer, **settings)
+
+
+def test_perplexity_of_a_known_model_by_hand():
+    # After 0 the tokens 0, 1 have odds 1:3, after 1 they have odds 1:1.
+    model = Known([[0.0, math.log(3)], [5.0, 5.0]])
+    windows = Windows("hand@3", np.array([[0, 1, 0], [0, 0, 1], [1, 1, 1]]))
+    nll_N = window_nll(model, windows)
+    by_hand = [
+        (math.log(4 / 3) + math.log(2)) / 2,  # 0 -> 1, 1 -> 0
+        (math.log(4) + math.log(4 / 3)) / 2,  # 0 -> 0, 0 -> 1
+        math.log(2),  # 1 -> 1 twice
+    ]
+    assert nll_N == pytest.approx(by_hand, rel=1e-6)
+    value, error = perplexity(nll_N)
+    assert value == pytest.approx(math.exp(sum(by_hand) / 3), rel=1e-6)
+    mean = sum(by_hand) / 3
+    sd = math.sqrt(sum((x - mean) ** 2 for x in by_hand) / 2)
+    assert error == pytest.approx(value * sd / math.sqrt(3), rel=1e-5)
+
+
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
+    model = Known([[0.0] * 5] * 5)
+    value, error = perplexity(window_nll(model, Windows("u@4", np.arange(20).reshape(5, 4) % 5)))
+    assert value == pytest.approx(5, rel=1e-6)
+    assert error == pytest.approx(0, abs=1e-6)
+
+
+def test_one_window_has_no_standard_error():
+    assert perplexity(np.array([1.0])) == (pytest.approx(math.e), None)
+
+
+def test_a_ruined_model_has_infinite_or_undefined_perplexity_and_raises_nothing():
+    assert perplexity(np.array([900.0]))[0] == math.inf
+    assert math.isnan(perplexity(np.array([math.nan, 1.0]))[0])
+
+
+def test_windows_score_as_a_slow_loop_in_float64(model, tokenizer):
+    windows = stories(tokenizer, max_windows=2)
+    slow = [slow_nll(model, window) for window in windows.tokens_NT]
+    assert window_nll(model, windows) == pytest.approx(slow, rel=1e-5)
+
+
+def test_the_batch_size_does_not_move_the_result(model, tokenizer):
+    windows = stories(tokenizer)
+    one_by_one = window_nll(model, windows, batch_tokens=1)
+    for batch_tokens in (64, 100, 10_000):
+        assert window_nll(model, windows, batch_tokens) == pytest.approx(one_by_one, rel=1e-5)
+
+
+def test_batches_hold_as_many_windows_as_the_tokens_allow():
+    model = Known([[0.0, 1.0], [1.0, 0.0]])
+    windows = Windows("x@4", np.zeros((7, 4), dtype=np.int64))
+    window_nll(model, windows, batch_tokens=13)
+    assert model.shapes == [(3, 4), (3, 4), (1, 4)]
+
+
+def test_memory_parts_do_not_move_the_result(model, tokenizer, monkeypatch):
+    windows = stories(tokenizer)
+    whole = window_nll(model, windows)
+    monkeypatch.setattr(module, "MAX_ELEMENTS", 300 * 10)  # ten positions at once
+    assert (window_nll(model, windows) == whole).all()
+
+
+def test_losses_are_float32_whatever_the_model_computes_in():
+    logits = [[0.0, 8.0], [3.0, 0.0]]
+    tokens = Windows("x@3", np.array([[0, 1, 0]]))
+    exact = window_nll(Known(logits), tokens)
+    # 8 and 3 are exact in bfloat16, so that only the arithmetic after the logits could differ.
+    assert (window_nll(Known(logits, torch.bfloat16), tokens) == exact).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("a/my.text.txt", "my.text"), ("b.jsonl.gz", "b"), ("c.json.gz", "c"), ("d.parquet", "d")],
+)
+def test_a_text_file_is_named_without_what_says_its_format(file, name):
+    assert file_label(file) == name
+
+
+def test_text_files_are_corpora(tokenizer, tmp_path):
+    texts = corpus().texts
+    (tmp_path / "plain.txt").write_text("\n\n".join(texts))
+    with gzip.open(tmp_path / "records.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
+    settings = perplexity_of(*(str(path) for path in sorted(tmp_path.iterdir())))
+    assert settings.names() == ["plain", "records"]
+    plain, records = (
+        windows_of(dataset, tokenizer, seq_len=32, bos="stream", max_windows=None)
+        for dataset in settings.datasets()
+    )
+    assert plain.label == "plain@32"
+    assert (plain.tokens_NT == records.tokens_NT).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrase"),
+    [
+        ({"seq_len": 1}, "seq_len=1: expected an integer of at least 2"),
+        ({"seq_len": "long"}, "seq_len='long'"),
+        ({"batch_tokens": 0}, "batch_tokens=0"),
+        ({"max_windows": 0}, "max_windows=0"),
+        ({"max_windows": True}, "max_windows=True"),
+        ({"bos": "always"}, "bos='always': expected one of stream, window, none"),
+    ],
+)
+def test_bad_settings_are_named(changes, phrase):
+    with pytest.raises(ConfigError) as raised:
+        perplexity_of(corpus(), **changes)
+    assert phrase in str(raised.value)
+
+
+def test_corpora_must_be_a_list():
+    with pytest.raises(ConfigError, match=r"corpora=.*expected a list"):
+        perplexity_of()
+
+
+def test_check_reports_every_problem_at_once(tmp_path):
+    (tmp_path / "stories.txt").write_text("text")
+    missing = str(tmp_path / "nowhere.txt")
+    settings = perplexity_of(missing, corpus(), str(tmp_path / "stories.txt"), seq_len=4096)
+    with pytest.raises(ConfigError) as raised:
+        settings.check(context_length=2048)
+    problems = raised.value.problems
+    assert len(problems) == 3
+    assert "seq_len=4096: expected at most 2048" in problems[0]
+    assert missing in problems[1] and "there is none" in problems[1]
+    assert "2 corpora are called 'stories'" in problems[2]
+
+
+def test_check_accepts_the_context_length_itself_and_models_without_one():
+    perplexity_of(corpus(), seq_len=2048).check(context_length=2048)
+    perplexity_of(corpus(), seq_len=4096).check(context_length=None)

@@ -1,0 +1,285 @@
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from fakes import tiny_model
+from scored import metric, random_llama, sentence, train_tokenizer, write_task, zero_shot_of
+
+from calib_sweep.errors import ConfigError, UnavailableError
+from calib_sweep.evaluation.zero_shot import batches, num_scored, prepare_tasks
+
+KINDS = ("t_choice", "t_word", "t_page")
+
+
+@pytest.fixture(scope="module")
+def prepared(task_folder, tokenizer):
+    settings = zero_shot_of(task_folder, *KINDS, headline={"t_page": None})
+    return prepare_tasks(settings, tokenizer)
+
+
+def simple_evaluate(model, tokenizer, folder, tasks, monkeypatch, **changes):
+    """lm-eval's own front door, without its inventory of the machine."""
+    from lm_eval import evaluator
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
+    monkeypatch.setattr(evaluator, "add_env_info", lambda results: None)
+    return evaluator.simple_evaluate(
+        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16),
+        tasks=list(tasks),
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+        bootstrap_iters=2,
+        **changes,
+    )
+
+
+def test_scores_are_those_of_simple_evaluate(
+    prepared, model, other_model, tokenizer, task_folder, monkeypatch
+):
+    for scored in (model, other_model):
+        ours = prepared.score(scored)
+        theirs = simple_evaluate(scored, tokenizer, task_folder, KINDS, monkeypatch)
+        for task in KINDS:
+            results, samples = theirs["results"][task], theirs["samples"][task]
+            names = {key.removesuffix(",none") for key in results if key.endswith(",none")}
+            assert set(ours[task].metrics) == {n for n in names if not n.endswith("_stderr")}
+            for name, value in ours[task].metrics.items():
+                tolerance = 0 if name.startswith("acc") else 1e-6
+                assert value == pytest.approx(results[f"{name},none"], rel=tolerance)
+            for name in {"acc", "acc_norm"} & set(ours[task].metrics):
+                assert ours[task].stderr[name] == results[f"{name}_stderr,none"]
+            responses = [i.resps for i in prepared.tasks[task].instances]
+            expected = [response for sample in samples for response in sample["resps"]]
+            assert np.asarray(responses, dtype=float) == pytest.approx(
+                np.asarray(expected, dtype=float), rel=1e-6
+            )
+            assert ours[task].rows["item"] == [sample["doc_id"] for sample in samples]
+            assert ours[task].rows["item_hash"] == [sample["doc_hash"] for sample in samples]
+            if task != "t_page":
+                assert ours[task].rows["correct"] == [sample["acc"] for sample in samples]
+        assert ours["t_choice"].rows["correct_norm"] == [
+            sample["acc_norm"] for sample in theirs["samples"]["t_choice"]
+        ]
+        assert prepared.versions() | theirs["versions"] == prepared.versions()
+
+
+def test_the_models_under_test_differ_in_their_answers(prepared, model, other_model):
+    one, other = (prepared.score(m)["t_choice"].rows for m in (model, other_model))
+    assert one["choice"] != other["choice"]
+    assert 0 < sum(one["correct"]) < len(one["correct"])
+
+
+@pytest.mark.parametrize("architecture", ["opt", "gpt2", "gpt_neox", "qwen2"])
+def test_other_architectures_score_as_with_lm_eval(
+    architecture, task_folder, tokenizer, monkeypatch
+):
+    model = tiny_model(architecture, vocab_size=300)
+    tasks = prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=12), tokenizer)
+    tasks.score(model)
+    theirs = simple_evaluate(model, tokenizer, task_folder, ["t_choice"], monkeypatch, limit=12)
+    ours = [i.resps[0] for i in tasks.tasks["t_choice"].instances]
+    expected = [r[0] for sample in theirs["samples"]["t_choice"] for r in sample["resps"]]
+    assert np.asarray(ours, dtype=float) == pytest.approx(np.asarray(expected, dtype=float))
+
+
+def test_a_model_that_always_makes_all_logits_scores_the_same(prepared, model):
+    class Whole(type(model)):
+        def forward(self, input_ids, use_cache=None):
+            assert input_ids.shape[1] <= 128
+            return super().forward(input_ids=input_ids, use_cache=use_cache)
+
+    whole = Whole(model.config).eval()
+    whole.load_state_dict(model.state_dict())
+    for task, score in prepared.score(model).items():
+        other = prepared.score(whole)[task]
+        assert other.rows["choice"] == score.rows["choice"]
+        assert other.metrics == pytest.approx(score.metrics, rel=1e-6)
+
+
+def test_logits_are_made_for_the_scored_end_alone(prepared, model, monkeypatch):
+    made, seen = [], []
+    head = model.lm_head.forward
+
+    def watched(hidden):
+        made.append(hidden.shape[0] * hidden.shape[1])
+        return head(hidden)
+
+    monkeypatch.setattr(model.lm_head, "forward", watched)
+    embed = model.model.embed_tokens.forward
+    monkeypatch.setattr(
+        model.model.embed_tokens,
+        "forward",
+        lambda ids: (seen.append(ids.numel()), embed(ids))[1],
+    )
+    prepared.score(model)
+    t_page = sum(len(v) for (text, _), v in prepared._encodings.items() if len(text) > 1000)
+    assert sum(made) - t_page < 0.75 * (sum(seen) - t_page)
+
+
+def test_requests_are_built_and_tokenised_once(task_folder, model, other_model, monkeypatch):
+    from lm_eval.api.task import Task
+    from transformers import PreTrainedTokenizerFast
+
+    counts = {"encode": 0, "build": 0}
+
+    def counted(name, function):
+        def call(*args, **kwargs):
+            counts[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    encode, build = PreTrainedTokenizerFast.encode, Task.build_all_requests
+    monkeypatch.setattr(PreTrainedTokenizerFast, "encode", counted("encode", encode))
+    monkeypatch.setattr(Task, "build_all_requests", counted("build", build))
+    tasks = prepare_tasks(
+        zero_shot_of(task_folder, *KINDS, headline={"t_page": None}), train_tokenizer()
+    )
+    tasks.score(model)
+    first = dict(counts)
+    assert first["build"] == 3
+    assert first["encode"] <= len({s for s, _ in tasks._encodings}) < 400
+    tasks.score(other_model)
+    tasks.score(model)
+    assert counts == first
+
+
+def test_the_batch_size_does_not_move_the_result(task_folder, tokenizer, model):
+    by_size = {}
+    for size in (1, 7, 64):
+        settings = zero_shot_of(task_folder, *KINDS, headline={"t_page": None}, batch_size=size)
+        tasks = prepare_tasks(settings, tokenizer)
+        scores = tasks.score(model)
+        by_size[size] = {f"{m}/{t}": v for t in KINDS for m, v in scores[t].metrics.items()}
+        assert scores["t_choice"].rows["choice"] == tasks.score(model)["t_choice"].rows["choice"]
+    assert by_size[1] == pytest.approx(by_size[64], rel=1e-5)
+    assert by_size[7] == pytest.approx(by_size[64], rel=1e-5)
+
+
+def test_the_same_model_scores_bit_equal_after_another(prepared, model, other_model):
+    before = prepared.score(model)
+    prepared.score(other_model)
+    after = prepared.score(model)
+    assert [after[t].metrics for t in KINDS] == [before[t].metrics for t in KINDS]
+
+
+def test_requests_that_differ_in_their_last_token_share_a_row():
+    requests = [(None, [1, 2], [3]), (None, [5, 6, 7], [8]), (None, [1, 2], [4])]
+    assert list(batches(requests, 1)) == [[1], [0, 2]]
+    assert list(batches(requests, 2)) == [[1, 0, 2]]
+
+
+def test_the_scored_end_of_a_padded_batch():
+    requests = [(None, [1] * 9, [2, 3]), (None, [1] * 4, [2, 3, 4])]
+    # Rows of 10 and 6 inputs; scored are inputs 8 and 9 of one, 3 to 5 of the other.
+    assert num_scored(requests, max_length=100) == 10 - 3
+    # Cut to 8 inputs from the left: scored are 6 and 7, and 3 to 5.
+    assert num_scored(requests, max_length=8) == 8 - 3
+
+
+def test_the_choice_is_the_likeliest_answer(prepared, model):
+    rows = prepared.score(model)["t_choice"].rows
+    task = prepared.tasks["t_choice"]
+    for item, choice in enumerate(rows["choice"]):
+        answers = [i for i in task.instances if i.doc_id == item]
+        best = max(answers, key=lambda i: i.resps[0][0])
+        assert choice == best.idx
+        assert rows["correct"][item] == float(best.idx == best.doc["label"])
+    assert prepared.score(model)["t_word"].rows["choice"] == [None] * 25
+
+
+def test_the_error_of_perplexity_is_the_delta_methods(prepared, model):
+    score = prepared.score(model)["t_word"]
+    logs = [i.resps[0][0] for i in prepared.tasks["t_word"].instances]
+    expected = score.metrics["perplexity"] * np.std(logs, ddof=1) / 5
+    assert score.stderr["perplexity"] == pytest.approx(expected)
+    assert "word_perplexity" not in prepared.score(model)["t_page"].stderr
+
+
+def test_num_items_takes_the_first_ones(task_folder, tokenizer, model, prepared):
+    few = prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=5), tokenizer)
+    assert few.item_hashes["t_choice"] == prepared.item_hashes["t_choice"][:5]
+    rows = few.score(model)["t_choice"].rows
+    assert rows["correct"] == prepared.score(model)["t_choice"].rows["correct"][:5]
+
+
+def test_random_state_is_left_as_it_was(task_folder, tokenizer, model):
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+    before = states()
+    prepare_tasks(zero_shot_of(task_folder, "t_choice"), tokenizer).score(model)
+    assert states() == before
+
+
+def test_the_shared_tokenizer_is_left_as_it_was(task_folder, model):
+    tokenizer = train_tokenizer(bos=False)  # has no padding token, which lm-eval adds
+    size = len(tokenizer)
+    prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=3), tokenizer).score(model)
+    assert tokenizer.pad_token is None and len(tokenizer) == size
+
+
+def test_nothing_is_printed(task_folder, tokenizer, model, capfd):
+    prepare_tasks(zero_shot_of(task_folder, *KINDS[:2]), tokenizer).score(model)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_headline_that_the_task_does_not_have_is_named(task_folder, tokenizer, model):
+    settings = zero_shot_of(task_folder, "t_word", headline={"t_word": "acc_norm"})
+    with pytest.raises(
+        ConfigError, match=r"headline.t_word='acc_norm': .*this task has perplexity, acc\."
+    ):
+        prepare_tasks(settings, tokenizer)
+
+
+def test_a_headline_must_be_right_or_wrong(task_folder, tokenizer, model):
+    settings = zero_shot_of(task_folder, "t_word", headline={"t_word": "perplexity"})
+    with pytest.raises(ConfigError, match="right or wrong for each item"):
+        prepare_tasks(settings, tokenizer).score(model)
+
+
+def test_items_that_cannot_be_loaded_are_reported_for_every_task(tmp_path, tokenizer):
+    for name in ("one", "two"):
+        write_task(tmp_path, name, [], output_type="loglikelihood", metric_list=[metric("acc")])
+        (tmp_path / f"{name}.jsonl").unlink()
+    with pytest.raises(UnavailableError) as raised:
+        prepare_tasks(zero_shot_of(tmp_path, "one", "two"), tokenizer)
+    assert [p.split(":")[0] for p in raised.value.problems] == [
+        "evaluation.zero_shot.tasks='one'",
+        "evaluation.zero_shot.tasks='two'",
+    ]
+
+
+CLOZE = {
+    "InputStoryid": "x",
+    **{f"InputSentence{i}": sentence("cloze", i) for i in range(1, 5)},
+    "RandomFifthSentenceQuiz1": sentence("cloze", "a"),
+    "RandomFifthSentenceQuiz2": sentence("cloze", "b"),
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_storycloze_comes_from_the_users_file(tmp_path, tokenizer, model, ending):
+    path = tmp_path / f"cloze{ending}"
+    rows = [{**CLOZE, "AnswerRightEnding": answer} for answer in (1, 2, 2)]
+    if ending == ".csv":
+        lines = [",".join(CLOZE) + ",AnswerRightEnding"]
+        lines += [",".join(str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = zero_shot_of(tmp_path, "mini_facts", storycloze_path=str(path), num_items=3)
+    tasks = prepare_tasks(settings, tokenizer)
+    first = tasks.tasks["storycloze"].instances[0]
+    context = " ".join(CLOZE[f"InputSentence{i}"] for i in range(1, 5))
+    assert first.args == (context, " " + CLOZE["RandomFifthSentenceQuiz1"])
+    score = tasks.score(model)["storycloze"]
+    choice = score.rows["choice"][0]
+    assert score.rows["correct"] == [float(answer - 1 == choice) for answer in (1, 2, 2)]
+
+
+def test_random_models_of_the_tests_are_functions_of_their_seed():
+    assert torch.equal(random_llama(3).lm_head.weight, random_llama(3).lm_head.weight)
