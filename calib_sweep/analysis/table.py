@@ -70,15 +70,16 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
 def _read_cell(folder: Path) -> dict[str, Any] | None:
     try:
         record = read_record(folder / RECORD)
-    except OSError as error:  # a damaged record in a folder that cannot be written
+    except (OSError, UnicodeDecodeError) as error:
         return _stub(folder, "unreadable", f"{type(error).__name__}: {error}")
     if record is not None:
         flaw = _flaw(record)
         if flaw:
             return _stub(folder, "unreadable", flaw)
         return {**record, "cell_id": record.get("cell_id") or folder.name}
-    if broken := sorted(folder.glob("record.broken-*.json")):
-        return _stub(folder, "unreadable", f"damaged record, kept as {broken[-1].name}")
+    damaged = sorted([*folder.glob(RECORD), *folder.glob("record.broken-*.json")])
+    if damaged:
+        return _stub(folder, "unreadable", f"damaged record: {damaged[-1].name}")
     if (folder / "config.yaml").exists():
         return _stub(folder, "unfinished", "no record: interrupted, or still running")
     return None  # not a cell: the report, logs

@@ -7,7 +7,6 @@ show its median SD to about two digits, within limits.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from calib_sweep.analysis.comparisons import Wins
 from calib_sweep.analysis.descriptive import Group, Spread
@@ -81,8 +80,7 @@ def heading(metric: str, metrics: Iterable[str]) -> str:
     """What a metric is; of a mean, over how many of the corpora or tasks among `metrics`."""
     kind, _, of = metric.partition("/")
     name = NAMES.get(kind, kind)
-    own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in _family(kind)}
-    parts = sorted(own - {"mean", "geomean"})
+    parts = parts_of(kind, metrics)
     if metric == PPL_MEAN:
         return (
             f"{name} ({parts[0]})"
@@ -94,8 +92,11 @@ def heading(metric: str, metrics: Iterable[str]) -> str:
     return f"{name} ({of})" if of else name
 
 
-def _family(kind: str) -> tuple[str, ...]:
-    return ("acc", "acc_norm") if kind == "acc" else (kind,)
+def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:
+    """The corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
+    kinds = ("acc", "acc_norm") if kind == "acc" else (kind,)
+    own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in kinds}
+    return sorted(own - {"mean", "geomean"})
 
 
 def duration(seconds: float) -> str:
