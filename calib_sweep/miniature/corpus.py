@@ -66,6 +66,11 @@ def documents(domain: str, split: str, num_documents: int | None = None) -> list
 
 def practice_page(index: int) -> str:
     """Page number `index` of the training-only skill passages."""
-    draw = Draw("miniature", "practice", "train", index)
+    return practice.page(writer_for("train", "practice", index))
+
+
+def writer_for(split: str, part: str, index: int) -> Writer:
+    """A writer of passages outside any domain; all but `train` write for the held-out side."""
+    draw = Draw("miniature", part, split, index)
     topic = draw.pick(tuple(lexicon.TOPICS))
-    return practice.page(Writer(draw, held_out=False, topic=topic, names=_names()))
+    return Writer(draw, held_out=split != "train", topic=topic, names=_names())

@@ -1,0 +1,90 @@
+"""A miniature domain as a dataset: calibration sets are drawn from it, perplexity is scored on it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.miniature import DOMAINS, corpus
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from calib_sweep.dataset.calibration import Calibration
+    from calib_sweep.dataset.calibration_set import CalibrationSet
+    from calib_sweep.dataset.documents import Documents
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniatureDataset:
+    """The first `num_documents` generated documents of one domain and split."""
+
+    name: str  # label in records and tables; also names the random streams of the draw
+    domain: str  # one of calib_sweep.miniature.DOMAINS
+    split: str  # train, calibration or heldout; held-out text shares no sentence with the others
+    num_documents: int  # the pool
+
+    def __post_init__(self) -> None:
+        problems = [*_wrong_word("domain", self.domain, DOMAINS), *_wrong_word("split", self.split, corpus.SPLITS)]
+        try:
+            require(
+                isinstance(self.num_documents, int)
+                and not isinstance(self.num_documents, bool)
+                and 1 <= self.num_documents <= corpus.NUM_DOCUMENTS.get(str(self.split), 1 << 30),
+                "dataset.num_documents",
+                self.num_documents,
+                f"a whole number from 1 to {corpus.NUM_DOCUMENTS.get(str(self.split), 'the size of the split')}",
+                "Set dataset.num_documents=400.",
+            )
+        except ConfigError as error:
+            problems.append(error)
+        if problems:
+            raise ConfigError.merge(problems)
+
+    def documents(self) -> "Documents":
+        """The documents, each written when it is asked for."""
+        from calib_sweep.dataset.documents import generated
+
+        return generated(
+            self.num_documents,
+            text=lambda i: corpus.document(self.domain, self.split, i),
+            id=lambda i: f"{self.domain}/{self.split}/{i}",
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """What the text is, for the card of every set."""
+        return {
+            "source": "calib_sweep.miniature.corpus",
+            "domain": self.domain,
+            "split": self.split,
+            "num_documents": self.num_documents,
+            "version": corpus.VERSION,
+            "licence": "Apache-2.0",
+        }
+
+    def fingerprint(self) -> str:
+        """The version of the generator."""
+        return f"miniature-{corpus.VERSION}"
+
+    def draw(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: "Calibration", seed: int
+    ) -> "CalibrationSet":
+        """The calibration set of this seed."""
+        from calib_sweep.dataset.sampling import draw_from_documents
+
+        return draw_from_documents(
+            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
+        )
+
+
+def _wrong_word(field: str, value: object, accepted: tuple[str, ...]) -> list[ConfigError]:
+    try:
+        require(
+            value in accepted,
+            f"dataset.{field}",
+            value,
+            "one of " + ", ".join(accepted),
+            f"Set dataset.{field}={accepted[0]}.",
+        )
+    except ConfigError as error:
+        return [error]
+    return []
