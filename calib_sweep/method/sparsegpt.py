@@ -4,7 +4,7 @@ Frantar & Alistarh 2023, arXiv:2301.00774, algorithm 1, as their code computes i
 
     H = (2/N) sum x x^T + damping * mean(diag H) * 1        U^T U = H^-1, U upper triangular
     score[o, i] = W[o, i]^2 / U[i, i]^2
-    err[o] = (W[o, i] - Q[o, i]) / U[i, i]                  W[o, j] -= err[o] * U[i, j] for j > i
+    W[o, j] -= (W[o, i] - Q[o, i]) / U[i, i] * U[i, j]      for j > i
 
 Features that were zero in every token are dead: their weights become zero, and their diagonal 1
 counts in the mean that scales the damping. Unstructured: all rows x `block_size` columns are one
@@ -38,6 +38,8 @@ from calib_sweep.method.settings import (
     num_kept_and_group_length,
 )
 from calib_sweep.method.statistics import NO_TOKENS, Hessian, Statistic
+
+STRIP_LENGTH = 32  # columns updated one by one before a matrix product; speed, not results
 
 
 @final
@@ -81,29 +83,44 @@ class SparseGPT(LayerMethod):
 
     def _solve(self, weight_OI: Tensor, upper_II: Tensor) -> Tensor:
         """Prune and repair a float32 weight, given the factor of its inverse Hessian."""
-        # Columns become rows, so that the loop below reads and writes contiguous memory.
+        # Columns become rows, so that the loops below read and write contiguous memory.
         weight_IO = weight_OI.T.clone(memory_format=torch.contiguous_format)
         for start in range(0, len(weight_IO), self.block_size):
             stop = min(start + self.block_size, len(weight_IO))
-            error_BO = self._solve_block(weight_IO[start:stop], upper_II[start:stop, start:stop])
-            weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
+            diagonal_B1 = upper_II.diagonal()[start:stop].unsqueeze(1)
+            # Removing a weight w[i] takes w[i] * share[i, j] from the columns j to its right.
+            share_BI = upper_II[start:stop, start:] / diagonal_B1
+            removed_BO = self._solve_block(weight_IO[start:stop], share_BI, diagonal_B1.square())
+            weight_IO[stop:].addmm_(share_BI[:, stop - start :].T, removed_BO, alpha=-1)
         return weight_IO.T.contiguous()
 
-    def _solve_block(self, weight_BO: Tensor, upper_BB: Tensor) -> Tensor:
-        """Prune one block of columns in place; return the scaled errors of all its columns."""
+    def _solve_block(self, weight_BO: Tensor, share_BI: Tensor, square_B1: Tensor) -> Tensor:
+        """Prune one block of columns in place; return what was removed from them.
+
+        One column after the other inside short strips, the rest of the block strip by strip.
+        """
         groups = num_kept_and_group_length(self.pattern)
-        square_B1 = upper_BB.diagonal().square().unsqueeze(1)
-        mask_BO = torch.zeros_like(weight_BO, dtype=torch.bool)
         if groups is None:
+            strip_length = STRIP_LENGTH
             mask_BO = at_or_below_threshold(weight_BO.square() / square_B1, self.sparsity)
-        error_BO = torch.empty_like(weight_BO)
-        for column in range(len(weight_BO)):
-            if groups is not None and column % groups[1] == 0:
-                group = slice(column, column + groups[1])
-                score_MO = weight_BO[group].square() / square_B1[group]
-                mask_BO[group] = lowest_in_groups(score_MO.T, *groups).T
-            error_O = weight_BO[column] * mask_BO[column] / upper_BB[column, column]
-            weight_BO[column + 1 :].addr_(upper_BB[column, column + 1 :], error_O, alpha=-1)
-            error_BO[column] = error_O
-        weight_BO.masked_fill_(mask_BO, 0.0)
-        return error_BO
+            gone_BO = mask_BO.to(torch.float32)
+        else:
+            strip_length = max(STRIP_LENGTH // groups[1], 1) * groups[1]
+            gone_BO = torch.zeros_like(weight_BO)
+        for start in range(0, len(weight_BO), strip_length):
+            stop = min(start + strip_length, len(weight_BO))
+            for column in range(start, stop):
+                if groups is not None and column % groups[1] == 0:
+                    group = slice(column, column + groups[1])
+                    score_MO = weight_BO[group].square() / square_B1[group]
+                    gone_BO[group] = lowest_in_groups(score_MO.T, *groups).T.to(torch.float32)
+                share_S = share_BI[column, column + 1 : stop]
+                removed_O = weight_BO[column] * gone_BO[column]
+                weight_BO[column + 1 : stop].addr_(share_S, removed_O, alpha=-1)
+            removed_SO = weight_BO[start:stop] * gone_BO[start:stop]
+            share_SB = share_BI[start:stop, stop : len(weight_BO)]
+            weight_BO[stop:].addmm_(share_SB.T, removed_SO, alpha=-1)
+        # A column is final once the sweep has passed it, so what it loses can be read off now.
+        removed_BO = weight_BO * gone_BO
+        weight_BO -= removed_BO
+        return removed_BO

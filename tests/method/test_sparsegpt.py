@@ -136,6 +136,16 @@ def test_agrees_with_the_slow_solve(pattern, block_size, num_tokens):
     torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4", "5:10"])
+def test_blocks_of_several_strips_agree_with_the_slow_solve(pattern):
+    inputs, weight = correlated_inputs(300, 80), random_weight(3, 80)
+    settings = {"sparsity": 0.5, "pattern": pattern, "damping": 0.01, "block_size": 80}
+    new = SparseGPT(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
+    expected = slow_solve(weight, inputs, 1, **settings)
+    assert torch.equal(new == 0, expected == 0)
+    torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_sparsities_that_are_no_half_agree_with_the_slow_solve():
     inputs, weight = correlated_inputs(100, 20), random_weight(6, 20)
     for sparsity, block_size in ((0.0, 20), (0.29, 7), (0.9, 128)):
@@ -226,6 +236,14 @@ def test_arguments_are_left_alone():
         assert torch.equal(first, second)
     assert torch.equal(weight, weight_before)
     assert torch.equal(hessian.hessian_II(), hessian_before)
+
+
+@pytest.mark.parametrize("num_tokens", [0, 50])
+def test_a_weight_stored_column_by_column_is_left_alone(num_tokens):
+    weight = random_weight(16, 8).T  # turning it round takes no copy, so one must be made
+    before = weight.clone()
+    sparsegpt().compress_weight(weight, hessian_of(correlated_inputs(num_tokens, 16)))
+    assert torch.equal(weight, before)
 
 
 def test_transposed_weights_give_the_same_result():

@@ -95,6 +95,15 @@ def test_failed_factorisation_is_retried_with_ten_times_the_damping():
     assert filled(inputs).inverse_factor(0.01).num_retries == 0
 
 
+def test_several_retries_add_up_to_the_damping_that_is_reported():
+    hessian = filled(torch.eye(2))
+    hessian._product_II = tensor([[1.0, 1.05], [1.05, 1.0]])  # eigenvalue -0.05
+    factor = hessian.inverse_factor(0.001)
+    assert factor.num_retries == 2 and factor.damping == pytest.approx(0.1)
+    damped = tensor([[2.2, 2.1], [2.1, 2.2]])
+    torch.testing.assert_close(factor.upper_II.T @ factor.upper_II, torch.linalg.inv(damped))
+
+
 def test_undefined_hessian_is_an_error_and_never_another_method():
     with pytest.raises(ArithmeticError, match="not positive definite even with damping"):
         filled(tensor([[float("nan"), 1.0]])).inverse_factor(0.01)

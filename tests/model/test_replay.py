@@ -66,6 +66,15 @@ def test_padded_samples_give_what_each_gives_alone(architecture, batch_tokens):
             )
 
 
+def test_the_model_is_told_which_positions_are_padding():
+    model, masks = tiny_model(), []
+    model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: masks.append(kwargs.get("attention_mask")), with_kwargs=True
+    )
+    record(model, decoder_blocks(model), random_tokens(5, 40), LENGTHS, 10_000)
+    assert torch.equal(masks[-1].sum(dim=1), LENGTHS)
+
+
 def test_blocks_may_be_called_differently():
     """Qwen2's second block has a sliding window here, its first has none."""
     model = tiny_model("qwen2")
@@ -114,7 +123,9 @@ class TupleModel(nn.Module):
     def forward(self, input_ids, attention_mask=None, use_cache=False):
         hidden = self.embed(input_ids)
         for index, block in enumerate(self.model.layers):
-            hidden = block(hidden_states=hidden, shift=torch.tensor(float(index)))[0]
+            shift = torch.full((len(input_ids), hidden.shape[-2], 1), float(index))
+            shift += len(hidden)  # whatever a model derives from what passes through must be right
+            hidden = block(hidden_states=hidden, shift=shift)[0]
             if self.fails:
                 raise KeyError("stopped half-way")
         return hidden
