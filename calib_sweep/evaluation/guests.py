@@ -34,7 +34,7 @@ def constant_global_seeds() -> Iterator[None]:
     before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
     random.seed(0)
     np.random.seed(1234)  # noqa: NPY002
-    torch.random.default_generator.manual_seed(1234)
+    torch.default_generator.manual_seed(1234)
     try:
         yield
     finally:
