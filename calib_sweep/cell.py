@@ -39,6 +39,7 @@ class Cell:
     choices: Mapping[str, str] = field(repr=False)  # chosen YAML of each group
     settings: Mapping[str, Any]  # swept or overridden keys beyond the axes
     needs_data: bool
+    varied: tuple[str, ...] = ()  # the settings in which cells of this sweep differ, for titles
 
     @property
     def id(self) -> str:
@@ -86,7 +87,8 @@ class Cell:
         parts = [self.model, self.method]
         if self.needs_data:
             parts += [str(self.dataset), f"seed {self.seed}"]
-        return " ".join(parts + [f"{key}={value}" for key, value in self.settings.items()])
+        shown = [f"{key}={self.settings[key]}" for key in self.varied if key in self.settings]
+        return " ".join(parts + shown)
 
     def dense(self) -> "Cell":
         """The cell of the uncompressed model that this cell is compared with."""

@@ -7,7 +7,7 @@ typed.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -25,7 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.cell import AXES, BOOKKEEPING, DENSE, Cell, cell_id
-from calib_sweep.errors import ConfigError
+from calib_sweep.check import collected
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.results.store import Store
 
 
@@ -46,12 +47,18 @@ class Base:
     choices: dict[str, str]
 
 
+class GridError(ConfigError):
+    """Mistakes found in composing. `composed`: the points without what is mistaken in them."""
+
+    composed: Sequence[Composed] = ()
+
+
 def compose_grid(
     loader: ConfigLoader, master: DictConfig, points: Iterable[Sequence[str]]
 ) -> list[Composed]:
     """Compose every point (a list of overrides without sweeps) of the grid.
 
-    Raises `ConfigError` with every mistake of every point, each once.
+    Raises `GridError` with every mistake of every point, each once.
     """
     # Each takes Hydra milliseconds, and thousands of points share a few keys, words and choices.
     parse = cache(OverridesParser.create().parse_override)
@@ -60,6 +67,10 @@ def compose_grid(
     composed, problems = [], []
     for point in points:
         overrides = [parse(text) for text in point]
+        no_choices = [o for o in overrides if is_group(o.key_or_group) and not _is_choice(o)]
+        if no_choices:
+            problems += [_describe_no_choice(loader, o) for o in no_choices]
+            continue
         groups = tuple(str(o.input_line) for o in overrides if is_group(o.key_or_group))
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
@@ -72,9 +83,23 @@ def compose_grid(
         problems += mistakes
         if result is not None:
             composed.append(result)
+    if not composed and not problems:
+        problems = ["the grid is empty: expected values to sweep, as in 'seed=range(5)'."]
     if problems:
-        raise ConfigError(*problems)
+        error = GridError(*problems)
+        error.composed = composed
+        raise error
     return composed
+
+
+def _is_choice(override: Override) -> bool:
+    return isinstance(override.value(), str | list) and not override.is_delete()
+
+
+def _describe_no_choice(loader: ConfigLoader, override: Override) -> str:
+    key = override.key_or_group
+    known = f"one of {', '.join(loader.get_group_options(key))}" if key else "key=value"
+    return f"{override.input_line}: expected {known}."
 
 
 def _is_group(loader: ConfigLoader, key: str) -> bool:
@@ -92,7 +117,10 @@ def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str
 
 
 def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | None, list[str]]:
-    """Apply plain values to a copy of `base`; return the result or every mistake among them."""
+    """Apply plain values to a copy of `base`; return the result and every mistake among them.
+
+    The result is there for what else can be checked of it; None if nothing can.
+    """
     config = copy.deepcopy(base.config)
     problems = []
     for override in values:
@@ -102,14 +130,32 @@ def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | No
             problems.append(_describe_override_error(override, config, error))
     missing = sorted(OmegaConf.missing_keys(config))
     problems += [f"{key} is missing: type {key}=VALUE." for key in missing]
-    if problems:
-        return None, problems
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     task = {str(key): value for key, value in plain.items()}
+    broken = _describe_lost_parts(base.config, task)
+    if broken:
+        return None, problems + broken
     settings = {o.key_or_group: OmegaConf.select(config, o.key_or_group) for o in values}
     kept = {k: _plain(v) for k, v in settings.items() if _is_setting(k)}
-    return Composed(task, base.choices, kept), []
+    return Composed(task, base.choices, kept), problems
+
+
+def _describe_lost_parts(base: DictConfig, task: Mapping[str, Any]) -> list[str]:
+    """What was deleted, what was added, and groups of keys replaced by a single value."""
+    problems = [
+        f"~{key}: expected to stay, every cell needs it." for key in base if key not in task
+    ]
+    for key, value in task.items():
+        if key not in base:
+            keys = ", ".join(str(known) for known in base)
+            problems.append(f"+{key}: no such key. the configuration has: {keys}.")
+        elif isinstance(base[key], DictConfig) and not isinstance(value, dict):
+            keys = ", ".join(str(part) for part in base[key] if part != "_target_")
+            problems.append(
+                f"{key}={value!r}: expected to keep its keys ({keys}). Set one of them."
+            )
+    return problems
 
 
 def _is_setting(key: str) -> bool:
@@ -147,8 +193,9 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     point whose record exists under either of its two possible ids is taken from there.
     """
     cells: dict[str, Cell] = {}
-    for point in composed:
-        cell = _to_cell(store, point)
+    with collected() as problems:
+        points = [problems.of(_to_cell, store, point) for point in composed]
+    for cell in points:
         dense = cell.dense()
         cells.setdefault(dense.id, dense)
         if not cell.is_dense or cell.id != dense.id:
@@ -156,10 +203,23 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     return sorted(cells.values(), key=_running_order)
 
 
-def _to_cell(store: Store, point: Composed) -> Cell:
+def _varied(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The keys whose values are not the same for all."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    values = {key: {json.dumps(one.get(key), sort_keys=True) for one in settings} for key in keys}
+    return tuple(key for key in keys if len(values[key]) > 1)
+
+
+def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
     both = [
-        Cell(config=point.config, choices=point.choices, settings=point.settings, needs_data=needs)
-        for needs in (False, True)
+        Cell(
+            config=point.config,
+            choices=point.choices,
+            settings=point.settings,
+            needs_data=needs_data,
+            varied=varied,
+        )
+        for needs_data in (False, True)
     ]
     if point.config["method"] == DENSE:
         return both[False]
@@ -172,12 +232,28 @@ def _to_cell(store: Store, point: Composed) -> Cell:
 def _needs_data(method: dict[str, Any]) -> bool:
     from hydra.utils import get_class
 
-    return get_class(method["_target_"]).statistic is not None
+    from calib_sweep.method.base import LayerMethod
+
+    target = method.get("_target_")
+    try:
+        found = get_class(str(target))
+    except Exception as error:  # importing a module of somebody else's
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"method._target_={target!r}: cannot be imported: {reason}") from error
+    require(
+        issubclass(found, LayerMethod),
+        "method._target_",
+        target,
+        "a class derived from calib_sweep.method.base.LayerMethod",
+        "See conf/method/wanda.yaml.",
+    )
+    return found.statistic is not None
 
 
 def _running_order(cell: Cell) -> tuple[Any, ...]:
     """Models together, dense first, then by calibration set: what is loaded serves on."""
-    data = (str(cell.dataset), cell.seed if cell.seed is not None else -1)
+    # A seed that is no number is refused later, with all that is wrong besides.
+    data = (str(cell.dataset), cell.seed if isinstance(cell.seed, int) else -1)
     evaluation = cell_id({**cell.config, "method": DENSE, "replicate": 0}, needs_data=False)
     return (cell.model, evaluation, not cell.is_dense, *data, cell.method, cell.folder_name)
 
