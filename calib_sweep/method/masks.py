@@ -15,8 +15,9 @@ def at_or_below_threshold(score_OI: Tensor, sparsity: float) -> Tensor:
     The published rule of magnitude pruning and SparseGPT. The threshold itself goes as well, and so
     do its ties: at least one weight more than `int(size * sparsity)`, even at sparsity 0.
     """
-    flat = score_OI.flatten()
-    threshold = flat.kthvalue(int(flat.numel() * sparsity) + 1).values
+    flat, rank = score_OI.flatten(), int(score_OI.numel() * sparsity)
+    # The same number either way: selecting is faster on a CPU, sorting (ten times) on a GPU.
+    threshold = flat.sort().values[rank] if flat.is_cuda else flat.kthvalue(rank + 1).values
     return score_OI <= threshold
 
 
