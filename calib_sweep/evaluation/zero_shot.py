@@ -126,23 +126,31 @@ def _build(name: str, spec: Any, settings: ZeroShot) -> "Task":
     """One task with its requests, zero-shot unless its definition says otherwise."""
     from lm_eval.tasks import TaskManager
 
+    where = f"{KEY}.tasks={name!r}: expected a task that lm-eval can build"
     try:
-        loaded = TaskManager(include_defaults=False).load([spec])["tasks"]
+        task: Any = TaskManager(include_defaults=False).load([spec])["tasks"][name]
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=FEWSHOT_SEED)
+        task.build_all_requests(limit=settings.num_items)
     except OSError as error:
         raise UnavailableError(
-            f"{KEY}.tasks={name!r}: expected its items on this machine or on the hub, and they "
-            f"cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). Fetch them "
-            "where there is a connection: 'python -m calib_sweep prefetch' with the same settings."
+            f"{where}, and its items are neither on this machine nor can they be fetched "
+            f"({_first_line(error)}). Run 'python -m calib_sweep prefetch' with the same settings "
+            "where there is a connection."
         ) from error
-    task: Any = loaded[name]
+    except Exception as error:  # the border to task definitions, which are other people's code
+        raise ConfigError(
+            f"{where}, not one that fails: {_first_line(error)}. See {spec}."
+        ) from error
     headline = settings.headline_of(name)
     if headline is not None:
         _require_headline(name, headline, list(task.aggregation()))
-    if task.get_config("num_fewshot") is None:
-        task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    task.build_all_requests(limit=settings.num_items)
     return task
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _language_model(

@@ -253,6 +253,19 @@ def test_items_that_cannot_be_loaded_are_reported_for_every_task(tmp_path, token
     ]
 
 
+def test_a_definition_that_lm_eval_cannot_build_is_named(tmp_path, tokenizer):
+    items = [{"text": sentence(1)}]
+    defined = {"output_type": "loglikelihood", "doc_to_text": "x", "metric_list": [metric("acc")]}
+    write_task(tmp_path, "typo", items, doc_to_target="{{wrong_column}}", **defined)
+    write_task(tmp_path, "kind", items, doc_to_target="y", **(defined | {"output_type": "guess"}))
+    with pytest.raises(ConfigError) as raised:
+        prepare_tasks(zero_shot_of(tmp_path, "typo", "kind"), tokenizer)
+    typo, kind = raised.value.problems
+    assert "tasks='typo'" in typo and "wrong_column" in typo and "typo.yaml" in typo
+    assert "tasks='kind'" in kind and "guess" in kind
+    assert not isinstance(raised.value, UnavailableError)
+
+
 CLOZE = {
     "InputStoryid": "x",
     **{f"InputSentence{i}": sentence("cloze", i) for i in range(1, 5)},
