@@ -2,6 +2,7 @@
 
     calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid
     calib-sweep check -m ...                 validate every cell, load no weights
+    calib-sweep prefetch -m ...              download all that the grid needs
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the analysis of a sweep, from its records
 
@@ -22,7 +23,9 @@ HERE = Path(__file__).resolve().parent
 # In a wheel conf/ lies inside the package, in a checkout beside it.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
 
-GRID_VERBS = ("check", "inspect")  # the same overrides as a run
+INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
+
+GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = ("report",)  # a sweep's folder
 
 
@@ -69,6 +72,9 @@ def _reporting(action: Callable[[], object]) -> int:
     try:
         code = action()
         return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
+        return INTERRUPTED
     except Exception as error:  # decided below: ours to explain, or a bug to let fly
         from calib_sweep.sweep import explain
 
@@ -82,7 +88,7 @@ def _all_mistakes(error: Exception) -> Exception:
     """Hydra stops at the first mistake of a command line; return one error that names them all."""
     from hydra.errors import HydraException
 
-    if not isinstance(error, HydraException):
+    if not isinstance(error, HydraException | ValueError):
         return error
     from calib_sweep.plan import compose_command_line
 

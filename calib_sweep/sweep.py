@@ -4,11 +4,12 @@ Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells fa
 are kept.
 """
 
+import errno
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError
-from calib_sweep.plan import Composed, compose_grid, plan_cells
+from calib_sweep.plan import Composed, GridError, compose_grid, describe_hydra_error, plan_cells
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.results.store import Store
 
@@ -50,7 +51,8 @@ class Sweep:
     @cached_property
     def store(self) -> Store:
         config = self.composed[0].config
-        return Store(Path(config["results_dir"]).absolute(), config["sweep_name"])
+        # Names that are no text are refused with all that is wrong besides, in `check_cells`.
+        return Store(Path(str(config["results_dir"])).absolute(), str(config["sweep_name"]))
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -61,6 +63,7 @@ class Sweep:
         actions: dict[str, Callable[[], int]] = {
             "run": self.run,
             "check": self.check,
+            "prefetch": self.prefetch,
             "inspect": self.inspect,
         }
         configure_logging()
@@ -89,6 +92,16 @@ class Sweep:
         output(describe_plan(self.store, self.cells, notes))
         return DONE
 
+    def prefetch(self) -> int:
+        """Download all that the cells need, and prove that it loads offline."""
+        from calib_sweep.prefetch import prefetch_cells
+        from calib_sweep.progress import output
+
+        arguments = self.master.hydra.overrides
+        prefetch_cells(self.cells, [*arguments.task])
+        output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
+        return DONE
+
     def inspect(self) -> int:
         """Show the calibration sets of the cells."""
         from calib_sweep.check import build_parts
@@ -107,10 +120,13 @@ class Sweep:
 
     def _check(self, todo: Sequence[Cell]) -> None:
         """Check the cells to run; what is not on this machine is an error now."""
-        from calib_sweep.check import check_cells
+        from calib_sweep.check import check_cells, check_pool, collected
 
-        self.store.require_writable()
-        if notes := check_cells(todo, draw=self._draw):
+        with collected() as problems:
+            problems.of(self.store.require_writable)
+            draw = check_pool if problems.errors else self._draw
+            notes = problems.of(partial(check_cells, todo, draw=draw))
+        if notes:
             raise ConfigError(*notes)
 
     def _draw(self, cell: Cell, parts: Any) -> Any:
@@ -120,9 +136,9 @@ class Sweep:
         """A finished cell is skipped only if the local files it read are still what they were."""
         from calib_sweep.check import changed_inputs
 
-        done = [(cell, self.store.find(cell)) for cell in self.cells]
-        changed = changed_inputs((cell, record) for cell, record in done if record is not None)
-        if changed:
+        records = [(cell, self.store.find(cell)) for cell in self.cells]
+        done = [(cell, record) for cell, record in records if record and record["status"] == "done"]
+        if changed := changed_inputs(done):
             raise ConfigError(*changed)
 
     def _launch(self, todo: Sequence[Cell]) -> None:
@@ -177,20 +193,51 @@ class Sweep:
         return SOME_FAILED if unfinished and is_speaker() else DONE
 
 
+# The machine's troubles, not the program's: the disk is full, over quota, gone, or not ours.
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
 def explain(error: BaseException) -> int | None:
     """Print an error that is the user's to fix and return the exit code; None for any other."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from calib_sweep.plan import describe_hydra_error
-    from calib_sweep.progress import console
-
-    if isinstance(error, ConfigError | StoreError):
-        problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+    if isinstance(error, GridError):
+        _print_problems("ConfigError", error.problems)
+        # Importing the methods takes seconds, so what was typed wrong is told first.
+        _print_problems("ConfigError", _further_problems(error))
+    elif isinstance(error, ConfigError):
+        _print_problems("ConfigError", error.problems)
+    elif isinstance(error, StoreError):
+        _print_problems("StoreError", [str(error)])
     elif isinstance(error, HydraException | OmegaConfBaseException):
-        problems = (describe_hydra_error(error),)
+        _print_problems("ConfigError", [describe_hydra_error(error)])
+    elif isinstance(error, OSError) and error.errno in DISK_TROUBLES:
+        where = "" if error.filename is None else f": {error.filename}"
+        remedy = "What is finished is kept. When it is mended, type the same command again."
+        _print_problems("OSError", [f"{error.strerror}{where}. {remedy}"])
+        return SOME_FAILED
     else:
         return None
-    for problem in problems:
-        console.print(f"{type(error).__name__}: {problem}", markup=False, highlight=False)
     return REFUSED
+
+
+def _print_problems(kind: str, problems: Iterable[str]) -> None:
+    from calib_sweep.progress import console
+
+    for problem in problems:
+        console.print(f"{kind}: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _further_problems(error: GridError) -> list[str]:
+    """What is wrong with the values of a grid, besides the mistakes that kept it from running."""
+    from calib_sweep.check import build_problems
+
+    if not error.composed:
+        return []
+    config = error.composed[0].config
+    store = Store(Path(str(config["results_dir"])).absolute(), str(config["sweep_name"]))
+    try:
+        return build_problems(plan_cells(store, error.composed))
+    except ConfigError as further:
+        return list(further.problems)

@@ -109,6 +109,18 @@ class HubModel:
             for name, layer in linear_layers(block).items()
         ]
 
+    def prefetch(self) -> None:
+        """Download configuration, tokenizer and safetensors weights, if they are on the hub."""
+        if self.folder() is None:
+            from huggingface_hub import snapshot_download
+
+            wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+            self._read(
+                lambda path, trust_remote_code, **settings: snapshot_download(
+                    path, allow_patterns=wanted, **settings
+                )
+            )
+
     def fingerprint(self) -> str | None:
         """Hash of a local checkpoint's content; None for the hub, where path and revision tell."""
         self.check_files()

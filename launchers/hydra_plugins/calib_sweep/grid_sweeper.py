@@ -15,7 +15,7 @@ class GridSweeperConf:
     """Settings of the grid sweeper."""
 
     _target_: str = "hydra_plugins.calib_sweep.grid_sweeper.GridSweeper"
-    action: str = "run"  # what to do with the cells: run, check or inspect
+    action: str = "run"  # what to do with the cells: run, check, prefetch or inspect
     params: dict[str, str] | None = field(
         default=None
     )  # a grid named in YAML; the command line wins

@@ -1,0 +1,50 @@
+"""Download all that a grid needs, then prove that it loads without a network.
+
+The proof is a second process that is told to stay offline and reads everything again: what loads
+there loads on a compute node that shares the cache (HF_HOME).
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from calib_sweep.cell import Cell
+from calib_sweep.check import build_parts, check_cells, check_pool, collected
+from calib_sweep.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
+    """Fetch models, datasets, corpora and tasks; `ConfigError` lists what is not to be had.
+
+    `arguments`: the command line that named the cells, for the process that proves it.
+    """
+    _read_all(cells)
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return
+    log.info("everything is here; now once more without a network")
+    command = [sys.executable, "-m", "calib_sweep", "prefetch", *arguments]
+    proof = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True)
+    if proof.returncode != 0:
+        raise ConfigError(
+            "prefetch: everything was downloaded, but does not load offline. Set HF_HOME to the "
+            f"same folder for both and try again. The offline process said: {proof.stderr[-2000:]}"
+        )
+
+
+def _read_all(cells: Sequence[Cell]) -> None:
+    parts = [build_parts(cell) for cell in cells]
+    with collected() as problems:
+        for model in dict.fromkeys(part.model for part in parts):
+            problems.of(model.prefetch)
+    notes = check_cells(cells, draw=check_pool)
+    if notes:
+        raise ConfigError(*notes)
+    with collected() as problems:
+        for part in {id(part.evaluation): part for part in parts}.values():
+            problems.of(part.evaluation.prepare, part.model.load_tokenizer())
