@@ -8,13 +8,15 @@ Record files are read by the `datasets` library into a private folder that is go
 are mapped into memory, so nothing is left behind in anybody's cache. Nothing is ever downloaded.
 """
 
-import bisect
+import glob
 import hashlib
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calib_sweep.dataset.documents import Documents, in_memory
 from calib_sweep.errors import ConfigError
@@ -140,58 +142,94 @@ def _read_utf8(file: Path) -> str:
 
 
 def _records(root: Path, files: Sequence[Path], column: str, cache_dir: str | None) -> Documents:
-    import datasets
-
-    tables = [_read_records(file, column, cache_dir) for file in files]
-    starts = [0]
-    for table in tables:
-        starts.append(starts[-1] + len(table))
+    if {reader_of(file) for file in files} == {"parquet"}:
+        table, sizes = _read_parquet(files, column, cache_dir)
+    else:
+        table, sizes = _read_each(files, column, cache_dir)
+    starts = [0, *accumulate(sizes)]
     names = [file.relative_to(root).as_posix() for file in files]
-    whole = datasets.concatenate_datasets(tables)
 
     def read(positions: Sequence[int]) -> list[str]:
-        return [text or "" for text in whole[list(positions)][column]]
+        return [text or "" for text in table[list(positions)][column]]
 
     def name(position: int) -> str:
-        file = bisect.bisect_right(starts, position) - 1
+        file = bisect_right(starts, position) - 1
         return f"{names[file]}:{position - starts[file]}"
 
-    return Documents(num_documents=len(whole), read=read, id=name)
+    return Documents(num_documents=len(table), read=read, id=name)
 
 
-def _read_records(file: Path, column: str, cache_dir: str | None) -> "datasets.Dataset":
-    """One file as a memory-mapped table with only the text column."""
+def _read_parquet(
+    files: Sequence[Path], column: str, cache_dir: str | None
+) -> tuple["datasets.Dataset", list[int]]:
+    """All files in one go, only the text column of them: (table, rows of each file)."""
+    import pyarrow.parquet as pq
+
+    sizes = []
+    for file in files:
+        try:
+            description = pq.read_metadata(file)
+        except (ValueError, OSError) as error:
+            raise _unreadable(file, error) from error
+        _require_column(file, column, description.schema.to_arrow_schema().names)
+        sizes.append(description.num_rows)
+    return _load("parquet", files, column, cache_dir, columns=[column]), sizes
+
+
+def _read_each(
+    files: Sequence[Path], column: str, cache_dir: str | None
+) -> tuple["datasets.Dataset", list[int]]:
+    """File by file, because their other columns may differ: (table, rows of each file)."""
+    import datasets
+
+    tables = [_load(reader_of(file) or "json", [file], column, cache_dir) for file in files]
+    return datasets.concatenate_datasets(tables), [len(table) for table in tables]
+
+
+def _load(
+    reader: str, files: Sequence[Path], column: str, cache_dir: str | None, **options: Any
+) -> "datasets.Dataset":
+    """Files as one memory-mapped table that has only the text column."""
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
     with tempfile.TemporaryDirectory(prefix="calib_sweep-") as private, _quiet_datasets():
         try:
             table = datasets.load_dataset(
-                reader_of(file) or "json",
-                data_files=[str(file)],
+                reader,
+                data_files=[glob.escape(str(file)) for file in files],
                 split="train",
                 cache_dir=cache_dir or private,
+                **options,
             )
         except (DatasetGenerationError, ValueError, OSError, StopIteration) as error:
-            # The library ends an empty file with a bare StopIteration.
-            reason = next(iter(str(error.__cause__ or error).splitlines()), "it is empty")
-            raise ConfigError(
-                f"dataset.path: expected records that can be read, {file} is not: {reason}. "
-                "Is it complete, and of the kind that its name says?"
-            ) from error
+            raise _unreadable(files[0], error) from error
     assert isinstance(table, datasets.Dataset)
-    if column not in table.column_names:
+    _require_column(files[0], column, table.column_names)
+    kind = getattr(table.features[column], "dtype", table.features[column])
+    if kind not in ("string", "large_string"):
         raise ConfigError(
-            f"dataset.column={column!r}: expected one of the columns of {file.name}: "
-            f"{', '.join(table.column_names)}. Set dataset.column to the one that holds the text."
-        )
-    kind = table.features[column]
-    if getattr(kind, "dtype", None) not in ("string", "large_string"):
-        raise ConfigError(
-            f"dataset.column={column!r}: expected a column of text, in {file.name} it holds "
-            f"{getattr(kind, 'dtype', kind)}. Set dataset.column to the one that holds the text."
+            f"dataset.column={column!r}: expected a column of text, in {files[0].name} it holds "
+            f"{kind}. Set dataset.column to the one that holds the text."
         )
     return table.select_columns([column])
+
+
+def _require_column(file: Path, column: str, present: Sequence[str]) -> None:
+    if column not in present:
+        raise ConfigError(
+            f"dataset.column={column!r}: expected one of the columns of {file.name}: "
+            f"{', '.join(present)}. Set dataset.column to the one that holds the text."
+        )
+
+
+def _unreadable(file: Path, error: Exception) -> ConfigError:
+    # The `datasets` library ends an empty file with a bare StopIteration.
+    reason = next(iter(str(error.__cause__ or error).splitlines()), "it is empty")
+    return ConfigError(
+        f"dataset.path: expected records that can be read, {file} is not: {reason}. "
+        "Is it complete, and of the kind that its name says?"
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import random
 from calib_sweep.dataset.tokenizing import encode
 from calib_sweep.dataset.windows import Cut, Piece, Source
 
-# Rejections in a row after which the whole pool is searched, once, for a document to go on with.
+# Rejections after which the pool is searched, once, for any document to go on with.
 PATIENCE = 1000
 
 
@@ -36,7 +36,6 @@ def reference_slices(source: Source, seed: int) -> Cut:
             if rejections == PATIENCE and not tokens.any_longer_than(width):
                 break
             continue
-        rejections = 0
         start = draws.randint(0, length - width - 1)
         window = tokens[position][start : start + width]
         pieces.append(Piece(tokens=window, document=source.documents.id(position), offset=start))

@@ -11,6 +11,7 @@ from words import FIRST, make_tokenizer, text_of
 
 from calib_sweep.dataset.documents import Documents
 from calib_sweep.dataset.sampling import check_pool, draw_from_documents
+from calib_sweep.dataset.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError
 
 WINDOWS = ("slice", "pack", "document")
@@ -55,6 +56,13 @@ def test_independent_sets_repeat_nothing_inside(documents, tokenizer, settings, 
         documents, tokenizer, settings(design="independent", window=window, num_samples=30), 3
     )
     assert len(words_of(drawn)) == len(set(words_of(drawn)))
+
+
+def test_a_document_is_sliced_elsewhere_for_another_seed(tokenizer, settings):
+    texts = [text_of(0, 200)]
+    chosen = settings(design="independent", num_samples=1)
+    starts = {draw(texts, tokenizer, chosen, seed).samples[0]["offset"] for seed in range(20)}
+    assert len(starts) > 15
 
 
 def test_independent_seeds_overlap_by_chance(tokenizer, settings):
@@ -110,9 +118,12 @@ for seed in (3, 0):
     assert ran.stdout.split() == expected[::-1]
 
 
-def test_names_of_datasets_are_different_draws(documents, tokenizer, settings):
-    one, other = (draw(documents, tokenizer, settings(), name=name) for name in ("one", "other"))
-    assert one.hash != other.hash
+@pytest.mark.parametrize("design", ("disjoint", "independent"))
+def test_names_of_datasets_are_different_draws(documents, tokenizer, settings, design):
+    chosen = settings(design=design)
+    drawn = [draw(documents, tokenizer, chosen, name=name) for name in ("one", "other")]
+    one, other = ({sample["document"] for sample in one.samples} for one in drawn)
+    assert one != other
 
 
 def test_only_as_many_documents_as_needed_are_read(tokenizer, settings):
@@ -194,8 +205,9 @@ def test_another_tokenizer_is_another_set_and_the_card_says_so(documents, settin
     assert cards[0]["tokenizer"]["vocabulary"] == 4010
 
 
-def test_the_tokenizer_hash_ignores_what_others_did_to_it(documents, settings):
+def test_the_tokenizer_hash_ignores_what_others_did_to_it():
     tokenizer = make_tokenizer()
-    before = draw(documents, tokenizer, settings()).card["tokenizer"]["hash"]
-    tokenizer(["w1 w2 w3", "w1"], truncation=True, max_length=2, padding=True)
-    assert draw(documents, tokenizer, settings()).card["tokenizer"]["hash"] == before
+    before = tokenizer_hash(tokenizer)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    tokenizer.backend_tokenizer.enable_padding(length=7)
+    assert tokenizer_hash(tokenizer) == before

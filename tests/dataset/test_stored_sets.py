@@ -157,6 +157,18 @@ def test_writers_at_the_same_time_leave_one_whole_set(tmp_path, tokenizer, setti
     assert [place.name for place in folder.parent.iterdir()] == ["abc"]
 
 
+def test_what_a_killed_writer_left_is_no_hindrance(tmp_path, tokenizer, settings, monkeypatch):
+    drawn = Words().draw(tokenizer, settings(), 0)
+    with monkeypatch.context() as killed:
+        killed.setattr(artifact.shutil, "rmtree", lambda *_, **__: None)  # nothing is cleared
+        killed.setattr(artifact.Path, "rename", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_set(drawn, tmp_path / "abc")
+    assert list(tmp_path.iterdir()) and not (tmp_path / "abc").exists()
+    save_set(drawn, tmp_path / "abc")
+    assert [place.name for place in tmp_path.iterdir()] == ["abc"]
+
+
 def test_a_set_that_is_there_is_never_replaced(tmp_path, tokenizer, settings):
     one, other = (Words().draw(tokenizer, settings(), seed) for seed in (0, 1))
     save_set(one, tmp_path / "abc")

@@ -116,6 +116,15 @@ def test_folders_and_patterns_are_read_in_the_order_of_names(tmp_path):
     assert list(text_files(tmp_path / "**" / "a.jsonl").documents()) == TEXTS[:6]
 
 
+@pytest.mark.parametrize("kind", [".jsonl", ".parquet", ".txt"])
+def test_names_with_signs_of_patterns_are_names(tmp_path, kind):
+    folder = tmp_path / "of [2024] a*b?"
+    folder.mkdir()
+    file = write(folder, kind, TEXTS[:1])
+    assert list(text_files(file).documents()) == TEXTS[:1]
+    assert list(text_files(folder).documents()) == TEXTS[:1]
+
+
 def test_a_draw_depends_on_content_and_not_on_place(tmp_path, tokenizer, settings):
     drawn = []
     for place in ("here", "there"):

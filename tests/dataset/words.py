@@ -16,7 +16,12 @@ NUM_WORDS = 4000
 
 
 def make_tokenizer(
-    *, bos: bool = True, eos: bool = True, pad: bool = True, num_words: int = NUM_WORDS
+    *,
+    bos: bool = True,
+    eos: bool = True,
+    pad: bool = True,
+    num_words: int = NUM_WORDS,
+    document: str = "<s> $A",  # what it makes of a document
 ) -> PreTrainedTokenizerFast:
     special = ["<unk>", "<s>", "</s>", "<pad>", *(f"<extra{i}>" for i in range(4, FIRST))]
     words = [*special, *(f"w{i}" for i in range(num_words))]
@@ -26,7 +31,7 @@ def make_tokenizer(
     rules.add_special_tokens([AddedToken(word, special=True) for word in special])
     if bos:
         rules.post_processor = processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", BOS)]
+            single=document, special_tokens=[("<s>", BOS), ("</s>", EOS)]
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=rules,
