@@ -1,0 +1,138 @@
+"""hydra/launcher=slurm and the sbatch examples, on a real SLURM of one machine."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, starts, wait_until
+
+LAUNCHERS = Path(__file__).parents[2] / "launchers"
+OPTIONS = ["hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.cpus_per_task=1"]
+
+
+@pytest.fixture(scope="module")
+def with_one_killed(tmp_path_factory, grid, run_cli, slurm):
+    """Two jobs of two cells at most, one of which is killed while it runs a cell."""
+    folder = tmp_path_factory.mktemp("slurm-killed")
+    results = Results(folder)
+    arguments = [*grid(folder), *OPTIONS, "hydra.launcher.cells_per_worker=2"]
+    with killing_the_first_worker_on("*-sparsegpt-*seed1*", results) as killed:
+        ended = run_cli(*arguments, cwd=folder, env=slurm.environment)
+    return ended, results, killed
+
+
+def test_a_grid_runs_in_slurm_jobs_and_a_killed_one_is_made_good(with_one_killed, undisturbed):
+    ended, results, killed = with_one_killed
+    assert len(killed) == 1
+    assert ended.code == 0, ended.err
+    assert results.scores() == undisturbed.scores()
+    assert results.calibration_hashes() == undisturbed.calibration_hashes()
+    assert results.table() == undisturbed.table()
+    assert results.claims() == []
+    assert f"{NUM_CELLS} done, 0 failed" in ended.out
+
+
+def test_a_killed_job_is_told_with_its_state_and_its_log(with_one_killed):
+    ended, _, _ = with_one_killed
+    assert re.search(r"SLURM job \S+ ended without a result \(FAILED\)", ended.err)
+    assert "task 0: Killed" in ended.err  # the end of the job's own log
+    assert "cells were left by workers that ended; starting again" in ended.err
+
+
+def test_only_what_the_killed_job_left_is_started_again(with_one_killed):
+    ended, results, _ = with_one_killed
+    assert re.findall(r"(\d) SLURM jobs submitted", ended.err) == ["2", "1"]
+    logs = [path.read_text() for path in results.folder.glob(".submitit/*/*_log.err")]
+    assert len(logs) == 3
+    started = starts(*logs)
+    assert sorted(started.values()) == [1] * (NUM_CELLS - 1) + [2]
+
+
+@pytest.fixture(scope="module")
+def by_sbatch(tmp_path_factory, grid, slurm):
+    """The array example, two tasks, submitted with sbatch."""
+    folder = tmp_path_factory.mktemp("sbatch")
+    own = ["--array=0-1", "--cpus-per-task=1", "--mem=1G", "--parsable"]
+    environment = {
+        **os.environ,
+        **slurm.environment,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    script = LAUNCHERS / "slurm/workers.sh"
+    submitted = subprocess.run(
+        ["sbatch", *own, script, *grid(folder)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    wait_until(lambda: slurm.run("squeue", "--noheader").strip() == "", timeout_s=120)
+    logs = sorted(folder.glob("calib_sweep-*_?.log"))
+    return Results(folder), [path.read_text() for path in logs]
+
+
+def test_tasks_of_an_sbatch_array_share_the_cells(by_sbatch, undisturbed):
+    results, logs = by_sbatch
+    assert len(logs) == 2
+    started = starts(*logs)
+    assert started == Counter(dict.fromkeys(started, 1))
+    assert len(started) == NUM_CELLS
+    assert results.scores() == undisturbed.scores()
+    assert results.table() == undisturbed.table()
+    assert all(f"{NUM_CELLS} done, 0 failed" in log for log in logs)  # each log has the table
+
+
+def test_what_sbatch_refuses_is_said_in_its_words(tmp_path, grid, run_cli, slurm):
+    arguments = [*grid(tmp_path), *OPTIONS, "hydra.launcher.partition=nowhere"]
+    ended = run_cli(*arguments, cwd=tmp_path, env=slurm.environment)
+    said = " ".join(ended.err.split())
+    assert ended.code == 1
+    assert "invalid partition specified: nowhere" in said
+    assert "hydra.launcher.partition" in said
+
+
+def test_a_machine_without_slurm_is_told_at_once(tmp_path, grid, run_cli, monkeypatch):
+    ended = run_cli(*grid(tmp_path), *OPTIONS, cwd=tmp_path, env={"PATH": str(tmp_path)})
+    said = " ".join(ended.err.split())
+    assert ended.code == 1
+    assert "sbatch, srun, squeue cannot be found here" in said
+    assert "hydra/launcher=accelerate" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "phrase"),
+    [
+        ("nodes=2", "hydra.launcher.nodes=2: expected 1 (a worker is one process)"),
+        ("tasks_per_node=4", "hydra.launcher.tasks_per_node=4: expected 1"),
+        ("poll_s=0", "hydra.launcher.poll_s=0.0: expected more than 0"),
+        ("gpus_per_nod=1", "gpus_per_nod"),
+    ],
+)
+def test_a_wrong_setting_of_the_launcher_is_refused(option, phrase, tmp_path, grid, run_cli):
+    arguments = [*grid(tmp_path), *OPTIONS[:1], f"hydra.launcher.{option}"]
+    ended = run_cli(*arguments, cwd=tmp_path)
+    assert ended.code == 1
+    assert phrase in " ".join(ended.err.split())
+
+
+def test_the_jobs_of_an_interrupted_command_are_cancelled(tmp_path, slurm):
+    """SIGTERM stands for Ctrl-C too: both leave by the same door."""
+    environment = {**os.environ, **slurm.environment}
+    sweep = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "slurm_of_sleepers.py", tmp_path],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: len(slurm.run("squeue", "--noheader", "--states=RUNNING").split("\n")) > 2)
+    sweep.terminate()
+    said, _ = sweep.communicate(timeout=20)
+    assert sweep.returncode == 143
+    assert re.search(r"3 SLURM jobs submitted \(\d+, \d+\)", said)  # two arrays
+    assert "cancelling 3 SLURM jobs" in said
+    wait_until(lambda: slurm.run("squeue", "--noheader", "--states=RUNNING,PENDING") == "")
