@@ -24,17 +24,21 @@ def build(key: str, node: Mapping[str, Any]) -> Any:
 def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
+    from omegaconf.errors import MissingMandatoryValue
 
     try:
         return instantiate(dict(node), _convert_="all")
+    except MissingMandatoryValue as error:
+        lacking = f"{key}.{error.full_key}"
+        raise ConfigError(f"{lacking} is missing: type {lacking}=VALUE.") from None
     except InstantiationException as error:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, ConfigError):
                 raise cause from None
             cause = cause.__cause__
-        first_line = str(error).splitlines()[0]
-        raise ConfigError(f"{key}={node.get('_target_')!r}: {first_line}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{key}: cannot be built: {reason}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,13 @@ class Parts:
 
 def build_parts(cell: Cell) -> Parts:
     """Build every part of `cell`; `ConfigError` reports the problems of all parts together."""
+    with collected() as problems:
+        parts = _build_parts(cell, problems)
+    return parts
+
+
+def _build_parts(cell: Cell, problems: "Problems") -> Parts:
+    """Build every part of `cell`; one that cannot be built is None, its problem is kept."""
     config = cell.config
     targets = {
         "calibration": "calib_sweep.dataset.calibration.Calibration",
@@ -78,9 +89,8 @@ def build_parts(cell: Cell) -> Parts:
         nodes["dataset"] = config["dataset"]
     else:
         del nodes["calibration"]
-    with collected() as problems:
-        parts = {key: problems.of(build, key, node) for key, node in nodes.items()}
-        problems.of(_check_plain_values, config)
+    parts = {key: problems.of(build, key, node) for key, node in nodes.items()}
+    problems.of(_check_plain_values, config)
     return Parts(**{"dataset": None, "calibration": None, "seed": cell.seed, **parts})
 
 
@@ -120,6 +130,11 @@ PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "null or dense",
         "Type save_model=dense to keep the compressed models.",
     ),
+    "results_dir": (
+        lambda v: isinstance(v, str) and v != "",
+        "a folder",
+        "Type results_dir=results.",
+    ),
     "sweep_name": (
         _is_folder_name,
         "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
@@ -135,25 +150,31 @@ def _check_plain_values(config: Mapping[str, Any]) -> None:
 
 
 class Problems:
-    """Collects the `ConfigError`s of several calls."""
+    """Collects the `ConfigError`s of several calls; what is merely not here, in `notes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: dict[str, None] | None = None) -> None:
         self.errors: list[ConfigError] = []
+        self.notes = notes
 
     def of(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call `function`; keep its `ConfigError` for later and return None in that case."""
         try:
             return function(*arguments)
         except ConfigError as error:
-            self.errors.append(error)
+            if self.notes is not None and isinstance(error, UnavailableError):
+                self.notes.update(dict.fromkeys(error.problems))
+            else:
+                self.errors.append(error)
             return None
 
 
 class collected:
     """`with collected() as problems:` raises all problems together at the end of the block."""
 
+    def __init__(self, notes: dict[str, None] | None = None) -> None:
+        self.problems = Problems(notes)
+
     def __enter__(self) -> Problems:
-        self.problems = Problems()
         return self.problems
 
     def __exit__(self, kind: type | None, *rest: object) -> None:
@@ -168,48 +189,64 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
     of each source: it exists only if all before it do. Returns notes: what could not be checked
     because it is not on this machine.
     """
-    with collected() as problems:
-        parts = {cell.id: problems.of(build_parts, cell) for cell in cells}
     notes: dict[str, None] = {}
-    with collected() as problems:
+    with collected(notes) as problems:
+        parts = {cell.id: _build_parts(cell, problems) for cell in cells}
         for cell in _distinct(cells, ("model", "method", "calibration")):
-            problems.of(_noting, notes, _check_shapes, parts[cell.id])
+            _check_shapes(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "evaluation")):
-            problems.of(_noting, notes, _check_evaluation, parts[cell.id])
-    with collected() as problems:
+            _check_evaluation(parts[cell.id], problems)
+        draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
         for cell in _largest_seeds(cells):
-            problems.of(_noting, notes, draw, cell, parts[cell.id])
+            _check_draw(cell, parts[cell.id], draw, problems)
     return list(notes)
 
 
-def _noting(notes: dict[str, None], function: Callable[..., Any], *arguments: Any) -> None:
-    """Call `function`; what is merely not on this machine becomes a note."""
-    try:
-        function(*arguments)
-    except UnavailableError as error:
-        notes.update(dict.fromkeys(error.problems))
+def build_problems(cells: Iterable[Cell]) -> list[str]:
+    """What is wrong with the values of `cells`, without a look at any file."""
+    problems = Problems()
+    for cell in cells:
+        _build_parts(cell, problems)
+    return list(ConfigError.merge(problems.errors).problems)
 
 
-def _check_shapes(parts: Parts) -> None:
-    context = parts.model.context_length()
-    with collected() as problems:
-        if parts.calibration is not None and context is not None:
-            problems.of(
-                require,
-                parts.calibration.seq_len <= context,
-                "calibration.seq_len",
-                parts.calibration.seq_len,
-                f"at most {context}, the context length of {parts.model.path}",
-                f"Type calibration.seq_len={context} or less.",
-            )
-        # One layer of each kind and shape is enough: blocks repeat.
-        shapes = {(name.rsplit(".")[-1], o, i): name for name, o, i in parts.model.linear_shapes()}
-        for (_, num_out, num_in), name in shapes.items():
-            problems.of(parts.method.check_shape, name, num_out, num_in)
+def _context_length(parts: Parts, problems: Problems) -> int | None:
+    return None if parts.model is None else problems.of(parts.model.context_length)
 
 
-def _check_evaluation(parts: Parts) -> None:
-    parts.evaluation.check(parts.model.context_length())
+def _check_shapes(parts: Parts, problems: Problems) -> None:
+    context = _context_length(parts, problems)
+    if parts.calibration is not None and context is not None:
+        problems.of(
+            require,
+            parts.calibration.seq_len <= context,
+            "calibration.seq_len",
+            parts.calibration.seq_len,
+            f"at most {context}, the context length of {parts.model.path}",
+            f"Type calibration.seq_len={context} or less.",
+        )
+    if parts.method is None or parts.model is None:
+        return
+    # One layer of each shape is enough: blocks repeat.
+    layers = problems.of(parts.model.linear_shapes) or []
+    for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
+        problems.of(parts.method.check_shape, name, num_out, num_in)
+
+
+def _check_evaluation(parts: Parts, problems: Problems) -> None:
+    if parts.evaluation is not None:
+        problems.of(parts.evaluation.check, _context_length(parts, problems))
+
+
+def _check_draw(
+    cell: Cell, parts: Parts, draw: Callable[[Cell, Parts], Any], problems: Problems
+) -> None:
+    if parts.dataset is None:
+        return
+    drawable = None not in (parts.model, parts.calibration) and _is_int(parts.seed, 0)
+    if not drawable or problems.of(draw, cell, parts) is None:
+        # Whatever else hindered it, files that are not there are told too.
+        problems.of(parts.dataset.fingerprint)
 
 
 def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
@@ -226,15 +263,20 @@ def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:
     largest: dict[str, Cell] = {}
     for cell in (cell for cell in cells if cell.needs_data):
         address = digest([cell.config[key] for key in ("model", "dataset", "calibration")])
-        if address not in largest or cell.config["seed"] > largest[address].config["seed"]:
+        if address not in largest or _rank(cell.seed) > _rank(largest[address].seed):
             largest[address] = cell
     return list(largest.values())
 
 
-def check_pool(_cell: Cell, parts: Parts) -> None:
-    """Raise the error that drawing the set of the cell would raise, without keeping the set."""
-    if parts.dataset is not None:
-        parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+def _rank(seed: object) -> int:
+    return seed if isinstance(seed, int) else -1
+
+
+def check_pool(_cell: Cell, parts: Parts) -> Any:
+    """The set of the cell, not kept: drawn for the error that this may raise."""
+    if parts.dataset is None:
+        return None
+    return parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
 
 
 def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:

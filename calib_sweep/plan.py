@@ -7,6 +7,7 @@ typed.
 """
 
 import copy
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -62,23 +63,24 @@ def compose_grid(
     """
     # Each takes Hydra milliseconds, and thousands of points share a few keys, words and choices.
     parse = cache(OverridesParser.create().parse_override)
-    is_group = cache(partial(_is_group, loader))
+    options = cache(partial(_options, loader))
     bases: dict[tuple[str, ...], Base | str] = {}
     composed, problems = [], []
     for point in points:
         overrides = [parse(text) for text in point]
-        no_choices = [o for o in overrides if is_group(o.key_or_group) and not _is_choice(o)]
-        if no_choices:
-            problems += [_describe_no_choice(loader, o) for o in no_choices]
-            continue
-        groups = tuple(str(o.input_line) for o in overrides if is_group(o.key_or_group))
+        choices = [o for o in overrides if options(o.key_or_group)]
+        known = [o for o in choices if _is_known(o, options(o.key_or_group))]
+        problems += [
+            _describe_unknown(o, options(o.key_or_group)) for o in choices if o not in known
+        ]
+        groups = tuple(str(o.input_line) for o in known)
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
         base = bases[groups]
         if isinstance(base, str):
             problems.append(base)
             continue
-        values = [o for o in overrides if not is_group(o.key_or_group)]
+        values = [o for o in overrides if o not in choices]
         result, mistakes = _apply_values(base, values)
         problems += mistakes
         if result is not None:
@@ -92,18 +94,25 @@ def compose_grid(
     return composed
 
 
-def _is_choice(override: Override) -> bool:
-    return isinstance(override.value(), str | list) and not override.is_delete()
+def _options(loader: ConfigLoader, key: str) -> list[str]:
+    """The choices that `key` has as a group; none where it is a plain key."""
+    return [] if key in ("seed", "replicate") else loader.get_group_options(key)
 
 
-def _describe_no_choice(loader: ConfigLoader, override: Override) -> str:
+def _is_known(override: Override, options: Sequence[str]) -> bool:
+    value = override.value()
+    words = value if isinstance(value, list) else [value]
+    return not override.is_delete() and all(
+        isinstance(word, str) and (word in options or "/" in word) for word in words
+    )
+
+
+def _describe_unknown(override: Override, options: Sequence[str]) -> str:
     key = override.key_or_group
-    known = f"one of {', '.join(loader.get_group_options(key))}" if key else "key=value"
-    return f"{override.input_line}: expected {known}."
-
-
-def _is_group(loader: ConfigLoader, key: str) -> bool:
-    return key not in ("seed", "replicate") and bool(loader.get_group_options(key))
+    if not key:
+        return f"{override.input_line}: expected key=value."
+    known = ", ".join(options)
+    return f"{override.input_line}: there is no {key}/{override.value()}, expected one of {known}."
 
 
 def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:
@@ -193,9 +202,11 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     point whose record exists under either of its two possible ids is taken from there.
     """
     cells: dict[str, Cell] = {}
+    composed = list(composed)
+    varied = _varied([point.settings for point in composed])
     with collected() as problems:
-        points = [problems.of(_to_cell, store, point) for point in composed]
-    for cell in points:
+        named = [problems.of(_to_cell, store, point, varied) for point in composed]
+    for cell in named:
         dense = cell.dense()
         cells.setdefault(dense.id, dense)
         if not cell.is_dense or cell.id != dense.id:

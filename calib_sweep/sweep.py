@@ -205,7 +205,8 @@ def explain(error: BaseException) -> int | None:
     if isinstance(error, GridError):
         _print_problems("ConfigError", error.problems)
         # Importing the methods takes seconds, so what was typed wrong is told first.
-        _print_problems("ConfigError", _further_problems(error))
+        further = [text for text in _further_problems(error) if text not in error.problems]
+        _print_problems("ConfigError", further)
     elif isinstance(error, ConfigError):
         _print_problems("ConfigError", error.problems)
     elif isinstance(error, StoreError):

@@ -18,8 +18,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
 
-WORDS = """the a red blue old small cat dog bird fox river hill town boat sees finds likes follows
-under over near with and then says that Anna Ben Carl Dora""".split()
+WORDS = "the a red blue old small cat dog bird fox river hill town boat sees finds likes over under"
 
 
 class Ended(NamedTuple):
@@ -52,7 +51,9 @@ def _run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ended
                 code = cli.main()
             except SystemExit as leaving:
                 code = leaving.code
-    return Ended(code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue())
+    return Ended(
+        code if isinstance(code, int) else int(code is not None), out.getvalue(), err.getvalue()
+    )
 
 
 @contextlib.contextmanager
@@ -87,7 +88,7 @@ def write_documents(path: Path, num_documents: int = 64, num_words: int = 60) ->
     lines = []
     for index in range(num_documents):
         draw = stream("tests/documents", index)
-        words = " ".join(draw.choice(WORDS, size=num_words))
+        words = " ".join(draw.choice(WORDS.split(), size=num_words))
         lines.append(json.dumps({"text": words, "id": index}) + "\n")
     path.write_text("".join(lines))
     return path
@@ -101,7 +102,7 @@ def documents(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_world(documents) -> list[str]:
-    """Overrides under which a cell takes a fraction of a second; only the model is the shipped one."""
+    """Overrides under which a cell takes a fraction of a second, with the shipped model."""
     return [
         "model=miniature",
         "dataset=text",
@@ -120,4 +121,6 @@ def tiny_world(documents) -> list[str]:
 def read_records(folder: Path) -> list[dict]:
     """The records of the sweep in `folder`, in order of dataset, method and seed."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/record.json"))]
-    return sorted(records, key=lambda record: (record["cell"]["method"], record["cell"]["seed"] or 0))
+    return sorted(
+        records, key=lambda record: (record["cell"]["method"], record["cell"]["seed"] or 0)
+    )

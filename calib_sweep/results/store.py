@@ -4,6 +4,7 @@
 read. A failed cell's record gives way to a later one; a finished cell's never does.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -29,27 +30,40 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _write_temporary(path: Path, text: str) -> Path:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # a full disk most of all: leave no part behind
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary
+
+
+class DamagedRecordError(Exception):
+    """A file that is there and is no record."""
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """The record at `path`; None when there is none, or (with a warning) when it is damaged."""
     try:
-        text = path.read_text()
-    except FileNotFoundError:
+        return _read_record(path)
+    except DamagedRecordError as damage:
+        log.warning("%s", damage)
         return None
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(text)
-    except json.JSONDecodeError as error:
-        log.warning("%s cannot be read: %s", path, error)
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:  # no JSON, or no text at all
+        raise DamagedRecordError(f"{path} cannot be read: {error}") from error
     if not isinstance(record, dict) or not record.keys() >= NEEDED:
-        log.warning("%s cannot be read: it lacks some of %s", path, ", ".join(sorted(NEEDED)))
-        return None
+        lacking = ", ".join(sorted(NEEDED))
+        raise DamagedRecordError(f"{path} cannot be read: it lacks some of {lacking}")
     return record
 
 
@@ -67,12 +81,14 @@ class Store:
     def find(self, cell: Cell) -> dict[str, Any] | None:
         """The record of `cell`, or None when it has not run. A damaged one is set aside."""
         path = self.cell_folder(cell) / RECORD
-        record = read_record(path)
-        if record is None and path.exists():
+        try:
+            return _read_record(path)
+        except DamagedRecordError as damage:
             aside = path.with_name(f"record.broken-{uuid.uuid4().hex[:8]}.json")
-            path.rename(aside)
-            log.warning("it was kept as %s; its cell runs again", aside)
-        return record
+            with contextlib.suppress(FileNotFoundError):  # somebody else has just set it aside
+                path.rename(aside)
+                log.warning("%s; it was kept as %s, its cell runs again", damage, aside.name)
+            return None
 
     def is_done(self, cell: Cell) -> bool:
         record = self.find(cell)
@@ -94,7 +110,7 @@ class Store:
                 os.link(temporary, path)
             elif before["status"] == "failed":
                 temporary.replace(path)
-            elif record["status"] == "done" and before["scores"] != record["scores"]:
+            elif record["status"] == "done" and not _same_scores(before, record):
                 raise StoreError(
                     f"record {cell.id} exists with different scores ({path}). Same cell, different "
                     "result: compare the two environments before you delete either. Nothing was "
@@ -112,14 +128,22 @@ class Store:
         return aside
 
     def require_writable(self) -> None:
-        """Raise `ConfigError` unless files can be made in the sweep's folder."""
-        probe = self.folder / f".probe.{uuid.uuid4().hex}"
+        """Raise `ConfigError` unless the sweep's folder can be written. Makes no folder yet."""
+        place = self.folder
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            while not place.exists():
+                place = place.parent
+            probe = place / f".probe.{uuid.uuid4().hex}"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise ConfigError(
                 f"results_dir={str(self.results_dir)!r}: expected a folder that can be written "
-                f"({error.strerror}: {error.filename}). Set results_dir to a folder of yours."
+                f"({error.strerror}: {place}). Set results_dir to a folder of yours."
             ) from error
+
+
+def _same_scores(record: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two records score the same; a perplexity that is not a number equals itself."""
+    texts = [json.dumps(one["scores"], sort_keys=True) for one in (record, other)]
+    return texts[0] == texts[1]
