@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.cell import Cell
+from calib_sweep.check import collected
 from calib_sweep.errors import require
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store, write_atomically
@@ -43,45 +44,53 @@ class WandbTracking:
     tags: list[str]
 
     def __post_init__(self) -> None:
-        require(
-            bool(self.project) and not set(self.project) & set("/\\#?%:"),
-            "tracking.project",
-            self.project,
-            "a W&B project name, without any of / \\ # ? % :",
-            "Type tracking.project=calib_sweep.",
-        )
-        require(
-            self.mode in ("auto", "online", "offline"),
-            "tracking.mode",
-            self.mode,
-            "auto, online or offline",
-            "Type tracking.mode=offline, or tracking=none to keep no mirror.",
-        )
+        with collected() as problems:
+            problems.of(
+                require,
+                _is_text(self.project) and not set(self.project) & set("/\\#?%:"),
+                "tracking.project",
+                self.project,
+                "a W&B project name, without any of / \\ # ? % :",
+                "Type tracking.project=calib_sweep.",
+            )
+            problems.of(
+                require,
+                self.mode in ("auto", "online", "offline"),
+                "tracking.mode",
+                self.mode,
+                "auto, online or offline",
+                "Type tracking.mode=offline, or tracking=none to keep no mirror.",
+            )
+            problems.of(
+                require,
+                isinstance(self.tags, list) and all(_is_text(tag, 64) for tag in self.tags),
+                "tracking.tags",
+                self.tags,
+                "a list of words, each of at most 64 characters",
+                "Type 'tracking.tags=[first,second]'.",
+            )
 
     def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
         """Mirror `record` as one run."""
-        import wandb
-
         try:
             path = self._write_run(cell, record, store)
-        except (wandb.Error, OSError, ValueError, TimeoutError) as error:
-            log.warning("W&B did not take cell %s (%s); its record is safe.", cell.id, error)
-            return
-        mark = {"id": cell.id, "run": path, "finished_at": record["finished_at"]}
-        write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
+            mark = {"id": cell.id, "run": path, "finished_at": record["finished_at"]}
+            write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
+        except Exception as error:  # W&B raises far more than wandb.Error; no mirror ends a cell
+            problem = f"{type(error).__name__}: {error}"
+            log.warning("W&B did not take cell %s (%s). Its record is safe.", cell.id, problem)
 
     def log_missing(self, cells: list[Cell], store: Store) -> None:
         """Mirror finished cells that are not yet: their worker died, or W&B was down."""
         for cell in cells:
-            mark = store.cell_folder(cell) / MARK
-            if mark.exists() or not store.is_done(cell):
+            if not _is_waiting(cell, store):
                 continue
             claim = try_claim(store.cell_folder(cell))
             if claim is None:
                 continue  # another worker is at it
             with claim:
                 record = store.find(cell)
-                if record is not None and not mark.exists():
+                if record is not None and _is_waiting(cell, store):
                     self.log(cell, record, store)
 
     def _write_run(self, cell: Cell, record: dict[str, Any], store: Store) -> str:
@@ -92,7 +101,7 @@ class WandbTracking:
             project=self.project,
             entity=self.entity,
             id=cell.id,
-            name=cell.title,
+            name=cell.title[:128],  # W&B takes no more
             group=store.sweep_name,
             job_type="cell",
             tags=[*self.tags, *_tags(cell)],
@@ -127,6 +136,22 @@ class WandbTracking:
         if wished := os.environ.get("WANDB_MODE"):
             return wished
         return "online" if wandb.login(prompt=False) else "offline"
+
+
+def _is_waiting(cell: Cell, store: Store) -> bool:
+    """Whether `cell` is finished and its mirror is missing, or shows an earlier failure of it."""
+    record = store.find(cell)
+    if record is None or record["status"] != "done":
+        return False
+    try:
+        mark = json.loads((store.cell_folder(cell) / MARK).read_bytes())
+    except (OSError, ValueError):
+        return True
+    return mark["finished_at"] != record["finished_at"]
+
+
+def _is_text(value: object, max_length: int = 128) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= max_length
 
 
 def _tags(cell: Cell) -> list[str]:
