@@ -50,7 +50,7 @@ def check_pattern(pattern: object, sparsity: object) -> None:
         return
     zeros = 1 - kept[0] / kept[1]
     require(
-        math.isclose(sparsity, zeros, abs_tol=1e-9),  # pyright: ignore[reportArgumentType]
+        math.isclose(sparsity, zeros, abs_tol=1e-6),  # pyright: ignore[reportArgumentType]
         "method.sparsity",
         sparsity,
         f"{zeros:g}, the share of zeros of pattern {pattern}",
