@@ -29,14 +29,15 @@ class Material:
 
     name: str
     rows: list[Row]
+    scores: list[Any]  # of each cell: all of its record that `rows` repeats
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
 
     @classmethod
     def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
-        return cls(
-            name, to_rows(cells), provenance.drawn_sets(cells), provenance.environments(cells)
-        )
+        scores = [[record["cell"], record["scores"], record.get("stderr")] for record in cells]
+        sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
+        return cls(name, to_rows(cells), scores, sets, found)
 
     @property
     def metrics(self) -> list[str]:
@@ -54,7 +55,8 @@ def write(material: Material, groups: Sequence[Group], *, has_figure: bool) -> l
         blocks += _headline(metric, groups, material.metrics)
     remarks = [*comparison_sentences(groups), *controls.findings(material.rows, groups)]
     blocks += [Bullets(remarks)] if remarks else []
-    for family in FAMILIES:
+    kinds = {metric.split("/")[0] for metric in material.metrics}
+    for family in [*FAMILIES, *sorted(kinds - {*FAMILIES})]:
         blocks += _single_scores(family, groups)
     blocks += [*_failed(material.rows), *_controls(material, groups), *_provenance(material)]
     return blocks
@@ -117,7 +119,7 @@ def _single_scores(family: str, groups: Sequence[Group]) -> list[Block]:
         scores = [(cells.get((label, metric)), digits[metric]) for metric in metrics]
         rows.append([*names[label], *(_mean_and_sd(group, digit) for group, digit in scores)])
     columns = [metric.partition("/")[2] for metric in metrics]
-    title = f"{wording.NAMES[family]}: mean (SD over seeds)"
+    title = f"{wording.NAMES.get(family, family)}: mean (SD over seeds)"
     return [Heading(title, 3), Table([*header, *columns], rows, len(header))]
 
 

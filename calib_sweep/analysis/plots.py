@@ -7,7 +7,8 @@ it as well.
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,6 @@ from calib_sweep.analysis.descriptive import Group, direction
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK, GREY, PALE = "#222222", "#666666", "#DDDDDD"  # GREY: methods that need no data
-STYLE = {"svg.hashsalt": "calib_sweep", "svg.fonttype": "path", "font.size": 9.0}
 DOTS_PER_INCH = 150
 WIDTH_IN, STRIP_IN, ROW_IN = (
     9.0,
@@ -70,18 +70,14 @@ def render(figure: Figure, form: str) -> bytes:
     return buffer.getvalue()
 
 
-class _plain_style:
+@contextmanager
+def _plain_style() -> Iterator[None]:
     """matplotlib's defaults and ours, whatever a user's own matplotlibrc says."""
-
-    def __enter__(self) -> None:
-        self._before = matplotlib.rc_context()
-        self._before.__enter__()
+    with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        for key, value in STYLE.items():
-            matplotlib.rcParams[key] = value
-
-    def __exit__(self, *exc: object) -> None:
-        self._before.__exit__(None, None, None)
+        matplotlib.rc("svg", hashsalt="calib_sweep", fonttype="path")
+        matplotlib.rc("font", size=9.0)
+        yield
 
 
 def _strips(groups: Sequence[Group], model: str) -> list[Group]:

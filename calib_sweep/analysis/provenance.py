@@ -68,7 +68,7 @@ def check_pairing(sets: Iterable[DrawnSet]) -> list[str]:
         if len(seeds) > 1:
             problems.append(
                 f"seeds {', '.join(sorted(map(str, seeds)))} of {dataset} drew the same "
-                f"calibration set for {model} ({one[:12]}): their spread says nothing about the draw."
+                f"calibration set for {model} ({one[:12]}): their spread says nothing of it."
             )
     return problems
 

@@ -29,6 +29,7 @@ from calib_sweep.errors import ConfigError
 REPORT, MADE_FROM = "report", "made_from.json"
 SVG = FIGURE.replace(".png", ".svg")
 REPORT_VERSION = 1  # raised when the same records are to give another report
+PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 SUMMARY_COLUMNS = (
@@ -115,7 +116,8 @@ def _read(folder: Path) -> Material:
 
 def _digest(material: Material) -> str:
     """A hash of all that the report is made of."""
-    parts = [REPORT_VERSION, material.name, material.rows, material.environments]
+    cells = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
+    parts = [REPORT_VERSION, material.name, cells, material.scores, material.environments]
     sets = [asdict(drawn) for drawn in material.sets]
     text = json.dumps([*parts, sets], sort_keys=True, default=sorted)  # sets become sorted lists
     return hashlib.sha256(text.encode()).hexdigest()

@@ -191,9 +191,9 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, keys joined by dots, without what says how a cell is run."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        if key.split(".")[-1] in EXECUTION_KEYS:
+        if key.rpartition(".")[2] in EXECUTION_KEYS:
             continue
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             flat |= _flatten(item, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = item

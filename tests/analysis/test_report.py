@@ -1,0 +1,274 @@
+import csv
+import json
+import os
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from calib_sweep.analysis import plots
+from calib_sweep.analysis.descriptive import group_rows
+from calib_sweep.analysis.provenance import check_pairing, drawn_sets
+from calib_sweep.analysis.report import is_current, main, write_report
+from calib_sweep.analysis.table import read_cells, read_rows
+from calib_sweep.errors import ConfigError
+
+HEADLINES = ["ppl/geomean", "acc/mean"]
+
+
+def files_of(folder):
+    report = folder / "report"
+    return {str(p.relative_to(report)): p.read_bytes() for p in report.rglob("*") if p.is_file()}
+
+
+def figure_of(sweep):
+    rows = read_rows(sweep.folder)
+    metrics = sorted({row["metric"] for row in rows})
+    groups = [group for group in group_rows(rows) if group.metric in HEADLINES]
+    return plots.seeds_figure(groups, metrics, HEADLINES)
+
+
+def test_every_group_and_metric_is_a_row_of_the_summary(two_methods):
+    write_report(two_methods.folder)
+    with (two_methods.folder / "report" / "tables" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = "model method dataset settings metric n mean sd min max dense drop"
+    assert list(rows[0]) == names.split()
+    assert len(rows) == 3 * 6
+    (wanda,) = [r for r in rows if (r["method"], r["metric"]) == ("wanda", "ppl/b@64")]
+    assert (wanda["dataset"], wanda["settings"], wanda["n"]) == ("web", "", "5")
+    assert float(wanda["mean"]) == pytest.approx(8.12)
+    assert float(wanda["sd"]) == pytest.approx(0.04 * 2.5**0.5)
+    assert float(wanda["dense"]) == 4.0
+    assert float(wanda["drop"]) == pytest.approx(4.12)
+    (dense,) = [r for r in rows if (r["method"], r["metric"]) == ("dense", "acc/mean")]
+    assert (dense["dataset"], dense["sd"], dense["n"]) == ("", "", "1")
+
+
+def test_the_report_can_be_read_from_top_to_bottom(two_methods):
+    error = {"type": "RuntimeError", "message": "a | b", "where": ""}
+    two_methods.add("wanda", {}, dataset="web", seed=9, status="failed", error=error)
+    two_methods.add("rtn", {"ppl/a@64": 9.0, "acc/mean": 0.4})
+    page = write_report(two_methods.folder)
+    text = (two_methods.folder / "report" / "report.md").read_text()
+    order = [
+        "# Sweep made_up",
+        "## What was run",
+        "- 13 cells: 12 done, 1 failed",
+        "## Methods beside the dense model",
+        "](figures/seeds.png)",
+        "### perplexity (geometric mean of 2 corpora)",
+        "| wanda | web | 4.060 | 0.032 | 4.020..4.100 | 5 | +2.060 |",
+        "### accuracy, % (mean of 2 tasks)",
+        "- sparsegpt beats wanda on 5 of 5 seeds",
+        "### perplexity: mean (SD over seeds)",
+        "## Failed cells",
+        "| tiny wanda web seed 9 | RuntimeError: a \\| b |",
+        "## Controls",
+        "- rtn reads no calibration data",
+        "## Provenance",
+    ]
+    places = [text.find(part) for part in order]
+    assert -1 not in places, order[places.index(-1)]
+    assert places == sorted(places)
+    html = page.read_text()
+    assert "RuntimeError: a | b" in html
+    assert "data:image/svg+xml;base64," in html
+    assert "http" not in html.replace("http://www.w3.org", "")
+
+
+def test_the_same_records_give_the_same_bytes(two_methods, tmp_path):
+    copy = tmp_path / "elsewhere" / two_methods.folder.name
+    shutil.copytree(two_methods.folder, copy)
+    for record in copy.glob("*/record.json"):
+        changed = json.loads(record.read_text()) | {
+            "finished_at": "later",
+            "timings_s": {"load": 9},
+        }
+        record.write_text(json.dumps(changed))
+    write_report(two_methods.folder)
+    first = files_of(two_methods.folder)
+    write_report(two_methods.folder)
+    write_report(copy)
+    assert files_of(two_methods.folder) == first == files_of(copy)
+    figures = {"figures/seeds.png", "figures/seeds.svg"}
+    tables = {"tables/summary.csv", "tables/calibration_sets.csv"}
+    assert set(first) == {"index.html", "report.md", "made_from.json", *figures, *tables}
+    assert first["figures/seeds.png"].startswith(b"\x89PNG")
+    assert b"<dc:date>" not in first["figures/seeds.svg"]
+
+
+def test_a_users_matplotlibrc_does_not_change_the_figure(two_methods):
+    import matplotlib
+
+    before = plots.render(figure_of(two_methods), "svg")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.fonttype": "none"}):
+        assert plots.render(figure_of(two_methods), "svg") == before
+
+
+def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods):
+    folder = two_methods.folder
+    assert not is_current(folder)
+    write_report(folder)
+    assert is_current(folder)
+    for record in folder.glob("*/record.json"):
+        os.utime(record)  # a copied folder has new times and the same results
+    assert is_current(folder)
+    new = two_methods.add("wanda", {"acc/mean": 0.5}, dataset="web", seed=8)
+    assert not is_current(folder)
+    write_report(folder)
+    assert is_current(folder)
+    new.write_text(new.read_text().replace("0.5", "0.6"))
+    assert not is_current(folder)
+    shutil.rmtree(new.parent)
+    assert not is_current(folder)
+    write_report(folder)
+    (folder / "report" / "figures" / "seeds.svg").unlink()
+    assert not is_current(folder)
+    write_report(folder)
+    (folder / "report" / "report.md").write_text("half of anoth")
+    assert not is_current(folder)
+
+
+def test_nothing_is_left_beside_the_files_of_the_report(two_methods):
+    write_report(two_methods.folder)
+    assert not [p for p in (two_methods.folder / "report").rglob("*") if p.name.startswith(".")]
+
+
+def test_the_points_drawn_are_the_scores(two_methods):
+    left, right = figure_of(two_methods).axes
+    points = {c.get_label(): np.asarray(c.get_offsets()) for c in left.collections}
+    assert points["wanda web"][:, 0] == pytest.approx([4.02, 4.04, 4.06, 4.08, 4.10])
+    assert points["sparsegpt web"][:, 0] == pytest.approx([3.02, 3.04, 3.06, 3.08, 3.10])
+    assert [np.round(points[s][:, 1]).tolist() for s in ("sparsegpt web", "wanda web")] == [
+        [0] * 5,
+        [1] * 5,
+    ]
+    labels = [text.get_text() for text in left.get_yticklabels()]
+    assert labels == ["sparsegpt  web", "wanda  web"]
+    percent = {c.get_label(): np.asarray(c.get_offsets())[:, 0] for c in right.collections}
+    assert percent["wanda web"] == pytest.approx([61, 62, 63, 64, 65])
+    xs = [np.asarray(line.get_xdata(), dtype=float) for line in left.lines]
+    assert any(np.allclose(x, 2.0) for x in xs), "the dense line"
+    assert any(np.allclose(x, 4.06) for x in xs), "the mean of wanda"
+    assert left.get_xscale() == "linear"
+    assert left.texts[0].get_text() == "dense 2.00"
+
+
+def test_perplexities_far_apart_are_on_a_logarithmic_axis(two_methods):
+    two_methods.add("rtn", {"ppl/a@64": 5000.0, "acc/mean": 0.1})
+    left, right = figure_of(two_methods).axes
+    assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
+    assert left.get_yticklabels()[0].get_text() == "rtn  (no data)"
+
+
+def test_infinite_perplexities_do_not_break_the_figure(two_methods):
+    two_methods.add("wanda", {"ppl/a@64": float("inf"), "acc/mean": 0.5}, dataset="web", seed=5)
+    left = figure_of(two_methods).axes[0]
+    points = {c.get_label(): np.asarray(c.get_offsets()) for c in left.collections}
+    assert len(points["wanda web"]) == 5
+    write_report(two_methods.folder)
+
+
+def test_several_models_have_a_row_of_panels_each(sweep):
+    for model in ("a", "b", "c"):
+        sweep.add("dense", {"ppl/x@64": 2.0, "acc/mean": 0.7}, model=model)
+        for seed in range(2):
+            scores = {"ppl/x@64": 3.0 + seed, "acc/mean": 0.6}
+            sweep.add("wanda", scores, model=model, dataset="d", seed=seed)
+    figure = figure_of(sweep)
+    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["a", "b", "c"]
+    assert len(figure.axes) == 6
+
+
+def test_labels_of_twenty_strips_do_not_overlap(sweep):
+    for method in ("awq", "gptq", "sparsegpt", "wanda"):
+        for dataset in ("mini_web", "mini_news", "mini_mix", "mini_filtered", "mini_wiki"):
+            for seed in range(2):
+                scores = {"ppl/x@64": 3.0 + seed, "acc/mean": 0.6}
+                sweep.add(method, scores, dataset=dataset, seed=seed)
+    figure = figure_of(sweep)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert len(boxes) == 20
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+    assert min(box.x0 for box in boxes) >= 0
+
+
+def test_scores_of_other_kinds_are_reported_without_a_figure(sweep):
+    sweep.add("wanda", {"bleu/wmt": 30.0}, dataset="d", seed=0)
+    write_report(sweep.folder)
+    assert set(files_of(sweep.folder)) >= {"index.html", "report.md", "tables/summary.csv"}
+    assert not (sweep.folder / "report" / "figures").exists()
+    assert "bleu/wmt" in (sweep.folder / "report" / "tables" / "summary.csv").read_text()
+    assert "### bleu: mean" in (sweep.folder / "report" / "report.md").read_text()
+    assert is_current(sweep.folder)
+
+
+def drawn(sweep, seed, digest, method="wanda"):
+    card = {"hash": digest * 32, "design": "disjoint", "pool": {"documents": 100}}
+    sweep.add(method, {"acc/mean": 0.5}, dataset="web", seed=seed, calibration=card)
+
+
+def test_calibration_sets_are_listed_with_their_hashes(sweep):
+    for method in ("wanda", "gptq"):
+        drawn(sweep, 0, "ab", method)
+        drawn(sweep, 1, "cd", method)
+    write_report(sweep.folder)
+    with (sweep.folder / "report" / "tables" / "calibration_sets.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seed"], row["hash"]) for row in rows] == [("0", "ab" * 32), ("1", "cd" * 32)]
+    text = (sweep.folder / "report" / "report.md").read_text()
+    assert "| tiny | web | 0 | - | abababababab | disjoint | documents 100 |" in text
+    assert "2 calibration sets, all different; 2 of them were used by several methods" in text
+
+
+def test_sets_that_break_the_pairing_or_repeat_are_named(sweep):
+    drawn(sweep, 0, "ab", "wanda")
+    drawn(sweep, 0, "cd", "gptq")
+    drawn(sweep, 1, "ab", "wanda")
+    unpaired, repeated = check_pairing(drawn_sets(read_cells(sweep.folder)))
+    assert "not paired: tiny web seed 0" in unpaired
+    assert "abababababab, cdcdcdcdcdcd" in unpaired
+    assert "seeds 0, 1 of web drew the same calibration set" in repeated
+
+
+def test_versions_of_the_records_are_in_the_report(sweep):
+    for seed, torch in enumerate(("2.8", "2.9")):
+        environment = {"python": "3.12.1", "versions": {"torch": torch}, "git": None}
+        sweep.add("wanda", {"acc/x": 0.5}, dataset="d", seed=seed, environment=environment)
+    write_report(sweep.folder)
+    text = (sweep.folder / "report" / "report.md").read_text()
+    assert "| python | 3.12.1 |" in text
+    assert "| torch | 2.8, 2.9 |" in text
+
+
+def test_the_command_writes_the_report_and_prints_the_table(two_methods, capsys, monkeypatch):
+    monkeypatch.chdir(two_methods.folder.parent.parent)
+    assert main(["results/made_up"]) == 0
+    assert is_current(two_methods.folder)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sweep made_up: 11 cells, 11 done, 0 failed"
+    assert lines[-1] == "report: results/made_up/report/index.html"
+
+
+def test_a_folder_without_records_is_refused_with_what_to_type(two_methods, tmp_path, monkeypatch):
+    monkeypatch.chdir(two_methods.folder.parent.parent)
+    with pytest.raises(ConfigError, match=r"record\.json, but it has none.*report results/made_up"):
+        main(["results"])
+    with pytest.raises(ConfigError, match=r"'made_up'.*does not exist.*report results/made_up"):
+        main(["made_up"])
+    with pytest.raises(ConfigError, match="expected the folder of one sweep"):
+        main([])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with pytest.raises(ConfigError, match="Run the sweep first"):
+        main(["."])
+
+
+def test_a_report_that_cannot_be_written_is_an_error_of_the_folder(two_methods):
+    (two_methods.folder / "report").write_text("in the way")
+    with pytest.raises(ConfigError, match="expected a folder that can be written"):
+        write_report(two_methods.folder)

@@ -1,0 +1,163 @@
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calib_sweep.analysis.table import read_rows, read_table, settings_of
+
+ANALYSIS = Path(__file__).parents[2] / "calib_sweep" / "analysis"
+
+
+def one(rows, **wanted):
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    assert len(found) == 1, (wanted, found)
+    return found[0]
+
+
+def test_a_record_of_four_fields_is_enough(sweep):
+    record = {"schema": 1, "status": "done", "cell": {"model": "m", "method": "gptq"}}
+    sweep.write("from_elsewhere", record | {"scores": {"ppl/wikitext2@2048": 5.5}})
+    row = one(read_rows(sweep.folder), metric="ppl/wikitext2@2048")
+    assert (row["model"], row["method"], row["value"]) == ("m", "gptq", 5.5)
+    assert (row["dataset"], row["seed"], row["replicate"]) == (None, None, 0)
+    assert (row["settings"], row["cell_id"], row["status"]) == ("", "from_elsewhere", "done")
+
+
+def test_perplexity_over_corpora_is_their_geometric_mean_in_each_cell(sweep):
+    sweep.add(
+        "dense", {"ppl/a@64": 2.0, "ppl/b@64": 8.0, "acc/mean": 0.5}, stderr={"ppl/a@64": 0.1}
+    )
+    rows = read_rows(sweep.folder)
+    assert one(rows, metric="ppl/geomean")["value"] == pytest.approx(4.0)
+    assert math.isnan(one(rows, metric="ppl/geomean")["stderr"])
+    assert one(rows, metric="ppl/a@64")["stderr"] == 0.1
+
+
+def test_an_infinite_perplexity_is_kept_and_a_missing_score_is_no_number(sweep):
+    sweep.add("wanda", {"ppl/a@64": math.inf, "ppl/b@64": 2.0, "acc/x": None}, dataset="d", seed=0)
+    rows = read_rows(sweep.folder)
+    assert one(rows, metric="ppl/geomean")["value"] == math.inf
+    assert math.isnan(one(rows, metric="acc/x")["value"])
+
+
+def test_failed_damaged_and_unfinished_cells_are_rows_without_a_metric(sweep):
+    error = {"type": "RuntimeError", "message": "no Cholesky\nblock 1", "where": "..."}
+    sweep.add("wanda", {}, dataset="d", seed=3, status="failed", error=error)
+    damaged = sweep.add("wanda", {"acc/mean": 0.5}, dataset="d", seed=4)
+    damaged.write_text(damaged.read_text()[:40])
+    (sweep.folder / "set_aside").mkdir()
+    (sweep.folder / "set_aside" / "record.broken-1234.json").write_text("{")
+    (sweep.folder / "running").mkdir()
+    (sweep.folder / "running" / "config.yaml").touch()
+    (sweep.folder / "report").mkdir()
+    rows = read_rows(sweep.folder)
+    assert [row["metric"] for row in rows] == [None] * 4
+    failed = one(rows, status="failed")
+    assert (failed["seed"], failed["error"]) == (3, "RuntimeError: no Cholesky")
+    unreadable = {row["cell_id"]: row["error"] for row in rows if row["status"] == "unreadable"}
+    assert unreadable[damaged.parent.name] == "damaged record: record.json"
+    assert unreadable["set_aside"] == "damaged record: record.broken-1234.json"
+    assert one(rows, status="unfinished")["cell_id"] == "running"
+    assert damaged.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"schema": 99}, "schema 99, this version reads 1"),
+        ({"cell": {"model": "m"}}, "names no model and method"),
+        ({"scores": {"acc/mean": "high"}}, "not numbers by name"),
+        ({"scores": [1.0]}, "not numbers by name"),
+    ],
+)
+def test_a_record_of_another_shape_is_unreadable_and_says_why(sweep, change, why):
+    cell = {"model": "m", "method": "wanda", "dataset": "d", "seed": 0}
+    record = {"schema": 1, "status": "done", "cell": cell, "scores": {"acc/mean": 0.5}}
+    sweep.write("cell", record | change)
+    (row,) = read_rows(sweep.folder)
+    assert row["status"] == "unreadable"
+    assert why in row["error"]
+
+
+def test_settings_are_columns_and_a_default_equals_the_same_value_typed(sweep):
+    for seed, (typed, sparsity) in enumerate([({}, 0.5), ({"method.sparsity": 0.5}, 0.5)]):
+        config = {"method": {"sparsity": sparsity}, "model": {"device": f"cuda:{seed}"}}
+        sweep.add("wanda", {"acc/mean": 0.5}, dataset="d", seed=seed, settings=typed, config=config)
+    rows = read_rows(sweep.folder)
+    assert [row["settings"] for row in rows] == ["method.sparsity=0.5"] * 2
+    assert [settings_of(row) for row in rows] == [{"method.sparsity": 0.5}] * 2
+
+
+def test_cells_of_one_name_are_told_apart_by_what_differs_in_their_configuration(sweep):
+    for path in ("a/notes.txt", "b/notes.txt"):
+        config = {"dataset": {"path": path, "name": "notes"}}
+        sweep.add("wanda", {"acc/mean": 0.5}, dataset="notes", seed=0, config=config)
+    rows = read_rows(sweep.folder)
+    assert [row["settings"] for row in rows] == [
+        "dataset.path=a/notes.txt",
+        "dataset.path=b/notes.txt",
+    ]
+    assert {row["status"] for row in rows} == {"done"}
+
+
+def test_settings_that_cannot_move_a_cell_are_not_its_settings(sweep):
+    typed = {"calibration.num_samples": 8, "method.sparsity": 0.6, "evaluation.batch_size": 4}
+    sweep.add("magnitude", {"acc/mean": 0.4}, settings=typed)
+    sweep.add("wanda", {"acc/mean": 0.4}, dataset="d", seed=0, settings=typed)
+    sweep.add("dense", {"acc/mean": 0.5}, settings={"method.sparsity": 0.6})
+    settings = {row["method"]: row["settings"] for row in read_rows(sweep.folder)}
+    assert settings["magnitude"] == "method.sparsity=0.6"
+    assert settings["wanda"] == "calibration.num_samples=8 method.sparsity=0.6"
+    assert settings["dense"] == ""
+
+
+def test_of_two_cells_nothing_tells_apart_the_later_counts_and_the_other_is_named(sweep):
+    at = {"finished_at": "2026-01-02"}, {"finished_at": "2026-01-01"}
+    later = sweep.add("wanda", {"acc/mean": 0.6}, dataset="d", seed=0, **at[0])
+    sweep.add("wanda", {"acc/mean": 0.5}, dataset="d", seed=0, **at[1])
+    status = {row["cell_id"]: row["status"] for row in read_rows(sweep.folder)}
+    assert status.pop(later.parent.name) == "done"
+    assert list(status.values()) == ["superseded"]
+
+
+def test_the_table_has_typed_columns_and_missing_settings(two_methods):
+    two_methods.add("rtn", {"acc/mean": 0.4}, settings={"method.bits": 4})
+    table = read_table(two_methods.folder)
+    assert list(table.columns[:6]) == [
+        "model",
+        "method",
+        "dataset",
+        "seed",
+        "replicate",
+        "method.bits",
+    ]
+    assert str(table["seed"].dtype) == "Int64"
+    wanda = table[(table["method"] == "wanda") & (table["metric"] == "ppl/a@64")]
+    assert sorted(wanda["value"]) == pytest.approx([2.01, 2.02, 2.03, 2.04, 2.05])
+    assert table[table["method"] == "rtn"]["seed"].isna().all()
+    assert table["method.bits"].notna().sum() == 1
+    assert np.isfinite(table["value"]).all()
+
+
+def test_analysis_needs_no_torch_and_the_end_of_a_sweep_no_pandas_nor_matplotlib(two_methods):
+    modules = [f"calib_sweep.analysis.{path.stem}" for path in sorted(ANALYSIS.glob("[a-z]*.py"))]
+    code = f"""
+import sys, io, json
+from rich.console import Console
+from calib_sweep.analysis.report import is_current
+from calib_sweep.analysis.summary import terminal_summary
+is_current({str(two_methods.folder)!r})
+Console(file=io.StringIO()).print(terminal_summary({str(two_methods.folder)!r}, title="sweep"))
+early = [m for m in ("torch", "pandas", "matplotlib", "scipy") if m in sys.modules]
+for module in {modules!r}:
+    __import__(module)
+late = [m for m in ("torch", "transformers", "datasets") if m in sys.modules]
+print(json.dumps([early, late]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[], []]
+    assert len(modules) >= 8
