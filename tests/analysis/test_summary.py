@@ -69,7 +69,7 @@ def test_numbers_are_whole_and_stay_on_their_line(wide_sweep, width):
     rows = [line for line in lines if "1234.5..1236.5" in line]
     assert len(rows) == 4
     for row in rows:
-        assert {"1235.5", "1.0", "3", "+1230.5"} <= set(row.split())
+        assert {"1235.5", "1.00", "3", "+1230.5"} <= set(row.split())
     assert sum("60.0..62.0" in line for line in lines) == 4
     assert sum(" -9.0" in line for line in lines) == 4
 
