@@ -12,7 +12,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell
 from calib_sweep.progress import Progress
-from calib_sweep.results.claim import POLL_S, Claim, holder_of, try_claim
+from calib_sweep.results.claim import POLL_S, Claim, has_claims, holder_of, try_claim
 from calib_sweep.results.record import utc_now
 from calib_sweep.results.store import Store
 
@@ -90,17 +90,30 @@ class Worker:
         return record["finished_at"] >= self.started_at
 
     def _take(self, waiting: Sequence[Cell]) -> tuple[Cell, Claim] | None:
-        """Claim the first cell that is free, still unsettled then, and has its dense cell."""
+        """Claim the first cell that is free, still unsettled then, and has its dense cell.
+
+        Cells whose holder died come last: what killed it may be the cell (too little memory, say),
+        and the others are to be done before it takes the next worker along.
+        """
+        claimed_before = []
         for cell in waiting:
             if not self._is_ready(cell):
                 continue
-            claim = try_claim(self.store.cell_folder(cell))
-            if claim is None:
-                continue
-            if not self.is_settled(cell):
+            if has_claims(self.store.cell_folder(cell)):
+                claimed_before.append(cell)
+            elif claim := self._claim(cell):
                 return cell, claim
-            claim.release()
+        for cell in claimed_before:
+            if claim := self._claim(cell):
+                return cell, claim
         return None
+
+    def _claim(self, cell: Cell) -> Claim | None:
+        claim = try_claim(self.store.cell_folder(cell))
+        if claim is not None and self.is_settled(cell):
+            claim.release()
+            return None
+        return claim
 
     def _is_ready(self, cell: Cell) -> bool:
         return cell.is_dense or self.store.is_done(cell.dense())

@@ -132,6 +132,11 @@ def try_claim(folder: Path) -> Claim | None:
     return Claim(folder, number)
 
 
+def has_claims(folder: Path) -> bool:
+    """Whether somebody claims `folder`, or died while claiming it."""
+    return bool(_numbers(folder))
+
+
 def holder_of(folder: Path) -> str | None:
     """Describe the living holder of `folder`, or None."""
     numbers = _numbers(folder)
