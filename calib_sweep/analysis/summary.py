@@ -39,7 +39,8 @@ def terminal_summary(
 
 def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
     count = controls.count_cells(rows)
-    parts = [f"{count.total} cells", f"{count.done} done", f"{count.failed} failed"]
+    cells = "1 cell" if count.total == 1 else f"{count.total} cells"
+    parts = [cells, f"{count.done} done", f"{count.failed} failed"]
     parts += [f"{count.unfinished} unfinished"] if count.unfinished else []
     parts += [wording.duration(seconds)] if seconds is not None else []
     return f"{title}: {', '.join(parts)}"

@@ -178,3 +178,15 @@ def test_a_method_without_data_meets_every_calibration_set(two_methods):
     two_methods.add("rtn", {"acc/mean": 0.635})
     wins = compare_methods(groups_of(two_methods), "acc/mean")
     assert wins["tiny", "rtn", "wanda"] == Wins(3, 2, 5, "seeds")
+
+
+def test_a_superseded_cell_is_neither_a_value_nor_a_replicate_but_is_named(sweep):
+    sweep.add("wanda", {"acc/mean": 0.5}, dataset="d", seed=0, finished_at="2026-01-01")
+    sweep.add("wanda", {"acc/mean": 0.6}, dataset="d", seed=0, finished_at="2026-01-02")
+    group = group_of(sweep, "wanda", "acc/mean")
+    assert (group.value_S.tolist(), group.num_repeated) == ([0.6], 0)
+    rows = read_rows(sweep.folder)
+    assert count_cells(rows).total == 1
+    (note,) = findings(rows, groups_of(sweep))
+    assert "left out" in note
+    assert "tiny wanda d seed 0" in note

@@ -102,7 +102,7 @@ def test_failed_cells_are_listed_with_the_first_line_of_their_error(two_methods)
 def test_a_sweep_with_nothing_but_failures_has_a_title_and_a_list(sweep):
     sweep.add("dense", {}, status="failed", error={"type": "OSError", "message": ""})
     lines = shown(sweep.folder)
-    assert lines[0] == "sweep made_up: 1 cells, 0 done, 1 failed"
+    assert lines[0] == "sweep made_up: 1 cell, 0 done, 1 failed"
     assert lines[1] == "failed: tiny dense: OSError: no message"
 
 
