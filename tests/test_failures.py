@@ -1,0 +1,251 @@
+"""What goes wrong while a sweep runs costs the cell it happens in, and nothing that is finished."""
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import read_records, write_documents
+
+from calib_sweep import run as run_module
+from calib_sweep.results.store import RECORD
+
+# A method in a package of the user's own, that breaks once, in the middle of the grid.
+METHOD = """
+from dataclasses import dataclass
+
+from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.statistics import InputNorm
+
+BREAKS_AT_CALL = None
+num_calls = 0
+
+
+class MeltedError(RuntimeError):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brittle(LayerMethod):
+    factor: float
+
+    statistic = InputNorm
+
+    def compress_weight(self, weight_OI, statistic):
+        global num_calls
+        num_calls += 1
+        if num_calls == BREAKS_AT_CALL:
+            raise MeltedError("the third set melted the layer")
+        return CompressedWeight(weight_OI=weight_OI * self.factor)
+"""
+CONFIG = "_target_: brittle_package.brittle.Brittle\nfactor: 0.9\n"
+
+
+@pytest.fixture(scope="module")
+def finished(run_cli, tiny_world, tmp_path_factory):
+    """A finished sweep of three seeds and the dense cell; copy it before you touch it."""
+    folder = tmp_path_factory.mktemp("finished")
+    ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture
+def sweep(finished, tmp_path):
+    """A copy of the finished sweep."""
+    shutil.copytree(finished / "results", tmp_path / "results")
+    return tmp_path / "results" / "default"
+
+
+def cell_folder(sweep, method, seed=None):
+    ending = "" if seed is None else f"-text-seed{seed}"
+    (folder,) = sweep.glob(f"miniature-{method}{ending}-*")
+    return folder
+
+
+def written(sweep):
+    """When each record was written, by folder."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in sweep.glob(f"*/{RECORD}")}
+
+
+def unfinished(sweep):
+    """Whatever only a cell that is being worked on has."""
+    return [p for p in sweep.rglob("*") if p.name.startswith((".", "claim.")) and p.is_file()]
+
+
+def table(ended):
+    """The table on the screen, without the line that says how long it took."""
+    return ended.out.splitlines()[1:]
+
+
+def test_one_cell_of_five_fails_and_the_others_are_kept(run_cli, tiny_world, tmp_path, monkeypatch):
+    package = tmp_path / "code" / "brittle_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "brittle.py").write_text(METHOD)
+    (tmp_path / "own" / "method").mkdir(parents=True)
+    (tmp_path / "own" / "method" / "brittle.yaml").write_text(CONFIG)
+    monkeypatch.syspath_prepend(str(package.parent))
+    from brittle_package import brittle
+
+    monkeypatch.setattr(brittle, "BREAKS_AT_CALL", 2 * 6 * 7 + 1)  # two cells of six blocks
+    command = ["-m", *tiny_world, "method=brittle", "seed=range(5)"]
+    command += ["--config-dir", str(tmp_path / "own")]
+
+    ended = run_cli(*command, cwd=tmp_path)
+
+    assert ended.code == 3
+    assert "6 cells, 5 done, 1 failed" in ended.out and "Traceback" not in ended.out + ended.err
+    assert "failed: miniature brittle text seed 2" in ended.out
+    assert "the third set melted the layer" in " ".join(ended.out.split())
+    assert "seed 2 failed: LayerError: block 0 layer " in ended.err
+    sweep = tmp_path / "results" / "default"
+    records = {record["cell"]["seed"]: record for record in read_records(sweep)}
+    assert [records[seed]["status"] for seed in (None, 0, 1, 2, 3, 4)] == [
+        "done", "done", "done", "failed", "done", "done",
+    ]  # fmt: skip
+    error = records[2]["error"]
+    assert error["type"] == "LayerError" and error["message"].startswith("block 0 layer ")
+    assert "MeltedError: the third set melted the layer" in error["where"]
+    assert "brittle.py" in error["where"] and records[2]["scores"] == {}
+    assert unfinished(sweep) == []
+    before = written(sweep)
+
+    monkeypatch.setattr(brittle, "BREAKS_AT_CALL", None)  # mended
+    again = run_cli(*command, cwd=tmp_path)
+
+    assert again.code == 0 and "6 cells, 6 done, 0 failed" in again.out
+    after = written(sweep)
+    assert [name for name in after if after[name] != before[name]] == [
+        cell_folder(sweep, "brittle", 2).name
+    ]
+    del sys.modules["brittle_package.brittle"], sys.modules["brittle_package"]
+
+
+def test_without_the_dense_cell_nothing_else_runs(run_cli, tiny_world, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("no score today")
+
+    monkeypatch.setattr("calib_sweep.evaluation.suite.PreparedSuite.score", fail)
+    ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    assert ended.code == 3
+    (record,) = read_records(tmp_path / "results" / "default")
+    assert record["cell"]["method"] == "dense" and record["status"] == "failed"
+    assert "no score today" in ended.out
+    assert ended.err.count("not run: ") == 2
+
+
+@pytest.mark.parametrize("damage", ["half of it", "nothing", "no text"])
+def test_a_damaged_record_is_set_aside_and_its_cell_runs_again(
+    damage, finished, sweep, run_cli, tiny_world, tmp_path
+):
+    before, scores = written(sweep), read_records(sweep)
+    record = cell_folder(sweep, "wanda", 1) / RECORD
+    whole = record.read_bytes()
+    broken = {"half of it": whole[: len(whole) // 2], "nothing": b"", "no text": b"\xff\xfe{"}
+    record.write_bytes(broken[damage])
+
+    ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path)
+
+    assert ended.code == 0, ended.err
+    assert "cannot be read" in ended.err and "its cell runs again" in ended.err
+    (aside,) = record.parent.glob("record.broken-*.json")
+    assert aside.read_bytes() == broken[damage]
+    after = written(sweep)
+    assert [name for name in after if after[name] != before[name]] == [record.parent.name]
+    assert [r["scores"] for r in read_records(sweep)] == [r["scores"] for r in scores]
+    undisturbed = run_cli("-m", *tiny_world, "seed=range(3)", cwd=finished)
+    assert table(ended) == table(undisturbed)
+
+
+def test_a_dataset_that_changed_after_cells_were_finished_is_refused(run_cli, tiny_world, tmp_path):
+    documents = write_documents(tmp_path / "own.jsonl", num_documents=8)
+    command = ["-m", *tiny_world, f"dataset.path={documents}", "seed=0"]
+    assert run_cli(*command, cwd=tmp_path).code == 0
+    before = written(tmp_path / "results" / "default")
+    text = documents.read_text()
+    documents.write_text(text.replace("the", "THE"))
+
+    ended = run_cli(*command[:-1], "seed=0,1", cwd=tmp_path)
+
+    assert ended.code == 1
+    assert "dataset: its files have changed since cell" in ended.err
+    assert "sweep_name=NEW_NAME" in ended.err
+    assert written(tmp_path / "results" / "default") == before
+    assert run_cli(*command, "sweep_name=changed", cwd=tmp_path).code == 0
+    documents.write_text(text)
+    again = run_cli(*command, cwd=tmp_path)
+    assert again.code == 0 and written(tmp_path / "results" / "default") == before
+
+
+def test_a_failed_cell_runs_again_on_files_that_were_mended(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    documents = write_documents(tmp_path / "own.jsonl", num_documents=8)
+    command = ["-m", *tiny_world, f"dataset.path={documents}", "seed=0"]
+
+    def fail(*_, **__):
+        raise RuntimeError("bad data")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "summarise_layers", fail)
+        assert run_cli(*command, cwd=tmp_path).code == 3
+    documents.write_text(documents.read_text().replace("the", "THE"))
+    assert run_cli(*command, cwd=tmp_path).code == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files")
+@pytest.mark.parametrize("moment", ["config.yaml", RECORD])
+def test_a_full_disk_loses_nothing_that_is_finished(
+    moment, run_cli, tiny_world, tmp_path, monkeypatch
+):
+    sweep = tmp_path / "results" / "default"
+    fsync = os.fsync
+
+    def fill_up(descriptor):
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        if "seed1" in path and f".{moment}." in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    command = ["-m", *tiny_world, "seed=range(3)"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fill_up)
+        ended = run_cli(*command, cwd=tmp_path)
+    assert ended.code == 3
+    assert "No space left on device" in ended.err and "Traceback" not in ended.err
+    assert "What is finished is kept" in ended.err
+    kept = written(sweep)
+    assert {record["status"] for record in read_records(sweep)} == {"done"}
+    assert len(kept) >= 2 and unfinished(sweep) == []
+
+    again = run_cli(*command, cwd=tmp_path)
+    assert again.code == 0 and "4 cells, 4 done" in again.out
+    assert {name: written(sweep)[name] for name in kept} == kept
+
+
+def test_ctrl_c_gives_claims_back_and_keeps_what_is_finished(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    sweep = tmp_path / "results" / "default"
+    walk, num_walks = run_module.walk, 0
+
+    def interrupted(*arguments, **settings):
+        nonlocal num_walks
+        num_walks += 1
+        if num_walks == 3:  # the dense cell, seed 0, seed 1
+            raise KeyboardInterrupt
+        return walk(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "walk", interrupted)
+        ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path)
+    assert ended.code == 130
+    assert "Interrupted" in ended.err and "type the same command" in ended.err
+    assert "Traceback" not in ended.err
+    kept = written(sweep)
+    assert len(kept) == 2 and unfinished(sweep) == []
+    assert run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path).code == 0
+    assert len(written(sweep)) == 4 and written(sweep).items() >= kept.items()
