@@ -128,21 +128,26 @@ class HubText:
 
     def _snapshot(self) -> Path:
         """The hub cache's folder of this revision."""
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+        # The bases of the hub's own error: OSError and the HTTP library's, whichever that is by now.
+        kinds = HfHubHTTPError.__mro__
+        unreachable = tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
         try:
             return Path(self._from_cache())
         except (LocalEntryNotFoundError, ConfigError):
             log.info("fetching %s of %s", ", ".join(self.data_files), self.hub_id)
         try:
+            # One question first: without a connection the download would try for half a minute.
+            HfApi().repo_info(self.hub_id, repo_type="dataset", revision=self.revision, timeout=10)
             folder = snapshot_download(
                 self.hub_id,
                 repo_type="dataset",
                 revision=self.revision,
                 allow_patterns=list(self.data_files),
             )
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        except unreachable as error:
             raise ConfigError(
                 f"dataset={self.name}: expected {self.hub_id} in the local cache, or a hub that "
                 f"serves it ({type(error).__name__}). Where there is a connection, run "

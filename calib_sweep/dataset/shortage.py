@@ -42,9 +42,15 @@ def _describe_pool(source: Source, cut: Cut) -> str:
     if calibration.window == "pack":
         return f"{cut.longest} tokens, enough for {cut.longest // width} windows of {width}"
     if calibration.window == "document":
-        return f"{cut.eligible} documents with text (of {cut.documents})"
+        return f"{cut.eligible} with text of {cut.documents} documents"
     bound = "more than" if calibration.design == "reference" else "at least"
     return (
-        f"{cut.eligible} documents of {bound} {width} tokens "
-        f"(of {cut.documents}; the longest has {cut.longest})"
+        f"{cut.eligible} with {bound} {width} tokens of {_documents(cut)} "
+        f"(the longest has {cut.longest})"
     )
+
+
+def _documents(cut: Cut) -> str:
+    if cut.documents > 1:
+        return f"{cut.documents} documents"
+    return "1 document (a .txt file is one, unless dataset.separator says what parts it)"

@@ -202,6 +202,14 @@ def test_settings_are_checked_without_touching_files(changed, phrase):
     text_files("nowhere")
 
 
+def test_one_document_is_too_few_and_the_separator_is_named(tmp_path, tokenizer, settings):
+    file = write(tmp_path, ".txt", TEXTS)
+    with pytest.raises(ConfigError, match=r"of 1 document \(a \.txt file .*dataset\.separator"):
+        text_files(file).draw(tokenizer, settings(), 0)
+    split = text_files(file, separator="\n\n").draw(tokenizer, settings(), 0)
+    assert split.card["pool"]["documents"] == 9
+
+
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "text"
 
 
