@@ -314,6 +314,20 @@ def test_works_where_gradients_or_inference_mode_are_on():
     assert_same_weights(inferred, plain)
 
 
+def test_blocks_run_in_full_float32_whatever_the_process_had_set():
+    model, seen = tiny_model(), set()
+    decoder_blocks(model)[0].register_forward_pre_hook(
+        lambda *_: seen.add(torch.get_float32_matmul_precision())
+    )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        compress(model, WANDA, TOKENS)
+        assert seen == {"highest"} and torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_a_pattern_that_does_not_fit_is_refused_before_anything_is_changed():
     model = tiny_model(intermediate_size=46)
     with pytest.raises(ConfigError, match=r"2:4.*in_features 46.*block 0 mlp\.down_proj") as caught:
