@@ -131,7 +131,7 @@ class HubText:
         from huggingface_hub import HfApi, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        # The bases of the hub's own error: OSError and the HTTP library's, whichever that is by now.
+        # The bases of the hub's own error: OSError, and the HTTP library's, whichever it uses.
         kinds = HfHubHTTPError.__mro__
         unreachable = tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
         try:
