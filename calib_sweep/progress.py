@@ -18,6 +18,7 @@ from calib_sweep.results.store import Store
 log = logging.getLogger(__name__)
 
 console = Console(stderr=True)
+PIPE_WIDTH = 120  # columns of a table that no terminal will show
 
 
 def is_speaker() -> bool:
@@ -29,7 +30,9 @@ def output(renderable: Any) -> None:
     """Write a result to standard output."""
     if not is_speaker():
         return
-    Console().print(renderable, soft_wrap=isinstance(renderable, str))
+    screen = Console()
+    width = None if screen.is_terminal else PIPE_WIDTH
+    screen.print(renderable, soft_wrap=isinstance(renderable, str), width=width)
 
 
 def configure_logging() -> None:
