@@ -6,7 +6,6 @@ tiny_world                          overrides: text of our own, one window, two 
 
 import contextlib
 import io
-import json
 import logging
 import os
 import sys
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from sweeps import write_documents
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
-
-WORDS = "the a red blue old small cat dog bird fox river hill town boat sees finds likes over under"
 
 
 class Ended(NamedTuple):
@@ -81,19 +79,6 @@ def _as_a_fresh_process() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def write_documents(path: Path, num_documents: int = 64, num_words: int = 60) -> Path:
-    """A .jsonl of invented documents, the same ones for the same numbers."""
-    from calib_sweep.seeding import stream
-
-    lines = []
-    for index in range(num_documents):
-        draw = stream("tests/documents", index)
-        words = " ".join(draw.choice(WORDS.split(), size=num_words))
-        lines.append(json.dumps({"text": words, "id": index}) + "\n")
-    path.write_text("".join(lines))
-    return path
-
-
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory) -> Path:
     """A file of 64 documents of 60 words."""
@@ -116,11 +101,3 @@ def tiny_world(documents) -> list[str]:
         "evaluation.divergence=null",
         "tracking=none",
     ]
-
-
-def read_records(folder: Path) -> list[dict]:
-    """The records of the sweep in `folder`, in order of dataset, method and seed."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*/record.json"))]
-    return sorted(
-        records, key=lambda record: (record["cell"]["method"], record["cell"]["seed"] or 0)
-    )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import read_records, write_documents
+from sweeps import read_records, write_documents
 
 from calib_sweep import run as run_module
 from calib_sweep.results.store import RECORD

@@ -5,7 +5,7 @@ from calib_sweep.cell import DENSE, Cell
 
 @pytest.fixture
 def make_cell():
-    """A cell of an invented model, method and dataset; keyword arguments go into the configuration."""
+    """A cell of an invented model, method and dataset; keywords go into its configuration."""
 
     def make(*, needs_data=True, method=None, settings=None, **changes):
         config = {

@@ -1,0 +1,225 @@
+"""The W&B mirror: runs are read back from their files and hold what the records hold."""
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sweeps import read_records
+
+from calib_sweep import run as run_module
+from calib_sweep.errors import ConfigError
+from calib_sweep.results.tracking import WandbTracking
+
+BLOCK, FILE_HEADER, PART_HEADER = 32768, 7, 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def payloads(path: Path):
+    """The messages of an offline run's file: LevelDB's log format in blocks of 32 KiB."""
+    content = path.read_bytes()
+    assert content[:4] == b":W&B"
+    position, message = FILE_HEADER, b""
+    while position + PART_HEADER <= len(content):
+        left = BLOCK - position % BLOCK
+        if left < PART_HEADER:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[position : position + PART_HEADER])
+        position += PART_HEADER
+        part = content[position : position + length]
+        position += length
+        if kind not in (FULL, FIRST, MIDDLE, LAST):
+            return
+        message = part if kind in (FULL, FIRST) else message + part
+        if kind in (FULL, LAST):
+            yield message
+
+
+def read_run(path: Path) -> dict:
+    """What one .wandb file says of its run."""
+    from wandb.proto import wandb_internal_pb2
+
+    run = {"config": {}, "summary": {}}
+    for payload in payloads(path):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(payload)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            told = record.run
+            run |= {"id": told.run_id, "group": told.run_group, "name": told.display_name}
+            run |= {"job_type": told.job_type, "tags": list(told.tags), "project": told.project}
+            run["config"] |= _items(told.config.update)
+        elif kind == "config":
+            run["config"] |= _items(record.config.update)
+        elif kind == "summary":
+            run["summary"] |= _items(record.summary.update)
+        elif kind == "exit":
+            run["exit_code"] = record.exit.exit_code
+    return run
+
+
+def _items(items):
+    return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
+
+
+def read_runs(folder: Path) -> list[dict]:
+    """All offline runs below `folder`, in the order they were made."""
+    return [read_run(path) for path in sorted(folder.rglob("*.wandb"), key=_modified)]
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+KEYS = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}", "HUGGING_FACE_HUB_TOKEN": SECRET}
+
+
+@pytest.fixture(scope="module")
+def wandb_world(tiny_world):
+    """A small grid that is mirrored and compared with the dense model."""
+    kept = [word for word in tiny_world if word != "tracking=none" and "divergence" not in word]
+    settings = ["tracking=wandb", "tracking.tags=[mine]", "evaluation.divergence.num_tokens=16"]
+    return ["-m", *kept, *settings, "sweep_name=mirrored"]
+
+
+@pytest.fixture(scope="module")
+def mirrored(run_cli, wandb_world, tmp_path_factory):
+    """The folder of a sweep of two methods and two seeds, one cell of which failed."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    describe_set = run_module.describe_set
+
+    def fail(drawn):
+        if drawn is not None and drawn.card["seed"] == 1:
+            raise RuntimeError("seed 1 fails")
+        return describe_set(drawn)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "describe_set", fail)
+        grid = ["method=wanda,magnitude", "seed=0,1"]
+        ended = run_cli(*wandb_world, *grid, cwd=folder, env=KEYS)
+    assert ended.code == 3, ended.err
+    return folder / "results" / "mirrored"
+
+
+def test_every_cell_is_one_run_that_holds_its_record(mirrored):
+    records = {record["cell_id"]: record for record in read_records(mirrored)}
+    runs = {run["id"]: run for run in read_runs(mirrored)}
+    assert len(list(mirrored.rglob("*.wandb"))) == len(runs) == len(records) == 4
+    assert runs.keys() == records.keys()
+    for cell_id, run in runs.items():
+        record = records[cell_id]
+        assert (run["group"], run["job_type"], run["project"]) == (
+            "mirrored",
+            "cell",
+            "calib_sweep",
+        )
+        cell = record["cell"]
+        tags = ["mine", cell["model"], cell["method"], cell["dataset"]]
+        assert sorted(run["tags"]) == sorted(tag for tag in tags if tag)
+        for key, value in record["config"].items():
+            assert run["config"][key] == value, key
+        assert run["config"]["cell"]["method"] == cell["method"]
+        scores = {key: run["summary"].get(key) for key in record["scores"]}
+        assert scores == record["scores"]
+        stderr = {key: run["summary"].get(f"stderr/{key}") for key in record["stderr"]}
+        assert stderr == record["stderr"]
+        assert run["summary"]["status"] == record["status"]
+        assert run["exit_code"] == (0 if record["status"] == "done" else 1)
+
+
+def test_the_compared_cell_has_scores_of_every_kind(mirrored):
+    (run,) = [run for run in read_runs(mirrored) if "wanda" in run["tags"] and not run["exit_code"]]
+    kinds = {key.split("/")[0] for key in run["summary"]}
+    assert {"ppl", "kl", "compression", "timings_s", "calibration"} <= kinds
+
+
+def test_the_failed_cell_is_a_failed_run_without_scores(mirrored):
+    (failed,) = [run for run in read_runs(mirrored) if run["exit_code"] == 1]
+    assert failed["summary"]["status"] == "failed"
+    assert not [key for key in failed["summary"] if key.startswith(("ppl/", "kl/"))]
+
+
+def test_no_key_or_token_is_written_anywhere(mirrored):
+    files = [path for path in mirrored.parent.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("kind", ["Error", "OSError"])
+def test_a_cell_outlives_wandb_and_is_mirrored_by_the_next_command(
+    kind, run_cli, wandb_world, tmp_path, monkeypatch
+):
+    import wandb
+
+    errors = {"OSError": OSError, "Error": wandb.Error}
+
+    def fail(*_, **__):
+        raise errors[kind]("the server is on fire")
+
+    command = [*wandb_world, "method=magnitude"]
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb, "init", fail)
+        ended = run_cli(*command, cwd=tmp_path)
+    assert ended.code == 0 and "2 cells, 2 done" in ended.out
+    assert "W&B did not take cell" in ended.err and "the server is on fire" in ended.err
+    sweep = tmp_path / "results" / "mirrored"
+    before = {path: path.read_bytes() for path in sweep.glob("*/record.json")}
+    assert len(before) == 2 and read_runs(sweep) == []
+
+    again = run_cli(*command, cwd=tmp_path)
+
+    assert again.code == 0 and "W&B did not" not in again.err
+    assert {run["id"] for run in read_runs(sweep)} == {r["cell_id"] for r in read_records(sweep)}
+    assert {path: path.read_bytes() for path in sweep.glob("*/record.json")} == before
+    run_cli(*command, cwd=tmp_path)
+    assert len(read_runs(sweep)) == 2  # mirrored once
+
+
+def test_a_cell_that_failed_and_then_succeeded_unseen_is_mirrored_again(
+    run_cli, wandb_world, tmp_path, monkeypatch
+):
+    import wandb
+
+    def fail(*_, **__):
+        raise RuntimeError("not today")
+
+    command = [*wandb_world, "method=magnitude"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "summarise_layers", fail)
+        assert run_cli(*command, cwd=tmp_path).code == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(wandb, "init", fail)
+        assert run_cli(*command, cwd=tmp_path).code == 0
+    assert run_cli(*command, cwd=tmp_path).code == 0
+    runs = read_runs(tmp_path / "results" / "mirrored")
+    (dense,) = [record for record in read_records(tmp_path / "results" / "mirrored")
+                if record["cell"]["method"] == "dense"]  # fmt: skip
+    assert [run["exit_code"] for run in runs if run["id"] == dense["cell_id"]] == [1, 0]
+
+
+def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
+    program = (
+        "import sys; from calib_sweep import cli\n"
+        "try: code = cli.main()\n"
+        "except SystemExit as leaving: code = leaving.code\n"
+        "print('wandb imported:', 'wandb' in sys.modules); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, "-m", *tiny_world, "method=magnitude"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "wandb imported: False" in ended.stdout
+    assert not list(tmp_path.rglob("*wandb*"))
+
+
+def test_settings_are_checked_together():
+    with pytest.raises(ConfigError) as caught:
+        WandbTracking(project="a/b", entity=None, mode="x", tags=["t" * 65])
+    assert [problem.split("=")[0] for problem in caught.value.problems] == [
+        "tracking.project",
+        "tracking.mode",
+        "tracking.tags",
+    ]
