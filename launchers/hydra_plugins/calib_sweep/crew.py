@@ -6,6 +6,7 @@ which any other takes over, and another process is put in its place.
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ log = logging.getLogger("calib_sweep.launcher")
 
 POLL_S = 0.1
 GRACE_S = 5.0  # from SIGTERM to SIGKILL
+TIME_STAMP = re.compile(r"\[\d\d:\d\d:\d\d\] ")  # as calib_sweep.progress writes it
 WORKER = "hydra_plugins.calib_sweep.accelerate_worker"
 
 
@@ -32,6 +34,16 @@ class _Member:
     log: Path
     result: Path
     process: subprocess.Popen[bytes]
+    num_read: int = 0  # bytes of the log
+
+    def news(self) -> list[str]:
+        """What the worker's logger wrote since the last call, without its time stamps."""
+        with self.log.open("rb") as file:
+            file.seek(self.num_read)
+            whole_lines = file.read().rpartition(b"\n")[0]
+        self.num_read += len(whole_lines) + bool(whole_lines)
+        lines = whole_lines.decode(errors="replace").splitlines()
+        return [line[stamp.end() :] for line in lines if (stamp := TIME_STAMP.match(line))]
 
     def ending(self) -> str:
         """How the process ended, in words."""
@@ -59,7 +71,11 @@ class Crew:
             self._start(environment)
         while self.running:
             time.sleep(POLL_S)
-            for member in [m for m in self.running if m.process.poll() is not None]:
+            ended = [member for member in self.running if member.process.poll() is not None]
+            for member in self.running:
+                for line in member.news():
+                    log.info("worker %d: %s", member.number, line)
+            for member in ended:
                 self.running.remove(member)
                 self._settle(member)
         return self.completed

@@ -159,6 +159,7 @@ class SlurmLauncher(SubmititSlurm):
                     continue
                 if _has_result(job):
                     results[job.job_id] = _result(job, overrides)
+                    log.info("job %s ended (%d of %d)", job.job_id, len(results), len(jobs))
                 elif queued is not None and job.job_id not in queued:
                     absences[job.job_id] += 1
                     if absences[job.job_id] >= POLLS_UNTIL_LOST:
