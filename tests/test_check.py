@@ -1,0 +1,137 @@
+"""`check`: says what a grid is before it is run, without weights, and finds what cannot run."""
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from calib_sweep.cli import CONF
+from calib_sweep.errors import ConfigError, UnavailableError
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Whatever reads weights fails the test."""
+    import safetensors.torch
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def load(*_, **__):
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr(safetensors.torch, "load_file", load)
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """A machine without a network: the hub does not answer."""
+    monkeypatch.setattr("calib_sweep.model.loading.hub_answers", lambda: False)
+
+
+def test_check_counts_cells_and_leaves_nothing(run_cli, tiny_world, no_weights, tmp_path):
+    grid = ["method=wanda,sparsegpt,magnitude", "seed=range(5)"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "sweep default: 11 cells and 1 dense, 0 done, 12 to run" in ended.out
+    assert "every cell is valid" in ended.out and "PFLOP" in ended.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tiny_world, tmp_path):
+    assert run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path).code == 0
+    ended = run_cli("check", "-m", *tiny_world, "seed=range(5)", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "5 cells and 1 dense, 3 done, 3 to run" in ended.out
+    assert "for 3 cells, as finished cells of the same model and method took" in ended.out
+    ended = run_cli("check", "-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    assert "2 cells and 1 dense, 3 done, 0 to run" in ended.out
+
+
+def test_problems_of_several_cells_are_found_each_once(run_cli, tiny_world, no_weights, tmp_path):
+    grid = ["method=wanda,sparsegpt", "method.sparsity=0.5,2", "seed=0,40", "replicate=0,-1"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 1
+    told = ended.err.splitlines()
+    assert len(told) == 3
+    for start in ("replicate=-1:", "method.sparsity=2:", "seed=40:"):
+        assert [line for line in told if line.startswith(f"ConfigError: {start}")]
+
+
+def test_a_set_is_drawn_once_per_source_for_its_largest_seed(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    from calib_sweep.dataset.text import TextFiles
+
+    draw, seeds = TextFiles.draw, []
+    monkeypatch.setattr(TextFiles, "draw", lambda self, *a: seeds.append(a[-1]) or draw(self, *a))
+    grid = ["method=wanda,sparsegpt", "seed=range(5)", "calibration.num_samples=2,3"]
+    assert run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path).code == 0
+    assert seeds == [4, 4]
+
+
+def test_the_papers_grid_has_1800_cells():
+    experiment = OmegaConf.load(CONF / "experiment" / "paper.yaml")
+    words = [f"{key}={value}" for key, value in experiment.hydra.sweeper.params.items()]
+    overrides = OverridesParser.create().parse_overrides(words)
+    points = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    assert len(points) == len({tuple(point) for point in points}) == 1800
+
+
+def test_cells_of_the_papers_grid_are_valid(run_cli, no_weights, no_hub, tmp_path):
+    """Two of the nine models and one of the ten sets; composing it all takes half a minute."""
+    part = ["model=llama_7b,opt_30b", "seed=9"]
+    ended = run_cli("check", "-m", "experiment=paper", *part, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "sweep paper: 40 cells and 2 dense, 0 done, 42 to run" in ended.out
+    assert "every cell is valid" in ended.out
+    notes = [line for line in ended.out.splitlines() if line.startswith("not checked: ")]
+    for model in ("huggyllama/llama-7b", "facebook/opt-30b"):
+        assert len([line for line in notes if f"'{model}'" in line]) == 1
+
+
+def test_what_only_the_hub_has_stops_a_run(run_cli, no_weights, no_hub, tmp_path):
+    ended = run_cli("-m", "experiment=paper", "model=opt_6.7b", "seed=0", cwd=tmp_path)
+    assert ended.code == 1
+    assert "model.path='facebook/opt-6.7b': expected a folder, or a hub model" in ended.err
+    assert "calib_sweep prefetch" in ended.err
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_mistake_is_found_beside_a_model_that_is_not_here(
+    run_cli, tiny_world, no_weights, no_hub, tmp_path
+):
+    """The note about the model must not hide what is wrong with tasks and datasets."""
+    typed = ["model=opt_6.7b", "dataset.path=gone.txt", "evaluation.perplexity.corpora=[gone.txt]"]
+    ended = run_cli("check", "-m", *tiny_world, *typed, cwd=tmp_path)
+    assert ended.code == 1
+    assert "dataset.path='gone.txt'" in ended.err
+    assert "evaluation.perplexity.corpora='gone.txt'" in ended.err
+    assert "facebook/opt-6.7b" not in ended.err
+
+
+def test_problems_are_collected_and_told_once():
+    from calib_sweep.check import collected
+
+    def refuse(text):
+        raise ConfigError(text)
+
+    def miss(text):
+        raise UnavailableError(text)
+
+    notes = {}
+    with pytest.raises(ConfigError) as caught, collected(notes) as problems:
+        assert problems.of(len, "abc") == 3
+        for text in ("one", "two", "one"):
+            assert problems.of(refuse, text) is None
+        problems.of(miss, "elsewhere")
+    assert caught.value.problems == ("one", "two")
+    assert list(notes) == ["elsewhere"]
+
+
+def test_a_bug_is_not_collected():
+    from calib_sweep.check import collected
+
+    with pytest.raises(ZeroDivisionError), collected() as problems:
+        problems.of(lambda: 1 / 0)
