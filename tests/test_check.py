@@ -135,3 +135,22 @@ def test_a_bug_is_not_collected():
 
     with pytest.raises(ZeroDivisionError), collected() as problems:
         problems.of(lambda: 1 / 0)
+
+
+def test_a_dataset_that_only_the_hub_has_is_a_note_and_stops_a_run(
+    run_cli, tiny_world, no_weights, tmp_path, monkeypatch
+):
+    from huggingface_hub import HfApi, constants
+
+    def no_answer(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(HfApi, "repo_info", no_answer)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    world = [word for word in tiny_world if not word.startswith("dataset")]
+    ended = run_cli("check", "-m", *world, "dataset=c4,redpajama", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    for hub_id in ("allenai/c4", "togethercomputer/RedPajama-Data-1T-Sample"):
+        assert f"expected {hub_id} in the local cache" in ended.out
+    ended = run_cli("-m", *world, "dataset=c4", cwd=tmp_path)
+    assert ended.code == 1 and "calib_sweep prefetch dataset=c4" in ended.err

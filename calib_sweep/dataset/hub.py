@@ -16,7 +16,7 @@ from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.dataset.documents import Documents
 from calib_sweep.dataset.files import EXTENSIONS, fingerprint_files, read_documents, reader_of
 from calib_sweep.dataset.sampling import draw_from_documents
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, UnavailableError, require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -148,7 +148,9 @@ class HubText:
                 allow_patterns=list(self.data_files),
             )
         except unreachable as error:
-            raise ConfigError(
+            # No answer: a note in a check. An answer, such as "no such repository": an error.
+            answered = getattr(error, "response", None) is not None
+            raise (ConfigError if answered else UnavailableError)(
                 f"dataset={self.name}: expected {self.hub_id} in the local cache, or a hub that "
                 f"serves it ({type(error).__name__}). Where there is a connection, run "
                 f"'python -m calib_sweep prefetch dataset={self.name}' with the same HF_HOME, or "
