@@ -16,7 +16,8 @@ def watch(folder: Path) -> None:
     from hydra_plugins.calib_sweep.interruption import sigterm_as_exit
 
     crew.WORKER = "crew_of_sleepers"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     sleepers = crew.Crew(task=folder / "task", stem=folder / "sleeper", max_restarts=0)
     try:
         with sigterm_as_exit():

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hydra_plugins.calib_sweep import crew
 from hydra_plugins.calib_sweep.accelerate_launcher import visible_gpus, worker_environments
 from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, starts, wait_until
 
@@ -59,8 +58,10 @@ def test_nothing_but_the_logs_is_left_of_the_workers(with_one_killed):
 def test_workers_that_all_die_are_replaced_a_few_times_and_the_cells_listed(
     tmp_path, grid, run_cli, monkeypatch
 ):
-    monkeypatch.setattr(crew, "WORKER", "dying_worker")
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho last words of a worker\nkill -ABRT $$\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     options = ["hydra/launcher=accelerate", "hydra.launcher.num_workers=2"]
     ended = run_cli(*grid(tmp_path), *options, "hydra.launcher.max_restarts=1", cwd=tmp_path)
     assert ended.code == 3
