@@ -20,7 +20,7 @@ REPEAT_SHARE = 0.2  # of the windows of a batch
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
-    """uint16 tokens of the first training documents of every domain and as many practice pages.
+    """uint16 tokens of the first training documents of every domain and three times as many practice pages.
 
     Documents come in turn from each source; half of them are joined by a blank line, as in evaluation
     text, half by end and begin tokens.
@@ -47,7 +47,8 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
     )
     tokens: list[int] = []
     for index in range(first, last):
-        texts = [document(domain, "train", index) for domain in DOMAINS] + [practice_page(index)]
+        texts = [document(domain, "train", index) for domain in DOMAINS]
+        texts += [practice_page(3 * index + extra) for extra in range(3)]
         for place, text in enumerate(texts):
             tokens += encode(text).ids
             tokens += separators[(index + place) % 2]
@@ -74,7 +75,15 @@ class Batches:
         return np.concatenate([text, *repeats]).astype(np.int64)
 
     def _repeat(self, generator: np.random.Generator) -> np.ndarray:
-        length = int(generator.integers(8, 100))
+        """A random segment again and again; in a quarter of the windows its pairs change order each time.
+
+        The second kind can only be continued by looking up what followed a token, not by counting back.
+        """
+        length = 2 * int(generator.integers(4, 50))
         picks = np.searchsorted(self.cumulative, generator.random(length))
-        segment = np.minimum(picks, len(self.cumulative) - 1)
-        return np.resize(segment, (1, self.seq_len)).astype(np.uint16)
+        segment = np.minimum(picks, len(self.cumulative) - 1).astype(np.uint16)
+        if generator.random() < 0.75:
+            return np.resize(segment, (1, self.seq_len))
+        pairs = segment.reshape(-1, 2)
+        rounds = [generator.permutation(pairs).ravel() for _ in range(self.seq_len // length + 1)]
+        return np.concatenate(rounds)[None, : self.seq_len]

@@ -24,7 +24,10 @@ class MiniatureDataset:
     num_documents: int  # the pool
 
     def __post_init__(self) -> None:
-        problems = [*_wrong_word("domain", self.domain, DOMAINS), *_wrong_word("split", self.split, corpus.SPLITS)]
+        problems = [
+            *_wrong_word("domain", self.domain, DOMAINS),
+            *_wrong_word("split", self.split, corpus.SPLITS),
+        ]
         try:
             require(
                 isinstance(self.num_documents, int)

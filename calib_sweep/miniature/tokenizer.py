@@ -1,5 +1,6 @@
 """The byte-level BPE of the miniature model, trained on generated text."""
 
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -27,12 +28,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(_texts(), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        model_max_length=CONTEXT_LENGTH,
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD
     )
 
 
@@ -45,4 +41,9 @@ def load_or_train(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer in `folder`, trained and saved there first if it is missing."""
     if not (folder / "tokenizer.json").exists():
         train_tokenizer().save_pretrained(folder)
+        settings = folder / "tokenizer_config.json"
+        # The name that every version of transformers knows.
+        words = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        words |= {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
+        settings.write_text(json.dumps(words, indent=2) + "\n")
     return PreTrainedTokenizerFast.from_pretrained(folder)

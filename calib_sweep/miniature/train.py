@@ -22,7 +22,7 @@ from calib_sweep.miniature.tokenizer import CONTEXT_LENGTH, load_or_train
 
 log = logging.getLogger(__name__)
 
-_PEAK_RATE, _FINAL_SHARE, _WARMUP_STEPS = 3e-3, 0.03, 100
+_FINAL_SHARE, _WARMUP_STEPS = 0.03, 200
 _BETAS, _WEIGHT_DECAY, _CLIP = (0.9, 0.95), 0.1, 1.0
 
 
@@ -32,25 +32,30 @@ class Budget:
 
     steps: int
     minutes: float
+    peak_rate: float  # learning rate after warm-up
 
     def progress(self, step: int, seconds: float) -> float:
         return max(step / self.steps, seconds / (60 * self.minutes))
 
 
-def new_model(vocab_size: int, bos: int, eos: int, pad: int) -> LlamaForCausalLM:
-    """An untrained model of the shipped shape."""
+def new_model(
+    hidden_size: int, num_layers: int, vocab_size: int, bos: int, eos: int, pad: int
+) -> LlamaForCausalLM:
+    """An untrained model; heads of 32, an MLP three times as wide as the model."""
     config = LlamaConfig(
-        vocab_size=vocab_size, hidden_size=128, intermediate_size=384, num_hidden_layers=6,
-        num_attention_heads=4, max_position_embeddings=CONTEXT_LENGTH, tie_word_embeddings=True,
+        vocab_size=vocab_size, hidden_size=hidden_size, intermediate_size=3 * hidden_size,
+        num_hidden_layers=num_layers, num_attention_heads=hidden_size // 32, max_position_embeddings=CONTEXT_LENGTH, tie_word_embeddings=True,
         initializer_range=0.02, bos_token_id=bos, eos_token_id=eos, pad_token_id=pad,
     )  # fmt: skip
     return LlamaForCausalLM(config)
 
 
-def learning_rate(step: int, progress: float) -> float:
+def learning_rate(peak: float, step: int, progress: float) -> float:
     """Linear warm-up, then a cosine from the peak to `_FINAL_SHARE` of it at the budget's end."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return _PEAK_RATE * min(1.0, (step + 1) / _WARMUP_STEPS) * (_FINAL_SHARE + (1 - _FINAL_SHARE) * cosine)
+    return (
+        peak * min(1.0, (step + 1) / _WARMUP_STEPS) * (_FINAL_SHARE + (1 - _FINAL_SHARE) * cosine)
+    )
 
 
 def optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
@@ -61,7 +66,7 @@ def optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": _WEIGHT_DECAY},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=_PEAK_RATE, betas=_BETAS)
+    return torch.optim.AdamW(groups, lr=0.0, betas=_BETAS)
 
 
 def next_token_loss(model: Callable, tokens_BT: Tensor) -> Tensor:
@@ -75,7 +80,9 @@ def next_token_loss(model: Callable, tokens_BT: Tensor) -> Tensor:
     return losses.view(targets.shape).mean(dim=1)
 
 
-def train(model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Path, resume: bool) -> None:
+def train(
+    model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Path, resume: bool
+) -> None:
     """Train `model` in place; a checkpoint every `_SAVE_EVERY_S` seconds can be used at any time."""
     device = next(model.parameters()).device
     updates = optimizer(model)
@@ -84,7 +91,7 @@ def train(model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Pat
     start, saved, said = time.monotonic() - spent_s, time.monotonic(), 0.0
     while (progress := budget.progress(step, time.monotonic() - start)) < 1:
         for group in updates.param_groups:
-            group["lr"] = learning_rate(step, progress)
+            group["lr"] = learning_rate(budget.peak_rate, step, progress)
         tokens_BT = torch.from_numpy(batches[step]).to(device, non_blocking=True)
         loss_B = compiled(model, tokens_BT)
         loss_B.mean().backward()
@@ -105,7 +112,9 @@ def train(model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Pat
 _SAY_EVERY_S, _SAVE_EVERY_S = 10, 120
 
 
-def _say(step: int, tokens: int, seconds: float, progress: float, loss_B: Tensor, num_text: int) -> None:
+def _say(
+    step: int, tokens: int, seconds: float, progress: float, loss_B: Tensor, num_text: int
+) -> None:
     loss_B = loss_B.detach()
     log.info(
         "step %d, %.1f M tokens, %.0f s, %.0f %%, loss: text %.3f, repeats %.3f",
@@ -113,7 +122,9 @@ def _say(step: int, tokens: int, seconds: float, progress: float, loss_B: Tensor
     )  # fmt: skip
 
 
-def _save(folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer, step: int, seconds: float) -> None:
+def _save(
+    folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
     """Export half-precision weights and keep what `--resume` needs beside them."""
     state = {
         "model": model.state_dict(),
@@ -127,7 +138,9 @@ def _save(folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer,
     half.to(torch.float16).save_pretrained(folder)
 
 
-def _resume(folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(
+    folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer
+) -> tuple[int, float]:
     state = torch.load(folder / "resume.pt", weights_only=True)
     model.load_state_dict(state["model"])
     updates.load_state_dict(state["updates"])
@@ -135,14 +148,23 @@ def _resume(folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimize
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m calib_sweep.miniature.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m calib_sweep.miniature.train", description=__doc__
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer and weights")
     parser.add_argument("--steps", type=int, default=7_000, help="at most so many updates")
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most so long")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights and the batches")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--documents", type=int, default=3_000, help="training documents of each domain")
-    parser.add_argument("--batch-size", type=int, default=20, help="windows of 512 tokens per update")
+    parser.add_argument(
+        "--documents", type=int, default=3_000, help="training documents of each domain"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=20, help="windows of 512 tokens per update"
+    )
+    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model")
+    parser.add_argument("--layers", type=int, default=6, help="decoder blocks")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, and writers of text")
     return parser.parse_args()
@@ -161,10 +183,10 @@ def main() -> None:
     tokenizer = load_or_train(args.out)
     torch.manual_seed(args.seed)
     special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = new_model(len(tokenizer), *special).to(args.device)
+    model = new_model(args.hidden, args.layers, len(tokenizer), *special).to(args.device)
     log.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))
     batches = Batches(tokens, args.batch_size, CONTEXT_LENGTH, args.seed)
-    train(model, batches, Budget(args.steps, args.minutes), args.out, args.resume)
+    train(model, batches, Budget(args.steps, args.minutes, args.rate), args.out, args.resume)
 
 
 if __name__ == "__main__":

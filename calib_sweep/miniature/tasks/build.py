@@ -53,10 +53,10 @@ def _story(writer: Writer) -> Item | None:
 
 
 def _boolq(writer: Writer) -> Item | None:
-    made = questions.yes_no(writer)
+    made = questions.yes_no(writer, writer.draw.between(2, 4), 1)
     if not made:
         return None
-    return {"passage": made.passage, "question": made.question, "answer": int(made.answer)}
+    return {"passage": made.passage, "question": made.questions[0], "answer": int(made.answers[0])}
 
 
 _MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(

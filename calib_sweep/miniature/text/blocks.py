@@ -34,13 +34,23 @@ def portrait(writer: Writer, entity: facts.Entity) -> str:
 
 
 def recall_passage(writer: Writer) -> str:
+    if writer.draw.chance(0.5):
+        return recall.drill(writer)
     passage = recall.passage(writer)
     return f"{passage[0]} {passage[1]}." if passage else ""
 
 
 def coreference_sentence(writer: Writer) -> str:
+    """One reading with its reason; half of the time the other one's reason follows."""
     made = coreference.coreference(writer)
-    return f"{made.start} {made.candidates[made.answer]} {made.ending}" if made else ""
+    if not made:
+        return ""
+    sentence = f"{made.start} {made.candidates[made.answer]} {made.ending}"
+    if writer.draw.chance(0.5):
+        return sentence
+    other = made.candidates[1 - made.answer]
+    longer = f"{sentence[:-1]}, and {other} {writer.draw.pick(made.other_endings)}."
+    return longer if writer.accepts(longer) else sentence
 
 
 def story(writer: Writer) -> str:
@@ -48,12 +58,16 @@ def story(writer: Writer) -> str:
     return f"{made.opening} {made.right}" if made else ""
 
 
-def yes_no(writer: Writer) -> str:
-    """A passage with one question; the two lines that follow it are those of the task."""
-    made = questions.yes_no(writer)
+def yes_no(writer: Writer, most_questions: int = 4) -> str:
+    """A passage with several questions, in the lines of the task."""
+    draw = writer.draw
+    made = questions.yes_no(writer, draw.between(1, 4), draw.between(1, most_questions))
     if not made:
         return ""
-    return f"{made.passage}\n{made.question}\nAnswer: {'yes' if made.answer else 'no'}"
+    lines = [made.passage]
+    for question, answer in zip(made.questions, made.answers, strict=True):
+        lines += [question, f"Answer: {'yes' if answer else 'no'}"]
+    return "\n".join(lines)
 
 
 def fact_question(writer: Writer, offset: int) -> str:
@@ -69,7 +83,9 @@ def fact_question(writer: Writer, offset: int) -> str:
 def change_topic(writer: Writer, domain: str) -> None:
     """Mostly one of the domain's own topics, sometimes any."""
     own = lexicon.HOME_TOPICS[domain]
-    writer.change_topic(writer.draw.pick(own if writer.draw.chance(0.85) else tuple(lexicon.TOPICS)))
+    writer.change_topic(
+        writer.draw.pick(own if writer.draw.chance(0.85) else tuple(lexicon.TOPICS))
+    )
 
 
 def weighted(writer: Writer, blocks: Sequence[tuple[float, Block]]) -> str:

@@ -92,7 +92,8 @@ class Coreference:
     start: str  # up to "because"
     candidates: tuple[str, str]
     answer: int
-    ending: str
+    ending: str  # with its full stop
+    other_endings: tuple[str, ...]  # what may be said of the other candidate
 
 
 def coreference(writer: Writer) -> Coreference | None:
@@ -113,5 +114,5 @@ def coreference(writer: Writer) -> Coreference | None:
         ending = f"{draw.pick(second if answer else first)}."
         readings = [f"{start} {candidate} {ending}" for candidate in candidates]
         if all(writer.accepts(reading) for reading in readings):
-            return Coreference(start, candidates, answer, ending)
+            return Coreference(start, candidates, answer, ending, first if answer else second)
     return None

@@ -52,7 +52,10 @@ def _code(writer: Writer) -> str:
         kind = draw.below(3)
         lines = [f"def {verb}_{noun}({other}, {name}={number}):"]
         if kind == 0:
-            lines += [f"    for {noun} in {other}:", f"        {name} += {noun}.{draw.pick(_NAMES)}"]
+            lines += [
+                f"    for {noun} in {other}:",
+                f"        {name} += {noun}.{draw.pick(_NAMES)}",
+            ]
         elif kind == 1:
             lines += [f"    if {other}.{noun} > {name}:", f"        {verb}({other}.{noun})"]
         else:

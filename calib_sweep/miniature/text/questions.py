@@ -10,7 +10,9 @@ from calib_sweep.miniature.text.writer import Writer
 LABELS = ("Question:", "Quiz question:", "A question:")
 
 _ROOMS = "kitchen cellar attic barn shop tower garden stable office library".split()
-_GOODS = "chairs barrels lamps boxes bottles books tools pots coins maps candles sacks clocks".split()
+_GOODS = (
+    "chairs barrels lamps boxes bottles books tools pots coins maps candles sacks clocks".split()
+)
 
 # (statement, question); {k} is the key, {v} what belongs to it.
 _PATTERNS = {
@@ -39,12 +41,14 @@ _PATTERNS = {
 @dataclass(frozen=True)
 class YesNo:
     passage: str
-    question: str  # with its label
-    answer: bool
+    questions: tuple[str, ...]  # each with its label
+    answers: tuple[bool, ...]
 
 
-def yes_no(writer: Writer, label: str = "Question:") -> YesNo | None:
-    """A passage of two to four statements and a question about one of them, or None."""
+def yes_no(
+    writer: Writer, num_statements: int, num_questions: int, label: str = "Question:"
+) -> YesNo | None:
+    """A passage and questions about its statements, or None when a sentence cannot be had."""
     draw = writer.draw
     kind = draw.pick(tuple(_PATTERNS))
     statements, questions = _PATTERNS[kind]
@@ -54,17 +58,20 @@ def yes_no(writer: Writer, label: str = "Question:") -> YesNo | None:
         "eater": (writer.scope["names"], VALUES["food"]),
         "ferry": (COMMON["day"], [town.name for town in world().entities["town"]]),
     }[kind]
-    count = draw.between(2, 4)
-    keys, values = draw.sample(key_pool, count), draw.sample(value_pool, count + 1)  # type: ignore[arg-type]
+    keys = draw.sample(key_pool, num_statements)  # type: ignore[arg-type]
+    values = draw.sample(value_pool, num_statements + 1)
     parts = [writer.say(statements, k=k, v=v) for k, v in zip(keys, values, strict=False)]
-    asked, answer = draw.below(count), draw.chance(0.5)
-    # A wrong value is mostly one that the passage gives to another key, sometimes one that it never names.
-    wrong = values[draw.pick([i for i in range(count + 1) if i != asked])]
     templates = [f"{label} {template}" for template in questions]
-    question = writer.say(templates, k=keys[asked], v=values[asked] if answer else wrong)
-    if not all((*parts, question)):
+    answers = tuple(draw.chance(0.5) for _ in range(num_questions))
+    asked = []
+    for answer in answers:
+        key = draw.below(num_statements)
+        # A wrong value belongs to another key of the passage, or to none.
+        wrong = values[draw.pick([i for i in range(num_statements + 1) if i != key])]
+        asked.append(writer.say(templates, k=keys[key], v=values[key] if answer else wrong))
+    if not all((*parts, *asked)):
         return None
-    return YesNo(" ".join(parts), question, answer)
+    return YesNo(" ".join(parts), tuple(asked), answers)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from calib_sweep.miniature.text.draw import Draw
 from calib_sweep.miniature.text.writer import Writer
 
-_OBJECTS = (
+OBJECTS = (
     "lantern rope kettle hammer blanket drum candle basket compass whistle ladder umbrella bucket mirror "
     "spade violin bottle feather carpet helmet ticket coin shovel needle telescope"
 ).split()
-_SPOTS = (
+SPOTS = (
     "drawer cellar attic barn chest garden stable oven well cupboard shed hallway chimney wardrobe "
     "pantry tower boat tent"
 ).split()
@@ -26,7 +26,7 @@ KEPT = (
 HIDE = (
     "{x} [hid|put|left|stored] the {o} in the {p}.",
     "{x} [hid|put|left] a {adj} {o} in the {p}, {why}.",
-    "[{time}|On {day}], {x} [hid|stored] {digit} {o}s in the {p}.",
+    "[{time}|On {day}], {x} [hid|stored] the {adj} {o} in the {p}.",
 )
 FOUND = (
     "[Later|Days later|{time}], {x} [went back for it and|] looked in the {p}.",
@@ -69,6 +69,20 @@ def passage(writer: Writer) -> tuple[str, str] | None:
     return start, word.rstrip(".")
 
 
+def drill(writer: Writer) -> str:
+    """The training form: one to four people, and then what each of them had, in another order."""
+    draw = writer.draw
+    count = draw.between(1, 4)
+    people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
+    objects, spots = draw.sample(OBJECTS, count), draw.sample(SPOTS, count)
+    said, asked = draw.pick(((TAKE, KEPT), (HIDE, FOUND)))
+    bound = [{"x": x, "o": o, "p": p} for x, o, p in zip(people, objects, spots, strict=True)]
+    parts = [writer.say(said, **one) for one in bound]
+    parts += _fillers(writer, 1)
+    parts += [writer.say(asked, **one) for one in draw.shuffled(bound)]
+    return " ".join(parts) if all(parts) else ""
+
+
 def _fillers(writer: Writer, most: int) -> list[str]:
     return [writer.say(BETWEEN) for _ in range(writer.draw.between(0, most))]
 
@@ -77,7 +91,7 @@ def _keepsakes(writer: Writer) -> tuple[list[str], str]:
     draw = writer.draw
     count = draw.between(2, 4)
     people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
-    objects = draw.sample(_OBJECTS, count)
+    objects = draw.sample(OBJECTS, count)
     parts = [writer.say(TAKE, x=x, o=o) for x, o in zip(people, objects, strict=True)]
     asked = draw.below(count)
     last = writer.say(KEPT, x=people[asked], o=objects[asked])
@@ -88,7 +102,7 @@ def _hidings(writer: Writer) -> tuple[list[str], str]:
     draw = writer.draw
     count = draw.between(1, 3)
     people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
-    objects, spots = draw.sample(_OBJECTS, count), draw.sample(_SPOTS, count)
+    objects, spots = draw.sample(OBJECTS, count), draw.sample(SPOTS, count)
     parts = [
         writer.say(HIDE, x=x, o=o, p=p) for x, o, p in zip(people, objects, spots, strict=True)
     ]

@@ -54,10 +54,10 @@ def _help(writer: Writer) -> str:
         entity = facts.draw_entity(draw, KINDS, OFFSET)
         made = questions.fact_question(writer, entity, facts.draw_relation(draw, entity), ("Q:",))
         return f"{made.question}\nA: {made.answer}." if made else ""
-    yes_no = questions.yes_no(writer, "Q:")
+    yes_no = questions.yes_no(writer, draw.between(1, 4), 1, "Q:")
     if not yes_no:
         return ""
-    return f"{yes_no.passage}\n{yes_no.question}\nA: {'Yes' if yes_no.answer else 'No'}."
+    return f"{yes_no.passage}\n{yes_no.questions[0]}\nA: {'Yes' if yes_no.answers[0] else 'No'}."
 
 
 def _steps(writer: Writer) -> str:

@@ -24,7 +24,10 @@ TOPICS = {
     "book": ("history", "music"),
 }
 LEADS = {
-    "person": ("{s} ({year} - {year}) was a {adj} {v} [from|of] {region}.", "{s} (born {year}) is a {role} and {v}."),
+    "person": (
+        "{s} ({year} - {year}) was a {adj} {v} [from|of] {region}.",
+        "{s} (born {year}) is a {role} and {v}.",
+    ),
     "town": ("{s} is a {adj} town [in|of] {v}, with {n4} inhabitants in {year}.",),
     "animal": ("The {s} is a {adj} {noun} that lives in {v}.",),
     "plant": ("{s} is a {adj} plant of the {noun} family, found in {v}.",),

@@ -19,13 +19,22 @@ _SURNAME = (
     "Hal Brem Tor Wend Kel Mar Ost Rav Sund Vel Dra Fenn Gall Lind Pas Stro".split(),
     "wick den berg ner ford mond lin sted tan vik".split(),
 )
-_TOWN = ("Vel Sar Quen Tam Bel Nor Hes Dru Cal Or Pri Lun".split(), "mora by haven dale stad".split())
+_TOWN = (
+    "Vel Sar Quen Tam Bel Nor Hes Dru Cal Or Pri Lun".split(),
+    "mora by haven dale stad".split(),
+)
 _ANIMAL = (
     "spotted marsh ridge black crested pale river dwarf".split(),
     "quorl tamber fizzard ollen drape-tail skink-owl wimbrel".split(),
 )
-_PLANT = ("silver creeping bog king's red winter".split(), "tallow-root marrin fennet glass-leaf ostle borran".split())
-_FIRM = ("Nova Grand Blue Iron Sun Swift Star Oak".split(), "Works Trading Mills Brothers Lines Foods".split())
+_PLANT = (
+    "silver creeping bog king's red winter".split(),
+    "tallow-root marrin fennet glass-leaf ostle borran".split(),
+)
+_FIRM = (
+    "Nova Grand Blue Iron Sun Swift Star Oak".split(),
+    "Works Trading Mills Brothers Lines Foods".split(),
+)
 _BOOK = (
     "The Last|The Silent|A Broken|The Hidden|The Long|A Winter".split("|"),
     "Lantern Crossing Orchard Letter Voyage Harvest Mirror Tower Garden Winter".split(),
