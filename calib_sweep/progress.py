@@ -41,7 +41,9 @@ def configure_logging() -> None:
     if package.handlers:
         return
     if console.is_terminal:
-        handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False)
+        handler: logging.Handler = RichHandler(
+            console=console, show_path=False, show_level=False, log_time_format="[%X]"
+        )
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
@@ -85,18 +87,33 @@ class Progress:
             self.bars.update(self.cell_bar, completed=number)
 
     @contextmanager
-    def running(self, cell: Cell) -> Iterator[Callable[..., None]]:
-        """Show `cell` while it runs; yields the callback for its blocks."""
+    def running(self, cell: Cell) -> Iterator["CellProgress"]:
+        """Show `cell` while it runs."""
         log.info("cell %d/%d: %s", self.num_settled + 1, self.num_cells, cell.title)
         if not self.is_live:
-            yield lambda *_: None
+            yield CellProgress()
             return
         bar = self.bars.add_task(cell.title, total=None)
-
-        def on_block(index: int, num_blocks: int, *_: Any) -> None:
-            self.bars.update(bar, completed=index + 1, total=num_blocks)
-
         try:
-            yield on_block
+            yield CellProgress(
+                lambda done, total, part: self.bars.update(
+                    bar, completed=done, total=total, description=f"{cell.title}: {part}"
+                )
+            )
         finally:
             self.bars.remove_task(bar)
+
+
+class CellProgress:
+    """Progress inside one cell: first over its blocks, then over what is scored."""
+
+    def __init__(self, show: Callable[[int, int, str], None] = lambda *_: None) -> None:
+        self._show = show
+
+    def on_block(self, index: int, num_blocks: int, _seconds: float) -> None:
+        """Block `index` has been compressed."""
+        self._show(index + 1, num_blocks, "compress")
+
+    def on_score(self, num_done: int, num_parts: int, part: str) -> None:
+        """So many parts of the evaluation are done; `part` begins."""
+        self._show(num_done, num_parts, f"score {part}")

@@ -9,7 +9,7 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.evaluation.suite import DenseReference, Scores
+from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
 from calib_sweep.results.store import Store, write_atomically
 from calib_sweep.session import Session
@@ -39,7 +40,7 @@ REFERENCE = "dense_reference"
 
 
 def run_cell(
-    cell: Cell, store: Store, session: Session, on_block: Callable[..., None] | None = None
+    cell: Cell, store: Store, session: Session, progress: CellProgress | None = None
 ) -> dict[str, Any]:
     """Run `cell`, write its record and return it; a failure is a record too."""
     folder = store.cell_folder(cell)
@@ -49,7 +50,7 @@ def run_cell(
         parts = build_parts(cell)
         record = records.new_record(cell, parts.inputs())
         try:
-            _fill(record, cell, parts, store, session, on_block)
+            _fill(record, cell, parts, store, session, progress or CellProgress())
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
             session.forget()
             record |= {"error": records.describe_error(error), "status": "failed"}
@@ -67,7 +68,7 @@ def _fill(
     parts: Parts,
     store: Store,
     session: Session,
-    on_block: Callable[..., None] | None,
+    progress: CellProgress,
 ) -> None:
     """The method section: everything between the configuration and the scores."""
     torch.manual_seed(SEAT_BELT_SEED)
@@ -88,10 +89,10 @@ def _fill(
             tokens_NT,
             lengths_N=lengths_N,
             settings=parts.walk,
-            on_block=on_block,
+            on_block=progress.on_block,
         )
     with timings.of("evaluate"):
-        scores = suite.score(model, dense)
+        scores = suite.score(model, dense, progress.on_score)
 
     folder = store.cell_folder(cell)
     if scores.reference is not None:

@@ -56,8 +56,8 @@ class Worker:
                     continue
                 cell, claim = taken
                 self._is_waiting = False
-                with claim, progress.running(cell) as on_block:
-                    record = run_cell(cell, self.store, session, on_block)
+                with claim, progress.running(cell) as cell_progress:
+                    record = run_cell(cell, self.store, session, cell_progress)
                     self.tracking.log(cell, record, self.store)
                 num_run += 1
         return num_run
