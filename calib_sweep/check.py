@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.cell import Cell, digest
-from calib_sweep.errors import ConfigError, UnavailableError, require
+from calib_sweep.errors import ConfigError, Problems, collected, require
 
 # A part is built once per distinct configuration, however many cells share it.
 _parts: dict[str, Any] = {}
@@ -32,13 +32,21 @@ def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
         lacking = f"{key}.{error.full_key}"
         raise ConfigError(f"{lacking} is missing: type {lacking}=VALUE.") from None
     except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, ConfigError):
-                raise cause from None
-            cause = cause.__cause__
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{key}: cannot be built: {reason}") from error
+        with collected() as problems:  # Hydra stops at the first part that cannot be built
+            for name, part in node.items():
+                if isinstance(part, Mapping) and "_target_" in part:
+                    problems.of(_instantiate, f"{key}.{name}", part)
+        raise _explained(key, error) from None
+
+
+def _explained(key: str, error: Exception) -> ConfigError:
+    """The `ConfigError` behind what Hydra raised, or one that says what it was."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigError):
+            return cause
+        cause = cause.__cause__
+    return ConfigError(f"{key}: cannot be built: {' '.join(str(error).split())}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +84,7 @@ def build_parts(cell: Cell) -> Parts:
     return parts
 
 
-def _build_parts(cell: Cell, problems: "Problems") -> Parts:
+def _build_parts(cell: Cell, problems: Problems) -> Parts:
     """Build every part of `cell`; one that cannot be built is None, its problem is kept."""
     config = cell.config
     targets = {
@@ -147,39 +155,6 @@ def _check_plain_values(config: Mapping[str, Any]) -> None:
     with collected() as problems:
         for key, (accepts, expected, remedy) in PLAIN_VALUES.items():
             problems.of(require, accepts(config[key]), key, config[key], expected, remedy)
-
-
-class Problems:
-    """Collects the `ConfigError`s of several calls; what is merely not here, in `notes`."""
-
-    def __init__(self, notes: dict[str, None] | None = None) -> None:
-        self.errors: list[ConfigError] = []
-        self.notes = notes
-
-    def of(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `function`; keep its `ConfigError` for later and return None in that case."""
-        try:
-            return function(*arguments)
-        except ConfigError as error:
-            if self.notes is not None and isinstance(error, UnavailableError):
-                self.notes.update(dict.fromkeys(error.problems))
-            else:
-                self.errors.append(error)
-            return None
-
-
-class collected:
-    """`with collected() as problems:` raises all problems together at the end of the block."""
-
-    def __init__(self, notes: dict[str, None] | None = None) -> None:
-        self.problems = Problems(notes)
-
-    def __enter__(self) -> Problems:
-        return self.problems
-
-    def __exit__(self, kind: type | None, *rest: object) -> None:
-        if kind is None and self.problems.errors:
-            raise ConfigError.merge(self.problems.errors)
 
 
 def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) -> list[str]:

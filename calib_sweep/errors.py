@@ -4,7 +4,8 @@
 Everything else is a bug of ours and is left to fly.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class ConfigError(Exception):
@@ -36,3 +37,36 @@ def require(ok: bool, key: str, value: object, expected: str, remedy: str) -> No
     """Raise `ConfigError` naming key, value, what is accepted and what to type, unless `ok`."""
     if not ok:
         raise ConfigError(f"{key}={value!r}: expected {expected}. {remedy}")
+
+
+class Problems:
+    """Collects the `ConfigError`s of several calls; what is merely not here, in `notes`."""
+
+    def __init__(self, notes: dict[str, None] | None = None) -> None:
+        self.errors: list[ConfigError] = []
+        self.notes = notes
+
+    def of(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call `function`; keep its `ConfigError` for later and return None in that case."""
+        try:
+            return function(*arguments)
+        except ConfigError as error:
+            if self.notes is not None and isinstance(error, UnavailableError):
+                self.notes.update(dict.fromkeys(error.problems))
+            else:
+                self.errors.append(error)
+            return None
+
+
+class collected:
+    """`with collected() as problems:` raises all problems together at the end of the block."""
+
+    def __init__(self, notes: dict[str, None] | None = None) -> None:
+        self.problems = Problems(notes)
+
+    def __enter__(self) -> Problems:
+        return self.problems
+
+    def __exit__(self, kind: type | None, *rest: object) -> None:
+        if kind is None and self.problems.errors:
+            raise ConfigError.merge(self.problems.errors)

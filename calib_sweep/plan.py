@@ -26,8 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.cell import AXES, BOOKKEEPING, DENSE, Cell, cell_id
-from calib_sweep.check import collected
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.results.store import Store
 
 

@@ -18,7 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
-from calib_sweep.errors import ConfigError, StoreError, WorkerLostError
+from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
 from calib_sweep.plan import Composed, GridError, compose_grid, describe_hydra_error, plan_cells
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.results.store import Store
@@ -120,7 +120,7 @@ class Sweep:
 
     def _check(self, todo: Sequence[Cell]) -> None:
         """Check the cells to run; what is not on this machine is an error now."""
-        from calib_sweep.check import check_cells, check_pool, collected
+        from calib_sweep.check import check_cells, check_pool
 
         with collected() as problems:
             problems.of(self.store.require_writable)

@@ -42,6 +42,7 @@ TYPED = [
     (["tracking=wandb", "tracking.mode=x"], ["tracking.mode='x': expected auto, online or off"]),
     (["tracking=wandb", "tracking.tags=x"], ["tracking.tags='x': expected a list of words"]),
     (["tracking=wandb", "~tracking.mode"], ["tracking: cannot be built", "argument: 'mode'"]),
+    (["evaluation.perplexity=5"], ["evaluation.perplexity=5: expected to keep its keys, or null"]),
     (["model.device=gpu"], ["model.device='gpu': expected auto, cpu, cuda"]),
     # values that do not fit together, or not the model
     (
@@ -70,7 +71,7 @@ TYPED = [
     (["model=hf"], ["model.path is missing: type model.path=VALUE"]),
     (["model=hf", "model.path=./gone"], ["model.path='./gone': expected a folder with a model"]),
     # a dataset too small for the seeds asked
-    (["seed=0,40"], ["seed=40: expected at most 31 (32 disjoint sets of 2", "holds 64 documents"]),
+    (["seed=0,40"], ["seed=40: expected at most 31 (32 disjoint sets of 2", "the pool of dataset 'text' holds 64"]),
     (
         ["calibration.num_samples=65", "calibration.design=independent"],
         ["calibration.num_samples=65: expected at most 64", "Lower calibration.num_samples"],
@@ -117,6 +118,7 @@ def test_a_mistake_is_explained_and_nothing_starts(
         ["method.sparsty=0.5", "calibration.desing=disjoint"],
         ["method.sparsty=0.5", "seed=-1", "walk.propagate=x"],
         ["dataset=text2", "method=wnda"],
+        ["evaluation.perplexity.bos=x", "evaluation.perplexity.batch_tokens=0", "seed=-1"],
         ["sweep_name=a/b", "replicate=x", "tracking=wandb", "tracking.mode=x"],
     ],
     ids=" ".join,

@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from calib_sweep.cli import CONF
-from calib_sweep.errors import ConfigError, UnavailableError
+from calib_sweep.errors import ConfigError, UnavailableError, collected
 
 
 @pytest.fixture
@@ -112,8 +112,6 @@ def test_a_mistake_is_found_beside_a_model_that_is_not_here(
 
 
 def test_problems_are_collected_and_told_once():
-    from calib_sweep.check import collected
-
     def refuse(text):
         raise ConfigError(text)
 
@@ -131,8 +129,6 @@ def test_problems_are_collected_and_told_once():
 
 
 def test_a_bug_is_not_collected():
-    from calib_sweep.check import collected
-
     with pytest.raises(ZeroDivisionError), collected() as problems:
         problems.of(lambda: 1 / 0)
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
 if TYPE_CHECKING:
@@ -46,30 +46,36 @@ class Perplexity:
     batch_tokens: int  # tokens forwarded at once
 
     def __post_init__(self) -> None:
-        require(
-            isinstance(self.corpora, list | tuple) and len(self.corpora) > 0,
-            f"{KEY}.corpora",
-            self.corpora,
-            "a list of text files and datasets",
-            f"Type '{KEY}.corpora=[path/to/file.txt]', or {KEY}=null for none.",
-        )
-        for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
-            require(
-                whole or (name == "max_windows" and value is None),
-                f"{KEY}.{name}",
-                value,
-                f"an integer of at least {least}",
-                f"Type {KEY}.{name}=256." if least > 1 else f"Type {KEY}.{name}={least} or more.",
+        with collected() as problems:
+            problems.of(
+                require,
+                isinstance(self.corpora, list | tuple) and len(self.corpora) > 0,
+                f"{KEY}.corpora",
+                self.corpora,
+                "a list of text files and datasets",
+                f"Type '{KEY}.corpora=[path/to/file.txt]', or {KEY}=null for none.",
             )
-        require(
-            self.bos in BOS_POLICIES,
-            f"{KEY}.bos",
-            self.bos,
-            "one of " + ", ".join(BOS_POLICIES),
-            f"Type {KEY}.bos=stream for the convention of the pruning papers.",
-        )
+            for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
+                value = getattr(self, name)
+                whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+                problems.of(
+                    require,
+                    whole or (name == "max_windows" and value is None),
+                    f"{KEY}.{name}",
+                    value,
+                    f"an integer of at least {least}",
+                    f"Type {KEY}.{name}=256."
+                    if least > 1
+                    else f"Type {KEY}.{name}={least} or more.",
+                )
+            problems.of(
+                require,
+                self.bos in BOS_POLICIES,
+                f"{KEY}.bos",
+                self.bos,
+                "one of " + ", ".join(BOS_POLICIES),
+                f"Type {KEY}.bos=stream for the convention of the pruning papers.",
+            )
 
     def datasets(self) -> list[Any]:
         """The corpora as datasets: what is a path becomes the dataset that reads it."""

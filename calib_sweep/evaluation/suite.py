@@ -67,6 +67,16 @@ class Evaluation:
     divergence: Divergence | None
 
     def __post_init__(self) -> None:
+        kinds = {"perplexity": Perplexity, "zero_shot": ZeroShot, "divergence": Divergence}
+        for key, kind in kinds.items():
+            part = getattr(self, key)
+            require(
+                part is None or isinstance(part, kind),
+                f"evaluation.{key}",
+                part,
+                "to keep its keys, or null to leave it out",
+                f"Type evaluation.{key}=null, or set one of its keys.",
+            )
         require(
             self.perplexity is not None or self.zero_shot is not None,
             "evaluation",

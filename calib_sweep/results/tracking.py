@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.cell import Cell
-from calib_sweep.check import collected
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store, write_atomically
 
