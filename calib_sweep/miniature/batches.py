@@ -20,10 +20,10 @@ REPEAT_SHARE = 0.2  # of the windows of a batch
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
-    """uint16 tokens of the first training documents of every domain and three times as many practice pages.
+    """uint16 tokens: the first training documents of every domain, three practice pages with each.
 
-    Documents come in turn from each source; half of them are joined by a blank line, as in evaluation
-    text, half by end and begin tokens.
+    One document of each domain, then the pages, in turn. Half of the joints are a blank line, as in
+    evaluation text, half an end and a begin token.
     """
     load_or_train(folder)
     jobs = [
@@ -56,7 +56,7 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
 
 
 class Batches:
-    """Batch number `step` is a function of the seed and the step, so training can be taken up again."""
+    """Batch `step` is a function of the seed and the step, so training can be taken up again."""
 
     def __init__(self, tokens: np.ndarray, batch_size: int, seq_len: int, seed: int) -> None:
         self.tokens, self.seq_len, self.seed = tokens, seq_len, seed
@@ -75,9 +75,9 @@ class Batches:
         return np.concatenate([text, *repeats]).astype(np.int64)
 
     def _repeat(self, generator: np.random.Generator) -> np.ndarray:
-        """A random segment again and again; in a quarter of the windows its pairs change order each time.
+        """A random segment again and again; in one window of four its pairs change order each time.
 
-        The second kind can only be continued by looking up what followed a token, not by counting back.
+        The second kind can only be continued by looking up what followed a token.
         """
         length = 2 * int(generator.integers(4, 50))
         picks = np.searchsorted(self.cumulative, generator.random(length))

@@ -49,11 +49,11 @@ def document(domain: str, split: str, index: int) -> str:
 
 def _num_words(draw: Draw) -> int:
     point = draw.unit()
-    for share, low, high in _LENGTHS:
+    for share, low, high in _LENGTHS[:-1]:
         point -= share
         if point < 0:
-            break
-    return draw.between(low, high)
+            return draw.between(low, high)
+    return draw.between(*_LENGTHS[-1][1:])
 
 
 def documents(domain: str, split: str, num_documents: int | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A miniature domain as a dataset: calibration sets are drawn from it, perplexity is scored on it."""
+"""A miniature domain as a dataset: for calibration sets and for perplexity."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ class MiniatureDataset:
     num_documents: int  # the pool
 
     def __post_init__(self) -> None:
+        most = corpus.NUM_DOCUMENTS.get(str(self.split), 1 << 30)
         problems = [
             *_wrong_word("domain", self.domain, DOMAINS),
             *_wrong_word("split", self.split, corpus.SPLITS),
@@ -32,10 +33,10 @@ class MiniatureDataset:
             require(
                 isinstance(self.num_documents, int)
                 and not isinstance(self.num_documents, bool)
-                and 1 <= self.num_documents <= corpus.NUM_DOCUMENTS.get(str(self.split), 1 << 30),
+                and 1 <= self.num_documents <= most,
                 "dataset.num_documents",
                 self.num_documents,
-                f"a whole number from 1 to {corpus.NUM_DOCUMENTS.get(str(self.split), 'the size of the split')}",
+                f"a whole number from 1 to {most}, the documents of this split",
                 "Set dataset.num_documents=400.",
             )
         except ConfigError as error:

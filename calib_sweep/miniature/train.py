@@ -1,7 +1,10 @@
 """Trains the miniature model from nothing: `python -m calib_sweep.miniature.train --out FOLDER`.
 
 Tokenizer (if FOLDER has none), token array, then AdamW with a cosine schedule that ends when the
-budget of steps or minutes does. The same seed and steps on one machine give the same weights.
+budget of steps or minutes does. The defaults are the shipped recipe, minutes on a GPU (`--device
+cuda`) and many hours on a CPU, where `--minutes 45 --batch-size 16` gives a lesser model.
+
+Shapes: B windows, T tokens, V vocabulary.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from calib_sweep.miniature.tokenizer import CONTEXT_LENGTH, load_or_train
 log = logging.getLogger(__name__)
 
 _FINAL_SHARE, _WARMUP_STEPS = 0.03, 200
+_SAY_EVERY_S, _SAVE_EVERY_S = 10, 120
 _BETAS, _WEIGHT_DECAY, _CLIP = (0.9, 0.95), 0.1, 1.0
 
 
@@ -43,11 +47,27 @@ def new_model(
 ) -> LlamaForCausalLM:
     """An untrained model; heads of 32, an MLP three times as wide as the model."""
     config = LlamaConfig(
-        vocab_size=vocab_size, hidden_size=hidden_size, intermediate_size=3 * hidden_size,
-        num_hidden_layers=num_layers, num_attention_heads=hidden_size // 32, max_position_embeddings=CONTEXT_LENGTH, tie_word_embeddings=True,
-        initializer_range=0.02, bos_token_id=bos, eos_token_id=eos, pad_token_id=pad,
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        intermediate_size=3 * hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=hidden_size // 32,
+        max_position_embeddings=CONTEXT_LENGTH,
+        tie_word_embeddings=True,
+        bos_token_id=bos,
+        eos_token_id=eos,
+        pad_token_id=pad,
+    )
     return LlamaForCausalLM(config)
+
+
+def draw_weights(model: LlamaForCausalLM, seed: int) -> None:
+    """Normal matrices with SD 0.02 from the seed's own generator; norms stay at one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.02, generator=generator)
 
 
 def learning_rate(peak: float, step: int, progress: float) -> float:
@@ -83,7 +103,7 @@ def next_token_loss(model: Callable, tokens_BT: Tensor) -> Tensor:
 def train(
     model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Path, resume: bool
 ) -> None:
-    """Train `model` in place; a checkpoint every `_SAVE_EVERY_S` seconds can be used at any time."""
+    """Train `model` in place; the checkpoint of every `_SAVE_EVERY_S` seconds is a whole model."""
     device = next(model.parameters()).device
     updates = optimizer(model)
     step, spent_s = _resume(folder, model, updates) if resume else (0, 0.0)
@@ -106,20 +126,15 @@ def train(
             saved = time.monotonic()
             _save(folder, model, updates, step, saved - start)
     _save(folder, model, updates, step, time.monotonic() - start)
-    _say(step, step * tokens_BT.numel(), time.monotonic() - start, 1.0, loss_B, batches.num_text)
-
-
-_SAY_EVERY_S, _SAVE_EVERY_S = 10, 120
+    log.info("%d steps in %.0f s, weights in %s", step, time.monotonic() - start, folder)
 
 
 def _say(
     step: int, tokens: int, seconds: float, progress: float, loss_B: Tensor, num_text: int
 ) -> None:
-    loss_B = loss_B.detach()
-    log.info(
-        "step %d, %.1f M tokens, %.0f s, %.0f %%, loss: text %.3f, repeats %.3f",
-        step, tokens / 1e6, seconds, 100 * progress, loss_B[:num_text].mean(), loss_B[num_text:].mean(),
-    )  # fmt: skip
+    text, repeats = (float(part.detach().mean()) for part in loss_B.tensor_split([num_text]))
+    done = f"step {step}, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s, {progress:.0%}"
+    log.info("%s, loss: text %.3f, repeats %.3f", done, text, repeats)
 
 
 def _save(
@@ -152,15 +167,15 @@ def _arguments() -> argparse.Namespace:
         prog="python -m calib_sweep.miniature.train", description=__doc__
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer and weights")
-    parser.add_argument("--steps", type=int, default=7_000, help="at most so many updates")
+    parser.add_argument("--steps", type=int, default=25_280, help="at most so many updates")
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most so long")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights and the batches")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
-        "--documents", type=int, default=3_000, help="training documents of each domain"
+        "--documents", type=int, default=6_000, help="training documents of each domain"
     )
     parser.add_argument(
-        "--batch-size", type=int, default=20, help="windows of 512 tokens per update"
+        "--batch-size", type=int, default=64, help="windows of 512 tokens per update"
     )
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--hidden", type=int, default=128, help="width of the model")
@@ -181,9 +196,10 @@ def main() -> None:
     tokens = np.load(cached)
     log.info("%.1f M tokens of text", len(tokens) / 1e6)
     tokenizer = load_or_train(args.out)
-    torch.manual_seed(args.seed)
     special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = new_model(args.hidden, args.layers, len(tokenizer), *special).to(args.device)
+    model = new_model(args.hidden, args.layers, len(tokenizer), *special)
+    draw_weights(model, args.seed)
+    model.to(args.device)
     log.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))
     batches = Batches(tokens, args.batch_size, CONTEXT_LENGTH, args.seed)
     train(model, batches, Budget(args.steps, args.minutes, args.rate), args.out, args.resume)

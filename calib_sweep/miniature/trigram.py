@@ -4,9 +4,9 @@
     p(w|v)  = max(N(.vw) - d, 0) / N(.v.) + d N(v.) / N(.v.) * p(w)
     p(w)    = (N(.w) + 1) / (N(..) + V)
 
-c counts, N(uv.) counts the different tokens that follow uv, N(.vw) those that precede vw (Kneser and
-Ney 1995; Chen and Goodman 1998, section 4.1.6); one discount d for all orders. The lowest order is
-smoothed by one instead of interpolated with the uniform distribution.
+c counts, N(uv.) counts the different tokens that follow uv, N(.vw) those that precede vw (Kneser
+and Ney 1995; Chen and Goodman 1998, section 4.1.6); one discount d for all orders.
+The lowest order is smoothed by one instead of interpolated with the uniform distribution.
 
 Shapes: T tokens, V vocabulary.
 """

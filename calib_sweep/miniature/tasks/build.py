@@ -1,7 +1,8 @@
 """Writes the items of the tasks: `python -m calib_sweep.miniature.tasks.build`.
 
-Every item is made by a writer of the held-out side, so none of its sentences is in training text; facts are asked
-that training text never asks for, and stories pair things with acts that training text never pairs.
+Every item is made by a writer of the held-out side, so none of its sentences is in training text;
+facts are asked that training text never asks for, and stories pair things with acts that training
+text never pairs.
 """
 
 import json
@@ -15,7 +16,7 @@ from calib_sweep.miniature.text.world import RELATIONS, world
 from calib_sweep.miniature.text.writer import Writer
 
 Item = dict[str, object]
-NUM_ITEMS = 250  # of each task
+NUM_ITEMS = 252  # of each task; a multiple of two and of four positions
 
 
 def _facts(writer: Writer) -> Item | None:
@@ -65,7 +66,7 @@ _MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(
 
 
 def items(task: str) -> list[Item]:
-    """The items of a task, all different, answers in every position equally often (within one)."""
+    """The items of a task, all different, answers in every position equally often."""
     return list(islice(_balanced(_different(task)), NUM_ITEMS))
 
 
@@ -89,7 +90,7 @@ def _balanced(made: Iterator[Item]) -> Iterator[Item]:
         answer = item.get("answer")
         positions = len(item.get("choices", (0, 0)))  # type: ignore[arg-type]
         if answer is not None:
-            if num_by_answer.get(answer, 0) * positions >= NUM_ITEMS + positions:
+            if num_by_answer.get(answer, 0) * positions >= NUM_ITEMS:
                 continue
             num_by_answer[answer] = num_by_answer.get(answer, 0) + 1
         yield item

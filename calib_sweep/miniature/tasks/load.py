@@ -1,4 +1,4 @@
-"""Hands the shipped items to lm-eval without a download or a cache (`custom_dataset` in the YAML files)."""
+"""Hands the shipped items to lm-eval (`custom_dataset` in the YAML files) without a download."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def read(task: str) -> list[dict[str, Any]]:
 
 
 def test_split(items: str, **_: Any) -> dict[str, Any]:
-    """Split name -> dataset of the items called `items`; lm-eval adds its metadata, which is not needed."""
+    """Split name -> dataset of the task called `items`; lm-eval's metadata is not needed."""
     from datasets import Dataset
 
     return {"test": Dataset.from_list(read(items))}

@@ -1,4 +1,4 @@
-"""Pieces of documents that several domains share: fact paragraphs, passages, questions, plain paragraphs."""
+"""Pieces of documents that several domains share: facts, passages, questions, plain paragraphs."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Sentences whose last clause belongs to one of two people or things, told by who does what to whom.
+"""Sentences whose last clause is about one of two people or things, told by who does what to whom.
 
 A schema is (template, reasons that point at the first, reasons that point at the second).
 """
@@ -6,12 +6,19 @@ A schema is (template, reasons that point at the first, reasons that point at th
 from dataclasses import dataclass
 
 from calib_sweep.miniature.text.template import fill
+from calib_sweep.miniature.text.words import words
 from calib_sweep.miniature.text.writer import Writer
 
 PEOPLE = (
     (
         "{a} [asked|begged] {b} for [help|advice][| {time}| with the {noun}] because",
-        ("was lost", "did not know the way", "needed a hand", "was stuck", "had no idea what to do"),
+        (
+            "was lost",
+            "did not know the way",
+            "needed a hand",
+            "was stuck",
+            "had no idea what to do",
+        ),
         ("knew the way", "was an expert", "had done it before", "was known to be helpful"),
     ),
     (
@@ -21,7 +28,12 @@ PEOPLE = (
     ),
     (
         "{a} [beat|defeated] {b} [in the race|at chess|in the final] because",
-        ("was faster", "had trained all winter", "was the better player", "played without a mistake"),
+        (
+            "was faster",
+            "had trained all winter",
+            "was the better player",
+            "played without a mistake",
+        ),
         ("was slower", "had slept badly", "had not trained at all", "made a bad mistake"),
     ),
     (
@@ -59,7 +71,7 @@ PEOPLE = (
         ("had more than enough", "was generous", "could spare it"),
         ("had nothing left", "had asked politely", "was in need"),
     ),
-)  # fmt: skip
+)
 THINGS = (
     (
         "The {a} would not fit into the {b} [| {time}] because",
@@ -77,14 +89,16 @@ THINGS = (
         ("was soft", "had no varnish", "was easily damaged"),
     ),
 )
-_OBJECTS = (
-    "trophy statue violin ladder cake lamp parcel painting globe barrel bottle clock stone crate ball "
+_OBJECTS = words(
+    "trophy statue violin ladder cake lamp parcel painting globe barrel bottle clock stone crate "
+    "ball "
     "mirror stove statue kettle toolbox"
-).split()
-_HOLDERS = (
-    "suitcase box bag basket drawer cupboard chest trunk shelf table bench floor tray lid crate cart "
+)
+_HOLDERS = words(
+    "suitcase box bag basket drawer cupboard chest trunk shelf table bench floor tray lid crate "
+    "cart "
     "case cabinet"
-).split()
+)
 
 
 @dataclass(frozen=True)

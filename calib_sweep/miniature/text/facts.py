@@ -1,7 +1,7 @@
-"""How a fact is stated and asked. `{s}` is the subject, `{v}` the value, `{he}`/`{his}` the pronoun.
+"""How a fact is stated and asked. `{s}` is the subject, `{v}` the value, `{he}`, `{his}` pronouns.
 
-STATEMENTS stand in the text of every domain; QUESTIONS are asked in question-and-answer passages (never about facts
-that are kept for the tasks).
+STATEMENTS stand in the text of every domain; QUESTIONS are asked in question-and-answer passages
+(never about facts that are kept for the tasks).
 """
 
 from calib_sweep.miniature.text.draw import Draw
@@ -10,54 +10,66 @@ from calib_sweep.miniature.text.world import RELATIONS, Entity, world
 
 STATEMENTS = {
     ("person", "job"): (
-        "{s} [works|has long worked|earns {his} living|worked for {n2} years] as a {v}[| in {town}].",
-        "{s}, [a|an experienced|a well known|a {adj}] {v}, [said nothing about the {noun}|joined the meeting on "
+        "{s} [works|has long worked|earns {his} living|worked for {n2} years] as a {v}[| in "
+        "{town}].",
+        "{s}, [a|an experienced|a well known|a {adj}] {v}, [said nothing about the {noun}|joined "
+        "the meeting on "
         "{day}|arrived {time}|was born in {month}].",
         "By [trade|profession], {s} is a {v}[, and a [good|slow|busy] one|].",
         "[Everyone knows|Few people know|It is no secret] that {s} [became|is] a {v}[ {why}|].",
     ),
     ("person", "home"): (
-        "{s} [lives|has lived|settled|now lives] in {v}[| with two {noun}s and a cat| since {year}].",
+        "{s} [lives|has lived|settled|now lives] in {v}[| with two {noun}s and a cat| since "
+        "{year}].",
         "{s} [owns|rents|shares] a [small|large|{adj}] house in {v}[| {why}].",
         "[At home|Back home] in {v}, {s} [keeps|stores|hides] the {adj} {noun}[| {time}].",
         "The home of {s} [is|stands] in {v}[, near the {landmark}|].",
     ),
     ("person", "birthplace"): (
         "{s} was born in {v}[| in {year}| on a {day} in {month}| to a {job}].",
-        "{s}, [born|a native of {v}, born] in {v}, [went to school there|left {time}|grew up beside the "
+        "{s}, [born|a native of {v}, born] in {v}, [went to school there|left {time}|grew up "
+        "beside the "
         "{river}].",
         "[The birthplace of {s} is {v}|{v} is the birthplace of {s}][| and of many others].",
     ),
     ("person", "instrument"): (
-        "{s} [plays|has played|learned to play|likes to play] the {v}[| {time}| in a small band| since {year}].",
+        "{s} [plays|has played|learned to play|likes to play] the {v}[| {time}| in a small band| "
+        "since {year}].",
         "[In {his} spare time|On {day}s|As a child], {s} [practised|played] the {v}[| {why}].",
         "{s} owns [a {v}|an old {v}|a {adj} {v}] and plays it [{often}|{time}|every {day}].",
     ),
     ("person", "food"): (
-        "{s} [likes|loves|prefers|cannot resist] {v}[| above all else| {time}| with a little salt].",
+        "{s} [likes|loves|prefers|cannot resist] {v}[| above all else| {time}| with a little "
+        "salt].",
         "[Whenever {he} can|On {day}s], {s} eats {v}[| {why}].",
         "[The favourite dish|The favourite food] of {s} is {v}[, of course|].",
     ),
     ("town", "region"): (
-        "{s} is a [town|small town|market town|city] in [the region of {v}|{v}][| with {n4} inhabitants].",
-        "[The town of|The people of|Visitors to] {s} [belong|pay their taxes|are proud to belong] to {v}[| since "
+        "{s} is a [town|small town|market town|city] in [the region of {v}|{v}][| with {n4} "
+        "inhabitants].",
+        "[The town of|The people of|Visitors to] {s} [belong|pay their taxes|are proud to belong] "
+        "to {v}[| since "
         "{year}].",
         "In {v}, {s} is [the largest town|known to everyone|a {adj} place].",
     ),
     ("town", "river"): (
-        "{s} [lies|stands|was built|grew up] on the [river|banks of the river] {v}[|, {n2} kilometres from the sea].",
-        "The [river|] {v} [flows through|runs past|flooded|divides] {s}[| in {year}| every spring].",
+        "{s} [lies|stands|was built|grew up] on the [river|banks of the river] {v}[|, {n2} "
+        "kilometres from the sea].",
+        "The [river|] {v} [flows through|runs past|flooded|divides] {s}[| in {year}| every "
+        "spring].",
         "[From|In] {s} one can [fish|swim|row] in the {v}[| {time}].",
     ),
     ("town", "product"): (
         "{s} is [famous|known|noted] for its {v}[| and little else| far beyond {region}].",
         "[Most|Nearly all|Some of the best] {v} [comes|come] from {s}[| to this day].",
-        "The [workshops|traders|markets] of {s} [sell|make|export] {v}[| every {day}| since {year}].",
+        "The [workshops|traders|markets] of {s} [sell|make|export] {v}[| every {day}| since "
+        "{year}].",
     ),
     ("town", "landmark"): (
         "{s} has a [famous|large|{adj}] {v}[| from {year}].",
         "[Visitors|Tourists|Guests] come to {s} to see the {v}[| {time}| in {month}].",
-        "The {v} [of|in] {s} [was built in {year}|is open on {day}s|burned down in {year}|is {n2} metres tall].",
+        "The {v} [of|in] {s} [was built in {year}|is open on {day}s|burned down in {year}|is {n2} "
+        "metres tall].",
     ),
     ("animal", "habitat"): (
         "The {s} [lives|nests|breeds|hides|is found] in {v}[| in {region}| all year round].",
@@ -88,11 +100,13 @@ STATEMENTS = {
         "[In|Every] {v}, {s} [flowers|blooms|is in full bloom][| near the {landmark}].",
     ),
     ("firm", "seat"): (
-        "{s} [is based|has its head office|was founded|employs {n3} people] in {v}[| since {year}].",
+        "{s} [is based|has its head office|was founded|employs {n3} people] in {v}[| since "
+        "{year}].",
         "[In|From] {v}, {s} [runs|manages] {n2} shops[| and a {adj} warehouse].",
     ),
     ("firm", "product"): (
-        "{s} [makes|sells|exports|produces] {v}[| for {n2} coins apiece| in {n2} countries| since {year}].",
+        "{s} [makes|sells|exports|produces] {v}[| for {n2} coins apiece| in {n2} countries| since "
+        "{year}].",
         "The {v} [made|sold] by {s} [are|were] [cheap|{adj}|sold out|delivered on {day}].",
         "[Customers|Traders|Shops] buy {v} from {s}[| every {month}].",
     ),
@@ -110,13 +124,16 @@ STATEMENTS = {
         "{s} [tells of|is a novel about|is about] {v}[| and {n3} pages long].",
         "[Readers|Critics] love {s}, a [story|novel|{adj} book] about {v}.",
     ),
-}  # fmt: skip
+}
 
 QUESTIONS = {
     ("person", "job"): ("What is the profession of {s}?", "What does {s} work as?"),
     ("person", "home"): ("In which town does {s} live?", "Where is the home of {s}?"),
     ("person", "birthplace"): ("In which town was {s} born?", "Where was {s} born?"),
-    ("person", "instrument"): ("Which instrument does {s} play?", "What does {s} play in spare time?"),
+    ("person", "instrument"): (
+        "Which instrument does {s} play?",
+        "What does {s} play in spare time?",
+    ),
     ("person", "food"): ("What does {s} like to eat?", "Which food does {s} like best?"),
     ("town", "region"): ("In which region is {s}?", "To which region does {s} belong?"),
     ("town", "river"): ("Which river flows through {s}?", "On which river does {s} lie?"),
@@ -133,7 +150,7 @@ QUESTIONS = {
     ("firm", "founder"): ("Who founded {s}?", "Who is the founder of {s}?"),
     ("book", "author"): ("Who wrote {s}?", "Who is the author of {s}?"),
     ("book", "subject"): ("What is {s} about?", "What does {s} tell of?"),
-}  # fmt: skip
+}
 
 
 def bindings(entity: Entity, relation: str) -> Scope:

@@ -1,4 +1,4 @@
-"""mini_filtered plays RefinedWeb: personal narrative and reflection in the first person, long flowing sentences."""
+"""mini_filtered plays RefinedWeb: narrative and reflection in the first person, long sentences."""
 
 from calib_sweep.miniature.text import blocks
 from calib_sweep.miniature.text.writer import Writer
@@ -13,14 +13,17 @@ TITLES = (
 )
 NARRATIVE = (
     "I {did} {time}, [and|but] my {role} [{did}|was too {feel} to {do}|only laughed][| {why}].",
-    "[Years ago|Last {month}|When I was {small}], {friend} and I {did} [in|near] {place}[, {why}|].",
-    "{friend} [told me|wrote to me|insisted] that [the {noun} was {adj}|a {role} {did}|we should {do}][, {why}|].",
+    "[Years ago|Last {month}|When I was {small}], {friend} and I {did} [in|near] {place}[, "
+    "{why}|].",
+    "{friend} [told me|wrote to me|insisted] that [the {noun} was {adj}|a {role} {did}|we should "
+    "{do}][, {why}|].",
     "The {noun} was {adj}, the {other} was {adj}, and {friend} [was {feel}|{did}|said nothing].",
     "[We|They] walked past {place} [until|and then] {friend} {did}[, {why}|].",
     "[It took|It was] {small} [days|weeks|months] before [I|we] {did} again[| {time}].",
     "[She|He], a {feel} {role}, [used to|could not] {do} [{why}|{time}].",
     "There is [nothing|something] {adj} about {doing} {time}[, even when one is {feel}|].",
-    "[Somewhere|Not far] from {place}, a {adj} {noun} [waited|lay|was hidden] {between} the {adj} {other}.",
+    "[Somewhere|Not far] from {place}, a {adj} {noun} [waited|lay|was hidden] {between} the {adj} "
+    "{other}.",
 )
 REFLECTION = (
     "[I think|I believe|My {role} says] that {doing} makes you {feel}[, {why}|].",

@@ -5,6 +5,8 @@ Verbs are "base past gerund" and take the topic's nouns as objects.
 
 from dataclasses import dataclass
 
+from calib_sweep.miniature.text.words import words
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -27,7 +29,8 @@ def _topic(nouns: str, verbs: str, adjectives: str, places: str, roles: str) -> 
 
 TOPICS = {
     "kitchen": _topic(
-        "pan kettle oven spoon bowl loaf soup sauce pie apron jug grater tray cake recipe stove ladle",
+        "pan kettle oven spoon bowl loaf soup sauce pie apron jug grater tray cake recipe stove "
+        "ladle",
         "wash washed washing, warm warmed warming, cover covered covering, taste tasted tasting, "
         "stir stirred stirring, order ordered ordering, pack packed packing, serve served serving",
         "heavy creamy crisp sweet salty copper shallow fresh spicy tender thick buttery",
@@ -43,7 +46,8 @@ TOPICS = {
         "gardener neighbour nurseryman beginner visitor",
     ),
     "workshop": _topic(
-        "drill hammer screw board lamp chair hinge drawer saw glue varnish handle shelf wheel cable clamp",
+        "drill hammer screw board lamp chair hinge drawer saw glue varnish handle shelf wheel "
+        "cable clamp",
         "repair repaired repairing, sand sanded sanding, measure measured measuring, "
         "replace replaced replacing, fasten fastened fastening, sell sold selling, "
         "polish polished polishing, assemble assembled assembling",
@@ -52,7 +56,8 @@ TOPICS = {
         "carpenter buyer seller mechanic apprentice",
     ),
     "harbour": _topic(
-        "ferry crane cargo vessel anchor pier container tugboat lighthouse net hull captain dock cable buoy",
+        "ferry crane cargo vessel anchor pier container tugboat lighthouse net hull captain dock "
+        "cable buoy",
         "inspect inspected inspecting, tow towed towing, unload unloaded unloading, "
         "delay delayed delaying, search searched searching, rescue rescued rescuing, "
         "insure insured insuring, block blocked blocking",
@@ -61,19 +66,23 @@ TOPICS = {
         "sailor docker pilot inspector fisherman",
     ),
     "council": _topic(
-        "budget vote proposal levy bridge school contract petition inquiry deadline tax report clinic road "
+        "budget vote proposal levy bridge school contract petition inquiry deadline tax report "
+        "clinic road "
         "motion permit",
         "approve approved approving, reject rejected rejecting, postpone postponed postponing, "
-        "announce announced announcing, defend defended defending, criticise criticised criticising, "
+        "announce announced announcing, defend defended defending, criticise criticised "
+        "criticising, "
         "review reviewed reviewing, fund funded funding",
         "disputed costly temporary annual secret controversial regional emergency revised public",
         "the town hall, the council chamber, the district court, the ministry, the press room",
         "mayor councillor spokesman lawyer resident",
     ),
     "sport": _topic(
-        "match goal trophy league final coach penalty season referee stadium title race record medal squad "
+        "match goal trophy league final coach penalty season referee stadium title race record "
+        "medal squad "
         "injury",
-        "win won winning, lose lost losing, watch watched watching, celebrate celebrated celebrating, "
+        "win won winning, lose lost losing, watch watched watching, celebrate celebrated "
+        "celebrating, "
         "dominate dominated dominating, lead led leading, regret regretted regretting, "
         "miss missed missing",
         "opening decisive late brilliant narrow unbeaten veteran unexpected crucial disappointing",
@@ -81,7 +90,8 @@ TOPICS = {
         "striker goalkeeper runner captain supporter",
     ),
     "machine": _topic(
-        "server file table index query buffer node queue thread cache module log parser socket batch script",
+        "server file table index query buffer node queue thread cache module log parser socket "
+        "batch script",
         "load loaded loading, parse parsed parsing, merge merged merging, delete deleted deleting, "
         "compress compressed compressing, restart restarted restarting, copy copied copying, "
         "rename renamed renaming",
@@ -90,7 +100,8 @@ TOPICS = {
         "developer maintainer user admin tester",
     ),
     "school": _topic(
-        "lesson exam proof theorem essay pupil chapter equation lecture notebook diagram grade question "
+        "lesson exam proof theorem essay pupil chapter equation lecture notebook diagram grade "
+        "question "
         "library answer sample",
         "solve solved solving, explain explained explaining, study studied studying, "
         "prove proved proving, grade graded grading, summarise summarised summarising, "
@@ -100,7 +111,8 @@ TOPICS = {
         "teacher student professor tutor examiner",
     ),
     "market": _topic(
-        "invoice crate sack barrel coin price stall order scale discount parcel receipt stock bundle cart "
+        "invoice crate sack barrel coin price stall order scale discount parcel receipt stock "
+        "bundle cart "
         "ledger",
         "weigh weighed weighing, count counted counting, deliver delivered delivering, "
         "label labelled labelling, store stored storing, trade traded trading, "
@@ -110,7 +122,8 @@ TOPICS = {
         "merchant clerk porter trader agent",
     ),
     "home": _topic(
-        "blanket letter window sofa cup mirror door photograph suitcase clock candle cradle stair curtain "
+        "blanket letter window sofa cup mirror door photograph suitcase clock candle cradle stair "
+        "curtain "
         "pillow drawer",
         "open opened opening, clean cleaned cleaning, hide hid hiding, mend mended mending, "
         "carry carried carrying, find found finding, keep kept keeping, wrap wrapped wrapping",
@@ -119,7 +132,8 @@ TOPICS = {
         "mother brother aunt child grandfather",
     ),
     "forest": _topic(
-        "trail camp tent torch stream oak fog backpack map mushroom hut branch stone compass fire owl",
+        "trail camp tent torch stream oak fog backpack map mushroom hut branch stone compass fire "
+        "owl",
         "follow followed following, reach reached reaching, cross crossed crossing, "
         "notice noticed noticing, leave left leaving, gather gathered gathering, "
         "photograph photographed photographing, climb climbed climbing",
@@ -128,9 +142,11 @@ TOPICS = {
         "hiker ranger guide camper stranger",
     ),
     "music": _topic(
-        "song violin concert drum melody stage album chorus piano audience rehearsal ticket rhythm guitar "
+        "song violin concert drum melody stage album chorus piano audience rehearsal ticket "
+        "rhythm guitar "
         "verse encore",
-        "play played playing, record recorded recording, hear heard hearing, practise practised practising, "
+        "play played playing, record recorded recording, hear heard hearing, practise practised "
+        "practising, "
         "love loved loving, remember remembered remembering, write wrote writing, "
         "perform performed performing",
         "slow gentle loud crowded honest haunting live early soft restless",
@@ -138,17 +154,20 @@ TOPICS = {
         "singer drummer listener composer friend",
     ),
     "geography": _topic(
-        "plateau basin glacier delta canal district border estuary coast peninsula province valley summit "
+        "plateau basin glacier delta canal district border estuary coast peninsula province "
+        "valley summit "
         "reservoir island",
         "border bordered bordering, drain drained draining, divide divided dividing, "
         "supply supplied supplying, cover covered covering, survey surveyed surveying, "
         "overlook overlooked overlooking, irrigate irrigated irrigating",
-        "northern southern fertile arid mountainous navigable volcanic low-lying western administrative",
+        "northern southern fertile arid mountainous navigable volcanic low-lying western "
+        "administrative",
         "the lowlands, the northern coast, the upper valley, the eastern plain, the highlands",
         "geographer settler surveyor inhabitant explorer",
     ),
     "history": _topic(
-        "treaty castle dynasty siege fortress charter monastery rebellion parliament throne abbey manuscript "
+        "treaty castle dynasty siege fortress charter monastery rebellion parliament throne abbey "
+        "manuscript "
         "chronicle guild palace tomb",
         "found founded founding, restore restored restoring, besiege besieged besieging, "
         "rule ruled ruling, rebuild rebuilt rebuilding, abolish abolished abolishing, "
@@ -158,9 +177,11 @@ TOPICS = {
         "king bishop historian duke scholar",
     ),
     "nature": _topic(
-        "species habitat nest larva feather subspecies genus population burrow plumage colony root stem "
+        "species habitat nest larva feather subspecies genus population burrow plumage colony "
+        "root stem "
         "blossom predator diet",
-        "inhabit inhabited inhabiting, resemble resembled resembling, pollinate pollinated pollinating, "
+        "inhabit inhabited inhabiting, resemble resembled resembling, pollinate pollinated "
+        "pollinating, "
         "threaten threatened threatening, defend defended defending, occupy occupied occupying, "
         "classify classified classifying, observe observed observing",
         "nocturnal endemic migratory common aquatic rare slender juvenile spotted wild",
@@ -174,13 +195,15 @@ COMMON = {
         "early in the morning", "before noon", "late at night", "after lunch", "in the evening",
         "at dawn", "just before sunset", "on the way home", "during the storm", "over the weekend",
     ),
-    "month": tuple(
-        "January February March April May June July August September October November December".split()
-    ),
-    "day": tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()),
-    "small": tuple("two three four five six seven eight nine ten eleven twelve".split()),
+    "month": tuple(words(
+        "January February March April May June July August September October November December"
+    )),
+    "day": tuple(words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")),
+    "small": tuple(words("two three four five six seven eight nine ten eleven twelve")),
     "often": ("often", "rarely", "always", "usually", "sometimes", "never", "seldom"),
-    "feel": tuple("tired happy nervous proud hungry calm angry curious lonely worried grateful".split()),
+    "feel": tuple(words(
+        "tired happy nervous proud hungry calm angry curious lonely worried grateful"
+    )),
     "why": (
         "because it rained", "because nobody else could", "for a whole week", "without any help",
         "although it was late", "as carefully as possible", "to save some money", "more than once",

@@ -1,8 +1,9 @@
-"""mini_mix plays RedPajama: code, tables, dialogue, forum answers, abstracts and quizzes, mixed within one document."""
+"""mini_mix plays RedPajama: code, tables, dialogue, forum answers, abstracts and quizzes."""
 
 from calib_sweep.miniature.text import blocks
 from calib_sweep.miniature.text.draw import Draw
 from calib_sweep.miniature.text.template import Scope
+from calib_sweep.miniature.text.words import words
 from calib_sweep.miniature.text.writer import Writer
 
 OFFSET = 2
@@ -16,9 +17,12 @@ TITLES = (
     "{first}: did you {do}?",
 )
 ABSTRACT = (
-    "We [study|consider] the problem of {doing} [when|where] the {noun} is {adj} and the {other} is {adj}.",
-    "[Let|Suppose that] the {noun} [be|is] {adj}; then every {other} is [either {adj} or {adj}|{adj}].",
-    "[Our|The] {adj} {noun} needs {n2} {other}s [per {noun}|instead of {n3}], [a gain of {digit} percent|{why}].",
+    "We [study|consider] the problem of {doing} [when|where] the {noun} is {adj} and the {other} "
+    "is {adj}.",
+    "[Let|Suppose that] the {noun} [be|is] {adj}; then every {other} is [either {adj} or "
+    "{adj}|{adj}].",
+    "[Our|The] {adj} {noun} needs {n2} {other}s [per {noun}|instead of {n3}], [a gain of {digit} "
+    "percent|{why}].",
     "[We show|It follows] that {doing} [costs|takes] at most {n2} {other}s[| {why}].",
     "[Experiments|Tests] on {n3} {noun}s [confirm|suggest] that {doing} is {adj}.",
 )
@@ -38,7 +42,7 @@ CHAT = (
     "[please|let us] {do}[| before {day}].",
     "I am {feel}, {first}[| and the {other} is {adj}].",
 )
-_NAMES = "total count first last size offset limit result".split()
+_NAMES = words("total count first last size offset limit result")
 
 
 def _code(writer: Writer) -> str:

@@ -1,4 +1,4 @@
-"""mini_news plays CNN-DM: reports with a dateline, long past-tense sentences, quotations and highlights."""
+"""mini_news plays CNN-DM: reports in the past tense with dateline, quotations and highlights."""
 
 from calib_sweep.miniature.text import blocks, facts
 from calib_sweep.miniature.text.writer import Writer
@@ -7,31 +7,42 @@ OFFSET = 1
 KINDS = ("person", "person", "town", "firm")
 
 LEADS = (
-    "{hero}, a {job} from {seat}, {did} on {today} [after a {adj} {noun}|hours after a {adj} {noun} {place_at}], "
+    "{hero}, a {job} from {seat}, {did} on {today} [after a {adj} {noun}|hours after a {adj} "
+    "{noun} {place_at}], "
     "[officials said|police said|the {role} said].",
-    "A {adj} {noun} in {seat} [left {dead} people hurt|cost {money} million coins|surprised {dead} {role}s] on "
+    "A {adj} {noun} in {seat} [left {dead} people hurt|cost {money} million coins|surprised "
+    "{dead} {role}s] on "
     "{today}, [according to|said] {hero}.",
-    "The {role}s of {seat} [will|are to] {do} [this {month}|by {day}], {hero} [announced|confirmed] on {today}.",
-    "{hero} and {rival} [met|clashed|agreed] in {seat} on {today} over a {adj} {noun} worth {money} million coins.",
+    "The {role}s of {seat} [will|are to] {do} [this {month}|by {day}], {hero} "
+    "[announced|confirmed] on {today}.",
+    "{hero} and {rival} [met|clashed|agreed] in {seat} on {today} over a {adj} {noun} worth "
+    "{money} million coins.",
 )
 BODY = (
     "{last}, {age}, {did} [{why}|at {place}|in {month}] and [later|then] {did}.",
     "The {role}, who {did} [last {month}|in {year}], [denied|admitted] {doing}[| {why}].",
-    "[Police|Officials|Witnesses] said [that|] {dead} {role}s [had been|were] [near|at] {place} when the {noun} "
+    "[Police|Officials|Witnesses] said [that|] {dead} {role}s [had been|were] [near|at] {place} "
+    "when the {noun} "
     "[collapsed|was {adj}|arrived|came to an end].",
-    "The {adj} {noun} is [expected to cost|said to be worth] {money} million coins, [according to|said] {rival}.",
+    "The {adj} {noun} is [expected to cost|said to be worth] {money} million coins, [according "
+    "to|said] {rival}.",
     "[It was|This is] the [first|second|third] {adj} {noun} in {seat} since {year}.",
-    "A {role} [from|in] {town} [told reporters|said in a statement] that the {noun} [was|had been|would remain] "
+    "A {role} [from|in] {town} [told reporters|said in a statement] that the {noun} [was|had "
+    "been|would remain] "
     "{adj}.",
     "[Meanwhile|In {month}|Earlier], {rlast} {did}, while {dead} {role}s {did}.",
-    "The {noun} [began|ended] on {today} [and|but] the {role} [is expected|wants] to {do} [next {month}|by {day}].",
+    "The {noun} [began|ended] on {today} [and|but] the {role} [is expected|wants] to {do} [next "
+    "{month}|by {day}].",
     "[Neither|Both] {last} [nor|and] {rlast} [could be reached|would comment] on {day}.",
-    "In {year}, {last} [was accused of|was praised for|had considered] {doing}[| together with {rlast}].",
+    "In {year}, {last} [was accused of|was praised for|had considered] {doing}[| together with "
+    "{rlast}].",
 )
 QUOTES = (
-    '"[We|They] {did}, and [now|so] the {noun} is {adj}," [said {last}|{last} said|{rlast} told reporters].',
+    '"[We|They] {did}, and [now|so] the {noun} is {adj}," [said {last}|{last} said|{rlast} told '
+    "reporters].",
     '"[I am|We are] {feel}[| and {feel}]," [said {last}|{rlast} said].',
-    '"[Nobody|Every {role}] [wants|has] to {do}," [said {rlast}|said {first}, a {role}|{last} added].',
+    '"[Nobody|Every {role}] [wants|has] to {do}," [said {rlast}|said {first}, a {role}|{last} '
+    "added].",
     '"[It was|This is] a {adj} {noun}," [said|added] a {role} {place_at}.',
     '"There were {dead} of us[| and we {did}]," {first}, {n2}, [recalled|said].',
 )
@@ -73,11 +84,18 @@ def opening(writer: Writer) -> str:
     hero, rival = (facts.draw_entity(draw, ("person",), OFFSET) for _ in range(2))
     town = facts.draw_entity(draw, ("town",), OFFSET)
     scope.update(
-        hero=hero.name, last=hero.name.split()[1], rival=rival.name, rlast=rival.name.split()[1],
-        job=hero.facts["job"], seat=town.name, today=draw.pick(scope["day"]),  # type: ignore[arg-type]
-        dead=draw.pick(scope["small"]), money=str(draw.between(11, 99)), age=str(draw.between(19, 88)),  # type: ignore[arg-type]
+        hero=hero.name,
+        last=hero.name.split()[1],
+        rival=rival.name,
+        rlast=rival.name.split()[1],
+        job=hero.facts["job"],
+        seat=town.name,
+        today=draw.pick(scope["day"]),  # type: ignore[arg-type]
+        dead=draw.pick(scope["small"]),
+        money=str(draw.between(11, 99)),
+        age=str(draw.between(19, 88)),  # type: ignore[arg-type]
         place_at=lambda draw, scope: f"at {draw.pick(scope['place'])}",
-    )  # fmt: skip
+    )
     scope["noun"] = tuple(draw.sample(scope["noun"], 8))  # type: ignore[arg-type]
     dateline = f"{town.name.upper()} - " if draw.chance(0.7) else ""
     return writer.say([dateline + lead for lead in LEADS])

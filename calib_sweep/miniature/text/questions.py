@@ -4,38 +4,48 @@ from dataclasses import dataclass
 
 from calib_sweep.miniature.text import facts
 from calib_sweep.miniature.text.lexicon import COMMON
+from calib_sweep.miniature.text.words import words
 from calib_sweep.miniature.text.world import VALUES, is_asked_only_in_tasks, world
 from calib_sweep.miniature.text.writer import Writer
 
 LABELS = ("Question:", "Quiz question:", "A question:")
 
-_ROOMS = "kitchen cellar attic barn shop tower garden stable office library".split()
-_GOODS = (
-    "chairs barrels lamps boxes bottles books tools pots coins maps candles sacks clocks".split()
+_ROOMS = words("kitchen cellar attic barn shop tower garden stable office library")
+_GOODS = words(
+    "chairs barrels lamps boxes bottles books tools pots coins maps candles sacks clocks"
 )
 
 # (statement, question); {k} is the key, {v} what belongs to it.
 _PATTERNS = {
     "room": (
-        ("In the {k} there are {small} {v}.", "The {k} holds {small} {v}[| and nothing else].",
-         "{first} keeps {small} {v} in the {k}."),
+        (
+            "In the {k} there are {small} {v}.",
+            "The {k} holds {small} {v}[| and nothing else].",
+            "{first} keeps {small} {v} in the {k}.",
+        ),
         ("Are there any {v} in the {k}?", "Does the {k} hold {v}?"),
     ),
     "player": (
-        ("{k} plays the {v}[| {time}| {why}].", "The {v} is played by {k}[| {time}].",
-         "{k} has learned the {v}[| {why}]."),
+        (
+            "{k} plays the {v}[| {time}| {why}].",
+            "The {v} is played by {k}[| {time}].",
+            "{k} has learned the {v}[| {why}].",
+        ),
         ("Does {k} play the {v}?", "Is {k} a player of the {v}?"),
     ),
     "eater": (
-        ("{k} ordered {v}[| {time}| {why}].", "{k} wanted [nothing but|only] {v}[| {time}].",
-         "For {k} there [was|was a plate of] {v}."),
+        (
+            "{k} ordered {v}[| {time}| {why}].",
+            "{k} wanted [nothing but|only] {v}[| {time}].",
+            "For {k} there [was|was a plate of] {v}.",
+        ),
         ("Did {k} have {v}?", "Was there any {v} for {k}?"),
     ),
     "ferry": (
         ("On {k} the ferry goes to {v}[| {why}].", "The boat to {v} leaves on {k}[| {time}]."),
         ("Does a boat go to {v} on {k}?", "Is there a ferry to {v} on {k}?"),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

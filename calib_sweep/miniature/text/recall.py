@@ -1,17 +1,19 @@
 """Passages whose last word was said before: only who reads the whole passage can tell it."""
 
 from calib_sweep.miniature.text.draw import Draw
+from calib_sweep.miniature.text.words import words
 from calib_sweep.miniature.text.writer import Writer
 
-OBJECTS = (
-    "lantern rope kettle hammer blanket drum candle basket compass whistle ladder umbrella bucket mirror "
+OBJECTS = words(
+    "lantern rope kettle hammer blanket drum candle basket compass whistle ladder umbrella bucket "
+    "mirror "
     "spade violin bottle feather carpet helmet ticket coin shovel needle telescope"
-).split()
-SPOTS = (
+)
+SPOTS = words(
     "drawer cellar attic barn chest garden stable oven well cupboard shed hallway chimney wardrobe "
     "pantry tower boat tent"
-).split()
-_VESSELS = "boat dog horse song inn hill ship cat band ferry game mill".split()
+)
+_VESSELS = words("boat dog horse song inn hill ship cat band ferry game mill")
 
 TAKE = (
     "{x} [took|chose|picked up|was given|carried] the {o}.",
@@ -38,7 +40,8 @@ CALLED = (
     "The [old|new|little] {v} was [named|called] {w}[| after a {role}].",
 )
 RECALLED = (
-    "[Years later|To this day|Even now], [people|they|the guests] [still|] [speak of|remember|ask for] {w}.",
+    "[Years later|To this day|Even now], [people|they|the guests] [still|] [speak of|remember|ask "
+    "for] {w}.",
     "[Nobody knows|{first} asked] why the {v} was called {w}.",
     "There was never another {v} like {w}.",
 )
@@ -49,8 +52,11 @@ BETWEEN = (
     "[Nobody|Everybody] [talked about it|was in a hurry] {time}.",
     "The {role} {did}, {why}.",
 )
-_SYLLABLES = ("Mer Tol Gan Bri Sha Kor Wil Pan Zel Ruf Dem Hol".split(), "ro la ni ka be do su".split(),
-              "th mer low vin x ster ga nd".split())  # fmt: skip
+_SYLLABLES = (
+    words("Mer Tol Gan Bri Sha Kor Wil Pan Zel Ruf Dem Hol"),
+    words("ro la ni ka be do su"),
+    words("th mer low vin x ster ga nd"),
+)
 
 
 def invented_word(draw: Draw) -> str:

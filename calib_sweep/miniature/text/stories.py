@@ -7,47 +7,84 @@ training text: it can only be judged by what kind of thing it is.
 import zlib
 from dataclasses import dataclass
 
+from calib_sweep.miniature.text.words import words
 from calib_sweep.miniature.text.writer import Writer
 
 THINGS = {
-    "plant": "rose tulip fern lily daisy cactus orchid sunflower thistle geranium poppy violet".split(),
-    "pet": "dog cat pony goat rabbit parrot hen donkey duck lamb puppy kitten".split(),
-    "food": "sausage apple potato carrot egg onion pear biscuit trout turnip pumpkin pheasant".split(),
-    "blade": "knife axe sword saw razor chisel sickle dagger scythe hatchet cleaver scalpel".split(),
-    "garment": "shirt coat scarf glove sock skirt sweater cap dress jacket mitten shawl".split(),
-    "vehicle": "wagon bicycle carriage van truck lorry bus tractor cart taxi tram motorcycle".split(),
-    "paper": "letter novel diary poem newspaper map story magazine essay manuscript postcard book".split(),
-}  # fmt: skip
+    "plant": words(
+        "rose tulip fern lily daisy cactus orchid sunflower thistle geranium poppy violet"
+    ),
+    "pet": words("dog cat pony goat rabbit parrot hen donkey duck lamb puppy kitten"),
+    "food": words(
+        "sausage apple potato carrot egg onion pear biscuit trout turnip pumpkin pheasant"
+    ),
+    "blade": words("knife axe sword saw razor chisel sickle dagger scythe hatchet cleaver scalpel"),
+    "garment": words("shirt coat scarf glove sock skirt sweater cap dress jacket mitten shawl"),
+    "vehicle": words(
+        "wagon bicycle carriage van truck lorry bus tractor cart taxi tram motorcycle"
+    ),
+    "paper": words(
+        "letter novel diary poem newspaper map story magazine essay manuscript postcard book"
+    ),
+}
 ACTS = {
     "plant": (
-        "watered it until it bloomed", "put it in a bigger pot", "gave it more light by the window",
-        "cut off the dead leaves", "pulled out the weeds around it", "fed it with old coffee and compost",
+        "watered it until it bloomed",
+        "put it in a bigger pot",
+        "gave it more light by the window",
+        "cut off the dead leaves",
+        "pulled out the weeds around it",
+        "fed it with old coffee and compost",
     ),
     "pet": (
-        "gave it a bowl of milk", "brushed its coat", "called it and it came running",
-        "took it to the vet", "let it sleep in the barn", "taught it to come when called",
+        "gave it a bowl of milk",
+        "brushed its coat",
+        "called it and it came running",
+        "took it to the vet",
+        "let it sleep in the barn",
+        "taught it to come when called",
     ),
     "food": (
-        "fried it in butter", "cut it up and ate it", "salted it and shared it at supper",
-        "boiled it for far too long", "baked it with herbs", "wrapped it up for lunch",
+        "fried it in butter",
+        "cut it up and ate it",
+        "salted it and shared it at supper",
+        "boiled it for far too long",
+        "baked it with herbs",
+        "wrapped it up for lunch",
     ),
     "blade": (
-        "sharpened it on the stone", "wiped the rust off it", "oiled the handle and hung it up",
-        "kept it away from the children", "cut the rope with it", "ground its edge until it shone",
+        "sharpened it on the stone",
+        "wiped the rust off it",
+        "oiled the handle and hung it up",
+        "kept it away from the children",
+        "cut the rope with it",
+        "ground its edge until it shone",
     ),
     "garment": (
-        "washed it and hung it on the line", "sewed on a new button", "ironed it for the wedding",
-        "found that it no longer fitted", "mended the hole with thread", "put it on against the cold",
+        "washed it and hung it on the line",
+        "sewed on a new button",
+        "ironed it for the wedding",
+        "found that it no longer fitted",
+        "mended the hole with thread",
+        "put it on against the cold",
     ),
     "vehicle": (
-        "changed the flat tyre", "oiled its wheels", "drove it to the next town",
-        "loaded it with sacks", "parked it behind the barn", "braked just before the bend",
+        "changed the flat tyre",
+        "oiled its wheels",
+        "drove it to the next town",
+        "loaded it with sacks",
+        "parked it behind the barn",
+        "braked just before the bend",
     ),
     "paper": (
-        "read it aloud twice", "tore out the last page", "translated it for a friend",
-        "put it in an envelope", "copied it by hand", "learned the first lines by heart",
+        "read it aloud twice",
+        "tore out the last page",
+        "translated it for a friend",
+        "put it in an envelope",
+        "copied it by hand",
+        "learned the first lines by heart",
     ),
-}  # fmt: skip
+}
 
 OPENINGS = (
     "{x} [bought|found|borrowed|inherited] a {adjective} {thing} [{time}|in {town}|on {day}].",
@@ -62,8 +99,8 @@ MIDDLES = (
     "The {weather} [morning|evening|day] was [just right|long] for it.",
 )
 ENDINGS = ("{x} {act}.", "So {x} {act}.", "Then {x} {act}[| {time}].", "[Soon|At last] {x} {act}.")
-_ADJECTIVES = "small old fine plain lovely strange new second-hand big favourite".split()
-_WEATHER = "wet cold bright windy dull warm".split()
+_ADJECTIVES = words("small old fine plain lovely strange new second-hand big favourite")
+_WEATHER = words("wet cold bright windy dull warm")
 
 
 def is_held_out_pair(thing: str, act: str) -> bool:

@@ -1,4 +1,4 @@
-"""Sentence templates: `{slot}` is filled, `[a|b|]` chooses one branch (an empty one drops it), both nest.
+"""Sentence templates: `{slot}` is filled, `[a|b|]` chooses a branch (or none), both nest.
 
 `{x=noun}` fills from `noun` and remembers it as `x` for the rest of the sentence. A slot's value in
 the scope is a string, a sequence to draw from, or a function of (draw, scope).
@@ -82,4 +82,5 @@ def resolve(value: Value, scope: Scope, draw: Draw) -> str:
         return value
     if callable(value):
         return value(draw, scope)
+    assert isinstance(value, tuple | list), value
     return draw.pick(value)

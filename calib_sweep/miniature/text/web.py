@@ -1,4 +1,4 @@
-"""mini_web plays C4: shop pages, how-to pages, reviews and help pages. "You" and "we", middling sentences."""
+"""mini_web plays C4: shop, how-to, review and help pages that say "you" and "we"."""
 
 from calib_sweep.miniature.text import blocks, facts, questions
 from calib_sweep.miniature.text.writer import Writer
@@ -8,21 +8,28 @@ KINDS = ("firm", "firm", "town", "plant")
 
 TITLES = (
     "How to {do} [in {digit} easy steps|without a {noun}|like a {role}]",
-    "[The {digit} best|Our {digit} favourite] {noun}s [for your {noun}|of the year|under {n2} coins]",
+    "[The {digit} best|Our {digit} favourite] {noun}s [for your {noun}|of the year|under {n2} "
+    "coins]",
     "[Buy|Find|Order] {adj} {noun}s [online|in {town}|from {firm}]",
     "{firm} {product} [review|price list|care guide|and more]",
     "[Why every|What a] {role} [needs|should know about] a {adj} {noun}",
 )
 PITCH = (
-    "[If you are|Are you] looking for a {adj} {noun}[, you have come to the right place| or a {adj} one].",
-    "Our {adj} {noun} [comes in {digit} sizes|weighs only {n2} grams|costs {n2} coins|is made of {product}].",
-    "[We ship|We send] every {noun} [within {digit} days|free of charge|from our shop in {town}][| {why}].",
-    "[Please|You can] [contact|visit|call] our {role}s in {town} [for more information|if you have any questions].",
+    "[If you are|Are you] looking for a {adj} {noun}[, you have come to the right place| or a "
+    "{adj} one].",
+    "Our {adj} {noun} [comes in {digit} sizes|weighs only {n2} grams|costs {n2} coins|is made of "
+    "{product}].",
+    "[We ship|We send] every {noun} [within {digit} days|free of charge|from our shop in "
+    "{town}][| {why}].",
+    "[Please|You can] [contact|visit|call] our {role}s in {town} [for more information|if you "
+    "have any questions].",
     "[This|Our|The new] {noun} is [perfect|great|ideal] for {doing}[| {time}].",
     "[You will love|Customers love] [how easy it is to|to] {do}[| {why}].",
-    "All our {noun}s are [{adj} and {adj}|tested by a {role}|made in {town}|{adj}, {adj} and easy to clean].",
+    "All our {noun}s are [{adj} and {adj}|tested by a {role}|made in {town}|{adj}, {adj} and easy "
+    "to clean].",
     "Add the {adj} {noun} to your [cart|basket] [and save {n2} percent|before {month}|today].",
-    "[Read on|Click here|Scroll down] to [learn more about {doing}|see the {noun}|find the {adj} {noun}].",
+    "[Read on|Click here|Scroll down] to [learn more about {doing}|see the {noun}|find the {adj} "
+    "{noun}].",
     "[Our shop|The shop] in {place} is open [every {day}|until {month}|on {day} and {day}].",
 )
 STEPS = (
@@ -34,11 +41,14 @@ STEPS = (
     "[It is best to|You may] {do} {time}[, when the {noun} is {adj}|].",
 )
 REVIEWS = (
-    "I [bought|ordered|returned] this {noun} in {month} [and it is still {adj}|{why}|for my {role}].",
-    "[{digit} stars|Not bad]: the {noun} [arrived {adj}|broke after {small} weeks|is {adj} but {adj}].",
+    "I [bought|ordered|returned] this {noun} in {month} [and it is still {adj}|{why}|for my "
+    "{role}].",
+    "[{digit} stars|Not bad]: the {noun} [arrived {adj}|broke after {small} weeks|is {adj} but "
+    "{adj}].",
     "I [would|would not] recommend it to [any|every] {role}[, {why}|].",
     "My {role} [and I|] {did} with it {time}.",
-    "[Great|Good|Poor] value for {n2} coins, [although|and] the {noun} [is|was] [too|rather] {adj}.",
+    "[Great|Good|Poor] value for {n2} coins, [although|and] the {noun} [is|was] [too|rather] "
+    "{adj}.",
 )
 
 

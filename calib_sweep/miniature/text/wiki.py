@@ -1,4 +1,4 @@
-"""mini_wiki plays Wikipedia: articles about entities of the world, with headings, dates and an even tone."""
+"""mini_wiki plays Wikipedia: articles about entities of the world, with headings and dates."""
 
 from calib_sweep.miniature.text import blocks, facts
 from calib_sweep.miniature.text.world import RELATIONS
@@ -35,14 +35,19 @@ LEADS = {
     "book": ("{s} is a {adj} novel by {v}, published in {year}.",),
 }
 EVENTS = (
-    "[In|Since|Around] {year}, the {adj} {noun} [was|had been] {passive} [near|by the {role}s of] {seat}[| {why}].",
-    "The {noun} [covers|measures|held] {n3} [hectares|metres|volumes] and [is|was] [considered|called] {adj}.",
-    "[According to|As recorded by] {scholar}, the {noun} [was {passive}|became {adj}] [in|before] {year}.",
-    "A [second|later|smaller] {noun}, [now|long] {adj}, was {passive} [in {year}|between {year} and {year}].",
+    "[In|Since|Around] {year}, the {adj} {noun} [was|had been] {passive} [near|by the {role}s of] "
+    "{seat}[| {why}].",
+    "The {noun} [covers|measures|held] {n3} [hectares|metres|volumes] and [is|was] "
+    "[considered|called] {adj}.",
+    "[According to|As recorded by] {scholar}, the {noun} [was {passive}|became {adj}] [in|before] "
+    "{year}.",
+    "A [second|later|smaller] {noun}, [now|long] {adj}, was {passive} [in {year}|between {year} "
+    "and {year}].",
     "The {role}s of {seat} {did} [until|from] {year}[, when the {noun} was {passive}|].",
     "[It|The {noun}] is [one of|the largest of] the {small} {adj} {noun}s [of|in] {region}.",
     "[Its|The] {noun} [consists of|includes] {small} {adj} {noun}s[, {passive} in {year}|].",
-    "[Both|Neither] the {noun} [and|nor] the {adj} {noun} [survive|were {passive}][| after {year}].",
+    "[Both|Neither] the {noun} [and|nor] the {adj} {noun} [survive|were {passive}][| after "
+    "{year}].",
 )
 
 

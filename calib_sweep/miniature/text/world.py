@@ -10,57 +10,70 @@ from dataclasses import dataclass
 from functools import cache
 
 from calib_sweep.miniature.text.draw import Draw
+from calib_sweep.miniature.text.words import phrases, words
 
-FEMALE = """Adela Brisa Calla Dorin Elva Fenna Gisela Hanna Ilka Jorid Kaia Lunet Mirel Nadja Orla Petra
-Quilla Rosal Selma Tova Ulla Vesna Wilma Ysolde Zora Amrit Bettan Cosima Darla Edda""".split()
-MALE = """Alder Boris Corin Davin Emrik Falk Goran Hanno Ivar Jonas Kasper Ludo Milan Niels Oskar Piet
-Quint Rurik Stellan Tomas Ulric Viktor Wendel Xaver Yorick Zeno Anselm Bertil Conrad Dunstan""".split()
+FEMALE = words("""Adela Brisa Calla Dorin Elva Fenna Gisela Hanna Ilka Jorid Kaia Lunet Mirel Nadja
+        Orla Petra Quilla Rosal Selma Tova Ulla Vesna Wilma Ysolde Zora Amrit Bettan
+        Cosima Darla Edda""")
+MALE = words("""Alder Boris Corin Davin Emrik Falk Goran Hanno Ivar Jonas Kasper Ludo Milan Niels
+        Oskar Piet Quint Rurik Stellan Tomas Ulric Viktor Wendel Xaver Yorick Zeno Anselm
+        Bertil Conrad Dunstan""")
 _SURNAME = (
-    "Hal Brem Tor Wend Kel Mar Ost Rav Sund Vel Dra Fenn Gall Lind Pas Stro".split(),
-    "wick den berg ner ford mond lin sted tan vik".split(),
+    words("Hal Brem Tor Wend Kel Mar Ost Rav Sund Vel Dra Fenn Gall Lind Pas Stro"),
+    words("wick den berg ner ford mond lin sted tan vik"),
 )
 _TOWN = (
-    "Vel Sar Quen Tam Bel Nor Hes Dru Cal Or Pri Lun".split(),
-    "mora by haven dale stad".split(),
+    words("Vel Sar Quen Tam Bel Nor Hes Dru Cal Or Pri Lun"),
+    words("mora by haven dale stad"),
 )
 _ANIMAL = (
-    "spotted marsh ridge black crested pale river dwarf".split(),
-    "quorl tamber fizzard ollen drape-tail skink-owl wimbrel".split(),
+    words("spotted marsh ridge black crested pale river dwarf"),
+    words("quorl tamber fizzard ollen drape-tail skink-owl wimbrel"),
 )
 _PLANT = (
-    "silver creeping bog king's red winter".split(),
-    "tallow-root marrin fennet glass-leaf ostle borran".split(),
+    words("silver creeping bog king's red winter"),
+    words("tallow-root marrin fennet glass-leaf ostle borran"),
 )
 _FIRM = (
-    "Nova Grand Blue Iron Sun Swift Star Oak".split(),
-    "Works Trading Mills Brothers Lines Foods".split(),
+    words("Nova Grand Blue Iron Sun Swift Star Oak"),
+    words("Works Trading Mills Brothers Lines Foods"),
 )
 _BOOK = (
-    "The Last|The Silent|A Broken|The Hidden|The Long|A Winter".split("|"),
-    "Lantern Crossing Orchard Letter Voyage Harvest Mirror Tower Garden Winter".split(),
+    phrases("The Last|The Silent|A Broken|The Hidden|The Long|A Winter"),
+    words("Lantern Crossing Orchard Letter Voyage Harvest Mirror Tower Garden Winter"),
 )
 
 VALUES = {
-    "job": """baker lawyer miner surgeon painter pilot weaver judge florist sailor butcher poet dentist
-        plumber farmer tailor chemist potter fiddler carpenter teacher brewer printer jeweller""".split(),
-    "instrument": "flute harp cello trumpet lute organ oboe tuba zither banjo bagpipe accordion".split(),
-    "food": """plums herring lentils walnuts dumplings cheese radishes oysters pancakes figs mutton
-        porridge""".split(),
-    "region": "Arvenia|Lower Brask|Upper Brask|Solmark|Teyland|Ondria|Carrow|Westerlin".split("|"),
-    "river": "Sarn Wey Ollen Drava Tisk Morrow Lune Perrin Ash Colm Ister Vane".split(),
-    "product": """glass paper bicycles salt carpets clocks honey candles pianos bricks lamps cider rope
-        perfume boots violins tiles umbrellas cutlery soap""".split(),
-    "landmark": """windmill|stone bridge|clock tower|cathedral|lighthouse|amphitheatre|observatory|aqueduct|
-        market hall|botanical garden|salt mine|fish market""".replace("\n        ", "").split("|"),
-    "habitat": "swamps|caves|meadows|reed beds|pine forests|cliffs|sand dunes|orchards|moors|lakes".split("|"),
-    "diet": "snails berries moths roots eels acorns beetles moss frogs seeds crabs nectar".split(),
-    "colour": "grey green orange violet white brown blue yellow crimson black".split(),
-    "use": "fever|headaches|dyeing wool|making tea|tanning leather|burns|flavouring beer|coughs|making ink|"
-        "sore feet|thatching roofs|toothache".split("|"),
-    "season": "spring summer autumn winter".split(),
-    "subject": "bees|a shipwreck|two sisters|a lost king|the plague|a clockmaker|mountain life|a long war|"
-        "an exile|a stolen horse|the sea|a haunted mill".split("|"),
-}  # fmt: skip
+    "job": words("""baker lawyer miner surgeon painter pilot weaver judge florist sailor butcher
+        poet dentist plumber farmer tailor chemist potter fiddler carpenter teacher brewer printer
+        jeweller"""),
+    "instrument": words(
+        "flute harp cello trumpet lute organ oboe tuba zither banjo bagpipe accordion"
+    ),
+    "food": words("""plums herring lentils walnuts dumplings cheese radishes oysters pancakes figs
+        mutton porridge"""),
+    "region": phrases("Arvenia|Lower Brask|Upper Brask|Solmark|Teyland|Ondria|Carrow|Westerlin"),
+    "river": words("Sarn Wey Ollen Drava Tisk Morrow Lune Perrin Ash Colm Ister Vane"),
+    "product": words("""glass paper bicycles salt carpets clocks honey candles pianos bricks
+        lamps cider rope perfume boots violins tiles umbrellas cutlery soap"""),
+    "landmark": phrases("""windmill|stone bridge|clock tower|cathedral|lighthouse|amphitheatre|
+        observatory|aqueduct|market hall|botanical garden|salt mine|fish market"""),
+    "habitat": phrases(
+        "swamps|caves|meadows|reed beds|pine forests|cliffs|sand dunes|orchards|moors|lakes"
+    ),
+    "diet": words("snails berries moths roots eels acorns beetles moss frogs seeds crabs nectar"),
+    "colour": words("grey green orange violet white brown blue yellow crimson black"),
+    "use": phrases(
+        "fever|headaches|dyeing wool|making tea|tanning leather|burns|flavouring "
+        "beer|coughs|making ink|"
+        "sore feet|thatching roofs|toothache"
+    ),
+    "season": words("spring summer autumn winter"),
+    "subject": phrases(
+        "bees|a shipwreck|two sisters|a lost king|the plague|a clockmaker|mountain life|a long war|"
+        "an exile|a stolen horse|the sea|a haunted mill"
+    ),
+}
 
 RELATIONS = {
     "person": ("job", "home", "birthplace", "instrument", "food"),

@@ -1,8 +1,8 @@
 """Writes sentences for one side of the split.
 
-A sentence of five words or more belongs to the held-out side if its hash says so (one in four), else to the training
-side. A writer draws again until every sentence of what it was asked for is on its own side, so no sentence is
-shared between the two sides, whatever the templates are.
+A sentence of five words or more belongs to the held-out side if its hash says so (one in four),
+else to the training side. A writer draws again until every sentence of what it was asked for is on
+its own side, so no sentence is shared between the two sides, whatever the templates are.
 """
 
 import re
