@@ -44,8 +44,10 @@ def draw_or_load(
     seed: int,
 ) -> CalibrationSet:
     """The set of this dataset and seed: from disk when it was drawn before, else drawn and kept."""
+    kept_in = Path(results_dir) / "calibration"
+    _refuse_reading_from(kept_in, dataset)
     identity = describe_draw(dataset, tokenizer, calibration, seed)
-    folder = Path(results_dir) / "calibration" / address(identity)
+    folder = kept_in / address(identity)
     if folder.is_dir():
         return load_set(folder)
     drawn = dataset.draw(tokenizer, calibration, seed)
@@ -54,6 +56,27 @@ def draw_or_load(
         "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
     )
     return drawn
+
+
+def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
+    """Every draw adds a folder to `kept_in`, so what seed k finds there would change as it runs."""
+    for path in _paths(_describe(dataset, without_path=False)):
+        if Path(path).expanduser().resolve() == kept_in.resolve():
+            raise ConfigError(
+                f"dataset.path={path!r}: expected a folder that stays as it is, and this is where "
+                "this sweep keeps its calibration sets. Copy the sets that you want into a folder "
+                f"of their own, or name one of them: dataset.path={path.rstrip('/')}/<hash>."
+            )
+
+
+def _paths(described: Any) -> list[str]:
+    """What stands under `path` anywhere in a described dataset."""
+    if isinstance(described, list):
+        return [path for part in described for path in _paths(part)]
+    if not isinstance(described, dict):
+        return []
+    own = [described["path"]] if isinstance(described.get("path"), str) else []
+    return own + [path for part in described.values() for path in _paths(part)]
 
 
 def describe_draw(

@@ -79,7 +79,8 @@ class Imported:
     def fingerprint(self) -> str:
         """Content hash of all sets behind `path`."""
         places = self._places()
-        root = Path(self.path) if Path(self.path).is_dir() else Path(self.path).parent
+        place = Path(self.path).expanduser()
+        root = place if place.is_dir() else place.parent
         parts = (TOKENS, SAMPLES, CARD)
         files = [f for p in places for f in ([p / part for part in parts] if p.is_dir() else [p])]
         return fingerprint_files(root, files)

@@ -49,6 +49,25 @@ def test_a_folder_of_ours_is_taken_in_the_order_of_seeds(tmp_path, tokenizer, se
         dataset.draw(tokenizer, settings(), 3)
 
 
+def test_the_folder_that_draws_write_to_is_refused(tmp_path, tokenizer, settings):
+    kept_in = tmp_path / "results" / "calibration"
+    for seed in range(2):
+        save_set(drawn(tokenizer, settings(), seed), kept_in / f"set{seed}")
+    for path in (kept_in, tmp_path / "results" / "x" / ".." / "calibration"):
+        dataset = imported(path, tokenizer=None)
+        with pytest.raises(ConfigError, match=r"expected a folder that stays as it is.*/<hash>"):
+            draw_or_load(tmp_path / "results", dataset, tokenizer, settings(), 1)
+    one = imported(kept_in / "set1", tokenizer=None)
+    assert draw_or_load(tmp_path / "results", one, tokenizer, settings(), 0).card["seed"] == 1
+
+
+def test_a_folder_below_home_can_be_named_by_a_tilde(tmp_path, tokenizer, settings, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_set(drawn(tokenizer, settings(), 0), tmp_path / "sets" / "a")
+    by_tilde, in_full = imported("~/sets"), imported(tmp_path / "sets")
+    assert by_tilde.fingerprint() == in_full.fingerprint()
+
+
 def test_fewer_samples_take_the_first_ones(tmp_path, tokenizer, settings):
     before = drawn(tokenizer, settings(window="document"), 0)
     save_set(before, tmp_path / "set")
