@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -14,7 +15,9 @@ NUMBERS_VERSION = 1
 DENSE = {"_target_": "calib_sweep.method.dense.Dense"}
 
 # How a cell is run, not what it computes: the result is the same up to float32 summation order.
+# Only in these parts: a method's own `batch_size` can mean anything.
 EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens"})
+EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
 # The axes have columns of their own in the record; bookkeeping moves no number.
 AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
@@ -41,7 +44,7 @@ class Cell:
     needs_data: bool
     varied: tuple[str, ...] = ()  # the settings in which cells of this sweep differ, for titles
 
-    @property
+    @cached_property
     def id(self) -> str:
         return cell_id(self.config, needs_data=self.needs_data)
 
@@ -92,6 +95,10 @@ class Cell:
 
     def dense(self) -> "Cell":
         """The cell of the uncompressed model that this cell is compared with."""
+        return self._dense
+
+    @cached_property
+    def _dense(self) -> "Cell":
         kept = {
             k: v for k, v in self.settings.items() if k.split(".")[0] in ("model", "evaluation")
         }
@@ -107,7 +114,10 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
     keys = ["model", "method", "evaluation", "replicate"]
     if needs_data:
         keys += ["dataset", "seed", "calibration", "walk"]
-    moving = {key: _without_execution(config[key]) for key in keys}
+    moving = {
+        key: _without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
+        for key in keys
+    }
     return digest({"numbers": NUMBERS_VERSION, **moving})
 
 
@@ -131,7 +141,7 @@ def label(node: Mapping[str, Any], choice: str) -> str:
     if name := node.get("name"):
         return str(name)
     if path := node.get("path"):
-        return PurePath(str(path)).name.split(".")[0]
+        return PurePath(str(path)).name or choice
     return choice
 
 

@@ -65,6 +65,13 @@ def test_how_a_cell_is_run_does_not_change_the_id(path, value):
     assert cell_id(changed(path, value), needs_data=True) == cell_id(CONFIG, needs_data=True)
 
 
+@pytest.mark.parametrize("part", ["method", "dataset", "calibration"])
+@pytest.mark.parametrize("key", ["batch_size", "batch_tokens", "device"])
+def test_a_part_that_computes_owns_its_words(part, key):
+    small, large = (changed(f"{part}.{key}", value) for value in (1, 2))
+    assert cell_id(small, needs_data=True) != cell_id(large, needs_data=True)
+
+
 @pytest.mark.parametrize(
     "path, value",
     [
@@ -111,3 +118,8 @@ def test_folder_names_tell_the_axes_and_are_safe():
         "seed": 0,
         "replicate": 0,
     }
+
+
+def test_a_model_is_called_by_the_whole_last_part_of_its_path():
+    names = [make(changed("model.path", f"meta-llama/Llama-3.{n}B")).model for n in ("1-8", "2-1")]
+    assert names == ["Llama-3.1-8B", "Llama-3.2-1B"]

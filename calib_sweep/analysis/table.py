@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.cell import EXECUTION_KEYS
+from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
 from calib_sweep.results.record import SCHEMA
 from calib_sweep.results.store import RECORD, read_record
 
@@ -191,7 +191,8 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, keys joined by dots, without what says how a cell is run."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        if key.rpartition(".")[2] in EXECUTION_KEYS:
+        part = f"{prefix}{key}".partition(".")[0]
+        if part in EXECUTION_PARTS and key.rpartition(".")[2] in EXECUTION_KEYS:
             continue
         if isinstance(item, dict):
             flat |= _flatten(item, f"{prefix}{key}.")
