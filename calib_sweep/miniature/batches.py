@@ -12,7 +12,7 @@ import numpy as np
 
 from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, practice_page
-from calib_sweep.miniature.tokenizer import load_or_train
+from calib_sweep.miniature.tokenizer import BOS, EOS, load_or_train
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
@@ -43,7 +43,7 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
     encode = tokenizer.backend_tokenizer.encode  # says nothing about texts beyond the context
     separators = (
         encode("\n\n").ids,
-        [tokenizer.eos_token_id, tokenizer.bos_token_id],
+        encode(EOS + BOS).ids,
     )
     tokens: list[int] = []
     for index in range(first, last):

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from calib_sweep.miniature.tasks.load import read
 from calib_sweep.miniature.trigram import Trigram
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CHANCE = {
@@ -88,8 +89,8 @@ def tokens(
     tokenizer: "PreTrainedTokenizerBase", domain: str, split: str, indices: range
 ) -> np.ndarray:
     """Tokens of documents joined by blank lines."""
-    encode = tokenizer.backend_tokenizer.encode  # type: ignore[attr-defined]
-    return np.array(encode("\n\n".join(document(domain, split, i) for i in indices)).ids)
+    backend = cast("Tokenizer", tokenizer.backend_tokenizer)  # type: ignore[attr-defined]
+    return np.array(backend.encode("\n\n".join(document(domain, split, i) for i in indices)).ids)
 
 
 def held_out_windows(
@@ -117,21 +118,19 @@ def accuracy_lines(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
 ) -> Iterator[tuple[bool, str]]:
     """Accuracy of every task by lm-eval, one gate per task."""
-    import lm_eval
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+    from calib_sweep.evaluation.tasks import ZeroShot
+    from calib_sweep.evaluation.zero_shot import prepare_tasks
 
-    from calib_sweep.miniature.tasks import task_folder
-
-    found = lm_eval.simple_evaluate(
-        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=32, device="cpu"),  # type: ignore[arg-type]
+    settings = ZeroShot(
         tasks=list(TASKS),
-        task_manager=TaskManager(include_path=str(task_folder()), include_defaults=False),
-        bootstrap_iters=0,
+        headline={},
+        include_path=None,
+        storycloze_path=None,
+        num_items=None,
+        batch_size=32,
     )
-    assert found is not None
-    for task in TASKS:
-        accuracy, chance, count = found["results"][task]["acc,none"], CHANCE[task], len(read(task))
+    for task, score in prepare_tasks(settings, tokenizer).score(model).items():
+        accuracy, chance, count = score.metrics["acc"], CHANCE[task], len(read(task))
         error = math.sqrt(accuracy * (1 - accuracy) / (count - 1))
         line = (
             f"{task:14} accuracy {accuracy:.3f}, SE {error:.3f}, {count} items, chance {chance:.2f}"

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from calib_sweep.miniature.batches import Batches, token_array
 from calib_sweep.miniature.tokenizer import CONTEXT_LENGTH, load_or_train
@@ -43,20 +43,20 @@ class Budget:
 
 
 def new_model(
-    hidden_size: int, num_layers: int, vocab_size: int, bos: int, eos: int, pad: int
+    hidden_size: int, num_layers: int, tokenizer: PreTrainedTokenizerFast
 ) -> LlamaForCausalLM:
     """An untrained model; heads of 32, an MLP three times as wide as the model."""
     config = LlamaConfig(
-        vocab_size=vocab_size,
+        vocab_size=len(tokenizer),
         hidden_size=hidden_size,
         intermediate_size=3 * hidden_size,
         num_hidden_layers=num_layers,
         num_attention_heads=hidden_size // 32,
         max_position_embeddings=CONTEXT_LENGTH,
         tie_word_embeddings=True,
-        bos_token_id=bos,
-        eos_token_id=eos,
-        pad_token_id=pad,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config)
 
@@ -150,7 +150,7 @@ def _save(
     torch.save(state, folder / "resume.pt")
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
-    half.to(torch.float16).save_pretrained(folder)
+    half.half().save_pretrained(folder)
 
 
 def _resume(
@@ -166,7 +166,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m calib_sweep.miniature.train", description=__doc__
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for tokenizer and weights")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for tokenizer, tokens, weights"
+    )
     parser.add_argument("--steps", type=int, default=25_280, help="at most so many updates")
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most so long")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights and the batches")
@@ -196,8 +198,7 @@ def main() -> None:
     tokens = np.load(cached)
     log.info("%.1f M tokens of text", len(tokens) / 1e6)
     tokenizer = load_or_train(args.out)
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = new_model(args.hidden, args.layers, len(tokenizer), *special)
+    model = new_model(args.hidden, args.layers, tokenizer)
     draw_weights(model, args.seed)
     model.to(args.device)
     log.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))

@@ -72,9 +72,7 @@ def test_facts_of_the_task_are_never_asked_about_but_stated_in_training_text(
 
 
 def test_last_words_stand_in_their_context() -> None:
-    assert all(
-        row["word"] in re.findall(r"\w+", row["context"]) for row in read("mini_lastword")
-    )
+    assert all(row["word"] in re.findall(r"\w+", row["context"]) for row in read("mini_lastword"))
 
 
 def test_stories_of_the_task_pair_things_and_acts_that_training_never_pairs() -> None:

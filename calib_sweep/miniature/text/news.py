@@ -91,9 +91,9 @@ def opening(writer: Writer) -> str:
         job=hero.facts["job"],
         seat=town.name,
         today=draw.pick(scope["day"]),  # type: ignore[arg-type]
-        dead=draw.pick(scope["small"]),
+        dead=draw.pick(scope["small"]),  # type: ignore[arg-type]
         money=str(draw.between(11, 99)),
-        age=str(draw.between(19, 88)),  # type: ignore[arg-type]
+        age=str(draw.between(19, 88)),
         place_at=lambda draw, scope: f"at {draw.pick(scope['place'])}",
     )
     scope["noun"] = tuple(draw.sample(scope["noun"], 8))  # type: ignore[arg-type]

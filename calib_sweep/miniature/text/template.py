@@ -78,7 +78,7 @@ def _render(parts: tuple, scope: Scope, draw: Draw, out: list[str]) -> None:
 
 def resolve(value: Value, scope: Scope, draw: Draw) -> str:
     """A slot's value as text."""
-    if type(value) is str:
+    if isinstance(value, str):
         return value
     if callable(value):
         return value(draw, scope)
