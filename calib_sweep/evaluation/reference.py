@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "reference.safetensors"
-REMEDY = "Remove it, and the dense model is scored again."
+REMEDY = "Delete the folder of the dense cell that it lies in, and the dense model is scored again."
 
 
 @dataclass(eq=False, kw_only=True)
