@@ -2,12 +2,15 @@
 
 A claim on a folder is the file `claim.<k>` with the highest k. Creating it is exclusive (a hard
 link of a finished temporary file, which NFS does atomically), so of all who see that `claim.<k>`
-is dead exactly one creates `claim.<k+1>`. The holder touches its file every `HEARTBEAT_S`. A
+is dead exactly one creates `claim.<k+1>`. Whoever looked before and after a claim was given back
+could still create two of different k, so a new claim is kept only if no other one is alive then:
+the later of two sees the earlier. The holder touches its file every `HEARTBEAT_S`. A
 holder is dead when its process is gone (same host: known at once) or when its heartbeat, compared
 with the file server's own clock, is older than `STALE_S`. Whoever gets a claim must look at the
 record again: the cell may have been finished between.
 """
 
+import errno
 import json
 import logging
 import os
@@ -91,8 +94,10 @@ def _is_dead(path: Path) -> bool:
     try:
         holder = json.loads(path.read_text())
         beat = path.stat().st_mtime
-    except FileNotFoundError:
-        return True  # given back a moment ago
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):  # given back a moment ago, ESTALE: on NFS
+            return True
+        raise
     if holder["host"] == host_identity():
         return not _is_running(holder["pid"], holder["started"])
     return _server_time(path.parent) - beat > STALE_S
@@ -120,13 +125,17 @@ def try_claim(folder: Path) -> Claim | None:
         "started": psutil.Process().create_time(),
     }
     temporary = folder / f".claim.{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps(holder))
     try:
+        temporary.write_text(json.dumps(holder))
         os.link(temporary, folder / f"claim.{number}")
     except FileExistsError:
         return None
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
+    others = [folder / f"claim.{other}" for other in _numbers(folder) if other != number]
+    if not all(map(_is_dead, others)):
+        (folder / f"claim.{number}").unlink()
+        return None
     if numbers:
         log.info("%s: its last holder is gone, taken over", folder.name)
     return Claim(folder, number)

@@ -1,5 +1,6 @@
 """Claims: exclusive, released, taken over from the dead, never from the living."""
 
+import errno
 import json
 import os
 import signal
@@ -70,6 +71,36 @@ def test_of_many_who_see_a_dead_claim_exactly_one_takes_it_over(tmp_path):
         got = [c for c in pool.map(lambda _: claims.try_claim(tmp_path), range(64)) if c]
     assert len(got) == 1
     got[0].release()
+
+
+def test_who_looked_too_early_does_not_share_a_cell(tmp_path, monkeypatch):
+    """A gives claim.0 back; B, who still saw it, makes claim.1; C, who saw none, claim.0."""
+    look = claims._numbers
+
+    def first_sees(*numbers):
+        looks = [list(numbers)]
+        monkeypatch.setattr(
+            claims, "_numbers", lambda folder: looks.pop() if looks else look(folder)
+        )
+
+    first_sees(0)
+    of_b = claims.try_claim(tmp_path)
+    assert of_b.number == 1
+    first_sees()
+    assert claims.try_claim(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["claim.1"]
+    of_b.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_nfs_calls_stale_is_gone(tmp_path, monkeypatch):
+    write_claim_of_another_host(tmp_path, age_s=0)
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(claims.Path, "read_text", stale)
+    assert claims._is_dead(tmp_path / "claim.0")
 
 
 def write_claim_of_another_host(folder, age_s):
