@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from calib_sweep.miniature.batches import Batches, token_array
-from calib_sweep.miniature.tokenizer import CONTEXT_LENGTH, load_or_train
+from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD, load_or_train
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def new_model(
     hidden_size: int, num_layers: int, tokenizer: PreTrainedTokenizerFast
 ) -> LlamaForCausalLM:
     """An untrained model; heads of 32, an MLP three times as wide as the model."""
+    ids = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -54,9 +55,9 @@ def new_model(
         num_attention_heads=hidden_size // 32,
         max_position_embeddings=CONTEXT_LENGTH,
         tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=ids[BOS],
+        eos_token_id=ids[EOS],
+        pad_token_id=ids[PAD],
     )
     return LlamaForCausalLM(config)
 
