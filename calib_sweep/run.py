@@ -9,7 +9,7 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +23,7 @@ import yaml
 from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.errors import StoreError
 from calib_sweep.evaluation.suite import DenseReference, Scores
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
@@ -46,10 +47,11 @@ def run_cell(
     folder = store.cell_folder(cell)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    record = records.new_record(cell)
     with _log_to(folder / "log.txt"):
-        parts = build_parts(cell)
-        record = records.new_record(cell, parts.inputs())
         try:
+            parts = build_parts(cell)
+            record["inputs"] = parts.inputs()
             _fill(record, cell, parts, store, session, progress or CellProgress())
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
             session.forget()
@@ -75,10 +77,13 @@ def _fill(
     if cell.config["num_threads"] is not None:
         torch.set_num_threads(cell.config["num_threads"])
     timings = _Timings()
+    inputs = record["inputs"]
     with timings.of("load"):
-        model, tokenizer = session.model(parts.model), session.tokenizer(parts.model)
-        suite = session.suite(parts.evaluation, tokenizer)
-        dense = load_reference(store, cell, parts)
+        dense = load_reference(store, cell, parts, inputs)
+        model = session.model(parts.model, inputs["model"])
+        tokenizer = session.tokenizer(parts.model, inputs["model"])
+        suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+    records.start_peak_memory(str(model.device))
     with timings.of("draw"):
         drawn = parts.draw(store.results_dir, tokenizer)
     with timings.of("compress"):
@@ -122,11 +127,27 @@ def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.T
     return torch.as_tensor(drawn.tokens_NT), lengths_N
 
 
-def load_reference(store: Store, cell: Cell, parts: Parts) -> DenseReference | None:
-    """What the dense model's own cell left for comparison; None for that one, or if not asked."""
-    if cell.is_dense or parts.evaluation.divergence is None:
+def load_reference(
+    store: Store, cell: Cell, parts: Parts, inputs: Mapping[str, str | None]
+) -> DenseReference | None:
+    """What the dense model's own cell left for comparison; None for that one, or if not asked.
+
+    `StoreError` where that cell read other files: what it scored is then no reference.
+    """
+    if cell.is_dense:
         return None
-    return DenseReference.load(store.cell_folder(cell.dense()) / REFERENCE)
+    dense = cell.dense()
+    read = (store.find(dense) or {}).get("inputs", inputs)
+    changed = [key for key in ("model", "evaluation") if read.get(key) != inputs[key]]
+    if changed:
+        raise StoreError(
+            f"{' and '.join(changed)}: files have changed since the dense cell {dense.id} ran, so "
+            "nothing can be compared with it. Put them back, or type sweep_name=NEW_NAME to run "
+            "everything on the files as they are now."
+        )
+    if parts.evaluation.divergence is None:
+        return None
+    return DenseReference.load(store.cell_folder(dense) / REFERENCE)
 
 
 def describe_set(drawn: CalibrationSet | None) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """What a worker keeps loaded between cells: the model, its tokenizer, the evaluation's requests.
 
-One of each at a time: cells are ordered so that the same ones follow each other.
+One of each at a time: cells are ordered so that the same ones follow each other. `content` is the
+hash of the files that a part reads: what changed on disk is loaded anew.
 """
 
 from pathlib import Path
@@ -19,19 +20,19 @@ class Session:
 
     def forget(self) -> None:
         """Drop everything: after a failure nothing that is loaded is trusted."""
-        self._model_part: Any = None
+        self._model_key: Any = None
         self._model: Any = None
         self._pristine: dict[torch.nn.Parameter, torch.Tensor] = {}
-        self._tokenizer_part: Any = None
+        self._tokenizer_key: Any = None
         self._tokenizer: Any = None
-        self._suite_part: Any = None
+        self._suite_key: Any = None
         self._suite: Any = None
 
-    def model(self, part: Any) -> Any:
+    def model(self, part: Any, content: str | None) -> Any:
         """The dense model of `part`; one that an earlier cell compressed has its weights back."""
-        if part != self._model_part:
+        if self._model_key != (part, content):
             self._model, self._pristine = None, {}  # before the next one is loaded: memory
-            self._model, self._model_part = part.load(), part
+            self._model, self._model_key = part.load(), (part, content)
             self._pristine = {p: p.detach().to("cpu", copy=True) for p in self._block_parameters()}
         with torch.no_grad():
             for parameter, weight in self._pristine.items():
@@ -41,16 +42,16 @@ class Session:
     def _block_parameters(self) -> list[torch.nn.Parameter]:
         return list(decoder_blocks(self._model).parameters())
 
-    def tokenizer(self, part: Any) -> Any:
+    def tokenizer(self, part: Any, content: str | None) -> Any:
         """The tokenizer of `part`."""
-        if part != self._tokenizer_part:
-            self._tokenizer, self._tokenizer_part = part.load_tokenizer(), part
+        if self._tokenizer_key != (part, content):
+            self._tokenizer, self._tokenizer_key = part.load_tokenizer(), (part, content)
         return self._tokenizer
 
-    def suite(self, part: Any, tokenizer: Any) -> Any:
+    def suite(self, part: Any, content: str | None, tokenizer: Any) -> Any:
         """The evaluation of `part` with its corpora tokenised and its requests built."""
-        if self._suite_part is None or self._suite_part != (part, tokenizer):
-            self._suite, self._suite_part = part.prepare(tokenizer), (part, tokenizer)
+        if self._suite_key != (part, content, tokenizer):
+            self._suite, self._suite_key = part.prepare(tokenizer), (part, content, tokenizer)
         return self._suite
 
     def save(self, folder: Path) -> None:

@@ -13,7 +13,6 @@ import os
 import platform
 import subprocess
 import traceback
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -34,7 +33,7 @@ PACKAGES = (
 )
 
 
-def new_record(cell: Cell, inputs: Mapping[str, str | None]) -> dict[str, Any]:
+def new_record(cell: Cell) -> dict[str, Any]:
     """The part of a record that is known before any work starts."""
     return {
         "schema": SCHEMA,
@@ -42,7 +41,7 @@ def new_record(cell: Cell, inputs: Mapping[str, str | None]) -> dict[str, Any]:
         "status": "failed",
         "cell": cell.axes() | {"settings": dict(cell.settings)},
         "config": cell.config,
-        "inputs": dict(inputs),
+        "inputs": {},
         "calibration": None,
         "compression": None,
         "scores": {},
@@ -116,8 +115,16 @@ def describe_device(device: str) -> dict[str, Any]:
     return {"device": name, "num_threads": torch.get_num_threads()}
 
 
+def start_peak_memory(device: str) -> None:
+    """Forget earlier cells' peaks, where the device can."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory_bytes(device: str) -> int:
-    """Peak device memory of this process on a GPU, peak resident memory otherwise."""
+    """Peak device memory since `start_peak_memory` on a GPU, else peak memory of the process."""
     if device.startswith("cuda"):
         import torch
 

@@ -16,7 +16,7 @@ def store(tmp_path):
 
 
 def record_of(cell, status="done", **scores):
-    return new_record(cell, {}) | {"status": status, "scores": scores, "finished_at": "2030"}
+    return new_record(cell) | {"status": status, "scores": scores, "finished_at": "2030"}
 
 
 def write(store, cell, record):

@@ -1,0 +1,85 @@
+"""Running one cell: what it reads is what its record says, whatever happens on disk meanwhile."""
+
+import shutil
+
+import pytest
+import torch
+from fakes import save_tiny
+from sweeps import read_records, write_documents
+
+from calib_sweep import run as run_module
+from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.model.loading import HubModel
+from calib_sweep.session import Session
+
+
+def hub_model(path):
+    return HubModel(
+        name=None,
+        path=str(path),
+        revision=None,
+        dtype="float32",
+        device="cpu",
+        trust_remote_code=False,
+    )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])  # gpt2: Conv1D, head tied to embedding
+def test_a_compressed_model_gets_every_weight_back(tmp_path, architecture):
+    part, session = hub_model(save_tiny(architecture, tmp_path)), Session()
+    model = session.model(part, part.fingerprint())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in decoder_blocks(model).parameters():
+            parameter.zero_()
+    assert session.model(part, part.fingerprint()) is model
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_checkpoint_that_changed_is_loaded_anew(tmp_path):
+    part, session = hub_model(save_tiny("llama", tmp_path / "a")), Session()
+    model = session.model(part, part.fingerprint())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    save_tiny("llama", tmp_path / "b", seed=1)
+    shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
+    after = session.model(part, part.fingerprint()).state_dict()
+    assert not after["lm_head.weight"].equal(before["lm_head.weight"])
+    query = "model.layers.0.self_attn.q_proj.weight"
+    assert not after[query].equal(before[query])
+
+
+def after_first_cell(monkeypatch, act):
+    """Call `act` once, when the first cell of the sweep (the dense one) is done."""
+    summarise, acts = run_module.summarise_layers, [act]
+
+    def then(*arguments):
+        if acts:
+            acts.pop()()
+        return summarise(*arguments)
+
+    monkeypatch.setattr(run_module, "summarise_layers", then)
+
+
+def test_nothing_is_compared_with_a_dense_model_scored_on_other_text(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    corpus = write_documents(tmp_path / "corpus.jsonl", num_documents=4)
+    changed = corpus.read_text().replace("the", "THE")
+    after_first_cell(monkeypatch, lambda: corpus.write_text(changed))
+    command = ["-m", *tiny_world, f"evaluation.perplexity.corpora=[{corpus}]", "seed=0"]
+    ended = run_cli(*command, cwd=tmp_path)
+    assert ended.code == 3
+    dense, failed = read_records(tmp_path / "results" / "default")
+    assert dense["status"] == "done" and failed["status"] == "failed"
+    assert "evaluation: files have changed since the dense cell" in failed["error"]["message"]
+
+
+def test_a_file_that_vanished_costs_its_cell_and_not_the_worker(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    documents = write_documents(tmp_path / "own.jsonl", num_documents=8)
+    after_first_cell(monkeypatch, documents.unlink)
+    ended = run_cli("-m", *tiny_world, f"dataset.path={documents}", "seed=0", cwd=tmp_path)
+    assert ended.code == 3
+    (record,) = [r for r in read_records(tmp_path / "results" / "default") if r["scores"] == {}]
+    assert record["status"] == "failed" and str(documents) in record["error"]["message"]
