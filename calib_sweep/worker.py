@@ -12,11 +12,15 @@ from typing import Any
 
 from calib_sweep.cell import Cell
 from calib_sweep.progress import Progress
-from calib_sweep.results.claim import POLL_S, Claim, has_claims, holder_of, try_claim
+from calib_sweep.results.claim import Claim, has_claims, holder_of, try_claim
 from calib_sweep.results.record import utc_now
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
+
+# Between two looks at cells that others hold: soon at first, then longer, because hundreds of
+# waiting workers that look at thousands of cells would keep a file server busy.
+FIRST_POLL_S, LONGEST_POLL_S = 0.2, 5.0
 
 
 @dataclass
@@ -34,7 +38,7 @@ class Worker:
     max_cells: int | None = None
     started_at: str = field(default_factory=utc_now)
     _settled: set[str] = field(default_factory=set, repr=False)  # ids; a settled cell stays so
-    _is_waiting: bool = False
+    _poll_s: float = 0.0  # 0: not waiting
 
     def __call__(self, _config: Any = None) -> int:
         """Work; return how many cells this worker ran."""
@@ -55,7 +59,7 @@ class Worker:
                     self._wait(waiting)
                     continue
                 cell, claim = taken
-                self._is_waiting = False
+                self._poll_s = 0.0
                 with claim, progress.running(cell) as cell_progress:
                     record = run_cell(cell, self.store, session, cell_progress)
                     self.tracking.log(cell, record, self.store)
@@ -64,12 +68,12 @@ class Worker:
 
     def _wait(self, waiting: Sequence[Cell]) -> None:
         """Wait a moment for cells that others hold; say once for whom."""
-        if not self._is_waiting:
-            self._is_waiting = True
+        if not self._poll_s:
             holders = sorted({holder_of(self.store.cell_folder(cell)) or "" for cell in waiting})
             names = ", ".join(filter(None, holders)) or "others"
             log.info("waiting for %d cells that are with %s", len(waiting), names)
-        time.sleep(POLL_S)
+        self._poll_s = min(max(1.2 * self._poll_s, FIRST_POLL_S), LONGEST_POLL_S)
+        time.sleep(self._poll_s)
 
     def is_settled(self, cell: Cell) -> bool:
         """Whether nothing is left to do: done, failed since this worker began, or hopeless."""

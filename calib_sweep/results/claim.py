@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 STALE_S = 120.0
-POLL_S = 0.2
 
 
 def host_identity() -> str:

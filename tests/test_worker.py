@@ -1,0 +1,13 @@
+"""How a worker waits for cells that others hold."""
+
+from calib_sweep import worker as worker_module
+
+
+def test_a_worker_that_waits_looks_ever_less_often_and_at_once_after_a_cell(tmp_path, monkeypatch):
+    naps = []
+    monkeypatch.setattr(worker_module.time, "sleep", naps.append)
+    worker = worker_module.Worker([], worker_module.Store(tmp_path, "sweep"), tracking=None)
+    for _ in range(40):
+        worker._wait([])
+    assert naps[0] == worker_module.FIRST_POLL_S and naps[-1] == worker_module.LONGEST_POLL_S
+    assert naps == sorted(naps)
