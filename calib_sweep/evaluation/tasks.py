@@ -77,12 +77,19 @@ class ZeroShot:
         return find_tasks(self.tasks, [*own, Path(task_folder())])
 
     def own_files(self) -> list[Path]:
-        """The user's own files that define what is asked: definitions, and the StoryCloze file."""
+        """The user's own files that may define what is asked.
+
+        All of `include_path`, because definitions name others: included ones, code, items.
+        """
         files = [Path(self.storycloze_path)] if self.storycloze_path is not None else []
         if self.include_path is None:
             return files
-        index = _index(Path(self.include_path))
-        return files + [index[name].path for name in self.tasks if name in index]
+        folder = Path(self.include_path)
+        return files + sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and not _is_by_product(path.relative_to(folder))
+        )
 
     def check(self) -> None:
         """Raise `ConfigError` with every problem that can be seen without loading a task."""
@@ -105,6 +112,11 @@ class ZeroShot:
             problems.append(error)
         if problems:
             raise ConfigError.merge(problems)
+
+
+def _is_by_product(path: Path) -> bool:
+    """Hidden files, and what Python leaves beside a definition's code."""
+    return any(part.startswith((".", "__pycache__")) for part in path.parts)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 import pytest
-from scored import metric, sentence, write_task, zero_shot_of
+from scored import write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.tasks import find_tasks
@@ -78,8 +78,12 @@ def test_tasks_are_different_names(task_folder, tasks):
 
 
 def test_own_files_are_those_that_the_user_wrote(tmp_path):
-    write_task(tmp_path, "mine", [{"text": sentence(1)}], metric_list=[metric("acc")])
     cloze = tmp_path / "cloze.csv"
     cloze.write_text("InputStoryid\n")
-    settings = zero_shot_of(tmp_path, "mine", "mini_facts", storycloze_path=str(cloze))
-    assert set(settings.own_files()) == {cloze, tmp_path / "mine.yaml"}
+    folder = tmp_path / "tasks"
+    (folder / "__pycache__").mkdir(parents=True)
+    names = ["mine.yaml", "base.yaml", "code.py", "items.jsonl", "__pycache__/code.pyc", ".hidden"]
+    for name in names:
+        (folder / name).write_text("task: mine\ninclude: base.yaml\n")
+    settings = zero_shot_of(folder, "mine", "mini_facts", storycloze_path=str(cloze))
+    assert settings.own_files() == [cloze, *sorted(folder / name for name in names[:4])]
