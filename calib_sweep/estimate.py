@@ -1,6 +1,7 @@
 """What a sweep may cost: from the records of equal cells where there are any, else in FLOPs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from calib_sweep.cell import Cell
@@ -34,7 +35,8 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
             "as finished cells of the same model and method took"
         )
     unknown = [cell for cell in todo if (cell.model, cell.method) not in seconds]
-    flops = [_walk_flops(cell) for cell in unknown if cell.needs_data]
+    num_weights = cache(_num_weights)  # of a model that many cells share
+    flops = [_walk_flops(cell, num_weights) for cell in unknown if cell.needs_data]
     if any(flops):
         lines.append(
             f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes "
@@ -59,12 +61,17 @@ def _all_records(store: Store) -> Iterable[Mapping[str, Any]]:
             yield record
 
 
-def _walk_flops(cell: Cell) -> float | None:
+def _walk_flops(cell: Cell, num_weights: Callable[[Any], int | None]) -> float | None:
     """Two forward passes over the set, 2 FLOP per weight and token; None if not known here."""
-    parts = build_parts(cell)
+    num = num_weights(build_parts(cell).model)
+    calibration = cell.config["calibration"]
+    tokens = calibration["num_samples"] * calibration["seq_len"]
+    return None if num is None else 2 * 2 * num * tokens
+
+
+def _num_weights(model: Any) -> int | None:
+    """Weights of the linear layers of a model; None if its configuration is not on this machine."""
     try:
-        num_weights = sum(o * i for _, o, i in parts.model.linear_shapes())
+        return sum(num_out * num_in for _, num_out, num_in in model.linear_shapes())
     except UnavailableError:
         return None
-    calibration = cell.config["calibration"]
-    return 2 * 2 * num_weights * calibration["num_samples"] * calibration["seq_len"]
