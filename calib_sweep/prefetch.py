@@ -22,13 +22,13 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
     """Fetch models, datasets, corpora and tasks; `ConfigError` lists what is not to be had.
 
-    `arguments`: the command line that named the cells, for the process that proves it.
+    `arguments`: all that was typed after the program, for the process that proves it.
     """
     _read_all(cells)
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return
     log.info("everything is here; now once more without a network")
-    command = [sys.executable, "-m", "calib_sweep", "prefetch", *arguments]
+    command = [sys.executable, "-m", "calib_sweep", *arguments]
     proof = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True)
     if proof.returncode != 0:
         raise ConfigError(

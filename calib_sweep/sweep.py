@@ -7,6 +7,7 @@ are kept.
 import errno
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
@@ -97,8 +98,7 @@ class Sweep:
         from calib_sweep.prefetch import prefetch_cells
         from calib_sweep.progress import output
 
-        arguments = self.master.hydra.overrides
-        prefetch_cells(self.cells, [*arguments.task])
+        prefetch_cells(self.cells, sys.argv[1:])
         output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
         return DONE
 

@@ -1,6 +1,7 @@
 """A checkpoint folder on this machine: is it complete, is it safe to read, what is in it."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def check_tokenizer(path: str, folder: Path) -> None:
         "a tokenizer beside the model, such as tokenizer.json",
         f"{folder} holds {some(names)}. Save the model's tokenizer into it.",
     )
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Files of weights that a checkpoint names and lacks: one file, or those of its index."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [] if whole.is_file() else [whole.name]
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return sorted({name for name in shards if not (folder / name).is_file()})
 
 
 def fingerprint(folder: Path) -> str:

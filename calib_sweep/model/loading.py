@@ -20,7 +20,14 @@ from safetensors import SafetensorError
 
 from calib_sweep.errors import ConfigError, UnavailableError, require
 from calib_sweep.miniature import WEIGHTS
-from calib_sweep.model.checkpoint import CONVERT, check_folder, check_tokenizer, fingerprint, some
+from calib_sweep.model.checkpoint import (
+    CONVERT,
+    check_folder,
+    check_tokenizer,
+    fingerprint,
+    missing_weights,
+    some,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -112,14 +119,7 @@ class HubModel:
     def prefetch(self) -> None:
         """Download configuration, tokenizer and safetensors weights, if they are on the hub."""
         if self.folder() is None:
-            from huggingface_hub import snapshot_download
-
-            wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-            self._read(
-                lambda path, trust_remote_code, **settings: snapshot_download(
-                    path, allow_patterns=wanted, **settings
-                )
-            )
+            self._read(_complete_snapshot)
 
     def fingerprint(self) -> str | None:
         """Hash of a local checkpoint's content; None for the hub, where path and revision tell."""
@@ -243,6 +243,21 @@ class HubModel:
             "true or false",
             "Leave it false unless you have read the code that comes with the model.",
         )
+
+
+def _complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) -> Path:
+    """The hub's files of a model; `OSError` where weights are missing.
+
+    The hub's client calls a snapshot complete in which only the configuration was ever fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    wanted += ["*.py"] if trust_remote_code else []
+    folder = Path(snapshot_download(path, allow_patterns=wanted, **settings))
+    if missing := missing_weights(folder):
+        raise OSError(f"weights in safetensors are missing: {some(missing)}")
+    return folder
 
 
 @cache

@@ -1,5 +1,6 @@
 """Loading from a folder: what is read, what is refused, and what the person typing is told."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -202,6 +203,38 @@ def test_the_hub_out_of_reach_is_told_from_a_mistake(monkeypatch):
             hub_model("no-such-owner/no-such-model").context_length()
     finally:
         loading.hub_answers.cache_clear()
+
+
+@pytest.fixture
+def hub_copy(llama, tmp_path, monkeypatch):
+    """The cache of a hub out of reach, with a snapshot of owner/model that one may damage."""
+    commit = "a" * 40
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    loading.hub_answers.cache_clear()
+    entry = tmp_path / "models--owner--model"
+    (entry / "refs").mkdir(parents=True)
+    (entry / "refs" / "main").write_text(commit)
+    yield shutil.copytree(llama, entry / "snapshots" / commit)
+    loading.hub_answers.cache_clear()
+
+
+def test_prefetch_is_content_with_a_whole_model_in_the_cache(hub_copy):
+    hub_model("owner/model").prefetch()
+    index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+    (hub_copy / "model.safetensors").rename(hub_copy / "one.safetensors")
+    (hub_copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UnavailableError, match=r"missing: two\.safetensors"):
+        hub_model("owner/model").prefetch()
+    shutil.copy(hub_copy / "one.safetensors", hub_copy / "two.safetensors")
+    hub_model("owner/model").prefetch()
+
+
+def test_prefetch_does_not_take_a_configuration_for_a_model(hub_copy):
+    """What `check` leaves in the cache: a snapshot without weights."""
+    (hub_copy / "model.safetensors").unlink()
+    with pytest.raises(UnavailableError, match=r"missing: model\.safetensors"):
+        hub_model("owner/model").prefetch()
 
 
 def test_the_fingerprint_follows_the_content_and_not_the_place(llama, damaged):
