@@ -30,9 +30,8 @@ def output(renderable: Any) -> None:
     """Write a result to standard output."""
     if not is_speaker():
         return
-    screen = Console()
-    width = None if screen.is_terminal else PIPE_WIDTH
-    screen.print(renderable, soft_wrap=isinstance(renderable, str), width=width)
+    screen = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
+    screen.print(renderable, soft_wrap=isinstance(renderable, str))
 
 
 def configure_logging() -> None:
