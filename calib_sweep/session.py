@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.model.saving import save_dense
 
 
 class Session:
@@ -56,5 +57,4 @@ class Session:
 
     def save(self, folder: Path) -> None:
         """Write the model as it is now, with its tokenizer, in the Hugging Face layout."""
-        self._model.save_pretrained(folder)
-        self._tokenizer.save_pretrained(folder)
+        save_dense(self._model, self._tokenizer, folder)

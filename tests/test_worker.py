@@ -3,7 +3,7 @@
 from calib_sweep import worker as worker_module
 
 
-def test_a_worker_that_waits_looks_ever_less_often_and_at_once_after_a_cell(tmp_path, monkeypatch):
+def test_a_worker_that_waits_looks_ever_less_often(tmp_path, monkeypatch):
     naps = []
     monkeypatch.setattr(worker_module.time, "sleep", naps.append)
     worker = worker_module.Worker([], worker_module.Store(tmp_path, "sweep"), tracking=None)

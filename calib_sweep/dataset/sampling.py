@@ -69,16 +69,6 @@ def draw_from_documents(
     )
 
 
-def check_pool(
-    dataset: Dataset,
-    tokenizer: "PreTrainedTokenizerBase",
-    calibration: Calibration,
-    max_seed: int,
-) -> None:
-    """Raise exactly what drawing the largest seed would raise, before anything is compressed."""
-    dataset.draw(tokenizer, calibration, max_seed)
-
-
 def make_card(
     name: str,
     provenance: Mapping[str, Any],

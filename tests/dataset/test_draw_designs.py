@@ -10,7 +10,7 @@ import pytest
 from words import FIRST, make_tokenizer, text_of
 
 from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.sampling import check_pool, draw_from_documents
+from calib_sweep.dataset.sampling import draw_from_documents
 from calib_sweep.dataset.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError
 
@@ -178,24 +178,6 @@ def test_an_empty_dataset_and_a_bad_seed_are_refused(documents, tokenizer, setti
         draw([], tokenizer, settings())
     with pytest.raises(ConfigError, match="seed=-1"):
         draw(documents, tokenizer, settings(), -1)
-
-
-def test_the_largest_seed_can_be_checked_beforehand(documents, tokenizer, settings):
-    class Words:
-        name = "words"
-
-        def draw(self, tokenizer, calibration, seed):
-            return draw(documents, tokenizer, calibration, seed)
-
-        def fingerprint(self):
-            return None
-
-    check_pool(Words(), tokenizer, settings(), 0)
-    with pytest.raises(ConfigError) as drawn:
-        draw(documents, tokenizer, settings(), 500)
-    with pytest.raises(ConfigError) as checked:
-        check_pool(Words(), tokenizer, settings(), 500)
-    assert str(checked.value) == str(drawn.value)
 
 
 def test_another_tokenizer_is_another_set_and_the_card_says_so(documents, settings):
