@@ -19,6 +19,12 @@ from sweeps import write_documents
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write tests/golden anew and show the change"
+    )
+
+
 class Ended(NamedTuple):
     """How a command ended."""
 
