@@ -36,6 +36,7 @@ class Sweep:
         self, context: HydraContext, master: DictConfig, points: Sequence[Sequence[str]]
     ) -> None:
         self.context, self.master, self.points = context, master, points
+        self.num_conflicts = 0  # cells that gave another result than the one on record
 
     @cached_property
     def composed(self) -> list[Composed]:
@@ -81,7 +82,8 @@ class Sweep:
             log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
             self._launch(todo)
         self._mirror()
-        return self._summarise(time.perf_counter() - start)
+        code = self._summarise(time.perf_counter() - start)
+        return SOME_FAILED if self.num_conflicts and is_speaker() else code
 
     def check(self) -> int:
         """Validate every cell; say which are done and what the others may cost."""
@@ -158,6 +160,7 @@ class Sweep:
             for job in jobs:
                 if job.status == JobStatus.FAILED:
                     error = job._return_value
+                    self.num_conflicts += isinstance(error, StoreError)
                     log.error("a worker ended: %s: %s", type(error).__name__, error)
             left = [cell for cell in todo if not worker.is_settled(cell)]
             if not left or len(left) == len(todo):

@@ -83,3 +83,21 @@ def test_a_file_that_vanished_costs_its_cell_and_not_the_worker(
     assert ended.code == 3
     (record,) = [r for r in read_records(tmp_path / "results" / "default") if r["scores"] == {}]
     assert record["status"] == "failed" and str(documents) in record["error"]["message"]
+
+
+def test_another_result_for_a_finished_cell_is_no_success(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    """Two workers ran one cell and disagree: the first record stays, the exit code tells."""
+    write = run_module.Store.write
+
+    def write_after_another(store, cell, record):
+        if not cell.is_dense:
+            write(store, cell, record | {"scores": {"ppl/other@32": 1.5}})
+        write(store, cell, record)
+
+    monkeypatch.setattr(run_module.Store, "write", write_after_another)
+    ended = run_cli("-m", *tiny_world, "seed=0", cwd=tmp_path)
+    assert ended.code == 3 and "exists with different scores" in ended.err
+    scores = [record["scores"] for record in read_records(tmp_path / "results" / "default")]
+    assert {"ppl/other@32": 1.5} in scores
