@@ -1,6 +1,7 @@
 """Check every part of every cell before the first weight is read; report all problems at once."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
+
+log = logging.getLogger(__name__)
 
 # A part is built once per distinct configuration, however many cells share it.
 _parts: dict[str, Any] = {}
@@ -263,7 +266,7 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
             node = cell.config[key]
             address = f"{key}:{digest(node)}"
             if address not in hashes:
-                hashes[address] = build(key, node).fingerprint()
+                hashes[address] = _fingerprint_now(key, node, before)
             if hashes[address] != before:
                 problems[
                     f"{key}: its files have changed since cell {cell.id} ran (content hash "
@@ -271,3 +274,12 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
                     "everything on the files as they are now."
                 ] = None
     return list(problems)
+
+
+def _fingerprint_now(key: str, node: Mapping[str, Any], before: str | None) -> str | None:
+    """The content hash now; as before, with a warning, where the files are gone altogether."""
+    try:
+        return build(key, node).fingerprint()
+    except ConfigError as error:
+        log.warning("finished cells cannot be held against the files they read: %s", error)
+        return before

@@ -21,7 +21,7 @@ def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> 
     if todo:
         lines += _describe_cost(store, todo)
     lines += [f"not checked: {note}" for note in notes]
-    lines.append("every cell is valid")
+    lines.append("every cell is valid" + (", as far as can be seen from here" if notes else ""))
     return "\n".join(lines)
 
 

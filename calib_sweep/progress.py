@@ -31,7 +31,7 @@ def output(renderable: Any) -> None:
     if not is_speaker():
         return
     screen = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
-    screen.print(renderable, soft_wrap=isinstance(renderable, str))
+    screen.print(renderable, soft_wrap=isinstance(renderable, str), crop=False)
 
 
 def configure_logging() -> None:

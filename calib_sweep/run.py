@@ -9,6 +9,7 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,11 +24,11 @@ import yaml
 from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.errors import StoreError
+from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.suite import DenseReference, Scores
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
-from calib_sweep.results.store import Store, write_atomically
+from calib_sweep.results.store import MODEL, Store, write_atomically
 from calib_sweep.session import Session
 from calib_sweep.walk import LayerReport, walk
 
@@ -55,6 +56,11 @@ def run_cell(
             _fill(record, cell, parts, store, session, progress or CellProgress())
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
             session.forget()
+            if device_is_lost():  # not the cell's fault, and no later one can run in this process
+                raise WorkerLostError(
+                    f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
+                    "other workers. Type the same command again on a healthy GPU."
+                ) from error
             record |= {"error": records.describe_error(error), "status": "failed"}
             log.error("%s failed: %s: %s", cell.title, type(error).__name__, error)
     record["finished_at"] = records.utc_now()
@@ -62,6 +68,17 @@ def run_cell(
     if record["status"] == "done":
         log.info("%s done in %.1f s", cell.title, sum(record["timings_s"].values()))
     return record
+
+
+def device_is_lost() -> bool:
+    """Whether this process used a GPU that no longer answers."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _fill(
@@ -103,7 +120,7 @@ def _fill(
     if scores.reference is not None:
         scores.reference.save(folder / REFERENCE)
     if cell.config["save_model"] == "dense":
-        session.save(folder / "model")
+        session.save(folder / MODEL)
     _write_tables(folder, layers, scores)
     device = str(model.device)
     record |= {
@@ -115,7 +132,9 @@ def _fill(
         "versions": scores.versions,
         "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
         "peak_memory_bytes": records.peak_memory_bytes(device),
-        "environment": record["environment"] | records.describe_device(device),
+        "environment": record["environment"]
+        | records.describe_device(device)
+        | {"model_commit": getattr(model.config, "_commit_hash", None)},
     }
 
 
@@ -173,10 +192,14 @@ def _weighted(values: list[float], sizes: list[int]) -> float | None:
 
 
 def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
-    scores.items.to_parquet(folder / "items.parquet", index=False)
-    pd.DataFrame([asdict(layer) for layer in layers]).to_parquet(
-        folder / "layers.parquet", index=False
-    )
+    tables = {
+        "items.parquet": scores.items,
+        "layers.parquet": pd.DataFrame([asdict(layer) for layer in layers]),
+    }
+    for name, table in tables.items():
+        temporary = folder / f".{name}.{uuid.uuid4().hex}"
+        table.to_parquet(temporary, index=False)
+        temporary.replace(folder / name)
 
 
 class _Timings:

@@ -4,6 +4,8 @@ One of each at a time: cells are ordered so that the same ones follow each other
 hash of the files that a part reads: what changed on disk is loaded anew.
 """
 
+import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -57,4 +59,8 @@ class Session:
 
     def save(self, folder: Path) -> None:
         """Write the model as it is now, with its tokenizer, in the Hugging Face layout."""
-        save_dense(self._model, self._tokenizer, folder)
+        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        save_dense(self._model, self._tokenizer, partial)
+        if folder.exists():  # kept by a worker that died before its record
+            shutil.rmtree(folder)
+        partial.rename(folder)

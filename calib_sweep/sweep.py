@@ -80,6 +80,14 @@ class Sweep:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
+        try:
+            return self._work(todo, start)
+        except (ConfigError, StoreError) as error:  # too late to say that nothing has started
+            explain(error)
+            return SOME_FAILED
+
+    def _work(self, todo: Sequence[Cell], start: float) -> int:
+        if todo:
             self._launch(todo)
         self._mirror()
         code = self._summarise(time.perf_counter() - start)

@@ -82,11 +82,9 @@ class Worker:
         return cell.id in self._settled
 
     def _look(self, cell: Cell) -> bool:
-        record = self.store.find(cell)
-        if record is None or record["status"] == "failed":
-            hopeless = not cell.is_dense and self._has_failed(self.store.find(cell.dense()))
-            return hopeless or self._has_failed(record)
-        return True
+        if self.store.is_done(cell) or self._has_failed(self.store.find(cell)):
+            return True
+        return not cell.is_dense and self._has_failed(self.store.find(cell.dense()))
 
     def _has_failed(self, record: dict[str, Any] | None) -> bool:
         if record is None or record["status"] != "failed":

@@ -71,7 +71,13 @@ TYPED = [
     (["model=hf"], ["model.path is missing: type model.path=VALUE"]),
     (["model=hf", "model.path=./gone"], ["model.path='./gone': expected a folder with a model"]),
     # a dataset too small for the seeds asked
-    (["seed=0,40"], ["seed=40: expected at most 31 (32 disjoint sets of 2", "the pool of dataset 'text' holds 64"]),
+    (
+        ["seed=0,40"],
+        [
+            "seed=40: expected at most 31 (32 disjoint sets of 2",
+            "the pool of dataset 'text' holds 64",
+        ],
+    ),
     (
         ["calibration.num_samples=65", "calibration.design=independent"],
         ["calibration.num_samples=65: expected at most 64", "Lower calibration.num_samples"],

@@ -249,3 +249,60 @@ def test_ctrl_c_gives_claims_back_and_keeps_what_is_finished(
     assert len(kept) == 2 and unfinished(sweep) == []
     assert run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path).code == 0
     assert len(written(sweep)) == 4 and written(sweep).items() >= kept.items()
+
+
+def test_a_lost_gpu_ends_its_worker_and_leaves_the_cell_to_others(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    """A dead CUDA context fails whatever comes next: no cell is to blame, none is marked failed."""
+
+    def lose(*_, **__):
+        raise RuntimeError("CUDA error: the device went away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("calib_sweep.run.walk", lose)
+        broken.setattr("calib_sweep.run.device_is_lost", lambda: True)
+        ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    assert ended.code == 3
+    assert "the GPU no longer answers" in ended.err
+    assert not read_records(tmp_path / "results" / "default")
+
+    assert run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path).code == 0
+    assert len(read_records(tmp_path / "results" / "default")) == 3
+
+
+def test_a_model_asked_for_later_is_still_saved(run_cli, tiny_world, tmp_path):
+    assert run_cli(*tiny_world, cwd=tmp_path).code == 0
+    before = read_records(tmp_path / "results" / "default")
+    assert run_cli(*tiny_world, "save_model=dense", cwd=tmp_path).code == 0
+    assert read_records(tmp_path / "results" / "default") == before
+    (saved,) = tmp_path.glob("results/default/*wanda*/model/model.safetensors")
+    again = run_cli(*tiny_world, "save_model=dense", cwd=tmp_path)
+    assert again.code == 0 and "1 to run" not in again.err
+    assert saved.exists()
+
+
+def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    from calib_sweep.errors import ConfigError
+
+    def refuse(*_):
+        raise ConfigError("report: no place to write to")
+
+    monkeypatch.setattr("calib_sweep.analysis.report.write_report", refuse)
+    ended = run_cli(*tiny_world, cwd=tmp_path)
+    assert ended.code == 3 and "no place to write to" in ended.err
+    assert len(read_records(tmp_path / "results" / "default")) == 2
+
+
+def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
+    run_cli, tiny_world, documents, tmp_path
+):
+    copy = tmp_path / "mine.jsonl"
+    copy.write_bytes(documents.read_bytes())
+    world = [*tiny_world, f"dataset.path={copy}"]
+    assert run_cli(*world, cwd=tmp_path).code == 0
+    copy.unlink()
+    again = run_cli(*world, cwd=tmp_path)
+    assert again.code == 0 and "cannot be held against the files" in again.err

@@ -75,7 +75,9 @@ class Summary:
         failed = controls.failures(self.rows)
         for cell, why in failed[:MAX_FAILURES]:
             status = "unfinished" if why.startswith("no record") else "failed"
-            yield Text.assemble((f"{status}: ", "bold red"), f"{cell}: {why}", overflow="fold")
+            line = Text.assemble((f"{status}: ", "bold red"), f"{cell}: {why}")
+            line.no_wrap, line.overflow = True, "ignore"  # whole, wherever it is read
+            yield line
         if len(failed) > MAX_FAILURES:
             yield Text(f"{len(failed) - MAX_FAILURES} more are listed in the report.")
 

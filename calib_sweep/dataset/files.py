@@ -14,6 +14,7 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,12 +86,19 @@ def _before_glob(place: Path) -> Path:
     return Path(*plain)
 
 
+@cache
+def _content_hash(file: Path, _size: int, _mtime_ns: int) -> str:
+    """SHA-256 of a file, read again only when its size or time has changed."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def fingerprint_files(root: Path, files: Sequence[Path]) -> str:
     """Content hash of files and their names below `root`; where `root` is does not matter."""
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as handle:
-            content = hashlib.file_digest(handle, "sha256").hexdigest()
+        status = file.stat()
+        content = _content_hash(file, status.st_size, status.st_mtime_ns)
         digest.update(f"{file.relative_to(root).as_posix()}\x1f{content}\x1e".encode())
     return digest.hexdigest()[:32]
 

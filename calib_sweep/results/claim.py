@@ -38,15 +38,22 @@ def host_identity() -> str:
     return "/".join(parts)
 
 
-def _is_running(pid: int, started: float) -> bool:
-    """Whether the very process that wrote the claim still runs (a pid may be reused)."""
+def process_mark(pid: int) -> str | None:
+    """What tells a process from an earlier one of the same pid; None when there is none.
+
+    On Linux its start in clock ticks since boot: a start by the wall clock would move when the
+    clock is set. A zombie is dead.
+    """
+    stat = Path(f"/proc/{pid}/stat")
     try:
+        if Path("/proc/self/stat").exists():
+            state, *rest = stat.read_text().rpartition(")")[2].split()
+            return None if state == "Z" else rest[18]
         process = psutil.Process(pid)
-        return (
-            abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except psutil.NoSuchProcess:
-        return False
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return None if is_zombie else str(process.create_time())
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+        return None
 
 
 class Claim:
@@ -98,7 +105,7 @@ def _is_dead(path: Path) -> bool:
             return True
         raise
     if holder["host"] == host_identity():
-        return not _is_running(holder["pid"], holder["started"])
+        return process_mark(holder["pid"]) != holder["started"]
     return _server_time(path.parent) - beat > STALE_S
 
 
@@ -121,7 +128,7 @@ def try_claim(folder: Path) -> Claim | None:
     holder = {
         "host": host_identity(),
         "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "started": process_mark(os.getpid()),
     }
     temporary = folder / f".claim.{uuid.uuid4().hex}"
     try:

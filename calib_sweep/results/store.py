@@ -19,6 +19,7 @@ from calib_sweep.errors import ConfigError, StoreError
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
+MODEL = "model"  # the compressed model, where it was asked for
 NEEDED = {"schema", "status", "cell", "scores"}  # enough to analyse scores from elsewhere
 
 
@@ -91,8 +92,14 @@ class Store:
             return None
 
     def is_done(self, cell: Cell) -> bool:
+        """Whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)
-        return record is not None and record["status"] == "done"
+        wants_model = cell.config["save_model"] is not None
+        return (
+            record is not None
+            and record["status"] == "done"
+            and (not wants_model or (self.cell_folder(cell) / MODEL).is_dir())
+        )
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records of the sweep, in the order of their folders' names."""

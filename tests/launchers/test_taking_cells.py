@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -17,6 +18,7 @@ class NamedCell:
     """All that taking a cell needs of it."""
 
     id: str
+    config: ClassVar = {"save_model": None}
 
     @property
     def folder_name(self) -> str:
@@ -50,7 +52,7 @@ def die_on(worker, name, number=0):
     """Leave the claim of a process of this host that is gone."""
     folder = worker.store.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    holder = {"host": host_identity(), "pid": 2**22 + 1, "started": 0.0}
+    holder = {"host": host_identity(), "pid": 2**22 + 1, "started": "0"}
     (folder / f"claim.{number}").write_text(json.dumps(holder))
 
 

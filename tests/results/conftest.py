@@ -24,9 +24,7 @@ def make_cell():
             "ranks_per_cell": 1,
         } | changes
         choices = {"model": "hf", "method": "wanda", "dataset": "text"}
-        return Cell(
-            config=config, choices=choices, settings=settings or {}, needs_data=needs_data
-        )
+        return Cell(config=config, choices=choices, settings=settings or {}, needs_data=needs_data)
 
     return make
 

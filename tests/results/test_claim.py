@@ -105,7 +105,7 @@ def test_a_claim_that_nfs_calls_stale_is_gone(tmp_path, monkeypatch):
 
 def write_claim_of_another_host(folder, age_s):
     path = folder / "claim.0"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "started": 0.0}))
+    path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "started": "0"}))
     then = time.time() - age_s
     os.utime(path, (then, then))
 
@@ -123,7 +123,7 @@ def test_another_hosts_claim_is_taken_over_after_missed_heartbeats(tmp_path):
 
 
 def test_a_reused_process_id_is_not_the_holder(tmp_path):
-    holder = {"host": claims.host_identity(), "pid": os.getpid(), "started": 1.0}
+    holder = {"host": claims.host_identity(), "pid": os.getpid(), "started": "1"}
     (tmp_path / "claim.0").write_text(json.dumps(holder))
     taken = claims.try_claim(tmp_path)
     assert taken is not None
