@@ -69,5 +69,5 @@ class RandomTokens:
 def _draw(
     name: str, seed: int, sample: int, calibration: Calibration, head: list[int], num_tokens: int
 ) -> np.ndarray:
-    random = stream("calibration/random", name, seed, sample)
-    return random.integers(num_tokens, size=calibration.seq_len - len(head))
+    generator = stream("calibration/random", name, seed, sample)
+    return generator.integers(num_tokens, size=calibration.seq_len - len(head))

@@ -81,8 +81,8 @@ def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) 
         if eligible >= first:
             name = source.documents.id(position)
             # Its own stream: the start of one document never depends on the documents before it.
-            random = stream("calibration/slice", source.name, design, seed, name)
-            start = int(random.integers(len(tokens) - width + 1))
+            generator = stream("calibration/slice", source.name, design, seed, name)
+            start = int(generator.integers(len(tokens) - width + 1))
             window = tokens[start : start + width]
             pieces.append(Piece(tokens=window, document=name, offset=start))
         eligible += 1
