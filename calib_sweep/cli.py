@@ -1,16 +1,11 @@
-"""The command line: Hydra runs the grid; a first word without '=' is a verb.
-
-    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid
-    calib-sweep check -m ...                 validate every cell, load no weights
-    calib-sweep prefetch -m ...              download all that the grid needs
-    calib-sweep inspect dataset=c4 seed=0    show a calibration set
-    calib-sweep report results/NAME          the analysis of a sweep, from its records
+"""The command line: Hydra runs the grid; a first word without '=' is a verb, see `HELP`.
 
 Nothing heavy is imported here: --help and --cfg job answer at once.
 """
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +23,25 @@ INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = ("report",)  # a sweep's folder
 
+HELP = """\
+calib-sweep: how much of a compressed model's score is the method, how much the calibration data
+
+    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid; without -m, one cell
+    calib-sweep check -m ...                 validate every cell, load no weights
+    calib-sweep prefetch -m ...              download all that the grid needs, load it offline
+    calib-sweep inspect dataset=c4 seed=0    show a calibration set
+    calib-sweep report results/NAME          the tables and figures of a sweep, from its records
+
+Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
+{choices}
+    hydra/launcher=basic, accelerate, slurm: see docs/cluster.md
+
+Any key of the configuration can be set, and swept with -m: KEY=VALUE,VALUE
+    calib-sweep --cfg job                    all keys with their values
+    calib-sweep --hydra-help                 Hydra's own options
+Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, others kept
+"""
+
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run_grid(config: DictConfig) -> None:
@@ -41,6 +55,9 @@ def run_grid(config: DictConfig) -> None:
 def main() -> int:
     """Entry point of `calib-sweep` and `python -m calib_sweep`; returns the exit code."""
     verb, arguments = split_verb(sys.argv[1:])
+    if {"--help", "-h"} & set(arguments):
+        sys.stdout.write(HELP.format(choices=choices()))
+        return 0
     if verb in FOLDER_VERBS:
         from calib_sweep.analysis import report
 
@@ -57,6 +74,16 @@ def main() -> int:
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     return _reporting(run_grid)
+
+
+def choices() -> str:
+    """The shipped YAML of every group, one line or more each."""
+    lines = []
+    for group in sorted(path for path in CONF.rglob("*") if path.is_dir()):
+        names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        head = f"    {group.relative_to(CONF).as_posix()}="
+        lines += textwrap.wrap(head + names, 100, subsequent_indent=" " * 8) if names else []
+    return "\n".join(lines)
 
 
 def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from calib_sweep import cli
 from calib_sweep.cli import split_verb
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
@@ -37,8 +38,16 @@ def test_asking_costs_no_heavy_import(option, tmp_path):
     done = run(*option, python=(sys.executable, "-X", "importtime"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "hydra" in imported
+    assert "calib_sweep.cli" in imported
     assert not imported & set(HEAVY)
+
+
+def test_help_names_every_verb_and_every_choice(tmp_path):
+    done = run("--help", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == run("check", "-h", cwd=tmp_path).stdout
+    words = set(done.stdout.replace("=", " ").replace(",", " ").split())
+    assert {*cli.GRID_VERBS, *cli.FOLDER_VERBS} <= words
+    assert {path.stem for path in (cli.CONF / "method").glob("*.yaml")} <= words
 
 
 def test_an_unknown_verb_names_the_known_ones(tmp_path):
