@@ -82,7 +82,9 @@ class Sweep:
             log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
         try:
             return self._work(todo, start)
-        except (ConfigError, StoreError) as error:  # too late to say that nothing has started
+        except (ConfigError, StoreError) as error:
+            if all(self.store.find(cell) is None for cell in todo):
+                raise  # refused, as nothing has run
             explain(error)
             return SOME_FAILED
 

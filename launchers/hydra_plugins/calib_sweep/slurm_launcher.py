@@ -89,7 +89,7 @@ class SlurmLauncher(SubmititSlurm):
         try:
             with sigterm_as_exit():
                 self._submit(calls, jobs)
-                return self._collect(jobs, job_overrides)
+                return self._collect(jobs, job_overrides[: len(jobs)])
         except (KeyboardInterrupt, SystemExit):
             if self.cancel_on_interrupt and jobs:
                 log.warning("interrupted: cancelling %d SLURM jobs", len(jobs))
@@ -120,7 +120,10 @@ class SlurmLauncher(SubmititSlurm):
             )
 
     def _submit(self, calls: Sequence[tuple[Any, ...]], jobs: list[Any]) -> None:
-        """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted."""
+        """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.
+
+        Refused at once is the user's to mend; refused later (a quota) costs those jobs a round.
+        """
         import submitit
         from submitit.core.utils import FailedJobError
 
@@ -137,6 +140,9 @@ class SlurmLauncher(SubmititSlurm):
                 jobs += executor.map_array(self, *zip(*array, strict=True))
             except (FailedJobError, subprocess.CalledProcessError) as error:
                 said = " ".join(str(error).split()) or "nothing"
+                if jobs:  # the others' cells are submitted again when these have ended
+                    log.warning("sbatch took %d of %d jobs: %s", len(jobs), len(calls), said)
+                    break
                 raise ConfigError(
                     f"hydra/launcher='slurm': sbatch refused the jobs. It said: {said} The "
                     "settings are hydra.launcher.partition, account, qos, timeout_min and so on; "
