@@ -213,3 +213,15 @@ def test_the_remedy_for_a_pattern_is_accepted(run_cli, tiny_world, tmp_path):
     typed = ['method.pattern="3:7"', "method.sparsity=0.571429"]
     ended = run_cli("check", "-m", *tiny_world, *typed, cwd=tmp_path)
     assert "share of zeros" not in ended.err
+
+
+def test_a_corpus_that_is_no_text_is_told_before_anything_starts(run_cli, tiny_world, tmp_path):
+    empty, binary = tmp_path / "empty.txt", tmp_path / "model.safetensors"
+    empty.write_text("")
+    binary.write_bytes(bytes(range(256)))
+    corpora = f"evaluation.perplexity.corpora=[{empty},{binary}]"
+    ended = run_cli(*tiny_world, corpora, cwd=tmp_path)
+    assert ended.code == 1 and "Traceback" not in ended.err
+    assert str(empty) in ended.err and str(binary) in ended.err
+    assert "evaluation.perplexity.corpora" in ended.err
+    assert not (tmp_path / "results").exists()

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
-from calib_sweep.plan import compose_command_line, plan_cells
+from calib_sweep.plan import compose_command_line, describe_hydra_error, plan_cells
 from calib_sweep.results.store import Store
 
 
@@ -139,3 +139,17 @@ def test_a_large_grid_asks_hydra_about_each_key_and_each_choice_once(monkeypatch
     assert len(points) == 60
     assert asked.count("method") <= 2 and asked.count("calibration.num_samples") <= 2
     assert composed == [["method=wanda"], ["method=sparsegpt"]]
+
+
+def test_another_checkpoint_under_a_shipped_models_name_is_refused():
+    with pytest.raises(ConfigError, match=r"model.path=a/b: expected with model=hf.*miniature"):
+        compose("model.path=a/b")
+    assert compose("model=hf", "model.path=a/b") and compose("model.path=a/b", "model.name=mine")
+
+
+def test_what_cannot_be_parsed_is_named_with_a_hint():
+    from hydra.errors import OverrideParseException
+
+    with pytest.raises(OverrideParseException) as caught:
+        compose("method=wanda,")
+    assert "'method=wanda,' cannot be read" in describe_hydra_error(caught.value)

@@ -46,7 +46,8 @@ def number(value: float, num_decimals: int, *, signed: bool = False) -> str:
     if abs(value) >= 1e6:
         return f"{value:{sign}.2e}"
     before_point = len(str(int(abs(value))))
-    return f"{value:{sign}.{min(num_decimals, max(0, 5 - before_point))}f}"
+    # "z": what rounds to zero has no sign of its own.
+    return f"{value:{sign}z.{min(num_decimals, max(0, 5 - before_point))}f}"
 
 
 def sd_text(sd: float, n: int, num_decimals: int) -> str:

@@ -40,13 +40,15 @@ class TextFiles:
             "dataset.separator",
             self.separator,
             "null or what stands between documents",
-            r"""Set 'dataset.separator="\n\n"' for blank lines, or null for one document a file.""",
+            r"""Type 'dataset.separator="\n\n"' for blank lines, null for one document a file.""",
         )
 
     def documents(self) -> Documents:
         """All documents, in the order of file names and lines."""
         root, files = find_files(self.path)
-        documents = read_documents(root, files, self.column, separator=self.separator)
+        # A command line hands on backslash and n as they are typed.
+        separator = self.separator and self.separator.replace("\\n", "\n").replace("\\t", "\t")
+        documents = read_documents(root, files, self.column, separator=separator)
         if not any(documents[:100]) and not any(documents[:]):
             raise ConfigError(
                 f"dataset.path={self.path!r}: expected text, found none in {len(files)} file(s). "

@@ -99,6 +99,8 @@ class Perplexity:
                     f"{KEY}.corpora={corpus!r}: expected the path of a text file, and there is "
                     f"none (seen from {Path.cwd()}). Correct the path, or give it in full."
                 )
+            elif isinstance(corpus, str):
+                problems += _unreadable(corpus)
         names = self.names()
         for name in sorted({name for name in names if names.count(name) > 1}):
             problems.append(
@@ -107,6 +109,16 @@ class Perplexity:
             )
         if problems:
             raise ConfigError(*problems)
+
+
+def _unreadable(path: str) -> list[str]:
+    """Why the file cannot be a corpus; nothing if it can."""
+    try:
+        text_file(path).documents()
+    except ConfigError as error:
+        reason = " ".join(error.problems).replace("dataset.path=", "").replace("dataset.", "")
+        return [f"{KEY}.corpora={path!r}: expected a file of text that can be read. {reason}"]
+    return []
 
 
 def file_label(path: str) -> str:

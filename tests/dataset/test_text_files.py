@@ -80,6 +80,13 @@ def test_plain_text_is_one_document_a_file(tmp_path):
     assert documents.id(0) == "words.txt"
 
 
+def test_a_separator_typed_with_backslashes_means_what_it_says(tmp_path):
+    file = tmp_path / "some.txt"
+    file.write_text("a\n\nb\nc\n\nd")
+    documents = text_files(file, separator=r"\n\n").documents()
+    assert [documents[i] for i in range(len(documents))] == ["a", "b\nc", "d"]
+
+
 def test_plain_text_is_split_at_a_separator(tmp_path):
     file = write(tmp_path, ".txt", [*TEXTS, "", "  "])
     documents = text_files(file, separator="\n\n").documents()
