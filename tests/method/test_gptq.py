@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fakes import random_tokens, tiny_model
+from random_layers import correlated_inputs, hessian_of, random_weight
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
@@ -32,22 +33,6 @@ def gptq(**settings):
 
 def rtn(bits=4, group_size=None, symmetric=False):
     return RTN(bits=bits, group_size=group_size, symmetric=symmetric)
-
-
-def hessian_of(inputs_TI, num_samples=1):
-    hessian = Hessian(inputs_TI.shape[1])
-    hessian.add(inputs_TI, num_samples)
-    return hessian
-
-
-def correlated_inputs(num_tokens, num_in, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(num_in, num_in, generator=generator) / num_in**0.5
-    return torch.randn(num_tokens, num_in, generator=generator) @ (torch.eye(num_in) + mixing)
-
-
-def random_weight(num_out, num_in, seed=100):
-    return torch.randn(num_out, num_in, generator=torch.Generator().manual_seed(seed))
 
 
 def rounded(weight, inputs, **settings):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from random_layers import correlated_inputs, hessian_of, random_weight
 from torch import tensor
 
 from calib_sweep.method.magnitude import Magnitude
@@ -12,22 +13,6 @@ from calib_sweep.method.wanda import Wanda
 
 def sparsegpt(sparsity=0.5, pattern="unstructured", damping=0.01, block_size=128):
     return SparseGPT(sparsity=sparsity, pattern=pattern, damping=damping, block_size=block_size)
-
-
-def hessian_of(inputs_TI, num_samples=1):
-    hessian = Hessian(inputs_TI.shape[1])
-    hessian.add(inputs_TI, num_samples)
-    return hessian
-
-
-def correlated_inputs(num_tokens, num_in, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(num_in, num_in, generator=generator) / num_in**0.5
-    return torch.randn(num_tokens, num_in, generator=generator) @ (torch.eye(num_in) + mixing)
-
-
-def random_weight(num_out, num_in, seed=100):
-    return torch.randn(num_out, num_in, generator=torch.Generator().manual_seed(seed))
 
 
 def slow_solve(weight_OI, inputs_TI, num_samples, sparsity, pattern, damping, block_size):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fakes import random_tokens, tiny_model
+from random_layers import correlated_inputs, hessian_of
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
@@ -35,18 +36,6 @@ PLAIN = {
 
 def spqr(**settings):
     return SpQR(**{**README, **settings})
-
-
-def hessian_of(inputs_TI, num_samples=1):
-    hessian = Hessian(inputs_TI.shape[1])
-    hessian.add(inputs_TI, num_samples)
-    return hessian
-
-
-def correlated_inputs(num_tokens, num_in, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(num_in, num_in, generator=generator) / num_in**0.5
-    return torch.randn(num_tokens, num_in, generator=generator) @ (torch.eye(num_in) + mixing)
 
 
 def heavy_tailed_weight(num_out, num_in, seed=100):

@@ -1,0 +1,21 @@
+"""Random layers for the tests of solvers: correlated inputs, their Hessian, a weight."""
+
+import torch
+
+from calib_sweep.method.statistics import Hessian
+
+
+def hessian_of(inputs_TI, num_samples=1):
+    hessian = Hessian(inputs_TI.shape[1])
+    hessian.add(inputs_TI, num_samples)
+    return hessian
+
+
+def correlated_inputs(num_tokens, num_in, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(num_in, num_in, generator=generator) / num_in**0.5
+    return torch.randn(num_tokens, num_in, generator=generator) @ (torch.eye(num_in) + mixing)
+
+
+def random_weight(num_out, num_in, seed=100):
+    return torch.randn(num_out, num_in, generator=torch.Generator().manual_seed(seed))
