@@ -40,6 +40,7 @@ from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_blocks import column_blocks
 from calib_sweep.method.grid import average_bits, fit_grid
 from calib_sweep.method.grid_search import search_grid
+from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import full_float32
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
@@ -63,7 +64,7 @@ class _Grids:
 
     scale_GO: Tensor
     zero_point_GO: Tensor
-    group_I: list[int]
+    group_I: Tensor
 
 
 @final
@@ -159,17 +160,16 @@ class GPTQ(LayerMethod):
         """Grids that are known beforehand; room for those that the sweep will fit."""
         num_out, num_in = dense_OI.shape
         size = self.group_size or num_in
-        columns = range(num_in)
+        column_I = torch.arange(num_in, device=dense_OI.device)
         if self.group_size is None:
             scale_GO, zero_point_GO = self._fit(dense_OI, size)
         elif self.static_groups:
             scale_GO, zero_point_GO = self._fit(alive_OI, size)
-            columns = columns if order_I is None else order_I.tolist()
+            column_I = column_I if order_I is None else order_I
         else:
             scale_GO = dense_OI.new_empty(num_in // size, num_out)
             zero_point_GO = torch.empty_like(scale_GO)
-        group_I = [column // size for column in columns]
-        return _Grids(scale_GO=scale_GO, zero_point_GO=zero_point_GO, group_I=group_I)
+        return _Grids(scale_GO=scale_GO, zero_point_GO=zero_point_GO, group_I=column_I // size)
 
     def _fit(self, weight_OI: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
         fit = search_grid if self.mse else fit_grid
@@ -183,17 +183,20 @@ class GPTQ(LayerMethod):
         fits_on_the_way = self.group_size is not None and not self.static_groups
         fits_updated = fits_on_the_way and self.group_fit == UPDATED
         # Column by column is a group of one: blocks are then plain multiples of the block size.
-        blocks = column_blocks(num_in, self.block_size, size if fits_updated else 1)
-        for start, stop in blocks:
-            if fits_on_the_way and not fits_updated:
+        for start, stop in column_blocks(num_in, self.block_size, size if fits_updated else 1):
+            refits = fits_updated and size < stop - start
+            if fits_on_the_way and not refits:
                 self._fit_groups(weight_IO, grids, -(-start // size), -(-stop // size))
-            error_BO = torch.empty_like(weight_IO[start:stop])
-            for column in range(start, stop):
-                if fits_updated and column % size == 0:
-                    self._fit_groups(weight_IO, grids, column // size, column // size + 1)
-                error_BO[column - start] = self._round_column(
-                    weight_IO[column:stop], upper_II[column, column:stop], grids, column
-                )
+            group_B = grids.group_I[start:stop]
+            weight_IO[start:stop], error_BO = as_one_launch(
+                GPTQ._round_block,
+                self,
+                weight_IO[start:stop],
+                upper_II[start:stop, start:stop],
+                grids.scale_GO[group_B],
+                grids.zero_point_GO[group_B],
+                refits,
+            )
             weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
 
     def _fit_groups(self, weight_IO: Tensor, grids: _Grids, first: int, end: int) -> None:
@@ -203,15 +206,31 @@ class GPTQ(LayerMethod):
             group_OI = weight_IO[first * size : end * size].T
             grids.scale_GO[first:end], grids.zero_point_GO[first:end] = self._fit(group_OI, size)
 
-    def _round_column(
-        self, weight_BO: Tensor, upper_B: Tensor, grids: _Grids, column: int
-    ) -> Tensor:
-        """Round the first of these columns, repair the others; return its scaled error."""
-        group = grids.group_I[column]
-        scale_O, zero_point_O = grids.scale_GO[group], grids.zero_point_GO[group]
-        level_O = (weight_BO[0] / scale_O).round_().add_(zero_point_O).clamp_(0, 2**self.bits - 1)
-        rounded_O = level_O.sub_(zero_point_O).mul_(scale_O)
-        error_O = (weight_BO[0] - rounded_O).div_(upper_B[0])
-        weight_BO[1:].addr_(upper_B[1:], error_O, alpha=-1)
-        weight_BO[0] = rounded_O
-        return error_O
+    def _round_block(
+        self,
+        weight_BO: Tensor,
+        upper_BB: Tensor,
+        scale_BO: Tensor,
+        zero_point_BO: Tensor,
+        refits: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """One block of columns rounded, and the scaled error of each.
+
+        `refits`: the grids of the block's groups are fitted here, each when its turn has come.
+        """
+        work_BO, scale_BO = weight_BO.clone(), scale_BO.clone()
+        lowest_BO, highest_BO = -zero_point_BO, 2**self.bits - 1 - zero_point_BO
+        rounded_BO, error_BO = torch.empty_like(work_BO), torch.empty_like(work_BO)
+        for column in range(len(work_BO)):
+            if refits and column % (self.group_size or 1) == 0:
+                group = slice(column, column + (self.group_size or 1))
+                scale_BO[group], zero_1O = self._fit(work_BO[group].T, len(work_BO[group]))
+                lowest_BO[group], highest_BO[group] = -zero_1O, 2**self.bits - 1 - zero_1O
+            # With z = zero point, clamp(round(w / s) + z, 0, max) - z, in fewer steps.
+            level_O = (work_BO[column] / scale_BO[column]).round_()
+            level_O.clamp_(lowest_BO[column], highest_BO[column])
+            torch.mul(level_O, scale_BO[column], out=rounded_BO[column])
+            error_O = torch.sub(work_BO[column], rounded_BO[column], out=error_BO[column])
+            error_O.div_(upper_BB[column, column])
+            work_BO[column + 1 :].addr_(upper_BB[column, column + 1 :], error_O, alpha=-1)
+        return rounded_BO, error_BO

@@ -46,6 +46,7 @@ from calib_sweep.method.bilevel_grid import (
     second_level,
 )
 from calib_sweep.method.column_blocks import column_blocks
+from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import full_float32
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
@@ -186,20 +187,51 @@ class SpQR(LayerMethod):
         num_outliers = torch.zeros((), dtype=torch.int64, device=weight_IO.device)
         grid = None
         for start, stop in column_blocks(num_in, self.block_size, size):
-            error_BO = torch.empty_like(weight_IO[start:stop])
-            for column in range(start, stop):
-                if column % size == 0:
-                    group = slice(column, column + size)
-                    grid = self._fit(weight_IO[group], diagonal_I[group], threshold)
-                assert grid is not None
-                error_O, is_outlier_O = _round_column(
-                    weight_IO[column:stop], upper_II[column, column:stop], grid, threshold
-                )
-                error_BO[column - start] = error_O
-                if is_outlier_O is not None:
-                    num_outliers += is_outlier_O.sum()
+            if size > self.block_size and start % size == 0:
+                group = slice(start, start + size)
+                grid = self._fit(weight_IO[group], diagonal_I[group], threshold)
+            weight_IO[start:stop], error_BO, is_outlier_BO = as_one_launch(
+                SpQR._round_block,
+                self,
+                weight_IO[start:stop],
+                upper_II[start:stop, start:stop],
+                threshold,
+                None if grid is None else grid.scale_O,
+                None if grid is None else grid.zero_point_O,
+            )
+            num_outliers += is_outlier_BO.sum()
             weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
         return int(num_outliers)
+
+    def _round_block(
+        self,
+        weight_BO: Tensor,
+        upper_BB: Tensor,
+        threshold: Tensor | None,
+        scale_O: Tensor | None,
+        zero_point_O: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One block of columns rounded, the scaled error of each, and which weights were kept.
+
+        Without a scale, the grids of the block's groups are fitted here, each in its turn.
+        """
+        weight_BO, error_BO = weight_BO.clone(), torch.empty_like(weight_BO)
+        is_outlier_BO = torch.zeros_like(weight_BO, dtype=torch.bool)
+        grid = None
+        if scale_O is not None and zero_point_O is not None:
+            grid = BilevelGrid(scale_O=scale_O, zero_point_O=zero_point_O, highest=2**self.bits - 1)
+        size = self.group_size or len(weight_BO)
+        for column in range(len(weight_BO)):
+            if scale_O is None and column % size == 0:
+                group = slice(column, column + size)
+                grid = self._fit(weight_BO[group], upper_BB.diagonal()[group], threshold)
+            assert grid is not None
+            error_BO[column], is_outlier_O = _round_column(
+                weight_BO[column:], upper_BB[column, column:], grid, threshold
+            )
+            if is_outlier_O is not None:
+                is_outlier_BO[column] = is_outlier_O
+        return weight_BO, error_BO, is_outlier_BO
 
     def _fit(self, weight_CO: Tensor, diagonal_C: Tensor, threshold: Tensor | None) -> BilevelGrid:
         """The grid of a group, refitted without its likely outliers, second level applied."""
