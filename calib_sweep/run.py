@@ -26,11 +26,12 @@ from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.suite import DenseReference, Scores
+from calib_sweep.layer import LayerReport
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
 from calib_sweep.results.store import MODEL, Store, write_atomically
 from calib_sweep.session import Session
-from calib_sweep.walk import LayerReport, walk
+from calib_sweep.walk import walk
 
 log = logging.getLogger(__name__)
 

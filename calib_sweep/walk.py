@@ -22,19 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.layer import LayerReport, compress_layer
 from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.precision import full_float32
 from calib_sweep.method.settings import check_all, check_positive_int
-from calib_sweep.method.statistics import Statistic
 from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
 from calib_sweep.model.replay import BlockInputs, record
 
 logger = logging.getLogger(__name__)
-
-
-class LayerError(Exception):
-    """One layer could not be compressed; the message names block, layer and shape."""
 
 
 OnBlock = Callable[[int, int, float], None]  # block index, number of blocks, seconds it took
@@ -74,23 +70,6 @@ class Walk:
     def _check_batch_tokens(self) -> None:
         remedy = "Set walk.batch_tokens=16384; lower it if memory runs out."
         check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """What happened to one linear layer."""
-
-    block: int
-    layer: str
-    num_out: int
-    num_in: int
-    sparsity: float  # fraction of zeros in the new weight, counted
-    bits: float | None  # average bits per weight; None: not on a grid
-    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2; None: the statistic cannot tell
-    damping: float | None  # fraction really used; None: no solve
-    num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
-    seconds: float  # compressing the layer; observing and propagating belong to the block
-    note: str | None
 
 
 def compress(
@@ -149,7 +128,7 @@ def walk(
 
 def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
     return [
-        _compress_layer(index, name, layer, method, None)
+        compress_layer(index, name, layer, method, None)
         for name, layer in linear_layers(block).items()
     ]
 
@@ -173,7 +152,7 @@ def _compress_with_data(
             block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
         ).statistics
         reports = [
-            _compress_layer(index, name, layer, method, seen.get(name))
+            compress_layer(index, name, layer, method, seen.get(name))
             for name, layer in layers.items()
         ]
     if settings.propagate == "compressed" and not is_last:
@@ -200,54 +179,8 @@ def _compress_in_order(
             block, index, members, inputs, method.statistic, may_stop=first.each_once
         ).statistics
         for name, layer in members.items():
-            reports[name] = _compress_layer(index, name, layer, method, seen.get(name))
+            reports[name] = compress_layer(index, name, layer, method, seen.get(name))
     return [reports[name] for name in layers]
-
-
-def _compress_layer(
-    index: int, name: str, layer: LinearLayer, method: LayerMethod, statistic: Statistic | None
-) -> LayerReport:
-    """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
-    start_s = time.perf_counter()
-    weight_OI = layer.weight_OI()
-    where = f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"
-    if method.statistic is not None and statistic is None:
-        statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
-    _check_finite(where, weight_OI, statistic)
-    try:
-        compressed = method.compress_weight(weight_OI, statistic)
-    except (ArithmeticError, RuntimeError) as error:
-        raise LayerError(f"{where}: {error}") from error
-    new_OI = compressed.weight_OI
-    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
-    if not bool(torch.isfinite(new_OI).all()):
-        raise LayerError(f"{where}: the compressed weight is not finite")
-    output_error = _output_error(weight_OI, new_OI, statistic)
-    layer.set_weight_OI(new_OI)
-    return LayerReport(
-        block=index,
-        layer=name,
-        num_out=weight_OI.shape[0],
-        num_in=weight_OI.shape[1],
-        sparsity=int((new_OI == 0).sum()) / new_OI.numel(),
-        bits=compressed.bits,
-        output_error=output_error,
-        damping=compressed.damping,
-        num_tokens=None if statistic is None else statistic.num_tokens,
-        seconds=time.perf_counter() - start_s,
-        note=compressed.note,
-    )
-
-
-def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
-    """||XW^T - XW'^T||^2 / ||XW^T||^2 over the calibration tokens."""
-    if statistic is None:
-        return None
-    whole = statistic.weighted_square_sum(weight_OI)
-    if not whole:
-        return None
-    change = statistic.weighted_square_sum(weight_OI.float() - new_OI.float())
-    return None if change is None else max(change, 0.0) / whole
 
 
 def _check_shapes(blocks: nn.ModuleList, method: LayerMethod) -> None:
@@ -282,13 +215,3 @@ def _checked_tokens(
             f"{len(tokens_NT)} in all. Leave lengths out when no sample is padded."
         )
     return tokens_NT
-
-
-def _check_finite(where: str, weight_OI: Tensor, statistic: Statistic | None) -> None:
-    if not bool(torch.isfinite(weight_OI).all()):
-        raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
-    if statistic is not None and not statistic.is_finite():
-        raise LayerError(
-            f"{where}: inputs are not finite, so activations overflow in {weight_OI.dtype}. "
-            "Try model.dtype=bfloat16 or model.dtype=float32."
-        )

@@ -10,6 +10,7 @@ from fakes import ARCHITECTURES, random_tokens, tiny_model
 
 import calib_sweep
 from calib_sweep.errors import ConfigError
+from calib_sweep.layer import LayerError
 from calib_sweep.method.dense import Dense
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
@@ -19,7 +20,7 @@ from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
 from calib_sweep.model.replay import record
-from calib_sweep.walk import LayerError, Walk, compress, walk
+from calib_sweep.walk import Walk, compress, walk
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
 SPARSEGPT = SparseGPT(sparsity=0.5, pattern="unstructured", damping=0.01, block_size=16)

@@ -1,0 +1,91 @@
+"""Compressing one linear layer: replace its weight, check it, say what was done.
+
+Shapes: O, I = out_features, in_features.
+"""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.statistics import Statistic
+from calib_sweep.model.blocks import LinearLayer
+
+
+class LayerError(Exception):
+    """One layer could not be compressed; the message names block, layer and shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """What happened to one linear layer."""
+
+    block: int
+    layer: str
+    num_out: int
+    num_in: int
+    sparsity: float  # fraction of zeros in the new weight, counted
+    bits: float | None  # average bits per weight; None: not on a grid
+    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2; None: the statistic cannot tell
+    damping: float | None  # fraction really used; None: no solve
+    num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
+    seconds: float  # compressing the layer; observing and propagating belong to the block
+    note: str | None
+
+
+def compress_layer(
+    index: int, name: str, layer: LinearLayer, method: LayerMethod, statistic: Statistic | None
+) -> LayerReport:
+    """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
+    start_s = time.perf_counter()
+    weight_OI = layer.weight_OI()
+    where = f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"
+    if method.statistic is not None and statistic is None:
+        statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
+    _check_finite(where, weight_OI, statistic)
+    try:
+        compressed = method.compress_weight(weight_OI, statistic)
+    except (ArithmeticError, RuntimeError) as error:
+        raise LayerError(f"{where}: {error}") from error
+    new_OI = compressed.weight_OI
+    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
+    if not bool(torch.isfinite(new_OI).all()):
+        raise LayerError(f"{where}: the compressed weight is not finite")
+    output_error = _output_error(weight_OI, new_OI, statistic)
+    layer.set_weight_OI(new_OI)
+    return LayerReport(
+        block=index,
+        layer=name,
+        num_out=weight_OI.shape[0],
+        num_in=weight_OI.shape[1],
+        sparsity=int((new_OI == 0).sum()) / new_OI.numel(),
+        bits=compressed.bits,
+        output_error=output_error,
+        damping=compressed.damping,
+        num_tokens=None if statistic is None else statistic.num_tokens,
+        seconds=time.perf_counter() - start_s,
+        note=compressed.note,
+    )
+
+
+def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
+    """||XW^T - XW'^T||^2 / ||XW^T||^2 over the calibration tokens."""
+    if statistic is None:
+        return None
+    whole = statistic.weighted_square_sum(weight_OI)
+    if not whole:
+        return None
+    change = statistic.weighted_square_sum(weight_OI.float() - new_OI.float())
+    return None if change is None else max(change, 0.0) / whole
+
+
+def _check_finite(where: str, weight_OI: Tensor, statistic: Statistic | None) -> None:
+    if not bool(torch.isfinite(weight_OI).all()):
+        raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
+    if statistic is not None and not statistic.is_finite():
+        raise LayerError(
+            f"{where}: inputs are not finite, so activations overflow in {weight_OI.dtype}. "
+            "Try model.dtype=bfloat16 or model.dtype=float32."
+        )
