@@ -23,8 +23,10 @@ from calib_sweep.model.replay import record
 from calib_sweep.walk import Walk, compress, walk
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
-SPARSEGPT = SparseGPT(sparsity=0.5, pattern="unstructured", damping=0.01, block_size=16)
-MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured")
+SOLVE = {"sparsity": 0.5, "damping": 0.01, "block_size": 16}
+SOLVE |= {"bits": None, "group_size": None, "symmetric": False}
+SPARSEGPT = SparseGPT(pattern="unstructured", **SOLVE)
+MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")
 RTN_4 = RTN(bits=4, group_size=None, symmetric=False)
 ALL = {
     "dense": Dense(),
@@ -33,11 +35,13 @@ ALL = {
     "wanda": WANDA,
     "wanda 2:4": Wanda(sparsity=0.5, pattern="2:4"),
     "sparsegpt": SPARSEGPT,
-    "sparsegpt 2:4": SparseGPT(sparsity=0.5, pattern="2:4", damping=0.01, block_size=16),
+    "sparsegpt 2:4": SparseGPT(pattern="2:4", **SOLVE),
 }
 TOKENS = random_tokens(6, 40)
 LENGTHS = torch.tensor([40, 7, 23, 40, 1, 30])
-SETTINGS = Walk(propagate="compressed", true_sequential=False, batch_tokens=10_000)
+SETTINGS = Walk(
+    propagate="compressed", true_sequential=False, batch_tokens=10_000, tensor_cores=True
+)
 
 
 def weights(model):
@@ -332,7 +336,7 @@ def test_blocks_run_in_full_float32_whatever_the_process_had_set():
 def test_a_pattern_that_does_not_fit_is_refused_before_anything_is_changed():
     model = tiny_model(intermediate_size=46)
     with pytest.raises(ConfigError, match=r"2:4.*in_features 46.*block 0 mlp\.down_proj") as caught:
-        compress(model, Magnitude(sparsity=0.5, pattern="2:4"), None)
+        compress(model, Magnitude(sparsity=0.5, pattern="2:4", compare="layer"), None)
     assert len(caught.value.problems) == 1
     assert_same_weights(model, tiny_model(intermediate_size=46), rtol=0, atol=0)
 
@@ -378,6 +382,7 @@ def test_a_failing_solve_is_named(monkeypatch):
         ({"true_sequential": "yes"}, r"walk\.true_sequential='yes'"),
         ({"propagate": "dense", "true_sequential": True}, r"walk\.true_sequential=True.*dense"),
         ({"batch_tokens": 0}, r"walk\.batch_tokens=0.*16384"),
+        ({"tensor_cores": 1}, r"walk\.tensor_cores=1: expected true or false"),
     ],
 )
 def test_wrong_settings_of_the_walk_are_refused(settings, message):

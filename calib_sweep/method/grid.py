@@ -30,10 +30,14 @@ class Grid:
         """The nearest representable weight, float32."""
         num_groups = self.scale_OG.shape[1]
         weight_OGC = weight_OI.to(torch.float32).unflatten(1, (num_groups, -1))
-        scale_OGC, zero_OGC = self.scale_OG.unsqueeze(2), self.zero_point_OG.unsqueeze(2)
-        level_OGC = (weight_OGC / scale_OGC).round() + zero_OGC
-        level_OGC = level_OGC.clamp(0, 2**self.bits - 1)
-        return (scale_OGC * (level_OGC - zero_OGC)).flatten(1)
+        scale_OG1, zero_point_OG1 = self.scale_OG.unsqueeze(2), self.zero_point_OG.unsqueeze(2)
+        return nearest(weight_OGC, scale_OG1, zero_point_OG1, self.bits).flatten(1)
+
+
+def nearest(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    """The grid point nearest to every weight; shapes broadcast."""
+    level = ((weight / scale).round() + zero_point).clamp(0, 2**bits - 1)
+    return scale * (level - zero_point)
 
 
 def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:

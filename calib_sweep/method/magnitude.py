@@ -2,9 +2,12 @@
 
 The baseline of Han et al. 2015 (arXiv:1506.02626), layer by layer, in the form that the pruning
 papers compare with:   score[o, i] = |W[o, i]|
-Unstructured: one threshold per layer, weights at the threshold go too, so at least one weight more
-than `int(size * sparsity)` is removed, and sparsity 0 removes the smallest weight (and its ties).
-N:M: N kept of every M neighbouring columns of a row.
+
+    compare: layer   one threshold per layer; weights at the threshold go too, so at least one more
+                     than `int(size * sparsity)`, and sparsity 0 removes the smallest and its ties
+    compare: row     exactly `int(in_features * sparsity)` of each row, ties to the lower column;
+                     Wanda's rule, so that the two differ in their scores alone
+    pattern: N:M     N kept of every M neighbouring columns of a row
 
 Shapes: O = out_features, I = in_features.
 """
@@ -16,9 +19,10 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups
+from calib_sweep.method.masks import lowest
 from calib_sweep.method.settings import (
     check_all,
+    check_compare,
     check_groups_fit,
     check_pattern,
     check_sparsity,
@@ -32,20 +36,18 @@ from calib_sweep.method.statistics import Statistic
 class Magnitude(LayerMethod):
     sparsity: float  # fraction of weights set to zero, in [0, 1)
     pattern: str  # "unstructured" or "N:M", N kept of every M
+    compare: str  # "layer" or "row": the weights that a weight is compared with
 
     def __post_init__(self) -> None:
         check_all(
             lambda: check_sparsity(self.sparsity),
             lambda: check_pattern(self.pattern, self.sparsity),
+            lambda: check_compare(self.compare, self.pattern),
         )
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         score_OI = weight_OI.to(torch.float32).abs()
-        groups = num_kept_and_group_length(self.pattern)
-        if groups is None:
-            mask_OI = at_or_below_threshold(score_OI, self.sparsity)
-        else:
-            mask_OI = lowest_in_groups(score_OI, *groups)
+        mask_OI = lowest(score_OI, self.sparsity, self.pattern, self.compare)
         return CompressedWeight(weight_OI=weight_OI.masked_fill(mask_OI, 0.0))
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:

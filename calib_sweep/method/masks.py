@@ -8,6 +8,18 @@ Shapes: O = out_features, I = in_features.
 import torch
 from torch import Tensor
 
+from calib_sweep.method.settings import LAYER, num_kept_and_group_length
+
+
+def lowest(score_OI: Tensor, sparsity: float, pattern: str, compare: str) -> Tensor:
+    """Compare within the groups of a pattern N:M; else within the `layer`, or within each `row`."""
+    groups = num_kept_and_group_length(pattern)
+    if groups is not None:
+        return lowest_in_groups(score_OI, *groups)
+    if compare == LAYER:
+        return at_or_below_threshold(score_OI, sparsity)
+    return lowest_per_row(score_OI, sparsity)
+
 
 def at_or_below_threshold(score_OI: Tensor, sparsity: float) -> Tensor:
     """Compare all scores of the matrix with its `int(size * sparsity)`-th in ascending order.

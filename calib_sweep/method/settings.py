@@ -11,6 +11,7 @@ from numbers import Real
 from calib_sweep.errors import ConfigError, require
 
 UNSTRUCTURED = "unstructured"
+LAYER, ROW = "layer", "row"
 
 
 def check_all(*checks: Callable[[], None]) -> None:
@@ -55,6 +56,17 @@ def check_pattern(pattern: object, sparsity: object) -> None:
         sparsity,
         f"{zeros:g}, the share of zeros of pattern {pattern}",
         f"Set method.sparsity={zeros:g}, or method.pattern={UNSTRUCTURED}.",
+    )
+
+
+def check_compare(compare: object, pattern: object) -> None:
+    """With which weights a weight is compared; an N:M pattern leaves no choice."""
+    require(
+        compare in (LAYER, ROW) and (compare == LAYER or pattern == UNSTRUCTURED),
+        "method.compare",
+        compare,
+        f"{LAYER} or {ROW}, and {LAYER} with a pattern N:M, which compares within its groups",
+        f"Set method.compare={LAYER}, or method.pattern={UNSTRUCTURED}.",
     )
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.masks import lowest_in_groups, lowest_per_row
+from calib_sweep.method.masks import lowest
 from calib_sweep.method.settings import (
+    ROW,
     check_all,
     check_groups_fit,
     check_pattern,
@@ -48,11 +49,7 @@ class Wanda(LayerMethod):
         score_OI = weight_OI.to(torch.float32).abs()
         if has_tokens:
             score_OI = score_OI * statistic.norm_I().to(score_OI.device)
-        groups = num_kept_and_group_length(self.pattern)
-        if groups is None:
-            mask_OI = lowest_per_row(score_OI, self.sparsity)
-        else:
-            mask_OI = lowest_in_groups(score_OI, *groups)
+        mask_OI = lowest(score_OI, self.sparsity, self.pattern, compare=ROW)
         return CompressedWeight(
             weight_OI=weight_OI.masked_fill(mask_OI, 0.0), note=None if has_tokens else NO_TOKENS
         )

@@ -19,6 +19,10 @@ WEIGHT_4_8 = tensor(
 )
 
 
+def magnitude(sparsity, pattern="unstructured", compare="layer"):
+    return Magnitude(sparsity=sparsity, pattern=pattern, compare=compare)
+
+
 def random_weight(num_out=16, num_in=32, seed=0):
     return torch.randn(num_out, num_in, generator=torch.Generator().manual_seed(seed))
 
@@ -32,13 +36,13 @@ def test_dense_returns_the_same_weight_in_new_memory():
 def test_magnitude_2_by_2_by_hand():
     weight = tensor([[1.0, -2.0], [3.0, -4.0]])
     # int(4 * 0.25) = 1: the threshold is the second smallest magnitude, 2, and goes too.
-    new = Magnitude(sparsity=0.25, pattern="unstructured").compress_weight(weight, None).weight_OI
+    new = magnitude(0.25).compress_weight(weight, None).weight_OI
     assert new.tolist() == [[0, 0], [3, -4]]
 
 
 def test_magnitude_4_by_8_by_hand_compares_the_whole_layer():
     # Sorted: .5 .5 1 1 1.5 2 2 2.5 3 3 3.5 4 4 4.5 5 5 | 6 (index 16 = threshold) 6 ...
-    new = Magnitude(sparsity=0.5, pattern="unstructured").compress_weight(WEIGHT_4_8, None)
+    new = magnitude(0.5).compress_weight(WEIGHT_4_8, None)
     assert new.weight_OI.tolist() == [
         [0, 0, 0, 0, 0, 0, 7, -8],
         [8, 7, 0, 0, 0, 0, 0, 0],
@@ -48,7 +52,7 @@ def test_magnitude_4_by_8_by_hand_compares_the_whole_layer():
 
 
 def test_magnitude_4_by_8_by_hand_with_a_pattern():
-    new = Magnitude(sparsity=0.75, pattern="1:4").compress_weight(WEIGHT_4_8, None).weight_OI
+    new = magnitude(0.75, "1:4").compress_weight(WEIGHT_4_8, None).weight_OI
     assert new.tolist() == [
         [0, 0, 0, -4, 0, 0, 0, -8],
         [8, 0, 0, 0, 4, 0, 0, 0],
@@ -61,7 +65,7 @@ def test_magnitude_4_by_8_by_hand_with_a_pattern():
 def test_magnitude_removes_at_least_one_weight_more_than_asked(dtype):
     weight = random_weight().to(dtype)
     for sparsity in (0.0, 0.3, 0.5, 0.99):
-        method = Magnitude(sparsity=sparsity, pattern="unstructured")
+        method = magnitude(sparsity)
         new = method.compress_weight(weight, None).weight_OI
         assert new.dtype == dtype
         assert int((new == 0).sum()) >= int(weight.numel() * sparsity) + 1
@@ -134,8 +138,8 @@ def test_average_bits_count_scale_and_zero_point():
     "method",
     [
         Dense(),
-        Magnitude(sparsity=0.5, pattern="unstructured"),
-        Magnitude(sparsity=0.5, pattern="2:4"),
+        magnitude(0.5),
+        magnitude(0.5, "2:4"),
         RTN(bits=3, group_size=8, symmetric=False),
     ],
 )

@@ -9,6 +9,16 @@ from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
 
 
+def magnitude(sparsity, pattern, compare="layer"):
+    return Magnitude(sparsity=sparsity, pattern=pattern, compare=compare)
+
+
+def sparsegpt(**settings):
+    defaults = {"sparsity": 0.5, "pattern": "unstructured", "bits": None, "group_size": None}
+    defaults |= {"symmetric": False, "damping": 0.01, "block_size": 128}
+    return SparseGPT(**{**defaults, **settings})
+
+
 @pytest.mark.parametrize("sparsity", ["half", -0.1, 1, 1.5, None, True, float("nan")])
 def test_sparsity_outside_zero_to_one_is_refused(sparsity):
     with pytest.raises(ConfigError, match=r"method\.sparsity=.*fraction in \[0, 1\).*=0\.5"):
@@ -23,14 +33,14 @@ def test_pattern_that_is_no_pattern_is_refused(pattern):
 
 def test_pattern_and_sparsity_must_agree_and_the_message_says_what_to_type():
     with pytest.raises(ConfigError, match=r"method\.sparsity=0\.5.*Set method\.sparsity=0\.75"):
-        Magnitude(sparsity=0.5, pattern="1:4")
-    Magnitude(sparsity=0.75, pattern="1:4")
-    Magnitude(sparsity=1 - 1 / 3, pattern="1:3")
+        magnitude(0.5, "1:4")
+    magnitude(0.75, "1:4")
+    magnitude(1 - 1 / 3, "1:3")
 
 
 def test_two_mistakes_are_reported_at_once():
     with pytest.raises(ConfigError) as caught:
-        SparseGPT(sparsity=2, pattern="unstructured", damping=-1, block_size=0)
+        sparsegpt(sparsity=2, damping=-1, block_size=0)
     text = str(caught.value)
     assert len(caught.value.problems) == 3
     assert "method.sparsity=2" in text and "method.damping=-1" in text
@@ -39,13 +49,13 @@ def test_two_mistakes_are_reported_at_once():
 
 def test_block_size_must_hold_whole_groups():
     with pytest.raises(ConfigError, match=r"method\.block_size=6: expected a multiple of 4"):
-        SparseGPT(sparsity=0.5, pattern="2:4", damping=0.01, block_size=6)
+        sparsegpt(pattern="2:4", block_size=6)
 
 
 @pytest.mark.parametrize("damping", [float("inf"), float("nan"), "much"])
 def test_damping_must_be_a_finite_number(damping):
     with pytest.raises(ConfigError, match=r"method\.damping=.*0 or more"):
-        SparseGPT(sparsity=0.5, pattern="unstructured", damping=damping, block_size=128)
+        sparsegpt(damping=damping)
 
 
 def test_grid_settings_are_checked_together():
@@ -61,9 +71,9 @@ def test_grid_settings_are_checked_together():
 @pytest.mark.parametrize(
     "method",
     [
-        Magnitude(sparsity=0.5, pattern="2:4"),
+        magnitude(0.5, "2:4"),
         Wanda(sparsity=0.5, pattern="2:4"),
-        SparseGPT(sparsity=0.5, pattern="2:4", damping=0.01, block_size=128),
+        sparsegpt(pattern="2:4"),
     ],
 )
 def test_a_pattern_must_fit_the_width_of_the_layer(method):

@@ -10,9 +10,22 @@ from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.statistics import Hessian, InputNorm
 from calib_sweep.method.wanda import Wanda
 
+DEFAULTS = {
+    "sparsity": 0.5,
+    "pattern": "unstructured",
+    "bits": None,
+    "group_size": None,
+    "symmetric": False,
+    "damping": 0.01,
+    "block_size": 128,
+}
 
-def sparsegpt(sparsity=0.5, pattern="unstructured", damping=0.01, block_size=128):
-    return SparseGPT(sparsity=sparsity, pattern=pattern, damping=damping, block_size=block_size)
+
+MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")
+
+
+def sparsegpt(**settings):
+    return SparseGPT(**{**DEFAULTS, **settings})
 
 
 def slow_solve(weight_OI, inputs_TI, num_samples, sparsity, pattern, damping, block_size):
@@ -114,7 +127,7 @@ def test_agrees_with_the_slow_solve(pattern, block_size, num_tokens):
     inputs, weight = correlated_inputs(num_tokens, 24), random_weight(8, 24)
     inputs[:, 5] = 0
     settings = {"sparsity": 0.5, "pattern": pattern, "damping": 0.01, "block_size": block_size}
-    new = SparseGPT(**settings).compress_weight(weight, hessian_of(inputs, 4)).weight_OI
+    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs, 4)).weight_OI
     expected = slow_solve(weight, inputs, 4, **settings)
     assert torch.equal(new == 0, expected == 0)
     # A hundredth of the diagonal as damping leaves float32 about four digits of the inverse.
@@ -125,7 +138,7 @@ def test_agrees_with_the_slow_solve(pattern, block_size, num_tokens):
 def test_blocks_of_several_strips_agree_with_the_slow_solve(pattern):
     inputs, weight = correlated_inputs(300, 80), random_weight(3, 80)
     settings = {"sparsity": 0.5, "pattern": pattern, "damping": 0.01, "block_size": 80}
-    new = SparseGPT(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
+    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
     expected = slow_solve(weight, inputs, 1, **settings)
     assert torch.equal(new == 0, expected == 0)
     torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
@@ -136,7 +149,7 @@ def test_sparsities_that_are_no_half_agree_with_the_slow_solve():
     for sparsity, block_size in ((0.0, 20), (0.29, 7), (0.9, 128)):
         settings = {"sparsity": sparsity, "pattern": "unstructured"}
         settings |= {"damping": 0.1, "block_size": block_size}
-        new = SparseGPT(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
+        new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
         expected = slow_solve(weight, inputs, 1, **settings)
         torch.testing.assert_close(new.double(), expected, rtol=1e-4, atol=1e-5)
 
@@ -190,7 +203,7 @@ def test_raised_damping_is_reported():
 def test_without_a_token_nothing_is_repaired_and_the_report_says_so():
     weight = random_weight(8, 16)
     new = sparsegpt().compress_weight(weight, Hessian(16))
-    magnitude = Magnitude(sparsity=0.5, pattern="unstructured").compress_weight(weight, None)
+    magnitude = MAGNITUDE.compress_weight(weight, None)
     assert torch.equal(new.weight_OI, magnitude.weight_OI)
     assert new.note is not None and "no calibration token" in new.note
 
