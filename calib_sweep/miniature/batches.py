@@ -1,6 +1,6 @@
 """Training data: one long token array, windows drawn from it, and the repeats that teach copying.
 
-Shapes: B batch, T context length in tokens.
+Shapes: B batch, T tokens of a window.
 """
 
 import os
@@ -56,34 +56,38 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
 
 
 class Batches:
-    """Batch `step` is a function of the seed and the step, so training can be taken up again."""
+    """The batch of a step is a function of the seed and the step, so training can be resumed."""
 
-    def __init__(self, tokens: np.ndarray, batch_size: int, seq_len: int, seed: int) -> None:
-        self.tokens, self.seq_len, self.seed = tokens, seq_len, seed
-        self.num_repeats = int(batch_size * REPEAT_SHARE)
-        self.num_text = batch_size - self.num_repeats
+    def __init__(self, tokens: np.ndarray, seed: int) -> None:
+        self.tokens, self.seed = tokens, seed
         # Square root: rare tokens must be copied too.
         weights = np.sqrt(np.bincount(tokens, minlength=int(tokens.max()) + 1))
-        self.cumulative = np.cumsum(weights / weights.sum())
+        self._cumulative = np.cumsum(weights / weights.sum())
 
-    def __getitem__(self, step: int) -> np.ndarray:
+    @staticmethod
+    def num_text(num_windows: int) -> int:
+        """Windows of text in a batch; the others, behind them, repeat random tokens."""
+        return num_windows - int(num_windows * REPEAT_SHARE)
+
+    def draw(self, step: int, num_windows: int, seq_len: int) -> np.ndarray:
         """int64 [B, T]: windows of text, then windows that repeat a few random tokens."""
         generator = stream("miniature-batch", self.seed, step)
-        starts = generator.integers(0, len(self.tokens) - self.seq_len, self.num_text)
-        text = self.tokens[starts[:, None] + np.arange(self.seq_len)]
-        repeats = [self._repeat(generator) for _ in range(self.num_repeats)]
+        num_text = self.num_text(num_windows)
+        starts = generator.integers(0, len(self.tokens) - seq_len, num_text)
+        text = self.tokens[starts[:, None] + np.arange(seq_len)]
+        repeats = [self._repeat(generator, seq_len) for _ in range(num_windows - num_text)]
         return np.concatenate([text, *repeats]).astype(np.int64)
 
-    def _repeat(self, generator: np.random.Generator) -> np.ndarray:
+    def _repeat(self, generator: np.random.Generator, seq_len: int) -> np.ndarray:
         """A random segment again and again; in one window of four its pairs change order each time.
 
         The second kind can only be continued by looking up what followed a token.
         """
         length = 2 * int(generator.integers(4, 50))
-        picks = np.searchsorted(self.cumulative, generator.random(length))
-        segment = np.minimum(picks, len(self.cumulative) - 1).astype(np.uint16)
+        picks = np.searchsorted(self._cumulative, generator.random(length))
+        segment = np.minimum(picks, len(self._cumulative) - 1).astype(np.uint16)
         if generator.random() < 0.75:
-            return np.resize(segment, (1, self.seq_len))
+            return np.resize(segment, (1, seq_len))
         pairs = segment.reshape(-1, 2)
-        rounds = [generator.permutation(pairs).ravel() for _ in range(self.seq_len // length + 1)]
-        return np.concatenate(rounds)[None, : self.seq_len]
+        rounds = [generator.permutation(pairs).ravel() for _ in range(seq_len // length + 1)]
+        return np.concatenate(rounds)[None, :seq_len]

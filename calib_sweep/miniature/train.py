@@ -1,210 +1,219 @@
 """Trains the miniature model from nothing: `python -m calib_sweep.miniature.train --out FOLDER`.
 
-Tokenizer (if FOLDER has none), token array, then AdamW with a cosine schedule that ends when the
-budget of steps or minutes does. The defaults are the shipped recipe, minutes on a GPU (`--device
-cuda`) and many hours on a CPU, where `--minutes 45 --batch-size 16` gives a lesser model.
-
-Shapes: B windows, T tokens, V vocabulary.
+Tokenizer and token array (if FOLDER has none), then the steps of `recipe.py`, then the gates of
+`card.py`. The defaults are the shipped recipe. Killed at any moment, the same command goes on from
+its last checkpoint, with the same batches.
 """
 
 import argparse
+import json
 import logging
-import math
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM
 
+from calib_sweep.errors import ConfigError
+from calib_sweep.miniature import corpus
 from calib_sweep.miniature.batches import Batches, token_array
-from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD, load_or_train
+from calib_sweep.miniature.recipe import (
+    BATCH_TOKENS,
+    CLIP,
+    Recipe,
+    new_model,
+    next_token_loss,
+    optimizer,
+)
+from calib_sweep.miniature.tokenizer import load_or_train
 
 log = logging.getLogger(__name__)
 
-_FINAL_SHARE, _WARMUP_STEPS = 0.03, 200
-_SAY_EVERY_S, _SAVE_EVERY_S = 10, 120
-_BETAS, _WEIGHT_DECAY, _CLIP = (0.9, 0.95), 0.1, 1.0
+CHECKPOINT, FIGURES, TOKENS = "resume.pt", "training.json", "tokens.npy"
+_LOG_EVERY_STEPS, _SAVE_EVERY_S = 100, 120
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Training ends at `steps` or after `minutes`, whichever comes first."""
+class Training:
+    """A model under training and what it takes to go on with it."""
 
-    steps: int
-    minutes: float
-    peak_rate: float  # learning rate after warm-up
+    def __init__(self, recipe: Recipe, folder: Path, device: str) -> None:
+        self.recipe, self.folder = recipe, folder
+        self.model = new_model(recipe, load_or_train(folder))
+        self.model.to(torch.device(device))  # type: ignore[arg-type]  # wrapped by transformers
+        self.updates = optimizer(self.model)
+        self.step, self.seconds = 0, 0.0
+        self.log: list[dict[str, float]] = []
+        self._recent: list[tuple[float, float]] = []
+        if (folder / CHECKPOINT).exists():
+            self._resume()
 
-    def progress(self, step: int, seconds: float) -> float:
-        return max(step / self.steps, seconds / (60 * self.minutes))
+    def run(self, batches: Batches) -> None:
+        """Train to the last step; a checkpoint every `_SAVE_EVERY_S` seconds and at the end."""
+        compiled = torch.compile(next_token_loss)
+        resumed_at, saved_at = time.monotonic() - self.seconds, time.monotonic()
+        with _display(self.recipe.steps, self.step) as show:
+            while self.step < self.recipe.steps:
+                self._update(compiled, batches)
+                self.seconds = time.monotonic() - resumed_at
+                if self.step % _LOG_EVERY_STEPS == 0 or self.step == self.recipe.steps:
+                    self._note()
+                show(self.step, self.log[-1] if self.log else {})
+                if time.monotonic() - saved_at > _SAVE_EVERY_S:
+                    self._save()
+                    saved_at = time.monotonic()
+        self._save()
+
+    def _update(self, compiled: Any, batches: Batches) -> None:
+        window = self.recipe.window(self.step)
+        tokens_BT = torch.from_numpy(batches.draw(self.step, BATCH_TOKENS // window, window))
+        for group in self.updates.param_groups:
+            group["lr"] = self.recipe.learning_rate(self.step)
+        loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
+        loss_BT.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        self.updates.step()
+        self.updates.zero_grad(set_to_none=True)
+        self.step += 1
+        self._recent.append(_mean_losses(loss_BT.detach(), batches.num_text(len(tokens_BT))))
+
+    def _note(self) -> None:
+        text, repeats = (round(float(value), 4) for value in np.mean(self._recent, axis=0))
+        self._recent.clear()
+        tokens, seconds = self.step * BATCH_TOKENS, round(self.seconds, 1)
+        row = {"step": self.step, "tokens": tokens, "seconds": seconds}
+        self.log.append(row | {"loss_text": text, "loss_repeats": repeats})
+
+    def _save(self) -> None:
+        state = {
+            "recipe": asdict(self.recipe),
+            "text_version": corpus.VERSION,
+            "model": self.model.state_dict(),
+            "updates": self.updates.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "log": self.log,
+            "recent": self._recent,
+        }
+        partial = self.folder / f".{CHECKPOINT}"
+        torch.save(state, partial)
+        partial.replace(self.folder / CHECKPOINT)
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        own = (asdict(self.recipe), corpus.VERSION)
+        if (state["recipe"], state["text_version"]) != own:
+            raise ConfigError(
+                f"--out={self.folder}: holds a checkpoint of another recipe, {state['recipe']} on "
+                f"text version {state['text_version']}. Name another folder, or delete "
+                f"{CHECKPOINT} and {TOKENS} there to start anew."
+            )
+        self.model.load_state_dict(state["model"])
+        self.updates.load_state_dict(state["updates"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.log, self._recent = state["log"], state["recent"]
+
+    def export(self) -> None:
+        """Half-precision weights in the Hugging Face layout, and the figures of the training."""
+        half = LlamaForCausalLM(self.model.config)
+        half.load_state_dict(self.model.state_dict())
+        half.half().save_pretrained(self.folder)
+        figures = asdict(self.recipe) | {
+            "text_version": corpus.VERSION,
+            "tokens": self.step * BATCH_TOKENS,
+            "minutes": round(self.seconds / 60, 1),
+            "device": self.model.device.type,
+            "threads": torch.get_num_threads(),
+            "num_parameters": sum(parameter.numel() for parameter in half.parameters()),
+            "log": self.log,
+        }
+        (self.folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def new_model(
-    hidden_size: int, num_layers: int, tokenizer: PreTrainedTokenizerFast
-) -> LlamaForCausalLM:
-    """An untrained model; heads of 32, an MLP three times as wide as the model."""
-    ids = tokenizer.get_vocab()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        intermediate_size=3 * hidden_size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=hidden_size // 32,
-        max_position_embeddings=CONTEXT_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=ids[BOS],
-        eos_token_id=ids[EOS],
-        pad_token_id=ids[PAD],
+def _mean_losses(loss_BT: Tensor, num_text: int) -> tuple[float, float]:
+    """Mean nats per token of text, and of the second halves of the repeats."""
+    text, repeats = loss_BT[:num_text], loss_BT[num_text:, loss_BT.shape[1] // 2 :]
+    return float(text.mean()), float(repeats.mean())
+
+
+@contextmanager
+def _display(steps: int, done: int) -> Iterator[Any]:
+    """A progress bar on a terminal, a line every hundred steps elsewhere."""
+    columns = (
+        TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
     )
-    return LlamaForCausalLM(config)
+    with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=steps, completed=done, losses="")
+
+        def show(step: int, row: dict[str, float]) -> None:
+            losses = ""
+            if row:
+                losses = f"loss: text {row['loss_text']:.3f}, repeats {row['loss_repeats']:.3f}"
+            progress.update(task, completed=step, losses=losses)
+            if progress.disable and row.get("step") == step:
+                log.info("step %d of %d, %.0f s, %s", step, steps, row["seconds"], losses)
+
+        yield show
 
 
-def draw_weights(model: LlamaForCausalLM, seed: int) -> None:
-    """Normal matrices with SD 0.02 from the seed's own generator; norms stay at one."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0.0, 0.02, generator=generator)
-
-
-def learning_rate(peak: float, step: int, progress: float) -> float:
-    """Linear warm-up, then a cosine from the peak to `_FINAL_SHARE` of it at the budget's end."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return (
-        peak * min(1.0, (step + 1) / _WARMUP_STEPS) * (_FINAL_SHARE + (1 - _FINAL_SHARE) * cosine)
-    )
-
-
-def optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
-    """AdamW; matrices decay, norms do not."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": _WEIGHT_DECAY},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=_BETAS)
-
-
-def next_token_loss(model: Callable, tokens_BT: Tensor) -> Tensor:
-    """Mean nats per token, one value per window: [B]."""
-    with torch.autocast(tokens_BT.device.type, dtype=torch.bfloat16):
-        logits_BTV = model(input_ids=tokens_BT, use_cache=False).logits
-    targets = tokens_BT[:, 1:]
-    losses = torch.nn.functional.cross_entropy(
-        logits_BTV[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none"
-    )
-    return losses.view(targets.shape).mean(dim=1)
-
-
-def train(
-    model: LlamaForCausalLM, batches: Batches, budget: Budget, folder: Path, resume: bool
-) -> None:
-    """Train `model` in place; the checkpoint of every `_SAVE_EVERY_S` seconds is a whole model."""
-    device = next(model.parameters()).device
-    updates = optimizer(model)
-    step, spent_s = _resume(folder, model, updates) if resume else (0, 0.0)
-    compiled = torch.compile(next_token_loss)
-    start, saved, said = time.monotonic() - spent_s, time.monotonic(), 0.0
-    while (progress := budget.progress(step, time.monotonic() - start)) < 1:
-        for group in updates.param_groups:
-            group["lr"] = learning_rate(budget.peak_rate, step, progress)
-        tokens_BT = torch.from_numpy(batches[step]).to(device, non_blocking=True)
-        loss_B = compiled(model, tokens_BT)
-        loss_B.mean().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
-        updates.step()
-        updates.zero_grad(set_to_none=True)
-        step += 1
-        if time.monotonic() - said > _SAY_EVERY_S:
-            said = time.monotonic()
-            _say(step, step * tokens_BT.numel(), said - start, progress, loss_B, batches.num_text)
-        if time.monotonic() - saved > _SAVE_EVERY_S:
-            saved = time.monotonic()
-            _save(folder, model, updates, step, saved - start)
-    _save(folder, model, updates, step, time.monotonic() - start)
-    log.info("%d steps in %.0f s, weights in %s", step, time.monotonic() - start, folder)
-
-
-def _say(
-    step: int, tokens: int, seconds: float, progress: float, loss_B: Tensor, num_text: int
-) -> None:
-    text, repeats = (float(part.detach().mean()) for part in loss_B.tensor_split([num_text]))
-    done = f"step {step}, {tokens / 1e6:.1f} M tokens, {seconds:.0f} s, {progress:.0%}"
-    log.info("%s, loss: text %.3f, repeats %.3f", done, text, repeats)
-
-
-def _save(
-    folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer, step: int, seconds: float
-) -> None:
-    """Export half-precision weights and keep what `--resume` needs beside them."""
-    state = {
-        "model": model.state_dict(),
-        "updates": updates.state_dict(),
-        "step": step,
-        "seconds": seconds,
-    }
-    torch.save(state, folder / "resume.pt")
-    half = LlamaForCausalLM(model.config)
-    half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(folder)
-
-
-def _resume(
-    folder: Path, model: LlamaForCausalLM, updates: torch.optim.Optimizer
-) -> tuple[int, float]:
-    state = torch.load(folder / "resume.pt", weights_only=True)
-    model.load_state_dict(state["model"])
-    updates.load_state_dict(state["updates"])
-    return state["step"], state["seconds"]
-
-
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m calib_sweep.miniature.train", description=__doc__
+        prog="python -m calib_sweep.miniature.train",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for tokenizer, tokens, weights"
-    )
-    parser.add_argument("--steps", type=int, default=25_280, help="at most so many updates")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="at most so long")
-    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the batches")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument(
-        "--documents", type=int, default=6_000, help="training documents of each domain"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=64, help="windows of 512 tokens per update"
-    )
-    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the model")
-    parser.add_argument("--layers", type=int, default=6, help="decoder blocks")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads, and writers of text")
-    return parser.parse_args()
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
+    add("--seed", type=int, default=0, help="of the first weights and the batches")
+    add("--steps", type=int, default=8_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--documents", type=int, default=5_000, help="training documents of each domain")
+    add("--hidden", type=int, default=128, help="width of the model")
+    add("--layers", type=int, default=4, help="decoder blocks")
+    add("--rate", type=float, default=4e-3, help="peak learning rate")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--threads", type=int, default=2, help="CPU threads, and writers of text")
+    add("--skip-gates", action="store_true", help="do not measure the weights at the end")
+    return parser.parse_args(argv)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    args = _arguments()
+    args = _arguments(argv)
     torch.set_num_threads(args.threads)
+    recipe = Recipe(
+        seed=args.seed,
+        steps=args.steps,
+        documents=args.documents,
+        hidden_size=args.hidden,
+        num_layers=args.layers,
+        peak_rate=args.rate,
+    )
     args.out.mkdir(parents=True, exist_ok=True)
-    cached = args.out / "tokens.npy"
+    cached = args.out / TOKENS
     if not cached.exists():
+        log.info("writing the text of %d documents in each domain", args.documents)
         np.save(cached, token_array(args.out, args.documents, args.threads))
     tokens = np.load(cached)
-    log.info("%.1f M tokens of text", len(tokens) / 1e6)
-    tokenizer = load_or_train(args.out)
-    model = new_model(args.hidden, args.layers, tokenizer)
-    draw_weights(model, args.seed)
-    model.to(args.device)
-    log.info("%d parameters", sum(parameter.numel() for parameter in model.parameters()))
-    batches = Batches(tokens, args.batch_size, CONTEXT_LENGTH, args.seed)
-    train(model, batches, Budget(args.steps, args.minutes, args.rate), args.out, args.resume)
+    training = Training(recipe, args.out, args.device)
+    num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    log.info("%.1f M tokens of text, %d parameters", len(tokens) / 1e6, num_parameters)
+    training.run(Batches(tokens, recipe.seed))
+    training.export()
+    log.info("weights in %s", args.out)
+    if not args.skip_gates:
+        from calib_sweep.miniature import card
+
+        card.main(["--weights", str(args.out)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""The recipe of the miniature model: its shape, optimiser, schedule and loss.
+
+Shapes: B windows, T tokens of a window, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from calib_sweep.errors import require
+from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD
+
+BATCH_TOKENS = 4096
+SHORT_WINDOW = 256  # tokens; a window of CONTEXT_LENGTH costs half as much again per token
+_LONG_SHARE = 0.1  # of the steps, the last ones, with windows of CONTEXT_LENGTH
+_FINAL_SHARE, _WARMUP_STEPS = 0.03, 100
+_BETAS, _WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What decides the weights, apart from the text; a checkpoint goes on under its own only."""
+
+    seed: int  # of the first weights and of the batches
+    steps: int  # updates of BATCH_TOKENS tokens
+    documents: int  # training documents of each domain
+    hidden_size: int
+    num_layers: int
+    peak_rate: float  # learning rate after warm-up
+
+    def __post_init__(self) -> None:
+        require(self.steps > 0, "--steps", self.steps, "a positive number", "Try 8000.")
+        require(
+            self.hidden_size % 32 == 0,
+            "--hidden",
+            self.hidden_size,
+            "a multiple of 32, the width of a head",
+            "Try 128.",
+        )
+
+    def window(self, step: int) -> int:
+        """Tokens of a window at `step`."""
+        return SHORT_WINDOW if step < (1 - _LONG_SHARE) * self.steps else CONTEXT_LENGTH
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up times a cosine from the peak to `_FINAL_SHARE` of it at the last step."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        warmup = min(1.0, (step + 1) / _WARMUP_STEPS)
+        return self.peak_rate * warmup * (_FINAL_SHARE + (1 - _FINAL_SHARE) * cosine)
+
+
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A model with its first weights; heads of 32, an MLP three times as wide as the model."""
+    ids = tokenizer.get_vocab()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=3 * recipe.hidden_size,
+        num_hidden_layers=recipe.num_layers,
+        num_attention_heads=recipe.hidden_size // 32,
+        max_position_embeddings=CONTEXT_LENGTH,
+        tie_word_embeddings=True,
+        bos_token_id=ids[BOS],
+        eos_token_id=ids[EOS],
+        pad_token_id=ids[PAD],
+    )
+    model = LlamaForCausalLM(config)
+    # Compiled for a CPU it takes a quarter less time than PyTorch's fused attention.
+    model.set_attn_implementation("eager")
+    generator = torch.Generator().manual_seed(recipe.seed)
+    with torch.no_grad():
+        for parameter in model.parameters():  # norms stay at one
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.02, generator=generator)
+    return model
+
+
+def optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
+    """AdamW; matrices decay, norms do not."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": _WEIGHT_DECAY},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=_BETAS, fused=True)
+
+
+def next_token_loss(model: Callable, tokens_BT: Tensor) -> Tensor:
+    """Nats of every token but the first of each window: [B, T - 1]."""
+    with torch.autocast(tokens_BT.device.type, dtype=torch.bfloat16):
+        logits_BTV = model(input_ids=tokens_BT, use_cache=False).logits
+    targets = tokens_BT[:, 1:]
+    losses = torch.nn.functional.cross_entropy(
+        logits_BTV[:, :-1].flatten(0, 1).float(), targets.flatten(), reduction="none"
+    )
+    return losses.view(targets.shape)

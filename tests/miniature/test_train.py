@@ -1,0 +1,107 @@
+"""The recipe: seeded, resumable, and the same to the last bit after a kill."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.miniature import WEIGHTS, recipe, train
+from calib_sweep.miniature.batches import Batches
+from calib_sweep.miniature.recipe import Recipe
+
+TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "peak_rate": 3e-3}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 256 tokens, not compiled."""
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    for module in (recipe, train):
+        monkeypatch.setattr(module, "BATCH_TOKENS", 256)
+    monkeypatch.setattr(recipe, "SHORT_WINDOW", 32)
+    monkeypatch.setattr(recipe, "CONTEXT_LENGTH", 64)
+
+
+@pytest.fixture
+def batches() -> Batches:
+    tokens = np.random.default_rng(0).integers(3, 2048, 3000).astype(np.uint16)
+    return Batches(tokens, seed=0)
+
+
+def folder_with_tokenizer(path: Path) -> Path:
+    path.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (path / name).write_bytes((WEIGHTS / name).read_bytes())
+    return path
+
+
+def trained(folder: Path, batches: Batches, steps: int = 6, seed: int = 0) -> dict:
+    training = train.Training(Recipe(seed=seed, steps=steps, **TINY), folder, "cpu")
+    training.run(batches)
+    training.export()
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    small, batches: Batches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(folder_with_tokenizer(tmp_path / "whole"), batches)
+    folder = folder_with_tokenizer(tmp_path / "killed")
+    monkeypatch.setattr(train, "_SAVE_EVERY_S", -1.0)
+    draw = batches.draw
+
+    def killed(step: int, num_windows: int, seq_len: int) -> np.ndarray:
+        if step == 4:
+            raise KeyboardInterrupt
+        return draw(step, num_windows, seq_len)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(batches, "draw", killed)
+        trained(folder, batches)
+    assert not (folder / "model.safetensors").exists()
+    resumed = trained(folder, batches)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    figures = json.loads((folder / "training.json").read_text())
+    assert figures["tokens"] == 6 * 256
+    assert figures["log"][-1]["step"] == 6
+
+
+def test_the_seed_decides_the_weights(small, batches: Batches, tmp_path: Path) -> None:
+    first = trained(folder_with_tokenizer(tmp_path / "0"), batches, steps=1, seed=0)
+    other = trained(folder_with_tokenizer(tmp_path / "1"), batches, steps=1, seed=1)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(first[name], other[name])
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(small, batches: Batches, tmp_path: Path) -> None:
+    folder = folder_with_tokenizer(tmp_path / "out")
+    trained(folder, batches, steps=1)
+    with pytest.raises(ConfigError, match="another recipe"):
+        train.Training(Recipe(seed=3, steps=1, **TINY), folder, "cpu")
+
+
+def test_batches_hold_text_and_repeats_and_are_functions_of_the_step(batches: Batches) -> None:
+    drawn = batches.draw(7, 10, 200)
+    assert drawn.shape == (10, 200) and drawn.dtype == np.int64
+    assert np.array_equal(drawn, batches.draw(7, 10, 200))
+    assert not np.array_equal(drawn, batches.draw(8, 10, 200))
+    num_text = batches.num_text(10)
+    assert 5 <= num_text < 10
+    text = batches.tokens.tobytes()
+    assert all(row.astype(np.uint16).tobytes() in text for row in drawn[:num_text])
+    # A repeat consists of few different tokens (at most 98), text of nearly 200.
+    assert all(len(np.unique(row)) <= 98 for row in drawn[num_text:])
+    assert all(len(np.unique(row)) > 150 for row in drawn[:num_text])
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_small_share() -> None:
+    plan = Recipe(seed=0, steps=1000, **TINY)
+    rates = [plan.learning_rate(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(3e-3 / 100, rel=1e-6)
+    assert max(rates) == pytest.approx(3e-3, rel=0.03)
+    assert rates[-1] == pytest.approx(0.03 * 3e-3, rel=0.01)
+    assert plan.window(0) < plan.window(999) == 512
