@@ -16,7 +16,7 @@ DENSE = {"_target_": "calib_sweep.method.dense.Dense"}
 
 # How a cell is run, not what it computes: the result is the same up to float32 summation order.
 # Only in these parts: a method's own `batch_size` can mean anything.
-EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens"})
+EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens", "tensor_cores", "offload"})
 EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
 # The axes have columns of their own in the record; bookkeeping moves no number.

@@ -31,6 +31,7 @@ class LayerReport:
     output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2; None: the statistic cannot tell
     damping: float | None  # fraction really used; None: no solve
     num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
+    products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
 
@@ -65,6 +66,7 @@ def compress_layer(
         output_error=output_error,
         damping=compressed.damping,
         num_tokens=None if statistic is None else statistic.num_tokens,
+        products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
     )

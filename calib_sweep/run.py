@@ -10,7 +10,7 @@ record             -> store                           last, once, atomically
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -184,8 +184,14 @@ def summarise_layers(layers: list[LayerReport], seconds: float) -> dict[str, Any
         "sparsity": _weighted([layer.sparsity for layer in layers], sizes),
         "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
         "num_weights": sum(sizes),
+        "products": _listed(layer.products for layer in layers),
         "seconds": round(seconds, 3),
     }
+
+
+def _listed(words: Iterable[str | None]) -> str | None:
+    """The different words, in order of the alphabet; None where there are none."""
+    return ", ".join(sorted({word for word in words if word is not None})) or None
 
 
 def _weighted(values: list[float], sizes: list[int]) -> float | None:

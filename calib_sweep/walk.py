@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.layer import LayerReport, compress_layer
 from calib_sweep.method.base import LayerMethod
-from calib_sweep.method.precision import full_float32
-from calib_sweep.method.settings import check_all, check_positive_int
+from calib_sweep.method.precision import allow_tensor_cores, full_float32
+from calib_sweep.method.settings import check_all, check_flag, check_positive_int
 from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
 from calib_sweep.model.replay import BlockInputs, record
@@ -43,9 +43,15 @@ class Walk:
     propagate: str  # which outputs feed the next block: compressed, as published, or dense
     true_sequential: bool  # whether layers of a block see their compressed predecessors
     batch_tokens: int  # tokens that go through a block at once; bounds memory, moves no number
+    tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
 
     def __post_init__(self) -> None:
-        check_all(self._check_propagate, self._check_true_sequential, self._check_batch_tokens)
+        check_all(
+            self._check_propagate,
+            self._check_true_sequential,
+            self._check_batch_tokens,
+            self._check_tensor_cores,
+        )
 
     def _check_propagate(self) -> None:
         require(
@@ -71,6 +77,10 @@ class Walk:
         remedy = "Set walk.batch_tokens=16384; lower it if memory runs out."
         check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
 
+    def _check_tensor_cores(self) -> None:
+        remedy = "Set walk.tensor_cores=false to sum in float32 units throughout, which is slower."
+        check_flag("walk.tensor_cores", self.tensor_cores, remedy)
+
 
 def compress(
     model: nn.Module,
@@ -81,13 +91,19 @@ def compress(
     propagate: str = "compressed",
     true_sequential: bool = False,
     batch_tokens: int = 16384,
+    tensor_cores: bool = True,
 ) -> list[LayerReport]:
     """Compress a Hugging Face causal language model in place and report on every layer.
 
     `tokens`: LongTensor [num_samples, seq_len]; None will do for a method that needs no data.
     `lengths`: valid tokens of each sample where samples are padded on the right.
     """
-    settings = Walk(propagate=propagate, true_sequential=true_sequential, batch_tokens=batch_tokens)
+    settings = Walk(
+        propagate=propagate,
+        true_sequential=true_sequential,
+        batch_tokens=batch_tokens,
+        tensor_cores=tensor_cores,
+    )
     return walk(model, method, tokens, lengths_N=lengths, settings=settings)
 
 
@@ -115,10 +131,11 @@ def walk(
     for index, block in enumerate(blocks):
         start_s = time.perf_counter()
         is_last = index == len(blocks) - 1
-        if inputs is None:
-            reports += _compress_without_data(block, index, method)
-        else:
-            reports += _compress_with_data(block, index, method, inputs, settings, is_last)
+        with allow_tensor_cores(settings.tensor_cores):
+            if inputs is None:
+                reports += _compress_without_data(block, index, method)
+            else:
+                reports += _compress_with_data(block, index, method, inputs, settings, is_last)
         seconds = time.perf_counter() - start_s
         logger.info("block %d of %d: %.2f s", index + 1, len(blocks), seconds)
         if on_block is not None:

@@ -55,6 +55,8 @@ def test_what_can_move_a_number_changes_the_id(path, value):
         ("model.device", "cuda:1"),
         ("evaluation.perplexity.batch_size", 64),
         ("walk.batch_tokens", 1),
+        ("walk.tensor_cores", False),
+        ("model.offload", "blocks"),
         ("tracking.mode", "online"),
         ("sweep_name", "other"),
         ("results_dir", "elsewhere"),

@@ -1,13 +1,43 @@
-"""Full float32 for statistics and solves.
+"""Full float32 for statistics and solves, and where tensor cores may stand in for it.
 
 TF32 keeps 10 bits of the mantissa. Another part of the same process may have switched it on; the
 published implementations switch it off, and a Hessian accumulated in TF32 is another Hessian.
+
+Products of two float16 (11 bits) or two bfloat16 numbers (8 bits) are exact in float32 (24 bits).
+A GPU's tensor cores make them at ten times the rate of its float32 units, and add them in float32
+in an order and with a rounding of their own. `allow_tensor_cores`: whether a statistic may use it.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
+from torch import Tensor
+
+FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability of the first GPUs with such tensor cores
+
+_tensor_cores_allowed = ContextVar("tensor_cores_allowed", default=False)
+
+
+@contextmanager
+def allow_tensor_cores(allowed: bool) -> Iterator[None]:
+    """Allow, or not, sums of products of half-precision tensors by a GPU's tensor cores."""
+    found = _tensor_cores_allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _tensor_cores_allowed.reset(found)
+
+
+def may_use_tensor_cores(tensor: Tensor) -> bool:
+    """Whether they are allowed, there, and exact for products of this tensor with itself."""
+    return (
+        _tensor_cores_allowed.get()
+        and tensor.is_cuda
+        and tensor.dtype in (torch.float16, torch.bfloat16)
+        and torch.cuda.get_device_capability(tensor.device) >= FIRST_WITH_BFLOAT16
+    )
 
 
 @contextmanager

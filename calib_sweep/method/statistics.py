@@ -3,6 +3,10 @@
     InputNorm   ||X[:, i]||_2 per input feature                      (Wanda)
     Hessian     (2/N) sum X^T X, N samples, and its inverse factor   (SparseGPT, GPTQ, SpQR)
 
+Products of half-precision inputs are exact in float32 (11 + 11 or 8 + 8 bits of 24). So on a GPU,
+where `allow_tensor_cores` says so, a Hessian leaves them to the tensor cores, which add in float32
+in an order and with a rounding of their own, at ten times the rate of the float32 units.
+
 Sums are unscaled float32 and scaled when read, so a sum does not depend on how tokens were split
 into batches, beyond the order of float32 additions. The published code keeps running means of the
 same quantities. Linears fed by the same tensor share one statistic, hence one factorisation.
@@ -17,11 +21,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calib_sweep.method.precision import full_float32
+from calib_sweep.method.precision import full_float32, may_use_tensor_cores
 
 # A factorisation that fails is tried again with ten times the damping, at most this often.
 NUM_RETRIES = 8
 SMALLEST_RETRY_DAMPING = 1e-4
+
+# How products of inputs were made and summed.
+FLOAT32, TENSOR_CORES = "float32", "tensor cores"
 
 # What a method that solves with a Hessian says about a layer whose Hessian it had to make up.
 NO_TOKENS = "no calibration token reached this layer: Hessian taken as the identity"
@@ -29,6 +36,8 @@ NO_TOKENS = "no calibration token reached this layer: Hessian taken as the ident
 
 class Statistic(ABC):
     """A sum over the inputs of a linear layer; empty until the first `add`."""
+
+    products = FLOAT32  # what made the products so far
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         self.num_in = num_in
@@ -42,7 +51,9 @@ class Statistic(ABC):
         self.num_tokens += inputs_TI.shape[0]
         self.num_samples += num_samples
         if inputs_TI.shape[0] > 0:
-            self._accumulate(inputs_TI.detach().to(self.device, torch.float32))
+            inputs_TI = inputs_TI.detach().to(self.device)
+            on_tensor_cores = self._uses_tensor_cores(inputs_TI)
+            self._accumulate(inputs_TI if on_tensor_cores else inputs_TI.to(torch.float32))
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
@@ -52,9 +63,13 @@ class Statistic(ABC):
         """Whether no input overflowed or was undefined."""
         return bool(torch.isfinite(self._square_sum()).all())
 
+    def _uses_tensor_cores(self, inputs_TI: Tensor) -> bool:
+        """Whether these inputs are wanted as they are, in half precision."""
+        return False
+
     @abstractmethod
     def _accumulate(self, inputs_TI: Tensor) -> None:
-        """Add float32 inputs, already on the right device, to the sum."""
+        """Add inputs, already on the right device and in float32 unless wanted otherwise."""
 
     @abstractmethod
     def _square_sum(self) -> Tensor:
@@ -167,8 +182,15 @@ class Hessian(Statistic):
             f"Hessian of {self.num_in} features not positive definite even with damping {used:g}"
         )
 
+    def _uses_tensor_cores(self, inputs_TI: Tensor) -> bool:
+        return may_use_tensor_cores(inputs_TI)
+
     def _accumulate(self, inputs_TI: Tensor) -> None:
         self._factors.clear()
+        if inputs_TI.dtype != torch.float32:
+            self.products = TENSOR_CORES
+            self._product_II += torch.mm(inputs_TI.T, inputs_TI, out_dtype=torch.float32)
+            return
         with full_float32():
             self._product_II.addmm_(inputs_TI.T, inputs_TI)
 

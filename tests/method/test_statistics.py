@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import tensor
 
-from calib_sweep.method.precision import full_float32
+from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.statistics import Hessian, InputNorm
 
 
@@ -140,3 +140,13 @@ def test_full_float32_restores_what_it_found(found):
         assert torch.get_float32_matmul_precision() == found
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_without_a_gpu_products_are_made_in_float32_whatever_is_allowed(dtype):
+    inputs = random_inputs(60, 8).to(dtype)
+    plain = filled(inputs)
+    with allow_tensor_cores(True):
+        allowed = filled(inputs)
+    assert torch.equal(plain.hessian_II(), allowed.hessian_II())
+    assert plain.products == allowed.products == "float32"
