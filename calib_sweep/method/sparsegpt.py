@@ -35,6 +35,7 @@ from torch import Tensor
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.grid import Grid, average_bits, fit_grid, nearest
+from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.precision import full_float32
 from calib_sweep.method.settings import (
@@ -151,7 +152,9 @@ class SparseGPT(LayerMethod):
             diagonal_B1 = upper_II.diagonal()[start:stop].unsqueeze(1)
             # Taking e from the weight w[i] takes e * share[i, j] from the columns j to its right.
             share_BI = upper_II[start:stop, start:] / diagonal_B1
-            weight_IO[start:stop], taken_BO, gone_BO = self._solve_block(
+            weight_IO[start:stop], taken_BO, gone_BO = as_one_launch(
+                SparseGPT._solve_block,
+                self,
                 weight_IO[start:stop],
                 share_BI[:, : stop - start],
                 diagonal_B1.square(),
