@@ -1,8 +1,8 @@
 """Writes the items of the tasks: `python -m calib_sweep.miniature.tasks.build`.
 
-Every item is made by a writer of the held-out side, so none of its sentences is in training text;
-facts are asked that training text never asks for, and stories pair things with acts that training
-text never pairs.
+Every item is made by a writer of the held-out side: none of its sentences is in training text, and
+what it asks for (a fact; a pair of cause and effect, of clause and reason, of relation and value,
+of closing phrase and last word) is what training text never asks for or never tells.
 """
 
 import json
@@ -13,10 +13,10 @@ from calib_sweep.miniature.corpus import writer_for
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text import coreference, questions, recall, stories
 from calib_sweep.miniature.text.world import RELATIONS, world
-from calib_sweep.miniature.text.writer import Writer
+from calib_sweep.miniature.text.writer import Writer, sentences
 
 Item = dict[str, object]
-NUM_ITEMS = 252  # of each task; a multiple of two and of four positions
+NUM_ITEMS = 320  # of each task; a multiple of two and of four positions
 
 
 def _facts(writer: Writer) -> Item | None:
@@ -54,7 +54,7 @@ def _story(writer: Writer) -> Item | None:
 
 
 def _boolq(writer: Writer) -> Item | None:
-    made = questions.yes_no(writer, writer.draw.between(2, 4), 1)
+    made = questions.yes_no(writer, writer.draw.pick((1, 2, 2, 3, 4)), 1)
     if not made:
         return None
     return {"passage": made.passage, "question": made.questions[0], "answer": int(made.answers[0])}
@@ -65,9 +65,33 @@ _MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(
 )
 
 
+# The longest text that a request may have, in characters: items are short, so that a sweep can
+# afford many.
+_LONGEST = {
+    "mini_facts": 50,
+    "mini_lastword": 130,
+    "mini_coref": 70,
+    "mini_story": 75,
+    "mini_boolq": 130,
+}
+
+
 def items(task: str) -> list[Item]:
     """The items of a task, all different, answers in every position equally often."""
     return list(islice(_balanced(_different(task)), NUM_ITEMS))
+
+
+def requests(task: str, item: Item) -> list[str]:
+    """The texts that a model reads for one item, one for each choice."""
+    if task == "mini_facts":
+        return [f"{item['question']} {choice}" for choice in item["choices"]]  # type: ignore[union-attr]
+    if task == "mini_lastword":
+        return [f"{item['context']} {item['word']}."]
+    if task == "mini_coref":
+        return [f"{context} {item['ending']}" for context in item["contexts"]]  # type: ignore[union-attr]
+    if task == "mini_story":
+        return [f"{item['context']} {ending}" for ending in item["endings"]]  # type: ignore[union-attr]
+    return [f"{item['passage']} {item['question']}"]
 
 
 def _different(task: str) -> Iterator[Item]:
@@ -76,10 +100,10 @@ def _different(task: str) -> Iterator[Item]:
         item = _MAKERS[task](writer_for("tasks", task, index))
         if item is None:
             continue
-        key = str(item.get("question")) + str(item.get("contexts")) + str(item.get("context"))
-        if task == "mini_boolq":
-            key += str(item["passage"])
-        if key not in seen:
+        texts = requests(task, item)
+        key = texts[item["answer"]] if task == "mini_story" else " ".join(texts)  # type: ignore[index]
+        is_short = max(map(len, texts)) <= _LONGEST[task]
+        if is_short and all(map(sentences, texts)) and key not in seen:
             seen.add(key)
             yield item
 

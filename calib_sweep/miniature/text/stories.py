@@ -60,7 +60,7 @@ THINGS = (
     _thing(
         "blade",
         "craft",
-        "knife axe sword saw razor chisel sickle dagger scythe hatchet cleaver scalpel",
+        "knife axe sword handsaw razor chisel sickle dagger scythe hatchet cleaver scalpel",
         "sharpened it|wiped the rust off it|cut the rope with it|ground its edge|"
         "got hurt by its edge|tested it on a twig",
     ),
@@ -250,7 +250,7 @@ def story(writer: Writer) -> Story | None:
     draw = writer.draw
     kinds = draw.pick((THINGS, EVENTS))
     kind = draw.pick(kinds)
-    # Training text tells of some things ten times as often as of others; items of all alike.
+    # Training text tells of some causes several times as often as of others; items of all alike.
     rank = draw.unit() if writer.held_out else draw.unit() ** 2
     cause = kind.causes[int(rank * len(kind.causes))]
     effects = [one for one in kind.effects if is_held_out_pair(cause, one) == writer.held_out]
