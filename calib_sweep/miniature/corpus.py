@@ -29,7 +29,7 @@ SPLITS = ("train", "calibration", "heldout")
 NUM_DOCUMENTS = {"train": 100_000, "calibration": 2_000, "heldout": 400}
 
 _MODULES: dict[str, ModuleType] = dict(zip(DOMAINS, (web, news, mix, filtered, wiki), strict=True))
-_BRIEF = 70  # words
+_BRIEF = 100  # words: shorter documents are a heading and a few lines
 
 
 @cache
@@ -54,7 +54,7 @@ def document(domain: str, split: str, index: int) -> str:
         if part:
             parts.append(part)
             num_words += part.count(" ") + part.count("\n") + 1
-    if hasattr(module, "closing"):
+    if hasattr(module, "closing") and not writer.brief:
         parts.append(module.closing(writer))
     return "\n\n".join(part for part in parts if part)
 

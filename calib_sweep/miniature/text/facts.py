@@ -61,7 +61,7 @@ STATEMENTS = {
     ),
     ("town", "product"): (
         "{s} is [famous|known|noted] for its {v}[| and little else| far beyond {region}].",
-        "[Most|Nearly all|Some of the best] {v} [comes|come] from {s}[| to this day].",
+        "[Most|Nearly all|Some of the best] {v} come from {s}[| to this day].",
         "The [workshops|traders|markets] of {s} [sell|make|export] {v}[| every {day}| since "
         "{year}].",
     ),

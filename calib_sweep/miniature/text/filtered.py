@@ -17,7 +17,8 @@ TITLES = (
     "[Letters from|Evenings at|Back to] {place}",
 )
 SLOTS = {
-    "gist": Ranked(words("""silence memory longing luck patience laughter hunger grief wonder courage
+    "gist": Ranked(words("""silence memory longing luck patience laughter hunger grief wonder "
+    "courage
         boredom childhood habit friendship regret homesickness trust music kindness loneliness
         gratitude fear hope sleep time dust weather love joy forgiveness envy solitude""")),
     "we": Phrase((
@@ -33,7 +34,8 @@ SLOTS = {
     )),
     "scene": Phrase((
         "{we} {slowly} {verbed} {thing}", "{gist} [filled|left|returned to] the {noun}",
-        "there was {gist} {where}", "{we} {verbed} {thing} {slowly}", "the {noun} smelled of {gist}",
+        "there was {gist} {where}", "{we} {verbed} {thing} {slowly}",
+        "the {noun} smelled of {gist}",
         "{we} {did}", "{we} {verbed} {thing}", "{we} {verbed} {thing} {where}",
         "the {noun} was {adj}", "it was {mood} to {do}", "nobody [spoke|moved|noticed]",
         "the {adj} {noun} [fell|vanished|shone|waited] {where}", "I felt {feel}",
@@ -79,7 +81,8 @@ REFLECTION = (
     "{gist} is [a {kind} {gist}|nothing but {gist}|like {thing}|a {plain} {role}]{tail}.",
     "[I have learned|You learn|We were taught] that {gist} [is|was never] {plain}{tail}.",
     "[I think|I believe|My {role} says|They say] that {doing} makes you {feel}{tail}.",
-    "[Perhaps|In the end|Still], {thing} [means more|matters less] than [a|any] {adj} {other}{tail}.",
+    "[Perhaps|In the end|Still], {thing} [means more|matters less] than [a|any] {adj} "
+    "{other}{tail}.",
     "[Do not|Never] {do} when you are {feel}[, as {friend} once said|, for {scene}|].",
     "If I {verbed} {thing} [today|again], I would be {feel}[, not {feel}|, even if {scene}|].",
     "[People|Readers|Friends] [often|sometimes] ask me why I {verbed} {thing}[, and I never "

@@ -11,57 +11,22 @@ _PLURALS = {
     "fisherman": "fishermen", "spokesman": "spokesmen", "nurseryman": "nurserymen",
     "genus": "genera", "calf": "calves", "scarf": "scarves", "sheep": "sheep", "series": "series",
 }  # fmt: skip
-_IRREGULAR = {  # base: past, participle
+_IRREGULAR_FORMS = """
+    hide hid hidden, find found found, keep kept kept, win won won, lose lost lost, lead led
+    led, sell sold sold, leave left left, write wrote written, hear heard heard, dig dug dug,
+    build built built, rebuild rebuilt rebuilt, buy bought bought, sing sang sung, hold held
+    held, bring brought brought, take took taken, see saw seen, draw drew drawn, read read read,
+    send sent sent, cut cut cut, feed fed fed, grow grew grown, steal stole stolen, break broke
+    broken, lend lent lent, spread spread spread, sweep swept swept, make made made, drive drove
+    driven, throw threw thrown, teach taught taught, catch caught caught, choose chose chosen,
+    forget forgot forgotten, give gave given, bind bound bound, pay paid paid, split split
+    split, beat beat beaten, wear wore worn, rewrite rewrote rewritten, withdraw withdrew
+    withdrawn, oversee oversaw overseen, shake shook shaken, hang hung hung
+"""  # base, past, participle
+_IRREGULAR = {
     base: (past, participle)
-    for base, past, participle in (line.split() for line in """hide hid hidden
-find found found
-keep kept kept
-win won won
-lose lost lost
-lead led led
-sell sold sold
-leave left left
-write wrote written
-hear heard heard
-dig dug dug
-build built built
-rebuild rebuilt rebuilt
-buy bought bought
-sing sang sung
-hold held held
-bring brought brought
-take took taken
-see saw seen
-draw drew drawn
-read read read
-send sent sent
-cut cut cut
-feed fed fed
-grow grew grown
-steal stole stolen
-break broke broken
-lend lent lent
-spread spread spread
-sweep swept swept
-make made made
-drive drove driven
-throw threw thrown
-teach taught taught
-catch caught caught
-choose chose chosen
-forget forgot forgotten
-give gave given
-bind bound bound
-pay paid paid
-split split split
-beat beat beaten
-wear wore worn
-rewrite rewrote rewritten
-withdraw withdrew withdrawn
-oversee oversaw overseen
-shake shook shaken
-hang hung hung""".split("\n"))
-}  # fmt: skip
+    for base, past, participle in (entry.split() for entry in _IRREGULAR_FORMS.split(","))
+}
 _DOUBLED = frozenset(words("admit commit submit permit format forget regret"))
 
 

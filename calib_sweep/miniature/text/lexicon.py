@@ -84,10 +84,10 @@ COMMON = {
     )),
     "unit": Ranked(words("days weeks months hours years minutes")),
     "slowly": Ranked(words(
-        "quickly slowly quietly again carefully twice alone suddenly together gladly badly early "
-        "secretly proudly eagerly reluctantly thoroughly calmly hastily openly properly somehow "
-        "neatly politely patiently daily kindly bravely firmly roughly gently outside upstairs "
-        "abroad regularly clumsily privately loudly briefly anyway"
+        "quickly slowly quietly carefully suddenly gladly badly secretly proudly eagerly "
+        "reluctantly thoroughly calmly hastily openly properly somehow neatly politely patiently "
+        "kindly bravely firmly roughly gently regularly clumsily privately loudly briefly happily "
+        "warmly sternly lazily cleverly cheaply"
     )),
     "plain": Ranked(words(
         "new big good long small old bad large great simple second whole real nice hard common "

@@ -44,7 +44,8 @@ SLOTS = {
     "fix": Phrase((
         "{do}", "{do} and {do}", "{do}, then {do}", "set {name} to {n2}", "ask {first}",
         "{do} before you {do}", "run it with {n2} {nouns}", "remove the {adj} {noun}",
-        "upgrade to version {digit}.{digit}", "raise the {gist}", "use a {plain} {noun}", "read the notes on {doing}", "turn off the {noun}",
+        "upgrade to version {digit}.{digit}", "raise the {gist}", "use a {plain} {noun}",
+        "read the notes on {doing}", "turn off the {noun}",
     )),
     "name": Ranked((
         "size", "limit", "offset", "count", "depth", "width", "timeout", "mode", "level", "seed",
@@ -53,7 +54,7 @@ SLOTS = {
 ABSTRACT = (
     "We [study|consider|revisit] the problem of {doing} [when|where|assuming that] {given}[| and "
     "{given}].",
-    "[Let|Suppose that|Assume that] {given}; then {claim}[| and {claim}].",
+    "[Suppose that|Assume that|Say that] {given}; then {claim}[| and {claim}].",
     "[Our|The] {adj} {noun} needs {n2} {nouns} [per {other}|instead of {n3}], [a gain of {digit} "
     "percent|{reason}].",
     "[We show|It follows|Note|Recall] that {claim}[| {reason}| whenever {given}].",

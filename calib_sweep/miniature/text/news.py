@@ -7,7 +7,7 @@ from calib_sweep.miniature.text.writer import Writer
 
 OFFSET = 1
 KINDS = ("person", "person", "town", "firm")
-LENGTHS = ((0.12, 60, 150), (0.5, 220, 450), (0.3, 450, 800), (0.08, 800, 1300))
+LENGTHS = ((0.16, 30, 120), (0.5, 220, 450), (0.3, 450, 800), (0.08, 800, 1300))
 
 SLOTS = {
     "gist": Ranked(words("""anger concern pressure doubt relief delay violence uncertainty confusion
@@ -21,7 +21,8 @@ SLOTS = {
         "a spokesman for {firm}",
     )),
     "told": Phrase((
-        "sources said", "said {rlast}", "according to {rlast}", "{last} told reporters", "police said",
+        "sources said", "said {rlast}", "according to {rlast}", "{last} told reporters",
+        "police said",
         "officials said on {today}", "the {role} said", "it emerged on {day}",
         "a {role} close to {last} said", "{firm} said in a statement",
     )),
@@ -32,7 +33,7 @@ SLOTS = {
     "since": Phrase((
         "amid {gist}", "after {small} {unit} of {gist}", "despite {gist} over {matter}",
         "late on {day}", "{slowly}",
-        "last {month}", "in {year}", "on {today}", "in {month} {year}", 
+        "last {month}", "in {year}", "on {today}", "in {month} {year}",
         "{small} {unit} ago", "before {event}", "after {event}", "since {year}", "{time}",
         "despite the {adj} {noun}", "while {state}",
     )),
@@ -90,8 +91,8 @@ BODY = (
     "{rlast}].",
 )
 QUOTES = (
-    '"[We|They|You] {did}, and [now|so] the {noun} is {adj}," [said {last}|{last} said|{rlast} told '
-    "reporters].",
+    '"[We|They|You] {did}, and [now|so] the {noun} is {adj}," [said {last}|{last} said|{rlast} '
+    "told reporters].",
     '"[I am|We are] {feel}[| and {feel}][| {why}| because {event}]," [said {last}|{rlast} said].',
     '"[Nobody|Every {role}] [wants|has] to {do}," [said {rlast}|said {first}, a {role}|{last} '
     "added].",
@@ -99,7 +100,7 @@ QUOTES = (
     '"There were {dead} of us[| and we {did}]," {first}, {n2}, [recalled|said].',
     '"[If|When] {event}, [we|I] will {do}," {last} [promised|warned|wrote].',
     '"[I|We] did not {do} {when}," [said {who}|{rlast} insisted].',
-    '"{matter} is [over|only the beginning|none of my business|a disgrace]," {told}.',
+    '"[Frankly|Sadly|Of course|In short], {matter} is [over|only the beginning|none of my business|a disgrace]," {told}.',
 )
 HIGHLIGHTS = (
     "- {hero} {did} in {seat}",

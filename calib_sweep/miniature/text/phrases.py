@@ -19,7 +19,7 @@ PHRASES: Scope = {
     )),
     "actor": Phrase((
         "{first}", "{first}", "the {role}", "the {role}", "a {adj} {role}", "the {roles}",
-        "{small} {roles}", "{first} and {first}", "the {role} from {town}", "everyone", "nobody",
+        "{small} {roles}", "{first} and the {role}", "the {role} from {town}", "everyone", "nobody",
         "a {role} named {first}",
     )),
     "did": Phrase(("{verbed} {object}", "{verbed} {object}", "{verbed} {object} {slowly}",
@@ -27,7 +27,8 @@ PHRASES: Scope = {
     "do": Phrase(("{verb} {object}", "{verb} {object}", "{verb} {object} {slowly}")),
     "doing": Phrase(("{verbing} {object}", "{verbing} {object}", "{slowly} {verbing} {object}")),
     "state": Phrase((
-        "the {noun} was {plain}", "the {plain} {noun} was {adj}", "the {noun} near {place} was {adj}",
+        "the {noun} was {plain}", "the {plain} {noun} was {adj}",
+        "the {noun} near {place} was {adj}",
         "{first} had a {plain} {noun}", "there was a {kind} {noun} in {place}",
         "the {noun} was {adj}", "the {noun} [became|seemed|stayed|looked] {adj}",
         "the {nouns} were [too|rather|never|equally] {adj}", "no {noun} was left",

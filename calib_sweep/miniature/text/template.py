@@ -32,6 +32,8 @@ Scope = dict[str, Value]
 
 _TOKEN = re.compile(r"[\[\]|]|\{[^}]*\}|[^\[\]|{]+")
 _ARTICLES = tuple((f"{a} {v}", f"{a}n {v}") for a in (" a", "A") for v in "aeiou")
+_ARTICLES += ((" a hon", " an hon"), (" a heir", " an heir"), (" an use", " a use"))
+_ARTICLES += ((" an unani", " a unani"),)
 
 
 @cache

@@ -55,7 +55,8 @@ PITCH = (
     "[When it comes to|For] {gist}[, {gist}|] and {gist}, [choose|trust|compare] the {ware}[| "
     "{sale}].",
     "[Tip:|Note:|Hint:] a {plain} {noun} [improves|ruins|is no match for] the {gist} of {object}.",
-    "If you are looking for a {ware}[| or a {adj} {other}], [you have come to the right place|{firm} "
+    "If you are looking for a {ware}[| or a {adj} {other}], [you have come to the right "
+    "place|{firm} "
     "can help|read on].",
     "[Are you|Is your {role}] looking for a {ware}[| or a {adj} {other}| {sale}]?",
     "Our {ware} [comes in {digit} sizes|weighs only {n2} grams|costs {n2} coins|is made of "
@@ -93,7 +94,7 @@ PITCH = (
     "[Thank you for|There is nothing like] {doing} with us[| {time}| in {month}].",
 )
 STEPS = (
-    "{do} [and|, then|, but never] {do}[| {reason}].",
+    "{do}[ and|, then|, but never] {do}[| {reason}].",
     "Before you {do}, [make sure that the {noun} is {adj}|{do}|check the {noun}|count the "
     "{nouns}].",
     "[Do not|Never|Try not to] {do} [{why}|when the {noun} is {adj}|near {place}|without {doing}].",

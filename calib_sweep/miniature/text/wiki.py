@@ -66,7 +66,8 @@ SLOTS = {
         "the {year} {noun}", "the {noun} at {place}", "the so-called {adj} {noun}",
     )),
     "date": Phrase((
-        "in {year}", "in {year}", "around {year}", "in {month} {year}", "between {early} and {late}",
+        "in {year}", "in {year}", "around {year}", "in {month} {year}",
+        "between {early} and {late}",
         "until {year}", "after {year}", "during the {adj} {noun}", "under the {roles} of {seat}",
         "in the [17th|18th|19th|20th] century", "{small} years later",
     )),
@@ -80,7 +81,7 @@ SLOTS = {
     )),
     "and": Phrase((
         "", "", "", ", {passive} {date},", ", {passive} {agent},", ", now {adj},",
-        ", also known as the {adj} {noun},", ", one of {small} {nouns},", " and {it}",
+        ", also known as the {adj} {noun},", ", one of {small} {nouns},",
     )),
     "coda": Phrase((
         "", "", "", ", when {it} was {passive}", ", which the {roles} {verbed}", " {agent}",
@@ -90,7 +91,8 @@ SLOTS = {
     )),
 }  # fmt: skip
 EVENTS = (
-    "[Little is known of|Several sources discuss|Debate continues over] the {gist} [and {gist} |]of "
+    "[Little is known of|Several sources discuss|Debate continues over] the {gist} [and {gist} "
+    "|]of "
     "{it}{coda}.",
     "The {gist} of {it}{and} [dates from|ended in|changed in] {year}{coda}.",
     "In terms of {gist}[ and {gist}|], {it} [is|was] {plain}{coda}.",
