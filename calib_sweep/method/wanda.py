@@ -45,16 +45,21 @@ class Wanda(LayerMethod):
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, InputNorm), statistic
-        has_tokens = statistic.num_tokens > 0
-        score_OI = weight_OI.to(torch.float32).abs()
-        if has_tokens:
-            score_OI = score_OI * statistic.norm_I().to(score_OI.device)
+        score_OI = input_weighted(weight_OI.to(torch.float32).abs(), statistic)
         mask_OI = lowest(score_OI, self.sparsity, self.pattern, compare=ROW)
         return CompressedWeight(
-            weight_OI=weight_OI.masked_fill(mask_OI, 0.0), note=None if has_tokens else NO_TOKENS
+            weight_OI=weight_OI.masked_fill(mask_OI, 0.0),
+            note=NO_TOKENS if statistic.num_tokens == 0 else None,
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         groups = num_kept_and_group_length(self.pattern)
         if groups is not None:
             check_groups_fit("method.pattern", self.pattern, groups[1], name, num_in)
+
+
+def input_weighted(size_OI: Tensor, statistic: InputNorm) -> Tensor:
+    """Wanda's score of weights of these sizes; without a token, the sizes themselves."""
+    if statistic.num_tokens == 0:
+        return size_OI
+    return size_OI * statistic.norm_I().to(size_OI.device)
