@@ -100,7 +100,8 @@ QUOTES = (
     '"There were {dead} of us[| and we {did}]," {first}, {n2}, [recalled|said].',
     '"[If|When] {event}, [we|I] will {do}," {last} [promised|warned|wrote].',
     '"[I|We] did not {do} {when}," [said {who}|{rlast} insisted].',
-    '"[Frankly|Sadly|Of course|In short], {matter} is [over|only the beginning|none of my business|a disgrace]," {told}.',
+    '"[Frankly|Sadly|Of course|In short], {matter} is [over|only the beginning|none of my '
+    'business|a disgrace]," {told}.',
 )
 HIGHLIGHTS = (
     "- {hero} {did} in {seat}",
