@@ -16,7 +16,7 @@ from calib_sweep.miniature.tokenizer import BOS, EOS, load_or_train
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
-REPEAT_SHARE = 0.2  # of the windows of a batch
+REPEAT_SHARE = 0.25  # of the windows of a batch
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
@@ -81,9 +81,10 @@ class Batches:
     def _repeat(self, generator: np.random.Generator, seq_len: int) -> np.ndarray:
         """A random segment again and again; in one window of four its pairs change order each time.
 
-        The second kind can only be continued by looking up what followed a token.
+        The second kind can only be continued by looking up what followed a token. Lengths of 4 to
+        96 are drawn on a log scale: copying is learned from the short ones first.
         """
-        length = 2 * int(generator.integers(4, 50))
+        length = 2 * int(2 ** (1 + 4.6 * generator.random()))
         picks = np.searchsorted(self._cumulative, generator.random(length))
         segment = np.minimum(picks, len(self._cumulative) - 1).astype(np.uint16)
         if generator.random() < 0.75:

@@ -31,7 +31,7 @@ from calib_sweep.miniature.recipe import (
     Recipe,
     new_model,
     next_token_loss,
-    optimizer,
+    optimizers,
 )
 from calib_sweep.miniature.tokenizer import load_or_train
 
@@ -48,7 +48,7 @@ class Training:
         self.recipe, self.folder = recipe, folder
         self.model = new_model(recipe, load_or_train(folder))
         self.model.to(torch.device(device))  # type: ignore[arg-type]  # wrapped by transformers
-        self.updates = optimizer(self.model)
+        self.optimizers = optimizers(self.model)
         self.step, self.seconds = 0, 0.0
         self.log: list[dict[str, float]] = []
         self._recent: list[tuple[float, float]] = []
@@ -74,13 +74,15 @@ class Training:
     def _update(self, compiled: Any, batches: Batches) -> None:
         window = self.recipe.window(self.step)
         tokens_BT = torch.from_numpy(batches.draw(self.step, BATCH_TOKENS // window, window))
-        for group in self.updates.param_groups:
-            group["lr"] = self.recipe.learning_rate(self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate(self.step)
         loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
         loss_BT.mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        self.updates.step()
-        self.updates.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._recent.append(_mean_losses(loss_BT.detach(), batches.num_text(len(tokens_BT))))
 
@@ -96,7 +98,7 @@ class Training:
             "recipe": asdict(self.recipe),
             "text_version": corpus.VERSION,
             "model": self.model.state_dict(),
-            "updates": self.updates.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
             "log": self.log,
@@ -116,7 +118,8 @@ class Training:
                 f"{CHECKPOINT} and {TOKENS} there to start anew."
             )
         self.model.load_state_dict(state["model"])
-        self.updates.load_state_dict(state["updates"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.step, self.seconds = state["step"], state["seconds"]
         self.log, self._recent = state["log"], state["recent"]
 
@@ -175,7 +178,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=8_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--steps", type=int, default=7_000, help=f"updates of {BATCH_TOKENS} tokens")
     add("--documents", type=int, default=5_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")

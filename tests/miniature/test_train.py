@@ -22,8 +22,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function: function)
     for module in (recipe, train):
         monkeypatch.setattr(module, "BATCH_TOKENS", 256)
-    monkeypatch.setattr(recipe, "SHORT_WINDOW", 32)
-    monkeypatch.setattr(recipe, "CONTEXT_LENGTH", 64)
+    monkeypatch.setattr(recipe, "WINDOWS", ((0.5, 32), (0.5, 64)))
 
 
 @pytest.fixture
