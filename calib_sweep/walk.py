@@ -28,6 +28,7 @@ from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
 from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
+from calib_sweep.model.placement import at_work
 from calib_sweep.model.replay import BlockInputs, record
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def walk(
     for index, block in enumerate(blocks):
         start_s = time.perf_counter()
         is_last = index == len(blocks) - 1
-        with allow_tensor_cores(settings.tensor_cores):
+        with at_work(block), allow_tensor_cores(settings.tensor_cores):
             if inputs is None:
                 reports += _compress_without_data(block, index, method)
             else:

@@ -20,6 +20,7 @@ def hub_model(path):
         revision=None,
         dtype="float32",
         device="cpu",
+        offload=None,
         trust_remote_code=False,
     )
 

@@ -5,7 +5,6 @@ safetensors only: a pickle can run code of its author. Nothing heavy is imported
 composing and checking settings stays fast.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from urllib.request import Request, urlopen
 
 from safetensors import SafetensorError
 
-from calib_sweep.errors import ConfigError, UnavailableError, require
+from calib_sweep.errors import ConfigError, UnavailableError, collected, require
 from calib_sweep.miniature import WEIGHTS
 from calib_sweep.model.checkpoint import (
     CONVERT,
@@ -30,7 +29,6 @@ from calib_sweep.model.checkpoint import (
 )
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -47,25 +45,25 @@ class HubModel:
     revision: str | None  # branch, tag or commit on the hub; null: the default branch
     dtype: str  # float32, float16 or bfloat16
     device: str  # auto (a GPU if there is one), cpu, cuda or cuda:1
+    offload: str | None  # blocks: decoder blocks wait in host memory; null: all on the device
     trust_remote_code: bool  # whether code that comes with the model may run
 
     def __post_init__(self) -> None:
-        problems = []
-        for check in (self._check_path, self._check_dtype, self._check_device, self._check_trust):
-            try:
-                check()
-            except ConfigError as error:
-                problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
+        checks = (self._check_path, self._check_dtype, self._check_device, self._check_offload)
+        with collected() as problems:
+            for check in (*checks, self._check_trust):
+                problems.of(check)
 
     def load(self) -> "PreTrainedModel":
         """The model with its weights: in eval mode, without gradients, on its device."""
         import torch
         from transformers import AutoModelForCausalLM
 
+        from calib_sweep.model.placement import named_device, place
+
         self.check_files()
-        device = self._torch_device()
+        device = named_device(self.device)
+        offloads = self.offload is not None and device.type != "cpu"
         with _quiet():
             model, info = self._read(
                 AutoModelForCausalLM.from_pretrained,
@@ -73,9 +71,11 @@ class HubModel:
                 use_safetensors=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are reported, and refused below
-                device_map=None if device.type == "cpu" else device,
+                device_map=None if device.type == "cpu" or offloads else device,
             )
         self._check_complete(info)
+        if offloads:
+            place(model, device)
         return model.eval().requires_grad_(False)
 
     def load_tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -189,24 +189,6 @@ class HubModel:
             "Download or save the model again.",
         )
 
-    def _torch_device(self) -> "torch.device":
-        import torch
-
-        num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if self.device == "auto":
-            local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-            return torch.device("cuda", local_rank % num_gpus) if num_gpus else torch.device("cpu")
-        device = torch.device(self.device)
-        if device.type == "cuda":
-            require(
-                (device.index or 0) < num_gpus,
-                "model.device",
-                self.device,
-                f"a device of this machine, which has {num_gpus} usable GPUs",
-                "Set model.device=auto or model.device=cpu.",
-            )
-        return device
-
     def _check_path(self) -> None:
         require(
             isinstance(self.path, str) and bool(self.path.strip()),
@@ -233,6 +215,15 @@ class HubModel:
             self.device,
             "auto, cpu, cuda or cuda:1",
             "Set model.device=auto to use a GPU if there is one.",
+        )
+
+    def _check_offload(self) -> None:
+        require(
+            self.offload in (None, "blocks") and not (self.offload and self.device == "cpu"),
+            "model.offload",
+            self.offload,
+            "null or blocks, and null with model.device=cpu",
+            "Set model.offload=blocks for a model larger than the GPU, and null otherwise.",
         )
 
     def _check_trust(self) -> None:

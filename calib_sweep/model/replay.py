@@ -9,7 +9,7 @@ Shapes: N = samples, T = tokens of a sample, D = hidden size, B = samples of a b
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,12 +168,22 @@ def _returns_tuple(
 ) -> bool:
     """Whether blocks return a tuple, asked of the first one with a single token."""
     answers: list[bool] = []
-    handle = block.register_forward_hook(lambda _m, _a, out: answers.append(isinstance(out, tuple)))
+
+    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        answers.append(isinstance(output, tuple))
+        raise _AnsweredError  # the other blocks need not run, nor come from where they wait
+
+    handle = block.register_forward_hook(hook)
     try:
-        backbone(input_ids=tokens_NT[:1, :1].to(device), use_cache=False)
+        with suppress(_AnsweredError):
+            backbone(input_ids=tokens_NT[:1, :1].to(device), use_cache=False)
     finally:
         handle.remove()
     return answers[0]
+
+
+class _AnsweredError(Exception):
+    """Ends a run of the model as soon as it has told what was asked."""
 
 
 def _valid(lengths_N: Tensor | None, seq_len: int) -> Tensor | None:

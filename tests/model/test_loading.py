@@ -22,7 +22,8 @@ UP = "model.layers.1.mlp.up_proj.weight"
 
 def hub_model(path, **settings):
     defaults = {"name": None, "revision": None, "dtype": "float32", "device": "cpu"}
-    return HubModel(**{**defaults, "trust_remote_code": False, "path": str(path), **settings})
+    defaults |= {"offload": None, "trust_remote_code": False}
+    return HubModel(**{**defaults, "path": str(path), **settings})
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +86,10 @@ def test_a_saved_compressed_model_loads_as_it_was(llama, tmp_path):
 
 def test_wrong_settings_are_reported_together():
     with pytest.raises(ConfigError) as caught:
-        hub_model("", dtype="half", device="gpu", trust_remote_code="no")
+        hub_model("", dtype="half", device="gpu", offload="disk", trust_remote_code="no")
     starts = [problem.split("=")[0] for problem in caught.value.problems]
-    assert starts == ["model.path", "model.dtype", "model.device", "model.trust_remote_code"]
+    keys = ["path", "dtype", "device", "offload", "trust_remote_code"]
+    assert starts == [f"model.{key}" for key in keys]
     assert "float32, float16, bfloat16" in str(caught.value)
 
 
@@ -95,7 +97,7 @@ def test_building_one_looks_at_nothing_and_imports_nothing_heavy():
     code = (
         "import sys; from calib_sweep.model.loading import HubModel; "
         "HubModel(name=None, path='/nowhere', revision=None, dtype='float32', device='cuda:7', "
-        "trust_remote_code=False); "
+        "offload=None, trust_remote_code=False); "
         "print([m for m in ('torch', 'transformers', 'huggingface_hub') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,0 +1,148 @@
+"""Blocks that wait in host memory: they visit one at a time, and no number moves."""
+
+import pytest
+import torch
+from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.sparsegpt import SparseGPT
+from calib_sweep.method.wanda import Wanda
+from calib_sweep.model import placement
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.loading import HubModel
+from calib_sweep.model.placement import at_work, place
+from calib_sweep.session import Session
+from calib_sweep.walk import compress
+
+CPU = torch.device("cpu")  # a device like any other: what visits it is a copy of what waits
+TOKENS = random_tokens(6, 40)
+WANDA = Wanda(sparsity=0.5, pattern="unstructured")
+SPARSEGPT = SparseGPT(
+    sparsity=0.5,
+    pattern="unstructured",
+    bits=None,
+    group_size=None,
+    symmetric=False,
+    damping=0.01,
+    block_size=16,
+)
+
+
+def placed(architecture="llama"):
+    model = tiny_model(architecture)
+    place(model, CPU)
+    return model
+
+
+def addresses(block):
+    return [tensor.data_ptr() for tensor in block.parameters()]
+
+
+def assert_same_state(one, other):
+    first, second = one.state_dict(), other.state_dict()
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_whole_model_runs_as_before(architecture, inference):
+    model, plain = placed(architecture), tiny_model(architecture)
+    waiting = [addresses(block) for block in decoder_blocks(model)]
+    with torch.inference_mode(inference), torch.no_grad():
+        assert torch.equal(model(TOKENS).logits, plain(TOKENS).logits)
+    assert [addresses(block) for block in decoder_blocks(model)] == waiting
+
+
+@pytest.mark.parametrize("settings", [{}, {"true_sequential": True}, {"propagate": "dense"}])
+@pytest.mark.parametrize("method", [WANDA, SPARSEGPT], ids=["wanda", "sparsegpt"])
+def test_the_walk_gives_the_same_weights(method, settings):
+    model, plain = placed(), tiny_model()
+    reports = compress(model, method, TOKENS, batch_tokens=80, **settings)
+    expected = compress(plain, method, TOKENS, batch_tokens=80, **settings)
+    assert_same_state(model, plain)
+    assert [r.sparsity for r in reports] == [r.sparsity for r in expected]
+
+
+def test_one_block_at_a_time_is_on_the_device():
+    model, seen = placed(), []
+    blocks = decoder_blocks(model)
+    waiting = [addresses(block) for block in blocks]
+    for block in blocks:
+        block.input_layernorm.register_forward_pre_hook(
+            lambda *_: seen.append(
+                [addresses(b) != w for b, w in zip(blocks, waiting, strict=True)]
+            )
+        )
+    with torch.no_grad():
+        model(TOKENS)
+    first, second = [True, False], [False, True]
+    assert seen == [first, second]
+    seen.clear()
+    compress(model, WANDA, TOKENS, batch_tokens=10_000)
+    # Asked how it answers, observed and propagated; observed: the last one's output goes nowhere.
+    assert seen == [first, first, first, second]
+
+
+def test_changes_are_kept_at_work_and_only_there():
+    model = placed()
+    layer = linear_layers(decoder_blocks(model)[0])["mlp.up_proj"]
+    with at_work(decoder_blocks(model)[0]):
+        layer.set_weight_OI(torch.ones_like(layer.weight_OI()))
+    assert (layer.weight_OI() == 1).all()
+    with pytest.raises(KeyError), at_work(decoder_blocks(model)[0]):
+        raise KeyError
+    assert (layer.weight_OI() == 1).all()
+
+
+def test_a_block_that_never_left_is_at_work_anyway():
+    block = decoder_blocks(tiny_model())[0]
+    before = addresses(block)
+    with at_work(block):
+        assert addresses(block) == before
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_checkpoint_is_loaded_and_restored_that_way(tmp_path, monkeypatch, device):
+    """With the CPU in the place of a GPU."""
+    part = HubModel(
+        name=None,
+        path=str(save_tiny("llama", tmp_path)),
+        revision=None,
+        dtype="float32",
+        device=device,
+        offload="blocks",
+        trust_remote_code=False,
+    )
+    calls = []
+    monkeypatch.setattr(placement, "named_device", lambda name: FakeGPU())
+    monkeypatch.setattr(placement, "place", lambda model, device: calls.append(device.type))
+    model = part.load()
+    assert calls == ["cuda"] and model.device == CPU
+    place(model, CPU)
+    monkeypatch.setattr(HubModel, "load", lambda self: model)
+    session = Session()
+    compress(session.model(part, "x"), WANDA, TOKENS)
+    assert not torch.equal(model(TOKENS).logits, tiny_model()(TOKENS).logits)
+    assert_same_state(session.model(part, "x"), tiny_model())
+
+
+class FakeGPU:
+    type = "cuda"
+
+
+@pytest.mark.parametrize(
+    ("offload", "device"), [("disk", "auto"), ("blocks", "cpu"), (True, "cuda")]
+)
+def test_a_placement_that_cannot_be_is_refused(offload, device):
+    with pytest.raises(ConfigError, match=rf"model\.offload={offload!r}.*model\.offload=blocks"):
+        HubModel(
+            name=None,
+            path="x",
+            revision=None,
+            dtype="float32",
+            device=device,
+            offload=offload,
+            trust_remote_code=False,
+        )
