@@ -42,10 +42,10 @@ def compress_layer(
     """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
     start_s = time.perf_counter()
     weight_OI = layer.weight_OI()
-    where = f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"
     if method.statistic is not None and statistic is None:
         statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
-    _check_finite(where, weight_OI, statistic)
+    check_finite(index, name, layer, statistic)
+    where = _where(index, name, weight_OI)
     try:
         compressed = method.compress_weight(weight_OI, statistic)
     except (ArithmeticError, RuntimeError) as error:
@@ -83,7 +83,10 @@ def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None
     return None if change is None else max(change, 0.0) / whole
 
 
-def _check_finite(where: str, weight_OI: Tensor, statistic: Statistic | None) -> None:
+def check_finite(index: int, name: str, layer: LinearLayer, statistic: Statistic | None) -> None:
+    """Raise `LayerError` where a weight or an input of a layer is NaN or infinite."""
+    weight_OI = layer.weight_OI()
+    where = _where(index, name, weight_OI)
     if not bool(torch.isfinite(weight_OI).all()):
         raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
     if statistic is not None and not statistic.is_finite():
@@ -91,3 +94,7 @@ def _check_finite(where: str, weight_OI: Tensor, statistic: Statistic | None) ->
             f"{where}: inputs are not finite, so activations overflow in {weight_OI.dtype}. "
             "Try model.dtype=bfloat16 or model.dtype=float32."
         )
+
+
+def _where(index: int, name: str, weight_OI: Tensor) -> str:
+    return f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"

@@ -260,7 +260,7 @@ def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
 def _needs_data(method: dict[str, Any]) -> bool:
     from hydra.utils import get_class
 
-    from calib_sweep.method.base import LayerMethod
+    from calib_sweep.method.base import Method
 
     target = method.get("_target_")
     try:
@@ -269,10 +269,10 @@ def _needs_data(method: dict[str, Any]) -> bool:
         reason = " ".join(str(error).split())
         raise ConfigError(f"method._target_={target!r}: cannot be imported: {reason}") from error
     require(
-        issubclass(found, LayerMethod),
+        issubclass(found, Method),
         "method._target_",
         target,
-        "a class derived from calib_sweep.method.base.LayerMethod",
+        "a class derived from one of calib_sweep.method.base, such as LayerMethod",
         "See conf/method/wanda.yaml.",
     )
     return found.statistic is not None

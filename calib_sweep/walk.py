@@ -14,7 +14,7 @@ Shapes: N = samples, T = tokens of a sample, D = hidden size, O, I = out_feature
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,13 +23,14 @@ from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.layer import LayerReport, compress_layer
-from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.base import LayerMethod, Method, ModelMethod
 from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
 from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
 from calib_sweep.model.placement import at_work
 from calib_sweep.model.replay import BlockInputs, record
+from calib_sweep.survey import survey
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Walk:
 
 def compress(
     model: nn.Module,
-    method: LayerMethod,
+    method: Method,
     tokens: Tensor | None,
     *,
     lengths: Tensor | None = None,
@@ -113,7 +114,7 @@ def compress(
 @full_float32()
 def walk(
     model: nn.Module,
-    method: LayerMethod,
+    method: Method,
     tokens_NT: Tensor | None,
     *,
     lengths_N: Tensor | None = None,
@@ -124,24 +125,47 @@ def walk(
     blocks = decoder_blocks(model)
     _check_shapes(blocks, method)
     model.eval()
-    inputs = None
-    if method.statistic is not None:
-        tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
-        inputs = record(model, blocks, tokens_NT, lengths_N, settings.batch_tokens)
+    begin = partial(_begin, model, blocks, method, tokens_NT, lengths_N, settings)
+    with allow_tensor_cores(settings.tensor_cores):
+        methods = _method_of_each_block(blocks, method, begin)
+    needs_inputs = any(of_block.statistic is not None for of_block in methods)
+    inputs = begin() if needs_inputs else None
     reports: list[LayerReport] = []
-    for index, block in enumerate(blocks):
+    for index, (block, of_block) in enumerate(zip(blocks, methods, strict=True)):
         start_s = time.perf_counter()
         is_last = index == len(blocks) - 1
         with at_work(block), allow_tensor_cores(settings.tensor_cores):
             if inputs is None:
-                reports += _compress_without_data(block, index, method)
+                reports += _compress_without_data(block, index, of_block)
             else:
-                reports += _compress_with_data(block, index, method, inputs, settings, is_last)
+                reports += _compress_with_data(block, index, of_block, inputs, settings, is_last)
         seconds = time.perf_counter() - start_s
         logger.info("block %d of %d: %.2f s", index + 1, len(blocks), seconds)
         if on_block is not None:
             on_block(index, len(blocks), seconds)
     return reports
+
+
+def _method_of_each_block(
+    blocks: nn.ModuleList, method: Method, begin: Callable[[], BlockInputs]
+) -> Sequence[LayerMethod]:
+    if isinstance(method, ModelMethod):
+        return survey(blocks, method, begin())
+    assert isinstance(method, LayerMethod), method
+    return [method] * len(blocks)
+
+
+def _begin(
+    model: nn.Module,
+    blocks: nn.ModuleList,
+    method: Method,
+    tokens_NT: Tensor | None,
+    lengths_N: Tensor | None,
+    settings: Walk,
+) -> BlockInputs:
+    """The inputs of the first block."""
+    tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
+    return record(model, blocks, tokens_NT, lengths_N, settings.batch_tokens)
 
 
 def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
@@ -201,7 +225,7 @@ def _compress_in_order(
     return [reports[name] for name in layers]
 
 
-def _check_shapes(blocks: nn.ModuleList, method: LayerMethod) -> None:
+def _check_shapes(blocks: nn.ModuleList, method: Method) -> None:
     """Refuse, before anything is changed, layers that the method's settings do not fit.
 
     The first layer of each shape stands for all: blocks repeat, and one message will do.
@@ -218,9 +242,7 @@ def _check_shapes(blocks: nn.ModuleList, method: LayerMethod) -> None:
     )
 
 
-def _checked_tokens(
-    method: LayerMethod, tokens_NT: Tensor | None, lengths_N: Tensor | None
-) -> Tensor:
+def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor | None) -> Tensor:
     if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
         found = None if tokens_NT is None else tuple(tokens_NT.shape)
         raise ConfigError(

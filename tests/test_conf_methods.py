@@ -7,7 +7,7 @@ from fakes import random_tokens, tiny_model
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.base import Method
 from calib_sweep.walk import compress
 
 FOLDER = Path(__file__).parents[1] / "conf" / "method"
@@ -17,7 +17,7 @@ YAMLS = sorted(FOLDER.glob("*.yaml"))
 @pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
 def test_method_yaml_builds_alone_and_compresses(path):
     method = instantiate(OmegaConf.load(path))
-    assert isinstance(method, LayerMethod)
+    assert isinstance(method, Method)
     tokens = None if method.statistic is None else random_tokens(4, 24)
     model = tiny_model(hidden_size=128, intermediate_size=256)  # wide enough for groups of 128
     reports = compress(model, method, tokens)

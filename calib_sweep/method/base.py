@@ -1,15 +1,41 @@
-"""What a compression method is: settings, and a function from a weight to a new weight.
+"""What a compression method is: settings, and a function from what it sees to what becomes of it.
 
-Shapes: O = out_features, I = in_features.
+    LayerMethod   a weight, a statistic of its inputs   -> a new weight
+    BlockMethod   a dense block, its statistics         -> scales to move inside it, and a
+                                                           LayerMethod for each of its layers
+    ModelMethod   a rating of every dense block         -> a LayerMethod for each block
+
+Concrete methods are final, frozen, keyword-only dataclasses that check their settings in
+`__post_init__` and do nothing else there.
+
+Shapes: O = out_features, I = in_features, B = decoder blocks.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from calib_sweep.method.statistics import Statistic
+
+
+class Method:
+    """What all methods have in common."""
+
+    # What to accumulate about a layer's inputs. None: the method needs no data, so its cell leaves
+    # out dataset, seed and calibration, runs once per sweep, and stands for every seed in analysis.
+    statistic: ClassVar[type[Statistic] | None] = None
+
+    # Whether the authors pass the outputs of the dense block on, not those of the compressed one.
+    passes_dense: ClassVar[bool] = False
+
+    # Whether it moves scale between the layers of a block: it must be known which to which.
+    moves_scale: ClassVar[bool] = False
+
+    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
+        """Raise `ConfigError` when these settings do not fit a layer of this shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +50,85 @@ class CompressedWeight:
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
 
 
-class LayerMethod(ABC):
-    """Compresses the linear layers of decoder blocks one at a time.
-
-    Concrete methods are final, frozen, keyword-only dataclasses that check their settings in
-    `__post_init__` and do nothing else there.
-    """
-
-    # What to accumulate about a layer's inputs. None: the method needs no data, so its cell leaves
-    # out dataset, seed and calibration, runs once per sweep, and stands for every seed in analysis.
-    statistic: ClassVar[type[Statistic] | None] = None
+class LayerMethod(Method, ABC):
+    """Compresses the linear layers of decoder blocks one at a time."""
 
     @abstractmethod
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         """Return the new weight and what was done. Draws nothing and never edits its arguments."""
 
-    def check_shape(self, name: str, num_out: int, num_in: int) -> None:  # noqa: B027
-        """Raise `ConfigError` when these settings do not fit a layer of this shape."""
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingGroup:
+    """Linear layers fed by one tensor, whose features can be divided by a scale."""
+
+    layers: tuple[str, ...]  # all that read the tensor: their columns are multiplied
+    absorber: str | None  # norm or linear layer that makes it and is divided; None: nothing can be
+    inspected: str | None  # smallest module around the layers; None: the layer itself
+
+
+class DenseBlock(Protocol):
+    """A dense decoder block with its calibration inputs, as a `BlockMethod` sees it."""
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The linear layers' weights [O, I] by name; not to be written to."""
+        ...
+
+    @property
+    def statistics(self) -> Mapping[str, Statistic]:
+        """Of the linear layers' inputs; none for a layer that was never called."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[ScalingGroup]:
+        """Which layers can be scaled."""
+        ...
+
+    @property
+    def score_layers(self) -> Set[str]:
+        """Linear layers whose outputs are queries or keys, the factors of attention scores."""
+        ...
+
+    def output_errors(
+        self, group: ScalingGroup, candidates: Sequence[Callable[[], Mapping[str, Tensor]]]
+    ) -> list[float]:
+        """Squared change of the inspected module's output, one sum per candidate.
+
+        A candidate makes new weights [O, I] for the layers of the group; all else stays dense.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockPlan:
+    """What a `BlockMethod` wants done to a block."""
+
+    scales: Mapping[ScalingGroup, Tensor]  # [I], moved into the absorber; first of all
+    methods: Mapping[str, LayerMethod]  # for every linear layer, on weight and inputs as scaled
+
+
+class BlockMethod(Method, ABC):
+    """Looks at a dense block as a whole, then hands each of its layers a method."""
+
+    moves_scale: ClassVar[bool] = True
+
+    @abstractmethod
+    def plan_block(self, block: DenseBlock) -> BlockPlan:
+        """Decide on scales and methods. Draws nothing and leaves the block as it is."""
+
+
+class ModelMethod(Method, ABC):
+    """Looks at the dense model as a whole, in a pass of its own, then hands each block a method."""
+
+    @abstractmethod
+    def rate_block(
+        self, weights: Mapping[str, Tensor], statistics: Mapping[str, Statistic]
+    ) -> float:
+        """Say how a dense block is, from its weights [O, I] and statistics of their inputs."""
+
+    @abstractmethod
+    def plan_model(
+        self, ratings_B: Sequence[float], num_weights_B: Sequence[int]
+    ) -> list[LayerMethod]:
+        """Return the method of every block."""
