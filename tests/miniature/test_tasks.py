@@ -61,8 +61,9 @@ def test_items_are_many_different_and_balanced(task: str) -> None:
     rows = ITEMS[task]
     assert len(rows) == 320
     assert len({_full_text(task, row) + str(row.get("choices")) for row in rows}) == len(rows)
-    counts = Counter(row["answer"] for row in rows if "answer" in row)
-    assert not counts or max(counts.values()) == min(counts.values())
+    for first in (len(rows), 200):  # an evaluation may take the first so many
+        counts = Counter(row["answer"] for row in rows[:first] if "answer" in row)
+        assert not counts or max(counts.values()) == min(counts.values())
 
 
 @pytest.mark.parametrize("task", TASKS)

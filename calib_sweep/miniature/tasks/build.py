@@ -7,28 +7,37 @@ of closing phrase and last word) is what training text never asks for or never t
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count, islice
+from typing import Any
 
 from calib_sweep.miniature.corpus import writer_for
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text import coreference, questions, recall, stories
-from calib_sweep.miniature.text.world import RELATIONS, world
+from calib_sweep.miniature.text.world import Entity, world
 from calib_sweep.miniature.text.writer import Writer, sentences
 
-Item = dict[str, object]
+Item = dict[str, Any]
 NUM_ITEMS = 320  # of each task; a multiple of two and of four positions
 
 
 def _facts(writer: Writer) -> Item | None:
     draw = writer.draw
-    entity = draw.pick(world().entities[draw.pick(tuple(RELATIONS))])
-    made = questions.fact_question(writer, entity, draw.pick(RELATIONS[entity.kind]))
+    entity, relation = draw.pick(_all_facts())
+    made = questions.fact_question(writer, entity, relation)
     if not made:
         return None
     answer = draw.below(4)
     choices = list(made.wrong)
     choices.insert(answer, made.answer)
-    return {"question": made.question, "choices": choices, "answer": answer}
+    fact = f"{entity.name}/{relation}"
+    return {"fact": fact, "question": made.question, "choices": choices, "answer": answer}
+
+
+@cache
+def _all_facts() -> list[tuple[Entity, str]]:
+    kinds = world().entities.values()
+    return [(entity, relation) for kind in kinds for entity in kind for relation in entity.facts]
 
 
 def _lastword(writer: Writer) -> Item | None:
@@ -68,11 +77,11 @@ _MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(
 # The longest text that a request may have, in characters: items are short, so that a sweep can
 # afford many.
 _LONGEST = {
-    "mini_facts": 50,
-    "mini_lastword": 130,
-    "mini_coref": 70,
-    "mini_story": 75,
-    "mini_boolq": 130,
+    "mini_facts": 51,
+    "mini_lastword": 150,
+    "mini_coref": 57,
+    "mini_story": 54,
+    "mini_boolq": 112,
 }
 
 
@@ -82,42 +91,43 @@ def items(task: str) -> list[Item]:
 
 
 def requests(task: str, item: Item) -> list[str]:
-    """The texts that a model reads for one item, one for each choice."""
-    if task == "mini_facts":
-        return [f"{item['question']} {choice}" for choice in item["choices"]]  # type: ignore[union-attr]
+    """The texts that a model reads for one item, one for each choice, the right one first."""
     if task == "mini_lastword":
         return [f"{item['context']} {item['word']}."]
-    if task == "mini_coref":
-        return [f"{context} {item['ending']}" for context in item["contexts"]]  # type: ignore[union-attr]
-    if task == "mini_story":
-        return [f"{item['context']} {ending}" for ending in item["endings"]]  # type: ignore[union-attr]
-    return [f"{item['passage']} {item['question']}"]
+    if task == "mini_boolq":
+        return [f"{item['passage']} {item['question']}"]
+    if task == "mini_facts":
+        texts = [f"{item['question']} {choice}" for choice in item["choices"]]
+    elif task == "mini_coref":
+        texts = [f"{context} {item['ending']}" for context in item["contexts"]]
+    else:
+        texts = [f"{item['context']} {ending}" for ending in item["endings"]]
+    return [texts.pop(item["answer"]), *texts]
 
 
 def _different(task: str) -> Iterator[Item]:
+    """Items that are short enough; no two ask for the same fact or read alike."""
     seen = set()
     for index in count():
         item = _MAKERS[task](writer_for("tasks", task, index))
         if item is None:
             continue
         texts = requests(task, item)
-        key = texts[item["answer"]] if task == "mini_story" else " ".join(texts)  # type: ignore[index]
+        key = item.get("fact", texts[0])
         is_short = max(map(len, texts)) <= _LONGEST[task]
-        if is_short and all(map(sentences, texts)) and key not in seen:
+        if is_short and key not in seen and all(map(sentences, texts)):
             seen.add(key)
             yield item
 
 
 def _balanced(made: Iterator[Item]) -> Iterator[Item]:
-    num_by_answer: dict[object, int] = {}
+    """The items in blocks that hold every answer once, so that the first so many are balanced."""
+    waiting: dict[int, list[Item]] = {}
     for item in made:
-        answer = item.get("answer")
-        positions = len(item.get("choices", (0, 0)))  # type: ignore[arg-type]
-        if answer is not None:
-            if num_by_answer.get(answer, 0) * positions >= NUM_ITEMS:
-                continue
-            num_by_answer[answer] = num_by_answer.get(answer, 0) + 1
-        yield item
+        waiting.setdefault(item.get("answer", 0), []).append(item)
+        positions = len(item.get("choices", "01" if "answer" in item else "0"))
+        if len(waiting) == positions and all(waiting.values()):
+            yield from [items_of_answer.pop(0) for items_of_answer in waiting.values()]
 
 
 def main() -> None:
