@@ -7,6 +7,7 @@ folder = save_tiny("llama", tmp_path / "tiny")     a checkpoint with its tokeniz
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto import CONFIG_MAPPING
@@ -47,8 +48,34 @@ TINY = {
     },
     "gpt2": {"vocab_size": VOCAB_SIZE, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
     "gpt_neox": {**_ROTARY, "rotary_pct": 0.5},
+    "gemma2": {**_GROUPED, "head_dim": 8, "sliding_window": 16, "query_pre_attn_scalar": 8},
+    "gemma3_text": {  # the first block attends in a window, the second to everything
+        **_GROUPED,
+        "head_dim": 8,
+        "sliding_window": 16,
+        "query_pre_attn_scalar": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "phi3": {**_GROUPED, "original_max_position_embeddings": 128},
+    "falcon": {**_ROTARY, "ffn_hidden_size": 48},
+    "bloom": {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "stablelm": _GROUPED,
+    "olmo2": _GROUPED,
+    "mixtral": {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        **_GROUPED,
+        "head_dim": 8,
+        "moe_intermediate_size": 16,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+    },
 }
-ARCHITECTURES = tuple(TINY)
+FUSES_EXPERTS = int(transformers.__version__.split(".")[0]) >= 5  # older releases: modules
+if FUSES_EXPERTS:  # transposed, gate and up row by row in turn, with biases; older: in its own form
+    TINY["gpt_oss"] = {**TINY["mixtral"], "head_dim": 8}
+# Enough for most tests: grouped heads, windows, blocks that differ, learned positions, transposed
+# matrices, parallel attention. `model/test_architectures.py` goes through all of TINY.
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "opt", "gpt2", "gpt_neox")
 
 
 def tiny_model(architecture: str = "llama", seed: int = 0, **settings: object) -> PreTrainedModel:
@@ -59,7 +86,7 @@ def tiny_model(architecture: str = "llama", seed: int = 0, **settings: object) -
         model = AutoModelForCausalLM.from_config(config)
         # The usual small initialisation gives nearly equal features; real ones are not.
         for parameter in model.parameters():
-            if parameter.ndim == 2:
+            if parameter.ndim >= 2:
                 torch.nn.init.normal_(parameter, std=0.2)
     return model.eval().requires_grad_(False)
 

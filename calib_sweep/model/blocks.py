@@ -1,7 +1,8 @@
 """Where a model keeps its decoder blocks, and the linear layers inside a block.
 
-The only file that knows architectures. Embeddings, the head, norms and biases are never compressed,
-as in the published code.
+The only file that knows architectures, with `experts.py`. Embeddings, the head, norms and biases
+are never compressed, as in the published code. Nor are routers, which the published code, written
+before them, would take for linear layers: they choose the experts of every token, and are tiny.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -9,9 +10,11 @@ Shapes: O = out_features, I = in_features.
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from transformers.models.falcon.modeling_falcon import FalconLinear
 from transformers.pytorch_utils import Conv1D
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.model.experts import ExpertLinear, expert_linears, holds_fused_experts
 
 # Attribute path of the decoder blocks, and the families that use it.
 BLOCK_PATHS = {
@@ -22,12 +25,20 @@ BLOCK_PATHS = {
     "model.language_model.layers": "text part of image-and-text models",
 }
 
+# Exact types of modules that multiply by the matrix they hold and add a bias. Other subclasses may
+# keep their weight packed, or as a sum of parts.
+LINEAR_TYPES = (nn.Linear, FalconLinear, Conv1D)
+
+# Modules beside a module `experts` that decide how much each expert counts.
+ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
+
 
 @dataclass(frozen=True)
 class LinearLayer:
     """A linear map inside a block, whichever way round its module stores the matrix."""
 
     module: nn.Linear | Conv1D
+    is_routed: bool = False  # whether it sees some of the tokens only, in an order of their own
 
     @property
     def is_transposed(self) -> bool:
@@ -43,6 +54,9 @@ class LinearLayer:
         self.module.weight.data.copy_(weight_OI.T if self.is_transposed else weight_OI)
 
 
+Layer = LinearLayer | ExpertLinear
+
+
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     """The decoder blocks of a causal language model, in order of execution."""
     for path in BLOCK_PATHS:
@@ -56,28 +70,54 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     )
 
 
-def linear_layers(block: nn.Module) -> dict[str, LinearLayer]:
+def linear_layers(block: nn.Module) -> dict[str, Layer]:
     """The linear layers of a decoder block by name, in order of definition.
 
-    The exact types only: a subclass may store its weight packed or as a sum of parts.
+    Raises `ConfigError` for matrices in a form that is not known: they would silently stay dense.
     """
-    _refuse_fused_experts(block)
-    return {
-        name: LinearLayer(module)
-        for name, module in block.named_modules()
-        if type(module) is nn.Linear or type(module) is Conv1D
-    }
+    _refuse_unknown_experts(block)
+    routers = _routers(block)
+    layers: dict[str, Layer] = {}
+    for name, module in block.named_modules():
+        if holds_fused_experts(module):
+            layers |= {f"{name}.{part}": layer for part, layer in expert_linears(module).items()}
+        elif isinstance(module, LINEAR_TYPES) and module not in routers:
+            _refuse_subclass(name, module)
+            layers[name] = LinearLayer(module, is_routed="experts" in name.split("."))
+    return layers
 
 
-def _refuse_fused_experts(block: nn.Module) -> None:
-    """Experts kept in one three-dimensional parameter would silently stay dense."""
+def _refuse_subclass(name: str, module: nn.Module) -> None:
+    if type(module) not in LINEAR_TYPES:
+        raise ConfigError(
+            f"model: expected plain linear layers, but {name} is a {type(module).__name__}. "
+            "Merge adapters into the model, or load the weights that are not quantized."
+        )
+
+
+def _routers(block: nn.Module) -> set[nn.Module]:
+    """Every module of the routers of a mixture of experts; empty where there is none."""
+    routers = [
+        child
+        for module in block.modules()
+        for name, child in module.named_children()
+        if name in ROUTERS and "experts" in dict(module.named_children())
+    ]
+    return {module for router in routers for module in router.modules()}
+
+
+def _refuse_unknown_experts(block: nn.Module) -> None:
+    known = (nn.Linear, nn.Conv1d)
     for name, parameter in block.named_parameters():
-        owner = block.get_submodule(name.rpartition(".")[0])
-        if parameter.ndim == 3 and not isinstance(owner, nn.Conv1d):
+        path = name.split(".")[:-1]
+        owner = block.get_submodule(".".join(path))
+        is_matrix = parameter.ndim >= (2 if "experts" in path else 3)
+        if is_matrix and not isinstance(owner, known) and not holds_fused_experts(owner):
             raise ConfigError(
-                f"model={type(block).__name__}: expected linear layers, but {name} holds fused "
-                f"experts of shape {tuple(parameter.shape)}. "
-                "Mixture-of-experts models of this form cannot be compressed yet."
+                f"model={type(block).__name__}: expected linear layers, or experts as transformers "
+                f"5 fuses them, but {name} of shape {tuple(parameter.shape)} is neither. "
+                "Mixtures of experts of this form cannot be compressed; a later release of "
+                "transformers may load the model in another."
             )
 
 

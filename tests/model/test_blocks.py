@@ -1,4 +1,4 @@
-"""Where architectures keep their blocks and linear layers."""
+"""Where architectures keep their blocks, and how a linear layer is read and written."""
 
 import pytest
 import torch
@@ -9,30 +9,8 @@ from transformers.pytorch_utils import Conv1D
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
 
-EXPECTED_LAYERS = {
-    "llama": 7,
-    "mistral": 7,
-    "qwen2": 7,
-    "qwen3": 7,
-    "opt": 6,
-    "gpt2": 4,
-    "gpt_neox": 4,
-}
 
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_blocks_and_linear_layers_are_found(architecture):
-    blocks = decoder_blocks(tiny_model(architecture))
-    assert len(blocks) == 2
-    for block in blocks:
-        layers = linear_layers(block)
-        assert len(layers) == EXPECTED_LAYERS[architecture]
-        # All matrices of a block belong to linear layers; what is left are norms and biases.
-        found = {id(layer.module.weight) for layer in layers.values()}
-        assert all(p.ndim == 1 or id(p) in found for p in block.parameters())
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "falcon"])
 def test_weights_are_out_by_in_whichever_way_they_are_stored(architecture):
     for layer in linear_layers(decoder_blocks(tiny_model(architecture))[0]).values():
         weight = layer.weight_OI()
@@ -57,16 +35,9 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
         decoder_blocks(nn.Linear(2, 2))
 
 
-def test_subclasses_of_linear_are_left_alone():
+def test_what_may_hold_its_weight_in_another_form_is_refused():
     class Packed(nn.Linear):
         pass
 
-    assert list(linear_layers(nn.Sequential(nn.Linear(2, 2), Packed(2, 2)))) == ["0"]
-
-
-def test_fused_experts_are_refused_rather_than_left_dense():
-    block = nn.Module()
-    block.experts = nn.Module()
-    block.experts.up = nn.Parameter(torch.zeros(4, 2, 2))
-    with pytest.raises(ConfigError, match=r"experts\.up.*\(4, 2, 2\).*cannot be compressed yet"):
-        linear_layers(block)
+    with pytest.raises(ConfigError, match=r"1 is a Packed\. Merge adapters"):
+        linear_layers(nn.Sequential(nn.Linear(2, 2), Packed(2, 2)))

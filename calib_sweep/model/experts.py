@@ -1,0 +1,120 @@
+"""Experts whose matrices lie fused in three-dimensional parameters: each is a layer of its own.
+
+    gate_up_proj [E, 2F, D]     gate and up of an expert one below the other, or row by row in turn
+    down_proj    [E, D, F]      the last two axes swapped in both where the module is transposed
+
+Gate and up are two layers that share an input, as in checkpoints and before they were fused: the
+same weights give the same numbers however a release of transformers keeps them.
+
+What an expert sees follows from the routing, which the module is called with: its gate and up see
+the tokens routed to it, its down sees act(gate) * up of them, computed here once more. The model's
+own forward is left alone, so its outputs stay what they are, whichever kernel computes them.
+
+Shapes: E = experts, D = hidden size, F = width of an expert, T = tokens, K = experts of a token,
+R = tokens routed to an expert, O, I = out_features, in_features.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+DOWN = "down_proj"
+
+
+@dataclass(frozen=True)
+class ExpertLinear:
+    """A linear map of one expert: rows of one slice of a fused parameter."""
+
+    experts: nn.Module
+    expert: int
+    parameter: str
+    rows: slice  # of the slice as out_features x in_features
+
+    def weight_OI(self) -> Tensor:
+        """The weight as out_features x in_features; a view, so do not write to it."""
+        return _matrix(self.experts, self.parameter, self.expert)[self.rows]
+
+    def set_weight_OI(self, weight_OI: Tensor) -> None:
+        assert weight_OI.shape == self.weight_OI().shape, weight_OI.shape
+        self.weight_OI().copy_(weight_OI)
+
+    @property
+    def is_down(self) -> bool:
+        return self.parameter == DOWN
+
+
+def holds_fused_experts(module: nn.Module) -> bool:
+    """Whether `module` keeps its experts as transformers has done it since release 5."""
+    shapes = {name: parameter.ndim for name, parameter in module.named_parameters(recurse=False)}
+    return hasattr(module, "_apply_gate") and shapes.get(_first(module)) == shapes.get(DOWN) == 3
+
+
+def expert_linears(experts: nn.Module) -> dict[str, ExpertLinear]:
+    """The layers of all experts by name: "0.gate_proj", "0.up_proj", "0.down_proj", "1...."."""
+    first = _first(experts)
+    num_experts, width = len(getattr(experts, DOWN)), _matrix(experts, DOWN, 0).shape[1]
+    if first == "up_proj":
+        rows = {"up_proj": slice(None)}
+    # Releases that cannot say so interleave where they transpose.
+    elif getattr(experts, "is_concatenated", not _is_transposed(experts)):
+        rows = {"gate_proj": slice(0, width), "up_proj": slice(width, None)}
+    else:
+        rows = {"gate_proj": slice(0, None, 2), "up_proj": slice(1, None, 2)}
+    layers = {}
+    for expert in range(num_experts):
+        for name, part in rows.items():
+            layers[f"{expert}.{name}"] = ExpertLinear(experts, expert, first, part)
+        layers[f"{expert}.{DOWN}"] = ExpertLinear(experts, expert, DOWN, slice(None))
+    return layers
+
+
+@dataclass(frozen=True)
+class Routing:
+    """One call of a module of fused experts: which tokens went where."""
+
+    experts: nn.Module
+    hidden_TD: Tensor
+    choice_TK: Tensor  # the experts of every token
+
+    @classmethod
+    def of_call(
+        cls, experts: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> "Routing":
+        """Read the arguments of the call: hidden states, then choices, whatever their names."""
+        given = inspect.signature(experts.forward).bind(*args, **kwargs).arguments
+        hidden, choice = list(given.values())[:2]
+        return cls(experts, hidden.reshape(-1, hidden.shape[-1]), choice.flatten(0, -2))
+
+    def hidden(self, expert: int, valid_T: Tensor | None) -> Tensor:
+        """What gate and up of `expert` see, [R, D]: the tokens routed to it, in their order."""
+        chosen_T = (self.choice_TK == expert).any(dim=1)
+        return self.hidden_TD[chosen_T if valid_T is None else chosen_T & valid_T]
+
+    def gated(self, expert: int, hidden_RD: Tensor) -> Tensor:
+        """What down of `expert` sees where gate and up see `hidden_RD`, [R, F]."""
+        first = _first(self.experts)
+        bias = getattr(self.experts, f"{first}_bias", None)
+        inner = nn.functional.linear(
+            hidden_RD, _matrix(self.experts, first, expert), None if bias is None else bias[expert]
+        )
+        if first == "up_proj":
+            return self.experts.act_fn(inner)  # pyright: ignore[reportCallIssue]
+        return self.experts._apply_gate(inner)  # pyright: ignore[reportCallIssue]
+
+
+def _first(experts: nn.Module) -> str:
+    """The parameter that hidden states meet first; experts without a gate have `up_proj` alone."""
+    return "gate_up_proj" if hasattr(experts, "gate_up_proj") else "up_proj"
+
+
+def _matrix(experts: nn.Module, parameter: str, expert: int) -> Tensor:
+    """The slice of an expert as out_features x in_features; a view."""
+    matrix = getattr(experts, parameter).detach()[expert]
+    return matrix.T if _is_transposed(experts) else matrix
+
+
+def _is_transposed(experts: nn.Module) -> bool:
+    return getattr(experts, "is_transposed", False)

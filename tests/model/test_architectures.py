@@ -1,0 +1,168 @@
+"""Every architecture: what of it is compressed, that a block runs as in the model, every method.
+
+One table says which layers of a block are compressed and which matrices stay dense. All else is
+derived, so that a new architecture is one line here and one in `fakes.TINY`, and a new method YAML
+is run on all of them.
+"""
+
+import copy
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from transformers import AutoModelForCausalLM
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.replay import record
+from calib_sweep.model.saving import save_dense
+from calib_sweep.walk import compress
+
+YAMLS = sorted((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))
+TOKENS = random_tokens(4, 24)
+NARROW = 16  # columns of a group and of a block, where the YAML's do not fit matrices this small
+
+ATTENTION = tuple(f"self_attn.{name}_proj" for name in "qkvo")
+GATED = tuple(f"mlp.{name}_proj" for name in ("gate", "up", "down"))
+MERGED = ("query_key_value", "dense")
+WIDE = ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
+
+
+def experts(prefix, parts=("gate_proj", "up_proj", "down_proj"), num_experts=4):
+    names = [f"{prefix}.{expert}.{part}" for expert in range(num_experts) for part in parts]
+    return (*ATTENTION, *names)
+
+
+# Compressed, in order of definition; matrices of the block that stay dense.
+LAYERS = {
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "stablelm", "olmo2"),
+        (ATTENTION + GATED, ()),
+    ),
+    "phi3": (("self_attn.o_proj", "self_attn.qkv_proj", "mlp.gate_up_proj", "mlp.down_proj"), ()),
+    "opt": ((*(f"self_attn.{name}_proj" for name in ("k", "v", "q", "out")), "fc1", "fc2"), ()),
+    "gpt2": (("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"), ()),
+    "gpt_neox": ((*(f"attention.{name}" for name in MERGED), *WIDE), ()),
+    "falcon": ((*(f"self_attention.{name}" for name in MERGED), *WIDE), ()),
+    "bloom": ((*(f"self_attention.{name}" for name in MERGED), *WIDE), ()),
+    "qwen3_moe": (experts("mlp.experts"), ("mlp.gate",)),
+    "mixtral": (experts("mlp.experts"), ("mlp.gate",))
+    if FUSES_EXPERTS
+    else (experts("block_sparse_moe.experts", ("w1", "w2", "w3")), ("block_sparse_moe.gate",)),
+}
+if FUSES_EXPERTS:
+    LAYERS["gpt_oss"] = (experts("mlp.experts"), ("mlp.router",))
+BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
+
+
+@cache
+def cached(architecture):
+    return tiny_model(architecture)
+
+
+def fresh(architecture):
+    return copy.deepcopy(cached(architecture))
+
+
+def test_the_table_is_complete():
+    assert LAYERS.keys() == TINY.keys()
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_these_layers_are_compressed_and_no_others(architecture):
+    compressed, dense = LAYERS[architecture]
+    for block in decoder_blocks(cached(architecture)):
+        layers = linear_layers(block)
+        assert tuple(layers) == compressed
+        # Zeroing every layer leaves no matrix but those that are to stay dense.
+        block = copy.deepcopy(block)
+        for layer in linear_layers(block).values():
+            layer.set_weight_OI(torch.zeros_like(layer.weight_OI()))
+        left = {name for name, p in block.named_parameters() if p.ndim > 1 and bool(p.any())}
+        assert left - BIASES == {f"{name}.weight" for name in dense}
+
+
+@pytest.mark.parametrize("architecture", TINY)
+@torch.no_grad()
+def test_a_block_run_alone_gives_the_very_hidden_states_of_the_model(architecture):
+    model, expected = cached(architecture), []
+    blocks = decoder_blocks(model)
+    hooks = [
+        block.register_forward_hook(
+            lambda _m, _a, out: expected.append(out[0] if isinstance(out, tuple) else out)
+        )
+        for block in blocks
+    ]
+    model(TOKENS)
+    for hook in hooks:
+        hook.remove()
+    inputs = record(model, blocks, TOKENS, None, batch_tokens=10_000)
+    for index, block in enumerate(blocks):
+        inputs.advance(block, index)
+        assert torch.equal(inputs.hidden_NTD, expected[index])
+
+
+def narrow(method):
+    """The method with groups and blocks for 32 columns, and so few bits that levels can be told."""
+    most = {"group_size": 16, "block_size": 16, "bits": 2}
+    given = {key: getattr(method, key, None) for key in most}
+    return replace(method, **{k: min(v, most[k]) for k, v in given.items() if v is not None})
+
+
+def overall(reports, what):
+    """The mean of a figure over all weights."""
+    sizes = [report.num_out * report.num_in for report in reports]
+    values = [getattr(report, what) for report in reports]
+    return sum(value * size for value, size in zip(values, sizes, strict=True)) / sum(sizes)
+
+
+def most_levels(model):
+    """The largest number of different weights in a row, divided by the row's groups of 16."""
+    return max(
+        len(row.unique()) / max(len(row) // 16, 1)
+        for block in decoder_blocks(model)
+        for layer in linear_layers(block).values()
+        for row in layer.weight_OI()
+    )
+
+
+@pytest.mark.parametrize("yaml", YAMLS, ids=[path.stem for path in YAMLS])
+@pytest.mark.parametrize("architecture", TINY)
+def test_every_method_does_what_was_asked(architecture, yaml):
+    method, model = narrow(instantiate(OmegaConf.load(yaml))), fresh(architecture)
+    try:
+        reports = compress(model, method, None if method.statistic is None else TOKENS)
+    except ConfigError as refusal:
+        assert architecture != "llama", refusal
+        pytest.skip(str(refusal))
+    assert [report.layer for report in reports] == 2 * list(LAYERS[architecture][0])
+    has_bits = getattr(method, "bits", None) is not None
+    if hasattr(method, "sparsity"):
+        # Thresholds take their ties along and dead features are zeroed too; of 32 columns a share
+        # that varies is cut to whole ones; what is rounded as well has more zeros.
+        assert -0.04 < overall(reports, "sparsity") - method.sparsity < (0.15 if has_bits else 0.05)
+    if has_bits:
+        assert all(report.bits is not None for report in reports)
+        assert most_levels(model) <= 2**method.bits or hasattr(method, "outlier_threshold")
+    with torch.no_grad():
+        assert bool(torch.isfinite(model(TOKENS).logits).all())
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_a_compressed_model_saved_and_loaded_gives_the_same_logits(architecture, tmp_path):
+    wanda = instantiate(OmegaConf.load(YAMLS[0].with_name("wanda.yaml")))
+    model = fresh(architecture)
+    compress(model, wanda, TOKENS)
+    save_dense(model, byte_tokenizer(), tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").eval()
+    with torch.no_grad():
+        assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
+    for old, new in zip(decoder_blocks(model), decoder_blocks(loaded), strict=True):
+        for name, layer in linear_layers(new).items():
+            zeros = linear_layers(old)[name].weight_OI() == 0
+            assert bool(zeros.any()) and torch.equal(layer.weight_OI() == 0, zeros)

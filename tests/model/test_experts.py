@@ -1,0 +1,183 @@
+"""Mixtures of experts: every expert is a layer of its own and sees the tokens routed to it."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import FUSES_EXPERTS, random_tokens, tiny_model
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.statistics import Hessian
+from calib_sweep.method.wanda import Wanda
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.observation import observe
+from calib_sweep.model.replay import record
+from calib_sweep.walk import compress
+
+needs_fused = pytest.mark.skipif(not FUSES_EXPERTS, reason="experts are modules of their own here")
+needs_modules = pytest.mark.skipif(FUSES_EXPERTS, reason="experts are fused here")
+
+MIXTURES = ("mixtral", "qwen3_moe")
+TOKENS = random_tokens(4, 24)
+CONF = Path(__file__).parents[2] / "conf" / "method"
+LENGTHS = torch.tensor([24, 5, 17, 1])
+
+
+def method_of(yaml, **settings):
+    return instantiate(OmegaConf.load(CONF / f"{yaml}.yaml"), **settings)
+
+
+WANDA = Wanda(sparsity=0.5, pattern="unstructured")
+METHODS = {
+    "wanda": WANDA,
+    "sparsegpt": method_of("sparsegpt", block_size=16),
+    "gptq": method_of("gptq"),
+}
+
+
+class Watched(TorchFunctionMode):
+    """Keeps what every matrix is multiplied with, by where its memory begins."""
+
+    def __init__(self):
+        self.inputs = {}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (nn.functional.linear, torch.Tensor.__matmul__, torch.Tensor.matmul):
+            seen = self.inputs.setdefault(args[1].data_ptr(), [])
+            seen.append(args[0].detach().reshape(-1, args[0].shape[-1]))
+        return function(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def watched_products(model, index, tokens):
+    """X^T X of the inputs of every layer of a block when the whole model runs, expert by expert."""
+    model = copy.deepcopy(model)
+    model.config._experts_implementation = "eager"
+    layers = linear_layers(decoder_blocks(model)[index])
+    with Watched() as watched:
+        for sample in tokens:
+            model(sample.unsqueeze(0))
+    products = {}
+    for name, layer in layers.items():
+        # An up matrix begins within the product of gate and up: it shares gate's input.
+        address = layers[name.replace("up_proj", "gate_proj")].weight_OI().data_ptr()
+        rows = watched.inputs.get(address, [])
+        num_in = layer.weight_OI().shape[1]
+        products[name] = sum((x.T @ x for x in rows), torch.zeros(num_in, num_in))
+    return products
+
+
+@torch.no_grad()
+def observed(model, lengths=None, batch_tokens=48):
+    blocks = decoder_blocks(model)
+    inputs = record(model, blocks, TOKENS, lengths, batch_tokens)
+    return observe(blocks[0], 0, linear_layers(blocks[0]), inputs, Hessian)
+
+
+@needs_fused
+@pytest.mark.parametrize("architecture", [*MIXTURES, "gpt_oss"])
+def test_an_expert_sees_what_its_matrices_are_multiplied_with(architecture):
+    model = tiny_model(architecture)
+    seen = observed(model).statistics
+    expected = watched_products(model, 0, TOKENS)
+    assert seen.keys() == expected.keys()
+    for name, product in expected.items():
+        torch.testing.assert_close(seen[name]._product_II, product, rtol=1e-4, atol=1e-4)
+    gates = [seen[f"mlp.experts.{expert}.gate_proj"] for expert in range(4)]
+    assert sum(gate.num_tokens for gate in gates) == 2 * TOKENS.numel()  # two experts per token
+    assert all(gate is seen[f"mlp.experts.{e}.up_proj"] for e, gate in enumerate(gates))
+
+
+@needs_fused
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_padding_is_routed_to_nobody(architecture):
+    model = tiny_model(architecture)
+    seen = observed(model, lengths=LENGTHS).statistics
+    expected = watched_products(
+        model, 0, [sample[:length] for sample, length in zip(TOKENS, LENGTHS, strict=True)]
+    )
+    for name, product in expected.items():
+        torch.testing.assert_close(seen[name]._product_II, product, rtol=1e-4, atol=1e-4)
+
+
+@needs_modules
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_padding_that_cannot_be_told_apart_is_refused(architecture):
+    with pytest.raises(ConfigError, match=r"calibration\.window='document'.*experts.*slice"):
+        compress(tiny_model(architecture), WANDA, TOKENS, lengths=LENGTHS)
+
+
+@needs_fused
+@torch.no_grad()
+def test_experts_are_compressed_together_in_order_of_execution():
+    """Otherwise true_sequential would run the block twice for every expert."""
+    experts = [
+        [f"mlp.experts.{expert}.{name}_proj" for expert in range(4) for name in names]
+        for names in (("gate", "up"), ("down",))
+    ]
+    groups = observed(tiny_model("mixtral")).groups()
+    assert groups == [[f"self_attn.{name}_proj" for name in "qkv"], ["self_attn.o_proj"], *experts]
+
+
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_true_sequential_gives_every_expert_its_compressed_predecessors(architecture):
+    plain, ordered = tiny_model(architecture), tiny_model(architecture)
+    compress(plain, WANDA, TOKENS)
+    reports = compress(ordered, WANDA, TOKENS, true_sequential=True)
+    layers = [linear_layers(decoder_blocks(model)[0]) for model in (plain, ordered)]
+    differ = [
+        name
+        for name, layer in layers[0].items()
+        if not torch.equal(layer.weight_OI(), layers[1][name].weight_OI())
+    ]
+    assert differ and all(".experts." in name or name.endswith("o_proj") for name in differ)
+    assert len(reports) == 2 * len(layers[0])
+
+
+def without_last_expert(architecture):
+    """A model of five experts, the last of which no token ever chooses, and its index."""
+    count = {"mixtral": "num_local_experts", "qwen3_moe": "num_experts"}[architecture]
+    model = tiny_model(architecture, **{count: 5})
+    for block in decoder_blocks(model):
+        (router,) = [
+            m for name, m in block.named_modules() if name.endswith(("moe.gate", "mlp.gate"))
+        ]
+        row = router.weight.data[0].clone()
+        # Of a number and its negative one is positive: two of the first four experts win.
+        router.weight.data.copy_(torch.stack([row, row, -row, -row, 0 * row]))
+    return model, 4
+
+
+@pytest.mark.parametrize("architecture", MIXTURES)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_an_expert_without_tokens_is_compressed_by_rule_and_reported(architecture, method):
+    model, unseen = without_last_expert(architecture)
+    for report in compress(model, method, TOKENS):
+        if f".experts.{unseen}." in report.layer:
+            assert report.num_tokens == 0
+            assert "no calibration token reached this layer" in report.note
+            assert report.bits or report.sparsity >= 0.5  # compressed like the others
+        else:
+            assert report.num_tokens > 0 and "no calibration token" not in (report.note or "")
+
+
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_tokens_of_all_experts_add_up(architecture):
+    reports = compress(tiny_model(architecture), WANDA, TOKENS, batch_tokens=48)
+    for block in range(2):
+        routed = [r for r in reports if r.block == block and r.layer.endswith(("gate_proj", "w1"))]
+        assert sum(r.num_tokens for r in routed) == 2 * TOKENS.numel()
+
+
+def test_experts_in_a_form_of_their_own_are_refused_rather_than_left_dense():
+    for shape in ((4, 2, 2), (8, 2)):
+        block = nn.Module()
+        block.experts = nn.Module()
+        block.experts.up = nn.Parameter(torch.zeros(shape))
+        with pytest.raises(ConfigError, match=rf"experts\.up of shape \({shape[0]}, 2.*neither"):
+            linear_layers(block)
