@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
 from calib_sweep.method.dense import Dense
@@ -59,6 +60,43 @@ def test_magnitude_4_by_8_by_hand_with_a_pattern():
         [0, 0, 0, -9, 0, 0, 0, 4.5],  # 9 and -9 tie: the lower column goes
         [0, 0, 0, 13, 0, 0, 0, 17],
     ]
+
+
+def test_magnitude_4_by_8_by_hand_row_by_row():
+    new = magnitude(0.5, compare="row").compress_weight(WEIGHT_4_8, None).weight_OI
+    assert new.tolist() == [
+        [0, 0, 0, 0, 5, -6, 7, -8],
+        [8, 7, 6, 5, 0, 0, 0, 0],
+        [0, 9, 0, -9, 0, 0, 3.5, 4.5],
+        [0, 0, 0, 0, -14, 15, -16, 17],
+    ]
+
+
+def test_magnitude_row_by_row_is_exact_and_removes_nothing_at_sparsity_zero():
+    weight = random_weight() * torch.logspace(-3, 3, 16).unsqueeze(1)
+    for sparsity in (0.0, 0.29, 0.5, 0.99):
+        new = magnitude(sparsity, compare="row").compress_weight(weight, None).weight_OI
+        assert (new == 0).sum(dim=1).tolist() == [int(32 * sparsity)] * 16
+
+
+@pytest.mark.parametrize(("num_out", "num_in"), [(5, 7), (1, 64), (33, 8)])
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_rtn_equals_the_definition_in_python_numbers(num_out, num_in, bits, symmetric):
+    weight = random_weight(num_out, num_in, seed=bits)
+    for group_size in (None, *(size for size in (4, 8) if num_in % size == 0)):
+        method = RTN(bits=bits, group_size=group_size, symmetric=symmetric)
+        new = method.compress_weight(weight, None).weight_OI
+        width = group_size or num_in
+        for row, new_row in zip(weight.tolist(), new.tolist(), strict=True):
+            for first in range(0, num_in, width):
+                values = row[first : first + width]
+                grid = slow_grid(values, bits, symmetric)
+                for value, new_value in zip(values, new_row[first : first + width], strict=True):
+                    # The largest weight of a symmetric grid lies in the middle between two levels.
+                    if distance_from_tie(value, grid) > 1e-4:
+                        expected = slow_round(value, grid, bits)
+                        assert new_value == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -140,6 +178,7 @@ def test_average_bits_count_scale_and_zero_point():
         Dense(),
         magnitude(0.5),
         magnitude(0.5, "2:4"),
+        magnitude(0.5, compare="row"),
         RTN(bits=3, group_size=8, symmetric=False),
     ],
 )

@@ -9,7 +9,7 @@ from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
 
 
-def magnitude(sparsity, pattern, compare="layer"):
+def magnitude(sparsity, pattern="unstructured", compare="layer"):
     return Magnitude(sparsity=sparsity, pattern=pattern, compare=compare)
 
 
@@ -36,6 +36,17 @@ def test_pattern_and_sparsity_must_agree_and_the_message_says_what_to_type():
         magnitude(0.5, "1:4")
     magnitude(0.75, "1:4")
     magnitude(1 - 1 / 3, "1:3")
+
+
+@pytest.mark.parametrize("compare", ["rows", None, True, 0])
+def test_compare_is_layer_or_row(compare):
+    with pytest.raises(ConfigError, match=r"method\.compare=.*layer or row"):
+        magnitude(0.5, compare=compare)
+
+
+def test_a_pattern_compares_within_its_groups_only():
+    with pytest.raises(ConfigError, match=r"method\.compare='row'.*method\.pattern=unstructured"):
+        magnitude(0.5, "2:4", compare="row")
 
 
 def test_two_mistakes_are_reported_at_once():

@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from least_squares import deficient, pivots, swept
 from random_layers import correlated_inputs, hessian_of, random_weight
+from slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.grid import fit_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.statistics import Hessian, InputNorm
@@ -28,41 +32,91 @@ def sparsegpt(**settings):
     return SparseGPT(**{**DEFAULTS, **settings})
 
 
-def slow_solve(weight_OI, inputs_TI, num_samples, sparsity, pattern, damping, block_size):
-    """The same rule in float64: the inverse of what remains is computed anew for each column."""
-    weight = weight_OI.double().clone()
-    hessian = 2 / num_samples * inputs_TI.double().T @ inputs_TI.double()
+def slow_sparsegpt(weight, inputs, num_samples=1, **settings):
+    """The same in float64: each column decided on the solution of what remains to be minimised.
+
+    Also the smallest relative distance of a decision from the opposite one.
+    """
+    method = sparsegpt(**settings)
+    hessian = 2 / num_samples * inputs.double().T @ inputs.double()
     num_in = len(hessian)
-    dead = [i for i in range(num_in) if hessian[i, i] == 0]
-    for i in dead:
-        hessian[i, i] = 1
-        weight[:, i] = 0
-    hessian += damping * hessian.diagonal().mean() * torch.eye(num_in)
-    inverse = [torch.linalg.inv(hessian[i:, i:]) for i in range(num_in)]
-    saliency = [float(inverse[i][0, 0]) for i in range(num_in)]
-    gone = torch.zeros_like(weight, dtype=torch.bool)
+    alive = weight.double().clone()
     for i in range(num_in):
-        if pattern == "unstructured" and i % block_size == 0:
-            columns = range(i, min(i + block_size, num_in))
-            score = torch.stack([weight[:, j] ** 2 / saliency[j] for j in columns], dim=1)
-            threshold = score.flatten().sort().values[int(score.numel() * sparsity)]
-            gone[:, columns] = score <= threshold
-        elif pattern != "unstructured":
-            slow_choice(gone, weight, saliency, i, *map(int, pattern.split(":")))
-        for row in range(len(weight)):
-            if gone[row, i]:
-                weight[row, i:] -= weight[row, i] / inverse[i][0, 0] * inverse[i][0]
-                weight[row, i] = 0
-    return weight
+        if hessian[i, i] == 0:
+            hessian[i, i] = 1
+            alive[:, i] = 0
+    hessian += method.damping * hessian.diagonal().mean() * torch.eye(num_in)
+    pruning = SlowPruning(method, weight.double(), pivots(hessian))
+    return swept(alive, hessian, pruning.decide), min(pruning.margins)
 
 
-def slow_choice(gone, weight, saliency, start, kept, length):
-    """At the first column of a group, mark the least salient of the group in each row."""
-    if start % length == 0:
-        for row in range(len(weight)):
-            columns = range(start, start + length)
-            ranked = sorted(columns, key=lambda j: float(weight[row, j]) ** 2 / saliency[j])
-            gone[row, ranked[: length - kept]] = True
+class SlowPruning:
+    """Removes, and rounds if asked to, one column after the other in Python numbers."""
+
+    def __init__(self, method, dense, pivots):
+        self.method, self.pivots = method, pivots
+        self.gone = [[False] * len(pivots) for _ in dense]
+        self.margins = [1.0]
+        if method.bits is not None:
+            width = method.group_size or len(pivots)
+            self.grids = [
+                [
+                    slow_grid(row[i // width * width :][:width], method.bits, method.symmetric)
+                    for i in range(len(pivots))
+                ]
+                for row in dense.tolist()
+            ]
+
+    def decide(self, i, free):
+        if self.method.pattern == "unstructured":
+            self.choose_block(i, free)
+        else:
+            self.choose_group(i, free, *map(int, self.method.pattern.split(":")))
+        column = [0.0 if self.gone[o][i] else w for o, w in enumerate(free[:, i].tolist())]
+        if self.method.bits is not None:
+            grids = [row[i] for row in self.grids]
+            self.margins += [distance_from_tie(*pair) for pair in zip(column, grids, strict=True)]
+            pairs = zip(column, grids, strict=True)
+            column = [slow_round(w, grid, self.method.bits) for w, grid in pairs]
+        return tensor(column, dtype=torch.float64)
+
+    def score(self, free, o, i):
+        return float(free[o, i]) ** 2 / self.pivots[i]
+
+    def choose_block(self, start, free):
+        """At the first column of a block, mark all scores of the block up to its threshold."""
+        if start % self.method.block_size:
+            return
+        columns = range(start, min(start + self.method.block_size, len(self.pivots)))
+        score = {(o, i): self.score(free, o, i) for o in range(len(free)) for i in columns}
+        ranked = sorted(score.values())
+        rank = int(len(ranked) * self.method.sparsity)
+        if rank + 1 < len(ranked) and ranked[rank] > 0:
+            self.margins.append(ranked[rank + 1] / ranked[rank] - 1)
+        for (o, i), value in score.items():
+            self.gone[o][i] = value <= ranked[rank]
+
+    def choose_group(self, start, free, kept, length):
+        """At the first column of a group, mark the lowest scores of the group in each row."""
+        if start % length:
+            return
+        for o in range(len(free)):
+            ranked = sorted((self.score(free, o, i), i) for i in range(start, start + length))
+            last, first = ranked[length - kept - 1][0], ranked[length - kept][0]
+            if last > 0:
+                self.margins.append(first / last - 1)
+            for _, i in ranked[: length - kept]:
+                self.gone[o][i] = True
+
+
+def assert_equals_reference(weight, inputs, num_samples=1, **settings):
+    """Cases are fixed, and checked to have no decision that float32 could turn round."""
+    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs, num_samples)).weight_OI
+    expected, margin = slow_sparsegpt(weight, inputs, num_samples, **settings)
+    assert margin > 1e-6
+    assert torch.equal(new == 0, expected == 0)
+    # A hundredth of the diagonal as damping leaves float32 about four digits of the inverse.
+    torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
 
 
 def output_error(weight, new, inputs):
@@ -120,38 +174,116 @@ def test_4_by_8_by_hand_with_a_pattern():
     torch.testing.assert_close(new.weight_OI, tensor(expected))
 
 
+ROUNDED = [
+    {"bits": 4},
+    {"bits": 3, "group_size": 8},
+    {"bits": 2, "symmetric": True},
+]
+
+
+@pytest.mark.parametrize("rounding", [{}, *ROUNDED], ids=str)
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4", "4:8"])
 @pytest.mark.parametrize("block_size", [8, 16, 128])
-@pytest.mark.parametrize("num_tokens", [200, 10])  # 10 tokens, 24 features: rank-deficient
-def test_agrees_with_the_slow_solve(pattern, block_size, num_tokens):
-    inputs, weight = correlated_inputs(num_tokens, 24), random_weight(8, 24)
-    inputs[:, 5] = 0
-    settings = {"sparsity": 0.5, "pattern": pattern, "damping": 0.01, "block_size": block_size}
-    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs, 4)).weight_OI
-    expected = slow_solve(weight, inputs, 4, **settings)
-    assert torch.equal(new == 0, expected == 0)
-    # A hundredth of the diagonal as damping leaves float32 about four digits of the inverse.
-    torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
+def test_equals_the_slow_solve(pattern, block_size, rounding):
+    settings = {"pattern": pattern, "block_size": block_size, **rounding}
+    assert_equals_reference(random_weight(8, 24), correlated_inputs(200, 24), 4, **settings)
+    few_tokens = deficient(correlated_inputs(10, 24))
+    assert_equals_reference(random_weight(8, 24, seed=7), few_tokens, **settings)
+
+
+@pytest.mark.parametrize(("num_out", "num_in"), [(1, 5), (7, 1), (40, 12), (5, 40)])
+@pytest.mark.parametrize("bits", [None, 3])
+def test_equals_the_slow_solve_on_other_shapes(num_out, num_in, bits):
+    weight, inputs = random_weight(num_out, num_in, seed=num_in), correlated_inputs(99, num_in)
+    assert_equals_reference(weight, inputs, 2, bits=bits, block_size=16)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "2:4", "5:10"])
-def test_blocks_of_several_strips_agree_with_the_slow_solve(pattern):
-    inputs, weight = correlated_inputs(300, 80), random_weight(3, 80)
-    settings = {"sparsity": 0.5, "pattern": pattern, "damping": 0.01, "block_size": 80}
-    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
-    expected = slow_solve(weight, inputs, 1, **settings)
-    assert torch.equal(new == 0, expected == 0)
-    torch.testing.assert_close(new.double(), expected, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize("bits", [None, 4])
+def test_blocks_of_several_strips_equal_the_slow_solve(pattern, bits):
+    weight, inputs = random_weight(3, 80), correlated_inputs(300, 80)
+    assert_equals_reference(weight, inputs, pattern=pattern, block_size=80, bits=bits)
 
 
-def test_sparsities_that_are_no_half_agree_with_the_slow_solve():
-    inputs, weight = correlated_inputs(100, 20), random_weight(6, 20)
-    for sparsity, block_size in ((0.0, 20), (0.29, 7), (0.9, 128)):
-        settings = {"sparsity": sparsity, "pattern": "unstructured"}
-        settings |= {"damping": 0.1, "block_size": block_size}
-        new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
-        expected = slow_solve(weight, inputs, 1, **settings)
-        torch.testing.assert_close(new.double(), expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(("sparsity", "block_size"), [(0.0, 20), (0.29, 7), (0.9, 128)])
+def test_sparsities_that_are_no_half_equal_the_slow_solve(sparsity, block_size):
+    settings = {"sparsity": sparsity, "block_size": block_size, "damping": 0.1}
+    assert_equals_reference(random_weight(6, 20), correlated_inputs(100, 20), **settings)
+
+
+def test_kept_weights_are_rounded_and_their_errors_repaired_by_hand():
+    # H^-1 = [[.5, -.5], [-.5, 1]] as above: an error e of column 0 moves column 1 by +e. Scores are
+    # 2 w^2, and int(6 * .34) = 2 makes the third smallest, .72 of the weight .6, the threshold.
+    # Grids of 2 bits: steps of 1 from 0 to 3 in row 0, of 4/3 from 0 to 4 in row 1.
+    # Row 0: .6 is removed, e = .6; 3 + .6 = 3.6 -> 3, the end of the grid.
+    # Row 1: 1.2 -> 4/3, e = -.1333; 4 - .1333 = 3.8667 -> 4. Row 2: both are removed.
+    weight = tensor([[0.6, 3.0], [1.2, 4.0], [0.1, 0.3]])
+    hessian = hessian_of(tensor([[1.0, 0.0], [1.0, 1.0]]))
+    new = sparsegpt(sparsity=0.34, bits=2, damping=0).compress_weight(weight, hessian)
+    expected = tensor([[0.0, 3.0], [4 / 3, 4.0], [0.0, 0.0]])
+    torch.testing.assert_close(new.weight_OI, expected)
+    assert new.bits == pytest.approx(2 * 3 / 6 + 1 + (16 + 2) / 2)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+def test_removed_weights_stay_zero_and_kept_ones_lie_on_the_grid_of_the_dense_row(pattern):
+    weight, inputs = random_weight(8, 48), correlated_inputs(100, 48)
+    inputs[:, 7] = 0
+    weight[:, 7] = 50.0  # dead, but its weights still widen the grids, as published
+    hessian = hessian_of(inputs)
+    pruned = sparsegpt(pattern=pattern).compress_weight(weight, hessian).weight_OI
+    for grid_settings in (
+        {"bits": 4},
+        {"bits": 4, "group_size": 8},
+        {"bits": 3, "symmetric": True},
+    ):
+        new = sparsegpt(pattern=pattern, **grid_settings).compress_weight(weight, hessian)
+        settings = {"group_size": None, "symmetric": False, **grid_settings}
+        grid = fit_grid(weight, settings["bits"], settings["group_size"], settings["symmetric"])
+        torch.testing.assert_close(grid.round(new.weight_OI), new.weight_OI)
+        assert (new.weight_OI == 0).sum() >= (pruned == 0).sum()
+        if pattern == "2:4":
+            assert ((new.weight_OI != 0).unflatten(1, (-1, 4)).sum(dim=2) <= 2).all()
+
+
+def test_average_bits_of_half_the_weights_in_four_bits_are_about_three():
+    weight, inputs = random_weight(16, 256), correlated_inputs(400, 256)
+    hessian = hessian_of(inputs)
+    new = sparsegpt(pattern="2:4", bits=4).compress_weight(weight, hessian)
+    assert new.bits == pytest.approx(3 + 20 / 256)
+    new = sparsegpt(pattern="2:4", bits=4, group_size=64, symmetric=True)
+    assert new.compress_weight(weight, hessian).bits == pytest.approx(3 + 16 / 64)
+    assert sparsegpt().compress_weight(weight, hessian).bits is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_joint_rounding_leaves_less_error_than_rounding_what_was_pruned(seed):
+    weight, inputs = random_weight(32, 64, seed), correlated_inputs(300, 64, seed)
+    hessian = hessian_of(inputs)
+    joint = sparsegpt(pattern="2:4", bits=4).compress_weight(weight, hessian).weight_OI
+    pruned = sparsegpt(pattern="2:4").compress_weight(weight, hessian).weight_OI
+    rounded = fit_grid(weight, 4, None, False).round(pruned)
+    assert output_error(weight, joint, inputs) < output_error(weight, rounded, inputs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "phrase"),
+    [
+        ({"bits": 9}, r"method\.bits=9"),
+        ({"group_size": 8}, r"method\.group_size=8.*method\.bits"),
+        ({"symmetric": True}, r"method\.symmetric=True.*method\.bits"),
+        ({"bits": 4, "group_size": 0}, r"method\.group_size=0"),
+        ({"bits": 4, "symmetric": "no"}, r"method\.symmetric='no'"),
+    ],
+)
+def test_wrong_grid_settings_are_refused_by_name(settings, phrase):
+    with pytest.raises(ConfigError, match=phrase):
+        sparsegpt(**settings)
+
+
+def test_grid_groups_that_do_not_fill_a_row_are_refused():
+    with pytest.raises(ConfigError, match=r"group_size=128.*in_features 172 \(down\)"):
+        sparsegpt(bits=4, group_size=128).check_shape("down", 64, 172)
 
 
 def test_the_scale_of_the_hessian_cancels():
