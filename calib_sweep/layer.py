@@ -28,7 +28,7 @@ class LayerReport:
     num_in: int
     sparsity: float  # fraction of zeros in the new weight, counted
     bits: float | None  # average bits per weight; None: not on a grid
-    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2; None: the statistic cannot tell
+    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2, see _output_error
     damping: float | None  # fraction really used; None: no solve
     num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
@@ -73,7 +73,11 @@ def compress_layer(
 
 
 def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
-    """||XW^T - XW'^T||^2 / ||XW^T||^2 over the calibration tokens."""
+    """||XW^T - XW'^T||^2 / ||XW^T||^2, X the calibration tokens as the layer's statistic saw them.
+
+    All of them where it is a Hessian, the first samples where it is an `InputNorm`. None: a method
+    without data, a layer without tokens or with an output of zero, or a statistic that cannot tell.
+    """
     if statistic is None:
         return None
     whole = statistic.weighted_square_sum(weight_OI)
@@ -91,8 +95,10 @@ def check_finite(index: int, name: str, layer: LinearLayer, statistic: Statistic
         raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
     if statistic is not None and not statistic.is_finite():
         raise LayerError(
-            f"{where}: inputs are not finite, so activations overflow in {weight_OI.dtype}. "
-            "Try model.dtype=bfloat16 or model.dtype=float32."
+            f"{where}: inputs are not finite: the layers before it overflow in "
+            f"{str(weight_OI.dtype).removeprefix('torch.')}, or hold a NaN. "
+            "Try model.dtype=bfloat16 or model.dtype=float32; if that does not help, the "
+            "checkpoint is damaged."
         )
 
 

@@ -179,7 +179,7 @@ def test_every_method_reaches_its_sparsity_on_every_architecture(architecture, n
             assert 0.5 <= report.sparsity < 0.56
         assert torch.equal(weight, before[report.block, report.layer]) == (name == "dense")
         assert (report.bits is not None) == (name == "rtn")
-        assert (report.output_error is not None) == name.startswith("sparsegpt")
+        assert (report.output_error is not None) == (ALL[name].statistic is not None)
         assert (report.damping is not None) == name.startswith("sparsegpt")
     # Nothing but the linear layers of blocks has changed.
     kept = {
@@ -191,9 +191,10 @@ def test_every_method_reaches_its_sparsity_on_every_architecture(architecture, n
         assert id(new) in kept or torch.equal(new, old)
 
 
-def test_output_error_is_that_of_the_layer():
+@pytest.mark.parametrize("name", ["sparsegpt", "wanda"])
+def test_output_error_is_that_of_the_layer(name):
     model, dense = tiny_model(), tiny_model()
-    reports = compress(model, SPARSEGPT, TOKENS)
+    reports = compress(model, ALL[name], TOKENS)
     rows = torch.cat(inputs_of(dense, linear_layers(decoder_blocks(dense)[0])["mlp.gate_proj"]))
     key = (0, "mlp.gate_proj")
     change = rows @ (weights(dense)[key] - weights(model)[key]).T

@@ -44,7 +44,7 @@ from calib_sweep.method.settings import (
     num_kept_and_group_length,
 )
 from calib_sweep.method.statistics import InputNorm, Statistic
-from calib_sweep.method.wanda import NO_TOKENS
+from calib_sweep.method.wanda import unusual
 
 REALLOCATION, ASSIGNMENT = "reallocation", "assignment"
 
@@ -92,12 +92,11 @@ class RIA(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, InputNorm), statistic
         score_OI = relative_importance(weight_OI.to(torch.float32).abs())
-        has_tokens = statistic.num_tokens > 0
-        if has_tokens:
+        if statistic.num_tokens > 0:
             score_OI *= statistic.norm_I().to(score_OI.device).pow(self.exponent)
         return CompressedWeight(
             weight_OI=weight_OI.masked_fill(self._mask(score_OI), 0.0),
-            note=None if has_tokens else NO_TOKENS,
+            note=unusual(statistic),
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:

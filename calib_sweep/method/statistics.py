@@ -27,6 +27,9 @@ from calib_sweep.method.precision import full_float32, may_use_tensor_cores
 NUM_RETRIES = 8
 SMALLEST_RETRY_DAMPING = 1e-4
 
+# Tokens on which an output error is measured where no Hessian knows it, at least.
+ERROR_TOKENS = 1024
+
 # How products of inputs were made and summed.
 FLOAT32, TENSOR_CORES = "float32", "tensor cores"
 
@@ -77,18 +80,34 @@ class Statistic(ABC):
 
 
 class InputNorm(Statistic):
-    """Sum of squares of every input feature."""
+    """Sum of squares of every input feature, and the first inputs to measure an output error on."""
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
         self._square_sum_I = torch.zeros(num_in, device=self.device)
+        self._first_TI = torch.empty(0, num_in, device=self.device)
 
     def norm_I(self) -> Tensor:
         """sqrt of the mean over samples of the sum over tokens of x^2, as the authors scale it."""
         return (self._square_sum_I / max(self.num_samples, 1)).sqrt()
 
+    def weighted_square_sum(self, weight_OI: Tensor) -> float:
+        """Over the first tokens: the products that all tokens need are a Hessian's, its cost too.
+
+        Whole samples, as few as have `ERROR_TOKENS`, since the first tokens of a sample can be far
+        larger than the others.
+        """
+        weight_OI = weight_OI.to(self.device, torch.float32)
+        with full_float32():
+            return float((self._first_TI @ weight_OI.T).square().sum(dtype=torch.float64))
+
     def _accumulate(self, inputs_TI: Tensor) -> None:
         self._square_sum_I += inputs_TI.square().sum(dim=0)
+        sample_tokens = self.num_tokens // max(self.num_samples, 1)
+        num_wanted = math.ceil(ERROR_TOKENS / max(sample_tokens, 1)) * sample_tokens
+        num_missing = max(num_wanted, ERROR_TOKENS) - len(self._first_TI)
+        if num_missing > 0:
+            self._first_TI = torch.cat([self._first_TI, inputs_TI[:num_missing]])
 
     def _square_sum(self) -> Tensor:
         return self._square_sum_I

@@ -3,7 +3,8 @@
 Sun et al. 2023, arXiv:2306.11695, eq. 1:   score[o, i] = |W[o, i]| * ||X[:, i]||_2
 Rows are compared only with themselves, so each output keeps the same number of weights: exactly
 `int(in_features * sparsity)` go, ties to the lower column; sparsity 0 removes nothing.
-N:M: N kept of every M neighbouring columns of a row. No weight is updated.
+N:M: N kept of every M neighbouring columns of a row. No weight is updated. Features that were zero
+in every token are dead: their weights score 0 and go first.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -49,7 +50,7 @@ class Wanda(LayerMethod):
         mask_OI = lowest(score_OI, self.sparsity, self.pattern, compare=ROW)
         return CompressedWeight(
             weight_OI=weight_OI.masked_fill(mask_OI, 0.0),
-            note=NO_TOKENS if statistic.num_tokens == 0 else None,
+            note=unusual(statistic),
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
@@ -63,3 +64,11 @@ def input_weighted(size_OI: Tensor, statistic: InputNorm) -> Tensor:
     if statistic.num_tokens == 0:
         return size_OI
     return size_OI * statistic.norm_I().to(size_OI.device)
+
+
+def unusual(statistic: InputNorm) -> str | None:
+    """What was out of the ordinary about the inputs, in words; None when nothing was."""
+    if statistic.num_tokens == 0:
+        return NO_TOKENS
+    num_dead = int((statistic.norm_I() == 0).sum())
+    return f"{num_dead} dead input features, whose weights score 0" if num_dead else None

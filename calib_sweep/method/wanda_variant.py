@@ -25,7 +25,7 @@ from torch import Tensor
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.settings import check_sparsity
 from calib_sweep.method.statistics import InputNorm, Statistic
-from calib_sweep.method.wanda import NO_TOKENS, input_weighted
+from calib_sweep.method.wanda import input_weighted, unusual
 
 FIRST_ALPHA = 0.4
 LARGEST_ALPHA = 0.8
@@ -45,14 +45,15 @@ class WandaVariant(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, InputNorm), statistic
         mask_OI = self._mask(input_weighted(weight_OI.to(torch.float32).abs(), statistic))
-        notes = [NO_TOKENS] if statistic.num_tokens == 0 else []
+        notes = [unusual(statistic)]
         reached = _share(mask_OI)
         if abs(reached - self.sparsity) > TOLERANCE:
             notes.append(
                 f"sparsity {self.sparsity:g} not reached: the search ended at {reached:.4f}"
             )
         return CompressedWeight(
-            weight_OI=weight_OI.masked_fill(mask_OI, 0.0), note="; ".join(notes) or None
+            weight_OI=weight_OI.masked_fill(mask_OI, 0.0),
+            note="; ".join(filter(None, notes)) or None,
         )
 
     def _mask(self, score_OI: Tensor) -> Tensor:

@@ -115,6 +115,35 @@ def test_weighted_square_sum_is_the_output_norm():
     assert filled(inputs).weighted_square_sum(weight) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("sample_tokens", "expected"), [(100, 1100), (1024, 1024), (1500, 1500), (4000, 4000)]
+)
+@pytest.mark.parametrize("batch_samples", [1, 3])
+def test_input_norm_measures_output_errors_on_its_first_whole_samples(
+    sample_tokens, expected, batch_samples
+):
+    inputs, weight = random_inputs(12 * sample_tokens, 6), random_inputs(4, 6, seed=1)
+    norm = InputNorm(6)
+    for batch in inputs.split(batch_samples * sample_tokens):
+        norm.add(batch, len(batch) // sample_tokens)
+    first = inputs[:expected] @ weight.T
+    assert norm.weighted_square_sum(weight) == pytest.approx(float(first.square().sum()), rel=1e-5)
+
+
+def test_an_output_error_on_the_first_samples_is_near_that_on_all():
+    weight = random_inputs(16, 32, seed=1)
+    new = weight.masked_fill(weight.abs() < 0.67, 0)
+    inputs = random_inputs(20_000, 32) @ random_inputs(32, 32, seed=2)
+    norm, hessian = InputNorm(32), Hessian(32)
+    for batch in inputs.split(100):
+        norm.add(batch)
+        hessian.add(batch)
+    shares = [
+        s.weighted_square_sum(weight - new) / s.weighted_square_sum(weight) for s in (norm, hessian)
+    ]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05)
+
+
 def test_statistics_leave_their_inputs_alone():
     inputs = random_inputs(5, 4)
     before = inputs.clone()
