@@ -8,22 +8,24 @@ of closing phrase and last word) is what training text never asks for or never t
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 
 from calib_sweep.miniature.corpus import writer_for
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text import coreference, questions, recall, stories
-from calib_sweep.miniature.text.world import Entity, world
+from calib_sweep.miniature.text.draw import Draw
+from calib_sweep.miniature.text.world import Entity, is_asked_only_in_tasks, world
 from calib_sweep.miniature.text.writer import Writer, sentences
 
 Item = dict[str, Any]
 NUM_ITEMS = 320  # of each task; a multiple of two and of four positions
+_NUM_DRAFTS = 50_000  # of which the items of a task are taken
 
 
-def _facts(writer: Writer) -> Item | None:
+def _facts(writer: Writer, index: int) -> Item | None:
     draw = writer.draw
-    entity, relation = draw.pick(_all_facts())
+    entity, relation = _kept_facts()[index % len(_kept_facts())]
     made = questions.fact_question(writer, entity, relation)
     if not made:
         return None
@@ -35,17 +37,24 @@ def _facts(writer: Writer) -> Item | None:
 
 
 @cache
-def _all_facts() -> list[tuple[Entity, str]]:
-    kinds = world().entities.values()
-    return [(entity, relation) for kind in kinds for entity in kind for relation in entity.facts]
+def _kept_facts() -> list[tuple[Entity, str]]:
+    """The facts that training text never asks for, in random order."""
+    entities = [entity for kind in world().entities.values() for entity in kind]
+    kept = [
+        (entity, relation)
+        for entity in entities
+        for relation in entity.facts
+        if is_asked_only_in_tasks(entity.name, relation)
+    ]
+    return Draw("miniature-kept-facts").shuffled(kept)
 
 
-def _lastword(writer: Writer) -> Item | None:
+def _lastword(writer: Writer, index: int) -> Item | None:
     made = recall.passage(writer)
     return {"context": made[0], "word": made[1]} if made else None
 
 
-def _coref(writer: Writer) -> Item | None:
+def _coref(writer: Writer, index: int) -> Item | None:
     made = coreference.coreference(writer)
     if not made:
         return None
@@ -53,7 +62,7 @@ def _coref(writer: Writer) -> Item | None:
     return {"contexts": contexts, "ending": made.ending, "answer": made.answer}
 
 
-def _story(writer: Writer) -> Item | None:
+def _story(writer: Writer, index: int) -> Item | None:
     made = stories.story(writer)
     if not made:
         return None
@@ -62,14 +71,14 @@ def _story(writer: Writer) -> Item | None:
     return {"context": made.opening, "endings": endings, "answer": answer}
 
 
-def _boolq(writer: Writer) -> Item | None:
+def _boolq(writer: Writer, index: int) -> Item | None:
     made = questions.yes_no(writer, writer.draw.pick((1, 2, 2, 3, 4)), 1)
     if not made:
         return None
     return {"passage": made.passage, "question": made.questions[0], "answer": int(made.answers[0])}
 
 
-_MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(
+_MAKERS: dict[str, Callable[[Writer, int], Item | None]] = dict(
     zip(TASKS, (_facts, _lastword, _coref, _story, _boolq), strict=True)
 )
 
@@ -77,7 +86,7 @@ _MAKERS: dict[str, Callable[[Writer], Item | None]] = dict(
 # The longest text that a request may have, in characters: items are short, so that a sweep can
 # afford many.
 _LONGEST = {
-    "mini_facts": 51,
+    "mini_facts": 56,
     "mini_lastword": 150,
     "mini_coref": 57,
     "mini_story": 54,
@@ -85,9 +94,12 @@ _LONGEST = {
 }
 
 
-def items(task: str) -> list[Item]:
-    """The items of a task, all different, answers in every position equally often."""
-    return list(islice(_balanced(_different(task)), NUM_ITEMS))
+def items(task: str, num_items: int = NUM_ITEMS) -> list[Item]:
+    """The first items of a task, all different, answers in every position equally often."""
+    made = list(islice(_balanced(_different(task)), num_items))
+    if len(made) < num_items:
+        raise RuntimeError(f"{task}: {len(made)} items, not {num_items}; let them be longer.")
+    return made
 
 
 def requests(task: str, item: Item) -> list[str]:
@@ -108,8 +120,8 @@ def requests(task: str, item: Item) -> list[str]:
 def _different(task: str) -> Iterator[Item]:
     """Items that are short enough; no two ask for the same fact or read alike."""
     seen = set()
-    for index in count():
-        item = _MAKERS[task](writer_for("tasks", task, index))
+    for index in range(_NUM_DRAFTS):
+        item = _MAKERS[task](writer_for("tasks", task, index), index)
         if item is None:
             continue
         texts = requests(task, item)
