@@ -23,6 +23,7 @@ EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
 BOOKKEEPING = frozenset(
     {
+        "analysis",
         "tracking",
         "sweep_name",
         "results_dir",

@@ -101,6 +101,8 @@ def _build_parts(cell: Cell, problems: Problems) -> Parts:
     else:
         del nodes["calibration"]
     parts = {key: problems.of(build, key, node) for key, node in nodes.items()}
+    analysis = "calib_sweep.analysis.settings.AnalysisSettings"
+    problems.of(build, "analysis", {"_target_": analysis, **config["analysis"]})
     problems.of(_check_plain_values, config)
     return Parts(**{"dataset": None, "calibration": None, "seed": cell.seed, **parts})
 

@@ -41,7 +41,7 @@ class Sweep:
     @cached_property
     def composed(self) -> list[Composed]:
         composed = compose_grid(self.context.config_loader, self.master, self.points)
-        for key in ("results_dir", "sweep_name"):
+        for key in ("results_dir", "sweep_name", "analysis"):
             values = sorted({str(point.config[key]) for point in composed})
             if len(values) > 1:
                 raise ConfigError(

@@ -73,6 +73,7 @@ class Group:
     metric: str
     seeds: tuple[int | None, ...]  # S, of replicate 0
     value_S: np.ndarray
+    stderr_S: np.ndarray  # of each value, over items; NaN where not recorded
     spread: Spread
     dense: float  # NaN: no dense cell of this model and evaluation
     drop: float
@@ -111,13 +112,13 @@ def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> 
     model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
     of_dense = {name: v for name, v in settings.items() if name.split(".")[0] in OF_DENSE}
     reference = dense.get((model, settings_text(of_dense), metric), np.nan)
-    first: dict[int, float] = {}
+    first: dict[int, Row] = {}
     pairs = []
     for row in sorted(rows, key=lambda row: (_seed(row), row["replicate"])):
         if _seed(row) in first:
-            pairs.append((first[_seed(row)], row["value"]))
-        first.setdefault(_seed(row), row["value"])
-    value_S = np.array(list(first.values()), dtype=float)
+            pairs.append((first[_seed(row)]["value"], row["value"]))
+        first.setdefault(_seed(row), row)
+    value_S = np.array([row["value"] for row in first.values()], dtype=float)
     pair_R2 = np.array(pairs, dtype=float).reshape(-1, 2)
     spread = describe(value_S)
     return Group(
@@ -128,6 +129,7 @@ def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> 
         metric=metric,
         seeds=tuple(None if seed < 0 else seed for seed in first),
         value_S=value_S,
+        stderr_S=np.array([row["stderr"] for row in first.values()], dtype=float),
         spread=spread,
         dense=reference,
         drop=drop(spread.mean, reference, metric),

@@ -1,0 +1,151 @@
+"""The scores of one model as an array: what every comparison and decomposition starts from.
+
+A method that reads no data has one value, which stands here for every dataset and seed. A cell that
+is missing, failed or superseded is NaN; `cell_ids` tells it from a score that is not a number.
+
+Perplexity is analysed on the log scale: there a difference of 0.01 is one per cent, and the mean
+over corpora is the geometric one. Everything else is analysed as it is recorded.
+
+Shapes: M methods, D datasets, S seeds, R replicates, E metrics (scores).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from calib_sweep.analysis.descriptive import direction, group_rows
+from calib_sweep.analysis.names import Names, Naming
+from calib_sweep.analysis.table import DENSE, Row, settings_of
+
+NUM_SAMPLES = "calibration.num_samples"
+
+
+def is_logged(metric: str) -> bool:
+    """Whether `metric` is analysed on the log scale."""
+    return metric.split("/")[0] == "ppl"
+
+
+def is_whole(value: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Whether all values along `axis` are there and finite."""
+    return np.asarray(np.isfinite(value).all(axis=axis))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """All compressed cells of one model, on the scale of the analysis."""
+
+    model: str
+    methods: tuple[Names, ...]  # M
+    datasets: tuple[str, ...]  # D
+    seeds: tuple[int | None, ...]  # S
+    metrics: tuple[str, ...]  # E
+    value_MDSRE: np.ndarray
+    stderr_MDSE: np.ndarray  # over items, of the first replicate, same scale
+    cell_ids_MDSR: np.ndarray  # of str; "" where there is no done cell
+    dense_E: np.ndarray  # NaN where there is no dense cell
+    num_samples_M: np.ndarray  # sequences in a calibration set; NaN where not recorded
+
+    @cached_property
+    def value_MDSE(self) -> np.ndarray:
+        """The first replicate of every cell: spread over seeds is taken over these."""
+        first_MDS = (self.cell_ids_MDSR != "").argmax(axis=3)
+        return np.take_along_axis(self.value_MDSRE, first_MDS[..., None, None], 3)[:, :, :, 0]
+
+    @cached_property
+    def reads_data_M(self) -> np.ndarray:
+        return np.array([names.dataset is not None for names in self.methods], dtype=bool)
+
+    @cached_property
+    def directions_E(self) -> np.ndarray:
+        """+1 more is better, -1 less is, 0 not known."""
+        return np.array([direction(metric) for metric in self.metrics])
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """The settings of calibration that were used, each once: sets of different ones differ."""
+        return tuple(dict.fromkeys(names.draw for names in self.methods if names.dataset))
+
+    def drawn_with(self, draw: str, *, data_free: bool = False) -> np.ndarray:
+        """Indices of the methods that read the sets of `draw`; on request those that read none."""
+        return np.array(
+            [
+                m
+                for m, names in enumerate(self.methods)
+                if (names.draw == draw if names.dataset else data_free)
+            ],
+            dtype=int,
+        )
+
+
+def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
+    """One grid per model (with its settings of model and evaluation), by name."""
+    naming = naming or Naming.of_groups(group_rows(rows))
+    members: dict[str, list[tuple[Names, Row]]] = {}
+    for row in rows:
+        if row["metric"] is not None and row["status"] == "done":
+            names = naming.name(row["model"], row["method"], row["dataset"], settings_of(row))
+            members.setdefault(names.model, []).append((names, row))
+    return [_grid(model, members[model]) for model in sorted(members)]
+
+
+def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
+    compressed = [(names, row) for names, row in members if row["method"] != DENSE]
+    methods = sorted({names.method: names for names, _ in compressed}.items())
+    datasets = sorted({names.dataset for names, _ in compressed if names.dataset is not None})
+    seeds = _ordered({row["seed"] for names, row in compressed if names.dataset is not None})
+    replicates = sorted({row["replicate"] for _, row in compressed})
+    metrics = sorted({str(row["metric"]) for _, row in members})
+    axes = [[name for name, _ in methods], datasets, seeds, replicates, metrics]
+    place = [{key: index for index, key in enumerate(axis)} for axis in axes]
+    value = np.full([len(axis) for axis in axes], np.nan)
+    stderr, cell_ids = value.copy(), np.full(value.shape[:-1], "", dtype=object)
+    num_samples = np.full(len(methods), np.nan)
+    for names, row in compressed:
+        m, r, e = place[0][names.method], place[3][row["replicate"]], place[4][row["metric"]]
+        free = names.dataset is None
+        d = slice(None) if free else place[1][names.dataset]
+        s = slice(None) if free else place[2][row["seed"]]
+        cell_ids[m, d, s, r] = row["cell_id"]
+        value[m, d, s, r, e], stderr[m, d, s, r, e] = _scaled(row)
+        size = settings_of(row).get(NUM_SAMPLES)
+        num_samples[m] = size if isinstance(size, int | float) else np.nan
+    first = (cell_ids != "").argmax(axis=3)[..., None, None]
+    return Grid(
+        model=model,
+        methods=tuple(_method_names(members, name) for name, _ in methods),
+        datasets=tuple(datasets),
+        seeds=tuple(seeds),
+        metrics=tuple(metrics),
+        value_MDSRE=value,
+        stderr_MDSE=np.take_along_axis(stderr, first, 3)[:, :, :, 0],
+        cell_ids_MDSR=cell_ids,
+        dense_E=_dense(members, metrics),
+        num_samples_M=num_samples,
+    )
+
+
+def _method_names(members: Sequence[tuple[Names, Row]], method: str) -> Names:
+    return next(names for names, _ in members if names.method == method)
+
+
+def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
+    return sorted(seeds, key=lambda seed: (seed is not None, seed or 0))
+
+
+def _scaled(row: Row) -> tuple[float, float]:
+    """Value and standard error on the scale of the analysis; d log(y) = dy / y."""
+    value, stderr = float(row["value"]), float(row["stderr"])
+    if not is_logged(str(row["metric"])):
+        return value, stderr
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log(value)), float(np.divide(stderr, value))
+
+
+def _dense(members: Sequence[tuple[Names, Row]], metrics: Sequence[str]) -> np.ndarray:
+    values: dict[str, list[float]] = {metric: [] for metric in metrics}
+    for _, row in members:
+        if row["method"] == DENSE:
+            values[str(row["metric"])].append(_scaled(row)[0])
+    return np.array([np.mean(own) if own else np.nan for own in values.values()])

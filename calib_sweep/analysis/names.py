@@ -1,0 +1,76 @@
+"""What cells are called in tables: a name carries the settings that tell cells apart.
+
+    model     with settings of model and evaluation    opt_125m dtype=float16
+    method    with settings of method and walk         wanda sparsity=0.6
+    dataset   with settings of dataset                 text path=a.txt
+    draw      settings of calibration                  num_samples=64; part of the method's name
+
+Only cells of one model (in this wide sense) are ever compared. Two methods meet on the same
+calibration sets, hence with the same dataset, draw and seed. A setting that is the same wherever it
+applies is left out of names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.analysis import wording
+from calib_sweep.analysis.descriptive import Group
+from calib_sweep.analysis.table import settings_text
+
+PART_OF = {
+    "model": "model",
+    "evaluation": "model",
+    "dataset": "dataset",
+    "calibration": "draw",
+}  # first word of a setting -> the name it belongs to; any other one belongs to the method
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one cell or group. `dataset` None: reads no data, stands for every draw."""
+
+    model: str
+    method: str  # with `draw`
+    dataset: str | None
+    draw: str
+    bare_method: str  # without `draw`
+
+
+@dataclass(frozen=True)
+class Naming:
+    """`short`: the settings worth naming, by their whole name."""
+
+    short: Mapping[str, str]
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[Group]) -> "Naming":
+        names = wording.shown_settings(groups)
+        return cls(dict(zip(names, wording.short_names(names), strict=True)))
+
+    def name(
+        self, model: str, method: str, dataset: str | None, settings: Mapping[str, Any]
+    ) -> Names:
+        """The names of a cell with these axes and settings."""
+        parts: dict[str, dict[str, Any]] = {}
+        for key, short in self.short.items():
+            if key in settings:
+                part = PART_OF.get(key.split(".")[0], "method")
+                parts.setdefault(part, {})[short] = settings[key]
+        texts = {part: settings_text(own) for part, own in parts.items()}
+        bare, draw = _join(method, texts.get("method")), texts.get("draw", "")
+        return Names(
+            model=_join(model, texts.get("model")),
+            method=_join(bare, draw),
+            dataset=None if dataset is None else _join(dataset, texts.get("dataset")),
+            draw=draw,
+            bare_method=bare,
+        )
+
+    def of(self, group: Group) -> Names:
+        """The names of a group."""
+        return self.name(group.model, group.method, group.dataset, group.settings)
+
+
+def _join(name: str, settings: str | None) -> str:
+    return f"{name} {settings}" if settings else name

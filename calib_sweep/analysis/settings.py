@@ -1,0 +1,95 @@
+"""What the analysis may be told: its own seed, how often it resamples, what it plans for.
+
+The values live in conf/config.yaml under `analysis`. They move no score of any cell, only the last
+digits of intervals made by resampling, the verdicts' threshold and the targets of the power table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.errors import ConfigError, collected, require
+
+KEY = "analysis"
+LEVEL = 0.95  # of every interval; tests are two-sided at 1 - LEVEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSettings:
+    """Settings of a report; nothing else beside the records may move a byte of it."""
+
+    seed: int  # of bootstraps, simulated quantiles and permutations
+    num_resamples: int  # of each of them; permutations are counted exactly where they are fewer
+    better_from: float  # P(A > B) that a useful improvement reaches; Bouthillier et al. 2021: 0.75
+    power: float  # of the smallest detectable difference and of the seeds that are needed
+    targets: Sequence[float]  # half-widths and differences to plan for: shares, log perplexity
+
+    def __post_init__(self) -> None:
+        with collected() as problems:
+            for name, is_good, expected, remedy in (
+                ("seed", _is_int(self.seed, 0), "an integer >= 0", "seed=0"),
+                (
+                    "num_resamples",
+                    _is_int(self.num_resamples, 1000),
+                    "an integer >= 1000",
+                    "num_resamples=4000",
+                ),
+                (
+                    "better_from",
+                    _is_between(self.better_from, 0.5, 1.0),
+                    "a probability in (0.5, 1)",
+                    "better_from=0.75",
+                ),
+                ("power", _is_between(self.power, 0.5, 1.0), "a share in (0.5, 1)", "power=0.8"),
+                (
+                    "targets",
+                    isinstance(self.targets, Sequence)
+                    and not isinstance(self.targets, str)
+                    and all(_is_between(target, 0.0, 1.0) for target in self.targets),
+                    "a list of numbers in (0, 1): 0.01 is one point of accuracy, 1 % of perplexity",
+                    "targets=[0.005,0.01]",
+                ),
+            ):
+                value = getattr(self, name)
+                remedy = f"Type '{KEY}.{remedy}'."
+                problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
+
+
+def _is_int(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_between(value: object, low: float, high: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and low < float(value) < high
+
+
+def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
+    """The shipped settings, changed by `overrides` (analysis.KEY=VALUE)."""
+    import yaml
+
+    values = dict(_shipped())
+    with collected() as problems:
+        for text in overrides:
+            name, _, value = text.removeprefix(f"{KEY}.").partition("=")
+            known = ", ".join(f"{KEY}.{key}" for key in values)
+            is_known = text.startswith(f"{KEY}.") and name in values
+            remedy = f"Type {KEY}.seed=0."
+            problems.of(require, is_known, "report", text, f"one of {known}", remedy)
+            if is_known:
+                values[name] = yaml.safe_load(value)
+    return AnalysisSettings(**values)
+
+
+@cache
+def _shipped() -> Mapping[str, Any]:
+    import yaml
+
+    package = Path(__file__).resolve().parents[1]
+    # In a wheel conf/ lies inside the package, in a checkout beside it.
+    for path in (package / "conf" / "config.yaml", package.parent / "conf" / "config.yaml"):
+        if path.is_file():
+            return yaml.safe_load(path.read_text())[KEY]
+    raise ConfigError(f"{KEY}: expected conf/config.yaml in {package} or beside it. Install anew.")

@@ -1,0 +1,70 @@
+import warnings
+
+import numpy as np
+import pytest
+from simulated import COMPONENTS, crossed
+
+from calib_sweep.analysis.reml import fit_reml
+
+# Yield of dyestuff in grams, 5 samples of 6 batches: Davies and Goldsmith 1972, R's lme4::Dyestuff.
+DYESTUFF = np.array(
+    [
+        [1545, 1440, 1440, 1520, 1580],
+        [1540, 1555, 1490, 1560, 1495],
+        [1595, 1550, 1605, 1510, 1560],
+        [1445, 1440, 1595, 1465, 1545],
+        [1595, 1630, 1515, 1635, 1625],
+        [1520, 1455, 1450, 1480, 1445],
+    ],
+    dtype=float,
+)
+
+
+def test_the_documented_fit_of_r_lme4_is_found():
+    batch, residual = fit_reml(DYESTUFF.ravel(), [np.repeat(np.arange(6), 5)])
+    # lmer(Yield ~ 1 + (1 | Batch), Dyestuff): Batch 1764, Residual 2451
+    assert (round(batch), round(residual)) == (1764, 2451)
+
+
+def unbalanced():
+    value = crossed("reml", 3, 4, 5, 1, COMPONENTS)[..., 0]
+    m, d, s = (axis.ravel() for axis in np.indices(value.shape))
+    kept = (np.arange(value.size) * 7) % 10 > 1
+    m, d, s = m[kept], d[kept], s[kept]
+    return value[m, d, s], [m, d, m * 4 + d, d * 5 + s]
+
+
+def test_statsmodels_finds_the_same_components_of_an_unbalanced_crossed_design():
+    import pandas as pd
+    import statsmodels.formula.api as smf
+
+    value_N, factors = unbalanced()
+    names = ["m", "d", "md", "ds"]
+    table = pd.DataFrame(dict(zip(names, factors, strict=True)) | {"y": value_N, "all": 0})
+    formulas = {name: f"0 + C({name})" for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = smf.mixedlm("y ~ 1", table, groups="all", re_formula="0", vc_formula=formulas)
+        fitted = model.fit(reml=True)
+    wanted = dict(zip(model.exog_vc.names, fitted.vcomp, strict=True))
+    found = fit_reml(value_N, factors)
+    assert found[:4] == pytest.approx([wanted[name] for name in names], rel=2e-3, abs=2e-4)
+    assert found[4] == pytest.approx(fitted.scale, rel=1e-3)
+
+
+def test_a_component_that_is_not_there_is_exactly_zero():
+    value_N = np.array([1.0, -1.0, 1.1, -1.1, 0.9, -0.9])  # means of the pairs are equal
+    between, within = fit_reml(value_N, [np.array([0, 0, 1, 1, 2, 2])])
+    assert between == 0
+    assert within == pytest.approx(np.var(value_N, ddof=1))
+
+
+def test_the_fit_moves_with_the_unit_of_the_scores():
+    value_N, factors = unbalanced()
+    assert fit_reml(1000 * value_N + 5, factors) == pytest.approx(
+        1e6 * fit_reml(value_N, factors), rel=1e-4
+    )
+
+
+def test_scores_that_are_all_equal_have_no_variance():
+    assert fit_reml(np.full(6, 3.2), [np.array([0, 0, 1, 1, 2, 2])]).tolist() == [0, 0]

@@ -1,0 +1,43 @@
+import pytest
+
+from calib_sweep.analysis.settings import AnalysisSettings, read_settings
+from calib_sweep.errors import ConfigError
+
+VALUES = {"seed": 0, "num_resamples": 1000, "better_from": 0.75, "power": 0.8, "targets": [0.01]}
+
+
+def test_the_shipped_settings_are_accepted_and_can_be_changed():
+    assert read_settings().seed == 0
+    changed = read_settings(["analysis.seed=7", "analysis.targets=[0.02,0.5]"])
+    assert (changed.seed, changed.targets) == (7, [0.02, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", -1, "analysis.seed=-1: expected an integer >= 0"),
+        ("seed", True, "analysis.seed=True"),
+        ("num_resamples", 10, "expected an integer >= 1000. Type 'analysis.num_resamples=4000'"),
+        ("better_from", 0.5, "a probability in (0.5, 1)"),
+        ("power", 80, "a share in (0.5, 1)"),
+        ("targets", 0.01, "a list of numbers"),
+        ("targets", "0.01", "a list of numbers"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_a_remedy(key, value, says):
+    with pytest.raises(ConfigError) as error:
+        AnalysisSettings(**VALUES | {key: value})
+    assert says in str(error.value)
+    assert f"analysis.{key}=" in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        AnalysisSettings(**VALUES | {"seed": "x", "power": 2})
+    assert len(error.value.problems) == 2
+
+
+def test_an_unknown_key_names_the_known_ones():
+    with pytest.raises(ConfigError) as error:
+        read_settings(["analysis.sed=1"])
+    assert "analysis.seed" in str(error.value)
