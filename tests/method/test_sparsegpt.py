@@ -11,8 +11,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.grid import fit_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics import Hessian, InputNorm
-from calib_sweep.method.wanda import Wanda
+from calib_sweep.method.statistics import Hessian
 
 DEFAULTS = {
     "sparsity": 0.5,
@@ -338,17 +337,6 @@ def test_without_a_token_nothing_is_repaired_and_the_report_says_so():
     magnitude = MAGNITUDE.compress_weight(weight, None)
     assert torch.equal(new.weight_OI, magnitude.weight_OI)
     assert new.note is not None and "no calibration token" in new.note
-
-
-@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
-@pytest.mark.parametrize("seed", range(5))
-def test_repair_leaves_less_output_error_than_wanda(pattern, seed):
-    inputs, weight = correlated_inputs(200, 32, seed), random_weight(16, 32, seed + 100)
-    norm = InputNorm(32)
-    norm.add(inputs)
-    wanda = Wanda(sparsity=0.5, pattern=pattern).compress_weight(weight, norm).weight_OI
-    new = sparsegpt(pattern=pattern).compress_weight(weight, hessian_of(inputs)).weight_OI
-    assert output_error(weight, new, inputs) <= output_error(weight, wanda, inputs)
 
 
 def test_the_new_weight_keeps_the_dtype_of_the_old():
