@@ -232,7 +232,7 @@ def test_yes_no_questions_ask_for_values_that_training_never_asks_for(training_t
 
 def test_shipped_items_are_what_the_builder_writes() -> None:
     for task in TASKS:  # items are written one after the other, so the first of them tell
-        assert items(task, 80) == ITEMS[task][:80]
+        assert items(task, 40) == ITEMS[task][:40]
 
 
 def test_every_task_has_a_definition_with_its_own_name() -> None:

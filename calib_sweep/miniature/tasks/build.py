@@ -83,14 +83,14 @@ _MAKERS: dict[str, Callable[[Writer, int], Item | None]] = dict(
 )
 
 
-# The longest text that a request may have, in characters: items are short, so that a sweep can
-# afford many.
-_LONGEST = {
-    "mini_facts": 56,
-    "mini_lastword": 150,
-    "mini_coref": 57,
-    "mini_story": 54,
-    "mini_boolq": 112,
+# Characters that the requests of an item may have: items are short, so that a sweep affords many,
+# but few passages with a last word are so short that only one word can be meant.
+_LENGTHS = {
+    "mini_facts": (0, 56),
+    "mini_lastword": (70, 150),
+    "mini_coref": (0, 57),
+    "mini_story": (0, 54),
+    "mini_boolq": (0, 112),
 }
 
 
@@ -118,7 +118,7 @@ def requests(task: str, item: Item) -> list[str]:
 
 
 def _different(task: str) -> Iterator[Item]:
-    """Items that are short enough; no two ask for the same fact or read alike."""
+    """Items of a fitting length; no two ask for the same fact or read alike."""
     seen = set()
     for index in range(_NUM_DRAFTS):
         item = _MAKERS[task](writer_for("tasks", task, index), index)
@@ -126,8 +126,9 @@ def _different(task: str) -> Iterator[Item]:
             continue
         texts = requests(task, item)
         key = item.get("fact", texts[0])
-        is_short = max(map(len, texts)) <= _LONGEST[task]
-        if is_short and key not in seen and all(map(sentences, texts)):
+        low, high = _LENGTHS[task]
+        fits = all(low <= len(text) <= high for text in texts)
+        if fits and key not in seen and all(map(sentences, texts)):
             seen.add(key)
             yield item
 
