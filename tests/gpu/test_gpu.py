@@ -1,0 +1,148 @@
+"""What only a GPU can show: recorded launches, tensor cores, blocks that come and go.
+
+pytest -m gpu -n 0
+"""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from fakes import random_tokens, tiny_model
+
+from calib_sweep.method import gptq, launches, sparsegpt, spqr
+from calib_sweep.method.launches import as_one_launch
+from calib_sweep.method.precision import allow_tensor_cores
+from calib_sweep.method.statistics import Hessian
+from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.model.placement import place
+from calib_sweep.walk import compress
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+CONF = Path(__file__).parents[2] / "conf" / "method"
+TOKENS = random_tokens(16, 100)
+SOLVERS = {
+    "sparsegpt": ("sparsegpt", {}),
+    "sparsegpt 2:4": ("sparsegpt", {"pattern": "2:4"}),
+    "sparsegpt with bits": ("sparsegpt", {"bits": 4, "group_size": 64}),
+    "gptq": ("gptq", {}),
+    "gptq groups": ("gptq", {"group_size": 32}),
+    "gptq fresh groups": ("gptq", {"group_size": 32, "group_fit": "updated"}),
+    "gptq wide groups": ("gptq", {"group_size": 320, "group_fit": "updated"}),
+    "gptq static": ("gptq", {"group_size": 64, "static_groups": True, "act_order": True}),
+    "spqr": ("spqr", {}),
+    "spqr rows": ("spqr", {"group_size": None}),
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_recorded():
+    launches._recordings.clear()
+
+
+def method(name, **changes):
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text()) | changes
+    module, _, cls = settings.pop("_target_").rpartition(".")
+    return getattr(__import__(module, fromlist=[cls]), cls)(**settings)
+
+
+def random_layer(num_out=192, num_in=640, num_tokens=2000):
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.eye(num_in) + torch.randn(num_in, num_in, generator=generator) / num_in**0.5
+    inputs = torch.randn(num_tokens, num_in, generator=generator) @ mixing
+    inputs[:, 5] = 0
+    statistic = Hessian(num_in, "cuda")
+    statistic.add(inputs.cuda())
+    return torch.randn(num_out, num_in, generator=generator).cuda(), statistic
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_replayed_kernels_give_the_same_bits_as_launched_ones(name, monkeypatch):
+    solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
+    replayed = [solver.compress_weight(weight, statistic) for _ in range(3)]
+    assert any(launches._recordings.values())
+    for module in (gptq, sparsegpt, spqr):
+        monkeypatch.setattr(module, "as_one_launch", lambda function, *args: function(*args))
+    launched = solver.compress_weight(weight, statistic)
+    for got in replayed:
+        assert torch.equal(got.weight_OI, launched.weight_OI) and got.bits == launched.bits
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_gpu_solves_as_a_cpu_does(name):
+    solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
+    on_cpu = Hessian(statistic.num_in)
+    on_cpu._product_II = statistic._product_II.cpu()
+    on_cpu.num_tokens, on_cpu.num_samples = statistic.num_tokens, statistic.num_samples
+    got = solver.compress_weight(weight, statistic).weight_OI.cpu()
+    expected = solver.compress_weight(weight.cpu(), on_cpu).weight_OI
+    assert ((got == 0) == (expected == 0)).double().mean() > 0.999
+    close = torch.isclose(got, expected, rtol=1e-3, atol=1e-4)
+    assert close.double().mean() > 0.97  # a tie that falls the other way moves the rest of its row
+    assert (got - expected).norm() / expected.norm() < 0.05
+
+
+def test_recordings_are_bounded_and_tell_shapes_and_settings_apart(monkeypatch):
+    monkeypatch.setattr(launches, "MAX_RECORDINGS", 2)
+
+    def scaled(factor, tensor):
+        return (tensor * factor,)
+
+    for factor in (1, 2, 3):
+        for size in (4, 5):
+            for value in (1.0, 2.0, 3.0):
+                (got,) = as_one_launch(scaled, factor, torch.full((size,), value, device="cuda"))
+                assert got.tolist() == [factor * value] * size
+    assert len(launches._recordings) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tensor_cores_sum_exact_products_in_float32(dtype):
+    generator = torch.Generator("cuda").manual_seed(0)
+    inputs = (torch.randn(4096, 256, generator=generator, device="cuda") ** 3).to(dtype)
+    exact = 2 * inputs.double().T @ inputs.double()
+    statistic = Hessian(256, "cuda")
+    with allow_tensor_cores(True):
+        statistic.add(inputs)
+    assert statistic.products == "tensor cores"
+    assert (statistic.hessian_II().double() - exact).norm() / exact.norm() < 1e-5
+    statistic.add(torch.full((10, 256), 6e4, dtype=torch.float16, device="cuda"))
+    assert statistic.is_finite()
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_report_says_what_made_the_products(allowed):
+    reports = compress(tiny_model().half().cuda(), method("gptq"), TOKENS, tensor_cores=allowed)
+    expected = "tensor cores" if allowed else "float32"
+    assert {report.products for report in reports} == {expected}
+
+
+@pytest.mark.parametrize("name", ["wanda", "sparsegpt", "gptq", "spqr"])
+def test_twice_the_same_is_bit_equal(name):
+    changes = {"group_size": None, "scale_bits": None, "zero_bits": None} if name == "spqr" else {}
+    states = []
+    for _ in range(3):
+        model = tiny_model().half().cuda()
+        compress(model, method(name, **changes), TOKENS)
+        states.append(model.state_dict())
+    for key, tensor in states[0].items():
+        assert all(torch.equal(tensor, state[key]) for state in states[1:]), key
+
+
+@pytest.mark.parametrize("name", ["magnitude", "wanda", "sparsegpt", "gptq"])
+def test_blocks_that_wait_in_host_memory_give_the_same_bits(name):
+    model, resident = tiny_model().half(), tiny_model().half().cuda()
+    place(model, torch.device("cuda"))
+    inside = {id(p) for p in decoder_blocks(model).parameters()}
+    for parameter in model.parameters():
+        assert parameter.is_cuda == (id(parameter) not in inside)
+        assert parameter.is_cuda or parameter.is_pinned()
+    reports = [compress(m, method(name), TOKENS) for m in (model, resident)]
+    logits = [m(TOKENS.cuda()).logits for m in (model, resident)]
+    assert torch.equal(*logits)
+    ours, theirs = [[dataclasses.replace(r, seconds=0) for r in rows] for rows in reports]
+    assert ours == theirs
