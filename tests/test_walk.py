@@ -135,6 +135,12 @@ def test_padding_is_left_out_of_every_statistic(architecture):
     assert {report.num_tokens for report in reports} == {int(LENGTHS.sum())}
 
 
+def test_any_number_of_samples_is_taken():
+    for num_samples in (1, 130):
+        reports = compress(tiny_model(), WANDA, random_tokens(num_samples, 4), batch_tokens=64)
+        assert {report.num_tokens for report in reports} == {4 * num_samples}
+
+
 def test_full_lengths_are_no_padding():
     padded, plain = tiny_model(), tiny_model()
     compress(padded, WANDA, TOKENS, lengths=torch.full((6,), 40))

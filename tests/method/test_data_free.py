@@ -129,6 +129,22 @@ def test_rtn_4_by_8_by_hand_in_groups():
     torch.testing.assert_close(new, expected)
 
 
+def test_weights_in_the_middle_between_two_levels_go_to_the_even_one():
+    # Steps of 1 from 0 to 3.
+    weight = tensor([[0.5, 1.5, 2.5, 3.0]])
+    new = RTN(bits=2, group_size=None, symmetric=False).compress_weight(weight, None)
+    assert new.weight_OI.tolist() == [[0, 2, 2, 3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rtn_computes_in_float32_and_stores_the_dtype_that_came(dtype):
+    weight = random_weight().to(dtype)
+    method = RTN(bits=4, group_size=8, symmetric=False)
+    new = method.compress_weight(weight, None).weight_OI
+    assert new.dtype == dtype
+    assert torch.equal(new, method.compress_weight(weight.float(), None).weight_OI.to(dtype))
+
+
 def test_symmetric_grid_by_hand():
     grid = fit_grid(tensor([[-1.0, 3.0]]), bits=3, group_size=None, symmetric=True)
     assert grid.zero_point_OG.item() == 4 and grid.scale_OG.item() == pytest.approx(6 / 7)

@@ -8,7 +8,12 @@ from random_layers import correlated_inputs, hessian_of
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.bilevel_grid import grid_between, leave_one_out_gain, second_level
+from calib_sweep.method.bilevel_grid import (
+    BilevelGrid,
+    grid_between,
+    leave_one_out_gain,
+    second_level,
+)
 from calib_sweep.method.column_blocks import column_blocks
 from calib_sweep.method.spqr import SpQR
 from calib_sweep.method.statistics import Hessian
@@ -303,6 +308,13 @@ def test_second_level_by_hand():
 def test_equal_second_level_values_meet_the_grid_from_minus_one_to_one_as_published():
     # 3 bits: step 2/7, zero point 3.5: 0.1 / (2/7) + 3.5 = 3.85 -> 4, which stands for 1/7.
     torch.testing.assert_close(second_level(torch.full((4,), 0.1), 3, 4), torch.full((4,), 1 / 7))
+
+
+def test_a_scale_that_the_second_level_rounds_to_nothing_divides_by_the_smallest_instead():
+    # Scales on a second-level grid can come out as 0 or below.
+    grid = BilevelGrid(scale_O=tensor([0.0, -1e-12]), zero_point_O=tensor([1.0, 1.0]), highest=3)
+    new = grid.round(tensor([[5.0, 5.0], [-5.0, 0.0]]))
+    assert torch.isfinite(new).all() and float(new.abs().max()) < 1e-11
 
 
 def test_leave_one_out_gain_is_the_fall_of_the_groups_error():

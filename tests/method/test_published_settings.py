@@ -1,0 +1,72 @@
+"""The settings that are shipped are the published ones; who changes one changes this table."""
+
+from dataclasses import asdict
+
+import pytest
+from shipped import METHODS
+
+ONE_GRID_PER_ROW = {"bits": 4, "group_size": None, "symmetric": False}
+PRUNE_ONLY = {"bits": None, "group_size": None, "symmetric": False}
+HALF = {"sparsity": 0.5, "pattern": "unstructured"}
+TWO_OF_FOUR = {"sparsity": 0.5, "pattern": "2:4"}
+SOLVE = {"damping": 0.01, "block_size": 128}
+
+GPTQ = {
+    **ONE_GRID_PER_ROW,
+    "mse": False,
+    "act_order": False,
+    "static_groups": False,
+    "group_fit": "published",
+    **SOLVE,
+}
+SPQR_README = {
+    "bits": 4,
+    "group_size": 16,
+    "scale_bits": 3,
+    "zero_bits": 3,
+    "second_group_size": 16,
+    "outlier_threshold": 0.2,
+    "per_row": True,
+    "act_order": True,
+    "damping": 1.0,
+    "block_size": 128,
+}
+SPQR_SCRIPT = {
+    "bits": 4,
+    "group_size": None,
+    "scale_bits": None,
+    "zero_bits": None,
+    "second_group_size": 16,
+    "outlier_threshold": None,
+    "per_row": False,
+    "act_order": False,
+    **SOLVE,
+}
+RIA = {"compare": "layer", "exponent": 0.5, "permutation": None}
+
+PUBLISHED = {
+    "dense": {},
+    "gptq": GPTQ,
+    "magnitude": {**HALF, "compare": "layer"},
+    "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
+    "paper_gptq": {**GPTQ, "group_size": 128},
+    "paper_sparsegpt": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
+    "paper_spqr": SPQR_README,
+    "paper_wanda": TWO_OF_FOUR,
+    "ria": {**HALF, **RIA},
+    "ria_24": {**TWO_OF_FOUR, **RIA},
+    "rtn": ONE_GRID_PER_ROW,
+    "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
+    "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
+    "sparsegpt_quantized": {**HALF, **ONE_GRID_PER_ROW, **SOLVE},
+    "spqr": SPQR_README,
+    "spqr_defaults": SPQR_SCRIPT,
+    "wanda": HALF,
+    "wanda_24": TWO_OF_FOUR,
+    "wanda_variant": {"sparsity": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_shipped_settings_are_the_published_ones(name):
+    assert asdict(METHODS[name]) == PUBLISHED[name]
