@@ -1,95 +1,126 @@
-"""On how many calibration sets one method beats another: counts on paired cells, no inference.
+"""Does A beat B, by how much, how often, and could the draws alone have done it?
 
-Two cells are paired when they have the same model, dataset, settings and seed, hence the same
-calibration set. A method that needs no data has one cell, which meets every cell of the other
-method.
+Methods are paired: they met on the same calibration sets, x = a - b on each of the N sets.
+    one dataset     xbar -+ t(n-1) s / sqrt(n)
+    all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
+                    Satterthwaite: for these datasets and new draws of them; each counts equally
+    P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
+    p               exact sign flips (`permutation`)
+Datasets share no sets, so their draws are two samples, of the mean over methods:
+    difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
+    P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe
+    p               exact permutations
+
+`mde` is the difference that a test of this size finds with the power asked for: what "not shown"
+does not exclude. Differences of perplexities are of logarithms: -0.01 is one per cent less.
+
+Verdict. Shown at all: the interval of the mean difference leaves out 0. (The P(A > B) of 5 pairs
+can leave out 1/2 in no case, however large the difference.) Then, after Bouthillier et al. 2021:
+"better" if P(A > B) may be as large as `better_from`, else "slightly better". Each verdict stands
+alone; `p_holm` corrects within the rows of one model, metric and kind, pooled ones apart; `p_bh`
+over the whole table.
+
+Shapes: K comparisons, D datasets, S seeds, E metrics; M methods.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from calib_sweep.analysis.descriptive import Group, direction
-from calib_sweep.analysis.table import OF_DATA, settings_text
+from calib_sweep.analysis import samples, verdicts
+from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.settings import AnalysisSettings
 
-
-@dataclass(frozen=True)
-class Wins:
-    """Of `n` paired cells the first method is better in `first`, the second in `second`."""
-
-    first: int
-    second: int
-    n: int
-    unit: str  # what the pairs differ in: seeds | calibration sets | cells
-
-    @property
-    def ties(self) -> int:
-        return self.n - self.first - self.second
+COLUMNS = [
+    *("model", "metric", "kind", "a", "b", "dataset", "n_pairs", "mean_diff", "lo", "hi"),
+    *("p", "p_holm", "p_bh", "prob_better", "prob_lo", "prob_hi", "mde", "verdict"),
+]
+POOLED = ""  # the dataset of a row that speaks of all of them
 
 
-def count_wins(first_S: np.ndarray, second_S: np.ndarray, sign: int) -> tuple[int, int]:
-    """How often the first is better, how often the second; sign +1: more is better, -1: less."""
-    gain_S = sign * (first_S - second_S)
-    return int(np.sum(gain_S > 0)), int(np.sum(gain_S < 0))
+def comparison_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+    """comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
+    tables = []
+    for grid in grids:
+        for a, b in _method_pairs(grid):
+            tables.append(_compare_methods(grid, a, b, settings))
+        for draw in grid.draws:
+            methods = grid.drawn_with(draw)
+            tables += _compare_datasets(grid, methods, draw, settings)
+    return verdicts.with_verdicts(_joined(tables), COLUMNS, settings)
 
 
-def compare_methods(groups: Iterable[Group], metric: str) -> dict[tuple[str, str, str], Wins]:
-    """Wins in `metric` by (model, first method, second method), where two pairs or more exist."""
-    by_method: dict[str, dict[str, list[Group]]] = {}
-    for group in groups:
-        if group.metric == metric and not group.is_dense:
-            by_method.setdefault(group.model, {}).setdefault(group.method, []).append(group)
-    found = {}
-    for model, methods in by_method.items():
-        for first, second in combinations(sorted(methods), 2):
-            wins = _compare(methods[first], methods[second], direction(metric))
-            if wins is not None:
-                found[model, first, second] = wins
-    return found
+def dataset_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+    """dataset_comparisons.csv: the rows of kind dataset for each method on its own."""
+    tables = []
+    for grid in grids:
+        for m in np.flatnonzero(grid.reads_data_M):
+            names = grid.methods[m]
+            for table in _compare_datasets(grid, np.array([m]), names.draw, settings):
+                tables.append(table.assign(method=names.method))
+    columns = ["model", "method", *COLUMNS[1:]]
+    return verdicts.with_verdicts(_joined(tables), columns, settings)
 
 
-def _compare(first: list[Group], second: list[Group], sign: int) -> Wins | None:
-    pairs = [pair for a in first for b in second for pair in _pair(a, b)]
-    if len(pairs) < 2:
-        return None
-    value_S2 = np.array([values for _, values in pairs], dtype=float)
-    datasets = {dataset for (dataset, _, _), _ in pairs}
-    settings = {text for (_, text, _), _ in pairs}
-    unit = "cells" if len(settings) > 1 else "calibration sets" if len(datasets) > 1 else "seeds"
-    return Wins(*count_wins(value_S2[:, 0], value_S2[:, 1], sign), len(pairs), unit)
+def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-Pair = tuple[tuple[str | None, str, int | None], tuple[float, float]]  # where, the two values
+def _method_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
+    """Methods that can be compared: on the same sets, or one method on sets of other sizes.
+
+    Two that read no data have one value each, and nothing to pair.
+    """
+    for a, b in combinations(range(len(grid.methods)), 2):
+        first, second = grid.methods[a], grid.methods[b]
+        reads = grid.reads_data_M[[a, b]]
+        is_same_set = first.draw == second.draw or not reads.all()
+        if reads.any() and (is_same_set or first.bare_method == second.bare_method):
+            yield a, b
 
 
-def _pair(a: Group, b: Group) -> list[Pair]:
-    """The values of two groups on the same calibration sets."""
-    if a.dataset is None and b.dataset is None:
-        return []
-    if a.dataset is None or b.dataset is None:
-        return _pair_without_data(a, b)
-    if (a.dataset, a.label[3]) != (b.dataset, b.label[3]):
-        return []
-    other = dict(zip(b.seeds, b.value_S, strict=True))
-    own = zip(a.seeds, a.value_S, strict=True)
-    return [((a.dataset, a.label[3], s), (v, other[s])) for s, v in own if s in other]
+def _compare_methods(grid: Grid, a: int, b: int, settings: AnalysisSettings) -> pd.DataFrame:
+    """Rows of one pair of methods: each dataset, and all."""
+    value = grid.value_MDSE
+    found = samples.compare_paired(value[a], value[b], grid.directions_E, settings)
+    keys = {"kind": "method", "a": grid.methods[a].method, "b": grid.methods[b].method}
+    return _rows(grid, keys, [*grid.datasets, POOLED], found)
 
 
-def _pair_without_data(a: Group, b: Group) -> list[Pair]:
-    drawn = b if a.dataset is None else a
-    if _beside_data(a.settings) != _beside_data(b.settings):
-        return []
-    pairs = []
-    for index, seed in enumerate(drawn.seeds):
-        values = (
-            (a.value_S[0], b.value_S[index]) if drawn is b else (a.value_S[index], b.value_S[0])
-        )
-        pairs.append(((drawn.dataset, drawn.label[3], seed), values))
-    return pairs
+def _compare_datasets(
+    grid: Grid, methods: np.ndarray, draw: str, settings: AnalysisSettings
+) -> list[pd.DataFrame]:
+    """Rows of each pair of datasets, of the mean over those `methods` that have both."""
+    tables = []
+    for a, b in combinations(range(len(grid.datasets)), 2):
+        value = grid.value_MDSE[methods][:, [a, b]]
+        num_scores_M2 = np.isfinite(value).sum(axis=(2, 3))
+        has_both_M = num_scores_M2.min(axis=1) > 0
+        if not has_both_M.any():
+            continue
+        mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
+        found = samples.compare_unpaired(mean_2SE[0], mean_2SE[1], grid.directions_E, settings)
+        names = [f"{grid.datasets[d]} {draw}".rstrip() for d in (a, b)]
+        keys = {"kind": "dataset", "a": names[0], "b": names[1]}
+        tables.append(_rows(grid, keys, [POOLED], found))
+    return tables
 
 
-def _beside_data(settings: Mapping[str, Any]) -> str:
-    return settings_text({k: v for k, v in settings.items() if k.split(".")[0] not in OF_DATA})
+def _rows(
+    grid: Grid, keys: dict[str, str], datasets: Sequence[str], found: samples.Compared
+) -> pd.DataFrame:
+    """`found` as rows, those without a single pair left out."""
+    num_D, num_E = found.n_pairs.shape
+    table = pd.DataFrame(
+        {
+            "model": grid.model,
+            "metric": np.tile(np.array(grid.metrics, dtype=object), num_D),
+            **keys,
+            "dataset": np.repeat(np.array(datasets, dtype=object), num_E),
+            "direction": np.tile(grid.directions_E, num_D),
+            **found.columns(),
+        }
+    )
+    return table.loc[table["n_pairs"] > 0]

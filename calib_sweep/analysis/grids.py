@@ -135,8 +135,10 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
 
 
 def _scaled(row: Row) -> tuple[float, float]:
-    """Value and standard error on the scale of the analysis; d log(y) = dy / y."""
+    """Value and standard error on the scale of the analysis; the error of log(y) is dy / y."""
     value, stderr = float(row["value"]), float(row["stderr"])
+    if np.isnan(value) and direction(str(row["metric"])) < 0:
+        value = np.inf  # a model so broken that its perplexity is no number: the worst there is
     if not is_logged(str(row["metric"])):
         return value, stderr
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -13,9 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from calib_sweep.analysis import controls, wording
-from calib_sweep.analysis.comparisons import compare_methods
 from calib_sweep.analysis.descriptive import Group, group_rows
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, Row, read_rows
+from calib_sweep.analysis.wins import compare_methods
 
 HEADLINES = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")

@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from calib_sweep.analysis.comparisons import Wins
 from calib_sweep.analysis.descriptive import Group, Spread
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, settings_text
+from calib_sweep.analysis.wins import Wins
 
 SHARES = ("acc", "acc_norm", "flips")
 DIGITS = {"ppl": (2, 4), "acc": (1, 2), "acc_norm": (1, 2), "flips": (1, 2)}  # fewest, most

@@ -1,0 +1,96 @@
+"""Permutation tests of a mean difference: exact where that is possible, and always valid.
+
+`sign_flip_p`: paired. If the two do not differ, every pair's difference is as likely with the other
+sign, so of all 2^N signed sums the p-value is the share at least as large in size as the one seen.
+All are counted up to EXACT_PAIRS: of each half of the pairs the 2^(N/2) sums are made, one half is
+sorted, and for each sum of the other it is looked up how many reach the threshold.
+
+`two_sample_p`: unpaired. The same with all ways of calling n_a of the n_a + n_b draws "a".
+
+Beyond, `num_resamples` random ones are drawn, and p = (1 + count) / (1 + num_resamples), which
+keeps the level (Phipson and Smyth 2010). The smallest p of N pairs is 2^(1-N): 5 pairs cannot
+reach 0.05.
+
+Shapes: N pairs or draws, K comparisons, B permutations.
+"""
+
+import math
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from calib_sweep.seeding import stream
+
+EXACT_PAIRS = 20
+ROUNDING = 1e-9  # of the sum of sizes: sums that are equal but for rounding are equal
+
+
+def sign_flip_p(difference_NK: np.ndarray, seed: int, num_resamples: int) -> np.ndarray:
+    """Two-sided p of each column [K]; NaN entries are pairs that are not there."""
+    p_K = np.full(difference_NK.shape[1], np.nan)
+    for k, column in enumerate(difference_NK.T):
+        difference_N = column[~np.isnan(column)]
+        if difference_N.size and np.isfinite(difference_N).all():
+            p_K[k] = _sign_flip_p(difference_N, seed, num_resamples)
+    return p_K
+
+
+def _sign_flip_p(difference_N: np.ndarray, seed: int, num_resamples: int) -> float:
+    num = difference_N.size
+    seen = abs(difference_N.sum()) - ROUNDING * np.abs(difference_N).sum()
+    if num > EXACT_PAIRS:
+        sums_B = _random_signs(num, seed, num_resamples) @ difference_N
+        return (1 + int(np.sum(np.abs(sums_B) >= seen))) / (1 + num_resamples)
+    half = num // 2
+    left = _all_signs(half) @ difference_N[:half]
+    right = np.sort(_all_signs(num - half) @ difference_N[half:])
+    num_above = right.size - np.searchsorted(right, seen - left, side="left")
+    num_below = np.searchsorted(right, -seen - left, side="right")
+    # With a threshold of 0 every sum counts once, not once on each side.
+    return min(1.0, float(num_above.sum() + num_below.sum()) / 2.0**num)
+
+
+@lru_cache(maxsize=32)
+def _all_signs(num: int) -> np.ndarray:
+    """Every row of `num` signs, 2^num of them."""
+    bits = (np.arange(2**num)[:, None] >> np.arange(num)) & 1
+    return 1.0 - 2.0 * bits
+
+
+@lru_cache(maxsize=32)
+def _random_signs(num: int, seed: int, num_resamples: int) -> np.ndarray:
+    draw = stream("analysis/signs", seed, num)
+    return 1.0 - 2.0 * draw.integers(0, 2, size=(num_resamples, num))
+
+
+def two_sample_p(a_NK: np.ndarray, b_NK: np.ndarray, seed: int, num_resamples: int) -> np.ndarray:
+    """Two-sided p of the difference of means of each column [K]; no NaN among the draws."""
+    num_a, num_b = len(a_NK), len(b_NK)
+    both_NK = np.concatenate([a_NK, b_NK])
+    if not num_a or not num_b:
+        return np.full(both_NK.shape[1], np.nan)
+    both_NK = both_NK - both_NK.mean(0)
+    is_exact = math.comb(num_a + num_b, num_a) <= num_resamples
+    choose = _all_choices if is_exact else _random_choices
+    chosen_BN = choose(num_a, num_b, seed, num_resamples)
+    seen_K = np.abs(both_NK[:num_a].sum(0)) - ROUNDING * np.abs(both_NK).sum(0)
+    count_K = np.sum(np.abs(chosen_BN @ both_NK) >= seen_K, axis=0)
+    p_K = count_K / len(chosen_BN) if is_exact else (1 + count_K) / (1 + len(chosen_BN))
+    return np.where(np.isfinite(both_NK).all(axis=0), p_K, np.nan)
+
+
+@lru_cache(maxsize=32)
+def _all_choices(num_a: int, num_b: int, seed: int, num_resamples: int) -> np.ndarray:
+    """Every choice of `num_a` of all draws, as rows of zeros and ones."""
+    places = np.array(list(combinations(range(num_a + num_b), num_a)))
+    chosen_BN = np.zeros((len(places), num_a + num_b))
+    np.put_along_axis(chosen_BN, places, 1.0, axis=1)
+    return chosen_BN
+
+
+@lru_cache(maxsize=32)
+def _random_choices(num_a: int, num_b: int, seed: int, num_resamples: int) -> np.ndarray:
+    draw = stream("analysis/choices", seed, num_a, num_b)
+    order_BN = draw.random((num_resamples, num_a + num_b)).argsort(axis=1)
+    return (order_BN < num_a).astype(float)

@@ -1,0 +1,136 @@
+"""How many seeds it takes: for an interval of given half-width, to see a difference of given size.
+
+    half-width          t(1 - a/2; n-1) s / sqrt(n)
+    paired difference   d s / sqrt(n),          s the SD of the differences of pairs
+    unpaired            d s sqrt(2 / n),        s the SD of either sample, n draws in each
+    d                   such that P(|T| > t(1 - a/2; df)) = power, T noncentral t(df; d)
+    P(A > B) = g        n >= ((z(1-a) + z(power)) / (sqrt(6) (g - 1/2)))^2       one-sided, Noether
+
+`smallest_detectable` is d s / sqrt(n) with the n and s that there are: what a test of this size
+would have found with the given power. s is an estimate: `seeds_lo` and `seeds_hi` are for the ends
+of its own interval.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from calib_sweep.analysis import intervals
+from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.intervals import MIN_DRAWS, TAIL
+from calib_sweep.analysis.settings import AnalysisSettings
+
+MAX_SEEDS = 10_000  # more is no plan
+COLUMNS = [
+    *("model", "metric", "goal", "method", "against", "dataset", "n", "sd", "now"),
+    *("target", "seeds", "seeds_lo", "seeds_hi"),
+]
+
+
+def noncentrality(df: np.ndarray, power: float) -> np.ndarray:
+    """d: how many standard errors a difference must be for a two-sided t test to have `power`.
+
+    Only the tail on the difference's own side counts; at a power above 1/2 the other has nothing.
+    """
+    df = np.asarray(df, dtype=float)
+    different, place = np.unique(df, return_inverse=True)  # a grid has few, and each is dear
+    threshold = stats.t.isf(TAIL, different)
+    return special.nctdtrinc(different, 1 - power, threshold)[place].reshape(df.shape)
+
+
+def smallest_detectable(se: np.ndarray, df: np.ndarray, power: float) -> np.ndarray:
+    """The difference that a t test with this standard error and df finds with `power`."""
+    return noncentrality(df, power) * se
+
+
+def seeds_for_half_width(sd: np.ndarray, target: float) -> np.ndarray:
+    """Draws until the 95 % interval of the mean has at most this half-width."""
+    return _first_n(_half_widths(), sd, target)
+
+
+def seeds_for_difference(
+    sd: np.ndarray, target: float, power: float, *, is_paired: bool = True
+) -> np.ndarray:
+    """Draws (in each sample, if unpaired) until a difference of `target` is found with `power`."""
+    return _first_n(_detectable(power, is_paired), sd, target)
+
+
+def draws_for_superiority(better_from: float, power: float) -> int:
+    """Pairs until P(A > B) = `better_from` is told from 1/2, one-sided at 5 %: Noether 1987."""
+    z = stats.norm.ppf(0.95) + stats.norm.ppf(power)
+    return int(np.ceil((z / (np.sqrt(6) * (better_from - 0.5))) ** 2))
+
+
+def _candidates() -> np.ndarray:
+    """Numbers of draws that are tried: all up to 200, then in steps of 1 %."""
+    large = np.unique(np.geomspace(200, MAX_SEEDS, 400).astype(int))
+    return np.unique(np.concatenate([np.arange(MIN_DRAWS, 200), large]))
+
+
+@lru_cache(maxsize=1)
+def _half_widths() -> np.ndarray:
+    """Half-widths of one SD for each candidate, falling."""
+    n = _candidates()
+    return stats.t.isf(TAIL, n - 1) / np.sqrt(n)
+
+
+@lru_cache(maxsize=8)
+def _detectable(power: float, is_paired: bool) -> np.ndarray:
+    """Detectable differences of one SD for each candidate, falling."""
+    n = _candidates()
+    df, factor = (n - 1, 1.0) if is_paired else (2 * n - 2, 2.0)
+    return noncentrality(df, power) * np.sqrt(factor / n)
+
+
+def _first_n(falling: np.ndarray, sd: np.ndarray, target: float) -> np.ndarray:
+    """The first candidate at which falling * sd <= target; infinite beyond the last."""
+    sd = np.asarray(sd, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = np.searchsorted(-falling, -(target / sd) * (1 + 1e-12), side="left")
+    found = np.append(_candidates().astype(float), np.inf)[place]
+    return np.where(np.isfinite(sd), found, np.nan)
+
+
+def power_table(
+    grids: Sequence[Grid], comparisons: pd.DataFrame, settings: AnalysisSettings
+) -> pd.DataFrame:
+    """power.csv, a row per target and method (goal half_width), per pair (goal difference).
+
+    On one dataset, on the scale of the analysis: log perplexity, everything else as recorded.
+    """
+    widths = pd.concat([_half_widths_now(grid) for grid in grids])
+    is_pair = (comparisons["kind"] == "method") & (comparisons["dataset"] != "")
+    called = {"a": "method", "b": "against", "n_pairs": "n", "mde": "now", "sd_diff": "sd"}
+    pairs = comparisons.loc[is_pair].rename(columns=called).assign(goal="difference")
+    tables = []
+    for target in settings.targets:
+        for table, seeds_for in (
+            (widths, lambda sd, target=target: seeds_for_half_width(sd, target)),
+            (pairs, lambda sd, target=target: seeds_for_difference(sd, target, settings.power)),
+        ):
+            sd, n = table["sd"].to_numpy(float), table["n"].to_numpy(float)
+            low, high = intervals.sd_interval(sd, n)
+            needed = {"seeds": sd, "seeds_lo": low, "seeds_hi": high}
+            found = {name: seeds_for(of) for name, of in needed.items()}
+            tables.append(table.assign(target=target, **found))
+    return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS)
+
+
+def _half_widths_now(grid: Grid) -> pd.DataFrame:
+    """Every method and dataset with its draws' SD and the half-width that they give."""
+    rows = []
+    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
+        value_SE = grid.value_MDSE[m, d]
+        n_E = np.isfinite(value_SE).sum(0)
+        for e in np.flatnonzero((n_E >= MIN_DRAWS) & (grid.directions_E != 0)):
+            value_S = value_SE[np.isfinite(value_SE[:, e]), e]
+            names = grid.metrics[e], grid.methods[m].method, grid.datasets[d]
+            rows.append((*names, n_E[e], value_S.std(ddof=1)))
+    table = pd.DataFrame(rows, columns=pd.Index(["metric", "method", "dataset", "n", "sd"]))
+    n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
+    now = stats.t.isf(TAIL, n - 1) * sd / np.sqrt(n)
+    return table.assign(model=grid.model, goal="half_width", against="", now=now)
