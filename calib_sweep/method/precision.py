@@ -4,13 +4,14 @@ TF32 keeps 10 bits of the mantissa. Another part of the same process may have sw
 published implementations switch it off, and a Hessian accumulated in TF32 is another Hessian.
 
 Products of two float16 (11 bits) or two bfloat16 numbers (8 bits) are exact in float32 (24 bits).
-A GPU's tensor cores make them at ten times the rate of its float32 units, and add them in float32
-in an order and with a rounding of their own. `allow_tensor_cores`: whether a statistic may use it.
+A GPU's tensor cores make them at ten times the rate of its float32 units, and sums of few of them
+are as good as float32's own (`kernels.py`). `allow_tensor_cores`: whether a statistic may use that.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -34,9 +35,8 @@ def may_use_tensor_cores(tensor: Tensor) -> bool:
     """Whether they are allowed, there, and exact for products of this tensor with itself."""
     return (
         _tensor_cores_allowed.get()
-        and tensor.is_cuda
         and tensor.dtype in (torch.float16, torch.bfloat16)
-        and torch.cuda.get_device_capability(tensor.device) >= FIRST_WITH_BFLOAT16
+        and has_kernels(tensor)
     )
 
 
@@ -55,6 +55,15 @@ def full_float32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(found)
+
+
+def has_kernels(tensor: Tensor) -> bool:
+    """Whether the kernels of `kernels.py` run where this tensor is."""
+    return (
+        tensor.is_cuda
+        and find_spec("triton") is not None
+        and torch.cuda.get_device_capability(tensor.device) >= FIRST_WITH_BFLOAT16
+    )
 
 
 @contextmanager

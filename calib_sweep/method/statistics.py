@@ -4,8 +4,8 @@
     Hessian     (2/N) sum X^T X, N samples, and its inverse factor   (SparseGPT, GPTQ, SpQR)
 
 Products of half-precision inputs are exact in float32 (11 + 11 or 8 + 8 bits of 24). So on a GPU,
-where `allow_tensor_cores` says so, a Hessian leaves them to the tensor cores, which add in float32
-in an order and with a rounding of their own, at ten times the rate of the float32 units.
+where `allow_tensor_cores` says so, a Hessian leaves them to the tensor cores, at ten times the rate
+of the float32 units, and adds the sums of a few tokens each in ordinary float32 (`kernels.py`).
 
 Sums are unscaled float32 and scaled when read, so a sum does not depend on how tokens were split
 into batches, beyond the order of float32 additions. The published code keeps running means of the
@@ -207,8 +207,10 @@ class Hessian(Statistic):
     def _accumulate(self, inputs_TI: Tensor) -> None:
         self._factors.clear()
         if inputs_TI.dtype != torch.float32:
+            from calib_sweep.method.kernels import add_gram  # where there is Triton
+
             self.products = TENSOR_CORES
-            self._product_II += torch.mm(inputs_TI.T, inputs_TI, out_dtype=torch.float32)
+            add_gram(self._product_II, inputs_TI)
             return
         with full_float32():
             self._product_II.addmm_(inputs_TI.T, inputs_TI)

@@ -100,18 +100,29 @@ def test_recordings_are_bounded_and_tell_shapes_and_settings_apart(monkeypatch):
     assert len(launches._recordings) == 2
 
 
+@pytest.mark.parametrize(("num_tokens", "num_in"), [(16384, 512), (100, 200), (1, 33)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_tensor_cores_sum_exact_products_in_float32(dtype):
+def test_tensor_cores_sum_as_well_as_float32_does(dtype, num_tokens, num_in):
     generator = torch.Generator("cuda").manual_seed(0)
-    inputs = (torch.randn(4096, 256, generator=generator, device="cuda") ** 3).to(dtype)
+    inputs = (torch.randn(num_tokens, num_in, generator=generator, device="cuda") ** 3).to(dtype)
     exact = 2 * inputs.double().T @ inputs.double()
-    statistic = Hessian(256, "cuda")
+    plain, statistic = Hessian(num_in, "cuda"), Hessian(num_in, "cuda")
+    plain.add(inputs)
     with allow_tensor_cores(True):
         statistic.add(inputs)
-    assert statistic.products == "tensor cores"
-    assert (statistic.hessian_II().double() - exact).norm() / exact.norm() < 1e-5
-    statistic.add(torch.full((10, 256), 6e4, dtype=torch.float16, device="cuda"))
-    assert statistic.is_finite()
+    assert (plain.products, statistic.products) == ("float32", "tensor cores")
+    error, plain_error = (
+        (s.hessian_II().double() - exact).norm() / exact.norm() for s in (statistic, plain)
+    )
+    assert error < max(3 * plain_error, 1e-6)
+    assert torch.equal(statistic.hessian_II(), statistic.hessian_II().T)
+
+
+def test_tensor_cores_do_not_overflow_in_half_precision():
+    statistic = Hessian(64, "cuda")
+    with allow_tensor_cores(True):
+        statistic.add(torch.full((100, 64), 6e4, dtype=torch.float16, device="cuda"))
+    torch.testing.assert_close(statistic.hessian_II().cpu(), torch.full((64, 64), 200 * 6e4**2))
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -1,0 +1,117 @@
+"""Two loops in Triton, for GPUs: sums of products of inputs, and rounding column after column.
+
+Needs the package triton, which comes with torch for CUDA on Linux; imported only where it is used.
+The maths is that of `Hessian` and of `GPTQ._round_block`, which run wherever there is no Triton and
+which the tests hold these kernels to, in Triton's interpreter where there is no GPU.
+
+    add_gram        H += X^T X of half-precision X. A tensor core adds without rounding to nearest,
+                    which over 16,384 tokens shifts a sum by 1e-4; so it sums DEPTH tokens, and
+                    these sums are added in ordinary float32. One triangle is computed, the other
+                    is its mirror image.
+    round_columns   one program owns some rows of a block of columns and keeps them in registers
+                    until all its columns are rounded: one launch where there were a thousand.
+
+Shapes: T = tokens, I = in_features, B = columns of a block, O = out_features.
+"""
+
+# Triton is not there where types are checked, and what it makes of a kernel is not a function.
+# pyright: reportMissingImports=false, reportIndexIssue=false
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TILE = 128  # rows and columns of H that a program computes
+DEPTH = 64  # tokens that tensor cores sum
+ROWS = 32  # out_features that a program rounds: a row for every thread of its one warp
+
+# Added to a float32 and taken away again, it leaves the nearest integer, ties to even.
+ROUND_TO_NEAREST = tl.constexpr(1.5 * 2**23)
+
+
+def add_gram(product_II: Tensor, inputs_TI: Tensor) -> None:
+    """Add X^T X to a float32 matrix in place; X is float16 or bfloat16."""
+    inputs_TI = inputs_TI.contiguous()
+    num_tokens, num_in = inputs_TI.shape
+    num_tiles = triton.cdiv(num_in, TILE)
+    with torch.cuda.device_of(product_II):
+        _add_gram[num_tiles, num_tiles](
+            inputs_TI, product_II, 1.0, num_tokens, num_in, TILE, DEPTH, num_warps=8, num_stages=3
+        )
+
+
+@triton.jit
+def _add_gram(inputs, product, factor, num_tokens, num_in, TILE: tl.constexpr, DEPTH: tl.constexpr):
+    """product += factor * inputs^T inputs; `factor`, always 1, keeps the two additions apart."""
+    if tl.program_id(0) > tl.program_id(1):
+        return
+    left = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    right = tl.program_id(1) * TILE + tl.arange(0, TILE)
+    total = tl.zeros((TILE, TILE), tl.float32)
+    for start in range(0, num_tokens, DEPTH):
+        token = start + tl.arange(0, DEPTH)
+        address = inputs + token.to(tl.int64)[:, None] * num_in
+        is_token = (token < num_tokens)[:, None]
+        x_left = tl.load(address + left[None, :], is_token & (left < num_in)[None, :], 0.0)
+        x_right = tl.load(address + right[None, :], is_token & (right < num_in)[None, :], 0.0)
+        total += factor * tl.dot(tl.trans(x_left), x_right)
+    inside = (left < num_in)[:, None] & (right < num_in)[None, :]
+    here = product + left.to(tl.int64)[:, None] * num_in + right[None, :]
+    total += tl.load(here, inside, 0.0)
+    tl.store(here, total, inside)
+    if tl.program_id(0) < tl.program_id(1):
+        mirrored = product + right.to(tl.int64)[:, None] * num_in + left[None, :]
+        tl.store(mirrored, tl.trans(total), tl.trans(inside))
+
+
+def round_columns(
+    weight_BO: Tensor, upper_BB: Tensor, scale_BO: Tensor, zero_point_BO: Tensor, highest: int
+) -> tuple[Tensor, Tensor]:
+    """`GPTQ._round_block` for grids that are known: the rounded block, and its scaled error."""
+    num_columns, num_rows = weight_BO.shape
+    weight_BO, scale_BO = weight_BO.contiguous(), scale_BO.contiguous()
+    rounded_BO, error_BO = torch.empty_like(weight_BO), torch.empty_like(weight_BO)
+    with torch.cuda.device_of(weight_BO):
+        _round_columns[(triton.cdiv(num_rows, ROWS),)](
+            *(weight_BO, upper_BB.contiguous(), scale_BO, zero_point_BO.contiguous()),
+            *(rounded_BO, error_BO, highest, num_columns, num_rows),
+            triton.next_power_of_2(num_columns),
+            ROWS,
+            num_warps=1,
+        )
+    return rounded_BO, error_BO
+
+
+@triton.jit
+def _round_columns(
+    weight,
+    upper,
+    scale,
+    zero_point,
+    rounded,
+    error,
+    highest,
+    num_columns,
+    num_rows,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, WIDTH)
+    is_row = row < num_rows
+    inside = (column < num_columns)[:, None] & is_row[None, :]
+    work = tl.load(weight + column[:, None] * num_rows + row[None, :], inside, 0.0)
+    for current in range(num_columns):
+        here = current * num_rows + row
+        w = tl.sum(tl.where((column == current)[:, None], work, 0.0), 0)
+        s = tl.load(scale + here, is_row, 1.0)
+        z = tl.load(zero_point + here, is_row, 0.0)
+        level = (tl.div_rn(w, s) + ROUND_TO_NEAREST) - ROUND_TO_NEAREST
+        q = tl.minimum(tl.maximum(level, -z), highest - z) * s
+        e = tl.div_rn(w - q, tl.load(upper + current * num_columns + current))
+        tl.store(rounded + here, q, is_row)
+        tl.store(error + here, e, is_row)
+        later = (column > current) & (column < num_columns)
+        u = tl.load(upper + current * num_columns + column, later, 0.0)
+        work -= u[:, None] * e[None, :]

@@ -1,0 +1,50 @@
+"""The Triton kernels against the plain code that they stand in for, in Triton's interpreter.
+
+Run by test_kernels.py with TRITON_INTERPRET=1, which Triton reads when it is imported. The
+interpreter cannot multiply bfloat16 matrices; tests/gpu does that.
+"""
+
+import pytest
+import torch
+
+from calib_sweep.method import kernels
+from calib_sweep.method.gptq import GPTQ
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(("num_tokens", "num_in"), [(128, 128), (100, 200), (70, 300), (1, 3)])
+def test_gram_adds_the_sum_of_products_to_both_triangles(num_tokens, num_in):
+    inputs = torch.randn(num_tokens, num_in, generator=generator()).half()
+    found = torch.randn(num_in, num_in, generator=generator())
+    found = found + found.T
+    expected = found.double() + inputs.double().T @ inputs.double()
+    kernels.add_gram(found, inputs)
+    assert torch.equal(found, found.T)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gram_does_not_overflow_as_half_precision_would():
+    found = torch.zeros(2, 2)
+    kernels.add_gram(found, torch.full((64, 2), 6e4, dtype=torch.float16))
+    torch.testing.assert_close(found, torch.full((2, 2), 64 * 6e4**2))
+
+
+@pytest.mark.parametrize(("num_columns", "num_rows"), [(128, 40), (48, 33), (1, 1)])
+def test_columns_are_rounded_as_gptq_rounds_them(num_columns, num_rows):
+    draw = generator()
+    weight = torch.randn(num_columns, num_rows, generator=draw)
+    weight[0, 0] = 1e9  # far outside of its grid
+    upper = 0.1 * torch.randn(num_columns, num_columns, generator=draw).triu(1)
+    upper += torch.diag(1 + torch.rand(num_columns, generator=draw))
+    scale = 0.1 + torch.rand(num_columns, num_rows, generator=draw)
+    zero_point = torch.randint(0, 16, scale.shape, generator=draw).float()
+    settings = {"group_size": None, "symmetric": False, "mse": False, "act_order": False}
+    settings |= {"static_groups": False, "group_fit": "published"}
+    method = GPTQ(bits=4, damping=0.01, block_size=128, **settings)
+    expected = method._round_block(weight, upper, scale, zero_point, False)
+    rounded, error = kernels.round_columns(weight, upper, scale, zero_point, 15)
+    torch.testing.assert_close(rounded, expected[0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(error, expected[1], rtol=1e-4, atol=1e-5)
