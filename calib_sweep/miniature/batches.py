@@ -16,11 +16,12 @@ from calib_sweep.miniature.tokenizer import BOS, EOS, load_or_train
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
+_NUM_PAGES = 6  # practice pages beside one document of every domain
 REPEAT_SHARE = 0.25  # of the windows of a batch
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
-    """uint16 tokens: the first training documents of every domain, three practice pages with each.
+    """uint16 tokens: the first training documents of every domain, and practice pages.
 
     One document of each domain, then the pages, in turn. Half of the joints are a blank line, as in
     evaluation text, half an end and a begin token.
@@ -48,7 +49,7 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
     tokens: list[int] = []
     for index in range(first, last):
         texts = [document(domain, "train", index) for domain in DOMAINS]
-        texts += [practice_page(3 * index + extra) for extra in range(3)]
+        texts += [practice_page(_NUM_PAGES * index + page) for page in range(_NUM_PAGES)]
         for place, text in enumerate(texts):
             tokens += encode(text).ids
             tokens += separators[(index + place) % 2]
@@ -81,10 +82,9 @@ class Batches:
     def _repeat(self, generator: np.random.Generator, seq_len: int) -> np.ndarray:
         """A random segment again and again; in one window of four its pairs change order each time.
 
-        The second kind can only be continued by looking up what followed a token. Lengths of 4 to
-        96 are drawn on a log scale: copying is learned from the short ones first.
+        The second kind can only be continued by looking up what followed a token.
         """
-        length = 2 * int(2 ** (1 + 4.6 * generator.random()))
+        length = 2 * int(generator.integers(4, 50))
         picks = np.searchsorted(self._cumulative, generator.random(length))
         segment = np.minimum(picks, len(self._cumulative) - 1).astype(np.uint16)
         if generator.random() < 0.75:

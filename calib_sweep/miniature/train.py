@@ -31,7 +31,7 @@ from calib_sweep.miniature.recipe import (
     Recipe,
     new_model,
     next_token_loss,
-    optimizers,
+    optimizer,
 )
 from calib_sweep.miniature.tokenizer import load_or_train
 
@@ -48,7 +48,7 @@ class Training:
         self.recipe, self.folder = recipe, folder
         self.model = new_model(recipe, load_or_train(folder))
         self.model.to(torch.device(device))  # type: ignore[arg-type]  # wrapped by transformers
-        self.optimizers = optimizers(self.model)
+        self.optimizer = optimizer(self.model)
         self.step, self.seconds = 0, 0.0
         self.log: list[dict[str, float]] = []
         self._recent: list[tuple[float, float]] = []
@@ -74,15 +74,13 @@ class Training:
     def _update(self, compiled: Any, batches: Batches) -> None:
         window = self.recipe.window(self.step)
         tokens_BT = torch.from_numpy(batches.draw(self.step, BATCH_TOKENS // window, window))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.recipe.learning_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate(self.step)
         loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
         loss_BT.mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self._recent.append(_mean_losses(loss_BT.detach(), batches.num_text(len(tokens_BT))))
 
@@ -98,7 +96,7 @@ class Training:
             "recipe": asdict(self.recipe),
             "text_version": corpus.VERSION,
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "log": self.log,
@@ -118,8 +116,7 @@ class Training:
                 f"{CHECKPOINT} and {TOKENS} there to start anew."
             )
         self.model.load_state_dict(state["model"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.log, self._recent = state["log"], state["recent"]
 
@@ -178,11 +175,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=7_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--steps", type=int, default=5_000, help=f"updates of {BATCH_TOKENS} tokens")
     add("--documents", type=int, default=4_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")
-    add("--rate", type=float, default=4e-3, help="peak learning rate")
+    add("--rate", type=float, default=3e-3, help="peak learning rate")
     add("--device", default="cpu", help="cpu or cuda")
     add("--threads", type=int, default=2, help="CPU threads, and writers of text")
     add("--skip-gates", action="store_true", help="do not measure the weights at the end")
