@@ -262,14 +262,14 @@ def test_grid_search_never_rounds_worse_and_clips_a_lone_outlier():
     torch.testing.assert_close(mse, best.round(weight))
 
 
-# The best of 80 steps: far down where one weight is ten times as large as a hundred others.
-@pytest.mark.parametrize("values", [[-1.0, -0.4, 0.3, 0.9, 2.0], [1.0] + [0.1] * 100])
+# The best of 80 steps: far down where one weight is ten times as large as a thousand others.
+@pytest.mark.parametrize("values", [[-1.0, -0.4, 0.3, 0.9, 2.0], [1.0] + [0.1] * 1000])
 def test_grid_search_finds_the_least_of_its_eighty_errors(values):
     expected = slow_grid(values, 2, False, mse=True)
     found = search_grid(tensor([values]), 2, None, False)
     assert found.scale_OG.item() == pytest.approx(expected[0])
     assert found.zero_point_OG.item() == expected[1]
-    assert len(values) < 100 or found.scale_OG.item() == pytest.approx(0.1)
+    assert len(values) < 1000 or found.scale_OG.item() == pytest.approx(0.1)
 
 
 def test_bits_count_the_grids_as_for_rounding_to_nearest():
