@@ -135,6 +135,14 @@ def test_padding_is_left_out_of_every_statistic(architecture):
     assert {report.num_tokens for report in reports} == {int(LENGTHS.sum())}
 
 
+@pytest.mark.parametrize("name", ["wanda", "sparsegpt", "sparsegpt 2:4"])
+def test_the_order_of_samples_moves_no_number(name):
+    in_order, shuffled = tiny_model(), tiny_model()
+    compress(in_order, ALL[name], TOKENS, batch_tokens=80)
+    compress(shuffled, ALL[name], TOKENS[[4, 0, 5, 3, 1, 2]], batch_tokens=120)
+    assert_same_weights(shuffled, in_order, rtol=1e-3, atol=1e-4)
+
+
 def test_any_number_of_samples_is_taken():
     for num_samples in (1, 130):
         reports = compress(tiny_model(), WANDA, random_tokens(num_samples, 4), batch_tokens=64)
