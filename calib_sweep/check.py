@@ -9,6 +9,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.results.store import MODEL_FORMS
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +140,8 @@ PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "Type num_threads=1 when several workers share the processor.",
     ),
     "save_model": (
-        lambda v: v in (None, "dense"),
-        "null or dense",
+        lambda v: v in (None, *MODEL_FORMS),
+        f"null, {' or '.join(MODEL_FORMS)}",
         "Type save_model=dense to keep the compressed models.",
     ),
     "results_dir": (
@@ -174,6 +175,9 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
         parts = {cell.id: _build_parts(cell, problems) for cell in cells}
         for cell in _distinct(cells, ("model", "method", "calibration")):
             _check_shapes(parts[cell.id], problems)
+        for cell in _distinct(cells, ("model", "method", "save_model")):
+            if cell.config["save_model"] == "compressed-tensors":
+                _check_packing(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "evaluation")):
             _check_evaluation(parts[cell.id], problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
@@ -211,6 +215,15 @@ def _check_shapes(parts: Parts, problems: Problems) -> None:
     layers = problems.of(parts.model.linear_shapes) or []
     for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
         problems.of(parts.method.check_shape, name, num_out, num_in)
+
+
+def _check_packing(parts: Parts, problems: Problems) -> None:
+    """Whether the method's weights can be saved as integers, and the model's layers."""
+    if parts.method is None or parts.model is None:
+        return
+    form = problems.of(parts.method.grid_format)
+    if form is not None:
+        problems.of(parts.model.check_packable, form)
 
 
 def _check_evaluation(parts: Parts, problems: Problems) -> None:

@@ -4,14 +4,16 @@ Shapes: O, I = out_features, in_features.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.grid import Grid
 from calib_sweep.method.statistics import Statistic
-from calib_sweep.model.blocks import LinearLayer
+from calib_sweep.model.blocks import Layer
 
 
 class LayerError(Exception):
@@ -34,10 +36,16 @@ class LayerReport:
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
+    grid: Grid | None = field(repr=False)  # where the new weights lie, on the CPU; not in tables
+
+    def row(self) -> dict[str, Any]:
+        """One row of a table of layers."""
+        names = [known.name for known in fields(self) if known.name != "grid"]
+        return {name: getattr(self, name) for name in names}
 
 
 def compress_layer(
-    index: int, name: str, layer: LinearLayer, method: LayerMethod, statistic: Statistic | None
+    index: int, name: str, layer: Layer, method: LayerMethod, statistic: Statistic | None
 ) -> LayerReport:
     """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
     start_s = time.perf_counter()
@@ -69,6 +77,7 @@ def compress_layer(
         products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
+        grid=None if compressed.grid is None else compressed.grid.cpu(),
     )
 
 
@@ -87,7 +96,7 @@ def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None
     return None if change is None else max(change, 0.0) / whole
 
 
-def check_finite(index: int, name: str, layer: LinearLayer, statistic: Statistic | None) -> None:
+def check_finite(index: int, name: str, layer: Layer, statistic: Statistic | None) -> None:
     """Raise `LayerError` where a weight or an input of a layer is NaN or infinite."""
     weight_OI = layer.weight_OI()
     where = _where(index, name, weight_OI)

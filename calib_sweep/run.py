@@ -10,9 +10,8 @@ record             -> store                           last, once, atomically
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,12 @@ from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.suite import DenseReference, Scores
 from calib_sweep.layer import LayerReport
+from calib_sweep.model.card import model_card
+from calib_sweep.model.packing import save_packed
+from calib_sweep.model.saving import save_dense
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
-from calib_sweep.results.store import MODEL, Store, write_atomically
+from calib_sweep.results.store import Store, write_atomically
 from calib_sweep.session import Session
 from calib_sweep.walk import walk
 
@@ -120,11 +122,9 @@ def _fill(
     folder = store.cell_folder(cell)
     if scores.reference is not None:
         scores.reference.save(folder / REFERENCE)
-    if cell.config["save_model"] == "dense":
-        session.save(folder / MODEL)
     _write_tables(folder, layers, scores)
     device = str(model.device)
-    record |= {
+    result = {
         "status": "done",
         "calibration": describe_set(drawn),
         "compression": summarise_layers(layers, timings.seconds["compress"]),
@@ -137,6 +137,27 @@ def _fill(
         | records.describe_device(device)
         | {"model_commit": getattr(model.config, "_commit_hash", None)},
     }
+    if (saved := store.model_folder(cell)) is not None:
+        session.save(saved, _writer(cell, parts, layers, record | result))
+    record |= result
+
+
+def _writer(
+    cell: Cell, parts: Parts, layers: list[LayerReport], record: Mapping[str, Any]
+) -> Callable[[Any, Any, Path], None]:
+    """What writes the compressed model with its card, in the form asked for."""
+    form = cell.config["save_model"]
+
+    def write(model: Any, tokenizer: Any, folder: Path) -> None:
+        if form == "dense":
+            save_dense(model, tokenizer, folder)
+        else:
+            grids = {(r.block, r.layer): r.grid for r in layers if r.grid is not None}
+            save_packed(model, tokenizer, folder, grids, parts.method.grid_format())
+        card = model_card({**record, "finished_at": records.utc_now()}, form)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    return write
 
 
 def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -201,7 +222,7 @@ def _weighted(values: list[float], sizes: list[int]) -> float | None:
 def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
     tables = {
         "items.parquet": scores.items,
-        "layers.parquet": pd.DataFrame([asdict(layer) for layer in layers]),
+        "layers.parquet": pd.DataFrame([layer.row() for layer in layers]),
     }
     for name, table in tables.items():
         temporary = folder / f".{name}.{uuid.uuid4().hex}"

@@ -6,13 +6,13 @@ hash of the files that a part reads: what changed on disk is loaded anew.
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from calib_sweep.model.blocks import decoder_blocks
-from calib_sweep.model.saving import save_dense
 
 
 class Session:
@@ -57,10 +57,11 @@ class Session:
             self._suite, self._suite_key = part.prepare(tokenizer), (part, content, tokenizer)
         return self._suite
 
-    def save(self, folder: Path) -> None:
-        """Write the model as it is now, with its tokenizer, in the Hugging Face layout."""
+    def save(self, folder: Path, write: Callable[[Any, Any, Path], None]) -> None:
+        """Have `write(model, tokenizer, folder)` write the model as it is now, all or nothing."""
         partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        save_dense(self._model, self._tokenizer, partial)
+        partial.mkdir(parents=True)
+        write(self._model, self._tokenizer, partial)
         if folder.exists():  # kept by a worker that died before its record
             shutil.rmtree(folder)
         partial.rename(folder)

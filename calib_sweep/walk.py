@@ -26,7 +26,7 @@ from calib_sweep.layer import LayerReport, compress_layer
 from calib_sweep.method.base import LayerMethod, Method, ModelMethod
 from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
-from calib_sweep.model.blocks import LinearLayer, decoder_blocks, linear_layers
+from calib_sweep.model.blocks import Layer, decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
 from calib_sweep.model.placement import at_work
 from calib_sweep.model.replay import BlockInputs, record
@@ -205,7 +205,7 @@ def _compress_with_data(
 def _compress_in_order(
     block: nn.Module,
     index: int,
-    layers: dict[str, LinearLayer],
+    layers: dict[str, Layer],
     method: LayerMethod,
     inputs: BlockInputs,
 ) -> list[LayerReport]:

@@ -32,7 +32,12 @@ TYPED = [
     (["seed=range(0)"], ["the grid is empty", "'seed=range(5)'"]),
     (["replicate=-1"], ["replicate=-1: expected an integer >= 0", "replicate=0,1"]),
     (["calibration.design=foo"], ["calibration.design='foo': expected one of disjoint"]),
-    (["save_model=x"], ["save_model='x': expected null or dense", "save_model=dense"]),
+    (["save_model=x"], ["save_model='x': expected null, dense or compressed-tensors"]),
+    (["save_model=compressed-tensors"], ["method=Wanda: expected", "rtn", "save_model=dense"]),
+    (
+        ["save_model=compressed-tensors", "method=spqr"],
+        ["method=SpQR: expected a method whose weights are codes", "Type save_model=dense"],
+    ),
     (["ranks_per_cell=2"], ["ranks_per_cell=2: expected 1", "Leave ranks_per_cell=1"]),
     (["num_threads=0"], ["num_threads=0: expected null or an integer >= 1"]),
     (["sweep_name=a/b"], ["sweep_name='a/b': expected a folder name", "sweep_name=my_sweep"]),

@@ -18,6 +18,8 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.grid import Grid, GridFormat
 from calib_sweep.method.statistics import Statistic
 
 
@@ -37,6 +39,17 @@ class Method:
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         """Raise `ConfigError` when these settings do not fit a layer of this shape."""
 
+    def grid_format(self) -> GridFormat:
+        """The integer grids that all new weights lie on; `ConfigError` where they do not.
+
+        A method that has one puts a `grid` into every `CompressedWeight`.
+        """
+        raise ConfigError(
+            f"method={type(self).__name__}: expected a method whose weights are codes of one plain "
+            "integer grid per row or group, such as rtn or gptq, to save them packed. "
+            "Type save_model=dense, or leave the method out of this sweep."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompressedWeight:
@@ -47,6 +60,7 @@ class CompressedWeight:
     damping: float | None = (
         None  # fraction of the mean Hessian diagonal really used; None: no solve
     )
+    grid: Grid | None = None  # where all new weights lie; None: nowhere, or not of such a form
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
 
 

@@ -38,7 +38,7 @@ from torch import Tensor
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.grid import average_bits, fit_grid
+from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid
 from calib_sweep.method.grid_search import search_grid
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import full_float32
@@ -65,6 +65,9 @@ class _Grids:
     scale_GO: Tensor
     zero_point_GO: Tensor
     group_I: Tensor
+
+    def as_grid(self, bits: int) -> Grid:
+        return Grid(scale_OG=self.scale_GO.T, zero_point_OG=self.zero_point_GO.T, bits=bits)
 
 
 @final
@@ -123,18 +126,19 @@ class GPTQ(LayerMethod):
         bits = average_bits(self.bits, self.group_size or weight_OI.shape[1], self.symmetric)
         if statistic.num_tokens == 0:
             identity_II = torch.eye(weight_OI.shape[1], device=weight_OI.device)
-            rounded_OI = self._round(dense_OI, dense_OI, identity_II, None)
+            rounded_OI, grid = self._round(dense_OI, dense_OI, identity_II, None)
             return CompressedWeight(
-                weight_OI=rounded_OI.to(weight_OI.dtype), bits=bits, note=NO_TOKENS
+                weight_OI=rounded_OI.to(weight_OI.dtype), bits=bits, grid=grid, note=NO_TOKENS
             )
         factor: InverseFactor = statistic.inverse_factor(self.damping, by_activation=self.act_order)
         device = weight_OI.device
         alive_OI = dense_OI.masked_fill(factor.dead_I.to(device), 0.0)
         order_I = None if factor.order_I is None else factor.order_I.to(device)
-        rounded_OI = self._round(dense_OI, alive_OI, factor.upper_II.to(device), order_I)
+        rounded_OI, grid = self._round(dense_OI, alive_OI, factor.upper_II.to(device), order_I)
         return CompressedWeight(
             weight_OI=rounded_OI.to(weight_OI.dtype),
             bits=bits,
+            grid=grid,
             damping=factor.damping,
             note=factor.note(),
         )
@@ -143,10 +147,28 @@ class GPTQ(LayerMethod):
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
 
+    def grid_format(self) -> GridFormat:
+        require(
+            not self._scatters_groups,
+            "method.act_order",
+            self.act_order,
+            "groups of neighbouring columns, or a row as one group, to save weights as integers",
+            "Set method.static_groups=true, method.act_order=false or method.group_size=null.",
+        )
+        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+
+    @property
+    def _scatters_groups(self) -> bool:
+        """Whether groups are of columns that follow each other only in the order of rounding."""
+        return self.act_order and self.group_size is not None and not self.static_groups
+
     def _round(
         self, dense_OI: Tensor, alive_OI: Tensor, upper_II: Tensor, order_I: Tensor | None
-    ) -> Tensor:
-        """Round in the given order of columns; `upper_II` is in that order already."""
+    ) -> tuple[Tensor, Grid | None]:
+        """Round in the given order of columns; `upper_II` is in that order already.
+
+        Returns the grids as well, unless their groups are not of neighbouring columns.
+        """
         grids = self._grids(dense_OI, alive_OI, order_I)
         # Columns become rows, so that the loop below reads and writes contiguous memory.
         weight_IO = alive_OI.T if order_I is None else alive_OI.T[order_I]
@@ -154,7 +176,7 @@ class GPTQ(LayerMethod):
         self._solve(weight_IO, upper_II, grids)
         if order_I is not None:
             weight_IO = torch.empty_like(weight_IO).index_copy_(0, order_I, weight_IO)
-        return weight_IO.T.contiguous()
+        return weight_IO.T.contiguous(), None if self._scatters_groups else grids.as_grid(self.bits)
 
     def _grids(self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None) -> _Grids:
         """Grids that are known beforehand; room for those that the sweep will fit."""
@@ -188,7 +210,7 @@ class GPTQ(LayerMethod):
             if fits_on_the_way and not refits:
                 self._fit_groups(weight_IO, grids, -(-start // size), -(-stop // size))
             group_B = grids.group_I[start:stop]
-            weight_IO[start:stop], error_BO = as_one_launch(
+            weight_IO[start:stop], error_BO, *refitted = as_one_launch(
                 GPTQ._round_block,
                 self,
                 weight_IO[start:stop],
@@ -198,6 +220,9 @@ class GPTQ(LayerMethod):
                 refits,
             )
             weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
+            if refits:
+                fitted = slice(start // size, stop // size)
+                grids.scale_GO[fitted], grids.zero_point_GO[fitted] = (x[::size] for x in refitted)
 
     def _fit_groups(self, weight_IO: Tensor, grids: _Grids, first: int, end: int) -> None:
         """Fit grids first, ..., end - 1 to the weights as they are now."""
@@ -213,8 +238,8 @@ class GPTQ(LayerMethod):
         scale_BO: Tensor,
         zero_point_BO: Tensor,
         refits: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """One block of columns rounded, and the scaled error of each.
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One block of columns rounded, the scaled error of each, and its grid.
 
         `refits`: the grids of the block's groups are fitted here, each when its turn has come.
         """
@@ -233,4 +258,4 @@ class GPTQ(LayerMethod):
             error_O = torch.sub(work_BO[column], rounded_BO[column], out=error_BO[column])
             error_O.div_(upper_BB[column, column])
             work_BO[column + 1 :].addr_(upper_BB[column, column + 1 :], error_O, alpha=-1)
-        return rounded_BO, error_BO
+        return rounded_BO, error_BO, scale_BO, -lowest_BO

@@ -19,12 +19,25 @@ SCALE_BITS = 16  # a stored scale is a half-precision number
 
 
 @dataclass(frozen=True, kw_only=True)
+class GridFormat:
+    """What all grids that a method fits have in common, known before any weight is read."""
+
+    bits: int
+    group_size: int | None  # neighbouring columns that share a scale; None: the whole row
+    symmetric: bool  # whether every zero point is 2^(bits - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """Scale and zero point of every group."""
 
     scale_OG: Tensor
     zero_point_OG: Tensor
     bits: int
+
+    def cpu(self) -> "Grid":
+        scale_OG, zero_point_OG = self.scale_OG.cpu(), self.zero_point_OG.cpu()
+        return Grid(scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=self.bits)
 
     def round(self, weight_OI: Tensor) -> Tensor:
         """The nearest representable weight, float32."""

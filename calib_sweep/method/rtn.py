@@ -12,7 +12,7 @@ from typing import final
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import average_bits, fit_grid
+from calib_sweep.method.grid import GridFormat, average_bits, fit_grid
 from calib_sweep.method.settings import (
     check_all,
     check_bits,
@@ -42,8 +42,12 @@ class RTN(LayerMethod):
         return CompressedWeight(
             weight_OI=grid.round(weight_OI).to(weight_OI.dtype),
             bits=average_bits(self.bits, self.group_size or weight_OI.shape[1], self.symmetric),
+            grid=grid,
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
+
+    def grid_format(self) -> GridFormat:
+        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import Grid, average_bits, fit_grid, nearest
+from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, nearest
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.precision import full_float32
@@ -114,6 +114,7 @@ class SparseGPT(LayerMethod):
             weight_OI=new_OI.to(weight_OI.dtype),
             bits=self._average_bits(share_kept, weight_OI.shape[1]),
             damping=damping,
+            grid=grid,
             note=note,
         )
 
@@ -123,6 +124,11 @@ class SparseGPT(LayerMethod):
             check_groups_fit("method.pattern", self.pattern, groups[1], name, num_in)
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
+
+    def grid_format(self) -> GridFormat:
+        if self.bits is None:
+            return super().grid_format()
+        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
 
     def _average_bits(self, share_kept: float, num_in: int) -> float | None:
         if self.bits is None:

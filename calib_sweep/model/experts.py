@@ -26,16 +26,21 @@ DOWN = "down_proj"
 
 @dataclass(frozen=True)
 class ExpertLinear:
-    """A linear map of one expert: rows of one slice of a fused parameter."""
+    """A linear map of one expert: one slice of a fused parameter, or some rows of it."""
 
     experts: nn.Module
     expert: int
     parameter: str
-    rows: slice  # of the slice as out_features x in_features
+    part: int  # which of the matrices fused in that slice
+    num_parts: int
+    is_interleaved: bool  # whether their rows come in turn, not one matrix below the other
 
     def weight_OI(self) -> Tensor:
         """The weight as out_features x in_features; a view, so do not write to it."""
-        return _matrix(self.experts, self.parameter, self.expert)[self.rows]
+        fused = _matrix(self.experts, self.parameter, self.expert)
+        if self.is_interleaved:
+            return fused[self.part :: self.num_parts]
+        return fused.chunk(self.num_parts)[self.part]
 
     def set_weight_OI(self, weight_OI: Tensor) -> None:
         assert weight_OI.shape == self.weight_OI().shape, weight_OI.shape
@@ -54,20 +59,16 @@ def holds_fused_experts(module: nn.Module) -> bool:
 
 def expert_linears(experts: nn.Module) -> dict[str, ExpertLinear]:
     """The layers of all experts by name: "0.gate_proj", "0.up_proj", "0.down_proj", "1...."."""
-    first = _first(experts)
-    num_experts, width = len(getattr(experts, DOWN)), _matrix(experts, DOWN, 0).shape[1]
-    if first == "up_proj":
-        rows = {"up_proj": slice(None)}
+    first, layers = _first(experts), {}
+    fused = ("up_proj",) if first == "up_proj" else ("gate_proj", "up_proj")
     # Releases that cannot say so interleave where they transpose.
-    elif getattr(experts, "is_concatenated", not _is_transposed(experts)):
-        rows = {"gate_proj": slice(0, width), "up_proj": slice(width, None)}
-    else:
-        rows = {"gate_proj": slice(0, None, 2), "up_proj": slice(1, None, 2)}
-    layers = {}
-    for expert in range(num_experts):
-        for name, part in rows.items():
-            layers[f"{expert}.{name}"] = ExpertLinear(experts, expert, first, part)
-        layers[f"{expert}.{DOWN}"] = ExpertLinear(experts, expert, DOWN, slice(None))
+    in_turn = not getattr(experts, "is_concatenated", not _is_transposed(experts))
+    for expert in range(len(getattr(experts, DOWN))):
+        for part, name in enumerate(fused):
+            layers[f"{expert}.{name}"] = ExpertLinear(
+                experts, expert, first, part, len(fused), in_turn
+            )
+        layers[f"{expert}.{DOWN}"] = ExpertLinear(experts, expert, DOWN, 0, 1, False)
     return layers
 
 

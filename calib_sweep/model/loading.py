@@ -31,6 +31,8 @@ from calib_sweep.model.checkpoint import (
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.method.grid import GridFormat
+
 DTYPES = ("float32", "float16", "bfloat16")
 MINIATURE = "miniature"  # the word that stands for the model shipped with the package
 HUB_TIMEOUT_S = 10
@@ -59,9 +61,11 @@ class HubModel:
         import torch
         from transformers import AutoModelForCausalLM
 
+        from calib_sweep.model.packing import reading_settings
         from calib_sweep.model.placement import named_device, place
 
         self.check_files()
+        settings = reading_settings(self.path, self.load_config())
         device = named_device(self.device)
         offloads = self.offload is not None and device.type != "cpu"
         with _quiet():
@@ -72,6 +76,7 @@ class HubModel:
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are reported, and refused below
                 device_map=None if device.type == "cpu" or offloads else device,
+                **settings,
             )
         self._check_complete(info)
         if offloads:
@@ -100,21 +105,30 @@ class HubModel:
 
     def linear_shapes(self) -> list[tuple[str, int, int]]:
         """(name, out_features, in_features) of all that is compressed; reads no weights."""
+        from calib_sweep.model.blocks import decoder_blocks, linear_layers
+
+        return [
+            (f"block {index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
+            for index, block in enumerate(decoder_blocks(self.skeleton()))
+            for name, layer in linear_layers(block).items()
+        ]
+
+    def skeleton(self) -> "PreTrainedModel":
+        """The model without its weights, all on the device meta."""
         import torch
         from transformers import AutoModelForCausalLM
 
-        from calib_sweep.model.blocks import decoder_blocks, linear_layers
-
         config = self.load_config()
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
+            return AutoModelForCausalLM.from_config(
                 config, trust_remote_code=self.trust_remote_code
             )
-        return [
-            (f"block {index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
-            for index, block in enumerate(decoder_blocks(model))
-            for name, layer in linear_layers(block).items()
-        ]
+
+    def check_packable(self, form: "GridFormat") -> None:
+        """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
+        from calib_sweep.model.packing import check_packable
+
+        check_packable(self.path, self.skeleton(), form)
 
     def prefetch(self) -> None:
         """Download configuration, tokenizer and safetensors weights, if they are on the hub."""

@@ -19,7 +19,7 @@ from calib_sweep.errors import ConfigError, StoreError
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
-MODEL = "model"  # the compressed model, where it was asked for
+MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
 NEEDED = {"schema", "status", "cell", "scores"}  # enough to analyse scores from elsewhere
 
 
@@ -94,12 +94,17 @@ class Store:
     def is_done(self, cell: Cell) -> bool:
         """Whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)
-        wants_model = cell.config["save_model"] is not None
+        model = self.model_folder(cell)
         return (
-            record is not None
-            and record["status"] == "done"
-            and (not wants_model or (self.cell_folder(cell) / MODEL).is_dir())
+            record is not None and record["status"] == "done" and (model is None or model.is_dir())
         )
+
+    def model_folder(self, cell: Cell) -> Path | None:
+        """Where the cell's compressed model is kept; None when nobody asked for it."""
+        form = cell.config["save_model"]
+        if form is None:
+            return None
+        return self.cell_folder(cell) / ("model" if form == "dense" else f"model-{form}")
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All records of the sweep, in the order of their folders' names."""

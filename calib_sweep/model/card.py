@@ -1,0 +1,97 @@
+"""The model card of a saved model: where it comes from, how it scored, how to load it.
+
+A README.md in the form of the model hub, made from the cell's record alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+LOADING = {
+    "dense": """\
+Plain safetensors, with zeros where weights were removed and rounded values where they were rounded.
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+```
+""",
+    "compressed-tensors": """\
+Integers and scales of the library `compressed-tensors`, which transformers and vLLM read.
+
+```python
+from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+
+settings = CompressedTensorsConfig(dequantize=True)
+model = AutoModelForCausalLM.from_pretrained("FOLDER", quantization_config=settings)
+```
+""",
+}
+SCORE_AGAIN = """
+To score it again: `python -m calib_sweep model=hf model.path=FOLDER method=dense`.
+"""
+
+
+def model_card(record: Mapping[str, Any], form: str) -> str:
+    """The card of the model that the cell of `record` left, saved in `form`."""
+    cell, settings = record["cell"], record["config"]["method"]
+    made_on = "without calibration data"
+    if cell["dataset"] is not None:
+        made_on = f"on calibration set {cell['seed']} of {cell['dataset']}"
+    parts = [
+        _head(record, form),
+        f"# {cell['model']} compressed by {cell['method']}\n",
+        f"Compressed {made_on} by calib_sweep; cell `{record['cell_id']}`.\n",
+        f"## Method\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```\n",
+        _rows("Compression", record["compression"].items()),
+        _rows("Calibration set", _calibration(record)),
+        _rows("Scores", _scores(record), titles=("score", "value, standard error")),
+        f"## Loading\n\n{LOADING[form]}{SCORE_AGAIN}",
+        _rows("Made with", _environment(record)),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _head(record: Mapping[str, Any], form: str) -> str:
+    tags = ["calib-sweep", record["cell"]["method"], form]
+    head: dict[str, Any] = {"library_name": "transformers", "tags": tags}
+    if record["inputs"].get("model") is None:  # from the hub; a path on this machine says nothing
+        head["base_model"] = record["config"]["model"]["path"]
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n"
+
+
+def _calibration(record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """What is known of the set in one value each; lists of files and versions are in the record."""
+    drawn = record["calibration"] or {}
+    return ((key, value) for key, value in drawn.items() if not isinstance(value, list | Mapping))
+
+
+def _scores(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, score in record["scores"].items():
+        error = record["stderr"].get(name)
+        yield name, f"{score:.6g}" if error is None else f"{score:.6g} \u00b1 {error:.2g}"
+
+
+def _environment(record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    environment = record["environment"]
+    known = {**environment["versions"], "python": environment["python"]}
+    known |= {"device": environment.get("device"), "finished": record["finished_at"]}
+    return ((key, value) for key, value in known.items() if value is not None)
+
+
+def _rows(
+    title: str, pairs: Iterable[tuple[str, Any]], titles: tuple[str, str] = ("what", "value")
+) -> str:
+    """A section with a table of two columns; nothing where there is nothing to say."""
+    lines = [f"| {key} | {_text(value)} |" for key, value in pairs if value is not None]
+    if not lines:
+        return ""
+    head = [f"## {title}", "", f"| {titles[0]} | {titles[1]} |", "|---|---|"]
+    return "\n".join([*head, *lines, ""])
+
+
+def _text(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

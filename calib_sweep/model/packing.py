@@ -1,0 +1,211 @@
+"""Weights on integer grids packed, in the form of the `compressed-tensors` library.
+
+    weight_packed       codes q of `bits` bits each, one after the other along a row
+    weight_scale        [O, G] in the model's dtype; a weight is scale * (q - zero point)
+    weight_zero_point   codes too, packed down a column; asymmetric grids only
+    weight_shape        O, I
+
+The codes are worked out from weights and grids, and unpacked again before anything is written: they
+give back the very weights. Only a scale in half precision rounds: a loaded weight then differs from
+the one that was scored by a few units in its last place; in float32 it is equal.
+
+What a weight is called in a checkpoint is asked of transformers: numbered labels are sent through
+its own conversion in the place of weights. Experts fused in memory are separate again on disk.
+
+Shapes: O, I = out_features, in_features, G = groups per row.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.method.grid import Grid, GridFormat
+from calib_sweep.model.blocks import Layer, LinearLayer, decoder_blocks, linear_layers
+from calib_sweep.model.experts import ExpertLinear
+
+if TYPE_CHECKING:
+    from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+Key = tuple[int, str]  # index of a block, name of a layer in it
+
+LAYOUT = "pack-quantized"
+LEAST_TRANSFORMERS = (5, 23)  # older ones mistake the shape of packed zero points
+
+
+def save_packed(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    grids: Mapping[Key, Grid],
+    form: GridFormat,
+) -> None:
+    """Write model and tokenizer as a checkpoint of integers, which transformers and vLLM read."""
+    scheme = _scheme(form)
+    state, dense = _packed_state(model, grids, scheme)
+    model.save_pretrained(folder, state_dict=state, save_original_format=False)
+    tokenizer.save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["quantization_config"] = _settings(scheme, dense).model_dump(mode="json")
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> None:
+    """Raise `ConfigError` unless every layer of `model` can be packed; no weight is read."""
+    _check_library("save_model", "compressed-tensors")
+    names = checkpoint_names(model)
+    for key, layer in _layers(model).items():
+        is_expert = isinstance(layer, ExpertLinear)
+        if key not in names or (isinstance(layer, LinearLayer) and layer.is_transposed):
+            found, remedy = "is stored transposed or fused with others", "Type save_model=dense."
+        elif is_expert and not form.symmetric:
+            found = "is an expert, of which transformers reads symmetric grids only"
+            remedy = "Type method.symmetric=true, or save_model=dense."
+        else:
+            continue
+        raise ConfigError(
+            "save_model='compressed-tensors': expected a model whose layers can be packed, but "
+            f"block {key[0]} {key[1]} of {name} {found}. {remedy}"
+        )
+
+
+def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, Any]:
+    """What `from_pretrained` needs so that a packed checkpoint becomes an ordinary dense model."""
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return {}
+    assert isinstance(found, dict), type(found)
+    form = found.get("quant_method")
+    require(
+        form == "compressed-tensors",
+        "model.path",
+        path,
+        f"weights as they are, or packed by compressed-tensors, but they are quantized by {form}",
+        "Set model.path to the model that was quantized.",
+    )
+    _check_library("model.path", path)
+    config.quantization_config = {**found, "dequantize": True}
+    return {"config": config}
+
+
+def checkpoint_names(model: "PreTrainedModel") -> dict[Key, str]:
+    """Name in a checkpoint of every layer's weight; without those that have no tensor of their own.
+
+    A label is a tensor as small as can be split like the weight it stands for. It holds the number
+    of its layer, 0 for none.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    labels = {name: torch.zeros(1) for name in model.state_dict()}
+    paths = {id(module): name for name, module in model.named_modules()}
+    layers = _layers(model)
+    for number, layer in enumerate(layers.values(), start=1):
+        if isinstance(layer, LinearLayer):
+            labels[f"{paths[id(layer.module)]}.weight"] = torch.full((1, 1), float(number))
+            continue
+        name = f"{paths[id(layer.experts)]}.{layer.parameter}"
+        if labels[name].ndim == 1:
+            num_experts = len(getattr(layer.experts, layer.parameter))
+            labels[name] = torch.zeros(num_experts, layer.num_parts, 1)
+        labels[name][layer.expert, layer.part, 0] = number
+    keys = [None, *layers]
+    found = revert_weight_conversion(model, labels)
+    named = {keys[int(label)]: name for name, label in found.items() if label.numel() == 1}
+    return {key: name for key, name in named.items() if key is not None}
+
+
+def _packed_state(
+    model: "PreTrainedModel", grids: Mapping[Key, Grid], scheme: "QuantizationScheme"
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors of the checkpoint, and the names of matrices that stay as they are."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    names, layers = checkpoint_names(model), _layers(model)
+    state = dict(revert_weight_conversion(model, model.state_dict()))
+    for key, name in names.items():
+        weight_OI = state.pop(name)
+        assert torch.equal(weight_OI, layers[key].weight_OI()), name
+        packed = _packed(weight_OI, grids[key], scheme)
+        state |= {f"{name.removesuffix('weight')}{part}": x for part, x in packed.items()}
+    matrices = [name for name, tensor in state.items() if tensor.ndim == 2]
+    dense = [name.removesuffix(".weight") for name in matrices if name.endswith(".weight")]
+    return state, dense
+
+
+def _packed(weight_OI: Tensor, grid: Grid, scheme: "QuantizationScheme") -> dict[str, Tensor]:
+    from compressed_tensors.compressors import BaseCompressor
+
+    middle, device = 2 ** (grid.bits - 1), weight_OI.device
+    exact = {
+        "weight": weight_OI.to(torch.float32),
+        "weight_scale": grid.scale_OG.to(device).contiguous(),
+        "weight_zero_point": (grid.zero_point_OG.to(device) - middle).to(torch.int8).contiguous(),
+    }
+    library: Any = BaseCompressor.get_value_from_registry(LAYOUT)
+    packed = library.compress(exact, scheme)
+    unpacked = library.decompress(packed, scheme)["weight"].to(weight_OI.dtype)
+    assert torch.equal(unpacked, weight_OI), "the weight does not lie on its grid"
+    packed["weight_scale"] = packed["weight_scale"].to(weight_OI.dtype)
+    return packed
+
+
+def _scheme(form: GridFormat) -> "QuantizationScheme":
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+
+    weights = QuantizationArgs.model_validate(
+        {
+            "num_bits": form.bits,
+            "type": "int",
+            "symmetric": form.symmetric,
+            "strategy": "channel" if form.group_size is None else "group",
+            "group_size": form.group_size,
+        }
+    )
+    return QuantizationScheme.model_validate(
+        {"targets": ["Linear"], "weights": weights, "format": LAYOUT}
+    )
+
+
+def _settings(scheme: "QuantizationScheme", dense: list[str]) -> "QuantizationConfig":
+    from compressed_tensors.quantization import QuantizationConfig
+
+    return QuantizationConfig.model_validate(
+        {
+            "config_groups": {"group_0": scheme},
+            "format": LAYOUT,
+            "quantization_status": "compressed",
+            "ignore": dense,
+        }
+    )
+
+
+def _layers(model: "PreTrainedModel") -> dict[Key, Layer]:
+    return {
+        (index, name): layer
+        for index, block in enumerate(decoder_blocks(model))
+        for name, layer in linear_layers(block).items()
+    }
+
+
+def _check_library(key: str, value: str) -> None:
+    try:
+        import compressed_tensors  # noqa: F401
+        import transformers
+    except ImportError:
+        is_there = False
+    else:
+        is_there = tuple(map(int, transformers.__version__.split(".")[:2])) >= LEAST_TRANSFORMERS
+    least = ".".join(map(str, LEAST_TRANSFORMERS))
+    require(
+        is_there,
+        key,
+        value,
+        f"the library compressed-tensors, and transformers {least} or newer, which reads all of it",
+        "Run pip install 'calib-sweep[compressed-tensors]'.",
+    )

@@ -1,0 +1,226 @@
+"""Models saved as integers load again with the weights that the walk left, in any architecture."""
+
+import json
+
+import pytest
+import torch
+import transformers
+from fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
+from safetensors.torch import load_file
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.gptq import GPTQ
+from calib_sweep.method.rtn import RTN
+from calib_sweep.method.sparsegpt import SparseGPT
+from calib_sweep.method.wanda import Wanda
+from calib_sweep.model import packing
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.loading import HubModel
+from calib_sweep.model.packing import check_packable, checkpoint_names, save_packed
+from calib_sweep.walk import compress
+
+pytest.importorskip("compressed_tensors")
+if tuple(map(int, transformers.__version__.split(".")[:2])) < packing.LEAST_TRANSFORMERS:
+    pytest.skip("this release of transformers reads no packed models", allow_module_level=True)
+
+TOKENS = random_tokens(4, 24)
+MIXTURES = ("mixtral", "qwen3_moe")
+NOT_PACKED = ("gpt2", "gpt_oss")  # transposed; fused on disk as well
+
+
+def rtn(*, bits=4, group_size=16, symmetric=False):
+    return RTN(bits=bits, group_size=group_size, symmetric=symmetric)
+
+
+def gptq(**settings):
+    defaults = {"bits": 4, "group_size": 16, "symmetric": False, "mse": False}
+    order = {"act_order": False, "static_groups": False, "group_fit": "published"}
+    return GPTQ(**{**defaults, **order, "damping": 0.01, "block_size": 32, **settings})
+
+
+METHODS = {
+    "rtn": rtn(),
+    "rtn per row": rtn(group_size=None),
+    "rtn symmetric": rtn(symmetric=True),
+    "rtn 2 bits": rtn(bits=2),
+    "rtn 3 bits": rtn(bits=3),
+    "rtn 8 bits": rtn(bits=8),
+    "rtn 8 bits symmetric, per row": rtn(bits=8, group_size=None, symmetric=True),
+    "gptq": gptq(),
+    "gptq per row, act_order": gptq(group_size=None, act_order=True),
+    "gptq static groups, act_order": gptq(static_groups=True, act_order=True),
+    "gptq updated groups": gptq(group_fit="updated"),
+    "gptq updated groups wider than a block": gptq(group_fit="updated", block_size=8),
+    "gptq groups of two in a block": gptq(group_size=8, group_fit="updated", block_size=16),
+    "gptq symmetric, mse": gptq(symmetric=True, mse=True),
+    "sparsegpt": SparseGPT(
+        sparsity=0.5,
+        pattern="unstructured",
+        bits=4,
+        group_size=16,
+        symmetric=False,
+        damping=0.01,
+        block_size=16,
+    ),
+}
+
+
+def hub_model(path, dtype="float32"):
+    return HubModel(
+        name=None,
+        path=str(path),
+        revision=None,
+        dtype=dtype,
+        device="cpu",
+        offload=None,
+        trust_remote_code=False,
+    )
+
+
+def pack(model, method, folder):
+    reports = compress(model, method, TOKENS)
+    grids = {(report.block, report.layer): report.grid for report in reports}
+    check_packable("tiny", model, method.grid_format())
+    save_packed(model, byte_tokenizer(), folder, grids, method.grid_format())
+
+
+@torch.no_grad()
+def assert_loads_equal(model, folder):
+    loaded = hub_model(folder).load()
+    for (name, old), new in zip(model.named_parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(old, new), name
+    assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
+    return loaded
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_what_is_unpacked_is_what_the_walk_left(method, tmp_path):
+    model = tiny_model()
+    pack(model, method, tmp_path)
+    assert_loads_equal(model, tmp_path)
+
+
+@pytest.mark.parametrize("architecture", [name for name in TINY if name not in NOT_PACKED])
+def test_architectures_are_packed_and_read_back(architecture, tmp_path):
+    model = tiny_model(architecture)
+    pack(model, rtn(symmetric=architecture in MIXTURES), tmp_path)
+    loaded = assert_loads_equal(model, tmp_path)
+    # It is an ordinary model again, to be compressed and saved like any other.
+    assert not hasattr(loaded.config, "quantization_config")
+    reports = compress(loaded, Wanda(sparsity=0.5, pattern="unstructured"), TOKENS)
+    assert len(reports) == 2 * len(linear_layers(decoder_blocks(model)[0]))
+
+
+@pytest.mark.parametrize("architecture", ["llama", *MIXTURES])
+def test_every_layer_is_stored_as_integers_and_nothing_else(architecture, tmp_path):
+    model = tiny_model(architecture)
+    names = checkpoint_names(model)
+    assert len(names) == 2 * len(linear_layers(decoder_blocks(model)[0]))
+    pack(model, rtn(symmetric=True), tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    packed = tuple(name.removesuffix("weight") for name in names.values())
+    for (index, layer), name in names.items():
+        prefix = name.removesuffix("weight")
+        num_in = linear_layers(decoder_blocks(model)[index])[layer].weight_OI().shape[1]
+        assert name not in stored and stored[f"{prefix}weight_packed"].dtype == torch.int32
+        assert stored[f"{prefix}weight_packed"].shape[1] == num_in * 4 // 32
+        assert stored[f"{prefix}weight_scale"].shape[1] == num_in // 16
+    settings = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+    assert settings["quant_method"] == "compressed-tensors"
+    left = {name for name, x in stored.items() if x.ndim == 2 and not name.startswith(packed)}
+    assert {f"{name}.weight" for name in settings["ignore"]} == left
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_half_precision_differs_by_rounding_alone(dtype, bits, tmp_path):
+    model = tiny_model().to(getattr(torch, dtype))
+    pack(model, rtn(bits=bits), tmp_path)
+    loaded = hub_model(tmp_path, dtype).load()
+    unit = torch.finfo(getattr(torch, dtype)).eps
+    for old, new in zip(model.parameters(), loaded.parameters(), strict=True):
+        # The scale is rounded, and their product again: half a unit each.
+        assert bool(((old - new).abs() <= 1.5 * unit * old.abs()).all())
+    logits = [m(TOKENS).logits.float() for m in (model, loaded)]
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=40 * unit)
+
+
+def test_a_head_tied_to_the_embedding_stays_tied(tmp_path):
+    model = tiny_model(tie_word_embeddings=True)
+    pack(model, rtn(), tmp_path)
+    loaded = assert_loads_equal(model, tmp_path)
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+
+
+def test_transformers_alone_reads_symmetric_grids(tmp_path):
+    model = tiny_model()
+    pack(model, rtn(symmetric=True), tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(TOKENS).logits, model(TOKENS).logits)
+
+
+@pytest.mark.parametrize("architecture", NOT_PACKED)
+def test_what_cannot_be_read_back_is_refused_without_weights(architecture, tmp_path):
+    part = hub_model(save_tiny(architecture, tmp_path))
+    for file in tmp_path.glob("*.safetensors"):
+        file.write_bytes(b"no weights")
+    with pytest.raises(ConfigError, match=r"compressed-tensors.*block 0 .* Type save_model=dense"):
+        part.check_packable(rtn(symmetric=True).grid_format())
+
+
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_experts_on_asymmetric_grids_are_refused(architecture, tmp_path):
+    part = hub_model(save_tiny(architecture, tmp_path))
+    part.check_packable(rtn(symmetric=True).grid_format())
+    with pytest.raises(ConfigError, match=r"is an expert.*method\.symmetric=true"):
+        part.check_packable(rtn().grid_format())
+
+
+def test_methods_off_the_grid_say_so():
+    for method in (
+        Wanda(sparsity=0.5, pattern="unstructured"),
+        SparseGPT(
+            sparsity=0.5,
+            pattern="unstructured",
+            bits=None,
+            group_size=None,
+            symmetric=False,
+            damping=0.01,
+            block_size=16,
+        ),
+    ):
+        with pytest.raises(ConfigError, match=r"rtn or gptq.*Type save_model=dense"):
+            method.grid_format()
+
+
+def test_groups_of_scattered_columns_are_refused_with_what_to_type():
+    with pytest.raises(ConfigError, match=r"method\.act_order.*method\.static_groups=true"):
+        gptq(act_order=True).grid_format()
+    (report,) = compress(tiny_model(), gptq(act_order=True), TOKENS)[:1]
+    assert report.grid is None
+
+
+def test_a_grid_that_is_not_the_weights_own_is_never_written(tmp_path):
+    model, method = tiny_model(), rtn()
+    reports = compress(model, method, TOKENS)
+    grids = {(report.block, report.layer): report.grid for report in reports}
+    grids[1, "mlp.up_proj"] = grids[0, "mlp.up_proj"]
+    with pytest.raises(AssertionError, match="does not lie on its grid"):
+        save_packed(model, byte_tokenizer(), tmp_path, grids, method.grid_format())
+
+
+def test_the_library_is_asked_for_before_anything_starts(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "compressed_tensors", None)
+    with pytest.raises(ConfigError, match=r"pip install 'calib-sweep\[compressed-tensors\]'"):
+        hub_model(save_tiny("llama", tmp_path)).check_packable(rtn().grid_format())
+
+
+def test_weights_quantized_by_others_are_refused(tmp_path):
+    save_tiny("llama", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"quantized by gptq.*the model that was quantized"):
+        hub_model(tmp_path).load()
+    assert packing.reading_settings("x", tiny_model().config) == {}
