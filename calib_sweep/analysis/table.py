@@ -76,7 +76,7 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
         flaw = _flaw(record)
         if flaw:
             return _stub(folder, "unreadable", flaw)
-        return {**record, "cell_id": record.get("cell_id") or folder.name}
+        return {**record, "cell_id": record.get("cell_id") or folder.name, "folder": folder.name}
     damaged = sorted([*folder.glob(RECORD), *folder.glob("record.broken-*.json")])
     if damaged:
         return _stub(folder, "unreadable", f"damaged record: {damaged[-1].name}")
