@@ -45,7 +45,7 @@ METHODS = {
     "sparsegpt": ("sparsegpt", {}),
     "sparsegpt_24": ("paper_sparsegpt", {}),
     "gptq": ("gptq", {}),
-    "spqr": ("spqr", {"group_size": None}),
+    "spqr": ("spqr", {"group_size": None, "second_group_size": 4}),
 }
 BATCH_TOKENS, OTHER_BATCH_TOKENS = 16384, 1024
 

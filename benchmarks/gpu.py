@@ -11,7 +11,8 @@ cores, Hessians; float32 for solves. Variants take one improvement back:
     default              block-wise loading: weights in host memory, one block on the device
     resident             all weights on the device
     float32_hessians     walk.tensor_cores=false
-    single_launches      column loops launched kernel by kernel instead of replayed as CUDA graphs
+    recorded_launches    GPTQ's column loop replayed as a CUDA graph instead of a kernel of its own
+    single_launches      column loops launched kernel by kernel
 """
 
 import argparse
@@ -44,7 +45,7 @@ METHODS = {
     "gptq_g128": "paper_gptq",
     "spqr": "spqr",
 }
-VARIANTS = ("default", "resident", "float32_hessians", "single_launches")
+VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")
 RATE_SIZE = 8192
 
 
@@ -104,7 +105,7 @@ def run(
     )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    launches = single_launches() if variant == "single_launches" else nullcontext()
+    launches = LAUNCHES.get(variant, nullcontext)()
     start_s = time.perf_counter()
     with launches, clocked(device, method) as clock:
         reports = walk(model, method, tokens, settings=settings)
@@ -125,18 +126,29 @@ def run(
 
 
 @contextmanager
+def recorded_launches() -> Iterator[None]:
+    """No column loop has a kernel of its own."""
+    with patch.object(gptq, "has_kernels", lambda tensor: False):
+        yield
+
+
+@contextmanager
 def single_launches() -> Iterator[None]:
-    """Column loops as they were: every kernel launched from Python."""
+    """Every kernel of a column loop is launched from Python."""
 
     def call(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
 
     with (
+        recorded_launches(),
         patch.object(gptq, "as_one_launch", call),
         patch.object(sparsegpt, "as_one_launch", call),
         patch.object(spqr, "as_one_launch", call),
     ):
         yield
+
+
+LAUNCHES = {"recorded_launches": recorded_launches, "single_launches": single_launches}
 
 
 def floors(shape: Shape, name: str, rates: dict[str, float]) -> dict[str, float]:

@@ -41,7 +41,7 @@ from calib_sweep.method.column_blocks import column_blocks
 from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid
 from calib_sweep.method.grid_search import search_grid
 from calib_sweep.method.launches import as_one_launch
-from calib_sweep.method.precision import full_float32
+from calib_sweep.method.precision import full_float32, has_kernels
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
     check_all,
@@ -210,9 +210,7 @@ class GPTQ(LayerMethod):
             if fits_on_the_way and not refits:
                 self._fit_groups(weight_IO, grids, -(-start // size), -(-stop // size))
             group_B = grids.group_I[start:stop]
-            weight_IO[start:stop], error_BO, *refitted = as_one_launch(
-                GPTQ._round_block,
-                self,
+            weight_IO[start:stop], error_BO, *refitted = self._round_fast(
                 weight_IO[start:stop],
                 upper_II[start:stop, start:stop],
                 grids.scale_GO[group_B],
@@ -230,6 +228,17 @@ class GPTQ(LayerMethod):
         if first < end:
             group_OI = weight_IO[first * size : end * size].T
             grids.scale_GO[first:end], grids.zero_point_GO[first:end] = self._fit(group_OI, size)
+
+    def _round_fast(
+        self, weight_BO: Tensor, upper_BB: Tensor, scale_BO: Tensor, zero_BO: Tensor, refits: bool
+    ) -> tuple[Tensor, ...]:
+        """`_round_block`, or what does the same in fewer launches where there is a GPU."""
+        if refits or not has_kernels(weight_BO):
+            arguments = weight_BO, upper_BB, scale_BO, zero_BO, refits
+            return as_one_launch(GPTQ._round_block, self, *arguments)
+        from calib_sweep.method.kernels import round_columns  # where there is Triton
+
+        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, 2**self.bits - 1)
 
     def _round_block(
         self,

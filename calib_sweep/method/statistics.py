@@ -55,8 +55,8 @@ class Statistic(ABC):
         self.num_samples += num_samples
         if inputs_TI.shape[0] > 0:
             inputs_TI = inputs_TI.detach().to(self.device)
-            on_tensor_cores = self._uses_tensor_cores(inputs_TI)
-            self._accumulate(inputs_TI if on_tensor_cores else inputs_TI.to(torch.float32))
+            as_it_is = self._takes_as_it_is(inputs_TI)
+            self._accumulate(inputs_TI if as_it_is else inputs_TI.to(torch.float32))
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
@@ -66,13 +66,13 @@ class Statistic(ABC):
         """Whether no input overflowed or was undefined."""
         return bool(torch.isfinite(self._square_sum()).all())
 
-    def _uses_tensor_cores(self, inputs_TI: Tensor) -> bool:
-        """Whether these inputs are wanted as they are, in half precision."""
+    def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
+        """Whether these inputs need not be turned into float32."""
         return False
 
     @abstractmethod
     def _accumulate(self, inputs_TI: Tensor) -> None:
-        """Add inputs, already on the right device and in float32 unless wanted otherwise."""
+        """Add inputs, already on the right device, and in float32 unless taken as they are."""
 
     @abstractmethod
     def _square_sum(self) -> Tensor:
@@ -101,13 +101,21 @@ class InputNorm(Statistic):
         with full_float32():
             return float((self._first_TI @ weight_OI.T).square().sum(dtype=torch.float64))
 
+    def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
+        return inputs_TI.is_cuda
+
     def _accumulate(self, inputs_TI: Tensor) -> None:
-        self._square_sum_I += inputs_TI.square().sum(dim=0)
+        if inputs_TI.is_cuda:  # read once instead of three times, without a float32 copy
+            norm_I = torch.linalg.vector_norm(inputs_TI, dim=0, dtype=torch.float32)
+            self._square_sum_I += norm_I.square()
+        else:
+            self._square_sum_I += inputs_TI.square().sum(dim=0)
         sample_tokens = self.num_tokens // max(self.num_samples, 1)
         num_wanted = math.ceil(ERROR_TOKENS / max(sample_tokens, 1)) * sample_tokens
         num_missing = max(num_wanted, ERROR_TOKENS) - len(self._first_TI)
         if num_missing > 0:
-            self._first_TI = torch.cat([self._first_TI, inputs_TI[:num_missing]])
+            missing_TI = inputs_TI[:num_missing].to(torch.float32)
+            self._first_TI = torch.cat([self._first_TI, missing_TI])
 
     def _square_sum(self) -> Tensor:
         return self._square_sum_I
@@ -201,7 +209,7 @@ class Hessian(Statistic):
             f"Hessian of {self.num_in} features not positive definite even with damping {used:g}"
         )
 
-    def _uses_tensor_cores(self, inputs_TI: Tensor) -> bool:
+    def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
         return may_use_tensor_cores(inputs_TI)
 
     def _accumulate(self, inputs_TI: Tensor) -> None:

@@ -19,7 +19,7 @@ def run(script, *arguments):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-VARIANTS = ("default", "resident", "float32_hessians", "single_launches")
+VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")
 
 
 def test_every_method_is_measured_in_its_parts(tmp_path):
