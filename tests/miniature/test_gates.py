@@ -146,14 +146,25 @@ def test_damage_that_drowns_in_the_spread_of_seeds_is_not_visible(scores) -> Non
     assert failing(DENSE, spread) == ["RTN: the rise at 3 bits is visible"]
 
 
-@pytest.mark.parametrize(("metric", "word"), [("ppl/geomean", "perplexity"), ("acc/mean", "acc")])
+@pytest.mark.parametrize(
+    ("metric", "word"), [("ppl/geomean", "perplexity"), ("acc/mean", "accuracy")]
+)
 def test_a_calibrated_method_that_ignores_the_seed_fails(metric: str, word: str, scores) -> None:
-    still = {k: v if k[:2] != ("wanda", "mini_wiki") else 0 * v + v[0] for k, v in scores.items()}
-    failed = failing(DENSE, still)
-    assert [name.split(":")[0] for name in failed] == ["calibrated methods"] * 2
-    alone = scores | {("wanda", "mini_wiki", metric): still["wanda", "mini_wiki", metric]}
-    (name,) = failing(DENSE, alone)
-    assert word in name
+    one = {("wanda_24", "mini_wiki", metric): scores["wanda_24", "mini_wiki", metric][[0, 0]]}
+    assert failing(DENSE, scores | one) == []  # two draws that agree by chance
+    all_of_it = {
+        key: value[[0, 0]]
+        for key, value in scores.items()
+        if key[0] == "wanda_24" and key[2] == metric
+    }
+    assert failing(DENSE, scores | all_of_it) == [f"calibrated methods: SD of {word} over seeds"]
+
+
+def test_seed_sds_are_pooled_over_datasets() -> None:
+    made = {("wanda", "mini_web", "acc/mean"): np.array([0.0, 2.0])}  # variance 2
+    made |= {("wanda", "mini_wiki", "acc/mean"): np.array([1.0, 1.0, 1.0])}
+    made |= {("rtn", None, "acc/mean"): np.array([1.0])}
+    assert gates.seed_sds(made, "acc/mean") == {"wanda": 1.0}
 
 
 def test_a_data_free_method_that_ran_once_per_seed_fails(scores) -> None:
