@@ -22,7 +22,6 @@ Shapes: K entrants, S draws, E metrics, B resamples, P pairs of entrants.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -30,9 +29,9 @@ import pandas as pd
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS
+from calib_sweep.analysis.resampling import resampled_counts
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
 from calib_sweep.analysis.verdicts import holm_corrected
-from calib_sweep.seeding import stream
 
 SEED_COUNTS = (1, 2, 3, 5, 10, 20, 50)
 UNRESOLVED = (0.25, 0.75)
@@ -69,11 +68,10 @@ class Field:
         parts = []
         for block, (_, value) in enumerate(self.blocks):
             num = len(value)
-            share_BS = _resample(
-                block, num, num_seeds or num, settings.seed, settings.num_resamples
-            )
+            size = num_seeds or num
+            count_BS = resampled_counts(block, num, size, settings.seed, settings.num_resamples)
             mean = value.mean(0)
-            moved = np.tensordot(share_BS, value - mean, axes=1)
+            moved = np.tensordot(count_BS / size, value - mean, axes=1)
             parts.append(mean + np.sqrt(num / (num - 1)) * moved)
         return self._joined(parts)
 
@@ -164,13 +162,6 @@ def _complete(
             directions_E=grid.directions_E[metrics],
             blocks=[(k, v[np.isfinite(v).all(axis=(1, 2))]) for k, v in own],
         )
-
-
-@lru_cache(maxsize=128)
-def _resample(block: int, num: int, size: int, seed: int, num_resamples: int) -> np.ndarray:
-    """Shares of `num` draws among `size` of them drawn with replacement [B, num]."""
-    draw = stream("analysis/ranking", seed, block, num, size)
-    return draw.multinomial(size, np.full(num, 1 / num), num_resamples) / size
 
 
 def _ranks(mean_BKE: np.ndarray, directions_E: np.ndarray) -> np.ndarray:
