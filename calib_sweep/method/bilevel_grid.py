@@ -11,6 +11,7 @@ Shapes: O = out_features, C = columns of a group; rows are the last axis of weig
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 SMALLEST_SCALE = 1e-9  # a scale quantized to less still divides by this
@@ -35,7 +36,8 @@ def grid_between(low_O: Tensor, high_O: Tensor, bits: int) -> BilevelGrid:
     """Grids between two ends; equal ends span [-1, 1]."""
     is_point_O = low_O == high_O
     low_O, high_O = low_O.masked_fill(is_point_O, -1.0), high_O.masked_fill(is_point_O, 1.0)
-    scale_O = (high_O - low_O) / (2**bits - 1)
+    # By a tensor: a GPU divides by a number with its reciprocal, and the last digit decides ties.
+    scale_O = (high_O - low_O) / torch.full_like(high_O, 2**bits - 1)
     return BilevelGrid(scale_O=scale_O, zero_point_O=-low_O / scale_O, highest=2**bits - 1)
 
 

@@ -65,7 +65,8 @@ def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bo
     is_zero_OG = (low_OG == 0) & (high_OG == 0)
     low_OG = low_OG.masked_fill(is_zero_OG, -1.0)
     high_OG = high_OG.masked_fill(is_zero_OG, 1.0)
-    scale_OG = (high_OG - low_OG) / (2**bits - 1)
+    # By a tensor: a GPU divides by a number with its reciprocal, and the last digit decides ties.
+    scale_OG = (high_OG - low_OG) / torch.full_like(high_OG, 2**bits - 1)
     if symmetric:
         zero_point_OG = torch.full_like(scale_OG, 2 ** (bits - 1))
     else:

@@ -12,6 +12,8 @@ import yaml
 from fakes import random_tokens, tiny_model
 
 from calib_sweep.method import gptq, launches, sparsegpt, spqr
+from calib_sweep.method.bilevel_grid import grid_between
+from calib_sweep.method.grid import fit_grid
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import allow_tensor_cores
 from calib_sweep.method.statistics import Hessian
@@ -83,6 +85,19 @@ def test_the_column_kernel_rounds_as_the_plain_loop_does(name, monkeypatch):
     close = torch.isclose(got.weight_OI, plain.weight_OI, rtol=1e-4, atol=1e-5)
     assert close.double().mean() > 0.99  # a tie that falls the other way moves the rest of its row
     assert got.bits == plain.bits and got.damping == plain.damping
+
+
+def test_grids_are_the_same_to_the_last_bit_on_a_gpu_and_a_cpu():
+    weight = torch.randn(500, 64, generator=torch.Generator().manual_seed(0)).half()
+    weight[:, 0] = -weight[:, 1:].abs().amax(dim=1)  # ends as far from 0: zero points are ties
+    weight[:, 1] = -weight[:, 0]
+    for symmetric in (False, True):
+        ours, theirs = (fit_grid(w, 4, None, symmetric) for w in (weight.cuda(), weight))
+        assert torch.equal(ours.scale_OG.cpu(), theirs.scale_OG)
+        assert torch.equal(ours.zero_point_OG.cpu(), theirs.zero_point_OG)
+    ends = weight.float().amin(dim=1), weight.float().amax(dim=1)
+    ours, theirs = (grid_between(*(e.to(d) for e in ends), 4) for d in ("cuda", "cpu"))
+    assert torch.equal(ours.scale_O.cpu(), theirs.scale_O)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
