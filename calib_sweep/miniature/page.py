@@ -71,12 +71,10 @@ def card(shipped: Checkpoint, beside: Sequence[Checkpoint]) -> str:
         "tasks": _task_rows(shipped.dense),
         "compressed": compressed_table(shipped.scores),
         "sources": source_table(shipped.scores),
-        "comparison_intro": _comparison_intro(len(beside)),
-        "comparison": comparison_table([shipped, *beside]) if beside else "",
+        "comparison": _comparison([shipped, *beside]),
         "ceiling": _ceiling(shipped.dense.accuracy),
     }
-    text = Template(TEMPLATE.read_text()).substitute(numbers)
-    return text.replace("\n\n\n", "\n\n")
+    return Template(TEMPLATE.read_text()).substitute(numbers)
 
 
 def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,13 +175,14 @@ def _described(scores: Scores, method: str, dataset: str | None, metric: str) ->
     return f"{value_S.mean():.{decimals}f}{sd}"
 
 
-def _comparison_intro(num_beside: int) -> str:
-    if not num_beside:
-        return "Only one training seed was measured."
+def _comparison(compared: Sequence[Checkpoint]) -> str:
+    if len(compared) == 1:
+        return "None was measured."
     return (
-        f"The same recipe with {num_beside + 1} seeds; the first column is the shipped one. "
-        "Orders run from the best to the worst; of pruning methods by the perplexity of the "
-        "calibrated domain, of datasets by the perplexity of all five domains or by accuracy."
+        f"The same recipe with {len(compared)} seeds; the first column is the shipped one. Orders "
+        "run from the best to the worst: of\npruning methods by the perplexity of the calibrated "
+        "domain, of datasets by the perplexity of all five domains or by accuracy.\n\n"
+        + comparison_table(compared)
     )
 
 

@@ -301,7 +301,9 @@ def test_the_card_states_every_gate_and_compares_training_seeds(scores) -> None:
 
 
 def test_the_card_of_a_lone_checkpoint_says_that_it_is_one(scores) -> None:
-    assert "Only one training seed was measured." in written_card(checkpoint(scores), [])
+    assert "## Other training seeds\n\nNone was measured.\n\n## Held out" in written_card(
+        checkpoint(scores), []
+    )
 
 
 def folder_of(path: Path, **figures) -> Path:
