@@ -80,14 +80,15 @@ class Grid:
 
 
 def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
-    """One grid per model (with its settings of model and evaluation), by name."""
+    """One grid per compressed model (with its settings of model and evaluation), by name."""
     naming = naming or Naming.of_groups(group_rows(rows))
     members: dict[str, list[tuple[Names, Row]]] = {}
     for row in rows:
         if row["metric"] is not None and row["status"] == "done":
             names = naming.name(row["model"], row["method"], row["dataset"], settings_of(row))
             members.setdefault(names.model, []).append((names, row))
-    return [_grid(model, members[model]) for model in sorted(members)]
+    compressed = {m for m, rows in members.items() if any(r["method"] != DENSE for _, r in rows)}
+    return [_grid(model, members[model]) for model in sorted(compressed)]
 
 
 def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
