@@ -24,6 +24,7 @@ Shapes: E metrics, L lines (mean squares and components, in the same order), B s
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -69,6 +70,7 @@ class Squares:
         return np.where(is_known_L, low, np.nan), np.where(is_known_L, high, np.nan)
 
 
+@lru_cache(maxsize=256)
 def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarray:
     """Simulated chi2(df) [B], one in each of B slices of equal probability, in random order.
 
