@@ -1,193 +1,280 @@
-"""What the report says, chapter by chapter: numbers of `descriptive`, as `wording` shows them."""
+"""What the report says, chapter by chapter, the conclusion first; `background` has the rest.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+Every chapter shows the headline scores; those of single corpora and tasks are folded behind them,
+and tables/*.csv has every row.
+"""
 
-from calib_sweep.analysis import controls, provenance, wording
-from calib_sweep.analysis.descriptive import Group, group_rows
-from calib_sweep.analysis.document import Block, Bullets, Heading, Image, Paragraph, Table
-from calib_sweep.analysis.summary import HEADLINES, NUMBER_HEADINGS, comparison_sentences
-from calib_sweep.analysis.table import Row, to_rows
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
-FIGURE = "figures/seeds.png"
-MAX_SETS = 60  # calibration sets listed on the page; tables/calibration_sets.csv has all
-FAMILIES = ("ppl", "acc", "acc_norm", "kl", "flips")  # order of the tables of single scores
-
-READING = (
-    "SD is the sample standard deviation over calibration seeds (ddof = 1), everything else fixed; "
-    "n is the number of seeds, and a range is to be compared only with one of equal n. The mean "
-    "over corpora or tasks is taken within each cell first: geometric for perplexity, unweighted "
-    "for accuracy. The mean over seeds is arithmetic. vs dense is the mean minus the dense model's "
-    "value. Perplexity is per token, on fixed windows of the length after the @."
+from calib_sweep.analysis import background, columns, conclusions, controls, wording
+from calib_sweep.analysis.background import Material
+from calib_sweep.analysis.descriptive import Group
+from calib_sweep.analysis.document import (
+    Block,
+    Bullets,
+    Callout,
+    Figures,
+    Fold,
+    Heading,
+    Image,
+    Paragraph,
+    Table,
 )
+from calib_sweep.analysis.exhibits import Column, Frame, exhibit
+from calib_sweep.analysis.summary import HEADLINES
+
+Tables = Mapping[str, Frame]
+
+MAX_ROWS = 400  # of a table on the page
+MAX_FOLDED = 4  # scores beside the headline ones whose tables are on the page, in each chapter
+READING = (
+    "Each dot of the figure is one compressed model: the same method with another calibration set. "
+    "The mean over corpora or tasks is taken within each cell first: geometric for perplexity, "
+    "unweighted for accuracy. Perplexity is per token, on fixed windows of the length after the @."
+)
+DIFFERING = (
+    "Methods met on the same calibration sets, so they are compared pair by pair. A difference "
+    "holds when its 95 % interval leaves out 0. 'Not shown' does not mean equal: a true difference "
+    "as large as 'detectable' would have been seen in four of five such sweeps. Each verdict "
+    "stands alone; 'p, Holm' is corrected for all pairs."
+)
+VARYING = (
+    "What the variance of a score lies between. draw: another calibration set from the same "
+    "dataset; dataset: another source of calibration text; method: another method; with a colon: "
+    "what one of them adds to the other. With few datasets or methods a component is known only "
+    "roughly: read its interval."
+)
+RANKED = (
+    "How far the order of methods would survive other draws: draws are resampled whole. The lines "
+    "show how often a study of so many seeds names the same best method, and finds the same order, "
+    "as all draws of this sweep together."
+)
+PLANNED = (
+    "How many seeds it takes to see a difference (80 % power, 5 % two-sided), or to know a mean to "
+    "a half-width, given the SD seen here; the range is for the ends of that SD's own interval."
+)
+ITEMS_BESIDE = (
+    "Two questions, two intervals: 'same benchmark' is about other calibration draws scored on the "
+    "same items; 'new items' is also about other items of the same kind. A user of a method gets "
+    "one draw, not the mean: see 'next draw'."
+)
+FLIPPING = (
+    "Does a score move because single items flip, or because ability shifts? The flip floor is the "
+    "SD that independent flips would give; what is above it is systematic."
+)
+SIZES = "The SD over draws of calibration sets of different sizes, and what it seems to fall to."
 
 
-@dataclass(frozen=True)
-class Material:
-    """Everything the report is made of: nothing else may move a byte of it."""
-
-    name: str
-    rows: list[Row]
-    scores: list[Any]  # of each cell: all of its record that `rows` repeats
-    sets: list[provenance.DrawnSet]
-    environments: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
-        scores = [[record["cell"], record["scores"], record.get("stderr")] for record in cells]
-        sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
-        return cls(name, to_rows(cells), scores, sets, found)
-
-    @property
-    def metrics(self) -> list[str]:
-        return sorted({str(row["metric"]) for row in self.rows if row["metric"] is not None})
-
-
-def write(material: Material, groups: Sequence[Group], *, has_figure: bool) -> list[Block]:
-    """The whole report."""
-    blocks: list[Block] = [Heading(f"Sweep {material.name}", 1), *_what_was_run(material, groups)]
-    blocks += [Heading("Methods beside the dense model"), Paragraph(READING)]
-    if has_figure:
-        alt = "One strip of points per method and dataset, one point per calibration seed."
-        blocks.append(Image(FIGURE, alt))
-    for metric in HEADLINES:
-        blocks += _headline(metric, groups, material.metrics)
-    remarks = [*comparison_sentences(groups), *controls.findings(material.rows, groups)]
-    blocks += [Bullets(remarks)] if remarks else []
-    kinds = {metric.split("/")[0] for metric in material.metrics}
-    for family in [*FAMILIES, *sorted(kinds - {*FAMILIES})]:
-        blocks += _single_scores(family, groups)
-    blocks += [*_failed(material.rows), *_controls(material, groups), *_provenance(material)]
-    return blocks
+def write(
+    material: Material, groups: Sequence[Group], tables: Tables, figures: Sequence[str]
+) -> list[Block]:
+    """The whole report; `figures`: paths of those that were drawn."""
+    words = headline_words(material)
+    blocks: list[Block] = [Heading(f"Sweep {material.name}", 1)]
+    blocks += [Callout("What this sweep says", said(material, groups, tables))]
+    blocks += background.what_was_run(material, groups)
+    summary = _with_reference(tables["summary"])
+    seen = _figures(
+        "seeds", figures, "Every seed as a dot, the mean as a bar beside it, dense dashed."
+    )
+    shown = _each_metric(summary, columns.SUMMARY, material, words)
+    shown += background.single_scores(material, groups)
+    blocks += _chapter("Methods beside the dense model", [READING], seen, shown)
+    blocks += _differences(material, tables, figures, words)
+    parts = _figures("components", figures, "Shares of the variance of each score.")
+    shown = _each_metric(tables["variance_components"], columns.COMPONENTS, material, words)
+    blocks += _chapter("Where the variance comes from", [VARYING], parts, shown)
+    blocks += _ranks(material, tables, figures, words)
+    shown = _each_metric(_planned(tables["power"]), columns.POWER, material, words)
+    blocks += _chapter("How many seeds it takes", [PLANNED], [], shown)
+    blocks += _of_draws(material, tables, figures, words)
+    blocks += background.failed_cells(material.rows)
+    blocks += background.control_list(material, groups)
+    return [*blocks, *background.provenance_chapter(material)]
 
 
-def _what_was_run(material: Material, groups: Sequence[Group]) -> list[Block]:
+def headline_words(material: Material) -> dict[str, str]:
+    """The headline scores that there are, in words."""
+    return {metric: word for metric, word in HEADLINES.items() if metric in material.metrics}
+
+
+def said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
+    """The conclusion, and what one must know before believing it."""
+    lines = conclusions.short(tables, headline_words(material))
     count = controls.count_cells(material.rows)
-    cells = f"{count.total} cells: {count.done} done, {count.failed} failed"
-    cells += f", {count.unfinished} unfinished" if count.unfinished else ""
-    items = [cells]
-    for word, values in {
-        "models": [group.model for group in groups],
-        "methods": [group.method for group in groups],
-        "calibration datasets": [group.dataset for group in groups if group.dataset],
-        "calibration seeds": sorted({s for g in groups for s in g.seeds if s is not None}),
-        "settings that differ": wording.shown_settings(groups),
-        "perplexity of": wording.parts_of("ppl", material.metrics),
-        "accuracy in": wording.parts_of("acc", material.metrics),
-    }.items():
-        if values:
-            items.append(f"{word}: {', '.join(map(str, dict.fromkeys(values)))}")
-    return [Heading("What was run"), Bullets(items)]
+    if not lines:
+        lines.append("There are no two methods with draws in common to compare.")
+    missing = count.total - count.done
+    if missing:
+        has = "has" if missing == 1 else "have"
+        lines.append(f"{missing} of {count.total} cells {has} no scores: see the list.")
+    return [*lines, *controls.findings(material.rows, groups)]
 
 
-def _names(groups: Sequence[Group]) -> tuple[list[str], dict[tuple[Any, ...], list[str]]]:
-    """Headings of the columns that name a group, and these columns for each label."""
-    settings = wording.shown_settings(groups)
-    header = ["model", "method", "dataset", *wording.short_names(settings)]
-    rows = {
-        g.label: [g.model, g.method, g.dataset or "-", *(wording.setting(g, s) for s in settings)]
-        for g in groups
-    }
-    if len({group.model for group in groups}) == 1:
-        return header[1:], {label: row[1:] for label, row in rows.items()}
-    return header, rows
-
-
-def _headline(metric: str, groups: Sequence[Group], metrics: Sequence[str]) -> list[Block]:
-    own = [group for group in groups if group.metric == metric]
-    if not own:
+def _chapter(
+    title: str, texts: Sequence[str], figures: Sequence[Block], blocks: Sequence[Block]
+) -> list[Block]:
+    """A chapter; nothing where it has no table."""
+    if not blocks:
         return []
-    header, names = _names(groups)
-    digits = wording.decimals(metric, (group.spread for group in own))
-    rows = [[*names[group.label], *wording.described(group, digits)] for group in own]
-    table = Table([*header, *NUMBER_HEADINGS], rows, len(header))
-    return [Heading(wording.heading(metric, metrics), 3), table]
+    return [Heading(title), *map(Paragraph, texts), *figures, *blocks]
 
 
-def _single_scores(family: str, groups: Sequence[Group]) -> list[Block]:
-    """mean (SD) of every score of a family, one column each."""
-    own = [g for g in groups if g.metric.split("/")[0] == family and g.metric not in HEADLINES]
-    metrics = sorted({group.metric for group in own})
-    if not metrics:
-        return []
-    header, names = _names(groups)
-    cells = {(group.label, group.metric): group for group in own}
-    digits = {m: wording.decimals(m, (g.spread for g in own if g.metric == m)) for m in metrics}
-    rows = []
-    for label in dict.fromkeys(group.label for group in own):
-        scores = [(cells.get((label, metric)), digits[metric]) for metric in metrics]
-        rows.append([*names[label], *(_mean_and_sd(group, digit) for group, digit in scores)])
-    columns = [metric.partition("/")[2] for metric in metrics]
-    title = f"{wording.NAMES.get(family, family)}: mean (SD over seeds)"
-    return [Heading(title, 3), Table([*header, *columns], rows, len(header))]
+def _figures(kind: str, paths: Sequence[str], caption: str) -> list[Block]:
+    own = [path for path in paths if path.startswith(f"figures/{kind}")]
+    return [Figures([Image(path, caption) for path in own], caption)] if own else []
 
 
-def _mean_and_sd(group: Group | None, digits: int) -> str:
-    if group is None:
-        return "-"
-    mean, sd, *_ = wording.described(group, digits)
-    return mean if group.spread.n == 1 else f"{mean} ({sd})"
-
-
-def _failed(rows: Sequence[Row]) -> list[Block]:
-    failed = controls.failures(rows)
-    if not failed:
-        return [Heading("Failed cells"), Paragraph("None.")]
-    return [Heading("Failed cells"), Table(["cell", "why"], failed, 2)]
-
-
-def _controls(material: Material, groups: Sequence[Group]) -> list[Block]:
-    """What should not move, and whether it did."""
-    items = []
-    free = controls.data_free(groups)
-    for method in dict.fromkeys(group.method for group in free):
-        own = [group for group in free if group.method == method]
-        largest = max(group.spread.max - group.spread.min for group in own)
-        moved = "" if largest == 0 else f", and its scores differ by up to {largest:.2g}"
-        items.append(
-            f"{method} reads no calibration data: its one value per model and setting stands for "
-            f"every dataset and seed{moved}."
-        )
-    problems = provenance.check_pairing(material.sets)
-    items += problems
-    if material.sets and not problems:
-        shared = sum(len(drawn.methods) > 1 for drawn in material.sets)
-        items.append(
-            f"{len(material.sets)} calibration sets, all different; {shared} of them were used by "
-            "several methods, which saw the same tokens (equal hashes): comparisons are paired."
-        )
-    return [Heading("Controls"), Bullets(items) if items else Paragraph("None in this sweep.")]
-
-
-def set_table(sets: Sequence[provenance.DrawnSet], num_digits: int | None) -> Table:
-    """The calibration sets, with the first `num_digits` of their hashes (None: all)."""
-    keys = [key for key in provenance.CARD_KEYS if any(key in drawn.card for drawn in sets)]
-    header = ["model", "dataset", "seed", "settings", "hash", *keys]
-    rows = []
-    for drawn in sets:
-        hashes = " ".join(sorted(one[:num_digits] for one in drawn.hashes))
-        seed = "-" if drawn.seed is None else str(drawn.seed)
-        card = [drawn.card.get(key, "-") for key in keys]
-        rows.append([drawn.model, drawn.dataset, seed, drawn.settings or "-", hashes, *card])
-    return Table(header, rows, len(header))
-
-
-def _provenance(material: Material) -> list[Block]:
-    blocks: list[Block] = [Heading("Provenance")]
-    if material.sets:
-        blocks += [Heading("Calibration sets", 3), set_table(material.sets[:MAX_SETS], 12)]
-        more = len(material.sets) - MAX_SETS
-        more_text = f"{more} more, and the" if more > 0 else "The"
-        blocks.append(Paragraph(f"{more_text} whole hashes are in tables/calibration_sets.csv."))
-    rows = [[key, ", ".join(values)] for key, values in material.environments.items()]
-    if rows:
-        blocks += [Heading("Versions and machine", 3), Table(["what", "recorded"], rows, 2)]
-    if len(blocks) == 1:
-        blocks.append(Paragraph("The records name no calibration sets and no versions."))
+def _each_metric(
+    frame: Frame,
+    shown: Sequence[Column],
+    material: Material,
+    words: Mapping[str, str],
+    *,
+    folded: str | None = None,
+) -> list[Block]:
+    """A table for each headline score, then those of the others, folded."""
+    metrics = list(dict.fromkeys(frame["metric"]))
+    blocks: list[Block] = []
+    for metric in [metric for metric in words if metric in metrics]:
+        table = _table(frame, shown, metric)
+        heading = wording.heading(metric, material.metrics)
+        if folded:
+            blocks.append(Fold(f"{folded}: {heading}", [table]))
+        else:
+            blocks += [Heading(heading, 3), table]
+    others = [metric for metric in metrics if metric not in words]
+    inside: list[Block] = []
+    for metric in others[:MAX_FOLDED] if words else others:
+        title = wording.heading(metric, material.metrics)
+        inside += [Heading(title, 3), _table(frame, shown, metric)]
+    if not words:
+        return inside
+    if inside and not folded:
+        more = len(others) - MAX_FOLDED
+        if more > 0:
+            inside.append(Paragraph(f"{more} more scores are in tables/*.csv."))
+        blocks.append(Fold("The same for single scores", inside))
     return blocks
 
 
-def all_groups(material: Material) -> list[Group]:
-    """Every group of the sweep, in every metric."""
-    return group_rows(material.rows)
+def _table(frame: Frame, shown: Sequence[Column], metric: str) -> Table:
+    own = frame[frame["metric"] == metric]
+    more = len(own) - MAX_ROWS
+    caption = f"The first {MAX_ROWS} rows; {more} more are in tables/*.csv." if more > 0 else ""
+    return exhibit(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption)
+
+
+def _with_reference(summary: Frame) -> Frame:
+    difference = (summary["mean"] - summary["dense"]).where(summary["method"] != "dense")
+    ends = {end: summary[end].where(summary["n"] > 1) for end in ("min", "max")}
+    return summary.assign(vs_dense=difference, **ends)
+
+
+def _differences(
+    material: Material, tables: Tables, figures: Sequence[str], words: Mapping[str, str]
+) -> list[Block]:
+    """Methods over all datasets, in sentences and as a table; then on each; then datasets."""
+    compared = shown_comparisons(tables["comparisons"])
+    methods = compared[compared["kind"] == "method"]
+    pooled = methods[methods["dataset"] == ""]
+    each = methods[(methods["dataset"] != "") & (methods["dataset"].nunique() > 2)]
+    sentences: list[Block] = []
+    for model in dict.fromkeys(compared["model"]):
+        several = compared["model"].nunique() > 1
+        for metric, word in words.items():
+            told = conclusions.long(tables, model, metric, word)
+            title = f"{model}: {word}" if several else word
+            if told:
+                listed: Block = Bullets(told)
+                sentences += [Fold(title, [listed])] if several else [Heading(title, 3), listed]
+    drawn = _figures(
+        "differences", figures, "Mean paired differences with 95 % intervals; filled: they hold."
+    )
+    shown = _each_metric(pooled, columns.COMPARISONS, material, words)
+    shown += _each_metric(each, columns.COMPARISONS, material, words, folded="On each dataset")
+    blocks = _chapter("Which differences hold", [DIFFERING], [*sentences, *drawn], shown)
+    datasets = compared[compared["kind"] == "dataset"]
+    shown = _each_metric(datasets, columns.COMPARISONS, material, words)
+    text = "Calibration datasets by the mean over methods; their draws are independent samples."
+    return [*blocks, *_chapter("Does the calibration dataset matter", [text], [], shown)]
+
+
+def shown_comparisons(compared: Frame) -> Frame:
+    """With verdicts that name who is better."""
+    return compared.assign(verdict_shown=list(_verdicts(compared)))
+
+
+def _verdicts(compared: Frame) -> Iterator[str]:
+    """The verdicts with the names of the compared."""
+    for a, b, verdict in zip(compared["a"], compared["b"], compared["verdict"], strict=True):
+        first, _, rest = verdict.partition(" ")
+        named = {"a": a, "b": b}.get(first) if "better" in rest else None
+        yield f"{named} {rest}" if named else verdict
+
+
+def _ranks(
+    material: Material, tables: Tables, figures: Sequence[str], words: Mapping[str, str]
+) -> list[Block]:
+    if "ranking" not in tables or tables["ranking"].empty:
+        return []
+    of_methods, stability = shown_ranking(tables["ranking"]), tables["rank_stability"]
+    caption = "Probability that a study of so many seeds agrees with all draws of this sweep."
+    drawn = _figures("ranks", figures, caption)
+    shown = _each_metric(of_methods, columns.RANKING, material, words)
+    own = stability[(stability["kind"] == "method") & (stability["dataset"] == "")]
+    shown += _each_metric(own, columns.STABILITY, material, words, folded="Against seeds")
+    return _chapter("How sure the ranking is", [RANKED], drawn, shown)
+
+
+def shown_ranking(ranking: Frame) -> Frame:
+    """Of methods over all datasets, best first."""
+    own = ranking[(ranking["kind"] == "method") & (ranking["dataset"] == "")]
+    ends = zip(own["rank_lo"], own["rank_hi"], strict=True)
+    own = own.assign(rank_range=[f"{lo}..{hi}" if lo < hi else f"{lo}" for lo, hi in ends])
+    return own.sort_values(["model", "metric", "rank", "name"], kind="stable")
+
+
+def _planned(power: Frame) -> Frame:
+    return power.sort_values(["target", "goal"], kind="stable")
+
+
+def _of_draws(
+    material: Material, tables: Tables, figures: Sequence[str], words: Mapping[str, str]
+) -> list[Block]:
+    """Draws beside items; flips; SD against the size of a set."""
+    blocks: list[Block] = []
+    for name, title, text, shown in (
+        ("uncertainty", "Draws beside test items", ITEMS_BESIDE, columns.UNCERTAINTY),
+        ("flips", "Flips of single items, or a shift", FLIPPING, columns.FLIPS),
+    ):
+        if name in tables and not tables[name].empty:
+            blocks += _chapter(
+                title, [text], [], _each_metric(tables[name], shown, material, words)
+            )
+    sizes = _figures("num_samples", figures, "SD over draws against samples in a calibration set.")
+    return [*blocks, *_chapter("How large a calibration set", [SIZES], [], sizes)]
+
+
+def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, str, str]]:
+    """The tables for a paper by name, each with its score and what it is.
+
+    Headline scores only; a sweep that has none gives every score.
+    """
+    words = headline_words(material)
+    frames = {
+        "summary": (_with_reference(tables["summary"]), columns.SUMMARY),
+        "comparisons": (shown_comparisons(tables["comparisons"]), columns.COMPARISONS),
+        "variance_components": (tables["variance_components"], columns.COMPONENTS),
+        "ranking": (shown_ranking(tables["ranking"]), columns.RANKING),
+        "power": (_planned(tables["power"]), columns.POWER),
+    }
+    found = {}
+    for name, (frame, shown) in frames.items():
+        for metric in [m for m in (words or material.metrics) if m in set(frame["metric"])]:
+            own = frame[frame["metric"] == metric].reset_index(drop=True)
+            word = words.get(metric) or re.sub(r"[^A-Za-z0-9]+", "_", metric)
+            title = f"{name} of {material.name}: {wording.heading(metric, material.metrics)}"
+            found[f"{name}_{word}"] = exhibit(own, shown, metric), metric, title
+    return found

@@ -1,26 +1,19 @@
-"""A document of headings, paragraphs, lists, tables and images, as Markdown or one HTML page."""
+"""A document of headings, lists, tables and images, and its Markdown; `page` has its HTML."""
 
-import base64
-import html
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
-body { margin: 2rem auto; max-width: 64rem; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-table { display: block; overflow-x: auto; white-space: nowrap }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left }
-.number { text-align: right }
-img { max-width: 100% }
-code { font-size: .9em }
-"""
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Heading:
     text: str
     level: int = 2
+
+    @property
+    def anchor(self) -> str:
+        """What a link within the page names; equal texts have equal anchors."""
+        return re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -34,12 +27,27 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Callout:
+    """What a reader in a hurry must see: a title, and sentences below it."""
+
+    title: str
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Table:
-    """The first `num_names` columns are words, the others numbers."""
+    """The first `num_names` columns are words, the others numbers.
+
+    `meanings`: what a column's heading says in full, by heading. `best`: (row, column) of values
+    to mark.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     num_names: int
+    caption: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    best: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,19 +56,46 @@ class Image:
     alt: str
 
 
-Block = Heading | Paragraph | Bullets | Table | Image
+@dataclass(frozen=True)
+class Figures:
+    """Images that belong together, side by side where there is room, and what they show."""
+
+    images: Sequence[Image]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a page shows on request only."""
+
+    title: str
+    blocks: Sequence["Block"]
+
+
+Block = Heading | Paragraph | Bullets | Callout | Table | Image | Figures | Fold
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
     """The document as GitHub-flavoured Markdown."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def _markdown(block: Block) -> str:
     writers: dict[type, Callable[..., str]] = {
         Heading: lambda b: f"{'#' * b.level} {_plain(b.text)}",
         Paragraph: lambda b: _plain(b.text),
-        Bullets: lambda b: "\n".join(f"- {_plain(item)}" for item in b.items),
+        Bullets: lambda b: _bullets(b.items),
+        Callout: lambda b: f"**{_plain(b.title)}**\n\n{_bullets(b.items)}",
         Table: _markdown_table,
         Image: lambda b: f"![{_plain(b.alt)}]({b.path})",
+        Figures: lambda b: "\n\n".join([*map(_markdown, b.images), _plain(b.caption)]),
+        Fold: lambda b: "\n\n".join([f"**{_plain(b.title)}**", *map(_markdown, b.blocks)]),
     }
-    return "\n\n".join(writers[type(block)](block) for block in blocks) + "\n"
+    return writers[type(block)](block)
+
+
+def _bullets(items: Sequence[str]) -> str:
+    return "\n".join(f"- {_plain(item)}" for item in items)
 
 
 def _plain(text: str) -> str:
@@ -71,40 +106,9 @@ def _plain(text: str) -> str:
 def _markdown_table(table: Table) -> str:
     rule = ["---"] * table.num_names + ["---:"] * (len(table.header) - table.num_names)
     lines = [[_plain(cell) for cell in table.header], rule]
-    lines += [[_plain(cell) for cell in row] for row in table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def to_html(blocks: Sequence[Block], title: str, images: Mapping[str, bytes]) -> str:
-    """The document as one page that needs no other file; `images` are SVG by path."""
-    writers: dict[type, Callable[..., str]] = {
-        Heading: lambda b: f"<h{b.level}>{html.escape(b.text)}</h{b.level}>",
-        Paragraph: lambda b: f"<p>{html.escape(b.text)}</p>",
-        Bullets: lambda b: f"<ul>{''.join(f'<li>{html.escape(i)}</li>' for i in b.items)}</ul>",
-        Table: _html_table,
-        Image: lambda b: _html_image(b, images[b.path]),
-    }
-    body = "\n".join(writers[type(block)](block) for block in blocks)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width">\n'
-        f"<title>{html.escape(title)}</title>\n"
-        f"<style>{CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _html_table(table: Table) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        kinds = ["" if i < table.num_names else ' class="number"' for i in range(len(cells))]
-        parts = zip(cells, kinds, strict=True)
-        fields = [f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in parts]
-        return f"<tr>{''.join(fields)}</tr>"
-
-    head, rows = line(table.header, "th"), [line(row, "td") for row in table.rows]
-    body = "\n".join(rows)
-    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-
-
-def _html_image(image: Image, svg: bytes) -> str:
-    data = base64.b64encode(svg).decode()
-    return f'<p><img alt="{html.escape(image.alt)}" src="data:image/svg+xml;base64,{data}"></p>'
+    for r, row in enumerate(table.rows):
+        marks = ["**" if (r, c) in table.best else "" for c in range(len(row))]
+        cells = zip(row, marks, strict=True)
+        lines.append([f"{mark}{_plain(cell)}{mark}" for cell, mark in cells])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{_plain(table.caption)}\n\n{text}" if table.caption else text

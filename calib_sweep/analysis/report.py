@@ -1,10 +1,11 @@
 """The report of a sweep, made from its records alone: tables, figures, Markdown, one HTML page.
 
-    report/  index.html  report.md  figures/seeds.{png,svg}
-             tables/summary.csv  tables/calibration_sets.csv  made_from.json
+    report/  index.html  report.md  conclusion.json  figures/*.{png,svg}
+             tables/*.csv  tables/*.tex  made_from.json
 
-The same records give the same bytes. Several workers may write at once: each file is replaced in
-one step, and `made_from.json`, written last, says which records and which bytes belong together.
+The same records and settings give the same bytes. Several workers may write at once: each file is
+replaced in one step, and `made_from.json`, written last, says which records and which bytes belong
+together.
 """
 
 import csv
@@ -12,44 +13,43 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from calib_sweep.analysis import chapters
-from calib_sweep.analysis.chapters import FIGURE, Material
-from calib_sweep.analysis.descriptive import Group
-from calib_sweep.analysis.document import Table, to_html, to_markdown
-from calib_sweep.analysis.summary import HEADLINES, terminal_summary
-from calib_sweep.analysis.table import read_cells, settings_text
+from calib_sweep.analysis.background import Material, set_table
+from calib_sweep.analysis.document import to_markdown
+from calib_sweep.analysis.settings import AnalysisSettings, read_settings
+from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
+from calib_sweep.analysis.table import read_cells
 from calib_sweep.errors import ConfigError
 
-REPORT, MADE_FROM = "report", "made_from.json"
-SVG = FIGURE.replace(".png", ".svg")
-REPORT_VERSION = 1  # raised when the same records are to give another report
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calib_sweep.analysis.descriptive import Group
+
+MADE_FROM = "made_from.json"
+REPORT_VERSION = 2  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
-
-SUMMARY_COLUMNS = (
-    *("model", "method", "dataset", "settings", "metric"),
-    *("n", "mean", "sd", "min", "max", "dense", "drop"),
-)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
     from rich.console import Console
 
-    if len(arguments) != 1:
+    folders = [argument for argument in arguments if "=" not in argument]
+    if len(folders) != 1:
         given = " ".join(arguments) or "nothing"
         raise ConfigError(
             f"report {given}: expected the folder of one sweep. Type report results/NAME."
         )
-    folder = Path(arguments[0])
+    folder = Path(folders[0])
+    settings = read_settings([argument for argument in arguments if argument != folders[0]])
     require_records(folder)
-    write_report(folder)
+    write_report(folder, settings)
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -75,14 +75,17 @@ def require_records(folder: Path) -> None:
     )
 
 
-def write_report(folder: str | Path) -> Path:
-    """Write report/ of the sweep in `folder` from its records; return the path of the HTML page."""
-    folder = Path(folder)
+def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -> Path:
+    """Write report/ of the sweep in `folder` from its records; return the path of the HTML page.
+
+    `settings` None: the shipped ones.
+    """
+    folder, settings = Path(folder), settings or read_settings()
     material = _read(folder)
-    files = _make(material)
+    files = _make(material, settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    made_from = {"records": _digest(material), "files": hashes}
+    made_from = {"records": _digest(material, settings), "files": hashes}
     files[MADE_FROM] = (json.dumps(made_from, indent=1) + "\n").encode()
     try:
         for name, data in files.items():
@@ -95,12 +98,12 @@ def write_report(folder: str | Path) -> Path:
     return report / "index.html"
 
 
-def is_current(folder: str | Path) -> bool:
-    """Whether the report is there, whole, and made from the records as they are now."""
-    folder = Path(folder)
+def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
+    """Whether the report is there, whole, and made from the records and settings of now."""
+    folder, settings = Path(folder), settings or read_settings()
     try:
         made_from = json.loads((folder / REPORT / MADE_FROM).read_text())
-        if made_from["records"] != _digest(_read(folder)):
+        if made_from["records"] != _digest(_read(folder), settings):
             return False
         found = {name: (folder / REPORT / name).read_bytes() for name in made_from["files"]}
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
@@ -114,61 +117,109 @@ def _read(folder: Path) -> Material:
     return Material.of(folder.resolve().name, read_cells(folder))
 
 
-def _digest(material: Material) -> str:
+def _digest(material: Material, settings: AnalysisSettings) -> str:
     """A hash of all that the report is made of."""
     cells = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
     parts = [REPORT_VERSION, material.name, cells, material.scores, material.environments]
     sets = [asdict(drawn) for drawn in material.sets]
-    text = json.dumps([*parts, sets], sort_keys=True, default=sorted)  # sets become sorted lists
+    told = {**asdict(settings), "targets": list(settings.targets)}
+    text = json.dumps([*parts, sets, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _make(material: Material) -> dict[str, bytes]:
+def _make(material: Material, settings: AnalysisSettings) -> dict[str, bytes]:
     """Every file of the report by its path."""
-    groups = chapters.all_groups(material)
-    figures = _draw(groups, material.metrics)
-    blocks = chapters.write(material, groups, has_figure=bool(figures))
-    vector = {FIGURE: figures[SVG]} if figures else {}
+    from calib_sweep.analysis import chapters
+    from calib_sweep.analysis.descriptive import group_rows
+    from calib_sweep.analysis.page import to_html
+
+    groups = group_rows(material.rows)
+    tables = _analyse(material, settings)
+    figures = _draw(material, groups, tables)
+    drawn = [path for path in figures if path.endswith(".png")]
+    blocks = chapters.write(material, groups, tables, drawn)
+    vector = {path: figures[path.replace(".png", ".svg")] for path in drawn}
+    said = chapters.said(material, groups, tables)
     return {
-        "tables/summary.csv": _csv(SUMMARY_COLUMNS, [_summary_row(group) for group in groups]),
-        "tables/calibration_sets.csv": _table_csv(chapters.set_table(material.sets, None)),
+        **{f"tables/{name}.csv": _frame_csv(frame) for name, frame in tables.items()},
+        "tables/calibration_sets.csv": _set_csv(material),
+        **_latex(material, tables),
         **figures,
+        CONCLUSION: (json.dumps(said, indent=1) + "\n").encode(),
         "report.md": to_markdown(blocks).encode(),
         "index.html": to_html(blocks, f"sweep {material.name}", vector).encode(),
     }
 
 
-def _draw(groups: Sequence[Group], metrics: Sequence[str]) -> dict[str, bytes]:
-    shown = [group for group in groups if group.metric in HEADLINES]
+def _analyse(material: Material, settings: AnalysisSettings) -> dict[str, "pd.DataFrame"]:
+    """All tables of the sweep, by name."""
+    from calib_sweep.analysis.comparisons import comparison_table
+    from calib_sweep.analysis.descriptive import group_rows
+    from calib_sweep.analysis.grids import to_grids
+    from calib_sweep.analysis.names import Naming
+    from calib_sweep.analysis.power import power_table
+    from calib_sweep.analysis.ranking import ranking_tables
+    from calib_sweep.analysis.spreads import spread_table, uncertainty_table
+    from calib_sweep.analysis.variance import variance_table
+
+    groups = group_rows(material.rows)
+    naming = Naming.of_groups(groups)
+    grids = to_grids(material.rows, naming)
+    compared = comparison_table(grids, settings)
+    return {
+        "summary": spread_table(groups, naming),
+        "uncertainty": uncertainty_table(groups, naming),
+        "variance_components": variance_table(grids, settings),
+        "comparisons": compared,
+        **ranking_tables(grids, compared, settings),
+        "power": power_table(grids, compared, settings),
+    }
+
+
+def _draw(
+    material: Material, groups: Sequence["Group"], tables: Mapping[str, "pd.DataFrame"]
+) -> dict[str, bytes]:
+    """Every figure of every headline score by its path, as PNG and SVG."""
+    shown = [metric for metric in HEADLINES if metric in material.metrics]
     if not shown:
         return {}
-    from calib_sweep.analysis import plots
+    from calib_sweep.analysis import diagrams, plots, strips
 
-    figure = plots.seeds_figure(shown, metrics, list(HEADLINES))
-    return {FIGURE: plots.render(figure, "png"), SVG: plots.render(figure, "svg")}
-
-
-def _summary_row(group: Group) -> list[str]:
-    spread = group.spread
-    names = [group.model, group.method, group.dataset or "", settings_text(group.settings)]
-    numbers = [spread.mean, spread.sd, spread.min, spread.max, group.dense, group.drop]
-    return [*names, group.metric, str(spread.n), *map(_exact, numbers)]
-
-
-def _exact(value: float) -> str:
-    """All digits of a float; empty where it is not defined."""
-    return "" if np.isnan(value) else repr(float(value))
+    files = {}
+    for metric in shown:
+        for kind, figure in (
+            ("seeds", strips.seeds_figure(groups, metric, material.metrics)),
+            ("differences", diagrams.differences_figure(tables["comparisons"], metric)),
+            ("components", diagrams.components_figure(tables["variance_components"], metric)),
+            ("ranks", diagrams.ranks_figure(tables["rank_stability"], metric)),
+            ("num_samples", diagrams.sizes_figure(groups, metric)),
+        ):
+            for form, data in plots.render(figure).items() if figure is not None else ():
+                files[f"figures/{kind}_{HEADLINES[metric]}.{form}"] = data
+    return files
 
 
-def _table_csv(table: Table) -> bytes:
-    return _csv(table.header, [[cell if cell != "-" else "" for cell in row] for row in table.rows])
+def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str, bytes]:
+    from calib_sweep.analysis.chapters import paper_tables
+    from calib_sweep.analysis.descriptive import direction
+    from calib_sweep.analysis.latex import to_latex
+
+    return {
+        f"tables/{name}.tex": to_latex(table, title, direction=direction(metric)).encode()
+        for name, (table, metric, title) in paper_tables(material, tables).items()
+    }
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+def _frame_csv(frame: "pd.DataFrame") -> bytes:
+    """All digits of every number; empty where it is not defined."""
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _set_csv(material: Material) -> bytes:
+    table = set_table(material.sets, None)
+    rows = [[cell if cell != "-" else "" for cell in row] for row in table.rows]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows([table.header, *rows])
     return buffer.getvalue().encode()
 
 

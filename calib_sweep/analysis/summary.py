@@ -4,6 +4,7 @@ The two halves stand side by side where the terminal is wide enough, else one be
 Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from calib_sweep.analysis.descriptive import Group, group_rows
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, Row, read_rows
 from calib_sweep.analysis.wins import compare_methods
 
+REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences
 HEADLINES = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
 NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
@@ -31,10 +33,21 @@ def terminal_summary(
     """What a person sees at the end of a sweep, for `rich.console.Console.print`."""
     if isinstance(folder_or_rows, str | Path):
         folder = Path(folder_or_rows)
-        rows, page = read_rows(folder), folder / "report" / "index.html"
+        rows, page = read_rows(folder), folder / REPORT / "index.html"
     else:
         rows, page = list(folder_or_rows), None
     return Summary(tuple(rows), _title(rows, title, seconds), page)
+
+
+def _written(page: Path | None) -> list[str] | None:
+    """The sentences of the report; None where none has been written.
+
+    Making them anew would take scipy and pandas, whose import takes longer than all the rest.
+    """
+    try:
+        return None if page is None else json.loads((page.parent / CONCLUSION).read_text())
+    except FileNotFoundError:
+        return None
 
 
 def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
@@ -65,6 +78,12 @@ class Summary:
             yield Text(f"report: {_near(self.page)}", overflow="fold")
 
     def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
+        written = _written(self.page)
+        if written is not None:
+            yield from map(Text, written[:MAX_SENTENCES])
+            if len(written) > MAX_SENTENCES:
+                yield Text(f"{len(written) - MAX_SENTENCES} more sentences are in the report.")
+            return
         compared = comparison_sentences(groups)
         yield from (Text(sentence) for sentence in compared[:MAX_SENTENCES])
         if len(compared) > MAX_SENTENCES:

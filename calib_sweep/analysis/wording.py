@@ -31,8 +31,13 @@ def scale(metric: str) -> float:
 
 def decimals(metric: str, spreads: Iterable[Spread]) -> int:
     """Decimals for a column of `metric`."""
+    return decimals_for(metric, (spread.sd for spread in spreads))
+
+
+def decimals_for(metric: str, all_sds: Iterable[float]) -> int:
+    """Decimals for a column of `metric` whose values have these SDs."""
     fewest, most = DIGITS.get(metric.split("/")[0], OTHER_DIGITS)
-    sds = [scale(metric) * s.sd for s in spreads if s.sd > 0 and math.isfinite(s.sd)]
+    sds = [scale(metric) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
     if not sds:
         return fewest
     return min(max(1 - math.floor(math.log10(2 * median(sds))), fewest), most)
@@ -152,3 +157,46 @@ def comparison(model: str | None, pair: tuple[str, str], wins: Mapping[str, Wins
         counts.append(f"on {won} of {win.n}{unit} in {word}{ties}")
     where = f"{model}: " if model else ""
     return f"{where}{better} beats {worse} {' and '.join(counts)} (paired)."
+
+
+def is_logged(metric: str) -> bool:
+    """Whether differences of `metric` are of logarithms."""
+    return metric.split("/")[0] == "ppl"
+
+
+def unit(metric: str) -> str:
+    """What a difference is shown in: 'points', '%' of a perplexity, or nothing known."""
+    return "%" if is_logged(metric) else "points" if scale(metric) == 100 else ""
+
+
+def difference(metric: str, value: float) -> float:
+    """A difference on the scale of the analysis as it is shown: 100 (exp(d) - 1) % of log(y)."""
+    if not is_logged(metric):
+        return scale(metric) * value
+    return 100 * math.expm1(value) if value < 100 else math.inf
+
+
+def difference_decimals(half_widths: Iterable[float]) -> int:
+    """Decimals that show the median half-width, in shown units, to about two digits."""
+    known = [abs(width) for width in half_widths if math.isfinite(width) and width != 0]
+    return min(max(1 - math.floor(math.log10(2 * median(known))), 0), 4) if known else 1
+
+
+def with_interval(
+    value: float, low: float, high: float, num_decimals: int, *, signed: bool = False
+) -> str:
+    """'1.2 (0.3..2.1)'; without the interval where there is none, '-' without the value."""
+    if math.isnan(value):
+        return "-"
+    text = number(value, num_decimals, signed=signed)
+    if math.isnan(low) or math.isnan(high):
+        return text
+    ends = [number(end, num_decimals, signed=signed) for end in (low, high)]
+    return f"{text} ({ends[0]}..{ends[1]})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"

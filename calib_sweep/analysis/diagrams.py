@@ -1,0 +1,185 @@
+"""Figures of the analysis's tables: variance components, differences, ranking, sizes of sets."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.analysis import intervals, wording
+from calib_sweep.analysis.descriptive import Group
+from calib_sweep.analysis.exhibits import Frame
+from calib_sweep.analysis.grids import NUM_SAMPLES
+
+if TYPE_CHECKING:
+    from calib_sweep.analysis.plots import Axes, Figure
+
+MAX_PAIRS = 60  # in a panel of differences
+LINE_PANEL_IN = 2.6  # height of a panel of curves
+COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "replicate")
+
+
+def components_figure(components: Frame, metric: str) -> "Figure | None":
+    """Shares of the variance as stacked bars: all methods together, then each one."""
+    from calib_sweep.analysis import plots
+
+    own = components[(components["metric"] == metric) & components["share"].notna()]
+    if own.empty:
+        return None
+    models = list(dict.fromkeys(own["model"]))
+    bars = {model: _bars(own[own["model"] == model]) for model in models}
+    heights = [plots.strip_height(len(bars[model])) for model in models]
+    figure, panels = plots.panels([heights[0] + 0.5, *heights[1:]], models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            of_model = own[own["model"] == model]
+            for y, method in enumerate(bars[model]):
+                _draw_bar(axes, y, of_model[of_model["method"] == method], metric)
+            names = [f"all methods {m[1:]}".strip() if m[0] == "*" else m for m in bars[model]]
+            plots.name_strips(axes, names)
+            axes.set_xlim(0, 100)
+            axes.set_xlabel("share of the variance, %; at the end the SD of all of it")
+        shown = [name for name in COMPONENTS if name in set(own["component"])]
+        for name in shown:  # each once, in the legend only
+            place = COMPONENTS.index(name)
+            style: dict[str, Any] = {
+                "facecolor": plots.COLOURS[place],
+                "hatch": plots.HATCHES[place],
+            }
+            panels[0].barh([-9], [0], label=name, edgecolor="white", **style)
+        plots.legend_below(figure, panels[0], 3)
+    return figure
+
+
+def _bars(own: Frame) -> list[str]:
+    names = list(dict.fromkeys(own["method"]))
+    return sorted(names, key=lambda name: not name.startswith("*"))
+
+
+def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
+    from calib_sweep.analysis import plots
+
+    left = 0.0
+    shares = dict(zip(own["component"], own["share"], strict=True))
+    for place, name in enumerate(COMPONENTS):
+        share = 100 * shares.get(name, 0.0)
+        style: dict[str, Any] = {"facecolor": plots.COLOURS[place], "hatch": plots.HATCHES[place]}
+        axes.barh([y], [share], left=left, height=0.7, edgecolor="white", linewidth=0.5, **style)
+        left += share
+    total = math.sqrt(own["variance"].sum()) * (100 if wording.unit(metric) else 1)
+    text = f"{total:.2g} {wording.unit(metric)}".rstrip()
+    axes.text(101.5, y, text, va="center", fontsize=8, clip_on=False)
+
+
+def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
+    """Every pair of methods over all datasets: the mean difference, its interval, the zero line."""
+    from calib_sweep.analysis import plots
+
+    own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
+    own = own[(own["dataset"] == "") & np.isfinite(own["lo"]) & np.isfinite(own["hi"])]
+    if own.empty:
+        return None
+    models = list(dict.fromkeys(own["model"]))
+    tables = [own[own["model"] == model].head(MAX_PAIRS) for model in models]
+    figure, panels = plots.panels([plots.strip_height(len(t)) for t in tables], models)
+    unit = wording.unit(metric)
+    with plots.plain_style():
+        for table, axes in zip(tables, panels, strict=True):
+            for y, row in enumerate(table.to_dict("records")):
+                middle, low, high = (
+                    wording.difference(metric, row[k]) for k in ("mean_diff", "lo", "hi")
+                )
+                holds = "better" in row["verdict"]
+                colour = plots.COLOURS[0] if holds else plots.GREY
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.8, zorder=2)
+                fill = colour if holds else "white"
+                axes.plot([middle], [y], "o", color=colour, markerfacecolor=fill, zorder=3)
+            axes.axvline(0, color=plots.INK, linewidth=1.0)
+            pairs = zip(table["a"], table["b"], strict=True)
+            plots.name_strips(axes, [f"{a} - {b}" for a, b in pairs])
+            axes.set_xlabel(f"difference, {unit} (95 % interval)" if unit else "difference")
+    return figure
+
+
+def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
+    """P(same first) and P(same order) of methods against the number of seeds."""
+    from calib_sweep.analysis import plots
+
+    own = stability[(stability["metric"] == metric) & (stability["kind"] == "method")]
+    own = own[own["dataset"] == ""]
+    if own.empty:
+        return None
+    models = list(dict.fromkeys(own["model"]))
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            of_model = own[own["model"] == model].drop_duplicates("num_seeds")
+            for column, label, marker, line in (
+                ("p_top1", "same first", "o", "-"),
+                ("p_order", "same order", "s", "--"),
+            ):
+                colour = plots.COLOURS[0 if column == "p_top1" else 1]
+                values = 100 * of_model[column]
+                style: dict[str, Any] = {
+                    "marker": marker,
+                    "linestyle": line,
+                    "color": colour,
+                    "markersize": 4,
+                }
+                axes.plot(of_model["num_seeds"], values, label=label, **style)
+            plots.log_axis(axes, "x")
+            axes.set_ylim(0, 103)
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            axes.set_ylabel("probability, %")
+            axes.set_xlabel("calibration seeds of a study")
+        plots.legend_below(figure, panels[0], 2)
+    return figure
+
+
+def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
+    """SD over draws against samples in a calibration set, pooled over datasets, with intervals."""
+    from calib_sweep.analysis import plots
+
+    own = [g for g in groups if g.metric == metric and g.spread.n > 1 and NUM_SAMPLES in g.settings]
+    if len({group.settings[NUM_SAMPLES] for group in own}) < 2:
+        return None
+    models = list(dict.fromkeys(group.model for group in own))
+    methods = list(dict.fromkeys(group.method for group in own))
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            for index, method in enumerate(methods):
+                curve = _pooled([g for g in own if (g.model, g.method) == (model, method)])
+                if curve.size == 0:
+                    continue
+                size, sd, low, high = curve * [[1], *[[wording.scale(metric)]] * 3]
+                style: dict[str, Any] = {
+                    "marker": plots.MARKERS[index % 6],
+                    "color": plots.COLOURS[index % 6],
+                }
+                shifted = size * 1.04 ** (index - len(methods) / 2)
+                error = np.vstack([sd - low, high - sd])
+                axes.errorbar(shifted, sd, yerr=error, label=method, markersize=4, **style)
+            plots.log_axis(axes, "x")
+            plots.log_axis(axes, "y")
+            axes.set_xticks(sorted({g.settings[NUM_SAMPLES] for g in own}))
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            unit = " points" if wording.scale(metric) == 100 else ""
+            axes.set_ylabel(f"SD over draws{unit and ','}{unit}")
+            axes.set_xlabel("samples in a calibration set")
+        plots.legend_below(figure, panels[0], 3)
+    return figure
+
+
+def _pooled(groups: Sequence[Group]) -> np.ndarray:
+    """Rows size, SD, and the ends of its interval: root mean square over the datasets."""
+    columns = []
+    for size in sorted({float(group.settings[NUM_SAMPLES]) for group in groups}):
+        alike = [g for g in groups if float(g.settings[NUM_SAMPLES]) == size]
+        df = sum(g.spread.n - 1 for g in alike)
+        square = sum((g.spread.n - 1) * g.spread.sd**2 for g in alike)
+        sd = math.sqrt(square / df)
+        low, high = intervals.sd_interval(np.array(sd), np.array(df + 1.0))
+        if sd > 0 and math.isfinite(sd):
+            columns.append([size, sd, float(low), float(high)])
+    return np.array(columns).T

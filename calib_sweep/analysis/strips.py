@@ -1,0 +1,129 @@
+"""Figure of the seeds: strips of dots, the interval of their mean, the dense line."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calib_sweep.analysis import intervals, wording
+from calib_sweep.analysis.descriptive import Group, direction
+
+if TYPE_CHECKING:
+    from calib_sweep.analysis.plots import Axes, Figure
+
+LOG_RATIO = 4.0  # largest over smallest value from which an axis is logarithmic
+LANES = (0.0, -0.16, 0.16)  # neighbouring seeds lie on different heights of a strip
+
+
+def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -> "Figure":
+    """A panel per model; `metrics` are all there are, `groups` of whatever metric."""
+    from calib_sweep.analysis import plots
+
+    models = list(dict.fromkeys(group.model for group in groups if group.metric == metric))
+    strips = {model: _strips(groups, model, metric) for model in models}
+    heights = [plots.strip_height(len(strips[model])) for model in models]
+    figure, panels = plots.panels(heights, models)
+    colours = colours_of(groups)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            own = [g for g in groups if g.model == model and g.metric == metric]
+            for y, group in enumerate(strips[model]):
+                _draw_strip(axes, y, group, colours[group.method])
+            for dense in [group for group in own if group.is_dense]:
+                _draw_dense(axes, dense)
+            plots.name_strips(axes, [_strip_label(s, strips[model]) for s in strips[model]])
+            _label_values(axes, own, wording.heading(metric, metrics))
+    return figure
+
+
+def _strips(groups: Sequence[Group], model: str, metric: str) -> list[Group]:
+    """One group per strip, top to bottom; the dense model only where it is alone."""
+    own = [group for group in groups if group.model == model and group.metric == metric]
+    return [group for group in own if not group.is_dense] or own
+
+
+def colours_of(groups: Sequence[Group]) -> dict[str, str]:
+    """A colour for each method, the same in every figure."""
+    from calib_sweep.analysis.plots import COLOURS, GREY
+
+    drawn = dict.fromkeys(group.method for group in groups if group.dataset is not None)
+    colours = dict.fromkeys((group.method for group in groups), GREY)
+    return colours | {m: COLOURS[i % len(COLOURS)] for i, m in enumerate(sorted(drawn))}
+
+
+def _draw_strip(axes: "Axes", y: int, group: Group, colour: str) -> None:
+    """The seeds of one group as points, their mean as a tick, its interval as a bar."""
+    from calib_sweep.analysis.plots import INK
+
+    times = wording.scale(group.metric)
+    finite_S = np.isfinite(group.value_S)
+    value_S = times * group.value_S[finite_S]
+    lane_S = np.array([LANES[i % len(LANES)] for i in range(group.value_S.size)])[finite_S]
+    is_single = group.value_S.size == 1
+    axes.scatter(
+        value_S,
+        y + (0 if is_single else lane_S),
+        s=30 if is_single else 18,
+        marker="D" if is_single else "o",
+        facecolor=colour,
+        edgecolor="white",
+        linewidth=0.5,
+        alpha=0.85,
+        zorder=3,
+        label=" ".join(part for part in group.label[1:] if part),
+    )
+    if is_single or not value_S.size:
+        return
+    axes.plot([value_S.mean()] * 2, [y - 0.33, y + 0.33], color=INK, linewidth=1.6, zorder=2)
+    spread = group.spread
+    ends = intervals.mean_interval(*map(np.array, (spread.mean, spread.sd, spread.n)))
+    low, high = (times * float(end) for end in ends)
+    if math.isfinite(low):
+        axes.plot([low, high], [y, y], color=INK, linewidth=5, alpha=0.18, zorder=1.5)
+
+
+def _draw_dense(axes: "Axes", dense: Group) -> None:
+    from calib_sweep.analysis.plots import INK
+
+    value = wording.scale(dense.metric) * dense.spread.mean
+    if not math.isfinite(value):
+        return
+    axes.axvline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
+    text = f"dense {wording.number(value, wording.decimals(dense.metric, []))}"
+    position = axes.get_xaxis_transform()
+    axes.text(
+        value, 1.01, text, transform=position, ha="center", va="bottom", color=INK, fontsize=8
+    )
+
+
+def _strip_label(strip: Group, strips: Sequence[Group]) -> str:
+    names = wording.shown_settings(strips)
+    short = wording.short_names(names)
+    pairs = zip(names, short, strict=True)
+    settings = [f"{word}={wording.setting(strip, n)}" for n, word in pairs if n in strip.settings]
+    return " ".join([strip.method, strip.dataset or "(no data)", *settings])
+
+
+def _label_values(axes: "Axes", groups: Sequence[Group], heading: str) -> None:
+    """What the values are; a logarithmic axis with plain numbers where perplexities span much."""
+    from calib_sweep.analysis.plots import log_axis
+
+    better = {1: "higher is better", -1: "lower is better"}.get(direction(groups[0].metric), "")
+    value_V = np.concatenate([group.value_S for group in groups])
+    value_V = wording.scale(groups[0].metric) * value_V[np.isfinite(value_V)]
+    if is_wide(groups[0].metric, value_V):
+        log_axis(axes, "x")
+        better = f"{better}, log scale"
+    axes.margins(x=0.06)
+    axes.set_xlabel(f"{heading}\n{better}".rstrip())
+
+
+def is_wide(metric: str, value_V: np.ndarray) -> bool:
+    """Whether values span so much that only a logarithmic axis shows them all."""
+    return bool(
+        metric.startswith("ppl/")
+        and value_V.size
+        and value_V.min() > 0
+        and value_V.max() > LOG_RATIO * value_V.min()
+    )
