@@ -1,0 +1,121 @@
+"""What a walk costs on a CPU: CPU seconds of its parts, memory, and how both grow.
+
+    python benchmarks/walk.py --out walk.json             # the reference shape, three methods
+    python benchmarks/walk.py --grow --methods wanda    # also half and quarter width, depth, samples
+
+CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
+does; the rate of large products, measured at the start of every run, says what the machine gave.
+The floor is all FLOP at that rate. Every case runs in a process of its own, so that its peak memory
+is its own: `beyond` is what the walk needed on top of the model.
+"""
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from gpu import describe, floors, load_method, measure_rates
+from parts import PARTS, clocked, peak_host_gib
+from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
+
+from calib_sweep.walk import Walk, walk
+
+METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}}
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    shapes = grown(SHAPES[arguments.shape]) if arguments.grow else [SHAPES[arguments.shape]]
+    report: dict[str, Any] = {"environment": describe(CPU, arguments.commit), "runs": []}
+    for shape in shapes:
+        for name in arguments.methods:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own_process:
+                row = own_process.submit(run, shape, name, arguments.threads).result()
+            report["runs"].append(row)
+            show(row)
+            if arguments.out:
+                Path(arguments.out).write_text(json.dumps(report, indent=1))
+
+
+def grown(shape: Shape) -> list[Shape]:
+    """A quarter and a half of one dimension at a time, and the whole."""
+    shapes = []
+    for share in (4, 2):
+        width = {"hidden": shape.hidden // share, "intermediate": shape.intermediate // share}
+        shapes += [
+            replace(shape, **width, num_heads=max(shape.num_heads // share, 1)),
+            replace(shape, num_blocks=max(shape.num_blocks // share, 1)),
+            replace(shape, num_samples=max(shape.num_samples // share, 1)),
+        ]
+    return [*shapes, shape]
+
+
+def run(shape: Shape, name: str, num_threads: int) -> dict[str, Any]:
+    """One walk, measured."""
+    torch.set_num_threads(num_threads)
+    model = random_llama(shape, torch.float32, CPU, offload=False)
+    draw_weights(model, CPU)
+    method, tokens = load_method(name, **METHODS[name]), random_tokens(shape)
+    settings = Walk(
+        propagate="compressed", true_sequential=False, batch_tokens=16384, tensor_cores=True
+    )
+    rate = cpu_rate()
+    before_gib = psutil.Process().memory_info().rss / 2**30
+    start_s = time.perf_counter()
+    with clocked(CPU, method) as clock:
+        walk(model, method, tokens, settings=settings)
+    return {
+        "method": name,
+        "shape": asdict(shape),
+        "threads": num_threads,
+        "wall_s": time.perf_counter() - start_s,
+        "cpu_s": sum(clock.cpu_s.values()),
+        "parts_cpu_s": {part: clock.cpu_s[part] for part in PARTS},
+        "gflop_per_cpu_s": rate * 1e3,
+        "floor_cpu_s": floors(shape, name, {"half": rate, "float32": rate}),
+        "beyond_gib": peak_host_gib() - before_gib,
+        "model_gib": sum(p.numel() for p in model.parameters()) * 4 / 2**30,
+    }
+
+
+def cpu_rate() -> float:
+    """TFLOP per CPU second of large products."""
+    wall = time.perf_counter()
+    start_s = time.process_time()
+    rates = measure_rates(CPU, torch.float32)
+    busy = (time.process_time() - start_s) / (time.perf_counter() - wall)
+    return rates["float32"] / busy
+
+
+def show(row: dict[str, Any]) -> None:
+    shape, floor = row["shape"], row["floor_cpu_s"]["all"]
+    parts = "  ".join(f"{part} {seconds:.1f}" for part, seconds in row["parts_cpu_s"].items())
+    print(
+        f"{row['method']:10} {shape['hidden']:5} x {shape['num_blocks']} blocks x "
+        f"{shape['num_samples']:3}  CPU {row['cpu_s']:6.1f} s, {row['cpu_s'] / floor:.2f} x floor "
+        f"({floor:.1f})  {parts}  beyond the model {row['beyond_gib']:.2f} GiB  "
+        f"{row['gflop_per_cpu_s']:.0f} GFLOP/s",
+        flush=True,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--shape", choices=SHAPES, default="cpu")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--grow", action="store_true", help="smaller shapes as well")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
+    parser.add_argument("--out", help="a JSON file, written after every walk")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
