@@ -11,7 +11,7 @@ would have found with the given power. s is an estimate: `seeds_lo` and `seeds_h
 of its own interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -102,7 +102,7 @@ def power_table(
 
     On one dataset, on the scale of the analysis: log perplexity, everything else as recorded.
     """
-    widths = pd.concat([_half_widths_now(grid) for grid in grids])
+    widths = _half_widths_now(grids)
     is_pair = (comparisons["kind"] == "method") & (comparisons["dataset"] != "")
     called = {"a": "method", "b": "against", "n_pairs": "n", "mde": "now", "sd_diff": "sd"}
     pairs = comparisons.loc[is_pair].rename(columns=called).assign(goal="difference")
@@ -120,17 +120,21 @@ def power_table(
     return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS)
 
 
-def _half_widths_now(grid: Grid) -> pd.DataFrame:
+def _half_widths_now(grids: Sequence[Grid]) -> pd.DataFrame:
     """Every method and dataset with its draws' SD and the half-width that they give."""
-    rows = []
-    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
-        value_SE = grid.value_MDSE[m, d]
-        n_E = np.isfinite(value_SE).sum(0)
-        for e in np.flatnonzero((n_E >= MIN_DRAWS) & (grid.directions_E != 0)):
-            value_S = value_SE[np.isfinite(value_SE[:, e]), e]
-            names = grid.metrics[e], grid.methods[m].method, grid.datasets[d]
-            rows.append((*names, n_E[e], value_S.std(ddof=1)))
-    table = pd.DataFrame(rows, columns=pd.Index(["metric", "method", "dataset", "n", "sd"]))
+    rows = [row for grid in grids for row in _spreads(grid)]
+    columns = ["model", "method", "dataset", "metric", "n", "sd"]
+    table = pd.DataFrame(rows, columns=pd.Index(columns))
     n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
     now = stats.t.isf(TAIL, n - 1) * sd / np.sqrt(n)
-    return table.assign(model=grid.model, goal="half_width", against="", now=now)
+    return table.assign(goal="half_width", against="", now=now)
+
+
+def _spreads(grid: Grid) -> Iterator[tuple[str, str, str, str, int, float]]:
+    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
+        value_SE = grid.value_MDSE[m, d]
+        names = grid.model, grid.methods[m].method, grid.datasets[d]
+        for e in np.flatnonzero(grid.directions_E):
+            value_S = value_SE[np.isfinite(value_SE[:, e]), e]
+            if len(value_S) >= MIN_DRAWS:
+                yield *names, grid.metrics[e], len(value_S), float(value_S.std(ddof=1))
