@@ -16,7 +16,7 @@ from calib_sweep.miniature.tokenizer import BOS, EOS, load_or_train
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
-_NUM_PAGES = 6  # practice pages beside one document of every domain
+NUM_PAGES = 6  # practice pages beside one document of every domain
 REPEAT_SHARE = 0.25  # of the windows of a batch
 
 
@@ -49,7 +49,7 @@ def _encode(job: tuple[Path, int, int]) -> np.ndarray:
     tokens: list[int] = []
     for index in range(first, last):
         texts = [document(domain, "train", index) for domain in DOMAINS]
-        texts += [practice_page(_NUM_PAGES * index + page) for page in range(_NUM_PAGES)]
+        texts += [practice_page(NUM_PAGES * index + page) for page in range(NUM_PAGES)]
         for place, text in enumerate(texts):
             tokens += encode(text).ids
             tokens += separators[(index + place) % 2]

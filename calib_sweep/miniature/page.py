@@ -14,7 +14,7 @@ from calib_sweep.analysis.document import Table, to_markdown
 from calib_sweep.analysis.table import ACC_MEAN, DENSE, PPL_MEAN
 from calib_sweep.cli import CONF
 from calib_sweep.miniature import DOMAINS, gates, measure
-from calib_sweep.miniature.batches import REPEAT_SHARE
+from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE
 from calib_sweep.miniature.gates import Dense, Gate, Scores, own_perplexity
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.world import world
@@ -89,7 +89,7 @@ def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: figures[key] for key in ("seed", "text_version")},
         "documents": f"{figures['documents']:,}",
-        "pages": f"{3 * figures['documents']:,}",
+        "pages": f"{NUM_PAGES * figures['documents']:,}",
         "steps": f"{figures['steps']:,}",
         "tokens": f"{figures['tokens'] / 1e6:.0f}",
         "minutes": f"{figures['minutes']:.0f}",

@@ -3,7 +3,6 @@
 Shapes: B windows, T tokens of a window, V vocabulary.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD
 BATCH_TOKENS = 8192
 # (share of the steps, tokens of a window): attention to long windows is what costs most.
 WINDOWS = ((0.9, 256), (0.1, CONTEXT_LENGTH))
-_FINAL_SHARE, _WARMUP_STEPS = 0.03, 100
+_FALLING_SHARE, _WARMUP_STEPS = 0.3, 100
 _BETAS, _WEIGHT_DECAY, CLIP = (0.9, 0.95), 0.1, 1.0
 
 
@@ -52,10 +51,13 @@ class Recipe:
         return WINDOWS[-1][1]
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up times a cosine from the peak to `_FINAL_SHARE` of it at the last step."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        warmup = min(1.0, (step + 1) / _WARMUP_STEPS)
-        return self.peak_rate * warmup * (_FINAL_SHARE + (1 - _FINAL_SHARE) * cosine)
+        """Linear warm-up, the peak, and a linear fall to zero over the last `_FALLING_SHARE`.
+
+        Held for long because copying sets in late and all at once, and later still at lower rates.
+        """
+        warmup = (step + 1) / _WARMUP_STEPS
+        fall = (self.steps - step) / (_FALLING_SHARE * self.steps)
+        return self.peak_rate * min(1.0, warmup, fall)
 
 
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

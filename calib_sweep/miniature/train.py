@@ -175,8 +175,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=5_000, help=f"updates of {BATCH_TOKENS} tokens")
-    add("--documents", type=int, default=4_000, help="training documents of each domain")
+    add("--steps", type=int, default=12_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--documents", type=int, default=6_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")
     add("--rate", type=float, default=3e-3, help="peak learning rate")
