@@ -76,7 +76,8 @@ def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
     from calib_sweep.analysis import plots
 
     own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
-    own = own[(own["dataset"] == "") & np.isfinite(own["lo"]) & np.isfinite(own["hi"])]
+    ends = own[["lo", "hi"]].astype(float)  # where nothing was compared they are not even numbers
+    own = own[(own["dataset"] == "") & np.isfinite(ends).all(axis=1)]
     if own.empty:
         return None
     models = list(dict.fromkeys(own["model"]))
