@@ -187,6 +187,11 @@ class Sweep:
 
         return build("tracking", self.composed[0].config["tracking"])
 
+    def _analysis_settings(self) -> Any:
+        from calib_sweep.analysis.settings import AnalysisSettings
+
+        return AnalysisSettings(**self.composed[0].config["analysis"])
+
     def _mirror(self) -> None:
         self._tracking().log_missing(self.cells, self.store)
 
@@ -194,8 +199,10 @@ class Sweep:
         from calib_sweep.analysis import report, summary
         from calib_sweep.progress import output
 
-        if not report.is_current(self.store.folder):
-            report.write_report(self.store.folder)
+        settings = self._analysis_settings()
+        if not report.is_current(self.store.folder, settings):
+            report.write_report(self.store.folder, settings)
+        self._tracking().log_report(self.store)
         title = f"sweep {self.store.sweep_name}"
         output(summary.terminal_summary(self.store.folder, title=title, seconds=seconds))
         unfinished = [cell for cell in self.cells if not self.store.is_done(cell)]

@@ -103,7 +103,9 @@ def said(material: Material, groups: Sequence[Group], tables: Tables) -> list[st
     """The conclusion, and what one must know before believing it."""
     lines = conclusions.short(tables, headline_words(material))
     count = controls.count_cells(material.rows)
-    if not lines:
+    if not headline_words(material):
+        lines.append("There is no mean accuracy and no perplexity: see the tables of other scores.")
+    elif not lines:
         lines.append("There are no two methods with draws in common to compare.")
     missing = count.total - count.done
     if missing:

@@ -1,10 +1,13 @@
 """Weights & Biases: a mirror of the records, one run per cell. The store is the truth.
 
 The only file that imports wandb. A run has id = cell id, group = sweep, the resolved
-configuration and the scores as summary. Whatever goes wrong here is logged and never ends a cell:
-the mirror is made good the next time the same command runs.
+configuration and the scores as summary. One more run per sweep, of job type `analysis`, has the
+report: its tables, figures, page and sentences. Whatever goes wrong here is logged and never ends
+a cell or a sweep: the mirror is made good the next time the same command runs.
 """
 
+import csv
+import hashlib
 import json
 import logging
 import os
@@ -19,7 +22,9 @@ from calib_sweep.results.store import Store, write_atomically
 
 log = logging.getLogger(__name__)
 
-MARK = "wandb.json"  # beside a record: this cell has been mirrored
+MARK = "wandb.json"  # beside a record or report: it has been mirrored
+REPORT, MADE_FROM, CONCLUSION = "report", "made_from.json", "conclusion.json"
+MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,9 @@ class NoTracking:
         """Do nothing."""
 
     def log_missing(self, cells: list[Cell], store: Store) -> None:
+        """Do nothing."""
+
+    def log_report(self, store: Store) -> None:
         """Do nothing."""
 
 
@@ -126,6 +134,57 @@ class WandbTracking:
         run.finish(exit_code=0 if record["status"] == "done" else 1)
         return str(path)
 
+    def log_report(self, store: Store) -> None:
+        """Mirror the report of the sweep as one run, again whenever it says something else."""
+        folder = store.folder / REPORT
+        try:
+            made_from = json.loads((folder / MADE_FROM).read_bytes())
+            claim = None if _is_mirrored(folder, made_from) else try_claim(folder)
+            if claim is None:
+                return  # nothing new, or another worker is at it
+            with claim:
+                mark = {"made_from": made_from, "run": self._write_report(folder, store.sweep_name)}
+                write_atomically(folder / MARK, json.dumps(mark) + "\n")
+        except Exception as error:  # as for a cell: no mirror ends a sweep
+            problem = f"{type(error).__name__}: {error}"
+            log.warning("W&B did not take the report (%s). It is safe in %s.", problem, folder)
+
+    def _write_report(self, folder: Path, sweep_name: str) -> str:
+        import wandb
+
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            id=f"analysis-{hashlib.sha256(sweep_name.encode()).hexdigest()[:16]}",
+            name=f"analysis of {sweep_name}"[:128],
+            group=sweep_name,
+            job_type="analysis",
+            tags=[*self.tags, "analysis"],
+            dir=str(folder.parent),
+            mode=self._mode(),
+            resume="allow",
+            reinit="finish_previous",
+            settings=wandb.Settings(
+                console="off", silent=True, x_disable_stats=True, x_disable_meta=True
+            ),
+        )
+        shown: dict[str, Any] = {
+            f"tables/{path.stem}": wandb.Table(
+                columns=list(columns), data=list(rows), allow_mixed_types=True
+            )
+            for path in sorted(folder.glob("tables/*.csv"))
+            for columns, rows in [_read_csv(path)]
+        }
+        for path in sorted(folder.glob("figures/*.png")):
+            shown[f"figures/{path.stem}"] = wandb.Image(str(path))
+        shown["report"] = wandb.Html(str(folder / "index.html"), inject=False)
+        run.log(shown)
+        sentences = json.loads((folder / CONCLUSION).read_bytes())
+        run.summary.update({"conclusion": "\n".join(sentences)})
+        path = Path(run.dir).parent
+        run.finish(exit_code=0)
+        return str(path)
+
     def _mode(self) -> Any:
         """Never a prompt: whoever is not logged in gets offline runs, to be synchronised later."""
         import wandb
@@ -147,6 +206,29 @@ def _is_waiting(cell: Cell, store: Store) -> bool:
     except (OSError, ValueError):
         return True
     return mark["finished_at"] != record["finished_at"]
+
+
+def _is_mirrored(folder: Path, made_from: Any) -> bool:
+    """Whether the report that was mirrored is the one there is."""
+    try:
+        return json.loads((folder / MARK).read_bytes())["made_from"] == made_from
+    except (OSError, ValueError):
+        return False
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows; a column of numbers as such, with nothing where there is none."""
+    with path.open(newline="") as file:
+        columns, *rows = csv.reader(file)
+    values = [_numbers([row[c] for row in rows]) for c in range(len(columns))]
+    return columns, [list(row) for row in zip(*values, strict=True)][:MAX_TABLE_ROWS]
+
+
+def _numbers(texts: list[str]) -> list[Any]:
+    try:
+        return [float(text) if text else None for text in texts]
+    except ValueError:
+        return list(texts)
 
 
 def _is_text(value: object, max_length: int = 128) -> bool:
