@@ -9,6 +9,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.fit import check_fit, check_packing, context_length
 from calib_sweep.results.store import MODEL_FORMS
 
 log = logging.getLogger(__name__)
@@ -173,11 +174,11 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
     notes: dict[str, None] = {}
     with collected(notes) as problems:
         parts = {cell.id: _build_parts(cell, problems) for cell in cells}
-        for cell in _distinct(cells, ("model", "method", "calibration")):
-            _check_shapes(parts[cell.id], problems)
+        for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
+            check_fit(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "method", "save_model")):
             if cell.config["save_model"] == "compressed-tensors":
-                _check_packing(parts[cell.id], problems)
+                check_packing(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "evaluation")):
             _check_evaluation(parts[cell.id], problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
@@ -194,41 +195,9 @@ def build_problems(cells: Iterable[Cell]) -> list[str]:
     return list(ConfigError.merge(problems.errors).problems)
 
 
-def _context_length(parts: Parts, problems: Problems) -> int | None:
-    return None if parts.model is None else problems.of(parts.model.context_length)
-
-
-def _check_shapes(parts: Parts, problems: Problems) -> None:
-    context = _context_length(parts, problems)
-    if parts.calibration is not None and context is not None:
-        problems.of(
-            require,
-            parts.calibration.seq_len <= context,
-            "calibration.seq_len",
-            parts.calibration.seq_len,
-            f"at most {context}, the context length of {parts.model.path}",
-            f"Type calibration.seq_len={context} or less.",
-        )
-    if parts.method is None or parts.model is None:
-        return
-    # One layer of each shape is enough: blocks repeat.
-    layers = problems.of(parts.model.linear_shapes) or []
-    for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
-        problems.of(parts.method.check_shape, name, num_out, num_in)
-
-
-def _check_packing(parts: Parts, problems: Problems) -> None:
-    """Whether the method's weights can be saved as integers, and the model's layers."""
-    if parts.method is None or parts.model is None:
-        return
-    form = problems.of(parts.method.grid_format)
-    if form is not None:
-        problems.of(parts.model.check_packable, form)
-
-
 def _check_evaluation(parts: Parts, problems: Problems) -> None:
     if parts.evaluation is not None:
-        problems.of(parts.evaluation.check, _context_length(parts, problems))
+        problems.of(parts.evaluation.check, context_length(parts, problems))
 
 
 def _check_draw(

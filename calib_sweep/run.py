@@ -127,7 +127,8 @@ def _fill(
     result = {
         "status": "done",
         "calibration": describe_set(drawn),
-        "compression": summarise_layers(layers, timings.seconds["compress"]),
+        "compression": summarise_layers(layers, timings.seconds["compress"])
+        | {"propagated": parts.walk.propagated(parts.method) if cell.needs_data else None},
         "scores": scores.scores,
         "stderr": scores.stderr,
         "versions": scores.versions,

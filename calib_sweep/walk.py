@@ -6,8 +6,12 @@
 
 Inside a block all linears see dense inputs, unless `true_sequential`: then layers are compressed in
 order of execution, each group of layers fed by the same tensor observed after the earlier ones were
-compressed. `propagate="dense"` passes the dense block's outputs on instead (a different algorithm).
-Linears fed by the same tensor share one statistic object, hence one factorisation.
+compressed. `propagate="dense"` passes the dense block's outputs on instead (a different algorithm);
+"published" does what the method's authors do. Linears fed by the same tensor share one statistic
+object, hence one factorisation.
+
+A method of blocks plans between observing and compressing, and scale that it moves is moved first;
+a method of the model has seen all dense blocks before the first one is compressed.
 
 Shapes: N = samples, T = tokens of a sample, D = hidden size, O, I = out_features, in_features.
 """
@@ -21,19 +25,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from calib_sweep.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.layer import LayerReport, compress_layer
-from calib_sweep.method.base import LayerMethod, Method, ModelMethod
+from calib_sweep.layer import LayerReport
+from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
-from calib_sweep.model.blocks import Layer, decoder_blocks, linear_layers
-from calib_sweep.model.observation import observe
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.placement import at_work
 from calib_sweep.model.replay import BlockInputs, record
+from calib_sweep.model.scaling_groups import check_scaling
 from calib_sweep.survey import survey
 
 logger = logging.getLogger(__name__)
 
+
+PUBLISHED = "published"
 
 OnBlock = Callable[[int, int, float], None]  # block index, number of blocks, seconds it took
 
@@ -42,7 +49,7 @@ OnBlock = Callable[[int, int, float], None]  # block index, number of blocks, se
 class Walk:
     """Settings of the walk."""
 
-    propagate: str  # which outputs feed the next block: compressed, as published, or dense
+    propagate: str  # which outputs feed the next block: compressed, dense, or as published
     true_sequential: bool  # whether layers of a block see their compressed predecessors
     batch_tokens: int  # tokens that go through a block at once; bounds memory, moves no number
     tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
@@ -55,19 +62,35 @@ class Walk:
             self._check_tensor_cores,
         )
 
+    def propagated(self, method: Method) -> str:
+        """Which outputs feed the next block when `method` compresses: compressed or dense."""
+        if self.propagate != PUBLISHED:
+            return self.propagate
+        return DENSE if method.passes_dense else COMPRESSED
+
+    def check_method(self, method: Method) -> None:
+        """Raise `ConfigError` when `method` cannot be walked with these settings."""
+        require(
+            not (self.true_sequential and (method.moves_scale or self.propagated(method) == DENSE)),
+            "walk.true_sequential",
+            self.true_sequential,
+            f"false with {type(method).__name__}, which plans for a dense block as a whole",
+            "Set walk.true_sequential=false.",
+        )
+
     def _check_propagate(self) -> None:
         require(
-            self.propagate in ("compressed", "dense"),
+            self.propagate in (PUBLISHED, COMPRESSED, DENSE),
             "walk.propagate",
             self.propagate,
-            "compressed or dense",
-            "The published methods use walk.propagate=compressed.",
+            f"{PUBLISHED}, {COMPRESSED} or {DENSE}",
+            f"To pass on what the method's authors pass on, set walk.propagate={PUBLISHED}.",
         )
 
     def _check_true_sequential(self) -> None:
         require(
             isinstance(self.true_sequential, bool)
-            and not (self.true_sequential and self.propagate == "dense"),
+            and not (self.true_sequential and self.propagate == DENSE),
             "walk.true_sequential",
             self.true_sequential,
             "true or false, and false with walk.propagate=dense",
@@ -90,7 +113,7 @@ def compress(
     tokens: Tensor | None,
     *,
     lengths: Tensor | None = None,
-    propagate: str = "compressed",
+    propagate: str = PUBLISHED,
     true_sequential: bool = False,
     batch_tokens: int = 16384,
     tensor_cores: bool = True,
@@ -123,7 +146,10 @@ def walk(
 ) -> list[LayerReport]:
     """Compress every linear layer of every decoder block in place; leaves `model` in eval mode."""
     blocks = decoder_blocks(model)
+    settings.check_method(method)
     _check_shapes(blocks, method)
+    if method.moves_scale:
+        check_scaling(blocks)
     model.eval()
     begin = partial(_begin, model, blocks, method, tokens_NT, lengths_N, settings)
     with allow_tensor_cores(settings.tensor_cores):
@@ -134,11 +160,11 @@ def walk(
     for index, (block, of_block) in enumerate(zip(blocks, methods, strict=True)):
         start_s = time.perf_counter()
         is_last = index == len(blocks) - 1
+        propagate = None if is_last else settings.propagated(of_block)
         with at_work(block), allow_tensor_cores(settings.tensor_cores):
-            if inputs is None:
-                reports += _compress_without_data(block, index, of_block)
-            else:
-                reports += _compress_with_data(block, index, of_block, inputs, settings, is_last)
+            reports += compress_block(
+                block, index, of_block, inputs, propagate, in_order=settings.true_sequential
+            )
         seconds = time.perf_counter() - start_s
         logger.info("block %d of %d: %.2f s", index + 1, len(blocks), seconds)
         if on_block is not None:
@@ -148,10 +174,10 @@ def walk(
 
 def _method_of_each_block(
     blocks: nn.ModuleList, method: Method, begin: Callable[[], BlockInputs]
-) -> Sequence[LayerMethod]:
+) -> Sequence[LayerMethod | BlockMethod]:
     if isinstance(method, ModelMethod):
         return survey(blocks, method, begin())
-    assert isinstance(method, LayerMethod), method
+    assert isinstance(method, LayerMethod | BlockMethod), method
     return [method] * len(blocks)
 
 
@@ -166,63 +192,6 @@ def _begin(
     """The inputs of the first block."""
     tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
     return record(model, blocks, tokens_NT, lengths_N, settings.batch_tokens)
-
-
-def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
-    return [
-        compress_layer(index, name, layer, method, None)
-        for name, layer in linear_layers(block).items()
-    ]
-
-
-def _compress_with_data(
-    block: nn.Module,
-    index: int,
-    method: LayerMethod,
-    inputs: BlockInputs,
-    settings: Walk,
-    is_last: bool,
-) -> list[LayerReport]:
-    """Observe, compress, propagate; the last block's outputs are needed by nobody."""
-    assert method.statistic is not None
-    layers = linear_layers(block)
-    if settings.true_sequential:
-        reports = _compress_in_order(block, index, layers, method, inputs)
-    else:
-        keep_outputs = settings.propagate == "dense" and not is_last
-        seen = observe(
-            block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
-        ).statistics
-        reports = [
-            compress_layer(index, name, layer, method, seen.get(name))
-            for name, layer in layers.items()
-        ]
-    if settings.propagate == "compressed" and not is_last:
-        inputs.advance(block, index)
-    return reports
-
-
-def _compress_in_order(
-    block: nn.Module,
-    index: int,
-    layers: dict[str, Layer],
-    method: LayerMethod,
-    inputs: BlockInputs,
-) -> list[LayerReport]:
-    """Compress groups of layers with one input in order of execution, each newly observed."""
-    assert method.statistic is not None
-    first = observe(block, index, layers, inputs, method.statistic, num_batches=1)
-    groups = first.groups()
-    groups += [[name] for name in layers if name not in first.statistics]
-    reports = {}
-    for group in groups:
-        members = {name: layers[name] for name in group}
-        seen = observe(
-            block, index, members, inputs, method.statistic, may_stop=first.each_once
-        ).statistics
-        for name, layer in members.items():
-            reports[name] = compress_layer(index, name, layer, method, seen.get(name))
-    return [reports[name] for name in layers]
 
 
 def _check_shapes(blocks: nn.ModuleList, method: Method) -> None:

@@ -1,6 +1,9 @@
 """`check`: says what a grid is before it is run, without weights, and finds what cannot run."""
 
+import json
+
 import pytest
+from fakes import save_tiny
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -150,3 +153,41 @@ def test_a_dataset_that_only_the_hub_has_is_a_note_and_stops_a_run(
         assert f"expected {hub_id} in the local cache" in ended.out
     ended = run_cli("-m", *world, "dataset=c4", cwd=tmp_path)
     assert ended.code == 1 and "calib_sweep prefetch dataset=c4" in ended.err
+
+
+def test_a_method_that_plans_for_whole_blocks_cannot_be_walked_layer_by_layer(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    grid = ["method=awq,wanda", "walk.true_sequential=true"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 1
+    (told,) = [line for line in ended.err.splitlines() if "true_sequential" in line]
+    assert told.startswith("ConfigError: walk.true_sequential=True: expected false with AWQ")
+
+
+def test_an_architecture_whose_scale_cannot_be_moved_is_found_without_weights(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    folder = save_tiny("olmo2", tmp_path / "tiny")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "model_type": "olmo", "architectures": ["OlmoForCausalLM"]})
+    )
+    world = [word for word in tiny_world if word != "model=miniature"]
+    world += ["model=hf", f"model.path={folder}"]
+    ended = run_cli("check", *world, "method=awq", "method.group_size=null", cwd=tmp_path)
+    assert ended.code == 1
+    assert "LlamaDecoderLayer" in ended.err and "they are OlmoDecoderLayer" in ended.err
+    assert "method=gptq" in ended.err
+    assert run_cli("check", *world, "method=gptq", cwd=tmp_path).code == 0
+
+
+def test_packing_a_scale_that_stays_in_the_weights_is_refused_without_weights(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    folder = save_tiny("gpt_neox", tmp_path / "tiny")
+    world = [word for word in tiny_world if word != "model=miniature"]
+    world += ["model=hf", f"model.path={folder}", "method=awq", "method.group_size=16"]
+    assert run_cli("check", *world, cwd=tmp_path).code == 0
+    ended = run_cli("check", *world, "save_model=compressed-tensors", cwd=tmp_path)
+    assert ended.code == 1 and "dense_4h_to_h" in ended.err and "save_model=dense" in ended.err

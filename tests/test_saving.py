@@ -36,7 +36,12 @@ def saved(run_cli, world, folder, method, form):
 
 @pytest.mark.parametrize(
     ("method", "form"),
-    [("wanda", "dense"), ("gptq", "compressed-tensors"), ("rtn", "compressed-tensors")],
+    [
+        ("wanda", "dense"),
+        ("gptq", "compressed-tensors"),
+        ("rtn", "compressed-tensors"),
+        ("awq", "compressed-tensors"),
+    ],
 )
 def test_a_saved_model_scored_again_scores_the_same(run_cli, tiny_world, tmp_path, method, form):
     skip_where_nothing_is_packed(form)

@@ -393,7 +393,10 @@ def test_a_failing_solve_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"propagate": "sparse"}, r"walk\.propagate='sparse': expected compressed or dense"),
+        (
+            {"propagate": "sparse"},
+            r"walk\.propagate='sparse': expected published, compressed or dense",
+        ),
         ({"true_sequential": "yes"}, r"walk\.true_sequential='yes'"),
         ({"propagate": "dense", "true_sequential": True}, r"walk\.true_sequential=True.*dense"),
         ({"batch_tokens": 0}, r"walk\.batch_tokens=0.*16384"),

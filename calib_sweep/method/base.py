@@ -79,6 +79,7 @@ class ScalingGroup:
     layers: tuple[str, ...]  # all that read the tensor: their columns are multiplied
     absorber: str | None  # norm or linear layer that makes it and is divided; None: nothing can be
     inspected: str | None  # smallest module around the layers; None: the layer itself
+    followers: tuple[str, ...] = ()  # modules that read it too and stay dense: routers
 
 
 class DenseBlock(Protocol):

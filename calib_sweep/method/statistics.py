@@ -62,6 +62,10 @@ class Statistic(ABC):
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
         return None
 
+    def divide_inputs(self, scale_I: Tensor) -> None:
+        """Become the statistic of the inputs divided by a scale [I]."""
+        raise NotImplementedError(f"{type(self).__name__} cannot follow inputs that are scaled")
+
     def is_finite(self) -> bool:
         """Whether no input overflowed or was undefined."""
         return bool(torch.isfinite(self._square_sum()).all())
@@ -160,6 +164,12 @@ class Hessian(Statistic):
         weight_OI = weight_OI.to(self.device, torch.float32)
         with full_float32():
             return float(((weight_OI @ self._product_II) * weight_OI).sum(dtype=torch.float64))
+
+    def divide_inputs(self, scale_I: Tensor) -> None:
+        """Become the Hessian of the inputs divided by a scale."""
+        self._factors.clear()
+        self._product_II /= scale_I
+        self._product_II /= scale_I.unsqueeze(1)
 
     def inverse_factor(
         self, damping: float, *, by_activation: bool = False, dead_first: bool = True

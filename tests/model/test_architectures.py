@@ -148,7 +148,10 @@ def test_every_method_does_what_was_asked(architecture, yaml):
         assert -0.04 < overall(reports, "sparsity") - method.sparsity < (0.15 if has_bits else 0.05)
     if has_bits:
         assert all(report.bits is not None for report in reports)
-        assert most_levels(model) <= 2**method.bits or hasattr(method, "outlier_threshold")
+        # Outliers are on no grid, and where AWQ keeps a scale in the weights every column has one.
+        is_on_grid = not hasattr(method, "outlier_threshold")
+        is_on_grid &= all("stays in the weights" not in (report.note or "") for report in reports)
+        assert most_levels(model) <= 2**method.bits or not is_on_grid
     with torch.no_grad():
         assert bool(torch.isfinite(model(TOKENS).logits).all())
 

@@ -9,6 +9,7 @@ from fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
 from safetensors.torch import load_file
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.method.awq import AWQ
 from calib_sweep.method.gptq import GPTQ
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
@@ -17,6 +18,7 @@ from calib_sweep.model import packing
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
 from calib_sweep.model.packing import check_packable, checkpoint_names, save_packed
+from calib_sweep.model.scaling_groups import check_absorbed
 from calib_sweep.walk import compress
 
 pytest.importorskip("compressed_tensors")
@@ -38,6 +40,11 @@ def gptq(**settings):
     return GPTQ(**{**defaults, **order, "damping": 0.01, "block_size": 32, **settings})
 
 
+def awq(*, symmetric=False):
+    steps = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
+    return AWQ(bits=4, group_size=16, symmetric=symmetric, **steps)
+
+
 METHODS = {
     "rtn": rtn(),
     "rtn per row": rtn(group_size=None),
@@ -53,6 +60,8 @@ METHODS = {
     "gptq updated groups wider than a block": gptq(group_fit="updated", block_size=8),
     "gptq groups of two in a block": gptq(group_size=8, group_fit="updated", block_size=16),
     "gptq symmetric, mse": gptq(symmetric=True, mse=True),
+    "awq": awq(),
+    "awq symmetric": awq(symmetric=True),
     "sparsegpt": SparseGPT(
         sparsity=0.5,
         pattern="unstructured",
@@ -175,6 +184,20 @@ def test_experts_on_asymmetric_grids_are_refused(architecture, tmp_path):
     part.check_packable(rtn(symmetric=True).grid_format())
     with pytest.raises(ConfigError, match=r"is an expert.*method\.symmetric=true"):
         part.check_packable(rtn().grid_format())
+
+
+@pytest.mark.parametrize("architecture", ["opt", "phi3", "gemma2"])
+def test_a_model_inside_which_scale_was_moved_is_packed_like_any_other(architecture, tmp_path):
+    model = tiny_model(architecture)
+    check_absorbed(decoder_blocks(model))
+    pack(model, awq(), tmp_path)
+    assert_loads_equal(model, tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["gpt_neox", "bloom", "falcon"])
+def test_a_scale_that_stays_in_the_weights_is_refused(architecture):
+    with pytest.raises(ConfigError, match=r"compressed-tensors.*dense_4h_to_h.*save_model=dense"):
+        check_absorbed(decoder_blocks(tiny_model(architecture)))
 
 
 def test_methods_off_the_grid_say_so():

@@ -1,0 +1,60 @@
+"""Whether the parts of a cell fit each other, found out without a weight read."""
+
+from typing import TYPE_CHECKING
+
+from calib_sweep.errors import Problems, require
+
+if TYPE_CHECKING:
+    from calib_sweep.check import Parts
+
+
+def context_length(parts: "Parts", problems: Problems) -> int | None:
+    """Tokens that the model can attend to; None when it has no limit or could not be built."""
+    return None if parts.model is None else problems.of(parts.model.context_length)
+
+
+def check_fit(parts: "Parts", problems: Problems) -> None:
+    """Whether calibration set, method and walk fit the model and each other."""
+    context = context_length(parts, problems)
+    if parts.calibration is not None and context is not None:
+        problems.of(
+            require,
+            parts.calibration.seq_len <= context,
+            "calibration.seq_len",
+            parts.calibration.seq_len,
+            f"at most {context}, the context length of {parts.model.path}",
+            f"Type calibration.seq_len={context} or less.",
+        )
+    if parts.method is None:
+        return
+    if parts.walk is not None:
+        problems.of(parts.walk.check_method, parts.method)
+    if parts.model is not None:
+        _check_layers(parts, problems)
+
+
+def _check_layers(parts: "Parts", problems: Problems) -> None:
+    # One layer of each shape is enough: blocks repeat.
+    layers = problems.of(parts.model.linear_shapes) or []
+    for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
+        problems.of(parts.method.check_shape, name, num_out, num_in)
+    if parts.method.moves_scale and layers:
+        from calib_sweep.model.blocks import decoder_blocks
+        from calib_sweep.model.scaling_groups import check_scaling
+
+        problems.of(check_scaling, decoder_blocks(parts.model.skeleton()))
+
+
+def check_packing(parts: "Parts", problems: Problems) -> None:
+    """Whether the method's weights can be saved as integers, and the model's layers."""
+    if parts.method is None or parts.model is None:
+        return
+    form = problems.of(parts.method.grid_format)
+    if form is None:
+        return
+    problems.of(parts.model.check_packable, form)
+    if parts.method.moves_scale:
+        from calib_sweep.model.blocks import decoder_blocks
+        from calib_sweep.model.scaling_groups import check_absorbed
+
+        problems.of(check_absorbed, decoder_blocks(parts.model.skeleton()))

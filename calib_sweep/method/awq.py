@@ -1,0 +1,167 @@
+"""AWQ: scale up the input features that matter before rounding, then clip.
+
+Lin et al. 2023, arXiv:2306.00978, eq. 4 and 5, as their code (llm-awq) computes it, per block:
+
+    s_r = mean|x|^r, clamped to 1e-4 and above, divided by sqrt(max s_r * min s_r)
+    r*  = argmin_r || f(x; W) - f(x; round(W diag(s_r)) diag(1/s_r)) ||^2,  r = 0, 1/n, .. 1 - 1/n
+
+for every group of layers that read one tensor x. f is the smallest module around the group, run on
+all calibration tokens with every other weight dense: attention for q, k and v, the MLP for gate and
+up, the layer itself for a layer alone (whose error needs no run, only sum x x^T). Of equal errors
+the smallest r is kept; r = 0 is no scaling. All groups of a block are searched on the dense block,
+then scaled: x is divided by s in the norm or layer that makes it, columns of W are multiplied, and
+the dense block computes what it did. Last, weights are clipped and rounded, as in
+clipped_rounding.py, but those of queries and keys are not clipped: their outputs are multiplied
+with each other, so that an error of one of them alone says little.
+
+The next block sees the outputs of the dense block: walk.propagate=published means dense here. The
+layer after attention is scaled only where the matrix of values and its own have one shape.
+
+Deviations: mean|x| and the search are float32 (half precision in the authors' code). Behind a GELU,
+where the authors divide its output in a module of their own, the scale stays in the weights, as
+round(W diag(s)) diag(1/s): the same function, and a model that any software can load, but that
+layer is on no grid, and its average bits count 16 more per column. For BLOOM and Falcon, f is
+attention, the MLP or the block, run on what it is really fed; the authors feed the whole block with
+the normed inputs of the layer.
+
+Shapes: O = out_features, I = in_features.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from numbers import Real
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from calib_sweep.errors import require
+from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup
+from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
+from calib_sweep.method.grid import GridFormat
+from calib_sweep.method.input_profile import InputProfile
+from calib_sweep.method.settings import (
+    check_all,
+    check_bits,
+    check_group_size,
+    check_groups_fit,
+    check_positive_int,
+    check_symmetric,
+)
+from calib_sweep.method.statistics import Statistic
+
+SMALLEST_SCALE = 1e-4
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AWQ(BlockMethod):
+    bits: int  # bits of a weight's integer code, 2 to 8
+    group_size: int | None  # columns that share a scale; None: the whole row
+    symmetric: bool  # whether the zero point is the middle of the grid
+    scale_steps: int  # exponents tried; 1: only 0, which scales nothing
+    clip_steps: int  # limits per unit of shrinkage
+    max_shrink: float  # largest fraction by which a limit is lowered; 0: nothing is clipped
+
+    statistic: ClassVar[type[Statistic] | None] = InputProfile
+    passes_dense: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        published = "The published value is method."
+        check_all(
+            lambda: check_bits(self.bits),
+            lambda: check_group_size(self.group_size),
+            lambda: check_symmetric(self.symmetric),
+            lambda: check_positive_int(
+                "method.scale_steps", self.scale_steps, f"{published}scale_steps=20."
+            ),
+            lambda: check_positive_int(
+                "method.clip_steps", self.clip_steps, f"{published}clip_steps=20."
+            ),
+            self._check_max_shrink,
+        )
+
+    def _check_max_shrink(self) -> None:
+        is_number = isinstance(self.max_shrink, Real) and not isinstance(self.max_shrink, bool)
+        require(
+            is_number and 0 <= self.max_shrink < 1,
+            "method.max_shrink",
+            self.max_shrink,
+            "a fraction in [0, 1)",
+            "The published value is method.max_shrink=0.5; 0 clips nothing.",
+        )
+
+    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
+        if self.group_size is not None:
+            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
+
+    def grid_format(self) -> GridFormat:
+        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+
+    def plan_block(self, block: DenseBlock) -> BlockPlan:
+        scales = {group: self._search_scale(block, group) for group in block.groups}
+        kept = {
+            name: scale_I
+            for group, scale_I in scales.items()
+            for name in group.layers
+            if group.absorber is None
+        }
+        methods = {
+            name: ClippedRounding(
+                bits=self.bits,
+                group_size=self.group_size,
+                symmetric=self.symmetric,
+                clip_steps=self.clip_steps,
+                max_shrink=0.0 if name in block.score_layers else self.max_shrink,
+                scale_I=kept.get(name),
+            )
+            for name in block.weights
+        }
+        absorbed = {group: s_I for group, s_I in scales.items() if group.absorber is not None}
+        return BlockPlan(scales=absorbed, methods=methods)
+
+    def _search_scale(self, block: DenseBlock, group: ScalingGroup) -> Tensor:
+        """The scale [I] that changes the output of the inspected module least."""
+        weights = {name: block.weights[name] for name in group.layers}
+        seen = [block.statistics[name] for name in group.layers if name in block.statistics]
+        magnitude_I = _mean_magnitude_I(seen, weights[group.layers[0]])
+        ratios = [step / self.scale_steps for step in range(self.scale_steps)]
+        scales = [scale_of(magnitude_I, ratio) for ratio in ratios]
+        candidates = [partial(self._rounded, weights, scale_I) for scale_I in scales]
+        errors = block.output_errors(group, candidates)
+        best = min(range(len(scales)), key=lambda step: _or_infinite(errors[step]))
+        if not math.isfinite(errors[best]):
+            raise ArithmeticError(f"no scale of {', '.join(group.layers)} leaves finite outputs")
+        return scales[best]
+
+    def _rounded(self, weights: Mapping[str, Tensor], scale_I: Tensor) -> dict[str, Tensor]:
+        """round(W diag(s)) diag(1/s), in the dtype of W."""
+        new = {}
+        for name, weight_OI in weights.items():
+            scaled_OI = weight_OI.to(torch.float32) * scale_I
+            grid = fit_range(scaled_OI, self.bits, self.group_size, self.symmetric)
+            new[name] = (grid.round(scaled_OI) / scale_I).to(weight_OI.dtype)
+        return new
+
+
+def scale_of(magnitude_I: Tensor, ratio: float) -> Tensor:
+    """The scale that an exponent gives, from the mean magnitudes of the features."""
+    scale_I = magnitude_I.pow(ratio).clamp(min=SMALLEST_SCALE)
+    return scale_I / (scale_I.max() * scale_I.min()).sqrt()
+
+
+def _mean_magnitude_I(profiles: Sequence[Statistic], weight_OI: Tensor) -> Tensor:
+    """Mean magnitude over all tokens; those of experts are of one tensor, which they share out."""
+    distinct = {id(profile): profile for profile in profiles}.values()
+    num_tokens = sum(profile.num_tokens for profile in distinct)
+    mean_I = weight_OI.new_zeros(weight_OI.shape[1], dtype=torch.float32)
+    for profile in distinct:
+        assert isinstance(profile, InputProfile), profile
+        mean_I += profile.mean_magnitude_I() * (profile.num_tokens / max(num_tokens, 1))
+    return mean_I
+
+
+def _or_infinite(error: float) -> float:
+    return error if math.isfinite(error) else math.inf
