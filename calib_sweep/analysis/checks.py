@@ -137,13 +137,13 @@ def _replicates(components: pd.DataFrame) -> Iterator[dict[str, object]]:
 def _tails(tails: pd.DataFrame) -> Iterator[dict[str, object]]:
     if tails.empty:
         yield _row("heavy tails", value=0, limit=0, verdict=OK, detail="")
-    for (model, method), own in tails.groupby(["model", "method"], sort=False):
+    for _, own in tails.groupby(["model", "method"], sort=False):
         whys = own["why"].value_counts(sort=False)
         detail = ", ".join(f"{num} {why}" for why, num in whys.items())
         yield _row(
             "heavy tails",
-            model=model,
-            method=method,
+            model=own["model"].iloc[0],
+            method=own["method"].iloc[0],
             value=len(own),
             limit=0,
             verdict=LOOK,

@@ -84,7 +84,7 @@ def split(value_SI: np.ndarray) -> Split:
 
 
 def flip_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
-    """item_flips.csv: each method, dataset and metric with items, of three draws or more."""
+    """flips.csv: each method, dataset and metric with items, of three draws or more."""
     rows = []
     for grid in grids:
         for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):

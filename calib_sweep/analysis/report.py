@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calib_sweep.analysis.background import Material, set_table
 from calib_sweep.analysis.document import to_markdown
+from calib_sweep.analysis.provenance import check_pairing
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
 from calib_sweep.analysis.table import read_cells
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from calib_sweep.analysis.descriptive import Group
+    from calib_sweep.analysis.tables import Evidence
 
 MADE_FROM = "made_from.json"
-REPORT_VERSION = 2  # raised when the same records are to give another report
+REPORT_VERSION = 3  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
@@ -81,8 +83,9 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     `settings` None: the shipped ones.
     """
     folder, settings = Path(folder), settings or read_settings()
-    material = _read(folder)
-    files = _make(material, settings)
+    cells = read_cells(folder)
+    material = Material.of(folder.resolve().name, cells)
+    files = _make(material, _gather(folder, material, cells), settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     made_from = {"records": _digest(material, settings), "files": hashes}
@@ -127,14 +130,15 @@ def _digest(material: Material, settings: AnalysisSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _make(material: Material, settings: AnalysisSettings) -> dict[str, bytes]:
+def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) -> dict[str, bytes]:
     """Every file of the report by its path."""
     from calib_sweep.analysis import chapters
     from calib_sweep.analysis.descriptive import group_rows
     from calib_sweep.analysis.page import to_html
+    from calib_sweep.analysis.tables import all_tables
 
     groups = group_rows(material.rows)
-    tables = _analyse(material, settings)
+    tables = all_tables(material.rows, evidence, settings)
     figures = _draw(material, groups, tables)
     drawn = [path for path in figures if path.endswith(".png")]
     blocks = chapters.write(material, groups, tables, drawn)
@@ -151,29 +155,17 @@ def _make(material: Material, settings: AnalysisSettings) -> dict[str, bytes]:
     }
 
 
-def _analyse(material: Material, settings: AnalysisSettings) -> dict[str, "pd.DataFrame"]:
-    """All tables of the sweep, by name."""
-    from calib_sweep.analysis.comparisons import comparison_table
-    from calib_sweep.analysis.descriptive import group_rows
-    from calib_sweep.analysis.grids import to_grids
-    from calib_sweep.analysis.names import Naming
-    from calib_sweep.analysis.power import power_table
-    from calib_sweep.analysis.ranking import ranking_tables
-    from calib_sweep.analysis.spreads import spread_table, uncertainty_table
-    from calib_sweep.analysis.variance import variance_table
+def _gather(folder: Path, material: Material, cells: Sequence[Mapping[str, Any]]) -> "Evidence":
+    """What lies beside the records: scores per item, the calibration sets that were drawn."""
+    from calib_sweep.analysis.covariates import read_descriptors
+    from calib_sweep.analysis.items import read_items
+    from calib_sweep.analysis.tables import Evidence
 
-    groups = group_rows(material.rows)
-    naming = Naming.of_groups(groups)
-    grids = to_grids(material.rows, naming)
-    compared = comparison_table(grids, settings)
-    return {
-        "summary": spread_table(groups, naming),
-        "uncertainty": uncertainty_table(groups, naming),
-        "variance_components": variance_table(grids, settings),
-        "comparisons": compared,
-        **ranking_tables(grids, compared, settings),
-        "power": power_table(grids, compared, settings),
-    }
+    return Evidence(
+        items=read_items(folder, cells),
+        descriptors=read_descriptors(folder.parent, cells),
+        set_problems=check_pairing(material.sets),
+    )
 
 
 def _draw(
@@ -211,8 +203,8 @@ def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str
 
 
 def _frame_csv(frame: "pd.DataFrame") -> bytes:
-    """All digits of every number; empty where it is not defined."""
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    """Twelve digits of every number: beyond, the order of a sum decides. Empty: not defined."""
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.12g").encode()
 
 
 def _set_csv(material: Material) -> bytes:

@@ -70,7 +70,7 @@ def all_tables(
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(grids, settings),
         "unequal_variance": unequal_variance_table(grids),
-        "item_flips": flip_table(grids, evidence.items),
+        "flips": flip_table(grids, evidence.items),
         "unstable_items": unstable_table(grids, evidence.items),
         **profile_tables(grids, settings),
         **size_tables(grids, settings),

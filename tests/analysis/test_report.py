@@ -33,7 +33,7 @@ def test_every_group_and_metric_is_a_row_of_the_summary(two_methods):
     with (two_methods.folder / "report" / "tables" / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     names = "model method dataset metric n mean mean_lo mean_hi sd sd_lo sd_hi min max dense drop"
-    assert list(rows[0]) == [*names.split(), "retention", "note"]
+    assert list(rows[0]) == [*names.split(), "retention"]
     assert len(rows) == 3 * 6
     (wanda,) = [r for r in rows if (r["method"], r["metric"]) == ("wanda", "ppl/b@64")]
     assert (wanda["dataset"], wanda["n"]) == ("web", "5")

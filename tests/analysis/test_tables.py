@@ -18,7 +18,7 @@ PROMISED = {
 OTHERS = {
     *("ranking", "power", "controls", "notes", "missing", "tails", "uncertainty"),
     *("rank_probabilities", "rank_stability", "dataset_comparisons", "unequal_variance"),
-    *("item_flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
+    *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
     *("correlations", "covariates"),
 }
 
