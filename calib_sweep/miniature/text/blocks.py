@@ -10,9 +10,8 @@ Block = Callable[[Writer], str]
 
 
 def paragraph(writer: Writer, templates: Sequence[str], low: int, high: int) -> str:
-    """Between `low` and `high` sentences from `templates`; one in a brief document."""
-    count = 1 if writer.brief else writer.draw.between(low, high)
-    lines = [writer.say(templates) for _ in range(count)]
+    """Between `low` and `high` sentences from `templates`."""
+    lines = [writer.say(templates) for _ in range(writer.draw.between(low, high))]
     return " ".join(line for line in lines if line)
 
 
@@ -21,25 +20,16 @@ def fact_sentence(writer: Writer, kinds: tuple[str, ...], offset: int) -> str:
     return state(writer, entity, facts.draw_relation(writer.draw, entity))
 
 
-def fact_sentences(writer: Writer, kinds: tuple[str, ...], offset: int, low: int, high: int) -> str:
-    """Between `low` and `high` facts; mostly one sentence each, sometimes all of one entity."""
-    draw = writer.draw
-    if draw.chance(0.3):
-        return portrait(writer, facts.draw_entity(draw, kinds, offset), 0.6)
-    lines = [fact_sentence(writer, kinds, offset) for _ in range(draw.between(low, high))]
-    return " ".join(line for line in lines if line)
-
-
 def state(writer: Writer, entity: facts.Entity, relation: str) -> str:
     """One fact as a sentence."""
     bound = facts.bindings(entity, relation)
     return writer.say(facts.statement_templates(entity, relation), **bound)
 
 
-def portrait(writer: Writer, entity: facts.Entity, share: float = 0.8) -> str:
+def portrait(writer: Writer, entity: facts.Entity) -> str:
     """Most facts of one entity, in random order, as a paragraph."""
     relations = writer.draw.shuffled(RELATIONS[entity.kind])
-    lines = [state(writer, entity, relation) for relation in relations if writer.draw.chance(share)]
+    lines = [state(writer, entity, relation) for relation in relations if writer.draw.chance(0.8)]
     return " ".join(line for line in lines if line)
 
 
