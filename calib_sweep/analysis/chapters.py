@@ -7,7 +7,7 @@ and tables/*.csv has every row.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from calib_sweep.analysis import background, columns, conclusions, controls, wording
+from calib_sweep.analysis import appendix, background, columns, conclusions, controls, wording
 from calib_sweep.analysis.background import Material
 from calib_sweep.analysis.descriptive import Group
 from calib_sweep.analysis.document import (
@@ -89,8 +89,9 @@ def write(
     shown = _each_metric(_planned(tables["power"]), columns.POWER, material, words)
     blocks += _chapter("How many seeds it takes", [PLANNED], [], shown)
     blocks += _of_draws(material, tables, figures, words)
-    blocks += background.failed_cells(material.rows)
-    blocks += background.control_list(material, groups)
+    blocks += appendix.write(tables)
+    blocks += background.failed_cells(material.rows) + appendix.never_run(tables)
+    blocks += background.control_list(material, groups) + appendix.control_table(tables)
     return [*blocks, *background.provenance_chapter(material)]
 
 
@@ -247,16 +248,21 @@ def _of_draws(
 ) -> list[Block]:
     """Draws beside items; flips; SD against the size of a set."""
     blocks: list[Block] = []
-    for name, title, text, shown in (
-        ("uncertainty", "Draws beside test items", ITEMS_BESIDE, columns.UNCERTAINTY),
-        ("flips", "Flips of single items, or a shift", FLIPPING, columns.FLIPS),
+    for names, title, text, kind in (
+        (["uncertainty"], "Draws beside test items", ITEMS_BESIDE, None),
+        (["flips"], "Flips of single items, or a shift", FLIPPING, None),
+        (["size_floors", "sizes"], "How large a calibration set", SIZES, "num_samples"),
     ):
-        if name in tables and not tables[name].empty:
-            blocks += _chapter(
-                title, [text], [], _each_metric(tables[name], shown, material, words)
-            )
-    sizes = _figures("num_samples", figures, "SD over draws against samples in a calibration set.")
-    return [*blocks, *_chapter("How large a calibration set", [SIZES], [], sizes)]
+        shown = []
+        for name in names:
+            frame = tables.get(name)
+            if frame is not None and not frame.empty:
+                folded = columns.FOLDED.get(name)
+                shape = columns.OF_DRAWS[name]
+                shown += _each_metric(frame, shape, material, words, folded=folded)
+        drawn = _figures(kind, figures, SIZES) if kind else []
+        blocks += _chapter(title, [text], drawn, shown)
+    return blocks
 
 
 def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, str, str]]:

@@ -182,3 +182,26 @@ FLIPS = [
     Column("unstable", ("unstable",), "share", "items right on some draws and wrong on others"),
     Column("items", ("num_items",), "count", "test items"),
 ]
+SIZES = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column("samples", ("num_samples",), "count", "sequences in a calibration set"),
+    Column("SD (95 %)", ("sd", "sd_lo", "sd_hi"), "spread", "over calibration seeds"),
+    Column("fitted", ("sd_fitted",), "spread", "by variance = floor^2 + slope / samples"),
+    N,
+]
+FLOORS = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column(
+        "floor (95 %)",
+        ("floor", "floor_lo", "floor_hi"),
+        "spread",
+        "the SD that would be left however large the sets",
+    ),
+    Column("sizes", ("num_sizes",), "count", "of sets that were drawn"),
+]
+OF_DRAWS = {"uncertainty": UNCERTAINTY, "flips": FLIPS, "sizes": SIZES, "size_floors": FLOORS}
+FOLDED = {"sizes": "Each size"}

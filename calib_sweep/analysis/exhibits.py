@@ -28,6 +28,7 @@ Frame = Any  # pandas.DataFrame, whose own types call every selection of rows a 
 
 NOTHING = "-"
 SMALLEST_P = 0.001
+SMALLEST = 1e-12  # what is nearer to 0 is the rounding of a sum
 MARGIN = {"score", "sd", "change"}  # forms with the decimals of the scores
 
 
@@ -108,7 +109,9 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int) -> str:
         ends = [f"{v:.0f}" if math.isfinite(v) else "many" for v in values]
         return ends[0] if len(ends) == 1 else f"{ends[0]} ({ends[1]}..{ends[2]})"
     if column.form == "plain":
-        return f"{values[0]:.4g}"
+        has_ends = len(values) == 3 and not any(map(math.isnan, values))
+        shown = [f"{0.0 if abs(value) < SMALLEST else value:.3g}" for value in values]
+        return f"{shown[0]} ({shown[1]}..{shown[2]})" if has_ends else shown[0]
     shown = [_shown(value, column.form, metric) for value in values]
     if column.form == "sd" and len(shown) == 1:
         return wording.sd_text(shown[0], 2, digits)
