@@ -1,7 +1,7 @@
 """What a walk costs on a CPU: CPU seconds of its parts, memory, and how both grow.
 
     python benchmarks/walk.py --out walk.json             # the reference shape, three methods
-    python benchmarks/walk.py --grow --methods wanda    # also half and quarter width, depth, samples
+    python benchmarks/walk.py --grow --methods wanda    # half and quarter sizes as well
 
 CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
 does; the rate of large products, measured at the start of every run, says what the machine gave.
@@ -37,7 +37,10 @@ def main() -> None:
     for shape in shapes:
         for name in arguments.methods:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own_process:
-                row = own_process.submit(run, shape, name, arguments.threads).result()
+                task = own_process.submit(
+                    run, shape, name, arguments.threads, arguments.batch_tokens
+                )
+                row = task.result()
             report["runs"].append(row)
             show(row)
             if arguments.out:
@@ -57,14 +60,17 @@ def grown(shape: Shape) -> list[Shape]:
     return [*shapes, shape]
 
 
-def run(shape: Shape, name: str, num_threads: int) -> dict[str, Any]:
+def run(shape: Shape, name: str, num_threads: int, batch_tokens: int) -> dict[str, Any]:
     """One walk, measured."""
     torch.set_num_threads(num_threads)
     model = random_llama(shape, torch.float32, CPU, offload=False)
     draw_weights(model, CPU)
     method, tokens = load_method(name, **METHODS[name]), random_tokens(shape)
     settings = Walk(
-        propagate="compressed", true_sequential=False, batch_tokens=16384, tensor_cores=True
+        propagate="compressed",
+        true_sequential=False,
+        batch_tokens=batch_tokens,
+        tensor_cores=True,
     )
     rate = cpu_rate()
     before_gib = psutil.Process().memory_info().rss / 2**30
@@ -75,6 +81,7 @@ def run(shape: Shape, name: str, num_threads: int) -> dict[str, Any]:
         "method": name,
         "shape": asdict(shape),
         "threads": num_threads,
+        "batch_tokens": batch_tokens,
         "wall_s": time.perf_counter() - start_s,
         "cpu_s": sum(clock.cpu_s.values()),
         "parts_cpu_s": {part: clock.cpu_s[part] for part in PARTS},
@@ -112,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--grow", action="store_true", help="smaller shapes as well")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every walk")
     return parser

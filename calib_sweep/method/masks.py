@@ -36,9 +36,19 @@ def at_or_below_threshold(score_OI: Tensor, sparsity: float) -> Tensor:
 def lowest_per_row(score_OI: Tensor, sparsity: float) -> Tensor:
     """Mark exactly `int(in_features * sparsity)` scores in each row; ties: lower column first."""
     num_zeros = int(score_OI.shape[1] * sparsity)
-    order_OI = torch.sort(score_OI, dim=1, stable=True).indices
-    mask_OI = torch.zeros_like(score_OI, dtype=torch.bool)
-    return mask_OI.scatter_(1, order_OI[:, :num_zeros], True)
+    if score_OI.is_cuda or num_zeros == 0:
+        order_OI = torch.sort(score_OI, dim=1, stable=True).indices
+        mask_OI = torch.zeros_like(score_OI, dtype=torch.bool)
+        return mask_OI.scatter_(1, order_OI[:, :num_zeros], True)
+    # The same weights; selecting is faster on a CPU, sorting on a GPU.
+    highest_O1 = score_OI.kthvalue(num_zeros, dim=1, keepdim=True).values
+    mask_OI = score_OI <= highest_O1
+    num_spared_O1 = mask_OI.sum(dim=1, keepdim=True) - num_zeros
+    if bool(num_spared_O1.any()):
+        is_tied_OI = score_OI == highest_O1
+        rank_from_right_OI = is_tied_OI.flip(1).cumsum(dim=1).flip(1)
+        mask_OI &= ~is_tied_OI | (rank_from_right_OI > num_spared_O1)
+    return mask_OI
 
 
 def lowest_in_groups(score_OI: Tensor, num_kept: int, group_length: int) -> Tensor:

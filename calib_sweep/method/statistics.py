@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.precision import full_float32, may_use_tensor_cores
+from calib_sweep.method.symmetric import add_gram, form_of_rows
 
 # A factorisation that fails is tried again with ten times the damping, at most this often.
 NUM_RETRIES = 8
@@ -163,7 +164,7 @@ class Hessian(Statistic):
     def weighted_square_sum(self, weight_OI: Tensor) -> float:
         weight_OI = weight_OI.to(self.device, torch.float32)
         with full_float32():
-            return float(((weight_OI @ self._product_II) * weight_OI).sum(dtype=torch.float64))
+            return form_of_rows(weight_OI, self._product_II)
 
     def divide_inputs(self, scale_I: Tensor) -> None:
         """Become the Hessian of the inputs divided by a scale."""
@@ -225,13 +226,13 @@ class Hessian(Statistic):
     def _accumulate(self, inputs_TI: Tensor) -> None:
         self._factors.clear()
         if inputs_TI.dtype != torch.float32:
-            from calib_sweep.method.kernels import add_gram  # where there is Triton
+            from calib_sweep.method import kernels  # where there is Triton
 
             self.products = TENSOR_CORES
-            add_gram(self._product_II, inputs_TI)
+            kernels.add_gram(self._product_II, inputs_TI)
             return
         with full_float32():
-            self._product_II.addmm_(inputs_TI.T, inputs_TI)
+            add_gram(self._product_II, inputs_TI)
 
     def _square_sum(self) -> Tensor:
         return self._product_II.diagonal()

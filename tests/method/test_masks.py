@@ -41,6 +41,14 @@ def test_per_row_ties_go_to_the_lower_column():
     ]
 
 
+@pytest.mark.parametrize("sparsity", [0.01, 0.3, 0.5, 0.99])
+def test_per_row_the_first_of_a_stable_order_go_however_many_ties_there_are(sparsity):
+    score = torch.randint(0, 9, (40, 200), generator=torch.Generator().manual_seed(0)).float()
+    order = torch.sort(score, dim=1, stable=True).indices[:, : int(200 * sparsity)]
+    expected = torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
+    assert torch.equal(lowest_per_row(score, sparsity), expected)
+
+
 @pytest.mark.parametrize(("num_kept", "length"), [(2, 4), (1, 4), (3, 4), (4, 8), (1, 2)])
 def test_groups_keep_exactly_their_number_and_the_largest(num_kept, length):
     score = torch.rand(5, 24, generator=torch.Generator().manual_seed(0))
