@@ -59,5 +59,5 @@ def _cell(table: Table, text: str, r: int, c: int) -> str:
         return "--"
     shown = escaped(" ".join(text.split()))
     if c >= table.num_names:
-        shown = NEGATIVE.sub(r"$-$", shown).replace("..", "--")
+        shown = "--".join(NEGATIVE.sub(r"$-$", end) for end in shown.split(".."))
     return rf"\textbf{{{shown}}}" if (r, c) in table.best else shown

@@ -1,0 +1,262 @@
+"""The page, its tables and sentences, from small tables made by hand."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from calib_sweep.analysis import columns, conclusions, diagrams, plots
+from calib_sweep.analysis.document import (
+    Bullets,
+    Callout,
+    Figures,
+    Fold,
+    Heading,
+    Image,
+    Paragraph,
+    Table,
+    to_markdown,
+)
+from calib_sweep.analysis.exhibits import Column, exhibit
+from calib_sweep.analysis.latex import escaped, to_latex
+from calib_sweep.analysis.page import to_html
+
+ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
+WORDS = {PERPLEXITY: "perplexity", ACCURACY: "accuracy"}
+TABLE = Table(
+    ["method", "mean"],
+    [["a <b> & c", "1.5"], ["d_e", "-2.0 (-3.0..-1.0)"]],
+    num_names=1,
+    meanings={"mean": 'over "seeds"'},
+    best=frozenset({(0, 1)}),
+)
+
+
+def compared(**fields):
+    """One row of comparisons.csv: sparsegpt is 2 points better than wanda on 5 of 5 seeds."""
+    row = {"model": "tiny", "metric": ACCURACY, "kind": "method", "a": "sparsegpt", "b": "wanda"}
+    row |= {"dataset": "", "n_pairs": 5, "mean_diff": 0.02, "lo": 0.01, "hi": 0.03, "p": 0.0625}
+    row |= {"p_holm": 0.0625, "p_bh": 0.0625, "prob_better": 1.0, "prob_lo": 0.5, "prob_hi": 1.0}
+    return row | {"mde": 0.012, "verdict": "a better"} | fields
+
+
+def tables_of(*rows):
+    power = {"model": "tiny", "metric": ACCURACY, "goal": "difference", "method": "sparsegpt"}
+    power |= {"against": "wanda", "n": 5, "target": 0.005, "seeds": 37.0}
+    parts = {"model": "tiny", "metric": ACCURACY, "method": "*", "sd": 0.01}
+    components = [
+        {**parts, "component": "method", "share": 0.25},
+        {**parts, "component": "draw", "share": 0.75},
+        {**parts, "method": "wanda", "component": "draw", "share": 1.0, "sd": 0.015},
+    ]
+    return {
+        "comparisons": pd.DataFrame(rows),
+        "power": pd.DataFrame([power]),
+        "variance_components": pd.DataFrame(components),
+    }
+
+
+def test_a_difference_that_holds_is_said_with_its_size_interval_and_draws():
+    (line,) = conclusions.short(tables_of(compared()), WORDS)
+    assert line == (
+        "sparsegpt beats wanda in accuracy on every draw (paired, 5 of 5), by 2.0 points "
+        "(95 % 1.0..3.0)."
+    )
+
+
+def test_a_difference_that_may_be_the_draw_says_what_would_have_shown_and_what_would_tell():
+    row = compared(lo=-0.004, hi=0.044, mde=0.03, verdict="not shown", prob_better=0.8)
+    assert conclusions.short(tables_of(row), WORDS) == [
+        "In accuracy the difference between sparsegpt and wanda, 2.0 points, is not more than the "
+        "calibration draw (95 % -0.4..4.4; 3.0 points would have shown).",
+        "To tell a difference of 0.5 points in accuracy takes 37 seeds; there are 5.",
+    ]
+
+
+def test_the_better_one_is_named_first_also_where_less_is_better():
+    # log perplexities of b are lower by 0.1: 1 - exp(-0.1) = 9.5 %
+    row = compared(metric=PERPLEXITY, mean_diff=0.1, lo=0.09, hi=0.11, verdict="b better")
+    (pair,) = conclusions.pairs_of(pd.DataFrame([row | {"prob_better": 0.0}]), "tiny", PERPLEXITY)
+    assert (pair.better, pair.worse, pair.holds) == ("wanda", "sparsegpt", True)
+    assert (pair.gain, pair.won) == ("9.5 %", 5.0)
+
+
+def test_many_pairs_are_counted_and_those_that_may_be_the_draw_named():
+    names = ["a", "b", "c", "d"]
+    rows = [
+        compared(a=a, b=b, verdict="not shown" if (a, b) == ("c", "d") else "a better", lo=0.001)
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    line = conclusions.short(tables_of(*rows), WORDS)[0]
+    assert line.startswith("In accuracy 5 of 6 differences between methods hold (95 %)")
+    assert "on average a, b, c, d, best first" in line
+    assert line.endswith("not more than the calibration draw: c and d (2.0 points).")
+
+
+def test_the_page_says_where_the_variance_lies_and_warns_of_looking_at_many_pairs():
+    rows = [compared(), compared(b="gptq"), compared(a="gptq")]
+    said = conclusions.long(tables_of(*rows), "tiny", ACCURACY, "accuracy")
+    text = " ".join(said)
+    assert "25 % between methods and 75 % between draws, alike for all methods" in text
+    assert "alone moves accuracy by an SD of 1.5 points" in text
+    assert "if no two methods differed, 0.15 would seem to" in text
+    assert "cannot reach 5 % with so few draws" in text
+
+
+def test_an_exhibit_has_units_intervals_directions_and_marks_the_best():
+    rows = [
+        {"model": "tiny", "method": "dense", "dataset": "", "n": 1, "mean": 0.84, "vs_dense": None},
+        {"method": "wanda", "dataset": "web", "n": 5, "mean": 0.6, "vs_dense": -0.24, "sd": 0.013},
+        {"method": "gptq", "dataset": "web", "n": 5, "mean": 0.7, "vs_dense": -0.14, "sd": 0.012},
+    ]
+    ends = {"mean_lo": 0.58, "mean_hi": 0.62, "sd_lo": 0.008, "sd_hi": 0.037}
+    frame = pd.DataFrame([rows[0], *(row | ends for row in rows[1:])])
+    table = exhibit(frame, columns.SUMMARY, ACCURACY)
+    assert table.header == ["method", "dataset", "mean (95 %)", "SD (95 %)", "n", "vs dense"]
+    assert table.rows[0] == ["dense", "-", "84.0", "-", "1", "-"]
+    assert table.rows[1] == ["wanda", "web", "60.0 (58.0..62.0)", "1.3 (0.8..3.7)", "5", "-24.0"]
+    assert table.best == {(2, 2)}
+    assert set(table.meanings) == set(table.header)
+
+
+def test_a_difference_of_log_perplexity_is_shown_in_per_cent():
+    shown = [Column("A - B", ("mean_diff", "lo", "hi"), "difference", "")]
+    row = {"mean_diff": 0.1, "lo": 0.09, "hi": 0.11}
+    table = exhibit(pd.DataFrame([row]), shown, PERPLEXITY)
+    assert (table.header, table.rows) == (["A - B, %"], [["+10.5 (+9.4..+11.6)"]])
+
+
+def test_every_column_of_every_table_has_a_meaning():
+    shown = [c for value in vars(columns).values() if isinstance(value, list) for c in value]
+    assert len(shown) > 50
+    assert all(column.meaning and column.heading for column in shown)
+
+
+class Outline(HTMLParser):
+    """Tags with their attributes, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def page():
+    image = Image("figures/x.png", "dots & lines")
+    blocks = [
+        Heading("Sweep <x>", 1),
+        Callout("Says", ["one <b>"]),
+        *(Heading(f"Chapter {n}") for n in range(3)),
+        Figures([image], "what it shows"),
+        Fold("More", [Bullets(["item"]), Paragraph("text"), TABLE]),
+    ]
+    return to_html(blocks, "sweep <x>", {"figures/x.png": b"<svg/>"})
+
+
+def test_the_page_needs_no_other_file_and_escapes_what_it_shows():
+    text = page()
+    assert "http" not in text and "url(" not in text
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert "a &lt;b&gt; &amp; c" in text and "<b>1.5</b>" in text
+    assert "<title>sweep &lt;x&gt;</title>" in text
+
+
+def test_the_page_can_be_used_without_eyes_or_pointer():
+    tags = Outline(page()).tags
+    assert ("html", {"lang": "en"}) in tags
+    assert all(attrs.get("alt") for tag, attrs in tags if tag == "img")
+    assert all(attrs.get("scope") == "col" for tag, attrs in tags if tag == "th")
+    anchors = {attrs["id"] for _, attrs in tags if "id" in attrs}
+    links = {attrs["href"].removeprefix("#") for tag, attrs in tags if tag == "a"}
+    assert links == anchors == {"chapter-0", "chapter-1", "chapter-2"}
+    (region,) = [attrs for _, attrs in tags if attrs.get("role") == "region"]
+    assert region["tabindex"] == "0" and region["aria-label"]
+    assert [tag for tag, _ in tags].count("dt") == 1  # the meaning, beside its hover text
+    assert any(attrs.get("title") == 'over "seeds"' for tag, attrs in tags if tag == "th")
+    assert any(attrs.get("name") == "viewport" for _, attrs in tags)
+
+
+def test_markdown_has_what_the_page_has():
+    text = to_markdown([Callout("Says", ["one"]), Fold("More", [TABLE])])
+    assert "**Says**\n\n- one" in text
+    assert "| a \\<b> & c | **1.5** |" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("a_b", r"a\_b"),
+        ("50 % & {x}", r"50 \% \& \{x\}"),
+        ("c:\\d ~^#$", r"c:\textbackslash{}d \textasciitilde{}\textasciicircum{}\#\$"),
+        ("<0.01|", r"\textless{}0.01\textbar{}"),
+    ],
+)
+def test_latex_prints_every_character_as_it_is(text, latex):
+    assert escaped(text) == latex
+
+
+def test_a_latex_table_has_rules_a_direction_minus_signs_and_the_best_in_bold():
+    lines = to_latex(TABLE, "100 % of it\n\\bad", direction=1).splitlines()
+    assert lines == [
+        "% 100 % of it \\bad",
+        r"\begin{tabular}{@{}lr@{}}",
+        r"\toprule",
+        r"method & mean $\uparrow$ \\",
+        r"\midrule",
+        r"a \textless{}b\textgreater{} \& c & \textbf{1.5} \\",
+        r"d\_e & $-$2.0 ($-$3.0--$-$1.0) \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_the_differences_drawn_are_those_of_the_table():
+    rows = [compared(), compared(b="gptq", mean_diff=-0.01, lo=-0.03, hi=0.01, verdict="not shown")]
+    figure = diagrams.differences_figure(pd.DataFrame(rows), ACCURACY)
+    (axes,) = figure.axes
+    ends = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert ends[0] == pytest.approx((1.0, 3.0)) and ends[1] == pytest.approx((-3.0, 1.0))
+    points = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([2.0, -1.0])
+    assert points[0].get_markerfacecolor() != "white" == points[1].get_markerfacecolor()
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["sparsegpt - wanda", "sparsegpt - gptq"]
+
+
+def test_the_bars_of_components_add_up_to_all_of_the_variance():
+    frame = tables_of()["variance_components"].assign(variance=0.0001)
+    (axes,) = diagrams.components_figure(frame, ACCURACY).axes
+    widths = [bar.get_width() for bar in axes.patches if bar.get_y() > -5]
+    assert sum(widths) == pytest.approx(200.0)  # all methods, and wanda
+    assert [text.get_text() for text in axes.texts] == ["1.4 points", "1 points"]
+
+
+def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():
+    row = {"model": "tiny", "metric": ACCURACY, "kind": "method", "dataset": "", "num_entrants": 3}
+    rows = [row | {"num_seeds": n, "p_top1": 1 - 0.5 / n, "p_order": 0.1} for n in (1, 2, 5)]
+    (axes,) = diagrams.ranks_figure(pd.DataFrame(rows), ACCURACY).axes
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([50.0, 75.0, 90.0])
+    assert diagrams.ranks_figure(pd.DataFrame(rows), PERPLEXITY) is None
+    assert diagrams.differences_figure(pd.DataFrame(columns=[*compared()]), ACCURACY) is None
+
+
+def test_a_figure_is_the_same_bytes_however_often_it_is_drawn():
+    first, second = (
+        plots.render(diagrams.differences_figure(pd.DataFrame([compared()]), ACCURACY))
+        for _ in range(2)
+    )
+    assert first == second
+    assert first["png"].startswith(b"\x89PNG") and b"<dc:date>" not in first["svg"]
+
+
+def test_long_names_are_cut_not_spilled():
+    long = "a_very_long_method_name_" * 4
+    (axes,) = diagrams.differences_figure(pd.DataFrame([compared(a=long)]), ACCURACY).axes
+    lines = axes.get_yticklabels()[0].get_text().split("\n")
+    assert lines[0].endswith("...") and lines[1] == "- wanda"
+    assert max(map(len, lines)) <= 2 * plots.LABEL_CHARACTERS
