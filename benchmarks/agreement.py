@@ -33,7 +33,7 @@ from gpu import describe, load_method
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from calib_sweep import walk as walk_module
+from calib_sweep import block as block_module
 from calib_sweep.layer import compress_layer
 from calib_sweep.method.precision import allow_tensor_cores
 from calib_sweep.method.statistics import Hessian
@@ -152,7 +152,7 @@ def kept_hessians() -> Iterator[dict[tuple[int, str], Tensor]]:
             hessians[index, name] = statistic.hessian_II().cpu()
         return compress_layer(index, name, layer, method, statistic)
 
-    with patch.object(walk_module, "compress_layer", keep):
+    with patch.object(block_module, "compress_layer", keep):
         yield hessians
 
 

@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import torch
 
-from calib_sweep import walk
+from calib_sweep import block, walk
 from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.statistics import Hessian, Statistic
 from calib_sweep.model.placement import _Home
@@ -81,11 +81,11 @@ def clocked(device: torch.device, method: LayerMethod) -> Iterator[Clock]:
         (_Home, "_enter", "load"),
         (_Home, "_leave", "load"),
         (walk, "record", "embed"),
-        (walk, "observe", "forward"),
+        (block, "observe", "forward"),
         (Statistic, "add", "statistics"),
         (Hessian, "inverse_factor", "factorise"),
         (type(method), "compress_weight", "solve"),
-        (walk, "compress_layer", "report"),
+        (block, "compress_layer", "report"),
         (BlockInputs, "advance", "propagate"),
     ]
     with ExitStack() as stack:
