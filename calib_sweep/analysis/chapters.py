@@ -72,7 +72,7 @@ def write(
     """The whole report; `figures`: paths of those that were drawn."""
     words = headline_words(material)
     blocks: list[Block] = [Heading(f"Sweep {material.name}", 1)]
-    blocks += [Callout("What this sweep says", said(material, groups, tables))]
+    blocks += [Callout("What this sweep says", _said(material, groups, tables))]
     blocks += background.what_was_run(material, groups)
     summary = _with_reference(tables["summary"])
     seen = _figures(
@@ -100,14 +100,19 @@ def headline_words(material: Material) -> dict[str, str]:
     return {metric: word for metric, word in HEADLINES.items() if metric in material.metrics}
 
 
-def said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
+def conclusion(material: Material, tables: Tables) -> list[str]:
+    """What the sweep says, a few lines for each model."""
+    words = headline_words(material)
+    if not words:
+        return ["There is no mean accuracy and no perplexity: see the tables of other scores."]
+    nothing = "There are no two methods with draws in common to compare."
+    return conclusions.short(tables, words) or [nothing]
+
+
+def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
     """The conclusion, and what one must know before believing it."""
-    lines = conclusions.short(tables, headline_words(material))
+    lines = conclusion(material, tables)
     count = controls.count_cells(material.rows)
-    if not headline_words(material):
-        lines.append("There is no mean accuracy and no perplexity: see the tables of other scores.")
-    elif not lines:
-        lines.append("There are no two methods with draws in common to compare.")
     missing = count.total - count.done
     if missing:
         has = "has" if missing == 1 else "have"

@@ -143,7 +143,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     drawn = [path for path in figures if path.endswith(".png")]
     blocks = chapters.write(material, groups, tables, drawn)
     vector = {path: figures[path.replace(".png", ".svg")] for path in drawn}
-    said = chapters.said(material, groups, tables)
+    said = chapters.conclusion(material, tables)
     return {
         **{f"tables/{name}.csv": _frame_csv(frame) for name, frame in tables.items()},
         "tables/calibration_sets.csv": _set_csv(material),

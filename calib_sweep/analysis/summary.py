@@ -79,15 +79,10 @@ class Summary:
 
     def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
         written = _written(self.page)
-        if written is not None:
-            yield from map(Text, written[:MAX_SENTENCES])
-            if len(written) > MAX_SENTENCES:
-                yield Text(f"{len(written) - MAX_SENTENCES} more sentences are in the report.")
-            return
-        compared = comparison_sentences(groups)
-        yield from (Text(sentence) for sentence in compared[:MAX_SENTENCES])
-        if len(compared) > MAX_SENTENCES:
-            yield Text(f"{len(compared) - MAX_SENTENCES} more pairs of methods are in the report.")
+        said = comparison_sentences(groups) if written is None else written
+        yield from (Text(sentence) for sentence in said[:MAX_SENTENCES])
+        if len(said) > MAX_SENTENCES:
+            yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
         yield from (Text(sentence) for sentence in controls.findings(self.rows, groups))
 
     def _failures(self) -> Iterator[Text]:

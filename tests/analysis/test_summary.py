@@ -7,6 +7,7 @@ from rich.console import Console
 
 from calib_sweep.analysis import wording
 from calib_sweep.analysis.descriptive import describe
+from calib_sweep.analysis.report import write_report
 from calib_sweep.analysis.summary import terminal_summary
 from calib_sweep.analysis.table import read_rows
 
@@ -148,3 +149,12 @@ def test_decimals_follow_the_median_sd_within_limits():
 def test_seconds_are_said_as_people_do():
     said = [wording.duration(seconds) for seconds in (1.24, 38.2, 125, 3780)]
     assert said == ["1.2 s", "38 s", "2 min 5 s", "1 h 3 min"]
+
+
+def test_after_the_report_the_terminal_says_its_conclusion(two_methods):
+    write_report(two_methods.folder)
+    lines = shown(two_methods.folder, width=300)
+    assert "sparsegpt beats wanda in perplexity on every draw (paired, 5 of 5), by 24" in lines[-3]
+    assert "In accuracy the difference between sparsegpt and wanda, 2.0 points" in lines[-3]
+    assert lines[-2].startswith("To tell a difference of 0.5 points in accuracy takes")
+    assert lines[-1].startswith("report:")
