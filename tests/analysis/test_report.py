@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from calib_sweep.analysis import plots, strips
+from calib_sweep.analysis import plots, report, strips
 from calib_sweep.analysis.descriptive import group_rows
 from calib_sweep.analysis.provenance import check_pairing, drawn_sets
 from calib_sweep.analysis.report import is_current, main, write_report
@@ -18,8 +18,15 @@ PERPLEXITY, ACCURACY = "ppl/geomean", "acc/mean"
 
 
 def files_of(folder):
-    report = folder / "report"
-    return {str(p.relative_to(report)): p.read_bytes() for p in report.rglob("*") if p.is_file()}
+    top = folder / "report"
+    return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports whose figures are empty: drawing takes longer than all the rest."""
+    files = {f"figures/seeds_accuracy.{form}": b"<svg/>" for form in ("png", "svg")}
+    monkeypatch.setattr(report, "_draw", lambda *_: files)
 
 
 def figure_of(sweep, metric):
@@ -28,7 +35,7 @@ def figure_of(sweep, metric):
     return strips.seeds_figure(group_rows(rows), metric, metrics)
 
 
-def test_every_group_and_metric_is_a_row_of_the_summary(two_methods):
+def test_every_group_and_metric_is_a_row_of_the_summary(two_methods, undrawn):
     write_report(two_methods.folder)
     with (two_methods.folder / "report" / "tables" / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -117,7 +124,7 @@ def test_a_users_matplotlibrc_does_not_change_the_figure(two_methods):
         assert plots.render(figure_of(two_methods, ACCURACY)) == before
 
 
-def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods):
+def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods, undrawn):
     folder = two_methods.folder
     assert not is_current(folder)
     write_report(folder)
@@ -141,7 +148,7 @@ def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods)
     assert not is_current(folder)
 
 
-def test_nothing_is_left_beside_the_files_of_the_report(two_methods):
+def test_nothing_is_left_beside_the_files_of_the_report(two_methods, undrawn):
     write_report(two_methods.folder)
     assert not [p for p in (two_methods.folder / "report").rglob("*") if p.name.startswith(".")]
 
@@ -220,7 +227,7 @@ def drawn(sweep, seed, digest, method="wanda"):
     sweep.add(method, {"acc/mean": 0.5}, dataset="web", seed=seed, calibration=card)
 
 
-def test_calibration_sets_are_listed_with_their_hashes(sweep):
+def test_calibration_sets_are_listed_with_their_hashes(sweep, undrawn):
     for method in ("wanda", "gptq"):
         drawn(sweep, 0, "ab", method)
         drawn(sweep, 1, "cd", method)
@@ -243,7 +250,7 @@ def test_sets_that_break_the_pairing_or_repeat_are_named(sweep):
     assert "seeds 0, 1 of web drew the same calibration set" in repeated
 
 
-def test_versions_of_the_records_are_in_the_report(sweep):
+def test_versions_of_the_records_are_in_the_report(sweep, undrawn):
     for seed, torch in enumerate(("2.8", "2.9")):
         environment = {"python": "3.12.1", "versions": {"torch": torch}, "git": None}
         sweep.add("wanda", {"acc/x": 0.5}, dataset="d", seed=seed, environment=environment)
@@ -253,7 +260,9 @@ def test_versions_of_the_records_are_in_the_report(sweep):
     assert "| torch | 2.8, 2.9 |" in text
 
 
-def test_the_command_writes_the_report_and_prints_the_table(two_methods, capsys, monkeypatch):
+def test_the_command_writes_the_report_and_prints_the_table(
+    two_methods, undrawn, capsys, monkeypatch
+):
     monkeypatch.chdir(two_methods.folder.parent.parent)
     assert main(["results/made_up"]) == 0
     assert is_current(two_methods.folder)
