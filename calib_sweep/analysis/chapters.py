@@ -36,8 +36,8 @@ READING = (
 DIFFERING = (
     "Methods met on the same calibration sets, so they are compared pair by pair. A difference "
     "holds when its 95 % interval leaves out 0. 'Not shown' does not mean equal: a true difference "
-    "as large as 'detectable' would have been seen in four of five such sweeps. Each verdict "
-    "stands alone; 'p, Holm' is corrected for all pairs."
+    "as large as 'detectable' would have been seen with the power asked for (analysis.power). Each "
+    "verdict stands alone; 'p, Holm' is corrected for all pairs."
 )
 VARYING = (
     "What the variance of a score lies between. draw: another calibration set from the same "
@@ -51,7 +51,7 @@ RANKED = (
     "as all draws of this sweep together."
 )
 PLANNED = (
-    "How many seeds it takes to see a difference (80 % power, 5 % two-sided), or to know a mean to "
+    "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a mean to "
     "a half-width, given the SD seen here; the range is for the ends of that SD's own interval."
 )
 ITEMS_BESIDE = (

@@ -100,7 +100,7 @@ COMPARISONS = [
         "detectable",
         ("mde",),
         "size",
-        "the true difference that this many draws show with the power asked for (80 %): what "
+        "the true difference that this many draws show with the power asked for: what "
         "'not shown' does not exclude",
     ),
     Column("pairs", ("n_pairs",), "count", "calibration sets that both saw; of datasets: draws"),
@@ -160,7 +160,7 @@ POWER = [
         "seeds needed",
         ("seeds", "seeds_lo", "seeds_hi"),
         "count",
-        "to see it (80 % power), or to have that half-width; range: for the ends of the SD's "
+        "to see it with the power asked for, or to have that half-width; range: for the ends of the SD's "
         "interval; many: above 10000",
     ),
     N,

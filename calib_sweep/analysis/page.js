@@ -58,7 +58,12 @@ for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length > FEW_ROWS) addFilter(table);
 }
 
-// On paper nothing can be unfolded.
+// Paper shows what is unfolded, and says once what columns mean.
 addEventListener("beforeprint", () => {
-  for (const fold of document.querySelectorAll("details:not(.meanings)")) fold.open = true;
+  const told = new Set();
+  for (const meanings of document.querySelectorAll(".meanings")) {
+    const text = meanings.querySelector("dl").textContent;
+    meanings.open = !told.has(text);
+    told.add(text);
+  }
 });

@@ -1,7 +1,7 @@
 """A document as one HTML page that needs no other file: style, script and figures are inside.
 
 The page is whole without its script (page.js), which only lets tables be sorted and filtered, and
-opens what is folded before printing.
+unfolds the meanings of columns before printing.
 """
 
 import base64
