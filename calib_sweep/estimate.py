@@ -62,11 +62,12 @@ def _all_records(store: Store) -> Iterable[Mapping[str, Any]]:
 
 
 def _walk_flops(cell: Cell, num_weights: Callable[[Any], int | None]) -> float | None:
-    """Two forward passes over the set, 2 FLOP per weight and token; None if not known here."""
-    num = num_weights(build_parts(cell).model)
+    """The method's forward passes, 2 FLOP per weight and token; None if not known here."""
+    parts = build_parts(cell)
+    num = num_weights(parts.model)
     calibration = cell.config["calibration"]
     tokens = calibration["num_samples"] * calibration["seq_len"]
-    return None if num is None else 2 * 2 * num * tokens
+    return None if num is None else parts.method.num_passes() * 2 * num * tokens
 
 
 def _num_weights(model: Any) -> int | None:

@@ -42,6 +42,15 @@ def test_check_counts_cells_and_leaves_nothing(run_cli, tiny_world, no_weights, 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_estimate_counts_the_passes_of_each_method(run_cli, tiny_world, no_weights, tmp_path):
+    flops = {}
+    for method in ("wanda", "owl", "awq"):
+        told = run_cli("check", *tiny_world, f"method={method}", cwd=tmp_path).out
+        flops[method] = float(told.partition("compression: about ")[2].split()[0])
+    assert flops["owl"] / flops["wanda"] == pytest.approx(3 / 2, rel=0.01)
+    assert flops["awq"] / flops["wanda"] == pytest.approx(23 / 2, rel=0.01)
+
+
 def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tiny_world, tmp_path):
     assert run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path).code == 0
     ended = run_cli("check", "-m", *tiny_world, "seed=range(5)", cwd=tmp_path)

@@ -93,6 +93,9 @@ class AWQ(BlockMethod):
             "The published value is method.max_shrink=0.5; 0 clips nothing.",
         )
 
+    def num_passes(self) -> int:
+        return 3 + self.scale_steps  # observe, find modules' inputs, propagate; run modules
+
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)

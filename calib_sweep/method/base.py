@@ -36,6 +36,10 @@ class Method:
     # Whether it moves scale between the layers of a block: it must be known which to which.
     moves_scale: ClassVar[bool] = False
 
+    def num_passes(self) -> int:
+        """Forward passes over the calibration set, about, for an estimate of the cost."""
+        return 2  # observe, propagate
+
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         """Raise `ConfigError` when these settings do not fit a layer of this shape."""
 
@@ -135,6 +139,9 @@ class BlockMethod(Method, ABC):
 
 class ModelMethod(Method, ABC):
     """Looks at the dense model as a whole, in a pass of its own, then hands each block a method."""
+
+    def num_passes(self) -> int:
+        return 3  # survey, observe, propagate
 
     @abstractmethod
     def rate_block(
