@@ -6,11 +6,15 @@
     d/dg_k      = tr Z_k' P Z_k - (N - 1) |Z_k' P y|^2 / y' P y
 
 Harville 1977; only matrices of the Q levels are inverted (Woodbury; Bates et al. 2015, lme4):
-H^-1 = I - Z G A^-1 G Z' with G = diag(sqrt g), A = I + G Z'Z G. Searched over sqrt(g) >= 0, as lme4
-does, since a component may be zero. statsmodels' MixedLM gives the same numbers, at a hundred times
-the cost (tests/analysis/test_reml.py).
+H^-1 = I - Z G A^-1 G Z' with G = diag(sqrt g), A = I + G Z'Z G. Searched over log(1 + g) >= 0: g
+may be zero or huge, and at zero the slope must still point away (over sqrt(g) it vanishes there,
+and a search that touches zero stays). statsmodels' MixedLM gives the same numbers, at a hundred
+times the cost (tests/analysis/test_reml.py).
 
-Shapes: N observations, K factors, Q levels of all factors together.
+Of a complete grid the mean squares say all (`fit_squares`), with lambda = weight @ components:
+-2 log L = sum_l df_l (log lambda_l + MS_l / lambda_l)
+
+Shapes: N observations, K factors, Q levels of all factors together; L mean squares.
 """
 
 from collections.abc import Sequence
@@ -19,8 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-LARGEST_ROOT = 1e5  # of a variance ratio; beyond, the residual is rounding
-NEGLIGIBLE = 1e-4  # a root below is tried at exactly zero
+LARGEST_RATIO = 1e10  # of a variance to the residual's; beyond, the residual is rounding
 
 
 def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -30,27 +33,46 @@ def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
         return np.zeros(len(factors) + 1)
     scale = float(np.std(value_N))
     model = _Model.of((value_N - value_N.mean()) / scale, factors)
+
+    def deviance(log_K: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope_K = model.deviance(np.expm1(log_K))
+        return value, slope_K * np.exp(log_K)
+
     search = optimize.minimize(
-        model.deviance,
-        np.ones(len(factors)),
+        deviance,
+        np.full(len(factors), np.log(2.0)),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, LARGEST_ROOT)] * len(factors),
-        options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 500},
+        bounds=[(0.0, np.log(LARGEST_RATIO))] * len(factors),
+        options={"ftol": 1e-12, "gtol": 1e-8, "maxiter": 500},
     )
-    root_K = _with_exact_zeros(model, search.x)
-    residual = model.residual_variance(root_K)
-    return scale**2 * residual * np.append(root_K**2, 1.0)
+    ratio_K = np.expm1(search.x)
+    return scale**2 * model.residual_variance(ratio_K) * np.append(ratio_K, 1.0)
 
 
-def _with_exact_zeros(model: "_Model", root_K: np.ndarray) -> np.ndarray:
-    """The search comes close to zero only; take zero where it is at least as likely."""
-    for k in np.flatnonzero(root_K < NEGLIGIBLE):
-        tried = root_K.copy()
-        tried[k] = 0.0
-        if model.deviance(tried)[0] <= model.deviance(root_K)[0] + 1e-9:
-            root_K = tried
-    return root_K
+def fit_squares(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarray) -> np.ndarray:
+    """Components of a complete grid from its mean squares, the residual's first [L]."""
+    scale = float(square_L.max())
+    if scale == 0:
+        return np.zeros(len(square_L))
+    seen_L = square_L / scale
+
+    def deviance(component_L: np.ndarray) -> tuple[float, np.ndarray]:
+        lambda_L = weight_LL @ component_L
+        value = df_L @ (np.log(lambda_L) + seen_L / lambda_L)
+        return float(value), weight_LL.T @ (df_L * (1 / lambda_L - seen_L / lambda_L**2))
+
+    start_L = np.maximum(np.linalg.solve(weight_LL, seen_L), 0.01 * seen_L.mean())
+    found = optimize.minimize(
+        deviance,
+        start_L,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(1 / LARGEST_RATIO, None)] + [(0.0, None)] * (len(seen_L) - 1),
+        options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000},
+    )
+    is_there_L = (square_L > 0) | (np.arange(len(square_L)) > 0)  # repetitions may be equal
+    return scale * found.x * is_there_L
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +97,9 @@ class _Model:
         yy = float(value_N @ value_N)
         return cls(len(value_N), factor_Q, z_NQ.T @ z_NQ, z_NQ.sum(0), z_NQ.T @ value_N, yy)
 
-    def deviance(self, root_K: np.ndarray) -> tuple[float, np.ndarray]:
-        """-2 log L up to a constant, and its slope in the roots."""
-        root_Q = root_K[self.factor_Q]
+    def deviance(self, ratio_K: np.ndarray) -> tuple[float, np.ndarray]:
+        """-2 log L up to a constant, and its slope in the ratios."""
+        root_Q = np.sqrt(ratio_K)[self.factor_Q]
         a_QQ = np.eye(len(root_Q)) + root_Q[:, None] * self.zz_QQ * root_Q
         factor = linalg.cho_factor(a_QQ, lower=True, check_finite=False)
         right = root_Q[:, None] * np.column_stack([self.z1_Q, self.zy_Q, self.zz_QQ])
@@ -92,12 +114,12 @@ class _Model:
         slope_Q = trace_Q - (self.num - 1) * zpy_Q**2 / ypy
         log_det = 2 * np.sum(np.log(np.diag(factor[0])))
         value = log_det + np.log(one_h_one) + (self.num - 1) * np.log(ypy)
-        slope_K = np.bincount(self.factor_Q, weights=slope_Q, minlength=len(root_K))
-        return float(value), 2 * root_K * slope_K
+        slope_K = np.bincount(self.factor_Q, weights=slope_Q, minlength=len(ratio_K))
+        return float(value), slope_K
 
-    def residual_variance(self, root_K: np.ndarray) -> float:
-        """s^2 at these roots."""
-        root_Q = root_K[self.factor_Q]
+    def residual_variance(self, ratio_K: np.ndarray) -> float:
+        """s^2 at these ratios."""
+        root_Q = np.sqrt(ratio_K)[self.factor_Q]
         a_QQ = np.eye(len(root_Q)) + root_Q[:, None] * self.zz_QQ * root_Q
         right = root_Q[:, None] * np.column_stack([self.z1_Q, self.zy_Q])
         solved = root_Q[:, None] * linalg.solve(a_QQ, right, assume_a="pos")

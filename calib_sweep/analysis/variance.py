@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.grids import Grid, is_whole
-from calib_sweep.analysis.reml import fit_reml
+from calib_sweep.analysis.reml import fit_reml, fit_squares
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.squares import MIN_DF, Squares, squares_across, squares_of_one
 
@@ -125,8 +125,19 @@ def _estimate(
     shown = [squares.names.index(name) for name in order]
     is_feasible_E = (anova_LE[shown] >= 0).all(axis=0) & bool((squares.df_L[shown] > 0).all())
     for e in np.flatnonzero(~(is_feasible_E & is_complete)):
-        fitted = _fit(value_NE[:, e], factors)
-        for name, variance in zip(order, fitted, strict=True):
+        if is_complete:
+            own = sorted(shown)  # the residual comes first
+            parts = (
+                squares.square_LE[own, e],
+                squares.df_L[own],
+                squares.weight_LL[np.ix_(own, own)],
+            )
+            fitted = dict(
+                zip((squares.names[line] for line in own), fit_squares(*parts), strict=True)
+            )
+        else:
+            fitted = dict(zip(order, _fit(value_NE[:, e], factors), strict=True))
+        for name, variance in fitted.items():
             estimate[name][e] = variance
     return estimate
 

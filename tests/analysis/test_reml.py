@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from simulated import COMPONENTS, crossed
 
-from calib_sweep.analysis.reml import fit_reml
+from calib_sweep.analysis.reml import fit_reml, fit_squares
+from calib_sweep.analysis.squares import squares_across
 
 # Yield of dyestuff in grams, 5 samples of 6 batches: Davies and Goldsmith 1972, R's lme4::Dyestuff.
 DYESTUFF = np.array(
@@ -50,6 +51,24 @@ def test_statsmodels_finds_the_same_components_of_an_unbalanced_crossed_design()
     found = fit_reml(value_N, factors)
     assert found[:4] == pytest.approx([wanted[name] for name in names], rel=2e-3, abs=2e-4)
     assert found[4] == pytest.approx(fitted.scale, rel=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(4, 3, 6), (3, 3, 3), (2, 4, 5)])
+def test_both_ways_to_the_likelihood_agree_also_where_components_are_zero(sizes):
+    """Of most of these sweeps analysis of variance has a negative component."""
+    small = {"method": 0.1, "dataset": 0.01, "method:dataset": 0.02, "draw": 0.05}
+    value = crossed("twice", *sizes, 12, small | {"method:draw": 0.5})
+    squares = squares_across(value)
+    m, d, s = (axis.ravel() for axis in np.indices(sizes))
+    factors = {"draw": d * sizes[2] + s, "method:dataset": m * sizes[1] + d}
+    factors |= {"dataset": d, "method": m}
+    assert (squares.estimate() < 0).any(axis=0).mean() > 0.5
+    for e in range(12):
+        of_data = fit_reml(value[m, d, s, e], list(factors.values()))
+        wanted = dict(zip([*factors, "method:draw"], of_data, strict=True))
+        found = fit_squares(squares.square_LE[:, e], squares.df_L, squares.weight_LL)
+        for name, variance in zip(squares.names, found, strict=True):
+            assert variance == pytest.approx(wanted[name], abs=1e-5 * of_data.sum()), name
 
 
 def test_a_component_that_is_not_there_is_exactly_zero():
