@@ -51,8 +51,8 @@ RANKED = (
     "as all draws of this sweep together."
 )
 PLANNED = (
-    "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a mean to "
-    "a half-width, given the SD seen here; the range is for the ends of that SD's own interval."
+    "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a "
+    "mean to a half-width, given the SD seen here; the range is for the ends of that SD's interval."
 )
 ITEMS_BESIDE = (
     "Two questions, two intervals: 'same benchmark' is about other calibration draws scored on the "

@@ -177,9 +177,9 @@ def difference(metric: str, value: float) -> float:
 
 
 def difference_decimals(half_widths: Iterable[float]) -> int:
-    """Decimals that show the median half-width, in shown units, to about two digits."""
+    """Decimals that show the median half-width, in shown units, to two digits or more."""
     known = [abs(width) for width in half_widths if math.isfinite(width) and width != 0]
-    return min(max(1 - math.floor(math.log10(2 * median(known))), 0), 4) if known else 1
+    return min(max(1 - math.floor(math.log10(2 * median(known))), 1), 4) if known else 1
 
 
 def with_interval(
