@@ -4,6 +4,7 @@ Nothing heavy is imported here: --help and --cfg job answer at once.
 """
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -70,10 +71,40 @@ def main() -> int:
         return 1
     if verb is not None:
         arguments = [*arguments, f"hydra.sweeper.action={verb}"]
-    sys.argv[1:] = arguments
+    sys.argv[1:] = wait_for_choices(arguments)
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     return _reporting(run_grid)
+
+
+def wait_for_choices(arguments: list[str]) -> list[str]:
+    """Write values of a group that is swept as sweeps of one: method.bits=3, method.bits=choice(3).
+
+    Hydra applies plain values before it sweeps, to the default choice of their group, which need
+    not have such a key. An experiment may sweep any group.
+    """
+    swept = {key for key, value in map(_key_and_value, arguments) if "," in value}
+    if any(_key_and_value(argument)[0] == "experiment" for argument in arguments):
+        swept |= {"model", "method", "dataset"}
+    if {"--cfg", "-c"} & set(arguments):  # shows one configuration, sweeps nothing
+        return arguments
+    return [_waiting(argument, swept) for argument in arguments]
+
+
+def _waiting(argument: str, swept: set[str]) -> str:
+    key, value = _key_and_value(argument)
+    group, _, rest = key.partition(".")
+    return f"{key}=choice({value})" if group in swept and rest and _is_plain(value) else argument
+
+
+def _key_and_value(argument: str) -> tuple[str, str]:
+    key, _, value = argument.partition("=")
+    return key, value
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a value is a single word or number: neither swept, nor a list or mapping."""
+    return re.fullmatch(r"[\w.+-]+", value) is not None
 
 
 def choices() -> str:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from calib_sweep import cli
-from calib_sweep.cli import split_verb
+from calib_sweep.cli import split_verb, wait_for_choices
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
 
@@ -70,3 +70,29 @@ def test_an_unknown_method_names_those_there_are(tmp_path):
     assert done.returncode == 1
     assert "method/wnda" in done.stderr and "wanda" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handed_on"),
+    [
+        (["method=rtn,gptq", "method.bits=3"], ["method=rtn,gptq", "method.bits=choice(3)"]),
+        (["method=rtn", "method.bits=3"], ["method=rtn", "method.bits=3"]),
+        (["method=rtn,gptq", "method.bits=3,4"], ["method=rtn,gptq", "method.bits=3,4"]),
+        (["experiment=paper", "method.bits=3"], ["experiment=paper", "method.bits=choice(3)"]),
+        (["method=rtn,gptq", "seed=1", "-m"], ["method=rtn,gptq", "seed=1", "-m"]),
+        (
+            ["method=a,b", "method.x=3", "--cfg", "job"],
+            ["method=a,b", "method.x=3", "--cfg", "job"],
+        ),
+    ],
+)
+def test_a_value_for_a_group_that_is_swept_waits_for_its_choices(arguments, handed_on):
+    assert wait_for_choices(arguments) == handed_on
+
+
+def test_a_key_that_the_default_method_lacks_can_be_set_for_methods_that_have_it(run_cli, tmp_path):
+    done = run_cli("check", "-m", "method=rtn,gptq", "method.bits=3", "tracking=none", cwd=tmp_path)
+    assert done.code == 0, done.err
+    refused = run_cli("check", "-m", "method=rtn,wanda", "method.bits=3", cwd=tmp_path)
+    assert refused.code == 1
+    assert "method.bits=3: no such key. method has: sparsity, pattern" in refused.err
