@@ -83,7 +83,8 @@ def write(
     blocks += _chapter("Methods beside the dense model", [READING], seen, shown)
     blocks += _differences(material, tables, figures, words)
     parts = _figures("components", figures, "Shares of the variance of each score.")
-    shown = _each_metric(tables["variance_components"], columns.COMPONENTS, material, words)
+    known = tables["variance_components"].dropna(subset="sd")  # notes.csv says why of the others
+    shown = _each_metric(known, columns.COMPONENTS, material, words)
     blocks += _chapter("Where the variance comes from", [VARYING], parts, shown)
     blocks += _ranks(material, tables, figures, words)
     shown = _each_metric(_planned(tables["power"]), columns.POWER, material, words)

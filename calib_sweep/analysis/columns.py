@@ -160,8 +160,8 @@ POWER = [
         "seeds needed",
         ("seeds", "seeds_lo", "seeds_hi"),
         "count",
-        "to see it with the power asked for, or to have that half-width; range: for the ends of the SD's "
-        "interval; many: above 10000",
+        "to see it with the power asked for, or to have that half-width; range: for the ends "
+        "of the SD's interval; many: above 10000",
     ),
     N,
     Column("now", ("now",), "size", "what the seeds there are can show"),

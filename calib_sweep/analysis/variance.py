@@ -126,7 +126,8 @@ def _estimate(
     is_feasible_E = (anova_LE[shown] >= 0).all(axis=0) & bool((squares.df_L[shown] > 0).all())
     for e in np.flatnonzero(~(is_feasible_E & is_complete)):
         if is_complete:
-            own = sorted(shown)  # the residual comes first
+            # The residual comes first; of one dataset there is nothing between datasets to fit.
+            own = sorted(line for line in shown if squares.df_L[line] > 0)
             parts = (
                 squares.square_LE[own, e],
                 squares.df_L[own],

@@ -86,6 +86,7 @@ def test_the_report_can_be_read_from_top_to_bottom(two_methods):
     places = [text.find(part) for part in order]
     assert -1 not in places, order[places.index(-1)]
     assert places == sorted(places)
+    assert "Another calibration draw from the same dataset alone moves accuracy by an SD of" in text
     html = page.read_text()
     assert "RuntimeError: a | b" in html
     assert "data:image/svg+xml;base64," in html
