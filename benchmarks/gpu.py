@@ -93,7 +93,12 @@ def measure(
 
 
 def run(
-    model: Any, name: str, variant: str, tokens: torch.Tensor, device: torch.device, batch: int
+    model: Any,
+    name: str,
+    variant: str,
+    tokens: torch.Tensor,
+    device: torch.device,
+    batch: int | None,
 ) -> dict[str, Any]:
     """One walk, measured."""
     method = load_method(METHODS[name])
@@ -239,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")
-    parser.add_argument("--batch-tokens", type=int, default=16384)
+    parser.add_argument("--batch-tokens", type=int, help="through a block at once")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every walk")
     return parser

@@ -4,7 +4,7 @@
     python benchmarks/walk.py --grow --methods wanda    # half and quarter sizes as well
 
 CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
-does; the rate of large products, measured at the start of every run, says what the machine gave.
+does; the rate of large products, measured before and after every walk, says what the machine gave.
 The floor is all FLOP at that rate. Every case runs in a process of its own, so that its peak memory
 is its own: `beyond` is what the walk needed on top of the model.
 """
@@ -60,7 +60,7 @@ def grown(shape: Shape) -> list[Shape]:
     return [*shapes, shape]
 
 
-def run(shape: Shape, name: str, num_threads: int, batch_tokens: int) -> dict[str, Any]:
+def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> dict[str, Any]:
     """One walk, measured."""
     torch.set_num_threads(num_threads)
     model = random_llama(shape, torch.float32, CPU, offload=False)
@@ -72,11 +72,13 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int) -> dict[st
         batch_tokens=batch_tokens,
         tensor_cores=True,
     )
-    rate = cpu_rate()
+    rates = [cpu_rate()]
     before_gib = psutil.Process().memory_info().rss / 2**30
     start_s = time.perf_counter()
     with clocked(CPU, method) as clock:
         walk(model, method, tokens, settings=settings)
+    rates.append(cpu_rate())
+    rate = sum(rates) / 2
     return {
         "method": name,
         "shape": asdict(shape),
@@ -119,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--grow", action="store_true", help="smaller shapes as well")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-tokens", type=int, default=16384)
+    parser.add_argument("--batch-tokens", type=int, help="through a block at once")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every walk")
     return parser

@@ -51,7 +51,7 @@ class Walk:
 
     propagate: str  # which outputs feed the next block: compressed, dense, or as published
     true_sequential: bool  # whether layers of a block see their compressed predecessors
-    batch_tokens: int  # tokens that go through a block at once; bounds memory, moves no number
+    batch_tokens: int | None  # at once through a block: memory, not results; None: by device
     tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
 
     def __post_init__(self) -> None:
@@ -99,8 +99,9 @@ class Walk:
         )
 
     def _check_batch_tokens(self) -> None:
-        remedy = "Set walk.batch_tokens=16384; lower it if memory runs out."
-        check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
+        if self.batch_tokens is not None:
+            remedy = "Set walk.batch_tokens=16384, less if memory runs out, or null."
+            check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
 
     def _check_tensor_cores(self) -> None:
         remedy = "Set walk.tensor_cores=false to sum in float32 units throughout, which is slower."
@@ -115,7 +116,7 @@ def compress(
     lengths: Tensor | None = None,
     propagate: str = PUBLISHED,
     true_sequential: bool = False,
-    batch_tokens: int = 16384,
+    batch_tokens: int | None = None,
     tensor_cores: bool = True,
 ) -> list[LayerReport]:
     """Compress a Hugging Face causal language model in place and report on every layer.

@@ -17,6 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+# Tokens at once: enough to keep a GPU busy; few enough to stay near a CPU's caches, which saves it
+# a sixth of the time.
+ON_GPU, ON_CPU = 16384, 4096
+
 
 @dataclass(frozen=True)
 class Call:
@@ -61,11 +65,13 @@ def record(
     blocks: nn.ModuleList,
     tokens_NT: Tensor,
     lengths_N: Tensor | None,
-    batch_tokens: int,
+    batch_tokens: int | None,
 ) -> BlockInputs:
     """Embed all samples and record how the model calls its blocks, about `batch_tokens` at once."""
     device = next(model.parameters()).device
     num_samples, seq_len = tokens_NT.shape
+    if batch_tokens is None:
+        batch_tokens = ON_GPU if device.type == "cuda" else ON_CPU
     size = max(1, batch_tokens // seq_len)
     batches = [
         slice(start, min(start + size, num_samples)) for start in range(0, num_samples, size)

@@ -5,6 +5,7 @@ import torch
 from fakes import ARCHITECTURES, random_tokens, tiny_model
 from torch import nn
 
+from calib_sweep.model import replay
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.replay import _TensorPool, record
 
@@ -73,6 +74,14 @@ def test_the_model_is_told_which_positions_are_padding():
     )
     record(model, decoder_blocks(model), random_tokens(5, 40), LENGTHS, 10_000)
     assert torch.equal(masks[-1].sum(dim=1), LENGTHS)
+
+
+def test_the_size_of_batches_is_chosen_where_none_is_asked_for(monkeypatch):
+    monkeypatch.setattr(replay, "ON_CPU", 80)
+    model, tokens = tiny_model(), random_tokens(5, 40)
+    sizes = {n: record(model, decoder_blocks(model), tokens, None, n).batches for n in (None, 40)}
+    assert [b.stop - b.start for b in sizes[None]] == [2, 2, 1]
+    assert [b.stop - b.start for b in sizes[40]] == [1] * 5
 
 
 def test_blocks_may_be_called_differently():
