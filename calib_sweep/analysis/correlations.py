@@ -4,8 +4,9 @@
     interval   tanh(atanh(rho) -+ t(1 - a/2; n-2) sqrt((1 + rho^2 / 2) / (n - 3)))
                Bonett and Wright 2000, with t for the few draws there are
     p          permutations of the draws: all of them while they are few, else random ones
-    pooled     dataset empty: mean of atanh(rho_d) weighted by n_d - 3, draws permuted within
-               their dataset; differences between datasets have no part in it
+    pooled     dataset empty: mean of rho_d weighted by n_d - 3, draws permuted within their
+               dataset; differences between datasets have no part in it
+    rho = 1    its interval begins half a step of rho lower, as that of 1 would have no width
 
 Perplexity is the headline (geometric mean over corpora) and each corpus; accuracy acc/mean, or each
 task where there is no mean.
@@ -66,19 +67,22 @@ def correlate(blocks: Sequence[Pair], settings: AnalysisSettings) -> tuple[float
     n_D = np.array([len(x) for x, _ in blocks])
     rank_D = [(_ranks(x), _ranks(y)) for x, y in blocks]
     rho_D = np.array([float(x @ y) for x, y in rank_D])
-    z_D = np.arctanh(np.clip(rho_D, -1 + 1e-9, 1 - 1e-9))
     weight_D = (n_D - 3) / (n_D - 3).sum()
-    z = float(weight_D @ z_D)
+    seen = float(weight_D @ rho_D)
+    n = int(n_D.min())
+    highest = 1 - 6 / (n * (n**2 - 1))  # half a step of rho below 1, whose z is infinite
+    z = math.atanh(min(max(seen, -highest), highest))
     se = math.sqrt(float(weight_D**2 @ ((1 + rho_D**2 / 2) / (n_D - 3))))
     half = float(stats.t.isf(TAIL, (n_D - 2).sum())) * se
-    seen, simulated_B = float(weight_D @ rho_D), np.zeros(())
+    simulated_B = np.zeros(())
     for number, (weight, (x, y)) in enumerate(zip(weight_D, rank_D, strict=True)):
         order_BS = _orders(number, len(x), len(blocks) == 1, settings)
         simulated_B = simulated_B + weight * (y[order_BS] @ x)
     is_exact = len(blocks) == 1 and math.factorial(int(n_D[0])) <= settings.num_resamples
     count = int(np.sum(np.abs(simulated_B) >= abs(seen) - 1e-9))
     p = (count + (not is_exact)) / (simulated_B.size + (not is_exact))
-    return int(n_D.sum()), math.tanh(z), math.tanh(z - half), math.tanh(z + half), p
+    lo, hi = min(seen, math.tanh(z - half)), max(seen, math.tanh(z + half))
+    return int(n_D.sum()), seen, lo, hi, p
 
 
 def _ranks(value_S: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from calib_sweep.analysis.grids import is_logged
 from calib_sweep.analysis.names import Naming
 
 DIVERGED_TIMES = 10.0
+MIN_DRAWS = 5  # of fewer, two that happen to agree make an outlier of any third
 GRUBBS_LEVEL = 0.001
 COLUMNS = [
     *("model", "method", "dataset", "metric", "seed", "value", "why", "n"),
@@ -43,7 +44,7 @@ def reasons(value_S: np.ndarray, *, is_perplexity: bool) -> list[str]:
         value_S = np.log(np.where(finite_S & (value_S > 0), value_S, np.nan))
     rest_S = (why_S == "") & np.isfinite(value_S)
     n = int(rest_S.sum())
-    spread = np.std(value_S[rest_S], ddof=1) if n >= 3 else 0.0
+    spread = np.std(value_S[rest_S], ddof=1) if n >= MIN_DRAWS else 0.0
     if spread > 0:
         distance_S = np.where(rest_S, np.abs(value_S - value_S[rest_S].mean()) / spread, 0.0)
         why_S[distance_S > grubbs_limit(n)] = "outlier"
