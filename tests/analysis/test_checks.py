@@ -2,11 +2,27 @@ import numpy as np
 import pytest
 from simulated import SETTINGS, normal, row, rows_of
 
-from calib_sweep.analysis.tables import Evidence, all_tables
+from calib_sweep.analysis.checks import control_table
+from calib_sweep.analysis.descriptive import group_rows
+from calib_sweep.analysis.grids import to_grids
+from calib_sweep.analysis.missing import missing_table
+from calib_sweep.analysis.names import Naming
+from calib_sweep.analysis.tails import tail_table
+from calib_sweep.analysis.unequal import unequal_variance_table
+from calib_sweep.analysis.variance import variance_table
 
 
-def tables_of(rows, **evidence):
-    return all_tables(rows, Evidence(**evidence), SETTINGS)
+def tables_of(rows, set_problems=()):
+    groups = group_rows(rows)
+    naming = Naming.of_groups(groups)
+    grids = to_grids(rows, naming)
+    tables = {
+        "variance_components": variance_table(grids, SETTINGS),
+        "unequal_variance": unequal_variance_table(grids),
+        "tails": tail_table(groups, naming),
+        "missing": missing_table(rows, grids, naming),
+    }
+    return tables | {"controls": control_table(rows, grids, tables, set_problems)}
 
 
 def control(rows, name, **evidence):

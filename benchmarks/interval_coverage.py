@@ -1,0 +1,271 @@
+"""How often the intervals of the analysis hold the truth, and how often its tests cry wolf.
+
+    python benchmarks/interval_coverage.py                  the tables of docs/analysis.md
+    python benchmarks/interval_coverage.py --sweeps 10000   smaller error: 0.2 %; 0.7 % at 1,000
+
+Every number comes from the functions that write the report, on simulated sweeps whose truth is
+known: normal draws unless it says otherwise, methods that share their calibration sets. Each metric
+of a simulated sweep is a sweep of its own.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from calib_sweep.analysis import intervals
+from calib_sweep.analysis.comparisons import comparison_table
+from calib_sweep.analysis.flips import split
+from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.names import Names
+from calib_sweep.analysis.profiles import profile_tables, resampled_iqm
+from calib_sweep.analysis.ranking import ranking_tables
+from calib_sweep.analysis.samples import Compared, compare_paired, compare_unpaired
+from calib_sweep.analysis.settings import AnalysisSettings
+from calib_sweep.analysis.sizes import floor_interval
+from calib_sweep.analysis.squares import squares_across, squares_of_one
+from calib_sweep.analysis.unequal import unequal_variance_table
+from calib_sweep.seeding import stream
+
+SEEDS, DATASETS = (3, 5, 10, 20), (3, 5, 10)
+SETTINGS = AnalysisSettings(seed=0, num_resamples=2000, better_from=0.75, power=0.8, targets=[0.01])
+ACROSS = {"method": 1.0, "dataset": 0.5, "method:dataset": 0.2, "draw": 0.3, "method:draw": 0.1}
+SKEWED = "exponential"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sweeps", type=int, default=4000, help="simulated sweeps for each number")
+    num = parser.parse_args().sweeps
+    show("One sample of n seeds", SEEDS, of_samples(num))
+    for num_D in DATASETS:
+        show(f"Components of one method, {num_D} datasets", SEEDS, of_one_method(num_D, num))
+    for num_D in DATASETS:
+        show(f"Components across 4 methods, {num_D} datasets", SEEDS, across_methods(num_D, num))
+    show("Two methods, or two datasets, that do not differ", SEEDS, of_comparisons(num))
+    show("Ranks of 4 methods, IQM of 8 tasks", SEEDS, of_rankings(num // 4))
+    show("Tests where there is nothing to find", SEEDS, of_tests(num))
+
+
+def show(title: str, seeds: Sequence[int], lines: Iterator[tuple[str, Sequence[float]]]) -> None:
+    """A Markdown table, percent."""
+    print(f"\n{title}\n\n| % | {' | '.join(f'{n} seeds' for n in seeds)} |")
+    print(f"|---|{'---:|' * len(seeds)}")
+    for name, shares in lines:
+        cells = ["-" if np.isnan(share) else f"{100 * share:.1f}" for share in shares]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def normal(name: str, *shape: int) -> np.ndarray:
+    return stream(f"benchmarks/coverage/{name}", *shape).standard_normal(shape)
+
+
+def exponential(name: str, *shape: int) -> np.ndarray:
+    """Mean 0, variance 1, skewed to the right: as perplexities that sometimes blow up."""
+    return stream(f"benchmarks/coverage/{name}", *shape).exponential(size=shape) - 1
+
+
+def held(interval: tuple[np.ndarray, np.ndarray], truth: np.ndarray | float) -> float:
+    low, high = interval
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def of_samples(num: int) -> Iterator[tuple[str, list[float]]]:
+    """Mean, SD, one draw more, a share."""
+    for shape, draws in (("normal", normal), (SKEWED, exponential)):
+        found: dict[str, list[float]] = {}
+        for n in SEEDS:
+            draw_BS = draws("sample", num, n)
+            mean, sd = draw_BS.mean(1), draw_BS.std(1, ddof=1)
+            of = {
+                "mean": (intervals.mean_interval(mean, sd, np.array(n)), 0.0),
+                "SD": (intervals.sd_interval(sd, np.array(n)), 1.0),
+                "next draw": (
+                    intervals.next_draw_interval(mean, sd, np.array(n)),
+                    draws("next", num, n)[:, 0],
+                ),
+            }
+            for name, (interval, truth) in of.items():
+                found.setdefault(f"{name}, {shape} draws", []).append(held(interval, truth))
+        yield from found.items()
+    for item_se in (0.3, 1.0, 3.0):
+        shares = []
+        for n in SEEDS:
+            draw_BS = normal("new", num, n)
+            same = intervals.mean_interval(draw_BS.mean(1), draw_BS.std(1, ddof=1), np.array(n))
+            half = np.hypot((same[1] - same[0]) / 2, 1.96 * item_se / np.sqrt(n))
+            centre = draw_BS.mean(1) + item_se / np.sqrt(n) * normal("items", num, n)[:, 0]
+            shares.append(held((centre - half, centre + half), 0.0))
+        yield f"mean on new items, item SE {item_se:g} times the draw SE", shares
+
+
+def of_one_method(num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
+    for dataset in (0.0, 0.1, 1.0, 10.0):
+        draws = {n: between(num_D, num, dataset) + normal("one/s", num_D, n, 1, num) for n in SEEDS}
+        name = f"true variances {dataset:g} and 1"
+        yield from of_components(draws.values(), dataset, name)
+    draws = {n: between(num_D, num, 1.0) + normal("one/s", num_D, n, 1, num) for n in SEEDS}
+    for n, value in draws.items():
+        for d in range(1, num_D):  # the first dataset has all seeds, the next ones fewer
+            value[d, max(2, n - d * n // num_D) :] = np.nan
+    yield from of_components(draws.values(), 1.0, "1 and 1, a third of the seeds missing")
+    size = np.geomspace(1, 3, num_D) / np.sqrt(np.mean(np.geomspace(1, 3, num_D) ** 2))
+    draws = {
+        n: between(num_D, num, 1.0) + size.reshape(-1, 1, 1, 1) * normal("one/s", num_D, n, 1, num)
+        for n in SEEDS
+    }
+    yield from of_components(draws.values(), 1.0, "1 and 1, SDs of draws from 1 to 3")
+    draws = {n: between(num_D, num, 1.0) + exponential("one/s", num_D, n, 1, num) for n in SEEDS}
+    yield from of_components(draws.values(), 1.0, f"1 and 1, {SKEWED} draws")
+
+
+def between(num_D: int, num: int, variance: float) -> np.ndarray:
+    return np.sqrt(variance) * normal("one/d", num_D, 1, 1, num)
+
+
+def of_components(
+    draws: Iterable[np.ndarray], dataset: float, name: str
+) -> Iterator[tuple[str, list[float]]]:
+    """Coverage of the variance between datasets and of that of draws, which is 1."""
+    found: dict[str, list[float]] = {"dataset": [], "draw": []}
+    for value in draws:
+        squares = squares_of_one(value)
+        low, high = squares.interval(0, SETTINGS.num_resamples)
+        for component, truth in (("dataset", dataset), ("draw", 1.0)):
+            line = squares.names.index(component)
+            found[component].append(held((low[line], high[line]), truth))
+    for component, shares in found.items():
+        yield f"{component}, {name}", shares
+
+
+def crossed(
+    num_M: int, num_D: int, num_S: int, num: int, variances: Mapping[str, float]
+) -> np.ndarray:
+    sd = {name: np.sqrt(variance) for name, variance in variances.items()}
+    return (
+        sd["method"] * normal("m", num_M, 1, 1, num)
+        + sd["dataset"] * normal("d", 1, num_D, 1, num)
+        + sd["method:dataset"] * normal("md", num_M, num_D, 1, num)
+        + sd["draw"] * normal("s", 1, num_D, num_S, num)
+        + sd["method:draw"] * normal("ms", num_M, num_D, num_S, num)
+    )
+
+
+def across_methods(num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
+    found: dict[str, list[float]] = {name: [] for name in ACROSS}
+    for n in SEEDS:
+        squares = squares_across(crossed(4, num_D, n, num, ACROSS))
+        low, high = squares.interval(0, SETTINGS.num_resamples)
+        for line, name in enumerate(squares.names):
+            found[name].append(held((low[line], high[line]), ACROSS[name]))
+    yield from ((f"{name}, true variance {ACROSS[name]:g}", found[name]) for name in ACROSS)
+
+
+def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
+    """Coverage of differences and of P(A > B) = 1/2; how often a difference is called shown."""
+    found: dict[str, list[float]] = {}
+    directions = np.ones(num)
+    for n in SEEDS:
+        a, b = normal("pair", 2, 5, n, num) + normal("shared", 1, 5, n, num)
+        paired = compare_paired(a, b, directions, SETTINGS)
+        unpaired = compare_unpaired(a[0], a[1], directions, SETTINGS)
+        for name, compared, line in (
+            ("two methods on one dataset", paired, 0),
+            ("two methods on five datasets", paired, -1),
+            ("two datasets", unpaired, 0),
+        ):
+            for what, share in _of_one_comparison(compared, line).items():
+                found.setdefault(f"{what}, {name}", []).append(share)
+    yield from found.items()
+
+
+def _of_one_comparison(compared: Compared, line: int) -> dict[str, float]:
+    p = compared.p[line]
+    return {
+        "interval of the difference": held((compared.lo[line], compared.hi[line]), 0.0),
+        "interval of P(A > B)": held((compared.prob_lo[line], compared.prob_hi[line]), 0.5),
+        "exact p below 5 %": float(np.mean(p <= 0.05)),
+    }
+
+
+def grid_of(value_MDSE: np.ndarray, *, dense: float = np.nan) -> Grid:
+    num_M, num_D, num_S, num_E = value_MDSE.shape
+    names = [f"method{m}" for m in range(num_M)]
+    return Grid(
+        model="simulated",
+        methods=tuple(Names("simulated", name, "any", "", name) for name in names),
+        datasets=tuple(f"text{d}" for d in range(num_D)),
+        seeds=tuple(range(num_S)),
+        metrics=tuple(f"acc/task{e}" for e in range(num_E)),
+        value_MDSRE=value_MDSE[:, :, :, None],
+        stderr_MDSE=np.full(value_MDSE.shape, np.nan),
+        cell_ids_MDSR=np.full((num_M, num_D, num_S, 1), "cell", dtype=object),
+        dense_E=np.full(num_E, dense),
+        num_samples_M=np.full(num_M, np.nan),
+    )
+
+
+def of_rankings(num: int) -> Iterator[tuple[str, list[float]]]:
+    for gap in (0.0, 0.5, 1.0):
+        shares = []
+        for n in SEEDS:
+            value = normal("rank", 4, 1, n, num) + normal("rank/shared", 1, 1, n, num)
+            grid = grid_of(value + gap * np.arange(4).reshape(-1, 1, 1, 1))
+            ranking = ranking_tables([grid], comparison_table([grid], SETTINGS), SETTINGS)[
+                "ranking"
+            ]
+            own = ranking[ranking["dataset"] == "text0"]
+            low, high = (own[f"rank_{end}"].to_numpy().reshape(num, 4) for end in ("lo", "hi"))
+            # Methods that do not differ share all their ranks: none may be left out.
+            true_low, true_high = (
+                (np.ones(4), np.full(4, 4)) if gap == 0 else [4 - np.arange(4)] * 2
+            )
+            shares.append(float(np.mean(((low <= true_low) & (true_high <= high)).all(axis=1))))
+        yield f"all ranks at once, methods {gap:g} SD apart", shares
+    shares = []
+    for n in SEEDS:
+        value = 0.02 * normal("iqm", num, 1, n, 1) + 0.01 * normal("iqm/own", num, 1, n, 8)
+        grids = [grid_of(0.8 + own[None], dense=1.0) for own in value]
+        found = profile_tables(grids, SETTINGS)["iqm"]
+        shares.append(held((found["iqm_lo"].to_numpy(), found["iqm_hi"].to_numpy()), 0.8))
+    yield "IQM of tasks that move together", shares
+    value = 0.02 * normal("iqm", num, 5, 1) + 0.01 * normal("iqm/own", num, 5, 8)
+    tails = [np.quantile(resampled_iqm([own], SETTINGS), [0.025, 0.975]) for own in value]
+    low, high = np.array(tails).T
+    yield "the same by percentiles", [np.nan, held((low, high), 0.0), np.nan, np.nan]
+
+
+def of_tests(num: int) -> Iterator[tuple[str, list[float]]]:
+    """Shares below 5 %."""
+    for methods, datasets in ((2, 1), (4, 1), (4, 5)):
+        shares = []
+        for n in SEEDS:
+            value = normal("own", methods, datasets, n, num) + normal("all", 1, datasets, n, num)
+            table = unequal_variance_table([grid_of(value)])
+            shares.append(float(np.mean(table.loc[table["kind"] == "method", "p"] <= 0.05)))
+        yield f"unequal variances, {methods} methods on {datasets} datasets", shares
+    yield "more than flips of 300 items (Cochran's Q)", [_flips(n, num) for n in SEEDS]
+    sizes = np.array([16.0, 64.0, 256.0])
+    for floor in (0.0, 0.01, 0.1):
+        shares = []
+        for n in SEEDS:
+            true_Z, df = floor + 1 / sizes, n - 1
+            chi2 = stream("benchmarks/coverage/sizes", n).chisquare(df, (num // 10, 3))
+            ends = [floor_interval(sizes, true_Z * c / df, np.full(3, df), SETTINGS) for c in chi2]
+            shares.append(float(np.mean([low - 1e-12 <= floor <= high for low, high in ends])))
+        yield f"(interval) floor^2 {floor:g}, v = floor^2 + 1/N for N = 16, 64, 256", shares
+
+
+def _flips(n: int, num: int) -> float:
+    right_I = stats.norm.cdf(2.5 * normal("difficulty", 300) + 0.7)
+    draw = stream("benchmarks/coverage/flips", n)
+    found = []
+    for _ in range(num // 4):
+        own = split((draw.random((n, 300)) < right_I).astype(float))
+        found.append(stats.chi2.sf((n - 1) * own.variance / own.floor_variance, n - 1))
+    return float(np.mean(np.array(found) <= 0.05))
+
+
+if __name__ == "__main__":
+    main()

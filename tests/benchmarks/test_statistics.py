@@ -1,0 +1,29 @@
+"""The benchmarks of the analysis run; their numbers need more sweeps and a quiet machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_coverage_is_shown_for_every_interval():
+    lines = run("interval_coverage.py", "--sweeps", 20).splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:6] for line in lines if "|" in line}
+    for name in ("mean, normal draws", "method:draw, true variance 0.1", "difference"):
+        assert any(name in row for row in rows), name
+    shares = [float(share) for share in rows["SD, normal draws"]]
+    assert min(shares) >= 70
+
+
+def test_a_small_report_is_measured_and_left_behind(tmp_path):
+    said = run("report.py", "--folder", tmp_path, "--small")
+    assert said.startswith("10 cells: wall_s ")
+    assert (tmp_path / "cells10" / "report" / "tables" / "flips.csv").stat().st_size > 500
