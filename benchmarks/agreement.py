@@ -126,7 +126,7 @@ def compress(
 ) -> Outcome:
     model = copy.deepcopy(source)
     settings = Walk(
-        propagate="compressed",
+        propagate="published",
         true_sequential=False,
         batch_tokens=batch_tokens,
         tensor_cores=tensor_cores,

@@ -103,7 +103,7 @@ def run(
     """One walk, measured."""
     method = load_method(METHODS[name])
     settings = Walk(
-        propagate="compressed",
+        propagate="published",
         true_sequential=False,
         batch_tokens=batch,
         tensor_cores=variant != "float32_hessians",

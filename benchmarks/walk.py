@@ -1,7 +1,7 @@
 """What a walk costs on a CPU: CPU seconds of its parts, memory, and how both grow.
 
     python benchmarks/walk.py --out walk.json             # the reference shape, three methods
-    python benchmarks/walk.py --grow --methods wanda    # half and quarter sizes as well
+    python benchmarks/walk.py --grow --methods wanda      # half and quarter sizes as well
 
 CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
 does; the rate of large products, measured before and after every walk, says what the machine gave.
@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import torch
-from gpu import describe, floors, load_method, measure_rates
+from gpu import describe, floors, load_method
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
@@ -28,6 +28,7 @@ from calib_sweep.walk import Walk, walk
 
 METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}}
 CPU = torch.device("cpu")
+RATE_SIZE, NUM_PRODUCTS = 2048, 12
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
     draw_weights(model, CPU)
     method, tokens = load_method(name, **METHODS[name]), random_tokens(shape)
     settings = Walk(
-        propagate="compressed",
+        propagate="published",
         true_sequential=False,
         batch_tokens=batch_tokens,
         tensor_cores=True,
@@ -95,12 +96,13 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
 
 
 def cpu_rate() -> float:
-    """TFLOP per CPU second of large products."""
-    wall = time.perf_counter()
+    """TFLOP per CPU second of large float32 products."""
+    matrix = torch.randn(RATE_SIZE, RATE_SIZE, generator=torch.Generator().manual_seed(0))
+    _ = matrix @ matrix
     start_s = time.process_time()
-    rates = measure_rates(CPU, torch.float32)
-    busy = (time.process_time() - start_s) / (time.perf_counter() - wall)
-    return rates["float32"] / busy
+    for _ in range(NUM_PRODUCTS):
+        _ = matrix @ matrix
+    return 2 * NUM_PRODUCTS * RATE_SIZE**3 / (time.process_time() - start_s) / 1e12
 
 
 def show(row: dict[str, Any]) -> None:

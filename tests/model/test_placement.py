@@ -1,8 +1,12 @@
 """Blocks that wait in host memory: they visit one at a time, and no number moves."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+from hydra.utils import instantiate
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.sparsegpt import SparseGPT
@@ -26,6 +30,15 @@ SPARSEGPT = SparseGPT(
     damping=0.01,
     block_size=16,
 )
+
+
+CONF = Path(__file__).parents[2] / "conf" / "method"
+
+
+def method(name):
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    settings |= {"group_size": None} if "group_size" in settings else {}
+    return instantiate(settings, _convert_="all")
 
 
 def placed(architecture="llama"):
@@ -63,6 +76,14 @@ def test_the_walk_gives_the_same_weights(method, settings):
     expected = compress(plain, method, TOKENS, batch_tokens=80, **settings)
     assert_same_state(model, plain)
     assert [r.sparsity for r in reports] == [r.sparsity for r in expected]
+
+
+@pytest.mark.parametrize("name", ["awq", "owl", "magnitude"])
+def test_methods_that_look_at_blocks_or_at_the_model_give_the_same_weights(name):
+    model, plain = placed(), tiny_model()
+    for one in (model, plain):
+        compress(one, method(name), TOKENS, batch_tokens=80)
+    assert_same_state(model, plain)
 
 
 def test_one_block_at_a_time_is_on_the_device():
