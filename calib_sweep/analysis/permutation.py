@@ -40,7 +40,7 @@ def _sign_flip_p(difference_N: np.ndarray, seed: int, num_resamples: int) -> flo
     num = difference_N.size
     seen = abs(difference_N.sum()) - ROUNDING * np.abs(difference_N).sum()
     if num > EXACT_PAIRS:
-        sums_B = _random_signs(num, seed, num_resamples) @ difference_N
+        sums_B = np.einsum("bn,n->b", _random_signs(num, seed, num_resamples), difference_N)
         return (1 + int(np.sum(np.abs(sums_B) >= seen))) / (1 + num_resamples)
     half = num // 2
     left = _all_signs(half) @ difference_N[:half]
@@ -75,7 +75,7 @@ def two_sample_p(a_NK: np.ndarray, b_NK: np.ndarray, seed: int, num_resamples: i
     choose = _all_choices if is_exact else _random_choices
     chosen_BN = choose(num_a, num_b, seed, num_resamples)
     seen_K = np.abs(both_NK[:num_a].sum(0)) - ROUNDING * np.abs(both_NK).sum(0)
-    count_K = np.sum(np.abs(chosen_BN @ both_NK) >= seen_K, axis=0)
+    count_K = np.sum(np.abs(np.einsum("bn,nk->bk", chosen_BN, both_NK)) >= seen_K, axis=0)
     p_K = count_K / len(chosen_BN) if is_exact else (1 + count_K) / (1 + len(chosen_BN))
     return np.where(np.isfinite(both_NK).all(axis=0), p_K, np.nan)
 

@@ -101,7 +101,7 @@ def resampled_iqm(blocks: Sequence[np.ndarray], settings: AnalysisSettings) -> n
     num = value_ST.size
     cut = int(TRIMMED * num)  # as scipy.stats.trim_mean
     kept_BN = np.clip(np.minimum(upto_BN, num - cut) - np.maximum(upto_BN - count_BN, cut), 0, None)
-    return kept_BN @ value_ST.ravel()[order] / (num - 2 * cut)
+    return np.einsum("bn,n->b", kept_BN, value_ST.ravel()[order]) / (num - 2 * cut)
 
 
 def _profile_rows(blocks: Sequence[np.ndarray], tau_X: np.ndarray) -> Iterator[tuple[float, ...]]:

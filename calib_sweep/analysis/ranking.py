@@ -20,8 +20,10 @@ repeated, not that the order is the true one.
 Shapes: K entrants, S draws, E metrics, B resamples, P pairs of entrants.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -71,7 +73,7 @@ class Field:
             size = num_seeds or num
             count_BS = resampled_counts(block, num, size, settings.seed, settings.num_resamples)
             mean = value.mean(0)
-            moved = np.tensordot(count_BS / size, value - mean, axes=1)
+            moved = np.einsum("bs,ske->bke", count_BS / size, value - mean)
             parts.append(mean + np.sqrt(num / (num - 1)) * moved)
         return self._joined(parts)
 
@@ -99,7 +101,8 @@ def ranking_tables(
     tests = _tests(comparisons)
     for grid in grids:
         for field in _fields(grid):
-            rank_BKE = _ranks(field.resampled(None, settings), field.directions_E)
+            signs = pair_signs(field.resampled(None, settings))
+            rank_BKE = _ranks(signs, field.directions_E)
             ranking += _ranking(field, rank_BKE, tests)
             probabilities += _probabilities(field, rank_BKE)
             stability += _stability(field, settings)
@@ -164,12 +167,15 @@ def _complete(
         )
 
 
-def _ranks(mean_BKE: np.ndarray, directions_E: np.ndarray) -> np.ndarray:
-    """1 + the number of entrants that are better [B, K, E]."""
-    score_BKE = mean_BKE * directions_E
-    rank_BKE = np.ones(score_BKE.shape, dtype=np.int32)
-    for k in range(score_BKE.shape[1]):
-        rank_BKE += score_BKE[:, [k]] > score_BKE
+def _ranks(sign_BPE: np.ndarray, directions_E: np.ndarray) -> np.ndarray:
+    """1 + the number of entrants that are better [B, K, E], from the signs of all pairs."""
+    num_pairs = sign_BPE.shape[1]
+    num = (1 + math.isqrt(1 + 8 * num_pairs)) // 2
+    rank_BKE = np.ones((len(sign_BPE), num, sign_BPE.shape[2]), dtype=np.int16)
+    for pair, (i, j) in enumerate(combinations(range(num), 2)):
+        better_BE = sign_BPE[:, pair] * directions_E
+        rank_BKE[:, i] += better_BE < 0
+        rank_BKE[:, j] += better_BE > 0
     return rank_BKE
 
 
@@ -179,7 +185,7 @@ def _keys(field: Field, metric: str) -> Key:
 
 def _ranking(field: Field, rank_BKE: np.ndarray, tests: Tests) -> Iterator[tuple]:
     mean_KE = field.means()
-    rank_KE = _ranks(mean_KE[None], field.directions_E)[0]
+    rank_KE = _ranks(pair_signs(mean_KE[None]), field.directions_E)[0]
     first_KE = (rank_BKE == 1).mean(0)
     for e, metric in enumerate(field.metrics):
         keys = _keys(field, metric)
@@ -226,14 +232,13 @@ def _probabilities(field: Field, rank_BKE: np.ndarray) -> Iterator[tuple]:
 
 
 def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
-    mean_1KE = field.means()[None]
-    first_KE = _ranks(mean_1KE, field.directions_E)[0] == 1
-    reference_PE = _pair_signs(mean_1KE)[0]
+    reference_1PE = pair_signs(field.means()[None])
+    first_KE = _ranks(reference_1PE, field.directions_E)[0] == 1
+    reference_PE = reference_1PE[0]
     for num_seeds in SEED_COUNTS:
-        mean_BKE = field.resampled(num_seeds, settings)
-        is_first_BKE = _ranks(mean_BKE, field.directions_E) == 1
-        sign_BPE = _pair_signs(mean_BKE)
-        tau_BE = _tau_b(sign_BPE, reference_PE)
+        sign_BPE = pair_signs(field.resampled(num_seeds, settings))
+        is_first_BKE = _ranks(sign_BPE, field.directions_E) == 1
+        tau_BE = tau_b(sign_BPE, reference_PE)
         numbers_4E = [
             (is_first_BKE == first_KE).all(axis=1).mean(0),
             (sign_BPE == reference_PE).all(axis=1).mean(0),
@@ -245,14 +250,20 @@ def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
             yield *_keys(field, metric), len(field.names), num_seeds, *numbers
 
 
-def _pair_signs(score_BKE: np.ndarray) -> np.ndarray:
-    """Sign of the difference of each pair of entrants [B, P, E]."""
-    first, second = np.triu_indices(score_BKE.shape[1], 1)
-    return np.sign(score_BKE[:, first] - score_BKE[:, second])
+def pair_signs(score_BKE: np.ndarray) -> np.ndarray:
+    """Sign of the difference of each pair of entrants [B, P, E], as small integers."""
+    pairs = combinations(range(score_BKE.shape[1]), 2)
+    signs = [
+        np.greater(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
+        - np.less(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
+        for i, j in pairs
+    ]
+    return np.stack(signs, axis=1)
 
 
-def _tau_b(sign_BPE: np.ndarray, reference_PE: np.ndarray) -> np.ndarray:
+def tau_b(sign_BPE: np.ndarray, reference_PE: np.ndarray) -> np.ndarray:
     """Kendall's tau-b of two orders, from the signs of their pairs [B, E]."""
-    agreeing_BE = (sign_BPE * reference_PE).sum(1)
-    size_BE = np.sqrt(np.abs(sign_BPE).sum(1) * np.abs(reference_PE).sum(0))
+    agreeing_BE = (sign_BPE * reference_PE).sum(1, dtype=np.int32)
+    untied_BE = np.abs(sign_BPE).sum(1, dtype=np.int32)
+    size_BE = np.sqrt(untied_BE * np.abs(reference_PE).sum(0, dtype=np.int32))
     return agreeing_BE / np.where(size_BE > 0, size_BE, np.nan)

@@ -67,9 +67,9 @@ def fit_squares(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarray) -
         deviance,
         start_L,
         jac=True,
-        method="L-BFGS-B",
+        method="TNC",  # no BLAS inside, whose threads would cost more than the search
         bounds=[(1 / LARGEST_RATIO, None)] + [(0.0, None)] * (len(seen_L) - 1),
-        options={"ftol": 1e-15, "gtol": 1e-10, "maxiter": 1000},
+        options={"ftol": 1e-15, "gtol": 1e-10, "xtol": 1e-12, "maxfun": 5000},
     )
     is_there_L = (square_L > 0) | (np.arange(len(square_L)) > 0)  # repetitions may be equal
     return scale * found.x * is_there_L

@@ -35,7 +35,7 @@ class AnalysisSettings:
                     "num_resamples",
                     _is_int(self.num_resamples, 1000),
                     "an integer >= 1000",
-                    "num_resamples=4000",
+                    "num_resamples=2000",
                 ),
                 (
                     "better_from",

@@ -62,7 +62,8 @@ class Squares:
         low, high = np.empty_like(self.square_LE), np.empty_like(self.square_LE)
         for e in range(self.square_LE.shape[1]):
             square_L = np.where(self.df_L > 0, self.square_LE[:, e], 0.0)
-            simulated_LB = inverse_LL @ (square_L[:, None] * pivot_LB)
+            # einsum, as threads of BLAS cost more than they save, and may sum in another order.
+            simulated_LB = np.einsum("kl,lb->kb", inverse_LL * square_L, pivot_LB)
             low[:, e], high[:, e] = np.quantile(
                 np.maximum(simulated_LB, 0), [TAIL, 1 - TAIL], axis=1
             )

@@ -17,7 +17,7 @@ def test_the_shipped_settings_are_accepted_and_can_be_changed():
     [
         ("seed", -1, "analysis.seed=-1: expected an integer >= 0"),
         ("seed", True, "analysis.seed=True"),
-        ("num_resamples", 10, "expected an integer >= 1000. Type 'analysis.num_resamples=4000'"),
+        ("num_resamples", 10, "expected an integer >= 1000. Type 'analysis.num_resamples=2000'"),
         ("better_from", 0.5, "a probability in (0.5, 1)"),
         ("power", 80, "a share in (0.5, 1)"),
         ("targets", 0.01, "a list of numbers"),

@@ -3,14 +3,15 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal, row, rows_of
 
-from calib_sweep.analysis import ranking
 from calib_sweep.analysis.comparisons import comparison_table
 from calib_sweep.analysis.grids import to_grids
 from calib_sweep.analysis.ranking import (
     PROBABILITY_COLUMNS,
     RANKING_COLUMNS,
     STABILITY_COLUMNS,
+    pair_signs,
     ranking_tables,
+    tau_b,
 )
 
 
@@ -32,8 +33,8 @@ def shifted(name, shifts, num_S, num_E, shared=1.0):
 def test_tau_is_kendalls_tau_b_also_with_ties():
     scores = np.array([[3.0, 1.0, 2.0, 2.0, 5.0], [1.0, 1.0, 2.0, 3.0, 4.0]])
     reference = np.array([2.0, 1.0, 3.0, 3.0, 5.0])
-    signs = ranking._pair_signs(scores[..., None])
-    found = ranking._tau_b(signs, ranking._pair_signs(reference[None, :, None])[0])[:, 0]
+    signs = pair_signs(scores[..., None])
+    found = tau_b(signs, pair_signs(reference[None, :, None])[0])[:, 0]
     wanted = [stats.kendalltau(score, reference).statistic for score in scores]
     assert found == pytest.approx(wanted)
 
