@@ -44,6 +44,8 @@ TYPED = [
     (["sweep_name=2024"], ["sweep_name=2024: expected a folder name"]),
     (["results_dir=null"], ["results_dir=None: expected a folder", "results_dir=results"]),
     (["sweep_name=one,two"], ["sweep_name=one,two: expected one value for all cells"]),
+    (["analysis.seed=x"], ["analysis.seed='x': expected an integer >= 0. Type 'analysis.seed=0'"]),
+    (["analysis.power=80"], ["analysis.power=80: expected a share in (0.5, 1)"]),
     (["tracking=wandb", "tracking.mode=x"], ["tracking.mode='x': expected auto, online or off"]),
     (["tracking=wandb", "tracking.tags=x"], ["tracking.tags='x': expected a list of words"]),
     (["tracking=wandb", "~tracking.mode"], ["tracking: cannot be built", "argument: 'mode'"]),
