@@ -56,7 +56,7 @@ class InputProfile(Statistic):
         self._hessian.divide_inputs(scale_I)
         self._spaced = [spaced_TI / scale_I for spaced_TI in self._spaced]
 
-    def _uses_tensor_cores(self, inputs_TI: Tensor) -> bool:
+    def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
         return may_use_tensor_cores(inputs_TI)
 
     def _accumulate(self, inputs_TI: Tensor) -> None:

@@ -154,8 +154,10 @@ def test_tensor_cores_do_not_overflow_in_half_precision():
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_the_report_says_what_made_the_products(allowed):
-    reports = compress(tiny_model().half().cuda(), method("gptq"), TOKENS, tensor_cores=allowed)
+@pytest.mark.parametrize("name", ["gptq", "awq"])
+def test_the_report_says_what_made_the_products(name, allowed):
+    used = method(name, group_size=16)
+    reports = compress(tiny_model().half().cuda(), used, TOKENS, tensor_cores=allowed)
     expected = "tensor cores" if allowed else "float32"
     assert {report.products for report in reports} == {expected}
 

@@ -1,11 +1,15 @@
 """What AWQ keeps of a layer's inputs: magnitudes, products, evenly spaced tokens."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import tensor
 
+import calib_sweep.method
+from calib_sweep.method import input_profile, statistics
 from calib_sweep.method.input_profile import InputProfile
-from calib_sweep.method.statistics import Hessian
+from calib_sweep.method.statistics import TENSOR_CORES, Hessian
 
 
 def profile_of(inputs_TI, batch=None):
@@ -88,3 +92,28 @@ def test_inputs_that_are_not_finite_are_seen_and_arguments_left_alone():
     assert torch.equal(inputs_TI, before_TI) and profile.is_finite()
     inputs_TI[3, 2] = float("nan")
     assert not profile_of(inputs_TI).is_finite()
+
+
+@pytest.mark.parametrize("kind", [InputProfile, Hessian])
+def test_where_tensor_cores_may_be_used_products_are_left_to_them(kind, monkeypatch):
+    seen = []
+
+    def add_gram(product_II, inputs_TI):
+        seen.append(inputs_TI.dtype)
+        product_II += inputs_TI.float().T @ inputs_TI.float()
+
+    kernels = SimpleNamespace(add_gram=add_gram)  # the module itself needs Triton
+    monkeypatch.setattr(calib_sweep.method, "kernels", kernels, raising=False)
+    inputs_TI = random_inputs(600).half()
+    plain, statistic = kind(6), kind(6)
+    plain.add(inputs_TI)
+    for module in (statistics, input_profile):
+        monkeypatch.setattr(module, "may_use_tensor_cores", lambda _: True)
+    statistic.add(inputs_TI)
+    assert seen == [torch.float16] and statistic.products == TENSOR_CORES
+    weight_OI = random_inputs(5, seed=1)
+    expected = plain.weighted_square_sum(weight_OI)
+    assert statistic.weighted_square_sum(weight_OI) == pytest.approx(expected, rel=1e-5)
+    if kind is InputProfile:
+        torch.testing.assert_close(statistic.mean_magnitude_I(), plain.mean_magnitude_I())
+        assert torch.equal(statistic.spaced_TI(), plain.spaced_TI())
