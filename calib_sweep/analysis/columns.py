@@ -94,7 +94,12 @@ COMPARISONS = [
         "share",
         "how often A does better than B on one draw, ties half (paired methods: Clopper-Pearson)",
     ),
-    Column("p", ("p",), "p", "exact sign-flip (methods) or permutation (datasets) test, two-sided"),
+    Column(
+        "p",
+        ("p",),
+        "p",
+        "sign-flip (methods, exact up to 20 pairs) or permutation (datasets) test, two-sided",
+    ),
     Column("p, Holm", ("p_holm",), "p", "corrected for all pairs of this model and score"),
     Column(
         "detectable",

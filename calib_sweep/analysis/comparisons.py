@@ -5,20 +5,20 @@ Methods are paired: they met on the same calibration sets, x = a - b on each of 
     all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
                     Satterthwaite: for these datasets and new draws of them; each counts equally
     P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
-    p               exact sign flips (`permutation`)
+    p               sign flips, exact up to 20 pairs (`permutation`)
 Datasets share no sets, so their draws are two samples, of the mean over methods:
     difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
     P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe
-    p               exact permutations
+    p               permutations, exact while there are few
 
 `mde` is the difference that a test of this size finds with the power asked for: what "not shown"
 does not exclude. Differences of perplexities are of logarithms: -0.01 is one per cent less.
 
 Verdict. Shown at all: the interval of the mean difference leaves out 0. (The P(A > B) of 5 pairs
 can leave out 1/2 in no case, however large the difference.) Then, after Bouthillier et al. 2021:
-"better" if P(A > B) may be as large as `better_from`, else "slightly better". Each verdict stands
-alone; `p_holm` corrects within the rows of one model, metric and kind, pooled ones apart; `p_bh`
-over the whole table.
+"better" if P(A > B) is above 1/2 and may be as large as `better_from`, else "slightly better". Each
+verdict stands alone; `p_holm` corrects within the rows of one model, metric and kind, pooled ones
+apart; `p_bh` over the whole table.
 
 Shapes: K comparisons, D datasets, S seeds, E metrics; M methods.
 """

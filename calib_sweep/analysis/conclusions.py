@@ -2,7 +2,7 @@
 
 A difference between two methods holds when its 95 % interval over calibration draws leaves out 0;
 otherwise it is said to be not more than the draw, with the smallest difference that this many
-draws would have shown. Read from the tables of the analysis; every number is theirs.
+draws would probably have shown. Read from the tables of the analysis; every number is theirs.
 """
 
 import math
@@ -139,7 +139,7 @@ def sentence(pair: Pair, word: str) -> str:
     """One difference, and whether it is more than the draw."""
     two = f"{pair.better} and {pair.worse}"
     if pair.verdict == "draw":
-        least = f"; {pair.detectable} would have shown" if pair.detectable else ""
+        least = f"; {pair.detectable} would probably have shown" if pair.detectable else ""
         return (
             f"In {word} the difference between {two}, {pair.gain}, is not more than the "
             f"calibration draw ({pair.interval}{least})."
@@ -149,7 +149,7 @@ def sentence(pair: Pair, word: str) -> str:
     if not pair.holds:
         return f"In {word} nothing can be said of {two}: {pair.verdict}."
     often = "on every draw" if pair.won == pair.n else "on most draws"
-    often = often if pair.verdict == "holds" else "by little and not often"
+    often = often if pair.verdict == "holds" else "on average, though not on many draws"
     won = f"{pair.won:g} of {pair.n}"
     return (
         f"{pair.better} beats {pair.worse} in {word} {often} (paired, {won}), by {pair.gain} "
@@ -197,10 +197,10 @@ def _by_chance(pairs: Sequence[Pair], word: str) -> str:
         f"{0.05 * len(pairs):.2g} would seem to."
     )
     if min(2.0 ** (1 - pair.n) for pair in pairs) * len(pairs) > 0.05:
-        return f"{text} The exact test, corrected for that, cannot reach 5 % with so few draws."
+        return f"{text} The sign-flip test, corrected for that, cannot reach 5 % with so few draws."
     sure = sum(pair.p < 0.05 for pair in holding)
     return (
-        f"{text} Of the {len(holding)} that hold, {sure} also pass the exact test at 5 % after "
+        f"{text} Of the {len(holding)} that hold, {sure} also pass the sign-flip test at 5 % after "
         "Holm's correction for all pairs."
     )
 
@@ -214,7 +214,12 @@ def components_sentence(components: Frame, model: str, metric: str, word: str) -
         parts = [f"{100 * share:.0f} % {COMPONENTS[name]}" for name, share in shares.items()]
         of = str(method).removeprefix("*").strip()
         with_size = f" ({of})" if of else ""
-        yield f"Of the variance of {word}{with_size} lie {wording.listed(parts)}."
+        guessed = [COMPONENTS[name] for name in rows["component"][rows["sd_lo"].isna()]]
+        few = f"; of what lies {wording.listed(guessed)} there are too few to be sure"
+        yield (
+            f"Of the variance of {word}{with_size} lie {wording.listed(parts)}"
+            f"{few if guessed else ''}."
+        )
     draws = own[(own["component"] == "draw") & ~own["method"].str.startswith("*")]
     sds = [100 * sd if wording.unit(metric) else sd for sd in draws["sd"].dropna()]
     if sds:

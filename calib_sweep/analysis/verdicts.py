@@ -1,8 +1,8 @@
 """From the numbers of a comparison to a word, and the correction for making many of them.
 
 a better, b better              the mean difference is shown, and P(better) may be large
-a slightly better, b slightly   it is shown, but P(better) is below `better_from`: on many draws
-                                the other one wins
+a slightly better, b slightly   it is shown, but P(better) is below `better_from`, or not even above
+                                1/2 as it was seen: on many draws the other one wins
 not shown                       the draws alone could have done it; see `mde`
 equal                           no pair differs at all
 too few draws                   fewer than three (of all datasets: less than two df)
@@ -17,6 +17,8 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
+
+NO_WIDTH = "the same difference on every draw: its interval has no width, other draws may differ"
 
 
 def with_verdicts(
@@ -79,9 +81,9 @@ def _verdicts(table: pd.DataFrame, better_from: float) -> np.ndarray:
             np.isnan(numbers["lo"]),
             (table["sd_diff"].to_numpy(float) == 0) & (numbers["mean_diff"] == 0),
             a_wins & (share > 0.5) & (high > better_from),
-            a_wins & (share > 0.5),
+            a_wins,
             b_wins & (share < 0.5) & (low < 1 - better_from),
-            b_wins & (share < 0.5),
+            b_wins,
         ],
         [
             "no direction",
@@ -104,4 +106,6 @@ def _notes(table: pd.DataFrame) -> np.ndarray:
     cannot = is_paired & (smallest > 1 - LEVEL) & np.isfinite(table["p"].to_numpy(float))
     ends = zip(n, smallest, strict=True)
     text = [f"{num} pairs: p cannot be below {least:.3g}" for num, least in ends]
-    return np.where(cannot, text, "")
+    is_width_0 = (table["sd_diff"] == 0) & (table["mean_diff"] != 0) & np.isfinite(table["lo"])
+    notes = zip(np.where(cannot, text, ""), np.where(is_width_0, NO_WIDTH, ""), strict=True)
+    return np.array(["; ".join(filter(None, two)) for two in notes], dtype=object)

@@ -6,7 +6,7 @@ from statsmodels.stats.multitest import multipletests
 
 from calib_sweep.analysis.comparisons import COLUMNS, comparison_table, dataset_table
 from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.verdicts import bh_corrected, holm_corrected
+from calib_sweep.analysis.verdicts import NO_WIDTH, bh_corrected, holm_corrected
 
 
 def compare(a, b, **fields):
@@ -137,6 +137,20 @@ def test_the_four_kinds_of_verdict():
     assert compare(level, 0 * level).loc["text00", "verdict"] == "not shown"
     assert compare(level, level).loc["text00", "verdict"] == "equal"
     assert compare(level[:, :2], 0 * level[:, :2]).loc["text00", "verdict"] == "too few draws"
+
+
+def test_a_difference_that_is_shown_is_never_called_not_shown():
+    """Half of the draws go either way, but one way by much: the mean difference leaves out 0."""
+    value = np.array([[1.0] * 5 + [-0.01, -0.02, -0.01, -0.015, -0.01]])
+    found = compare(value, 0 * value).loc["text00"]
+    assert found["lo"] > 0 and found["prob_better"] == 0.5
+    assert found["verdict"] == "a slightly better"
+
+
+def test_an_interval_without_width_is_said_to_say_little():
+    found = compare(np.array([[0.5, 0.75, 1.0]]), np.array([[0.25, 0.5, 0.75]])).loc["text00"]
+    assert found["lo"] == found["hi"] == 0.25
+    assert found["note"] == f"3 pairs: p cannot be below 0.25; {NO_WIDTH}"
 
 
 def test_an_infinite_perplexity_loses_and_leaves_no_mean():

@@ -44,9 +44,9 @@ def compared(**fields):
 def tables_of(*rows):
     power = {"model": "tiny", "metric": ACCURACY, "goal": "difference", "method": "sparsegpt"}
     power |= {"against": "wanda", "n": 5, "target": 0.005, "seeds": 37.0}
-    parts = {"model": "tiny", "metric": ACCURACY, "method": "*", "sd": 0.01}
+    parts = {"model": "tiny", "metric": ACCURACY, "method": "*", "sd": 0.01, "sd_lo": 0.005}
     components = [
-        {**parts, "component": "method", "share": 0.25},
+        {**parts, "component": "method", "share": 0.25, "sd_lo": None},
         {**parts, "component": "draw", "share": 0.75},
         {**parts, "method": "wanda", "component": "draw", "share": 1.0, "sd": 0.015},
     ]
@@ -69,9 +69,18 @@ def test_a_difference_that_may_be_the_draw_says_what_would_have_shown_and_what_w
     row = compared(lo=-0.004, hi=0.044, mde=0.03, verdict="not shown", prob_better=0.8)
     assert conclusions.short(tables_of(row), WORDS) == [
         "In accuracy the difference between sparsegpt and wanda, 2.0 points, is not more than the "
-        "calibration draw (95 % -0.4..4.4; 3.0 points would have shown).",
+        "calibration draw (95 % -0.4..4.4; 3.0 points would probably have shown).",
         "To tell a difference of 0.5 points in accuracy takes 37 seeds; there are 5.",
     ]
+
+
+def test_a_difference_without_most_of_the_draws_is_not_called_small_or_frequent():
+    row = compared(verdict="a slightly better", n_pairs=20, prob_better=0.5)
+    (line,) = conclusions.short(tables_of(row), WORDS)
+    assert line == (
+        "sparsegpt beats wanda in accuracy on average, though not on many draws (paired, 10 of "
+        "20), by 2.0 points (95 % 1.0..3.0)."
+    )
 
 
 def test_the_better_one_is_named_first_also_where_less_is_better():
@@ -99,7 +108,8 @@ def test_the_page_says_where_the_variance_lies_and_warns_of_looking_at_many_pair
     rows = [compared(), compared(b="gptq"), compared(a="gptq")]
     said = conclusions.long(tables_of(*rows), "tiny", ACCURACY, "accuracy")
     text = " ".join(said)
-    assert "25 % between methods and 75 % between draws, alike for all methods" in text
+    assert "25 % between methods and 75 % between draws, alike for all methods; of what" in text
+    assert "lies between methods there are too few to be sure." in text
     assert "alone moves accuracy by an SD of 1.5 points" in text
     assert "if no two methods differed, 0.15 would seem to" in text
     assert "cannot reach 5 % with so few draws" in text
