@@ -31,6 +31,7 @@ from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
+from calib_sweep.results.layer_curves import LAYERS
 from calib_sweep.results.store import Store, write_atomically
 from calib_sweep.session import Session
 from calib_sweep.walk import walk
@@ -223,7 +224,7 @@ def _weighted(values: list[float], sizes: list[int]) -> float | None:
 def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
     tables = {
         "items.parquet": scores.items,
-        "layers.parquet": pd.DataFrame([layer.row() for layer in layers]),
+        LAYERS: pd.DataFrame([layer.row() for layer in layers]),
     }
     for name, table in tables.items():
         temporary = folder / f".{name}.{uuid.uuid4().hex}"

@@ -1,9 +1,11 @@
 """Weights & Biases: a mirror of the records, one run per cell. The store is the truth.
 
 The only file that imports wandb. A run has id = cell id, group = sweep, the resolved
-configuration and the scores as summary. One more run per sweep, of job type `analysis`, has the
-report: its tables, figures, page and sentences. Whatever goes wrong here is logged and never ends
-a cell or a sweep: the mirror is made good the next time the same command runs.
+configuration, and the scores as summary. Bar charts and curves are drawn from a history, so it has
+one too: the output errors of the layers, block by block, then the scores. One more run per sweep,
+of job type `analysis`, has the report: its tables, figures, page and sentences. Whatever goes wrong
+here is logged and never ends a cell or a sweep: the mirror is made good the next time the same
+command runs.
 """
 
 import csv
@@ -18,13 +20,21 @@ from typing import Any
 from calib_sweep.cell import Cell
 from calib_sweep.errors import collected, require
 from calib_sweep.results.claim import try_claim
+from calib_sweep.results.layer_curves import BLOCK, ERROR, mean_error, read_curves
 from calib_sweep.results.store import Store, write_atomically
 
 log = logging.getLogger(__name__)
 
 MARK = "wandb.json"  # beside a record or report: it has been mirrored
-REPORT, MADE_FROM, CONCLUSION = "report", "made_from.json", "conclusion.json"
+REPORT, INDEX = "report", "index.html"
+MADE_FROM, CONCLUSION = "made_from.json", "conclusion.json"
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
+
+# What a dashboard asks for by name: kinds of runs, and keys of what they log.
+CELL_JOB, ANALYSIS_JOB = "cell", "analysis"
+CELL = "cell"  # of the configuration: the axes and settings of the record
+MEAN_ERROR = "compression/output_error"  # of the summary, over all layers
+PAGE = "report"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,7 @@ class WandbTracking:
         try:
             path = self._write_run(cell, record, store)
             mark = {"id": cell.id, "run": path, "finished_at": record["finished_at"]}
+            mark |= {"project": self.project, "entity": self.entity}
             write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
         except Exception as error:  # W&B raises far more than wandb.Error; no mirror ends a cell
             problem = f"{type(error).__name__}: {error}"
@@ -110,11 +121,11 @@ class WandbTracking:
             id=cell.id,
             name=cell.title[:128],  # W&B takes no more
             group=store.sweep_name,
-            job_type="cell",
+            job_type=CELL_JOB,
             tags=[*self.tags, *_tags(cell)],
-            config={**cell.config, "cell": {**axes, "settings": dict(cell.settings)}},
+            config={**cell.config, CELL: {**axes, "settings": dict(cell.settings)}},
             dir=str(store.folder),
-            mode=self._mode(),
+            mode=self.current_mode(),
             resume="allow",
             reinit="finish_previous",
             settings=wandb.Settings(
@@ -129,10 +140,23 @@ class WandbTracking:
             summary |= {f"compression/{key}": v for key, v in compression if v is not None}
         if record["calibration"] is not None:
             summary["calibration/hash"] = record["calibration"]["hash"]
+        if record["status"] == "done":
+            self._log_history(run, record, store.cell_folder(cell))
+            if (error := mean_error(store.cell_folder(cell))) is not None:
+                summary[MEAN_ERROR] = error
         run.summary.update(summary)
         path = Path(run.dir).parent
         run.finish(exit_code=0 if record["status"] == "done" else 1)
         return str(path)
+
+    @staticmethod
+    def _log_history(run: Any, record: dict[str, Any], folder: Path) -> None:
+        """A step for each block, with the errors of its layers, and one with the scores."""
+        run.define_metric(BLOCK, summary="none")
+        run.define_metric(f"{ERROR}/*", step_metric=BLOCK, summary="none")
+        for point in read_curves(folder):
+            run.log(point)
+        run.log(record["scores"])
 
     def log_report(self, store: Store) -> None:
         """Mirror the report of the sweep as one run, again whenever it says something else."""
@@ -158,34 +182,24 @@ class WandbTracking:
             id=f"analysis-{hashlib.sha256(sweep_name.encode()).hexdigest()[:16]}",
             name=f"analysis of {sweep_name}"[:128],
             group=sweep_name,
-            job_type="analysis",
-            tags=[*self.tags, "analysis"],
+            job_type=ANALYSIS_JOB,
+            tags=[*self.tags, ANALYSIS_JOB],
             dir=str(folder.parent),
-            mode=self._mode(),
+            mode=self.current_mode(),
             resume="allow",
             reinit="finish_previous",
             settings=wandb.Settings(
                 console="off", silent=True, x_disable_stats=True, x_disable_meta=True
             ),
         )
-        shown: dict[str, Any] = {
-            f"tables/{path.stem}": wandb.Table(
-                columns=list(columns), data=list(rows), allow_mixed_types=True
-            )
-            for path in sorted(folder.glob("tables/*.csv"))
-            for columns, rows in [_read_csv(path)]
-        }
-        for path in sorted(folder.glob("figures/*.png")):
-            shown[f"figures/{path.stem}"] = wandb.Image(str(path))
-        shown["report"] = wandb.Html(str(folder / "index.html"), inject=False)
-        run.log(shown)
+        run.log({key: _to_media(path) for key, path in report_files(folder).items()})
         sentences = json.loads((folder / CONCLUSION).read_bytes())
         run.summary.update({"conclusion": "\n".join(sentences)})
         path = Path(run.dir).parent
         run.finish(exit_code=0)
         return str(path)
 
-    def _mode(self) -> Any:
+    def current_mode(self) -> Any:
         """Never a prompt: whoever is not logged in gets offline runs, to be synchronised later."""
         import wandb
 
@@ -194,6 +208,23 @@ class WandbTracking:
         if wished := os.environ.get("WANDB_MODE"):
             return wished
         return "online" if wandb.login(prompt=False) else "offline"
+
+
+def report_files(folder: Path) -> dict[str, Path]:
+    """What the run of the report in `folder` logs, by key: tables/NAME, figures/NAME, the page."""
+    files = [*sorted(folder.glob("tables/*.csv")), *sorted(folder.glob("figures/*.png"))]
+    return {f"{path.parent.name}/{path.stem}": path for path in files} | {PAGE: folder / INDEX}
+
+
+def _to_media(path: Path) -> Any:
+    import wandb
+
+    if path.suffix == ".png":
+        return wandb.Image(str(path))
+    if path.suffix == ".html":
+        return wandb.Html(str(path), inject=False)
+    columns, rows = _read_csv(path)
+    return wandb.Table(columns=list(columns), data=list(rows), allow_mixed_types=True)
 
 
 def _is_waiting(cell: Cell, store: Store) -> bool:

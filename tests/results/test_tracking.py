@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from sweeps import read_records
 
@@ -42,7 +43,7 @@ def read_run(path: Path) -> dict:
     """What one .wandb file says of its run."""
     from wandb.proto import wandb_internal_pb2
 
-    run = {"config": {}, "summary": {}}
+    run = {"config": {}, "summary": {}, "history": []}
     for payload in payloads(path):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(payload)
@@ -56,6 +57,8 @@ def read_run(path: Path) -> dict:
             run["config"] |= _items(record.config.update)
         elif kind == "summary":
             run["summary"] |= _items(record.summary.update)
+        elif kind == "history":
+            run["history"].append(_items(record.history.item))
         elif kind == "exit":
             run["exit_code"] = record.exit.exit_code
     return run
@@ -139,9 +142,38 @@ def test_the_compared_cell_has_scores_of_every_kind(mirrored):
     assert {"ppl", "kl", "compression", "timings_s", "calibration"} <= kinds
 
 
+def test_a_run_has_the_errors_of_its_layers_block_by_block_and_then_its_scores(mirrored):
+    runs = {run["id"]: run for run in read_runs(mirrored) if not run["exit_code"]}
+    (record,) = [
+        r for r in read_records(mirrored) if r["cell"]["method"] == "wanda" and r["scores"]
+    ]
+    (folder,) = mirrored.glob(f"*-{record['cell_id']}")
+    layers = pd.read_parquet(folder / "layers.parquet")
+    *blocks, scores = [
+        {key: value for key, value in step.items() if not key.startswith("_")}
+        for step in runs[record["cell_id"]]["history"]
+    ]
+    assert [step["layers/block"] for step in blocks] == sorted(set(layers["block"]))
+    (of_last,) = layers.loc[layers["layer"] == "mlp.down_proj", "output_error"].tail(1)
+    assert blocks[-1]["layers/output_error/down_proj"] == pytest.approx(of_last)
+    assert len(blocks[-1]) == 1 + layers["layer"].nunique()
+    assert scores == record["scores"]
+    summary = runs[record["cell_id"]]["summary"]
+    assert summary["compression/output_error"] == pytest.approx(layers["output_error"].mean())
+    assert not [key for key in summary if key.startswith("layers/")]
+
+
+def test_without_calibration_data_there_are_no_errors_of_layers(mirrored):
+    by_method = {run["config"]["cell"]["method"]: run for run in read_runs(mirrored)}
+    for method in ("dense", "magnitude"):
+        (step,) = by_method[method]["history"]
+        assert not [key for key in step if key.startswith("layers/")]
+        assert "compression/output_error" not in by_method[method]["summary"]
+
+
 def test_the_failed_cell_is_a_failed_run_without_scores(mirrored):
     (failed,) = [run for run in read_runs(mirrored) if run["exit_code"] == 1]
-    assert failed["summary"]["status"] == "failed"
+    assert failed["summary"]["status"] == "failed" and failed["history"] == []
     assert not [key for key in failed["summary"] if key.startswith(("ppl/", "kl/"))]
 
 
