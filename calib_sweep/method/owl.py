@@ -83,6 +83,7 @@ class OWL(ModelMethod):
             "not to be given, because it is another one in every block",
             "Set method.sparsity.",
         )
+        _check_unstructured(given.get("pattern", UNSTRUCTURED))
         try:
             method = self.base(sparsity=self.sparsity)
         except TypeError as error:
@@ -90,17 +91,9 @@ class OWL(ModelMethod):
                 f"method.base={self.base!r}: expected {expected}, but: {error}. {BASE_REMEDY}"
             ) from None
         except ConfigError as error:
-            own = [problem for problem in error.problems if "method.sparsity" not in problem]
-            raise ConfigError(*(text.replace("method.", "method.base.") for text in own)) from None
+            raise ConfigError(*map(_as_of_base, error.problems)) from None
         require(isinstance(method, LayerMethod), "method.base", method, expected, BASE_REMEDY)
-        pattern = vars(method).get("pattern", UNSTRUCTURED)
-        require(
-            pattern == UNSTRUCTURED,
-            "method.base.pattern",
-            pattern,
-            f"{UNSTRUCTURED}, because a pattern N:M leaves all blocks the same sparsity",
-            f"Set method.base.pattern={UNSTRUCTURED}.",
-        )
+        _check_unstructured(vars(method).get("pattern", UNSTRUCTURED))
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         self.base(sparsity=self.sparsity).check_shape(name, num_out, num_in)
@@ -152,6 +145,23 @@ def _score_OI(weight_OI: Tensor, statistic: Statistic) -> Tensor:
     """Wanda's score; zero where no token reached the layer."""
     assert isinstance(statistic, InputNorm), statistic
     return weight_OI.to(torch.float32).abs() * statistic.norm_I().to(weight_OI.device)
+
+
+def _check_unstructured(pattern: object) -> None:
+    require(
+        pattern == UNSTRUCTURED,
+        "method.base.pattern",
+        pattern,
+        f"{UNSTRUCTURED}, because a pattern N:M leaves all blocks the same sparsity",
+        f"Set method.base.pattern={UNSTRUCTURED}.",
+    )
+
+
+def _as_of_base(problem: str) -> str:
+    """A problem of the base method by the keys that are typed; the sparsity is OWL's own."""
+    return problem.replace("method.", "method.base.").replace(
+        "method.base.sparsity", "method.sparsity"
+    )
 
 
 def _is_number(value: object) -> bool:

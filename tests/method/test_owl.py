@@ -11,7 +11,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import tensor
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.layer import LayerError
 from calib_sweep.method.owl import OWL
 from calib_sweep.method.rtn import RTN
@@ -36,6 +36,12 @@ def base_of(name, **changes):
 
 def owl(base=WANDA, sparsity=0.5, spread=0.08, outlier_multiple=5):
     return OWL(sparsity=sparsity, spread=spread, outlier_multiple=outlier_multiple, base=base)
+
+
+def at_least_half(sparsity):
+    """A base with a rule of its own."""
+    require(sparsity >= 0.5, "method.sparsity", sparsity, "at least 0.5", "Type more.")
+    return WANDA(sparsity=sparsity)
 
 
 def norms(inputs_TI):
@@ -217,6 +223,12 @@ def test_inputs_that_overflow_are_named():
         ),
         ({"base": partial(Wanda, pattern="2:4")}, r"method\.base\.pattern='2:4'.*unstructured"),
         ({"base": partial(Wanda, pattern="2-4")}, r"method\.base\.pattern='2-4'"),
+        (  # whatever sparsity the pattern would ask for
+            {"base": partial(Wanda, pattern="2:4"), "sparsity": 0.6},
+            r"method\.base\.pattern='2:4'.*unstructured",
+        ),
+        ({"base": at_least_half, "sparsity": 0.3}, r"^method\.sparsity=0\.3: .* at least 0\.5"),
+        ({"base": base_of("sparsegpt", damping=-1)}, r"^method\.base\.damping=-1.*base\.damping="),
         (
             {"base": partial(Wanda, pattern="unstructured", sparsity=0.4)},
             r"method\.base\.sparsity=0\.4: expected not to be given.*Set method\.sparsity",
