@@ -118,6 +118,14 @@ class GPTQ(LayerMethod):
             f"{PUBLISHED} or {UPDATED}",
             f"To compute what the authors' code computes, set method.group_fit={PUBLISHED}.",
         )
+        fits_on_the_way = self.group_size is not None and not self.static_groups
+        require(
+            fits_on_the_way or self.group_fit == PUBLISHED,
+            "method.group_fit",
+            self.group_fit,
+            f"{PUBLISHED} where no group is fitted on the way: all grids are there beforehand",
+            f"Set method.group_fit={PUBLISHED}, or a method.group_size without static_groups.",
+        )
 
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:

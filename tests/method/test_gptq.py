@@ -336,6 +336,11 @@ def test_groups_that_do_not_fill_a_row_are_refused_with_those_that_do():
         ({"mse": 1}, r"method\.mse=1.*true or false"),
         ({"static_groups": True}, r"method\.static_groups=True.*one group"),
         ({"group_fit": "fresh"}, r"method\.group_fit='fresh'.*published or updated"),
+        ({"group_fit": "updated"}, r"method\.group_fit='updated'.*no group is fitted on the way"),
+        (
+            {"group_fit": "updated", "group_size": 8, "static_groups": True},
+            r"method\.group_fit='updated'.*without static_groups",
+        ),
         ({"damping": -1}, r"method\.damping=-1"),
         ({"block_size": 0}, r"method\.block_size=0"),
     ],
