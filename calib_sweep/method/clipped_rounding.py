@@ -35,6 +35,7 @@ from calib_sweep.method.statistics import Statistic
 
 SMALLEST_RANGE = 1e-5
 SCALE_KEPT = "the scale of its inputs stays in the weights: nothing before this layer can absorb it"
+NO_TOKENS = "no calibration token reached this layer: rounded without clipping"
 
 
 def fit_range(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:
@@ -78,11 +79,13 @@ class ClippedRounding(LayerMethod):
             scaled_OI = self._clip(scaled_OI, self._products_GCC(statistic, group_size))
         grid = self._fit(scaled_OI)
         rounded_OI = grid.round(scaled_OI)
+        note = NO_TOKENS if statistic.num_tokens == 0 else None
         if self.scale_I is None:
-            return CompressedWeight(weight_OI=rounded_OI.to(weight_OI.dtype), bits=bits, grid=grid)
-        return CompressedWeight(
-            weight_OI=(rounded_OI / self.scale_I).to(weight_OI.dtype), bits=bits, note=SCALE_KEPT
-        )
+            new_OI = rounded_OI.to(weight_OI.dtype)
+            return CompressedWeight(weight_OI=new_OI, bits=bits, grid=grid, note=note)
+        new_OI = (rounded_OI / self.scale_I).to(weight_OI.dtype)
+        note = "; ".join(filter(None, (SCALE_KEPT, note)))
+        return CompressedWeight(weight_OI=new_OI, bits=bits, note=note)
 
     def _fit(self, weight_OI: Tensor) -> Grid:
         return fit_range(weight_OI, self.bits, self.group_size, self.symmetric)

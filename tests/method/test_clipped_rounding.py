@@ -124,11 +124,15 @@ def test_what_is_not_clipped_is_rounded_and_no_more():
     assert new.grid is not None and torch.equal(new.grid.round(weight_OI), expected)
 
 
-def test_without_a_token_nothing_is_clipped():
+def test_without_a_token_nothing_is_clipped_and_the_report_says_so():
     weight_OI, _ = random_layer()
     new = method(group_size=8).compress_weight(weight_OI, InputProfile(32))
     expected = fit_range(weight_OI, 4, 8, False).round(weight_OI)
     assert torch.equal(new.weight_OI, expected)
+    assert new.note == "no calibration token reached this layer: rounded without clipping"
+    kept = method(group_size=8, scale_I=torch.ones(32))
+    note = kept.compress_weight(weight_OI, InputProfile(32)).note or ""
+    assert "stays in the weights" in note and note.endswith(new.note)
 
 
 def test_a_scale_kept_in_the_weights_is_the_scale_moved_out_of_the_inputs():

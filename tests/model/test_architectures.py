@@ -57,6 +57,8 @@ LAYERS = {
 }
 if FUSES_EXPERTS:
     LAYERS["gpt_oss"] = (experts("mlp.experts"), ("mlp.router",))
+# How scale is moved inside its blocks, with biases of every expert, nobody has told.
+REFUSED = {("gpt_oss", "awq")}
 BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
 
 
@@ -138,8 +140,9 @@ def test_every_method_does_what_was_asked(architecture, yaml):
     try:
         reports = compress(model, method, None if method.statistic is None else TOKENS)
     except ConfigError as refusal:
-        assert architecture != "llama", refusal
+        assert (architecture, yaml.stem) in REFUSED, refusal
         pytest.skip(str(refusal))
+    assert (architecture, yaml.stem) not in REFUSED
     assert [report.layer for report in reports] == 2 * list(LAYERS[architecture][0])
     has_bits = getattr(method, "bits", None) is not None
     if hasattr(method, "sparsity"):

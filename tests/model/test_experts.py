@@ -37,6 +37,7 @@ METHODS = {
     "wanda": WANDA,
     "sparsegpt": method_of("sparsegpt", block_size=16),
     "gptq": method_of("gptq"),
+    "awq": method_of("awq", group_size=16, scale_steps=2),
 }
 
 
