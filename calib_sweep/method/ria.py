@@ -96,7 +96,7 @@ class RIA(LayerMethod):
             score_OI *= statistic.norm_I().to(score_OI.device).pow(self.exponent)
         return CompressedWeight(
             weight_OI=weight_OI.masked_fill(self._mask(score_OI), 0.0),
-            note=unusual(statistic),
+            note=unusual(statistic) if self.exponent > 0 else None,  # else inputs count for nothing
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:

@@ -119,6 +119,13 @@ def test_exponent_zero_looks_at_no_input():
     assert not torch.equal(one, other)
 
 
+def test_dead_features_are_noted_where_inputs_count():
+    weight, inputs = random_weight(8, 16), correlated_inputs(40, 16)
+    inputs[:, 3] = 0
+    notes = [ria(exponent=e).compress_weight(weight, norms(inputs)).note for e in (0.5, 0)]
+    assert notes == ["1 dead input features, whose weights score 0", None]
+
+
 def test_rows_and_columns_of_zeros_are_worth_nothing():
     weight = random_weight(8, 16)
     weight[3] = 0
