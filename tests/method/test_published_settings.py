@@ -44,7 +44,11 @@ SPQR_SCRIPT = {
 }
 RIA = {"compare": "layer", "exponent": 0.5, "permutation": None}
 
+AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
+OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
+
 PUBLISHED = {
+    "awq": {**ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
     "dense": {},
     "gptq": GPTQ,
     "magnitude": {**HALF, "compare": "layer"},
@@ -67,6 +71,17 @@ PUBLISHED = {
 }
 
 
+# OWL takes its sparsity to the blocks itself; the base has all its other settings.
+BASES = {"owl": "wanda", "owl_magnitude": "magnitude", "owl_sparsegpt": "sparsegpt"}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_shipped_settings_are_the_published_ones(name):
     assert asdict(METHODS[name]) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_owl_prunes_with_the_settings_of_the_method_below_it(name):
+    settings = asdict(METHODS[name])
+    base = settings.pop("base")
+    assert settings == OWL and base(sparsity=0.5) == METHODS[BASES[name]]
