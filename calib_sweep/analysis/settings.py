@@ -48,6 +48,7 @@ class AnalysisSettings:
                     "targets",
                     isinstance(self.targets, Sequence)
                     and not isinstance(self.targets, str)
+                    and len(self.targets) > 0
                     and all(_is_between(target, 0.0, 1.0) for target in self.targets),
                     "a list of numbers in (0, 1): 0.01 is one point of accuracy, 1 % of perplexity",
                     "targets=[0.005,0.01]",

@@ -11,7 +11,8 @@ A setting is what was swept or overridden, or differs between cells of the same 
 dataset. It is looked up in each cell's configuration, so that a default and the same value typed
 are one setting. What cannot move a cell's numbers is left out.
 
-Derived here: ppl/geomean = exp(mean over corpora of log perplexity), for each cell.
+Derived here, for each cell: ppl/geomean = exp(mean over the C corpora of log perplexity), and its
+standard error over items, ppl/geomean * sqrt(sum (stderr / ppl)^2) / C, as corpora share none.
 """
 
 import json
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 DENSE = "dense"
 PPL_MEAN, ACC_MEAN = "ppl/geomean", "acc/mean"  # of a cell: over corpora, over tasks
+UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, and names none
 
 AXES = ("model", "method", "dataset", "seed", "replicate")
 COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
@@ -76,7 +78,11 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
         flaw = _flaw(record)
         if flaw:
             return _stub(folder, "unreadable", flaw)
-        return {**record, "cell_id": record.get("cell_id") or folder.name, "folder": folder.name}
+        cell = record["cell"]
+        if cell["method"] != DENSE and cell.get("seed") is not None:
+            cell = {**cell, "dataset": cell.get("dataset") or UNNAMED}
+        name = record.get("cell_id") or folder.name
+        return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
     damaged = sorted([*folder.glob(RECORD), *folder.glob("record.broken-*.json")])
     if damaged:
         return _stub(folder, "unreadable", f"damaged record: {damaged[-1].name}")
@@ -98,6 +104,9 @@ def _flaw(record: Mapping[str, Any]) -> str | None:
     cell, scores = record["cell"], record["scores"]
     if not isinstance(cell, Mapping) or not all(cell.get(key) for key in ("model", "method")):
         return "its cell names no model and method"
+    counted = [cell.get("seed"), cell.get("replicate")]
+    if not all(value is None or isinstance(value, int) for value in counted):
+        return "its seed or its replicate is no whole number"
     numbers = isinstance(scores, Mapping) and all(
         value is None or isinstance(value, int | float) for value in scores.values()
     )
@@ -117,9 +126,10 @@ def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
         status = "superseded" if index in superseded else record["status"]
         rest = {"status": status, "error": None, "cell_id": record["cell_id"]}
         if record["status"] == "done" and record["scores"]:
-            stderr = record.get("stderr") or {}
-            for metric, value in with_derived(record["scores"]).items():
-                score = {"metric": metric, "value": value, "stderr": _number(stderr.get(metric))}
+            values = with_derived(record["scores"])
+            stderr = _with_derived_stderr(record.get("stderr") or {}, values)
+            for metric, value in values.items():
+                score = {"metric": metric, "value": value, "stderr": stderr[metric]}
                 rows.append({**common, **score, **rest})
         else:
             rest["error"] = _first_line(record)
@@ -149,6 +159,20 @@ def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
         with np.errstate(invalid="ignore", divide="ignore"):
             values[PPL_MEAN] = float(np.exp(np.mean(np.log(ppl_C))))
     return values
+
+
+def _with_derived_stderr(
+    stderr: Mapping[str, Any], values: Mapping[str, float]
+) -> dict[str, float]:
+    """The standard error of each of `values`; NaN where it is not known."""
+    known = {metric: _number(stderr.get(metric)) for metric in values}
+    corpora = [metric for metric in values if is_corpus_perplexity(metric)]
+    if corpora and np.isnan(known[PPL_MEAN]):
+        ppl_C, stderr_C = (np.array([of[metric] for metric in corpora]) for of in (values, known))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            relative = np.sqrt(np.sum((stderr_C / ppl_C) ** 2)) / len(corpora)
+            known[PPL_MEAN] = float(values[PPL_MEAN] * relative)
+    return known
 
 
 def is_corpus_perplexity(metric: str) -> bool:

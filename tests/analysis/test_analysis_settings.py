@@ -22,6 +22,7 @@ def test_the_shipped_settings_are_accepted_and_can_be_changed():
         ("power", 80, "a share in (0.5, 1)"),
         ("targets", 0.01, "a list of numbers"),
         ("targets", "0.01", "a list of numbers"),
+        ("targets", [], "a list of numbers"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_a_remedy(key, value, says):

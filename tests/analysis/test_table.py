@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calib_sweep.analysis.table import read_rows, read_table, settings_of
+from calib_sweep.analysis.table import UNNAMED, read_rows, read_table, settings_of
 
 ANALYSIS = Path(__file__).parents[2] / "calib_sweep" / "analysis"
 
@@ -35,6 +35,23 @@ def test_perplexity_over_corpora_is_their_geometric_mean_in_each_cell(sweep):
     assert one(rows, metric="ppl/geomean")["value"] == pytest.approx(4.0)
     assert math.isnan(one(rows, metric="ppl/geomean")["stderr"])
     assert one(rows, metric="ppl/a@64")["stderr"] == 0.1
+
+
+def test_the_error_of_a_geometric_mean_is_that_of_independent_corpora(sweep):
+    """2 +- 2 % and 8 +- 1.5 %: the mean of their logarithms has half of 2.5 %."""
+    errors = {"ppl/a@64": 0.04, "ppl/b@64": 0.12}
+    sweep.add("dense", {"ppl/a@64": 2.0, "ppl/b@64": 8.0}, stderr=errors)
+    row = one(read_rows(sweep.folder), metric="ppl/geomean")
+    assert row["stderr"] == pytest.approx(4.0 * 0.025 / 2)
+
+
+def test_a_cell_with_a_seed_and_no_dataset_read_data_that_has_no_name(sweep):
+    """Scores from elsewhere: not one of the methods whose one value stands for every seed."""
+    for seed in range(2):
+        sweep.add("wanda", {"acc/mean": 0.5 + seed / 10}, seed=seed)
+        sweep.add("dense", {"acc/mean": 0.9}, seed=seed)
+    rows = read_rows(sweep.folder)
+    assert {(r["method"], r["dataset"]) for r in rows} == {("wanda", UNNAMED), ("dense", None)}
 
 
 def test_an_infinite_perplexity_is_kept_and_a_missing_score_is_no_number(sweep):
@@ -70,6 +87,7 @@ def test_failed_damaged_and_unfinished_cells_are_rows_without_a_metric(sweep):
     [
         ({"schema": 99}, "schema 99, this version reads 1"),
         ({"cell": {"model": "m"}}, "names no model and method"),
+        ({"cell": {"model": "m", "method": "wanda", "seed": "0"}}, "seed or its replicate"),
         ({"scores": {"acc/mean": "high"}}, "not numbers by name"),
         ({"scores": [1.0]}, "not numbers by name"),
     ],
