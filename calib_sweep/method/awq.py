@@ -82,6 +82,7 @@ class AWQ(BlockMethod):
             ),
             self._check_max_shrink,
         )
+        self._check_limits()
 
     def _check_max_shrink(self) -> None:
         is_number = isinstance(self.max_shrink, Real) and not isinstance(self.max_shrink, bool)
@@ -91,6 +92,16 @@ class AWQ(BlockMethod):
             self.max_shrink,
             "a fraction in [0, 1)",
             "The published value is method.max_shrink=0.5; 0 clips nothing.",
+        )
+
+    def _check_limits(self) -> None:
+        """The first limit clips nothing: a search of one would be a setting without effect."""
+        require(
+            self.max_shrink == 0 or int(self.max_shrink * self.clip_steps) >= 2,
+            "method.max_shrink",
+            self.max_shrink,
+            f"0, or at least two of the {self.clip_steps} steps of method.clip_steps",
+            "The published values are method.max_shrink=0.5 and method.clip_steps=20.",
         )
 
     def num_passes(self) -> int:
