@@ -61,7 +61,11 @@ class Session:
         """Have `write(model, tokenizer, folder)` write the model as it is now, all or nothing."""
         partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
         partial.mkdir(parents=True)
-        write(self._model, self._tokenizer, partial)
+        try:
+            write(self._model, self._tokenizer, partial)
+        except BaseException:  # a full disk most of all: leave no part behind
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         if folder.exists():  # kept by a worker that died before its record
             shutil.rmtree(folder)
         partial.rename(folder)
