@@ -24,9 +24,10 @@ authors' script leaves it in); a row as one group is counted too. The column ord
 
 Deviations: only min-max grids without rounded zero points (the authors' sym, round_zero and
 qq_zero_sym are left out); leave-one-out grids are computed only where they differ from the group's,
-at its two extremes; equal diagonals keep their order; a factorisation that fails is retried with
-more damping, and reported; groups must fill the row; a layer that no token reached takes the
-identity for H.
+at its two extremes; no block cuts a group (the authors' do where the lengths do not fit, and the
+columns beyond the cut are stale); equal diagonals keep their order; a factorisation that fails is
+retried with more damping, and reported; groups must fill the row; a layer that no token reached
+takes the identity for H.
 
 Shapes: O = out_features, I = in_features, C = columns of a group, B = columns of a block.
 """
