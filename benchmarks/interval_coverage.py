@@ -16,7 +16,8 @@ from scipy import stats
 
 from calib_sweep.analysis import intervals
 from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.flips import split
+from calib_sweep.analysis.correlations import correlate
+from calib_sweep.analysis.flips import Split, split, systematic_sd
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.names import Names
 from calib_sweep.analysis.profiles import profile_tables, resampled_iqm
@@ -46,6 +47,7 @@ def main() -> None:
     show("Two methods, or two datasets, that do not differ", SEEDS, of_comparisons(num))
     show("Ranks of 4 methods, IQM of 8 tasks", SEEDS, of_rankings(num // 4))
     show("Tests where there is nothing to find", SEEDS, of_tests(num))
+    show("Other intervals", SEEDS, of_the_rest(num))
 
 
 def show(title: str, seeds: Sequence[int], lines: Iterator[tuple[str, Sequence[float]]]) -> None:
@@ -59,6 +61,9 @@ def show(title: str, seeds: Sequence[int], lines: Iterator[tuple[str, Sequence[f
 
 def normal(name: str, *shape: int) -> np.ndarray:
     return stream(f"benchmarks/coverage/{name}", *shape).standard_normal(shape)
+
+
+DIFFICULTY = 2.5 * normal("difficulty", 300) + 0.7  # of items, in probits: most are nearly sure
 
 
 def exponential(name: str, *shape: int) -> np.ndarray:
@@ -199,7 +204,6 @@ def grid_of(value_MDSE: np.ndarray, *, dense: float = np.nan) -> Grid:
         seeds=tuple(range(num_S)),
         metrics=tuple(f"acc/task{e}" for e in range(num_E)),
         value_MDSRE=value_MDSE[:, :, :, None],
-        stderr_MDSE=np.full(value_MDSE.shape, np.nan),
         cell_ids_MDSR=np.full((num_M, num_D, num_S, 1), "cell", dtype=object),
         dense_E=np.full(num_E, dense),
         num_samples_M=np.full(num_M, np.nan),
@@ -245,26 +249,65 @@ def of_tests(num: int) -> Iterator[tuple[str, list[float]]]:
             table = unequal_variance_table([grid_of(value)])
             shares.append(float(np.mean(table.loc[table["kind"] == "method", "p"] <= 0.05)))
         yield f"unequal variances, {methods} methods on {datasets} datasets", shares
-    yield "more than flips of 300 items (Cochran's Q)", [_flips(n, num) for n in SEEDS]
-    sizes = np.array([16.0, 64.0, 256.0])
-    for floor in (0.0, 0.01, 0.1):
+    found = [[p_value(own) <= 0.05 for own in answered(n, num // 4, 0.0)] for n in SEEDS]
+    yield "more than flips of 300 items (Cochran's Q)", [float(np.mean(own)) for own in found]
+
+
+def of_the_rest(num: int) -> Iterator[tuple[str, list[float]]]:
+    """Intervals of systematic SDs, of floors of SDs against sizes of sets, of rank correlations."""
+    for shift in (0.0, 0.1, 0.3):
+        node, weight = np.polynomial.hermite_e.hermegauss(80)
+        share = stats.norm.cdf(DIFFICULTY + shift * node[:, None]).mean(1)
+        truth = np.sqrt(
+            np.average((share - np.average(share, weights=weight)) ** 2, weights=weight)
+        )
         shares = []
         for n in SEEDS:
-            true_Z, df = floor + 1 / sizes, n - 1
-            chi2 = stream("benchmarks/coverage/sizes", n).chisquare(df, (num // 10, 3))
-            ends = [floor_interval(sizes, true_Z * c / df, np.full(3, df), SETTINGS) for c in chi2]
-            shares.append(float(np.mean([low - 1e-12 <= floor <= high for low, high in ends])))
-        yield f"(interval) floor^2 {floor:g}, v = floor^2 + 1/N for N = 16, 64, 256", shares
+            ends = [systematic_sd(own)[1:] for own in answered(n, num // 4, shift)]
+            shares.append(float(np.mean([low <= truth <= high for low, high in ends])))
+        yield f"systematic SD, true {100 * truth:.2g} points, 300 items", shares
+    for design in ("separate", "disjoint", "independent"):
+        for floor in (0.0, 0.01, 0.1):
+            shares = [_floor_held(design, floor, n, num // 10) for n in SEEDS]
+            yield f"floor^2 {floor:g} of floor^2 + 1/N, N = 16, 64, 256, sets {design}", shares
+    for r in (0.0, 0.5, 0.9):
+        truth, shares = 6 / np.pi * np.arcsin(r / 2), [np.nan]  # three draws have no interval
+        for n in SEEDS[1:]:
+            x, y = normal("rho/x", num // 4, n), normal("rho/y", num // 4, n)
+            pairs = zip(x, r * x + np.sqrt(1 - r**2) * y, strict=True)
+            ends = [correlate([pair], SETTINGS)[2:4] for pair in pairs]
+            shares.append(float(np.mean([low <= truth <= high for low, high in ends])))
+        yield f"rank correlation, true {truth:.2g}", shares
 
 
-def _flips(n: int, num: int) -> float:
-    right_I = stats.norm.cdf(2.5 * normal("difficulty", 300) + 0.7)
+def answered(n: int, num: int, shift: float) -> Iterator[Split]:
+    """Right and wrong answers to the items on n draws, which share a shift of this SD."""
     draw = stream("benchmarks/coverage/flips", n)
-    found = []
-    for _ in range(num // 4):
-        own = split((draw.random((n, 300)) < right_I).astype(float))
-        found.append(stats.chi2.sf((n - 1) * own.variance / own.floor_variance, n - 1))
-    return float(np.mean(np.array(found) <= 0.05))
+    for _ in range(num):
+        right_SI = stats.norm.cdf(DIFFICULTY + shift * draw.standard_normal((n, 1)))
+        yield split((draw.random(right_SI.shape) < right_SI).astype(float))
+
+
+def p_value(own: Split) -> float:
+    return float(stats.chi2.sf((own.n - 1) * own.variance / own.floor_variance, own.n - 1))
+
+
+def _floor_held(design: str, floor: float, n: int, num: int) -> float:
+    """Sets whose scores are means over their samples, and something of their own."""
+    sizes, draw = np.array([16, 64, 256]), stream(f"benchmarks/coverage/{design}", n)
+    held = []
+    for _ in range(num):
+        per_size = []
+        sample = draw.standard_normal(n * sizes.max())
+        for size in sizes:
+            if design == "separate":
+                sample = draw.standard_normal(n * size)
+            by_seed = sample if design == "independent" else sample[: n * size]
+            mean_S = by_seed.reshape(n, -1)[:, :size].mean(1)
+            per_size.append((mean_S + np.sqrt(floor) * draw.standard_normal(n)).var(ddof=1))
+        low, high = floor_interval(sizes, np.array(per_size), np.full(3, n - 1.0), SETTINGS)
+        held.append(low - 1e-12 <= floor <= high)
+    return float(np.mean(held))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ replicate           SD of repetitions over SD of draws; above MAX_NOISE the mach
                     data, may be what moves
 the draw matters    a method that reads data does not score the same on every draw: if all its
                     scores are equal, the data did not reach it
+complete draws      methods are ranked on the draws that all of them have: three or more of each
+                    dataset; else they are not ranked there, nor over all datasets
 calibration sets    paired cells read the same tokens, different seeds did not
 heavy tails         scores that stand out of their draws, see tails.csv
 equal spread        methods move equally much with the draw; else pooled variances mislead
@@ -19,9 +21,11 @@ import pandas as pd
 
 from calib_sweep.analysis.controls import count_cells
 from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.missing import MISSING
 from calib_sweep.analysis.settings import LEVEL
 from calib_sweep.analysis.table import Row
+from calib_sweep.analysis.variance import ALL
 from calib_sweep.analysis.verdicts import holm_corrected
 
 MAX_NOISE = 0.25  # of the SD over draws
@@ -41,7 +45,7 @@ def control_table(
     """controls.csv, from the rows, the grids and the other tables of the analysis."""
     found = [*_cells(rows, tables["missing"])]
     for grid in grids:
-        found += [*_no_data(grid), *_draw_matters(grid)]
+        found += [*_no_data(grid), *_draw_matters(grid), *_complete_draws(grid)]
     found += _replicates(tables["variance_components"])
     found += [_row("calibration sets", verdict=LOOK, detail=problem) for problem in set_problems]
     found += [*_tails(tables["tails"]), *_equal_spread(tables["unequal_variance"])]
@@ -112,6 +116,29 @@ def _draw_matters(grid: Grid) -> Iterator[dict[str, object]]:
         yield _row(
             "the draw matters", **names, value=len(still), limit=0, verdict=verdict, detail=detail
         )
+
+
+def _complete_draws(grid: Grid) -> Iterator[dict[str, object]]:
+    """Datasets of which some method has enough draws, and all methods together have too few."""
+    has_MDS = (grid.cell_ids_MDSR != "").any(axis=3)
+    for draw in grid.draws:
+        has_own_MDS = has_MDS[grid.drawn_with(draw)]
+        num_shared_D = has_own_MDS.all(axis=0).sum(axis=1)
+        is_lacking_D = (has_own_MDS.sum(axis=2).max(axis=0) >= MIN_DRAWS) & (
+            num_shared_D < MIN_DRAWS
+        )
+        found = zip(np.array(grid.datasets)[is_lacking_D], num_shared_D[is_lacking_D], strict=True)
+        lacking = ", ".join(f"{dataset} has {num}" for dataset, num in found)
+        if lacking:
+            yield _row(
+                "complete draws",
+                model=grid.model,
+                method=f"{ALL} {draw}".rstrip(),
+                value=int(num_shared_D[is_lacking_D].min()),
+                limit=MIN_DRAWS,
+                verdict=LOOK,
+                detail=f"not ranked, as draws that all methods have are too few: {lacking}",
+            )
 
 
 def _replicates(components: pd.DataFrame) -> Iterator[dict[str, object]]:

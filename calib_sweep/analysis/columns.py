@@ -150,6 +150,7 @@ RANKING = [
 STABILITY = [
     MODEL,
     DATASET,
+    Column("sets", ("draw",), "name", "the settings of calibration, where they differ"),
     Column("seeds", ("num_seeds",), "count", "of a study that is imagined"),
     Column("P(same first)", ("p_top1",), "share", "it names the same best one as all draws do"),
     Column("P(same order)", ("p_order",), "share", "it finds the whole order of all draws"),

@@ -10,6 +10,7 @@ from calib_sweep.analysis import intervals, wording
 from calib_sweep.analysis.descriptive import Group
 from calib_sweep.analysis.exhibits import Frame
 from calib_sweep.analysis.grids import NUM_SAMPLES
+from calib_sweep.analysis.names import Naming
 
 if TYPE_CHECKING:
     from calib_sweep.analysis.plots import Axes, Figure
@@ -110,24 +111,25 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
     own = own[own["dataset"] == ""]
     if own.empty:
         return None
-    models = list(dict.fromkeys(own["model"]))
-    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    fields = list(dict.fromkeys(zip(own["model"], own["draw"], strict=True)))
+    titles = [f"{model} {draw}".rstrip() for model, draw in fields]
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(fields), titles)
     with plots.plain_style():
-        for model, axes in zip(models, panels, strict=True):
-            of_model = own[own["model"] == model].drop_duplicates("num_seeds")
+        for (model, draw), axes in zip(fields, panels, strict=True):
+            of_field = own[(own["model"] == model) & (own["draw"] == draw)]
             for column, label, marker, line in (
                 ("p_top1", "same first", "o", "-"),
                 ("p_order", "same order", "s", "--"),
             ):
                 colour = plots.COLOURS[0 if column == "p_top1" else 1]
-                values = 100 * of_model[column]
+                values = 100 * of_field[column]
                 style: dict[str, Any] = {
                     "marker": marker,
                     "linestyle": line,
                     "color": colour,
                     "markersize": 4,
                 }
-                axes.plot(of_model["num_seeds"], values, label=label, **style)
+                axes.plot(of_field["num_seeds"], values, label=label, **style)
             plots.log_axis(axes, "x")
             axes.set_ylim(0, 103)
             axes.grid(color=plots.PALE, linewidth=0.6)
@@ -144,13 +146,15 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
     own = [g for g in groups if g.metric == metric and g.spread.n > 1 and NUM_SAMPLES in g.settings]
     if len({group.settings[NUM_SAMPLES] for group in own}) < 2:
         return None
-    models = list(dict.fromkeys(group.model for group in own))
-    methods = list(dict.fromkeys(group.method for group in own))
+    naming, curves = Naming.of_groups(groups), {}
+    for group in own:
+        curves.setdefault(_beside_size(group, naming), []).append(group)
+    models, methods = (list(dict.fromkeys(names)) for names in zip(*curves, strict=True))
     figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
     with plots.plain_style():
         for model, axes in zip(models, panels, strict=True):
             for index, method in enumerate(methods):
-                curve = _pooled([g for g in own if (g.model, g.method) == (model, method)])
+                curve = _pooled(curves.get((model, method), []))
                 if curve.size == 0:
                     continue
                 size, sd, low, high = curve * [[1], *[[wording.scale(metric)]] * 3]
@@ -170,6 +174,13 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
             axes.set_xlabel("samples in a calibration set")
         plots.legend_below(figure, panels[0], 3)
     return figure
+
+
+def _beside_size(group: Group, naming: Naming) -> tuple[str, str]:
+    """Model and method with the settings that tell groups apart, but for the size of the sets."""
+    names = naming.of(group)
+    size = f"num_samples={group.settings[NUM_SAMPLES]}"
+    return names.model, " ".join(word for word in names.method.split() if word != size)
 
 
 def _pooled(groups: Sequence[Group]) -> np.ndarray:

@@ -62,7 +62,7 @@ def exhibit(frame: Frame, columns: Sequence[Column], metric: str, caption: str =
 def _is_shown(frame: Frame, column: Column) -> bool:
     if any(key not in frame for key in column.keys):
         return False
-    if column.form == "name" and column.keys[0] in ("model", "dataset"):
+    if column.form == "name" and column.keys[0] in ("model", "dataset", "draw"):
         return frame[column.keys[0]].nunique() > 1
     return column.form == "name" or bool(frame[column.keys[0]].notna().any())
 

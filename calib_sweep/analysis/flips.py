@@ -83,6 +83,15 @@ def split(value_SI: np.ndarray) -> Split:
     )
 
 
+def systematic_sd(own: Split) -> tuple[float, float, float]:
+    """The SD of what all items share, and the ends of its interval."""
+    sd = np.sqrt(own.variance)
+    low, high = intervals.sd_interval(np.array([sd]), np.array([own.n]))
+    beyond = (max(0.0, float(end) ** 2 - own.floor_variance) for end in (sd, low[0], high[0]))
+    systematic, low, high = (float(np.sqrt(square)) for square in beyond)
+    return systematic, low, high
+
+
 def flip_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
     """flips.csv: each method, dataset and metric with items, of three draws or more."""
     rows = []
@@ -132,10 +141,7 @@ def _of_means(
 def _numbers(own: Split) -> list[float]:
     """The number columns of a row."""
     sd, floor = np.sqrt(own.variance), np.sqrt(own.floor_variance)
-    low, high = intervals.sd_interval(np.array([sd]), np.array([own.n]))
-    systematic, low, high = (
-        np.sqrt(max(0.0, float(x) ** 2 - own.floor_variance)) for x in (sd, low[0], high[0])
-    )
+    systematic, low, high = systematic_sd(own)
     if own.floor_variance > 0:
         p = stats.chi2.sf((own.n - 1) * own.variance / own.floor_variance, own.n - 1)
     else:

@@ -42,7 +42,6 @@ class Grid:
     seeds: tuple[int | None, ...]  # S
     metrics: tuple[str, ...]  # E
     value_MDSRE: np.ndarray
-    stderr_MDSE: np.ndarray  # over items, of the first replicate, same scale
     cell_ids_MDSR: np.ndarray  # of str; "" where there is no done cell
     dense_E: np.ndarray  # NaN where there is no dense cell
     num_samples_M: np.ndarray  # sequences in a calibration set; NaN where not recorded
@@ -101,7 +100,7 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
     axes = [[name for name, _ in methods], datasets, seeds, replicates, metrics]
     place = [{key: index for index, key in enumerate(axis)} for axis in axes]
     value = np.full([len(axis) for axis in axes], np.nan)
-    stderr, cell_ids = value.copy(), np.full(value.shape[:-1], "", dtype=object)
+    cell_ids = np.full(value.shape[:-1], "", dtype=object)
     num_samples = np.full(len(methods), np.nan)
     for names, row in compressed:
         m, r, e = place[0][names.method], place[3][row["replicate"]], place[4][row["metric"]]
@@ -109,10 +108,9 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         d = slice(None) if free else place[1][names.dataset]
         s = slice(None) if free else place[2][row["seed"]]
         cell_ids[m, d, s, r] = row["cell_id"]
-        value[m, d, s, r, e], stderr[m, d, s, r, e] = _scaled(row)
+        value[m, d, s, r, e] = _scaled(row)
         size = settings_of(row).get(NUM_SAMPLES)
         num_samples[m] = size if isinstance(size, int | float) else np.nan
-    first = (cell_ids != "").argmax(axis=3)[..., None, None]
     return Grid(
         model=model,
         methods=tuple(_method_names(members, name) for name, _ in methods),
@@ -120,7 +118,6 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         seeds=tuple(seeds),
         metrics=tuple(metrics),
         value_MDSRE=value,
-        stderr_MDSE=np.take_along_axis(stderr, first, 3)[:, :, :, 0],
         cell_ids_MDSR=cell_ids,
         dense_E=_dense(members, metrics),
         num_samples_M=num_samples,
@@ -135,20 +132,20 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
     return sorted(seeds, key=lambda seed: (seed is not None, seed or 0))
 
 
-def _scaled(row: Row) -> tuple[float, float]:
-    """Value and standard error on the scale of the analysis; the error of log(y) is dy / y."""
-    value, stderr = float(row["value"]), float(row["stderr"])
+def _scaled(row: Row) -> float:
+    """A row's value on the scale of the analysis."""
+    value = float(row["value"])
     if np.isnan(value) and direction(str(row["metric"])) < 0:
         value = np.inf  # a model so broken that its perplexity is no number: the worst there is
     if not is_logged(str(row["metric"])):
-        return value, stderr
+        return value
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.log(value)), float(np.divide(stderr, value))
+        return float(np.log(value))
 
 
 def _dense(members: Sequence[tuple[Names, Row]], metrics: Sequence[str]) -> np.ndarray:
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for _, row in members:
         if row["method"] == DENSE:
-            values[str(row["metric"])].append(_scaled(row)[0])
+            values[str(row["metric"])].append(_scaled(row))
     return np.array([np.mean(own) if own else np.nan for own in values.values()])

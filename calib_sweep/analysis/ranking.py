@@ -42,7 +42,9 @@ RANKING_COLUMNS = [
     *(*KEYS, "name", "n", "mean", "rank", "rank_lo", "rank_hi", "p_first", "unresolved"),
 ]
 PROBABILITY_COLUMNS = [*KEYS, "name", "rank", "probability"]
-STABILITY_COLUMNS = [*KEYS, "num_entrants", "num_seeds", "p_top1", "p_order", "tau", "tau_q05"]
+STABILITY_COLUMNS = [
+    *(*KEYS, "draw", "num_entrants", "num_seeds", "p_top1", "p_order", "tau", "tau_q05"),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Field:
     model: str
     kind: str
     dataset: str
+    draw: str  # settings of calibration, as in the names
     names: tuple[str, ...]  # K
     metrics: tuple[str, ...]  # E
     directions_E: np.ndarray
@@ -131,20 +134,21 @@ def _fields(grid: Grid) -> Iterator[Field]:
         if len(methods) > 1:
             for dataset, own in zip(grid.datasets, value.swapaxes(0, 1), strict=True):
                 blocks = [(everyone, own.swapaxes(0, 1))]
-                yield from _complete(grid, "method", dataset, names, blocks)
+                yield from _complete(grid, "method", dataset, draw, names, blocks)
             blocks = [(everyone, own.swapaxes(0, 1)) for own in value.swapaxes(0, 1)]
-            yield from _complete(grid, "method", POOLED, names, blocks)
+            yield from _complete(grid, "method", POOLED, draw, names, blocks)
         mean_DSE = grid.value_MDSE[grid.drawn_with(draw)].mean(0)
         blocks = [(np.array([d]), own[:, None]) for d, own in enumerate(mean_DSE)]
         if len(blocks) > 1:
             names = tuple(f"{name} {draw}".rstrip() for name in grid.datasets)
-            yield from _complete(grid, "dataset", POOLED, names, blocks)
+            yield from _complete(grid, "dataset", POOLED, draw, names, blocks)
 
 
 def _complete(
     grid: Grid,
     kind: str,
     dataset: str,
+    draw: str,
     names: tuple[str, ...],
     blocks: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> Iterator[Field]:
@@ -160,6 +164,7 @@ def _complete(
             model=grid.model,
             kind=kind,
             dataset=dataset,
+            draw=draw,
             names=names,
             metrics=tuple(grid.metrics[e] for e in metrics),
             directions_E=grid.directions_E[metrics],
@@ -247,7 +252,7 @@ def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
         ]
         for e, metric in enumerate(field.metrics):
             numbers = (float(number_E[e]) for number_E in numbers_4E)
-            yield *_keys(field, metric), len(field.names), num_seeds, *numbers
+            yield *_keys(field, metric), field.draw, len(field.names), num_seeds, *numbers
 
 
 def pair_signs(score_BKE: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@
 
 Fitted to the s^2 of each size by maximum likelihood of their distribution, s^2 ~ v chi2(df) / df,
 iterating least squares weighted by df / v^2. The interval of the floor refits simulated s^2 df /
-chi2(df), as in `squares`: it holds for normal draws of separate sets. Where larger sets contain the
-smaller ones (design: independent) the s^2 are not separate, and the interval is too narrow.
+chi2(df), as in `squares`, for normal draws, as if the sets of different sizes had no sample in
+common. They have: a larger set contains the smaller one of its seed (design: independent), or those
+of several seeds (design: disjoint). docs/analysis.md says that the interval holds all the same.
 
 Shapes: Z sizes, B simulations.
 """

@@ -102,7 +102,9 @@ def _strip_label(strip: Group, strips: Sequence[Group]) -> str:
     short = wording.short_names(names)
     pairs = zip(names, short, strict=True)
     settings = [f"{word}={wording.setting(strip, n)}" for n, word in pairs if n in strip.settings]
-    return " ".join([strip.method, strip.dataset or "(no data)", *settings])
+    num_lost = int(np.sum(~np.isfinite(strip.value_S)))
+    lost = [f"({num_lost} not finite)"] if num_lost else []
+    return " ".join([strip.method, strip.dataset or "(no data)", *settings, *lost])
 
 
 def _label_values(axes: "Axes", groups: Sequence[Group], heading: str) -> None:

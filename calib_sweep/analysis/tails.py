@@ -5,7 +5,9 @@
     outlier       Grubbs' test, |y - ybar| / s beyond its critical value at 0.1 % (two-sided), so
                   that of 1,000 groups of normal draws one is flagged by chance; log perplexity
 
-Nothing is left out anywhere else in the report; this table has the mean and the SD without.
+This table has the mean and the SD without. Elsewhere nothing finite is left out; what is not finite
+leaves no mean, SD or comparison of means, and components, ranks, correlations, IQM, fitted sizes
+and needed seeds are those of the other draws.
 """
 
 from collections.abc import Iterator, Sequence

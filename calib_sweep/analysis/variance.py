@@ -13,8 +13,8 @@ in complete grids the two are equal wherever the latter is not negative. Interva
     share   of the sum of the components
     icc     correlation of two scores that share this level and what it lies in, and nothing else
 
-A component of 1 or 2 lines less one degree of freedom (two datasets, say) has no interval; one that
-cannot be told apart (one dataset) has no number. `note` says so.
+A component with one degree of freedom (that of two datasets, say) has no interval; one that cannot
+be told apart (one dataset) has no number; a score that is not finite is left out. `note` says so.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,9 @@ def _of_one(grid: Grid, m: int, settings: AnalysisSettings) -> list[dict]:
         estimate = _estimate(squares, value[tuple(where.T)], factors, order)
         keys = {"model": grid.model, "method": grid.methods[m].method}
         table = {name: OF_ONE[name] for name in order}
-        rows += _rows(keys, table, [grid.metrics[e] for e in metrics], squares, estimate, settings)
+        named = [grid.metrics[e] for e in metrics]
+        left_out_E = [_infinite(num) for num in np.isinf(value).sum(axis=(0, 1, 2))]
+        rows += _rows(keys, table, named, squares, estimate, settings, left_out_E)
     return rows
 
 
@@ -84,6 +86,7 @@ def _across(grid: Grid, draw: str, settings: AnalysisSettings) -> list[dict]:
     rows = []
     for metrics in equally_complete(grid.value_MDSE[methods]):
         value = grid.value_MDSE[methods][..., metrics]
+        num_infinite_E = np.isinf(value).sum(axis=(0, 1, 2))
         value = value[np.isfinite(value[..., 0]).any(axis=(1, 2))]
         complete_DS = is_whole(value, axis=(0, 3))
         if len(value) < 2 or complete_DS.sum() < 2:
@@ -99,9 +102,23 @@ def _across(grid: Grid, draw: str, settings: AnalysisSettings) -> list[dict]:
         )
         keys = {"model": grid.model, "method": f"{ALL} {draw}" if draw else ALL}
         left_out = np.isfinite(value[:, ~complete_DS]).any(axis=0).sum() // value.shape[-1]
+        incomplete = (
+            f"the interval leaves out draws that not every method has: {left_out}"
+            if left_out
+            else ""
+        )
+        left_out_E = [_joined(incomplete, _infinite(num)) for num in num_infinite_E]
         named = [grid.metrics[e] for e in metrics]
-        rows += _rows(keys, ACROSS, named, squares, estimate, settings, int(left_out))
+        rows += _rows(keys, ACROSS, named, squares, estimate, settings, left_out_E)
     return rows
+
+
+def _infinite(num: int) -> str:
+    return f"leaves out scores that are not finite: {num}" if num else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def equally_complete(value_E: np.ndarray) -> list[list[int]]:
@@ -159,7 +176,7 @@ def _rows(
     squares: Squares,
     estimate: dict[str, np.ndarray],
     settings: AnalysisSettings,
-    left_out: int = 0,
+    left_out_E: Sequence[str],
 ) -> list[dict]:
     """A row per metric and component; numbers only where draws are told from datasets."""
     low_LE, high_LE = squares.interval(settings.seed, settings.num_resamples)
@@ -189,18 +206,17 @@ def _rows(
                     "share": known[name][e] / total_E[e],
                     "icc": alike / total_E[e],
                     "anova": anova_LE[line, e],
-                    "note": _note(name, df[name], anova_LE[line, e], high_LE[line, e], left_out),
+                    "note": _joined(
+                        _note(name, df[name], anova_LE[line, e], high_LE[line, e]), left_out_E[e]
+                    ),
                 }
             )
     return rows
 
 
-def _note(name: str, df: float, anova: float, high: float, left_out: int) -> str:
-    notes = []
+def _note(name: str, df: float, anova: float, high: float) -> str:
     if df < MIN_DF:
-        notes.append(f"{name} has {df:.0f} degree of freedom: no interval")
-    elif anova < 0 and high == 0:
-        notes.append("the scores differ less than chance alone would have it: read 0..0 as small")
-    if left_out:
-        notes.append(f"the interval leaves out draws that not every method has: {left_out}")
-    return "; ".join(notes)
+        return f"{name} has {df:.0f} degree of freedom: no interval"
+    if anova < 0 and high == 0:
+        return "the scores differ less than chance alone would have it: read 0..0 as small"
+    return ""

@@ -81,7 +81,6 @@ def grid_of(
         seeds=tuple(range(num_S)),
         metrics=tuple(metrics or (f"acc/task{e}" for e in range(num_E))),
         value_MDSRE=value_MDSE[:, :, :, None],
-        stderr_MDSE=np.full(value_MDSE.shape, np.nan),
         cell_ids_MDSR=cell_ids.astype(object)[..., None],
         dense_E=np.full(num_E, np.nan),
         num_samples_M=np.full(num_M, np.nan),

@@ -57,6 +57,15 @@ def test_what_has_no_scores_is_counted_and_listed_whatever_the_reason():
     assert cells["detail"] == "2 failed, 1 never run"
 
 
+def test_methods_that_share_too_few_draws_are_told_not_to_be_ranked():
+    value = normal("shared", 2, 2, 5, 1)
+    value[0, 1, 2:] = np.nan
+    (found,) = control(rows_of(value), "complete draws")
+    assert (found["verdict"], found["value"], found["limit"]) == ("look", 2, 3)
+    assert found["detail"].endswith("too few: text01 has 2")
+    assert not control(rows_of(value[:, :1]), "complete draws")
+
+
 def test_a_cell_is_expected_only_where_another_method_has_its_set():
     rows = [*rows_of(normal("own", 1, 1, 3, 1)), *rows_of(normal("two", 1, 2, 2, 1))]
     only_one = [r for r in rows if not (r["dataset"] == "text00" and r["method"] == "x")]

@@ -125,6 +125,15 @@ def test_a_method_without_data_is_ranked_among_the_others():
     assert own.loc["zero", ["rank", "rank_lo", "rank_hi"]].tolist() == [4, 4, 4]
 
 
+def test_sets_of_other_sizes_are_ranked_apart_and_the_table_says_which():
+    value = shifted("sizes", [0.0, 1.0], 4, 1)
+    sized = [("calibration.num_samples", 64), ("calibration.num_samples", 128)]
+    (grid,) = to_grids([r for one in sized for r in rows_of(value, **dict([one]))])
+    stability = of_methods(rank(grid)["rank_stability"])
+    assert not stability.duplicated(["metric", "draw", "num_seeds"]).any()
+    assert set(stability["draw"]) == {"num_samples=64", "num_samples=128"}
+
+
 def test_fewer_than_three_complete_draws_are_not_ranked():
     value = normal("few", 2, 1, 4, 1)
     value[0, 0, :2] = np.nan

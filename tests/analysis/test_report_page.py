@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis import columns, conclusions, diagrams, plots
+from calib_sweep.analysis import columns, conclusions, diagrams, plots, strips
+from calib_sweep.analysis.descriptive import group_rows
 from calib_sweep.analysis.document import (
     Bullets,
     Callout,
@@ -247,12 +248,25 @@ def test_the_bars_of_components_add_up_to_all_of_the_variance():
 
 
 def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():
-    row = {"model": "tiny", "metric": ACCURACY, "kind": "method", "dataset": "", "num_entrants": 3}
+    row = {"model": "tiny", "metric": ACCURACY, "kind": "method", "dataset": "", "draw": "", "x": 3}
     rows = [row | {"num_seeds": n, "p_top1": 1 - 0.5 / n, "p_order": 0.1} for n in (1, 2, 5)]
     (axes,) = diagrams.ranks_figure(pd.DataFrame(rows), ACCURACY).axes
     assert list(axes.lines[0].get_ydata()) == pytest.approx([50.0, 75.0, 90.0])
+    of_two = [one | {"draw": f"num_samples={num}"} for num in (64, 128) for one in rows]
+    panels = diagrams.ranks_figure(pd.DataFrame(of_two), ACCURACY).axes
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == ["tiny num_samples=64", "tiny num_samples=128"]
     assert diagrams.ranks_figure(pd.DataFrame(rows), PERPLEXITY) is None
     assert diagrams.differences_figure(pd.DataFrame(columns=[*compared()]), ACCURACY) is None
+
+
+def test_a_strip_says_how_many_of_its_seeds_cannot_be_drawn():
+    fields = {"model": "tiny", "method": "wanda", "dataset": "web", "settings": "", "error": None}
+    fields |= {"metric": PERPLEXITY, "stderr": 0.0, "replicate": 0, "status": "done"}
+    values = enumerate([5.0, 6.0, float("inf")])
+    rows = [fields | {"seed": s, "value": value, "cell_id": str(s)} for s, value in values]
+    (axes,) = strips.seeds_figure(group_rows(rows), PERPLEXITY, [PERPLEXITY]).axes
+    assert axes.get_yticklabels()[0].get_text().replace("\n", " ") == "wanda web (1 not finite)"
 
 
 def test_a_figure_is_the_same_bytes_however_often_it_is_drawn():

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from simulated import METHODS, SETTINGS, normal, rows_of
 
+from calib_sweep.analysis.descriptive import group_rows
+from calib_sweep.analysis.diagrams import sizes_figure
 from calib_sweep.analysis.grids import to_grids
 from calib_sweep.analysis.sizes import (
     COLUMNS,
@@ -39,11 +41,12 @@ def test_the_interval_of_the_floor_holds_the_truth(floor, slope):
     assert np.mean(held) >= 0.91
 
 
-def sized(sizes, num_S=6, method="gptq"):
+def sized(sizes, num_S=6, method="gptq", **settings):
     rows = []
     for size in sizes:
         value = (0.1 + 1 / size) * normal(f"size {size}", 1, 1, num_S, 1)
-        rows += rows_of(value, methods=[method], **{"calibration.num_samples": size})
+        named = {"calibration.num_samples": size, **settings}
+        rows += rows_of(value, methods=[method], **named)
     return rows
 
 
@@ -68,3 +71,9 @@ def test_two_sizes_are_shown_and_not_fitted_and_one_size_is_no_table():
     assert tables["sizes"]["sd_fitted"].isna().all()
     assert tables["size_floors"].empty
     assert size_tables(to_grids(sized([16])), SETTINGS)["sizes"].empty
+
+
+def test_a_curve_is_of_one_method_with_all_its_settings():
+    rows = [r for bits in (3, 4) for r in sized([16, 64], **{"method.bits": bits})]
+    (axes,) = sizes_figure(group_rows(rows), "acc/task0").axes
+    assert axes.get_legend_handles_labels()[1] == ["gptq bits=3", "gptq bits=4"]

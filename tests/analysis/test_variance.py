@@ -114,6 +114,17 @@ def test_a_missing_cell_is_left_out_of_the_interval_and_said():
     assert own.loc["draw", "df"] == 11
 
 
+def test_a_score_that_is_not_finite_is_left_out_and_said():
+    value = crossed("infinite", 3, 3, 5, 1, COMPONENTS)
+    value[1, 2, 0] = np.inf
+    grid = grid_of(value, metrics=["ppl/a"])
+    said = "leaves out scores that are not finite: 1"
+    for method, its_own in (("sparsegpt", True), ("*", True), ("gptq", False)):
+        notes = components(grid, method=method)["note"]
+        assert notes.str.endswith(said).all() == its_own, method
+    assert components(grid, method="sparsegpt").loc["draw", "df"] == 11
+
+
 def test_one_dataset_has_no_number_for_what_lies_between_datasets():
     found = components(grid_of(crossed("single", 3, 1, 5, 1, COMPONENTS)), method="*")
     assert np.isnan(found.loc["dataset", "variance"])
