@@ -118,9 +118,8 @@ class GPTQ(LayerMethod):
             f"{PUBLISHED} or {UPDATED}",
             f"To compute what the authors' code computes, set method.group_fit={PUBLISHED}.",
         )
-        fits_on_the_way = self.group_size is not None and not self.static_groups
         require(
-            fits_on_the_way or self.group_fit == PUBLISHED,
+            self._fits_on_the_way or self.group_fit == PUBLISHED,
             "method.group_fit",
             self.group_fit,
             f"{PUBLISHED} where no group is fitted on the way: all grids are there beforehand",
@@ -168,7 +167,12 @@ class GPTQ(LayerMethod):
     @property
     def _scatters_groups(self) -> bool:
         """Whether groups are of columns that follow each other only in the order of rounding."""
-        return self.act_order and self.group_size is not None and not self.static_groups
+        return self.act_order and self._fits_on_the_way
+
+    @property
+    def _fits_on_the_way(self) -> bool:
+        """Whether grids are fitted when the sweep reaches their groups."""
+        return self.group_size is not None and not self.static_groups
 
     def _round(
         self, dense_OI: Tensor, alive_OI: Tensor, upper_II: Tensor, order_I: Tensor | None
@@ -210,12 +214,11 @@ class GPTQ(LayerMethod):
         """Round a float32 weight in place, given the factor of its inverse Hessian."""
         num_in = len(weight_IO)
         size = self.group_size or num_in
-        fits_on_the_way = self.group_size is not None and not self.static_groups
-        fits_updated = fits_on_the_way and self.group_fit == UPDATED
+        fits_updated = self._fits_on_the_way and self.group_fit == UPDATED
         # Column by column is a group of one: blocks are then plain multiples of the block size.
         for start, stop in column_blocks(num_in, self.block_size, size if fits_updated else 1):
             refits = fits_updated and size < stop - start
-            if fits_on_the_way and not refits:
+            if self._fits_on_the_way and not refits:
                 self._fit_groups(weight_IO, grids, -(-start // size), -(-stop // size))
             group_B = grids.group_I[start:stop]
             weight_IO[start:stop], error_BO, *refitted = self._round_fast(
