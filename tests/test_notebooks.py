@@ -73,7 +73,7 @@ def execute(path, cwd, **parameters):
         notebook,
         kernel_manager_class=OwnKernels,
         kernel_name="python3",
-        timeout=300,
+        timeout=600,
         resources={"metadata": {"path": str(cwd)}},
     ).execute()
     return notebook
