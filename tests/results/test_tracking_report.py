@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from test_tracking import _items, payloads
+from offline_runs import read_run
 
 from calib_sweep.analysis.report import write_report
 from calib_sweep.results.store import Store
@@ -32,22 +32,6 @@ def reported(template, tmp_path):
     """The store of a sweep of its own."""
     shutil.copytree(template, tmp_path / "results" / "made_up")
     return Store(tmp_path / "results", "made_up")
-
-
-def read_run(path):
-    from wandb.proto import wandb_internal_pb2
-
-    run = {"summary": {}}
-    for payload in payloads(path):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(payload)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run |= {"id": record.run.run_id, "group": record.run.run_group}
-            run |= {"job_type": record.run.job_type, "tags": list(record.run.tags)}
-        elif kind == "summary":
-            run["summary"] |= _items(record.summary.update)
-    return run
 
 
 def mirror(**fields):
