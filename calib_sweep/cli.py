@@ -8,6 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import hydra
@@ -22,7 +23,10 @@ CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yam
 INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
-FOLDER_VERBS = ("report",)  # a sweep's folder
+FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
+    "report": "calib_sweep.analysis.report",
+    "dashboard": "calib_sweep.results.dashboard",
+}
 
 HELP = """\
 calib-sweep: how much of a compressed model's score is the method, how much the calibration data
@@ -32,6 +36,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
+    calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
 
 Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
 {choices}
@@ -60,9 +65,7 @@ def main() -> int:
         sys.stdout.write(HELP.format(choices=choices()))
         return 0
     if verb in FOLDER_VERBS:
-        from calib_sweep.analysis import report
-
-        return _reporting(lambda: report.main(arguments))
+        return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
     if verb is not None and verb not in GRID_VERBS:
         known = ", ".join([*GRID_VERBS, *FOLDER_VERBS])
         sys.stderr.write(

@@ -27,6 +27,7 @@ def run(*arguments, python=(sys.executable,), cwd=None):
         (["--cfg", "job"], None, ["--cfg", "job"]),
         (["check", "-m", "seed=1"], "check", ["-m", "seed=1"]),
         (["report", "results/default"], "report", ["results/default"]),
+        (["dashboard", "results/default"], "dashboard", ["results/default"]),
     ],
 )
 def test_a_first_word_without_an_equals_sign_is_a_verb(arguments, verb, rest):
