@@ -73,7 +73,7 @@ def read_logged(store: Store) -> Logged:
         axes=_axes(records),
         scores=sorted({key for record in records for key in record["scores"]}),
         curves=sorted({key for point in points for key in point} - {BLOCK}),
-        shown=list(report_files(report)),
+        shown=list(report_files(report)) if (report / MARK).is_file() else [],
     )
 
 

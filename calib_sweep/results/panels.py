@@ -144,18 +144,16 @@ def _tables(logged: Logged, *names: str) -> list[Any]:
 
 
 def build_workspace(logged: Logged, project: str, entity: str) -> ws.Workspace:
-    """One section of panels after the other over all runs of the sweep, the report's page first."""
-    page = wr.MediaBrowser(
-        title="report", media_keys=[PAGE], num_columns=1, layout=wr.Layout(**WIDE)
-    )
-    overview = Section(title="Report", text="", panels=[page])
+    """The page of the report, then each section, over all runs of the sweep."""
+    page = wr.MediaBrowser(title="report", media_keys=[PAGE], num_columns=1)
+    overview = [Section(title="Report", text="", panels=[page])] if PAGE in logged.shown else []
     return ws.Workspace(
         entity=entity,
         project=project,
         name=_plain(f"Sweep {logged.sweep_name}"),
         sections=[
             ws.Section(name=part.title, panels=_numbered(part), is_open=True)
-            for part in (overview, *sections(logged))
+            for part in (*overview, *sections(logged))
         ],
         settings=ws.WorkspaceSettings(max_runs=MAX_RUNS),
         runset_settings=ws.RunsetSettings(

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -203,6 +204,16 @@ def test_what_was_not_logged_has_no_panel_and_an_empty_section_is_left_out():
     titles = [panel.title for panel in shown[SECTIONS[0]]]
     assert titles[0::3] == ["ppl/a@32", "acc/mean", "kl/a"]
     assert [panel.title for panel in shown["All other scores"]] == ["acc/x", "flips/x"]
+    workspace = panels.build_workspace(INVENTED, "p", "")
+    assert [section.name for section in workspace.sections] == list(shown)
+
+
+def test_a_report_that_is_no_run_yet_has_no_panels(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "shown")
+    store = Store(tmp_path, "shown")
+    assert "tables/summary" in dashboard.read_logged(store).shown
+    (tmp_path / "shown" / "report" / "wandb.json").unlink()
+    assert dashboard.read_logged(store).shown == []
 
 
 @pytest.mark.parametrize("name", ["a=b", "x < y", 'it\'s "so"', "back\\U", "d\u00e9j\u00e0", "a$b"])
