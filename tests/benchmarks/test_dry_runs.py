@@ -17,6 +17,7 @@ def run(script, *arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")
@@ -50,3 +51,9 @@ def test_the_same_cell_in_several_ways_is_compared(tmp_path):
     assert len(again) == 5
     assert {(row["weights"], row["equal"], row["ppl"]) for row in again} == {(0.0, 1.0, 0.0)}
     assert all(row["float32"]["hessian_vs_float64"] < 1e-5 for row in report["synthetic"])
+
+
+def test_products_of_inputs_are_compared_with_float64():
+    lines = run("gram_errors.py", "--tokens", 2048, "--features", 32).splitlines()
+    assert [line.split()[2] for line in lines] == ["float32", "by", "float32", "by"]
+    assert all(float(line.split()[-3]) < 1e-5 for line in lines)
