@@ -1,6 +1,6 @@
 """How far sums of products of inputs are from float64, and what they take, in several ways.
 
-    python benchmarks/gram_errors.py                      # 16,384 tokens of 4,096 and 11,008 features
+    python benchmarks/gram_errors.py  # 16,384 tokens of 4,096 and 11,008 features
     python benchmarks/gram_errors.py --device cpu --tokens 512 --features 64
 
 Inputs have heavy tails, the cubes of normal numbers, and every 512th feature is 30 times as large.
@@ -34,7 +34,7 @@ def main() -> None:
             for name, gram in ways(inputs_TI):
                 error = float((gram().double() - exact_II).norm() / exact_II.norm())
                 print(
-                    f"{str(dtype):15} {num_features:6} {name:10} {error:.1e} {timed(gram):8.2f} ms"
+                    f"{dtype!s:15} {num_features:6} {name:10} {error:.1e} {timed(gram):8.2f} ms"
                 )
 
 
