@@ -98,7 +98,7 @@ COMPARISONS = [
         "p",
         ("p",),
         "p",
-        "sign-flip (methods, exact up to 20 pairs) or permutation (datasets) test, two-sided",
+        "sign-flip (methods) or permutation (datasets) test, two-sided",
     ),
     Column("p, Holm", ("p_holm",), "p", "corrected for all pairs of this model and score"),
     Column(

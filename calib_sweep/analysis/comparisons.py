@@ -5,7 +5,7 @@ Methods are paired: they met on the same calibration sets, x = a - b on each of 
     all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
                     Satterthwaite: for these datasets and new draws of them; each counts equally
     P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
-    p               sign flips, exact up to 20 pairs (`permutation`)
+    p               sign flips, all of them counted (`permutation`)
 Datasets share no sets, so their draws are two samples, of the mean over methods:
     difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
     P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe

@@ -57,11 +57,11 @@ def compare_paired(
     se_DE, df_DE = np.sqrt(variance_DE / np.maximum(n_DE, 1)), n_DE - 1.0
     pooled = _over_datasets(mean_DE, variance_DE, n_DE)
     share = _shares(wins_DE, ties_DE, n_DE, directions_E)
-    p = [sign_flip_p(x_SE, settings.seed, settings.num_resamples) for x_SE in x_DSE]
+    p = [sign_flip_p(x_SE) for x_SE in x_DSE]
     # Datasets count equally in the mean, so their pairs do not where their numbers differ.
     weighted = (x_DSE / np.where(n_DE > 0, n_DE, np.nan)[:, None]).reshape(-1, x_DSE.shape[2])
     weighted[:, ~(is_finite.all(axis=0))] = np.nan
-    p.append(sign_flip_p(weighted, settings.seed, settings.num_resamples))
+    p.append(sign_flip_p(weighted))
     return _compared(
         n=np.vstack([n_DE, n_DE.sum(0)]),
         mean=np.vstack([mean_DE, pooled[0]]),

@@ -5,14 +5,15 @@ from simulated import normal
 
 from calib_sweep.analysis import permutation
 from calib_sweep.analysis.permutation import sign_flip_p, two_sample_p
+from calib_sweep.analysis.verdicts import holm_corrected
 
 
 def column(*values):
     return np.array(values, dtype=float)[:, None]
 
 
-def flipped(*values, seed=0):
-    return sign_flip_p(column(*values), seed, 1000)[0]
+def flipped(*values):
+    return sign_flip_p(column(*values))[0]
 
 
 def test_worked_examples_of_sign_flips():
@@ -38,23 +39,33 @@ def test_half_sums_count_what_all_sums_would():
     assert flipped(*difference_N) == pytest.approx(found.pvalue)
 
 
-def test_twenty_pairs_are_exact_and_more_are_sampled_and_close():
-    difference_N = normal("many", 21) + 0.3
-    exact = stats.permutation_test(
-        (difference_N[:20],), np.mean, permutation_type="samples", n_resamples=20_000
-    )
-    assert flipped(*difference_N[:20]) == pytest.approx(exact.pvalue, abs=0.015)
-    sampled = sign_flip_p(difference_N[:, None], 0, 20_000)[0]
-    seed = sign_flip_p(difference_N[:, None], 1, 20_000)[0]
-    assert sampled == pytest.approx(stats.ttest_1samp(difference_N, 0).pvalue, abs=0.03)
-    assert sampled != seed
-    assert sampled == sign_flip_p(difference_N[:, None], 0, 20_000)[0]
+def test_rounded_sums_count_all_signs_too():
+    """By hand: only +++ and --- of 1, 2, 3 reach 6; of 3, 2, -1 also +-4 do; all reach 0."""
+    found = [
+        permutation._of_rounded_sums(np.array(differences, dtype=float), steps=6)
+        for differences in ([1, 2, 3], [3, 2, -1], [1, 2, -3], [0, 0, 0])
+    ]
+    assert found == [2 / 8, 4 / 8, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.5, 1.0, 2.0])
+def test_beyond_twenty_pairs_the_p_is_that_of_all_sums(shift):
+    difference_N = normal("many", 22) + shift
+    wanted = permutation._of_all_sums(difference_N)
+    assert flipped(*difference_N) == pytest.approx(wanted, rel=0.01)
+    assert flipped(*difference_N) == flipped(*-difference_N[::-1])
+
+
+def test_a_difference_on_every_one_of_many_pairs_passes_holm_for_thousands_of_pairs():
+    assert flipped(*[0.3] * 50) == 2.0**-49
+    assert flipped(*(normal("sure", 50) + 4)) == pytest.approx(2.0**-49)
+    assert holm_corrected(np.full(5000, flipped(*[0.3] * 50))).max() < 1e-10
 
 
 @pytest.mark.parametrize("num_pairs", [6, 10, 25])
 def test_sign_flips_keep_their_level_also_where_draws_are_not_normal(num_pairs):
     difference_NK = normal("level", num_pairs, 1500) ** 3
-    p_K = sign_flip_p(difference_NK, 0, 1000)
+    p_K = sign_flip_p(difference_NK)
     assert np.mean(p_K <= 0.05) <= 0.065
 
 
