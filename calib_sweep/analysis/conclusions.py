@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calib_sweep.analysis import wording
+from calib_sweep.analysis.descriptive import direction
 
 Frame = Any  # pandas.DataFrame, as in `exhibits`; nothing here imports it
 Tables = Mapping[str, Frame]
@@ -43,10 +44,8 @@ class Pair:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Pair":
-        metric, sign = row["metric"], -1 if wording.is_logged(row["metric"]) else 1
-        if metric.split("/")[0] in ("kl", "flips"):
-            sign = -1
-        is_a_better = sign * row["mean_diff"] >= 0
+        metric = row["metric"]
+        is_a_better = direction(metric) * row["mean_diff"] >= 0
         names = (row["a"], row["b"]) if is_a_better else (row["b"], row["a"])
         ends = [row["lo"], row["hi"]]
         if row["mean_diff"] < 0:

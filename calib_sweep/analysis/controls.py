@@ -1,7 +1,7 @@
 """What a reader must know before believing the tables: repetitions, divergence, what is missing.
 
 A run is called diverged when its perplexity is not finite, or above DIVERGED_TIMES the median of
-its group.
+its group, where what is no number counts as infinite.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -121,10 +121,14 @@ def _superseded(rows: Sequence[Row]) -> str | None:
     )
 
 
+def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
+    """Which of a group's perplexities are not finite, or far above their median [S]."""
+    ordered_S = np.where(np.isnan(perplexity_S), np.inf, perplexity_S)
+    return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
+
+
 def _diverged(group: Group) -> str | None:
-    is_far_S = ~(group.value_S <= DIVERGED_TIMES * np.median(group.value_S))
-    if np.isnan(group.value_S).any() or np.isinf(np.median(group.value_S)):
-        is_far_S = ~np.isfinite(group.value_S)
+    is_far_S = has_diverged(group.value_S)
     if group.spread.n < 2 or not is_far_S.any():
         return None
     seeds = [str(seed) for seed, far in zip(group.seeds, is_far_S, strict=True) if far]

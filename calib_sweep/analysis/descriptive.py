@@ -51,6 +51,11 @@ def direction(metric: str) -> int:
     return DIRECTIONS.get(metric.split("/")[0], 0)
 
 
+def is_logged(metric: str) -> bool:
+    """Whether `metric` is analysed on the log scale, and its differences are of logarithms."""
+    return metric.split("/")[0] == "ppl"
+
+
 def drop(mean: float, dense: float, metric: str) -> float:
     """How much worse than the dense model; NaN when the metric or its dense value is not known."""
     sign = direction(metric)

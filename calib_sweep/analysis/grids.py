@@ -15,16 +15,11 @@ from functools import cached_property
 
 import numpy as np
 
-from calib_sweep.analysis.descriptive import direction, group_rows
+from calib_sweep.analysis.descriptive import direction, group_rows, is_logged
 from calib_sweep.analysis.names import Names, Naming
 from calib_sweep.analysis.table import DENSE, Row, settings_of
 
 NUM_SAMPLES = "calibration.num_samples"
-
-
-def is_logged(metric: str) -> bool:
-    """Whether `metric` is analysed on the log scale."""
-    return metric.split("/")[0] == "ppl"
 
 
 def is_whole(value: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:

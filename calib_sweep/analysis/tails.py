@@ -1,7 +1,7 @@
 """Scores that stand out of their draws: shown, counted, and told what they do to the numbers.
 
     not finite    an infinite perplexity, or one that is no number
-    diverged      perplexity above DIVERGED_TIMES the median of its draws
+    diverged      finite, but above ten times the median of its draws, as in `controls`
     outlier       Grubbs' test, |y - ybar| / s beyond its critical value at 0.1 % (two-sided), so
                   that of 1,000 groups of normal draws one is flagged by chance; log perplexity
 
@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from calib_sweep.analysis.descriptive import Group
-from calib_sweep.analysis.grids import is_logged
+from calib_sweep.analysis.controls import has_diverged
+from calib_sweep.analysis.descriptive import Group, is_logged
 from calib_sweep.analysis.names import Naming
 
-DIVERGED_TIMES = 10.0
 MIN_DRAWS = 5  # of fewer, two that happen to agree make an outlier of any third
 GRUBBS_LEVEL = 0.001
 COLUMNS = [
@@ -40,9 +39,7 @@ def reasons(value_S: np.ndarray, *, is_perplexity: bool) -> list[str]:
     why_S = np.where(np.isfinite(value_S), "", "not finite").astype(object)
     finite_S = np.isfinite(value_S)
     if is_perplexity:
-        ordered = np.where(np.isnan(value_S), np.inf, value_S)
-        with np.errstate(invalid="ignore"):
-            why_S[finite_S & (value_S > DIVERGED_TIMES * np.median(ordered))] = "diverged"
+        why_S[finite_S & has_diverged(value_S)] = "diverged"
         value_S = np.log(np.where(finite_S & (value_S > 0), value_S, np.nan))
     rest_S = (why_S == "") & np.isfinite(value_S)
     n = int(rest_S.sum())

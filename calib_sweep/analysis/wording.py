@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from calib_sweep.analysis.descriptive import Group, Spread
+from calib_sweep.analysis.descriptive import Group, Spread, is_logged
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, settings_text
 from calib_sweep.analysis.wins import Wins
 
@@ -157,11 +157,6 @@ def comparison(model: str | None, pair: tuple[str, str], wins: Mapping[str, Wins
         counts.append(f"on {won} of {win.n}{unit} in {word}{ties}")
     where = f"{model}: " if model else ""
     return f"{where}{better} beats {worse} {' and '.join(counts)} (paired)."
-
-
-def is_logged(metric: str) -> bool:
-    """Whether differences of `metric` are of logarithms."""
-    return metric.split("/")[0] == "ppl"
 
 
 def unit(metric: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calib_sweep.analysis.controls import count_cells
+from calib_sweep.analysis.report import write_report
 from calib_sweep.analysis.table import UNNAMED, read_rows, read_table, settings_of
 
 ANALYSIS = Path(__file__).parents[2] / "calib_sweep" / "analysis"
@@ -99,6 +101,24 @@ def test_a_record_of_another_shape_is_unreadable_and_says_why(sweep, change, why
     (row,) = read_rows(sweep.folder)
     assert row["status"] == "unreadable"
     assert why in row["error"]
+
+
+def test_a_failed_cell_that_was_scored_has_no_scores_in_any_table(sweep):
+    error = {"type": "OSError", "message": "No space left on device"}
+    at = {"dataset": "d", "seed": 0}
+    for seed in range(3):
+        sweep.add("wanda", {"acc/mean": 0.5}, dataset="d", seed=seed)
+    sweep.add("gptq", {"acc/mean": 0.9}, **at, status="failed", error=error)
+    rows = read_rows(sweep.folder)
+    row = one(rows, method="gptq")
+    assert (row["metric"], row["status"]) == (None, "failed") and np.isnan(row["value"])
+    assert row["error"] == "OSError: No space left on device"
+    count = count_cells(rows)
+    assert (count.total, count.done, count.failed) == (4, 3, 1)
+    write_report(sweep.folder)
+    tables = sweep.folder / "report" / "tables"
+    assert "gptq" not in (tables / "summary.csv").read_text()
+    assert "gptq,d,0,failed,OSError: No space" in (tables / "missing.csv").read_text()
 
 
 def test_settings_are_columns_and_a_default_equals_the_same_value_typed(sweep):

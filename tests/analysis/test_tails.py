@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from simulated import normal, row, rows_of
 
+from calib_sweep.analysis.controls import findings
 from calib_sweep.analysis.descriptive import group_rows
 from calib_sweep.analysis.names import Naming
+from calib_sweep.analysis.table import PPL_MEAN
 from calib_sweep.analysis.tails import COLUMNS, grubbs_limit, reasons, tail_table
 
 
@@ -55,3 +57,12 @@ def test_normal_draws_are_hardly_ever_flagged(num_S):
 def test_one_seed_and_equal_seeds_have_no_tails():
     assert tails(perplexities(1e9)).empty
     assert tails(perplexities(3.0, 3.0, 3.0)).empty
+
+
+def test_the_page_and_the_table_call_the_same_draws_diverged():
+    rows = [
+        fields | {"metric": PPL_MEAN} for fields in perplexities(5.0, 6.0, 7.0, 1000.0, math.nan)
+    ]
+    (note,) = findings(rows, group_rows(rows))
+    assert note.startswith("diverged: wanda c4, seed 3, 4; the table keeps it")
+    assert tails(rows)["why"].tolist() == ["diverged", "not finite"]
