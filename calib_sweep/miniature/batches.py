@@ -17,7 +17,9 @@ from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
 NUM_PAGES = 6  # practice pages beside one document of every domain
-REPEAT_SHARE = 0.25  # of the windows of a batch
+# Share of the windows of a batch that repeat: copying sets in after so many repeated tokens, all at
+# once, and what text asks of a model rests on it.
+FIRST_REPEAT_SHARE, FIRST_STEPS, REPEAT_SHARE = 0.75, 1500, 0.125
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
@@ -66,14 +68,15 @@ class Batches:
         self._cumulative = np.cumsum(weights / weights.sum())
 
     @staticmethod
-    def num_text(num_windows: int) -> int:
+    def num_text(step: int, num_windows: int) -> int:
         """Windows of text in a batch; the others, behind them, repeat random tokens."""
-        return num_windows - int(num_windows * REPEAT_SHARE)
+        share = FIRST_REPEAT_SHARE if step < FIRST_STEPS else REPEAT_SHARE
+        return num_windows - int(num_windows * share)
 
     def draw(self, step: int, num_windows: int, seq_len: int) -> np.ndarray:
         """int64 [B, T]: windows of text, then windows that repeat a few random tokens."""
         generator = stream("miniature-batch", self.seed, step)
-        num_text = self.num_text(num_windows)
+        num_text = self.num_text(step, num_windows)
         starts = generator.integers(0, len(self.tokens) - seq_len, num_text)
         text = self.tokens[starts[:, None] + np.arange(seq_len)]
         repeats = [self._repeat(generator, seq_len) for _ in range(num_windows - num_text)]

@@ -59,7 +59,8 @@ def run_grid(weights: Path, results: Path) -> None:
 def read_grid(weights: Path, results: Path) -> Scores:
     """The scores of the three sweeps."""
     sweeps = [Store(results, sweep_name(experiment, weights)) for experiment in EXPERIMENTS]
-    return to_scores(record for sweep in sweeps for record in sweep.records())
+    found = [record for sweep in sweeps for record in sweep.records()]
+    return to_scores(record for record in found if record["status"] == "done")
 
 
 def to_scores(records: Iterable[Mapping[str, Any]]) -> Scores:

@@ -73,7 +73,9 @@ class Training:
 
     def _update(self, compiled: Any, batches: Batches) -> None:
         window = self.recipe.window(self.step)
-        tokens_BT = torch.from_numpy(batches.draw(self.step, BATCH_TOKENS // window, window))
+        num_windows = BATCH_TOKENS // window
+        num_text = batches.num_text(self.step, num_windows)
+        tokens_BT = torch.from_numpy(batches.draw(self.step, num_windows, window))
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step)
         loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
@@ -82,7 +84,7 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self._recent.append(_mean_losses(loss_BT.detach(), batches.num_text(len(tokens_BT))))
+        self._recent.append(_mean_losses(loss_BT.detach(), num_text))
 
     def _note(self) -> None:
         text, repeats = (round(float(value), 4) for value in np.mean(self._recent, axis=0))
@@ -175,7 +177,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=12_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--steps", type=int, default=20_000, help=f"updates of {BATCH_TOKENS} tokens")
     add("--documents", type=int, default=6_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")

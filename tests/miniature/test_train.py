@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.miniature import WEIGHTS, recipe, train
-from calib_sweep.miniature.batches import Batches
+from calib_sweep.miniature.batches import FIRST_STEPS, Batches
 from calib_sweep.miniature.recipe import Recipe
 
 TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "peak_rate": 3e-3}
@@ -84,12 +84,18 @@ def test_a_checkpoint_of_another_recipe_is_refused(small, batches: Batches, tmp_
 
 
 def test_batches_hold_text_and_repeats_and_are_functions_of_the_step(batches: Batches) -> None:
-    drawn = batches.draw(7, 10, 200)
+    steps = (7, FIRST_STEPS)
+    assert [batches.num_text(step, 16) for step in steps] == [4, 14]
+    assert not np.array_equal(batches.draw(7, 10, 200), batches.draw(8, 10, 200))
+    for step in steps:
+        _check_batch(batches, step)
+
+
+def _check_batch(batches: Batches, step: int) -> None:
+    drawn = batches.draw(step, 10, 200)
     assert drawn.shape == (10, 200) and drawn.dtype == np.int64
-    assert np.array_equal(drawn, batches.draw(7, 10, 200))
-    assert not np.array_equal(drawn, batches.draw(8, 10, 200))
-    num_text = batches.num_text(10)
-    assert 5 <= num_text < 10
+    assert np.array_equal(drawn, batches.draw(step, 10, 200))
+    num_text = batches.num_text(step, 10)
     text = batches.tokens.tobytes()
     assert all(row.astype(np.uint16).tobytes() in text for row in drawn[:num_text])
     # A repeat consists of few different tokens (at most 98), text of nearly 200.
