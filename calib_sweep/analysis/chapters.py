@@ -7,27 +7,24 @@ and tables/*.csv has every row.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from calib_sweep.analysis import appendix, background, columns, conclusions, controls, wording
+from calib_sweep.analysis import (
+    appendix,
+    background,
+    columns,
+    conclusions,
+    controls,
+    planning,
+    wording,
+)
 from calib_sweep.analysis.background import Material
 from calib_sweep.analysis.descriptive import Group
-from calib_sweep.analysis.document import (
-    Block,
-    Bullets,
-    Callout,
-    Figures,
-    Fold,
-    Heading,
-    Image,
-    Paragraph,
-    Table,
-)
-from calib_sweep.analysis.exhibits import Column, Frame, exhibit
+from calib_sweep.analysis.document import Block, Bullets, Callout, Fold, Heading, Table
+from calib_sweep.analysis.exhibits import Frame, exhibit
+from calib_sweep.analysis.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.summary import HEADLINES
 
 Tables = Mapping[str, Frame]
 
-MAX_ROWS = 400  # of a table on the page
-MAX_FOLDED = 4  # scores beside the headline ones whose tables are on the page, in each chapter
 READING = (
     "Each dot of the figure is one compressed model: the same method with another calibration set. "
     "The mean over corpora or tasks is taken within each cell first: geometric for perplexity, "
@@ -50,10 +47,6 @@ RANKED = (
     "show how often a study of so many seeds names the same best method, and finds the same order, "
     "as all draws of this sweep together."
 )
-PLANNED = (
-    "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a "
-    "mean to a half-width, given the SD seen here; the range is for the ends of that SD's interval."
-)
 ITEMS_BESIDE = (
     "Two questions, two intervals: 'same benchmark' is about other calibration draws scored on the "
     "same items; 'new items' is also about other items of the same kind. A user of a method gets "
@@ -75,20 +68,19 @@ def write(
     blocks += [Callout("What this sweep says", _said(material, groups, tables))]
     blocks += background.what_was_run(material, groups)
     summary = _with_reference(tables["summary"])
-    seen = _figures(
+    seen = figures_of(
         "seeds", figures, "Every seed as a dot, the mean as a bar beside it, dense dashed."
     )
-    shown = _each_metric(summary, columns.SUMMARY, material, words)
+    shown = each_metric(summary, columns.SUMMARY, material, words)
     shown += background.single_scores(material, groups)
-    blocks += _chapter("Methods beside the dense model", [READING], seen, shown)
+    blocks += chapter("Methods beside the dense model", [READING], seen, shown)
     blocks += _differences(material, tables, figures, words)
-    parts = _figures("components", figures, "Shares of the variance of each score.")
+    parts = figures_of("components", figures, "Shares of the variance of each score.")
     known = tables["variance_components"].dropna(subset="sd")  # notes.csv says why of the others
-    shown = _each_metric(known, columns.COMPONENTS, material, words)
-    blocks += _chapter("Where the variance comes from", [VARYING], parts, shown)
+    shown = each_metric(known, columns.COMPONENTS, material, words)
+    blocks += chapter("Where the variance comes from", [VARYING], parts, shown)
     blocks += _ranks(material, tables, figures, words)
-    shown = _each_metric(_planned(tables["power"]), columns.POWER, material, words)
-    blocks += _chapter("How many seeds it takes", [PLANNED], [], shown)
+    blocks += planning.write(tables["power"], material, words)
     blocks += _of_draws(material, tables, figures, words)
     blocks += appendix.write(tables)
     blocks += background.failed_cells(material.rows) + appendix.never_run(tables)
@@ -121,60 +113,6 @@ def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[s
     return [*lines, *controls.findings(material.rows, groups)]
 
 
-def _chapter(
-    title: str, texts: Sequence[str], figures: Sequence[Block], blocks: Sequence[Block]
-) -> list[Block]:
-    """A chapter; nothing where it has no table."""
-    if not blocks:
-        return []
-    return [Heading(title), *map(Paragraph, texts), *figures, *blocks]
-
-
-def _figures(kind: str, paths: Sequence[str], caption: str) -> list[Block]:
-    own = [path for path in paths if path.startswith(f"figures/{kind}")]
-    return [Figures([Image(path, caption) for path in own], caption)] if own else []
-
-
-def _each_metric(
-    frame: Frame,
-    shown: Sequence[Column],
-    material: Material,
-    words: Mapping[str, str],
-    *,
-    folded: str | None = None,
-) -> list[Block]:
-    """A table for each headline score, then those of the others, folded."""
-    metrics = list(dict.fromkeys(frame["metric"]))
-    blocks: list[Block] = []
-    for metric in [metric for metric in words if metric in metrics]:
-        table = _table(frame, shown, metric)
-        heading = wording.heading(metric, material.metrics)
-        if folded:
-            blocks.append(Fold(f"{folded}: {heading}", [table]))
-        else:
-            blocks += [Heading(heading, 3), table]
-    others = [metric for metric in metrics if metric not in words]
-    inside: list[Block] = []
-    for metric in others[:MAX_FOLDED] if words else others:
-        title = wording.heading(metric, material.metrics)
-        inside += [Heading(title, 3), _table(frame, shown, metric)]
-    if not words:
-        return inside
-    if inside and not folded:
-        more = len(others) - MAX_FOLDED
-        if more > 0:
-            inside.append(Paragraph(f"{more} more scores are in tables/*.csv."))
-        blocks.append(Fold("The same for single scores", inside))
-    return blocks
-
-
-def _table(frame: Frame, shown: Sequence[Column], metric: str) -> Table:
-    own = frame[frame["metric"] == metric]
-    more = len(own) - MAX_ROWS
-    caption = f"The first {MAX_ROWS} rows; {more} more are in tables/*.csv." if more > 0 else ""
-    return exhibit(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption)
-
-
 def _with_reference(summary: Frame) -> Frame:
     difference = (summary["mean"] - summary["dense"]).where(summary["method"] != "dense")
     ends = {end: summary[end].where(summary["n"] > 1) for end in ("min", "max")}
@@ -198,16 +136,16 @@ def _differences(
             if told:
                 listed: Block = Bullets(told)
                 sentences += [Fold(title, [listed])] if several else [Heading(title, 3), listed]
-    drawn = _figures(
+    drawn = figures_of(
         "differences", figures, "Mean paired differences with 95 % intervals; filled: they hold."
     )
-    shown = _each_metric(pooled, columns.COMPARISONS, material, words)
-    shown += _each_metric(each, columns.COMPARISONS, material, words, folded="On each dataset")
-    blocks = _chapter("Which differences hold", [DIFFERING], [*sentences, *drawn], shown)
+    shown = each_metric(pooled, columns.COMPARISONS, material, words)
+    shown += each_metric(each, columns.COMPARISONS, material, words, folded="On each dataset")
+    blocks = chapter("Which differences hold", [DIFFERING], [*sentences, *drawn], shown)
     datasets = compared[compared["kind"] == "dataset"]
-    shown = _each_metric(datasets, columns.COMPARISONS, material, words)
+    shown = each_metric(datasets, columns.COMPARISONS, material, words)
     text = "Calibration datasets by the mean over methods; their draws are independent samples."
-    return [*blocks, *_chapter("Does the calibration dataset matter", [text], [], shown)]
+    return [*blocks, *chapter("Does the calibration dataset matter", [text], [], shown)]
 
 
 def shown_comparisons(compared: Frame) -> Frame:
@@ -230,11 +168,11 @@ def _ranks(
         return []
     of_methods, stability = shown_ranking(tables["ranking"]), tables["rank_stability"]
     caption = "Probability that a study of so many seeds agrees with all draws of this sweep."
-    drawn = _figures("ranks", figures, caption)
-    shown = _each_metric(of_methods, columns.RANKING, material, words)
+    drawn = figures_of("ranks", figures, caption)
+    shown = each_metric(of_methods, columns.RANKING, material, words)
     own = stability[(stability["kind"] == "method") & (stability["dataset"] == "")]
-    shown += _each_metric(own, columns.STABILITY, material, words, folded="Against seeds")
-    return _chapter("How sure the ranking is", [RANKED], drawn, shown)
+    shown += each_metric(own, columns.STABILITY, material, words, folded="Against seeds")
+    return chapter("How sure the ranking is", [RANKED], drawn, shown)
 
 
 def shown_ranking(ranking: Frame) -> Frame:
@@ -243,10 +181,6 @@ def shown_ranking(ranking: Frame) -> Frame:
     ends = zip(own["rank_lo"], own["rank_hi"], strict=True)
     own = own.assign(rank_range=[f"{lo}..{hi}" if lo < hi else f"{lo}" for lo, hi in ends])
     return own.sort_values(["model", "metric", "rank", "name"], kind="stable")
-
-
-def _planned(power: Frame) -> Frame:
-    return power.sort_values(["target", "goal"], kind="stable")
 
 
 def _of_draws(
@@ -265,9 +199,9 @@ def _of_draws(
             if frame is not None and not frame.empty:
                 folded = columns.FOLDED.get(name)
                 shape = columns.OF_DRAWS[name]
-                shown += _each_metric(frame, shape, material, words, folded=folded)
-        drawn = _figures(kind, figures, SIZES) if kind else []
-        blocks += _chapter(title, [text], drawn, shown)
+                shown += each_metric(frame, shape, material, words, folded=folded)
+        drawn = figures_of(kind, figures, SIZES) if kind else []
+        blocks += chapter(title, [text], drawn, shown)
     return blocks
 
 
@@ -282,7 +216,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, s
         "comparisons": (shown_comparisons(tables["comparisons"]), columns.COMPARISONS),
         "variance_components": (tables["variance_components"], columns.COMPONENTS),
         "ranking": (shown_ranking(tables["ranking"]), columns.RANKING),
-        "power": (_planned(tables["power"]), columns.POWER),
+        "power": (planning.of_methods(tables["power"]), columns.POWER),
     }
     found = {}
     for name, (frame, shown) in frames.items():

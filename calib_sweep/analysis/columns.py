@@ -172,6 +172,40 @@ POWER = [
     N,
     Column("now", ("now",), "size", "what the seeds there are can show"),
 ]
+POWER_OF_DATASETS = [
+    MODEL,
+    Column("A", ("dataset",), "name", "the one dataset, by the mean over methods"),
+    Column("B", ("against",), "name", "the other"),
+    Column("target", ("target",), "size", "difference"),
+    Column(
+        "seeds needed",
+        ("seeds", "seeds_lo", "seeds_hi"),
+        "count",
+        "of each dataset, to see it with the power asked for; range: for the ends of the SD's "
+        "interval; many: above 10000",
+    ),
+    N,
+    Column("now", ("now",), "size", "what the seeds there are can show"),
+]
+SUPERIORITY = [
+    MODEL,
+    Column("of two", ("kind",), "name", "methods on the same draws, or datasets"),
+    Column(
+        "P(A better)",
+        ("target",),
+        "share",
+        "how often A truly does better on one draw (analysis.better_from)",
+    ),
+    Column(
+        "draws needed",
+        ("seeds",),
+        "count",
+        "pairs, or draws of each dataset, from which on its interval leaves out 50 % with the "
+        "power asked for; many: above 10000",
+    ),
+    Column("n", ("n",), "count", "the fewest that two of them have now"),
+    Column("shown by n", ("now",), "share", "the P(A better) that so many would show; -: none"),
+]
 FLIPS = [
     MODEL,
     METHOD,

@@ -240,7 +240,8 @@ def seeds_needed(
     """How many seeds would tell the smallest difference planned for, of `only` these pairs."""
     for metric, word in metrics.items():
         own = power[(power["model"] == model) & (power["metric"] == metric)]
-        own = own[(own["goal"] == "difference") & own["seeds"].notna()]
+        own = own[(own["goal"] == "difference") & (own["kind"] == "method")]
+        own = own[own["seeds"].notna()]
         own = own[own["target"] == own["target"].min()]
         if only is not None:
             names = zip(own["method"], own["against"], strict=True)

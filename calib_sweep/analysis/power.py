@@ -1,32 +1,32 @@
 """How many seeds it takes: for an interval of given half-width, to see a difference of given size.
 
     half-width          t(1 - a/2; n-1) s / sqrt(n)
-    paired difference   d s / sqrt(n),          s the SD of the differences of pairs
-    unpaired            d s sqrt(2 / n),        s the SD of either sample, n draws in each
+    two methods         d s / sqrt(n),          s the SD of the differences of pairs, df = n - 1
+    two datasets        d s sqrt(2 / n),        s the SD of either sample (the root mean square of
+                                                the two), n draws in each, df = 2n - 2
     d                   such that P(|T| > t(1 - a/2; df)) = power, T noncentral t(df; d)
-    P(A > B) = g        n >= ((z(1-a) + z(power)) / (sqrt(6) (g - 1/2)))^2       one-sided, Noether
 
 `smallest_detectable` is d s / sqrt(n) with the n and s that there are: what a test of this size
 would have found with the given power. s is an estimate: `seeds_lo` and `seeds_hi` are for the ends
-of its own interval.
+of its own interval. P(A > B) has no SD: `superiority`.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from calib_sweep.analysis import intervals
+from calib_sweep.analysis import intervals, superiority
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS, TAIL
 from calib_sweep.analysis.settings import AnalysisSettings
 
 MAX_SEEDS = 10_000  # more is no plan
 COLUMNS = [
-    *("model", "metric", "goal", "method", "against", "dataset", "n", "sd", "now"),
+    *("model", "metric", "goal", "kind", "method", "against", "dataset", "n", "sd", "now"),
     *("target", "seeds", "seeds_lo", "seeds_hi"),
 ]
 
@@ -53,16 +53,10 @@ def seeds_for_half_width(sd: np.ndarray, target: float) -> np.ndarray:
 
 
 def seeds_for_difference(
-    sd: np.ndarray, target: float, power: float, *, is_paired: bool = True
+    sd: np.ndarray, target: float, power: float, *, is_paired: bool
 ) -> np.ndarray:
     """Draws (in each sample, if unpaired) until a difference of `target` is found with `power`."""
     return _first_n(_detectable(power, is_paired), sd, target)
-
-
-def draws_for_superiority(better_from: float, power: float) -> int:
-    """Pairs until P(A > B) = `better_from` is told from 1/2, one-sided at 5 %: Noether 1987."""
-    z = stats.norm.ppf(0.95) + stats.norm.ppf(power)
-    return int(np.ceil((z / (np.sqrt(6) * (better_from - 0.5))) ** 2))
 
 
 def _candidates() -> np.ndarray:
@@ -98,26 +92,38 @@ def _first_n(falling: np.ndarray, sd: np.ndarray, target: float) -> np.ndarray:
 def power_table(
     grids: Sequence[Grid], comparisons: pd.DataFrame, settings: AnalysisSettings
 ) -> pd.DataFrame:
-    """power.csv, a row per target and method (goal half_width), per pair (goal difference).
+    """power.csv: goal half_width, a row per method; difference, per pair; superiority, of any pair.
 
-    On one dataset, on the scale of the analysis: log perplexity, everything else as recorded.
+    Seeds are those of one dataset, of a pair of datasets in each. On the scale of the analysis: log
+    perplexity, everything else as recorded. `*` stands for all methods.
     """
-    widths = _half_widths_now(grids)
-    is_pair = (comparisons["kind"] == "method") & (comparisons["dataset"] != "")
-    called = {"a": "method", "b": "against", "n_pairs": "n", "mde": "now", "sd_diff": "sd"}
-    pairs = comparisons.loc[is_pair].rename(columns=called).assign(goal="difference")
+    methods, datasets = _differences_now(comparisons)
     tables = []
     for target in settings.targets:
         for table, seeds_for in (
-            (widths, lambda sd, target=target: seeds_for_half_width(sd, target)),
-            (pairs, lambda sd, target=target: seeds_for_difference(sd, target, settings.power)),
+            (_half_widths_now(grids), seeds_for_half_width),
+            (methods, partial(seeds_for_difference, power=settings.power, is_paired=True)),
+            (datasets, partial(seeds_for_difference, power=settings.power, is_paired=False)),
         ):
-            sd, n = table["sd"].to_numpy(float), table["n"].to_numpy(float)
-            low, high = intervals.sd_interval(sd, n)
+            sd = table["sd"].to_numpy(float)
+            low, high = intervals.sd_interval(sd, table["df"].to_numpy(float) + 1)
             needed = {"seeds": sd, "seeds_lo": low, "seeds_hi": high}
-            found = {name: seeds_for(of) for name, of in needed.items()}
+            found = {name: seeds_for(of, target) for name, of in needed.items()}
             tables.append(table.assign(target=target, **found))
+    tables.append(superiority.needed(pd.concat([methods, datasets]), settings))
     return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS)
+
+
+def _differences_now(comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs of methods on each dataset, and pairs of datasets by the mean over methods."""
+    called = {"n_pairs": "n", "mde": "now", "sd_diff": "sd"}
+    pairs = comparisons.rename(columns=called).assign(goal="difference")
+    methods = pairs.loc[(pairs["kind"] == "method") & (pairs["dataset"] != "")]
+    methods = methods.rename(columns={"a": "method", "b": "against"})
+    datasets = pairs.loc[pairs["kind"] == "dataset"].drop(columns="dataset")
+    datasets = datasets.rename(columns={"a": "dataset", "b": "against"})
+    sd = datasets["sd"] / np.sqrt(2)  # the variance of a difference is the sum of the two
+    return methods, datasets.assign(method=superiority.ANY, sd=sd)
 
 
 def _half_widths_now(grids: Sequence[Grid]) -> pd.DataFrame:
@@ -127,7 +133,7 @@ def _half_widths_now(grids: Sequence[Grid]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=pd.Index(columns))
     n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
     now = stats.t.isf(TAIL, n - 1) * sd / np.sqrt(n)
-    return table.assign(goal="half_width", against="", now=now)
+    return table.assign(goal="half_width", kind="", against="", df=n - 1, now=now)
 
 
 def _spreads(grid: Grid) -> Iterator[tuple[str, str, str, str, int, float]]:

@@ -43,8 +43,8 @@ def compared(**fields):
 
 
 def tables_of(*rows):
-    power = {"model": "tiny", "metric": ACCURACY, "goal": "difference", "method": "sparsegpt"}
-    power |= {"against": "wanda", "n": 5, "target": 0.005, "seeds": 37.0}
+    power = {"model": "tiny", "metric": ACCURACY, "goal": "difference", "kind": "method"}
+    power |= {"method": "sparsegpt", "against": "wanda", "n": 5, "target": 0.005, "seeds": 37.0}
     parts = {"model": "tiny", "metric": ACCURACY, "method": "*", "sd": 0.01, "sd_lo": 0.005}
     components = [
         {**parts, "component": "method", "share": 0.25, "sd_lo": None},
