@@ -7,6 +7,11 @@
     new_*     the same on new items of the same kind      ybar -+ sqrt(h^2 + (1.96 item_se)^2)
     draw_*    where the score of one more draw will lie, on the same items
     worst     the worst draw seen; a user of the method gets one draw, not the mean
+    q05       the 5 % quantile on the worse side: of n draws the ceil(n / 20)-th worst
+    cvar05    mean of the worst 5 %: of the n / 20 worst draws, the last of them in part
+
+The worst 5 % of up to 20 draws are the worst one: all three are equal. The worst is the worse the
+more draws there are; `draw_lo..draw_hi`, for normal draws, does not depend on their number so.
 
 item_se is the root mean square of the records' standard errors over items: of one compressed model,
 so for the mean of several it is slightly too large, and new_* slightly too wide.
@@ -26,6 +31,7 @@ from calib_sweep.analysis.descriptive import Group, direction
 from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.names import Naming
 
+ONE_IN = 20  # draws: 5 %
 NAMES = ["model", "method", "dataset", "metric"]
 SPREAD_COLUMNS = [
     *NAMES,
@@ -35,7 +41,7 @@ SPREAD_COLUMNS = [
 UNCERTAINTY_COLUMNS = [
     *NAMES,
     *("n", "mean", "sd", "draw_se", "item_se", "same_lo", "same_hi", "new_lo", "new_hi"),
-    *("draw_lo", "draw_hi", "worst"),
+    *("draw_lo", "draw_hi", "worst", "q05", "cvar05"),
 ]
 
 
@@ -65,12 +71,25 @@ def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     half = np.hypot(mean - table["same_lo"], stats.norm.isf(intervals.TAIL) * item_se)
     table["new_lo"], table["new_hi"] = mean - half, mean + half
     table["draw_lo"], table["draw_hi"] = intervals.next_draw_interval(mean, sd, n)
-    worst = [
-        {1: group.spread.min, -1: group.spread.max}.get(direction(group.metric), np.nan)
-        for group in groups
-    ]
-    table["worst"] = np.array(worst, dtype=float)
+    worst = [worst_draws(group.value_S, direction(group.metric)) for group in groups]
+    table[["worst", "q05", "cvar05"]] = np.array(worst, dtype=float).reshape(-1, 3)
     return table.reindex(columns=UNCERTAINTY_COLUMNS)
+
+
+def worst_draws(value_S: np.ndarray, sign: int) -> tuple[float, float, float]:
+    """The worst draw, the 5 % quantile on its side, the mean of the worst 5 %; `sign`: direction.
+
+    NaN where it is not known which side is worse, or a score is no number.
+    """
+    if sign == 0 or np.isnan(value_S).any():
+        return np.nan, np.nan, np.nan
+    ordered_S = sign * np.sort(sign * value_S)
+    share = len(value_S) / ONE_IN  # how many draws the worst 5 % are
+    whole, last = int(share), int(np.ceil(share)) - 1
+    total = ordered_S[:whole].sum()
+    if share > whole:
+        total += (share - whole) * ordered_S[whole]
+    return float(ordered_S[0]), float(ordered_S[last]), float(total / share)
 
 
 def _described(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:

@@ -6,7 +6,12 @@ from simulated import normal, row, rows_of
 
 from calib_sweep.analysis.descriptive import group_rows
 from calib_sweep.analysis.names import Naming
-from calib_sweep.analysis.spreads import SPREAD_COLUMNS, spread_table, uncertainty_table
+from calib_sweep.analysis.spreads import (
+    SPREAD_COLUMNS,
+    spread_table,
+    uncertainty_table,
+    worst_draws,
+)
 
 
 def tables(rows):
@@ -76,3 +81,19 @@ def test_the_interval_for_new_items_holds_the_truth(item_se):
     _, uncertainty = tables(rows_of(value, stderr=item_se))
     held = (uncertainty["new_lo"] <= 0) & (uncertainty["new_hi"] >= 0)
     assert 0.935 <= held.mean() <= 0.98
+
+
+def test_the_worst_twentieth_of_few_draws_is_the_worst_and_of_many_a_mean():
+    assert worst_draws(np.array([3.0, 1.0, 2.0]), 1) == (1.0, 1.0, 1.0)
+    assert worst_draws(np.array([3.0, 1.0, math.inf]), -1) == (math.inf, math.inf, math.inf)
+    # of 30 draws the worst 1.5: the second worst, and (1 + 0.5 * 2) / 1.5
+    assert worst_draws(np.arange(30.0, 0.0, -1.0), 1) == (1.0, 2.0, pytest.approx(4 / 3))
+    assert worst_draws(np.arange(40.0), -1) == (39.0, 38.0, 38.5)
+    assert np.isnan(worst_draws(np.array([1.0, 2.0]), 0)).all()
+    assert np.isnan(worst_draws(np.array([1.0, math.nan]), -1)).all()
+
+
+def test_the_worst_draw_of_a_table_is_the_highest_perplexity_and_the_lowest_accuracy():
+    value = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1) * [1.0, 1.0]
+    _, uncertainty = tables(rows_of(value, metrics=["acc/x", "ppl/a@64"]))
+    assert uncertainty[["worst", "q05", "cvar05"]].to_numpy().tolist() == [[1.0] * 3, [3.0] * 3]
