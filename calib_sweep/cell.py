@@ -30,6 +30,7 @@ BOOKKEEPING = frozenset(
         "save_model",
         "ranks_per_cell",
         "num_threads",
+        "dense_perplexity",
         "experiment",
     }
 )
@@ -116,7 +117,7 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
     if needs_data:
         keys += ["dataset", "seed", "calibration", "walk"]
     moving = {
-        key: _without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
+        key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys
     }
     return digest({"numbers": NUMBERS_VERSION, **moving})
@@ -128,12 +129,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_execution(value: Any) -> Any:
+def without_execution(value: Any) -> Any:
+    """A part of the configuration without what says how it is run."""
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key not in EXECUTION_KEYS}
-        return {key: _without_execution(item) for key, item in kept.items()}
+        return {key: without_execution(item) for key, item in kept.items()}
     if isinstance(value, list):
-        return [_without_execution(item) for item in value]
+        return [without_execution(item) for item in value]
     return value
 
 

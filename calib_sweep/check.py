@@ -140,6 +140,11 @@ PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
         "null or an integer >= 1",
         "Type num_threads=1 when several workers share the processor.",
     ),
+    "dense_perplexity": (
+        lambda v: isinstance(v, bool),
+        "true or false",
+        "Type dense_perplexity=false to spare a forward pass of each calibration set.",
+    ),
     "save_model": (
         lambda v: v in (None, *MODEL_FORMS),
         f"null, {' or '.join(MODEL_FORMS)}",

@@ -2,6 +2,7 @@
 
 model, tokenizer   <- checkpoint                      kept between cells, weights restored
 calibration set    <- (dataset, design, seed)         drawn once, shared by every method
+its descriptors    <- dense model                     once for each model and set
 compressed model   <- walk(model, method, set)        per block: observe, compress, propagate
 scores             <- evaluation(compressed model)    against the dense model's reference
 record             -> store                           last, once, atomically
@@ -34,6 +35,7 @@ from calib_sweep.results import record as records
 from calib_sweep.results.layer_curves import LAYERS
 from calib_sweep.results.store import Store, write_atomically
 from calib_sweep.session import Session
+from calib_sweep.set_perplexity import describe
 from calib_sweep.walk import walk
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,10 @@ def _fill(
     session: Session,
     progress: CellProgress,
 ) -> None:
-    """The method section: everything between the configuration and the scores."""
+    """The method section: everything between the configuration and the scores.
+
+    The record, born as failed, is done when the scores and all that goes with them are written.
+    """
     torch.manual_seed(SEAT_BELT_SEED)
     if cell.config["num_threads"] is not None:
         torch.set_num_threads(cell.config["num_threads"])
@@ -104,9 +109,11 @@ def _fill(
         model = session.model(parts.model, inputs["model"])
         tokenizer = session.tokenizer(parts.model, inputs["model"])
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
-    records.start_peak_memory(str(model.device))
     with timings.of("draw"):
         drawn = parts.draw(store.results_dir, tokenizer)
+    with timings.of("describe"):  # before the walk, as long as the model is dense
+        descriptors = describe(drawn, model, cell, parts, inputs["model"])
+    records.start_peak_memory(str(model.device))
     with timings.of("compress"):
         tokens_NT, lengths_N = _tensors(drawn)
         layers = walk(
@@ -120,28 +127,31 @@ def _fill(
     with timings.of("evaluate"):
         scores = suite.score(model, dense, progress.on_score)
 
-    folder = store.cell_folder(cell)
-    if scores.reference is not None:
-        scores.reference.save(folder / REFERENCE)
-    _write_tables(folder, layers, scores)
-    device = str(model.device)
-    result = {
-        "status": "done",
-        "calibration": describe_set(drawn),
+    record |= {  # first of all: what cannot be written below must not take the scores along
+        "calibration": describe_set(drawn, descriptors),
         "compression": summarise_layers(layers, timings.seconds["compress"])
         | {"propagated": parts.walk.propagated(parts.method) if cell.needs_data else None},
         "scores": scores.scores,
         "stderr": scores.stderr,
         "versions": scores.versions,
         "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
-        "peak_memory_bytes": records.peak_memory_bytes(device),
-        "environment": record["environment"]
-        | records.describe_device(device)
-        | {"model_commit": getattr(model.config, "_commit_hash", None)},
+        **_describe_machine(record, model),
     }
+    folder = store.cell_folder(cell)
+    if scores.reference is not None:
+        scores.reference.save(folder / REFERENCE)
+    _write_tables(folder, layers, scores)
     if (saved := store.model_folder(cell)) is not None:
-        session.save(saved, _writer(cell, parts, layers, record | result))
-    record |= result
+        session.save(saved, _writer(cell, parts, layers, record))
+    record["status"] = "done"
+
+
+def _describe_machine(record: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """What the record says of the machine, when the model has been scored on it."""
+    device = str(model.device)
+    environment = record["environment"] | records.describe_device(device)
+    environment["model_commit"] = getattr(model.config, "_commit_hash", None)
+    return {"peak_memory_bytes": records.peak_memory_bytes(device), "environment": environment}
 
 
 def _writer(
@@ -193,9 +203,13 @@ def load_reference(
     return DenseReference.load(store.cell_folder(dense) / REFERENCE)
 
 
-def describe_set(drawn: CalibrationSet | None) -> dict[str, Any] | None:
+def describe_set(
+    drawn: CalibrationSet | None, descriptors: Mapping[str, float | None]
+) -> dict[str, Any] | None:
     """What a record says of its calibration set; null for a method that needs no data."""
-    return None if drawn is None else {"hash": drawn.hash, **drawn.card}
+    if drawn is None:
+        return None
+    return {"hash": drawn.hash, **drawn.card, "descriptors": dict(descriptors)}
 
 
 def summarise_layers(layers: list[LayerReport], seconds: float) -> dict[str, Any]:

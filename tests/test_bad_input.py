@@ -40,6 +40,7 @@ TYPED = [
     ),
     (["ranks_per_cell=2"], ["ranks_per_cell=2: expected 1", "Leave ranks_per_cell=1"]),
     (["num_threads=0"], ["num_threads=0: expected null or an integer >= 1"]),
+    (["dense_perplexity=maybe"], ["dense_perplexity='maybe': expected true or false"]),
     (["sweep_name=a/b"], ["sweep_name='a/b': expected a folder name", "sweep_name=my_sweep"]),
     (["sweep_name=2024"], ["sweep_name=2024: expected a folder name"]),
     (["results_dir=null"], ["results_dir=None: expected a folder", "results_dir=results"]),

@@ -61,6 +61,7 @@ def test_what_can_move_a_number_changes_the_id(path, value):
         ("sweep_name", "other"),
         ("results_dir", "elsewhere"),
         ("save_model", "dense"),
+        ("dense_perplexity", False),
     ],
 )
 def test_how_a_cell_is_run_does_not_change_the_id(path, value):

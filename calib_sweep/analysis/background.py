@@ -17,7 +17,7 @@ FAMILIES = ("ppl", "acc", "acc_norm", "kl", "flips")  # order of the tables of s
 
 @dataclass(frozen=True)
 class Material:
-    """Everything the report is made of: nothing else may move a byte of it."""
+    """What the records say of the sweep; scores of items and the sets themselves lie beside."""
 
     name: str
     rows: list[Row]
@@ -27,7 +27,10 @@ class Material:
 
     @classmethod
     def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
-        scores = [[record["cell"], record["scores"], record.get("stderr")] for record in cells]
+        scores = [
+            [record["cell"], record["scores"], record.get("stderr"), provenance.described(record)]
+            for record in cells
+        ]
         sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
         return cls(name, to_rows(cells), scores, sets, found)
 

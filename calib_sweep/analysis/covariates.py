@@ -5,7 +5,8 @@ Of the token ids of a set:
     unique_share     different tokens / tokens
     duplicates       share of samples whose tokens occur before in the set
     filled           share of positions that are no padding
-and any number that a record keeps under calibration.descriptors (a dense perplexity, say).
+and any number that a record keeps under calibration.descriptors:
+    dense_perplexity the dense model's, of the set's tokens: high is far from what the model knows
 
     rho              Spearman's over the draws of a dataset, as in `correlations`; dataset empty:
                      pooled within datasets, so that what lies between corpora has no part in it
@@ -24,6 +25,7 @@ import pandas as pd
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.correlations import MIN_PAIRS, Pair, correlate
 from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.provenance import described
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN
 
@@ -54,12 +56,17 @@ def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict
 
 def read_descriptors(results_dir: str | Path, cells: Sequence[Mapping[str, Any]]) -> Descriptors:
     """Descriptors of the sets behind `cells`, of those that are still on disk or recorded."""
-    by_hash = dict(_stored(Path(results_dir) / "calibration", _hashes(cells)))
+    from safetensors.numpy import load_file
+
+    by_hash = {}
+    for hash_, path in stored_sets(results_dir, cells):
+        tensors = load_file(path)
+        by_hash[hash_] = describe_tokens(tensors["tokens"], tensors.get("lengths"))
     found = {}
     for record in cells:
         card = record.get("calibration") or {}
-        recorded = card.get("descriptors") or {}
-        own = {k: float(v) for k, v in recorded.items() if isinstance(v, int | float)}
+        recorded = described(record).items()
+        own = {k: float(v) for k, v in recorded if isinstance(v, int | float)}
         own = {**by_hash.get(str(card.get("hash")), {}), **own}
         if own:
             found[str(record["cell_id"])] = own
@@ -70,19 +77,19 @@ def _hashes(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     return {str((record.get("calibration") or {}).get("hash")) for record in cells}
 
 
-def _stored(folder: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Descriptors of the sets in `folder` by the hash on their card."""
-    from safetensors.numpy import load_file
-
-    for path in sorted(folder.glob(f"*/{CARD}")):
+def stored_sets(
+    results_dir: str | Path, cells: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, Path]]:
+    """The sets behind `cells` that are still on disk: the hash of its tokens, their file."""
+    wanted = _hashes(cells)
+    for path in sorted((Path(results_dir) / "calibration").glob(f"*/{CARD}")):
         tokens = path.with_name(TOKENS)
         try:
             hash_ = json.loads(path.read_text(encoding="utf-8"))["hash"]
         except (ValueError, KeyError):
             continue  # no card of ours; whoever draws from it is told
         if hash_ in wanted and tokens.is_file():
-            tensors = load_file(tokens)
-            yield hash_, describe_tokens(tensors["tokens"], tensors.get("lengths"))
+            yield hash_, tokens
 
 
 def covariate_table(

@@ -26,6 +26,11 @@ class DrawnSet:
     card: dict[str, str] = field(default_factory=dict)
 
 
+def described(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The descriptors of its calibration set that a record keeps."""
+    return (record.get("calibration") or {}).get("descriptors") or {}
+
+
 def drawn_sets(cells: Sequence[Mapping[str, Any]]) -> list[DrawnSet]:
     """The calibration sets of the done cells that recorded one, in order."""
     found: dict[tuple[str, str, int, str], DrawnSet] = {}

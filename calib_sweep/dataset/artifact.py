@@ -55,7 +55,7 @@ def draw_or_load(
     log.info(
         "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
     )
-    return drawn
+    return dataclasses.replace(drawn, folder=folder)
 
 
 def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
@@ -153,6 +153,7 @@ def load_set(folder: Path) -> CalibrationSet:
             lengths_N=tensors.get("lengths"),
             samples=[],
             card=card,
+            folder=folder,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _damaged(folder, f"it cannot be read ({type(error).__name__}: {error})") from error

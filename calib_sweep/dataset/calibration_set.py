@@ -6,6 +6,7 @@ Shapes: N = samples, T = tokens in a sample (`seq_len`).
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class CalibrationSet:
     lengths_N: np.ndarray | None  # int64; None: every sample is full. Positions from there on pad.
     samples: list[dict[str, Any]]  # per sample: document, offset in its tokens, documents, text
     card: dict[str, Any]  # source, revision, shard, pool, settings, tokenizer hash, versions
+    folder: Path | None = None  # where it is kept; None: nowhere yet
 
     @cached_property
     def hash(self) -> str:

@@ -170,6 +170,25 @@ def nll(log_probs_PV: "Tensor", targets_P: np.ndarray) -> np.ndarray:
     return -log_probs_PV.gather(1, targets_P1)[:, 0].double().cpu().numpy()
 
 
+def token_perplexity(
+    model: "PreTrainedModel", windows: Windows, lengths_N: np.ndarray | None, batch_tokens: int
+) -> float | None:
+    """Perplexity over the tokens of windows that are padded on the right from `lengths_N` on.
+
+    Every scored token counts the same, whatever its window. No mask is needed: a causal model does
+    not look to the right. None where there is nothing to score, as no window has a second token.
+    """
+    scored_NP = np.ones((len(windows.tokens_NT), windows.seq_len - 1), dtype=bool)
+    if lengths_N is not None:
+        scored_NP = np.arange(1, windows.seq_len) < lengths_N[:, None]
+    if not scored_NP.any():
+        return None
+    nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
+    for part, log_probs_PV in log_probs(model, windows, batch_tokens):
+        nll_P[part] = nll(log_probs_PV, targets_P[part])
+    return perplexity(nll_P[scored_NP.ravel()])[0]
+
+
 def perplexity(nll_N: np.ndarray) -> tuple[float, float | None]:
     """Perplexity and its SE from the mean NLL of each window; no SE for a single window."""
     mean = float(np.mean(nll_N))

@@ -9,7 +9,13 @@ from scored import Known, corpus, perplexity_of, slow_nll
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation import perplexity as module
-from calib_sweep.evaluation.perplexity import file_label, log_probs, nll, perplexity
+from calib_sweep.evaluation.perplexity import (
+    file_label,
+    log_probs,
+    nll,
+    perplexity,
+    token_perplexity,
+)
 from calib_sweep.evaluation.windows import Windows, windows_of
 
 
@@ -42,6 +48,41 @@ def test_perplexity_of_a_known_model_by_hand():
     mean = sum(by_hand) / 3
     sd = math.sqrt(sum((x - mean) ** 2 for x in by_hand) / 2)
     assert error == pytest.approx(value * sd / math.sqrt(3), rel=1e-5)
+
+
+def test_the_perplexity_of_padded_samples_by_hand():
+    """After 0 the tokens 0, 1 have odds 1:3, after 1 odds 1:1; each scored token counts once."""
+    model = Known([[0.0, math.log(3)], [5.0, 5.0]])
+    windows = Windows("hand@4", np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]]))
+    value = token_perplexity(model, windows, np.array([4, 2, 1]), batch_tokens=8)
+    # 0 -> 1, 1 -> 0, 0 -> 0 of the first; 0 -> 0 of the second; nothing of the third
+    by_hand = math.log(4 / 3) + math.log(2) + math.log(4) + math.log(4)
+    assert value == pytest.approx(math.exp(by_hand / 4), rel=1e-6)
+    full = token_perplexity(model, windows, None, batch_tokens=8)
+    assert full == token_perplexity(model, windows, np.array([4, 4, 4]), batch_tokens=8)
+    assert full != pytest.approx(value, rel=0.01)
+
+
+def test_padding_counts_as_if_it_were_not_there(model, tokenizer):
+    tokens_NT = stories(tokenizer, max_windows=3).tokens_NT
+    lengths_N = np.array([32, 7, 2])
+    padded = np.where(np.arange(32) < lengths_N[:, None], tokens_NT, 0)
+    alone = [
+        slow_nll(model, row[:length]) for row, length in zip(tokens_NT, lengths_N, strict=True)
+    ]
+    wanted = math.exp(float(np.average(alone, weights=lengths_N - 1)))
+    before = torch.get_rng_state()
+    found = token_perplexity(model, Windows("p@32", padded), lengths_N, batch_tokens=64)
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("lengths_N", [None, np.array([1, 1])])
+def test_tokens_without_one_before_them_have_no_perplexity(lengths_N):
+    model, length = Known([[0.0, 0.0]] * 2), 1 if lengths_N is None else 3
+    windows = Windows("one@1", np.zeros((2, length), dtype=np.int64))
+    assert token_perplexity(model, windows, lengths_N, batch_tokens=8) is None
+    assert model.shapes == []
 
 
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
