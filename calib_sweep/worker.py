@@ -63,6 +63,8 @@ class Worker:
                 with claim, progress.running(cell) as cell_progress:
                     record = run_cell(cell, self.store, session, cell_progress)
                     self.tracking.log(cell, record, self.store)
+                if record["status"] == "failed":  # a finished record shows no later failure
+                    self._settled.add(cell.id)
                 num_run += 1
         return num_run
 

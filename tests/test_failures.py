@@ -282,6 +282,55 @@ def test_a_model_asked_for_later_is_still_saved(run_cli, tiny_world, tmp_path):
     assert saved.exists()
 
 
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_model_that_cannot_be_saved_fails_its_cell_and_costs_no_score(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    command, sweep = [*tiny_world, "save_model=dense"], tmp_path / "results" / "default"
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "save_dense", no_space)
+        ended = run_cli(*command, cwd=tmp_path)
+    assert ended.code == 3 and "2 cells, 1 done, 1 failed" in ended.out
+    _, failed = read_records(sweep)
+    assert failed["status"] == "failed" and failed["error"]["type"] == "OSError"
+    assert "No space left" in failed["error"]["message"]
+    assert failed["scores"] and failed["finished_at"]
+    assert not list(cell_folder(sweep, "wanda", 0).glob("*model*"))
+
+    again = run_cli(*command, cwd=tmp_path)
+
+    assert again.code == 0 and "2 cells, 2 done, 0 failed" in again.out
+    _, done = read_records(sweep)
+    assert done["status"] == "done" and done["error"] is None
+    for key in done.keys() - {"status", "error", "finished_at", "timings_s", "peak_memory_bytes"}:
+        if key != "compression":  # has seconds in it
+            assert failed[key] == done[key], key
+    assert failed["timings_s"].keys() == done["timings_s"].keys()
+    assert failed["compression"]["sparsity"] == done["compression"]["sparsity"]
+    assert (cell_folder(sweep, "wanda", 0) / "model").is_dir()
+
+
+def test_a_model_asked_for_later_that_cannot_be_saved_is_tried_once(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    assert run_cli(*tiny_world, cwd=tmp_path).code == 0
+    before, tried = read_records(tmp_path / "results" / "default"), []
+
+    def fail(*_):
+        tried.append(1)
+        if len(tried) > 1:
+            raise KeyboardInterrupt  # once more, and it would never end
+        no_space()
+
+    monkeypatch.setattr(run_module, "save_dense", fail)
+    ended = run_cli(*tiny_world, "save_model=dense", cwd=tmp_path)
+    assert ended.code == 3 and "failed: OSError" in ended.err and len(tried) == 1
+    assert read_records(tmp_path / "results" / "default") == before
+
+
 def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):

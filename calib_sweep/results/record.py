@@ -6,6 +6,9 @@ The fields of `record.json`, schema 1:
     inputs (content hashes of the local files read), calibration, compression, scores, stderr,
     versions (of tasks), timings_s, peak_memory_bytes, environment,
     error (null or {type, message, where}), finished_at (UTC).
+
+A failed record may have scores: of a cell that was scored and whose files could not all be written.
+No reader counts them; the cell runs again.
 """
 
 import importlib.metadata

@@ -132,8 +132,10 @@ class WandbTracking:
                 console="off", silent=True, x_disable_stats=True, x_disable_meta=True
             ),
         )
-        summary = {**record["scores"], "status": record["status"]}
-        summary |= {f"stderr/{key}": value for key, value in record["stderr"].items()}
+        summary: dict[str, Any] = {"status": record["status"]}
+        if record["status"] == "done":  # charts count every run that has a score
+            summary |= record["scores"]
+            summary |= {f"stderr/{key}": value for key, value in record["stderr"].items()}
         summary |= {f"timings_s/{key}": value for key, value in record["timings_s"].items()}
         if record["compression"] is not None:
             compression = record["compression"].items()

@@ -28,15 +28,15 @@ def wandb_world(tiny_world):
 def mirrored(run_cli, wandb_world, tmp_path_factory):
     """The folder of a sweep of two methods and two seeds, one cell of which failed."""
     folder = tmp_path_factory.mktemp("mirrored")
-    describe_set = run_module.describe_set
+    write_tables = run_module._write_tables
 
-    def fail(drawn):
-        if drawn is not None and drawn.card["seed"] == 1:
-            raise RuntimeError("seed 1 fails")
-        return describe_set(drawn)
+    def fail(cell_folder, *tables):
+        if "-seed1-" in cell_folder.name:
+            raise RuntimeError("seed 1 fails when it has been scored")
+        write_tables(cell_folder, *tables)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "describe_set", fail)
+        patch.setattr(run_module, "_write_tables", fail)
         grid = ["method=wanda,magnitude", "seed=0,1"]
         ended = run_cli(*wandb_world, *grid, cwd=folder, env=KEYS)
     assert ended.code == 3, ended.err
@@ -62,12 +62,14 @@ def test_every_cell_is_one_run_that_holds_its_record(mirrored):
         for key, value in record["config"].items():
             assert run["config"][key] == value, key
         assert run["config"]["cell"]["method"] == cell["method"]
+        assert run["summary"]["status"] == record["status"]
+        assert run["exit_code"] == (0 if record["status"] == "done" else 1)
+        if record["status"] == "failed":
+            continue
         scores = {key: run["summary"].get(key) for key in record["scores"]}
         assert scores == record["scores"]
         stderr = {key: run["summary"].get(f"stderr/{key}") for key in record["stderr"]}
         assert stderr == record["stderr"]
-        assert run["summary"]["status"] == record["status"]
-        assert run["exit_code"] == (0 if record["status"] == "done" else 1)
 
 
 def test_the_compared_cell_has_scores_of_every_kind(mirrored):
@@ -79,7 +81,7 @@ def test_the_compared_cell_has_scores_of_every_kind(mirrored):
 def test_a_run_has_the_errors_of_its_layers_block_by_block_and_then_its_scores(mirrored):
     runs = {run["id"]: run for run in read_runs(mirrored) if not run["exit_code"]}
     (record,) = [
-        r for r in read_records(mirrored) if r["cell"]["method"] == "wanda" and r["scores"]
+        r for r in read_records(mirrored) if r["cell"]["seed"] == 0 and r["status"] == "done"
     ]
     (folder,) = mirrored.glob(f"*-{record['cell_id']}")
     layers = pd.read_parquet(folder / "layers.parquet")
@@ -105,10 +107,13 @@ def test_without_calibration_data_there_are_no_errors_of_layers(mirrored):
         assert "compression/output_error" not in by_method[method]["summary"]
 
 
-def test_the_failed_cell_is_a_failed_run_without_scores(mirrored):
+def test_a_failed_cell_is_a_failed_run_without_scores_even_if_it_was_scored(mirrored):
+    (record,) = [r for r in read_records(mirrored) if r["status"] == "failed"]
+    assert record["scores"]
     (failed,) = [run for run in read_runs(mirrored) if run["exit_code"] == 1]
     assert failed["summary"]["status"] == "failed" and failed["history"] == []
-    assert not [key for key in failed["summary"] if key.startswith(("ppl/", "kl/"))]
+    scored = ("ppl/", "kl/", "stderr/")
+    assert not [key for key in failed["summary"] if key.startswith(scored)]
 
 
 def test_no_key_or_token_is_written_anywhere(mirrored):
