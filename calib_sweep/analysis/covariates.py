@@ -14,7 +14,6 @@ and any number that a record keeps under calibration.descriptors:
 Shapes: N samples, T tokens, S draws.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from calib_sweep.analysis.beside import stored_sets
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.correlations import MIN_PAIRS, Pair, correlate
 from calib_sweep.analysis.grids import Grid
@@ -29,7 +29,6 @@ from calib_sweep.analysis.provenance import described
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN
 
-CARD, TOKENS = "card.json", "tokens.safetensors"
 COLUMNS = [
     *("model", "method", "dataset", "descriptor", "metric"),
     *("n", "rho", "rho_lo", "rho_hi", "p"),
@@ -71,25 +70,6 @@ def read_descriptors(results_dir: str | Path, cells: Sequence[Mapping[str, Any]]
         if own:
             found[str(record["cell_id"])] = own
     return found
-
-
-def _hashes(cells: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {str((record.get("calibration") or {}).get("hash")) for record in cells}
-
-
-def stored_sets(
-    results_dir: str | Path, cells: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, Path]]:
-    """The sets behind `cells` that are still on disk: the hash of its tokens, their file."""
-    wanted = _hashes(cells)
-    for path in sorted((Path(results_dir) / "calibration").glob(f"*/{CARD}")):
-        tokens = path.with_name(TOKENS)
-        try:
-            hash_ = json.loads(path.read_text(encoding="utf-8"))["hash"]
-        except (ValueError, KeyError):
-            continue  # no card of ours; whoever draws from it is told
-        if hash_ in wanted and tokens.is_file():
-            yield hash_, tokens
 
 
 def covariate_table(

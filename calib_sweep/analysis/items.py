@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-ITEMS = "items.parquet"
+from calib_sweep.analysis.beside import item_files
+
 COLUMNS = ["kind", "name", "item", "item_hash", "correct", "correct_norm", "nll"]
 TOLERANCE = 1e-5  # of a mean of items beside the recorded score; items are kept in float32
 
@@ -43,10 +44,8 @@ def read_items(folder: str | Path, cells: Sequence[Mapping[str, Any]]) -> Items:
     """The items of the done cells of the sweep in `folder`, of those that have any."""
     items = Items()
     layouts: list[tuple[Any, dict[str, np.ndarray]]] = []
-    for record in cells:
-        path = Path(folder) / str(record.get("folder", record["cell_id"])) / ITEMS
-        if record["status"] == "done" and path.is_file():
-            _add(items, layouts, str(record["cell_id"]), record["scores"], path)
+    for record, path in item_files(folder, cells):
+        _add(items, layouts, str(record["cell_id"]), record["scores"], path)
     return items
 
 

@@ -3,9 +3,9 @@
     report/  index.html  report.md  conclusion.json  figures/*.{png,svg}
              tables/*.csv  tables/*.tex  made_from.json
 
-The same records and settings give the same bytes. Several workers may write at once: each file is
-replaced in one step, and `made_from.json`, written last, says which records and which bytes belong
-together.
+The same records, items, calibration sets and settings give the same bytes. Several workers may
+write at once: each file is replaced in one step, and `made_from.json`, written last, says which
+records and which bytes belong together.
 """
 
 import csv
@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep.analysis import beside
 from calib_sweep.analysis.background import Material, set_table
 from calib_sweep.analysis.document import to_markdown
 from calib_sweep.analysis.provenance import check_pairing
@@ -88,7 +89,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     files = _make(material, _gather(folder, material, cells), settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    made_from = {"records": _digest(material, settings), "files": hashes}
+    made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
     files[MADE_FROM] = (json.dumps(made_from, indent=1) + "\n").encode()
     try:
         for name, data in files.items():
@@ -102,11 +103,13 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
 
 
 def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
-    """Whether the report is there, whole, and made from the records and settings of now."""
+    """Whether the report is there, whole, and made from what there is now."""
     folder, settings = Path(folder), settings or read_settings()
     try:
         made_from = json.loads((folder / REPORT / MADE_FROM).read_text())
-        if made_from["records"] != _digest(_read(folder), settings):
+        cells = read_cells(folder)
+        material = Material.of(folder.resolve().name, cells)
+        if made_from["records"] != _digest(folder, material, cells, settings):
             return False
         found = {name: (folder / REPORT / name).read_bytes() for name in made_from["files"]}
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
@@ -116,17 +119,15 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
     )
 
 
-def _read(folder: Path) -> Material:
-    return Material.of(folder.resolve().name, read_cells(folder))
-
-
-def _digest(material: Material, settings: AnalysisSettings) -> str:
-    """A hash of all that the report is made of."""
-    cells = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
-    parts = [REPORT_VERSION, material.name, cells, material.scores, material.environments]
-    sets = [asdict(drawn) for drawn in material.sets]
+def _digest(
+    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], settings: AnalysisSettings
+) -> str:
+    """A hash of all that the report is made of: nothing else may move a byte of it."""
+    status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
+    parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
+    parts += [[asdict(drawn) for drawn in material.sets], beside.fingerprint(folder, cells)]
     told = {**asdict(settings), "targets": list(settings.targets)}
-    text = json.dumps([*parts, sets, told], sort_keys=True, default=sorted)  # sets become lists
+    text = json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()
 
 

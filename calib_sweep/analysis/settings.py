@@ -19,7 +19,7 @@ LEVEL = 0.95  # of every interval; tests are two-sided at 1 - LEVEL
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisSettings:
-    """Settings of a report; nothing else beside the records may move a byte of it."""
+    """Settings of a report; besides what it reports on nothing else may move a byte of it."""
 
     seed: int  # of bootstraps, simulated quantiles and permutations
     num_resamples: int  # of each of them; permutations are counted exactly where they are fewer

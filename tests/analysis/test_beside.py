@@ -1,0 +1,70 @@
+"""A report is made of the records and of what lies beside them."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calib_sweep.analysis import report
+from calib_sweep.analysis.report import is_current, write_report
+
+
+@pytest.fixture
+def answered(sweep, monkeypatch):
+    """One method on six sets that are on disk, each cell with its answers to four items."""
+    from safetensors.numpy import save_file
+
+    monkeypatch.setattr(report, "_draw", lambda *_: {})
+    for seed in range(6):
+        correct = np.array([1.0, seed % 2, seed % 3 == 0, seed > 3])
+        score = float(correct.mean())
+        card = {"hash": f"{seed}" * 8}
+        at = {"dataset": "web", "seed": seed, "calibration": card}
+        record = sweep.add("wanda", {"acc/x": score, "acc/mean": score}, **at)
+        items = {"kind": "task", "name": "x", "item": range(4), "correct": correct}
+        pd.DataFrame(items).to_parquet(record.with_name("items.parquet"))
+        drawn = sweep.folder.parent / "calibration" / f"set{seed}"
+        drawn.mkdir(parents=True)
+        (drawn / "card.json").write_text(json.dumps(card))
+        tokens = np.arange(8).reshape(2, 4) % (seed + 1)
+        save_file({"tokens": tokens}, drawn / "tokens.safetensors")
+    write_report(sweep.folder)
+    return sweep.folder
+
+
+def rows_of(folder, table):
+    return pd.read_csv(folder / "report" / "tables" / f"{table}.csv")
+
+
+def test_answers_that_change_or_go_make_the_report_an_old_one(answered):
+    assert is_current(answered)
+    before = rows_of(answered, "flips")
+    path = min(answered.glob("*/items.parquet"))  # of seed 0: 1, 0, 1, 0
+    items = pd.read_parquet(path)
+    items.loc[::-1].reset_index(drop=True).assign(item=range(4)).to_parquet(path)
+    assert not is_current(answered)
+    write_report(answered)
+    assert is_current(answered)
+    assert not rows_of(answered, "flips").equals(before)
+    path.unlink()
+    assert not is_current(answered)
+
+
+def test_a_calibration_set_that_goes_makes_the_report_an_old_one(answered):
+    assert not rows_of(answered, "covariates").empty
+    calibration = answered.parent / "calibration"
+    shutil.copytree(calibration / "set0", calibration / "again")  # the same set: nothing new
+    assert is_current(answered)
+    shutil.rmtree(calibration)
+    assert not is_current(answered)
+    write_report(answered)
+    assert is_current(answered)
+    assert rows_of(answered, "covariates").empty
+
+
+def test_a_sweep_that_moves_with_its_sets_has_the_same_report(answered, tmp_path):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(answered.parent, copy)
+    assert is_current(copy / answered.name)
