@@ -33,9 +33,7 @@ def main() -> None:
             exact_II = in_float64(inputs_TI)
             for name, gram in ways(inputs_TI):
                 error = float((gram().double() - exact_II).norm() / exact_II.norm())
-                print(
-                    f"{dtype!s:15} {num_features:6} {name:10} {error:.1e} {timed(gram):8.2f} ms"
-                )
+                print(f"{dtype!s:15} {num_features:6} {name:10} {error:.1e} {timed(gram):8.2f} ms")
 
 
 def heavy_tailed(num_tokens: int, num_features: int, device: torch.device) -> Tensor:

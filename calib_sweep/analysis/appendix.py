@@ -58,7 +58,8 @@ CHAPTERS = {
     "iqm": (
         "Interquartile means",
         "Mean of the middle half of all draws and tasks, as shares of the dense score; intervals "
-        "resample whole draws, as one calibration set gives all tasks.",
+        "resample whole draws, as one calibration set gives all tasks. Of methods that read data, "
+        "on tasks scored by acc.",
         [
             MODEL,
             METHOD,

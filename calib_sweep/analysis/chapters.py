@@ -13,6 +13,7 @@ from calib_sweep.analysis import (
     columns,
     conclusions,
     controls,
+    diagrams,
     planning,
     wording,
 )
@@ -136,9 +137,12 @@ def _differences(
             if told:
                 listed: Block = Bullets(told)
                 sentences += [Fold(title, [listed])] if several else [Heading(title, 3), listed]
-    drawn = figures_of(
-        "differences", figures, "Mean paired differences with 95 % intervals; filled: they hold."
-    )
+    caption = "Mean paired differences with 95 % intervals; filled: they hold."
+    if any(diagrams.pairs_left_out(tables["comparisons"], metric) for metric in words):
+        caption += (
+            f" The first {diagrams.MAX_PAIRS} pairs of each model; tables/comparisons.csv has all."
+        )
+    drawn = figures_of("differences", figures, caption)
     shown = each_metric(pooled, columns.COMPARISONS, material, words)
     shown += each_metric(each, columns.COMPARISONS, material, words, folded="On each dataset")
     blocks = chapter("Which differences hold", [DIFFERING], [*sentences, *drawn], shown)

@@ -73,12 +73,13 @@ def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
 
 
 def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
-    """Every pair of methods over all datasets: the mean difference, its interval, the zero line."""
+    """Pairs of methods over all datasets: the mean difference, its interval, the zero line.
+
+    The first MAX_PAIRS of each model; `pairs_left_out` says whether there are more.
+    """
     from calib_sweep.analysis import plots
 
-    own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
-    ends = own[["lo", "hi"]].astype(float)  # where nothing was compared they are not even numbers
-    own = own[(own["dataset"] == "") & np.isfinite(ends).all(axis=1)]
+    own = _drawn_pairs(comparisons, metric)
     if own.empty:
         return None
     models = list(dict.fromkeys(own["model"]))
@@ -101,6 +102,18 @@ def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
             plots.name_strips(axes, [f"{a} - {b}" for a, b in pairs])
             axes.set_xlabel(f"difference, {unit} (95 % interval)" if unit else "difference")
     return figure
+
+
+def pairs_left_out(comparisons: Frame, metric: str) -> bool:
+    """Whether a model has more pairs than its panel shows."""
+    own = _drawn_pairs(comparisons, metric)
+    return bool((own["model"].value_counts() > MAX_PAIRS).any())
+
+
+def _drawn_pairs(comparisons: Frame, metric: str) -> Frame:
+    own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
+    ends = own[["lo", "hi"]].astype(float)  # where nothing was compared they are not even numbers
+    return own[(own["dataset"] == "") & np.isfinite(ends).all(axis=1)]
 
 
 def ranks_figure(stability: Frame, metric: str) -> "Figure | None":

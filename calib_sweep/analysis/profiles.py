@@ -1,7 +1,8 @@
 """Scores over many tasks at once: interquartile mean, performance profiles (Agarwal et al. 2021).
 
 Each task is first put on the dense model's scale, retention = score / dense, so that no task counts
-for more because its numbers are larger.
+for more because its numbers are larger. The tasks are those with acc/; the methods those that read
+data: one that reads none has one value of each task, of which there is nothing to resample.
 
     IQM            mean of the middle half of all draws x tasks
     F(tau)         share of all draws x tasks with a retention above tau

@@ -11,7 +11,7 @@
     cvar05    mean of the worst 5 %: of the n / 20 worst draws, the last of them in part
 
 The worst 5 % of up to 20 draws are the worst one: all three are equal. The worst is the worse the
-more draws there are; `draw_lo..draw_hi`, for normal draws, does not depend on their number so.
+more draws there are; `draw_lo..draw_hi`, for normal draws, is not.
 
 item_se is the root mean square of the records' standard errors over items: of one compressed model,
 so for the mean of several it is slightly too large, and new_* slightly too wide.

@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import SETTINGS, grid_of, normal
+from simulated import SETTINGS, grid_of, normal, row, rows_of
 
+from calib_sweep.analysis.grids import to_grids
 from calib_sweep.analysis.profiles import (
     IQM_COLUMNS,
     PROFILE_COLUMNS,
@@ -85,3 +86,14 @@ def test_one_task_no_dense_or_two_draws_make_no_profile():
         with_dense(normal("none", 1, 1, 5, 3), np.full(3, np.nan)),
     ):
         assert all(table.empty for table in profile_tables([grid], SETTINGS).values())
+
+
+def test_methods_without_data_and_tasks_without_acc_are_left_out():
+    value = 0.5 + 0.01 * normal("left out", 1, 1, 5, 4)
+    metrics = ["acc/x", "acc/y", "acc_norm/z", "acc/mean"]
+    rows = rows_of(value, metrics=metrics)
+    for method in ("dense", "rtn"):
+        rows += [row(method, 0.8, metric=metric) for metric in metrics]
+    (found,) = profile_tables(to_grids(rows), SETTINGS)["iqm"].to_dict("records")
+    assert (found["method"], found["num_tasks"]) == ("gptq", 2)
+    assert found["mean"] == pytest.approx((value[..., :2] / 0.8).mean())

@@ -1,9 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
-from simulated import grid_of, normal
+from simulated import grid_of, normal, rows_of
 
+from calib_sweep.analysis.grids import to_grids
 from calib_sweep.analysis.unequal import contrasts, f_in_blocks, unequal_variance_table
+from calib_sweep.seeding import stream
 
 
 def shared_draws(num_M, num_D, num_S, num_E, ratio=1.0):
@@ -45,3 +48,21 @@ def test_contrasts_have_the_sd_of_the_draws_and_blocks_take_out_what_is_shared()
     )
     # differences 1, 2, 3: paired t = 2 / (1 / sqrt(3)), F = t^2
     assert (statistic[0], df) == (pytest.approx(12.0), [1, 2])
+
+
+def test_seeds_are_taken_in_their_own_order_whichever_record_is_read_first():
+    rows = rows_of(shared_draws(3, 2, 6, 2))
+    shuffled = [rows[i] for i in stream("tests/shuffled").permutation(len(rows))]
+    first, again = (unequal_variance_table(to_grids(own)) for own in (rows, shuffled))
+    assert len(first) == 2 + 3 * 2
+    pd.testing.assert_frame_equal(first, again)
+
+
+def test_any_order_of_seeds_gives_a_test_of_the_same_level():
+    value = shared_draws(3, 2, 5, 1500)
+    seen = []
+    for order in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1]):
+        table = unequal_variance_table([grid_of(value[:, :, order])])
+        seen.append(table[table["kind"] == "method"]["p"].to_numpy())
+        assert np.mean(seen[-1] < 0.05) == pytest.approx(0.05, abs=0.017)
+    assert not np.allclose(*seen)
