@@ -97,7 +97,10 @@ def test_both_ways_to_start_several_processes_at_once_are_refused(tmp_path, grid
 def test_however_the_command_ends_its_workers_end_too(name, tmp_path):
     """They are in process groups of their own, so no signal reaches them by itself."""
     parent = subprocess.Popen(
-        [sys.executable, HERE / "crew_of_sleepers.py", tmp_path], stderr=subprocess.DEVNULL
+        [sys.executable, HERE / "crew_of_sleepers.py", tmp_path],
+        stderr=subprocess.DEVNULL,
+        # A shell that runs the tests in the background has them ignore it, and all they start too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
