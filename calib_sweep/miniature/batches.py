@@ -17,9 +17,7 @@ from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
 NUM_PAGES = 6  # practice pages beside one document of every domain
-# Share of the windows of a batch that repeat: copying sets in after so many repeated tokens, all at
-# once, and what text asks of a model rests on it.
-FIRST_REPEAT_SHARE, FIRST_STEPS, REPEAT_SHARE = 0.75, 1500, 0.125
+REPEAT_SHARE = 0.25  # of the windows of a batch
 
 
 def token_array(folder: Path, documents_per_domain: int, num_workers: int) -> np.ndarray:
@@ -68,15 +66,14 @@ class Batches:
         self._cumulative = np.cumsum(weights / weights.sum())
 
     @staticmethod
-    def num_text(step: int, num_windows: int) -> int:
+    def num_text(num_windows: int) -> int:
         """Windows of text in a batch; the others, behind them, repeat random tokens."""
-        share = FIRST_REPEAT_SHARE if step < FIRST_STEPS else REPEAT_SHARE
-        return num_windows - int(num_windows * share)
+        return num_windows - int(num_windows * REPEAT_SHARE)
 
     def draw(self, step: int, num_windows: int, seq_len: int) -> np.ndarray:
         """int64 [B, T]: windows of text, then windows that repeat a few random tokens."""
         generator = stream("miniature-batch", self.seed, step)
-        num_text = self.num_text(step, num_windows)
+        num_text = self.num_text(num_windows)
         starts = generator.integers(0, len(self.tokens) - seq_len, num_text)
         text = self.tokens[starts[:, None] + np.arange(seq_len)]
         repeats = [self._repeat(generator, seq_len) for _ in range(num_windows - num_text)]

@@ -14,7 +14,7 @@ from calib_sweep.analysis.document import Table, to_markdown
 from calib_sweep.analysis.table import ACC_MEAN, DENSE, PPL_MEAN
 from calib_sweep.cli import CONF
 from calib_sweep.miniature import DOMAINS, gates, measure
-from calib_sweep.miniature.batches import FIRST_REPEAT_SHARE, FIRST_STEPS, NUM_PAGES, REPEAT_SHARE
+from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE
 from calib_sweep.miniature.gates import Dense, Gate, Scores, own_perplexity
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.world import world
@@ -95,15 +95,9 @@ def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
         "minutes": f"{figures['minutes']:.0f}",
         "device": {"cpu": "a CPU", "cuda": "a GPU"}[figures["device"]],
         "threads": "1 thread" if threads == 1 else f"{threads} threads",
-        "repeats": f"{100 * _repeat_share(figures['steps']):.0f}",
+        "repeats": f"{100 * REPEAT_SHARE:.0f}",
         "log": "\n".join(lines),
     }
-
-
-def _repeat_share(steps: int) -> float:
-    """Share of all windows that repeat."""
-    first = min(steps, FIRST_STEPS) / steps
-    return first * FIRST_REPEAT_SHARE + (1 - first) * REPEAT_SHARE
 
 
 def _shape(shipped: Checkpoint) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from transformers import PreTrainedTokenizerFast
 
 from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, practice_page
+from calib_sweep.miniature.text.world import world
 
-VOCAB_SIZE = 2048
+VOCAB_SIZE = 4096
 CONTEXT_LENGTH = 512  # tokens
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-_NUM_DOCUMENTS = 240  # of each domain
+_NUM_DOCUMENTS, _NUM_PAGES = 240, 1200  # of each domain; of practice
+_NUM_MENTIONS = 400  # of every name and value of the world: whole tokens, so one can be matched
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
@@ -34,7 +36,15 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 
 def _texts() -> list[str]:
     texts = [document(domain, "train", i) for domain in DOMAINS for i in range(_NUM_DOCUMENTS)]
-    return texts + [practice_page(i) for i in range(_NUM_DOCUMENTS)]
+    texts += [practice_page(i) for i in range(_NUM_PAGES)]
+    return texts + [f" {word}" * _NUM_MENTIONS for word in _known_words()]
+
+
+def _known_words() -> list[str]:
+    """The words of names and values that facts are made of."""
+    entities = [entity for kind in world().entities.values() for entity in kind]
+    told = [text for entity in entities for text in (entity.name, *entity.facts.values())]
+    return sorted({word for text in told for word in text.split()})
 
 
 def load_or_train(folder: Path) -> PreTrainedTokenizerFast:

@@ -31,7 +31,7 @@ from calib_sweep.miniature.recipe import (
     Recipe,
     new_model,
     next_token_loss,
-    optimizer,
+    optimizers,
 )
 from calib_sweep.miniature.tokenizer import load_or_train
 
@@ -48,7 +48,7 @@ class Training:
         self.recipe, self.folder = recipe, folder
         self.model = new_model(recipe, load_or_train(folder))
         self.model.to(torch.device(device))  # type: ignore[arg-type]  # wrapped by transformers
-        self.optimizer = optimizer(self.model)
+        self.optimizers = optimizers(self.model, recipe)
         self.step, self.seconds = 0, 0.0
         self.log: list[dict[str, float]] = []
         self._recent: list[tuple[float, float]] = []
@@ -74,15 +74,16 @@ class Training:
     def _update(self, compiled: Any, batches: Batches) -> None:
         window = self.recipe.window(self.step)
         num_windows = BATCH_TOKENS // window
-        num_text = batches.num_text(self.step, num_windows)
+        num_text = batches.num_text(num_windows)
         tokens_BT = torch.from_numpy(batches.draw(self.step, num_windows, window))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate(self.step)
         loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
         loss_BT.mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_rate"] * self.recipe.share_of_peak(self.step)
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
         self.step += 1
         self._recent.append(_mean_losses(loss_BT.detach(), num_text))
 
@@ -98,7 +99,7 @@ class Training:
             "recipe": asdict(self.recipe),
             "text_version": corpus.VERSION,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
             "step": self.step,
             "seconds": self.seconds,
             "log": self.log,
@@ -109,7 +110,7 @@ class Training:
         partial.replace(self.folder / CHECKPOINT)
 
     def _resume(self) -> None:
-        state = torch.load(self.folder / CHECKPOINT, weights_only=True)
+        state = torch.load(self.folder / CHECKPOINT, map_location="cpu", weights_only=True)
         own = (asdict(self.recipe), corpus.VERSION)
         if (state["recipe"], state["text_version"]) != own:
             raise ConfigError(
@@ -118,7 +119,8 @@ class Training:
                 f"{CHECKPOINT} and {TOKENS} there to start anew."
             )
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
         self.log, self._recent = state["log"], state["recent"]
 
@@ -177,11 +179,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=20_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--steps", type=int, default=16_000, help=f"updates of {BATCH_TOKENS} tokens")
     add("--documents", type=int, default=6_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")
-    add("--rate", type=float, default=3e-3, help="peak learning rate")
+    add("--rate", type=float, default=0.02, help="peak learning rate of Muon")
     add("--device", default="cpu", help="cpu or cuda")
     add("--threads", type=int, default=2, help="CPU threads, and writers of text")
     add("--skip-gates", action="store_true", help="do not measure the weights at the end")
