@@ -7,6 +7,7 @@ from torch import tensor
 
 from calib_sweep.method.dense import Dense
 from calib_sweep.method.grid import average_bits, fit_grid
+from calib_sweep.method.grid_search import search_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 
@@ -130,10 +131,19 @@ def test_rtn_4_by_8_by_hand_in_groups():
 
 
 def test_weights_in_the_middle_between_two_levels_go_to_the_even_one():
-    # Steps of 1 from 0 to 3.
-    weight = tensor([[0.5, 1.5, 2.5, 3.0]])
+    # Steps of 1 from 0 to 3, and from -1 to 2: even is the multiple of the step, not the code.
+    weight = tensor([[0.5, 1.5, 2.5, 3.0], [0.5, -0.5, -1.0, 2.0]])
     new = RTN(bits=2, group_size=None, symmetric=False).compress_weight(weight, None)
-    assert new.weight_OI.tolist() == [[0, 2, 2, 3]]
+    assert new.weight_OI.tolist() == [[0, 2, 2, 3], [0, 0, -1, 2]]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("fit", [fit_grid, search_grid])
+def test_a_group_of_zeros_spans_minus_one_to_one(fit, symmetric):
+    # Steps of 2/3, zero point round(1.5) = 2. GPTQ may have something to put there later.
+    grid = fit(tensor([[0.0, 0.0, 5.0, 1.0]]), 2, 2, symmetric)
+    assert grid.scale_OG[0, 0].item() == pytest.approx(2 / 3)
+    assert grid.zero_point_OG[0, 0].item() == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -141,6 +141,15 @@ def test_equals_the_slow_solve_on_other_shapes(num_out, num_in):
     assert_equals_reference(weight, inputs, 2, bits=3, block_size=16)
 
 
+@pytest.mark.parametrize("group_fit", ["published", "updated"])
+def test_a_group_of_zeros_takes_up_what_the_columns_before_it_leave(group_fit):
+    weight, inputs = random_weight(12, 24), correlated_inputs(80, 24)
+    weight[:, 8:16] = 0
+    settings = {"bits": 2, "group_size": 8, "group_fit": group_fit}
+    assert_equals_reference(weight, inputs, **settings)
+    assert (rounded(weight, inputs, **settings)[:, 8:16] != 0).any()
+
+
 def test_2_columns_by_hand():
     # X^T X = [[2, 1], [1, 1]], H = 2 X^T X, H^-1 = [[.5, -.5], [-.5, 1]]: an error e of the first
     # column moves the second by +e. Row grid of 2 bits: 0, 1, 2, 3. Column 1: .6 -> 1, e = -.4.
@@ -262,14 +271,23 @@ def test_grid_search_never_rounds_worse_and_clips_a_lone_outlier():
     torch.testing.assert_close(mse, best.round(weight))
 
 
-# The best of 80 steps: far down where one weight is ten times as large as a thousand others.
-@pytest.mark.parametrize("values", [[-1.0, -0.4, 0.3, 0.9, 2.0], [1.0] + [0.1] * 1000])
-def test_grid_search_finds_the_least_of_its_eighty_errors(values):
+# The best of 80 steps: far down where one weight is much larger than thousands of others, and the
+# last step of all where smaller ones still would be better.
+@pytest.mark.parametrize(
+    ("values", "shrunk_to"),
+    [
+        ([-1.0, -0.4, 0.3, 0.9, 2.0], None),
+        ([1.0] + [0.1] * 1000, 0.33),
+        ([1.0] + [0.04] * 5000, 0.21),
+    ],
+    ids=["spread", "outlier", "last step"],
+)
+def test_grid_search_finds_the_least_of_its_eighty_errors(values, shrunk_to):
     expected = slow_grid(values, 2, False, mse=True)
     found = search_grid(tensor([values]), 2, None, False)
     assert found.scale_OG.item() == pytest.approx(expected[0])
     assert found.zero_point_OG.item() == expected[1]
-    assert len(values) < 1000 or found.scale_OG.item() == pytest.approx(0.33 / 3)
+    assert shrunk_to is None or found.scale_OG.item() == pytest.approx(shrunk_to / 3)
 
 
 def test_bits_count_the_grids_as_for_rounding_to_nearest():

@@ -28,9 +28,9 @@ def test_hessian_is_two_over_the_number_of_samples_times_the_sum():
 
 def test_input_norm_is_the_root_of_the_mean_over_samples():
     norm = InputNorm(2)
-    norm.add(tensor([[1.0, 2.0], [1.0, 0.0]]), num_samples=2)
+    norm.add(tensor([[1.0, 2.0], [1.0, 0.0]]), num_samples=1)
     norm.add(tensor([[4.0, 2.0], [0.0, 2.0]]), num_samples=2)
-    torch.testing.assert_close(norm.norm_I(), tensor([18 / 4, 12 / 4]).sqrt())
+    torch.testing.assert_close(norm.norm_I(), tensor([18 / 3, 12 / 3]).sqrt())
 
 
 @pytest.mark.parametrize("statistic_type", [InputNorm, Hessian])
@@ -72,6 +72,13 @@ def test_dead_features_count_as_one_in_the_mean_that_scales_the_damping():
     torch.testing.assert_close(
         factor.upper_II.diagonal().square(), tensor([1 / (18 + damping), 1 / (1 + damping)])
     )
+
+
+def test_features_of_equal_diagonal_keep_their_order():
+    inputs = torch.diag(tensor([1.0, 2.0]).repeat(300))
+    factor = filled(inputs).inverse_factor(0.01, by_activation=True)
+    assert factor.order_I is not None
+    assert factor.order_I.tolist() == [*range(1, 600, 2), *range(0, 600, 2)]
 
 
 def test_factor_is_computed_once_per_damping_and_again_after_more_tokens():

@@ -59,11 +59,11 @@ def test_equals_the_slow_search(num_out, num_in, sparsity):
 
 
 def test_rows_by_hand_lose_different_numbers():
-    # alpha 0.4 removes 5 of 8: row 0 may lose 4 of 10: 1 + 1 + 1 + 1, with the ties of the last;
-    # row 1 may lose 4.4 of 11: 1 + 3.
-    weight = tensor([[1.0, 6.0, -1.0, 1.0, 1.0], [1.0, 7.0, -3.0, 0.0, 0.0]])
+    # alpha 0.4 removes 12 of 15. Row 0 may lose 4 of 10: 0.5 + 1.5 + 2, which is all of it; row 1
+    # 4.4 of 11: 1 + 3; row 2 4 of 10: 1 + 2, and with the 2 its ties.
+    weight = tensor([[0.5, 6, -1.5, 2, 0], [1, 7, -3, 0, 0], [2, -2, 2, 3, 1]])
     new = compressed(weight, torch.eye(5), 0.8)
-    assert new.weight_OI.tolist() == [[0, 6, 0, 0, 0], [0, 7, 0, 0, 0]]
+    assert new.weight_OI.tolist() == [[0, 6, 0, 0, 0], [0, 7, 0, 0, 0], [0, 0, 0, 3, 0]]
     assert new.note is None
 
 
