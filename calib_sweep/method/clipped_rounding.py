@@ -79,13 +79,16 @@ class ClippedRounding(LayerMethod):
             scaled_OI = self._clip(scaled_OI, self._products_GCC(statistic, group_size))
         grid = self._fit(scaled_OI)
         rounded_OI = grid.round(scaled_OI)
-        note = NO_TOKENS if statistic.num_tokens == 0 else None
-        if self.scale_I is None:
-            new_OI = rounded_OI.to(weight_OI.dtype)
-            return CompressedWeight(weight_OI=new_OI, bits=bits, grid=grid, note=note)
-        new_OI = (rounded_OI / self.scale_I).to(weight_OI.dtype)
-        note = "; ".join(filter(None, (SCALE_KEPT, note)))
-        return CompressedWeight(weight_OI=new_OI, bits=bits, note=note)
+        notes = [_unusual(statistic)]
+        if self.scale_I is not None:
+            rounded_OI, grid = rounded_OI / self.scale_I, None
+            notes.insert(0, SCALE_KEPT)
+        return CompressedWeight(
+            weight_OI=rounded_OI.to(weight_OI.dtype),
+            bits=bits,
+            grid=grid,
+            note="; ".join(filter(None, notes)) or None,
+        )
 
     def _fit(self, weight_OI: Tensor) -> Grid:
         return fit_range(weight_OI, self.bits, self.group_size, self.symmetric)
@@ -113,6 +116,14 @@ class ClippedRounding(LayerMethod):
             lowest_error_OG1 = torch.where(is_better_OG1, error_OG1, lowest_error_OG1)
             best_OG1 = torch.where(is_better_OG1, limit_OG1, best_OG1)
         return weight_OGC.clamp(-best_OG1, best_OG1).flatten(1)
+
+
+def _unusual(profile: InputProfile) -> str | None:
+    """What was out of the ordinary about the inputs, in words; None when nothing was."""
+    if profile.num_tokens == 0:
+        return NO_TOKENS
+    num_dead = int((profile.mean_magnitude_I() == 0).sum())
+    return f"{num_dead} dead input features, whose error counts for nothing" if num_dead else None
 
 
 def _output_error_OG1(change_OI: Tensor, products_GCC: Tensor) -> Tensor:

@@ -135,6 +135,18 @@ def test_without_a_token_nothing_is_clipped_and_the_report_says_so():
     assert "stays in the weights" in note and note.endswith(new.note)
 
 
+def test_dead_features_are_reported_and_take_part_in_the_grid_alone():
+    weight_OI, inputs_TI = random_layer()
+    inputs_TI[:, [3, 20]] = 0
+    new = method(group_size=8).compress_weight(weight_OI, profile_of(inputs_TI))
+    assert new.note == "2 dead input features, whose error counts for nothing"
+    assert new.grid is not None and torch.isfinite(new.weight_OI).all()
+    torch.testing.assert_close(new.grid.round(new.weight_OI), new.weight_OI)
+    kept = method(group_size=8, scale_I=torch.ones(32))
+    note = kept.compress_weight(weight_OI, profile_of(inputs_TI)).note or ""
+    assert "stays in the weights" in note and note.endswith(new.note)
+
+
 def test_a_scale_kept_in_the_weights_is_the_scale_moved_out_of_the_inputs():
     weight_OI, inputs_TI = random_layer()
     scale_I = torch.linspace(0.5, 3, 32)
