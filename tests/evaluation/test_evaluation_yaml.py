@@ -50,6 +50,14 @@ def test_the_paper_scores_ten_tasks_once_storycloze_is_given(tmp_path):
     assert build("paper").perplexity == build("wikitext2").perplexity
 
 
+def test_wikitext2_is_cut_as_the_papers_cut_it():
+    perplexity = build("wikitext2").perplexity
+    assert (perplexity.seq_len, perplexity.bos, perplexity.max_windows) == (2048, "stream", None)
+    (test_split,) = perplexity.corpora
+    assert test_split.join == "\n\n"
+    assert test_split.data_files == ["wikitext-2-raw-v1/test-00000-of-00001.parquet"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_file_takes_the_place_of_the_corpora(name, story, tokenizer):
     evaluation = build(
