@@ -147,7 +147,11 @@ class AWQ(BlockMethod):
         errors = block.output_errors(group, candidates)
         best = min(range(len(scales)), key=lambda step: _or_infinite(errors[step]))
         if not math.isfinite(errors[best]):
-            raise ArithmeticError(f"no scale of {', '.join(group.layers)} leaves finite outputs")
+            layers = ", ".join(group.layers)
+            raise ArithmeticError(
+                f"no scale of {layers} leaves finite outputs; the dense model may overflow, too. "
+                "Try model.dtype=bfloat16 or model.dtype=float32."
+            )
         return scales[best]
 
     def _rounded(self, weights: Mapping[str, Tensor], scale_I: Tensor) -> dict[str, Tensor]:

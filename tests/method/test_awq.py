@@ -365,11 +365,23 @@ def test_a_damaged_weight_and_inputs_that_overflow_are_named():
         compress(model, awq(scale_steps=2), TOKENS)
 
 
+@torch.no_grad()
+def test_a_scale_whose_outputs_overflow_is_passed_over(monkeypatch):
+    block = observed(lively_model())
+    group = block.groups[0]
+    errors = [float("nan")] * 5 + [2.0] + [float("inf")] * 14
+    monkeypatch.setattr(ObservedBlock, "output_errors", lambda self, group, candidates: errors)
+    magnitude_I = block.statistics[group.layers[0]].mean_magnitude_I()
+    assert torch.equal(awq().plan_block(block).scales[group], scale_of(magnitude_I, 5 / 20))
+
+
 def test_a_search_without_a_finite_error_is_an_error_that_names_the_layers(monkeypatch):
     monkeypatch.setattr(
         ObservedBlock, "output_errors", lambda self, group, candidates: [float("nan")] * 20
     )
-    with pytest.raises(LayerError, match=r"block 0: no scale of self_attn\.q_proj, .*finite"):
+    with pytest.raises(
+        LayerError, match=r"block 0: no scale of self_attn\.q_proj, .*finite.*bfloat16"
+    ):
         compress(lively_model(), awq(), TOKENS)
 
 
