@@ -8,6 +8,7 @@ from fakes import save_tiny
 from sweeps import read_records, write_documents
 
 from calib_sweep import run as run_module
+from calib_sweep.layer import LayerReport
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.loading import HubModel
 from calib_sweep.session import Session
@@ -23,6 +24,33 @@ def hub_model(path):
         offload=None,
         trust_remote_code=False,
     )
+
+
+def layer_report(num_out, sparsity, bits):
+    return LayerReport(
+        block=0,
+        layer="mlp.up_proj",
+        num_out=num_out,
+        num_in=10,
+        sparsity=sparsity,
+        bits=bits,
+        output_error=None,
+        damping=None,
+        num_tokens=None,
+        products=None,
+        seconds=0.0,
+        note=None,
+        grid=None,
+    )
+
+
+def test_sparsity_and_bits_of_a_model_count_weights_and_not_layers():
+    large, small = layer_report(30, 0.4, 4.0), layer_report(10, 0.8, 8.0)
+    found = run_module.summarise_layers([large, small], 1.0)
+    assert (found["sparsity"], found["bits"]) == (pytest.approx(0.5), pytest.approx(5.0))
+    assert found["num_weights"] == 400
+    on_no_grid = layer_report(10, 0.8, None)
+    assert run_module.summarise_layers([large, on_no_grid], 1.0)["bits"] is None
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])  # gpt2: Conv1D, head tied to embedding

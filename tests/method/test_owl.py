@@ -18,6 +18,8 @@ from calib_sweep.method.rtn import RTN
 from calib_sweep.method.statistics import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.replay import record
+from calib_sweep.survey import survey
 from calib_sweep.walk import compress
 
 CONF = Path(__file__).parents[2] / "conf" / "method"
@@ -160,6 +162,15 @@ def test_agrees_with_a_slow_reference_on_every_base(name):
             assert torch.equal(layer.weight_OI() == 0, other_OI == 0), name
             torch.testing.assert_close(layer.weight_OI(), other_OI, rtol=1e-3, atol=1e-4)
     assert {report.block for report in reports} == {0, 1} and len(reports) == 14
+
+
+def test_every_block_is_rated_on_what_the_dense_blocks_before_it_give():
+    model = model_with_outliers(num_hidden_layers=5)
+    expected = slow_sparsities(model, 0.5, 0.08, 5)
+    assert len({round(sparsity, 3) for sparsity in expected}) >= 4  # more than a best and a worst
+    blocks = decoder_blocks(model)
+    methods = survey(blocks, owl(), record(model, blocks, TOKENS, None, 50))
+    assert [method.sparsity for method in methods] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", BASES)
