@@ -15,6 +15,8 @@ from calib_sweep.method.grid import Grid
 from calib_sweep.method.statistics import Statistic
 from calib_sweep.model.blocks import Layer
 
+WIDER_DTYPE = "Try model.dtype=bfloat16 or model.dtype=float32"
+
 
 class LayerError(Exception):
     """One layer could not be compressed; the message names block, layer and shape."""
@@ -61,7 +63,10 @@ def compress_layer(
     new_OI = compressed.weight_OI
     assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
     if not bool(torch.isfinite(new_OI).all()):
-        raise LayerError(f"{where}: the compressed weight is not finite")
+        raise LayerError(
+            f"{where}: the compressed weight is not finite in {_name_of(new_OI.dtype)}. "
+            f"{WIDER_DTYPE}."
+        )
     output_error = _output_error(weight_OI, new_OI, statistic)
     layer.set_weight_OI(new_OI)
     return LayerReport(
@@ -105,10 +110,13 @@ def check_finite(index: int, name: str, layer: Layer, statistic: Statistic | Non
     if statistic is not None and not statistic.is_finite():
         raise LayerError(
             f"{where}: inputs are not finite: the layers before it overflow in "
-            f"{str(weight_OI.dtype).removeprefix('torch.')}, or hold a NaN. "
-            "Try model.dtype=bfloat16 or model.dtype=float32; if that does not help, the "
-            "checkpoint is damaged."
+            f"{_name_of(weight_OI.dtype)}, or hold a NaN. "
+            f"{WIDER_DTYPE}; if that does not help, the checkpoint is damaged."
         )
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _where(index: int, name: str, weight_OI: Tensor) -> str:

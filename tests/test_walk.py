@@ -381,6 +381,15 @@ def test_overflowing_activations_are_named_with_a_remedy():
         compress(model, WANDA, TOKENS)
 
 
+def test_a_repair_beyond_half_precision_is_named_and_leaves_the_weight():
+    model = tiny_model().half()
+    layer = linear_layers(decoder_blocks(model)[1])["mlp.down_proj"]
+    layer.module.weight.data.fill_(6e4)  # what is removed adds to the others: more than 65,504
+    with pytest.raises(LayerError, match=r"block 1 layer mlp\.down_proj.*not finite in float16"):
+        compress(model, SPARSEGPT, TOKENS)
+    assert (layer.module.weight == 6e4).all()
+
+
 def test_a_failing_solve_is_named(monkeypatch):
     def fail(self, damping):
         raise ArithmeticError("no factor")
