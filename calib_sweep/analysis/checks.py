@@ -148,7 +148,8 @@ def _replicates(components: pd.DataFrame) -> Iterator[dict[str, object]]:
     )
     if "replicate" not in sd:
         return
-    for own in sd.loc[sd["replicate"].notna()].reset_index().to_dict("records"):
+    both = sd.loc[sd["replicate"].notna(), ["draw", "replicate"]]
+    for own in both.reset_index().to_dict("records"):
         of_draw, noise = float(own["draw"]), float(own["replicate"])
         ratio = noise / of_draw if of_draw > 0 else (0.0 if noise == 0 else np.inf)
         yield _row(

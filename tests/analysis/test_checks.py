@@ -82,6 +82,15 @@ def test_replicates_are_measured_against_the_draws():
     assert found["value"] == 0
 
 
+def test_replicates_of_several_methods_are_measured_each():
+    value = normal("several", 3, 2, 5, 1)
+    again = value.copy()
+    again[1] += normal("several noise", 2, 5, 1)
+    found = control([*rows_of(value), *rows_of(again, replicate=1)], "replicate")
+    assert [row["method"] for row in found] == ["gptq", "sparsegpt", "spqr"]
+    assert [row["verdict"] for row in found] == ["ok", "look", "ok"]
+
+
 def test_a_method_without_data_must_repeat_itself():
     rows = rows_of(normal("data", 1, 1, 3, 1))
     rows += [row("rtn", 0.5, metric="acc/task0"), row("rtn", 0.6, metric="acc/task0", replicate=1)]
