@@ -90,7 +90,8 @@ def _over_datasets(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, its SE, df and the mean variance of a pair, over the datasets that have pairs.
 
-    With a dataset of one pair only, whose variance is not known, all are taken to have the same.
+    With a dataset of one or two pairs, whose variance is not or hardly known, all are taken to have
+    the same.
     """
     has_D = n_DE > 0
     num_E = has_D.sum(0)
@@ -99,8 +100,8 @@ def _over_datasets(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_E = np.where(has_D, mean_DE, 0.0).sum(0) / num_E
         common_E = square_DE.sum(0) / df_DE.sum(0)
-        one_pair_E = (n_DE == 1).any(axis=0)
-        variance_DE = np.where(one_pair_E, common_E, variance_DE)
+        is_common_E = (has_D & (n_DE < intervals.MIN_DRAWS)).any(axis=0)
+        variance_DE = np.where(is_common_E, common_E, variance_DE)
         part_DE = np.where(has_D, variance_DE / n_DE, 0.0)
         se_E = np.sqrt(part_DE.sum(0)) / num_E
         spread_DE = np.where(df_DE > 0, part_DE**2 / df_DE, 0.0)
@@ -108,7 +109,7 @@ def _over_datasets(
         # All differences alike: the SE is 0 whatever the df.
         welch_E = np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E)
         pair_E = np.where(has_D, variance_DE, 0.0).sum(0) / num_E
-    return mean_E, se_E, np.where(one_pair_E, df_DE.sum(0), welch_E), pair_E
+    return mean_E, se_E, np.where(is_common_E, df_DE.sum(0), welch_E), pair_E
 
 
 def _shares(

@@ -16,9 +16,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
 
 NO_WIDTH = "the same difference on every draw: its interval has no width, other draws may differ"
+ONE_SPREAD = f"a dataset has fewer than {MIN_DRAWS} pairs: all are taken to vary alike"
 
 
 def with_verdicts(
@@ -107,5 +109,8 @@ def _notes(table: pd.DataFrame) -> np.ndarray:
     ends = zip(n, smallest, strict=True)
     text = [f"{num} pairs: p cannot be below {least:.3g}" for num, least in ends]
     is_width_0 = (table["sd_diff"] == 0) & (table["mean_diff"] != 0) & np.isfinite(table["lo"])
-    notes = zip(np.where(cannot, text, ""), np.where(is_width_0, NO_WIDTH, ""), strict=True)
-    return np.array(["; ".join(filter(None, two)) for two in notes], dtype=object)
+    pair = table.groupby(["model", "metric", "a", "b"])["n_pairs"]
+    has_few = is_paired & (pair.transform("min") < MIN_DRAWS) & (table["dataset"] == "")
+    kinds = [(cannot, text), (is_width_0, NO_WIDTH), (has_few & table["lo"].notna(), ONE_SPREAD)]
+    notes = zip(*(np.where(is_so, words, "") for is_so, words in kinds), strict=True)
+    return np.array(["; ".join(filter(None, own)) for own in notes], dtype=object)

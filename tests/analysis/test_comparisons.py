@@ -6,7 +6,7 @@ from statsmodels.stats.multitest import multipletests
 
 from calib_sweep.analysis.comparisons import COLUMNS, comparison_table, dataset_table
 from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.verdicts import NO_WIDTH, bh_corrected, holm_corrected
+from calib_sweep.analysis.verdicts import NO_WIDTH, ONE_SPREAD, bh_corrected, holm_corrected
 
 
 def compare(a, b, **fields):
@@ -66,6 +66,28 @@ def test_the_pooled_interval_counts_datasets_equally():
     assert found["df"] == pytest.approx(df)
     assert found["hi"] == pytest.approx(found["mean_diff"] + half)
     assert found["n_pairs"] == 6
+
+
+def test_a_dataset_of_two_pairs_varies_as_the_others_do():
+    a = np.array([[1.0, 3.0, 5.0, 7.0], [9.0, 7.0, np.nan, np.nan]])
+    found = compare(a, np.where(np.isnan(a), np.nan, 0.0)).loc[""]
+    variance = (20 + 2) / (3 + 1)  # sums of squares / df
+    half = stats.t.isf(0.025, 4) * np.sqrt(variance * (1 / 4 + 1 / 2)) / 2
+    assert (found["mean_diff"], found["df"]) == ((4 + 8) / 2, 4)
+    assert found["hi"] == pytest.approx(6 + half)
+    assert found["note"] == ONE_SPREAD
+    assert compare(a[:1], 0 * a[:1]).loc["", "note"] == "4 pairs: p cannot be below 0.125"
+
+
+def test_pairs_of_all_datasets_are_enough_where_one_of_them_has_few():
+    value = normal("few", 2, 2, 10, 1500)
+    value[:, 1, 2:] = np.nan
+    table = comparison_table([grid_of(value)], SETTINGS)
+    pooled = table[(table["dataset"] == "") & (table["kind"] == "method")]
+    assert not (pooled["verdict"] == "too few draws").any()
+    assert pooled["p"].notna().all()
+    held = (pooled["lo"] <= 0) & (pooled["hi"] >= 0)
+    assert held.mean() == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.parametrize("num_S", [3, 5, 10])
