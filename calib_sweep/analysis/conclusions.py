@@ -19,6 +19,7 @@ Tables = Mapping[str, Frame]
 MAX_PAIRS = 3  # of methods: more are counted, not told one by one, where space is short
 MAX_LISTED = 12
 MAX_ORDERED = 6
+COMPARED = ("draw", "equal")  # verdicts of a difference that is known and does not hold
 COMPONENTS = {
     "method": "between methods",
     "dataset": "between calibration datasets",
@@ -159,12 +160,15 @@ def sentence(pair: Pair, word: str) -> str:
 def _counted(pairs: Sequence[Pair], word: str) -> str:
     """How many of many pairs hold, and which do not."""
     holding = [pair for pair in pairs if pair.holds]
+    unknown = [pair.verdict for pair in pairs if not pair.holds and pair.verdict not in COMPARED]
     text = f"In {word} {len(holding)} of {len(pairs)} differences between methods hold (95 %)"
+    if unknown:
+        text += f"; of {len(unknown)} nothing can be said ({', '.join(sorted(set(unknown)))})"
     order = sorted(
         {name for pair in pairs for name in (pair.better, pair.worse)},
         key=lambda name: -sum(pair.better == name for pair in pairs),
     )
-    if len(order) <= MAX_ORDERED:
+    if len(order) <= MAX_ORDERED and not unknown:
         text += f"; on average {', '.join(order)}, best first"
     open_pairs = [pair for pair in pairs if pair.verdict == "draw"]
     if not open_pairs:

@@ -105,6 +105,21 @@ def test_many_pairs_are_counted_and_those_that_may_be_the_draw_named():
     assert line.endswith("not more than the calibration draw: c and d (2.0 points).")
 
 
+def test_an_order_is_told_only_where_every_difference_is_known():
+    nan = float("nan")
+    unknown = {"verdict": "not finite", "mean_diff": nan, "lo": nan, "hi": nan, "mde": nan}
+    names = ["a", "b", "c", "d"]
+    rows = [
+        compared(a=a, b=b, **(unknown if a == "c" else {}))
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    assert conclusions.short(tables_of(*rows), WORDS)[0] == (
+        "In accuracy 5 of 6 differences between methods hold (95 %); of 1 nothing can be said "
+        "(not finite)."
+    )
+
+
 def test_the_page_says_where_the_variance_lies_and_warns_of_looking_at_many_pairs():
     rows = [compared(), compared(b="gptq"), compared(a="gptq")]
     said = conclusions.long(tables_of(*rows), "tiny", ACCURACY, "accuracy")
