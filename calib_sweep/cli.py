@@ -149,7 +149,8 @@ def _all_mistakes(error: Exception) -> Exception:
     """Hydra stops at the first mistake of a command line; return one error that names them all."""
     from hydra.errors import HydraException
 
-    if not isinstance(error, HydraException | ValueError):
+    is_composed = split_verb(sys.argv[1:])[0] not in FOLDER_VERBS
+    if not is_composed or not isinstance(error, HydraException | ValueError):
         return error
     from calib_sweep.plan import compose_command_line
 

@@ -97,3 +97,13 @@ def test_a_key_that_the_default_method_lacks_can_be_set_for_methods_that_have_it
     refused = run_cli("check", "-m", "method=rtn,wanda", "method.bits=3", cwd=tmp_path)
     assert refused.code == 1
     assert "method.bits=3: no such key. method has: sparsity, pattern" in refused.err
+
+
+def test_a_fault_of_ours_in_a_verb_is_not_told_as_a_mistake_of_the_command_line(monkeypatch):
+    def fails(arguments):
+        raise ValueError(f"cannot report {arguments}")
+
+    monkeypatch.setattr("calib_sweep.analysis.report.main", fails)
+    monkeypatch.setattr("sys.argv", ["calib-sweep", "report", "results/default"])
+    with pytest.raises(ValueError, match="cannot report"):
+        cli.main()
