@@ -18,13 +18,15 @@ from calib_sweep.analysis import (
     wording,
 )
 from calib_sweep.analysis.background import Material
-from calib_sweep.analysis.descriptive import Group
+from calib_sweep.analysis.descriptive import Group, direction
 from calib_sweep.analysis.document import Block, Bullets, Callout, Fold, Heading, Table
 from calib_sweep.analysis.exhibits import Frame, exhibit
 from calib_sweep.analysis.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.summary import HEADLINES
 
 Tables = Mapping[str, Frame]
+
+SCORED = ("summary", "comparisons")  # tables for a paper whose first number is a score, or of two
 
 READING = (
     "Each dot of the figure is one compressed model: the same method with another calibration set. "
@@ -209,8 +211,8 @@ def _of_draws(
     return blocks
 
 
-def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, str, str]]:
-    """The tables for a paper by name, each with its score and what it is.
+def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, int, str]]:
+    """The tables for a paper by name, each with the direction of its first number and what it is.
 
     Headline scores only; a sweep that has none gives every score.
     """
@@ -228,5 +230,6 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, s
             own = frame[frame["metric"] == metric].reset_index(drop=True)
             word = words.get(metric) or re.sub(r"[^A-Za-z0-9]+", "_", metric)
             title = f"{name} of {material.name}: {wording.heading(metric, material.metrics)}"
-            found[f"{name}_{word}"] = exhibit(own, shown, metric), metric, title
+            sign = direction(metric) if name in SCORED else 0
+            found[f"{name}_{word}"] = exhibit(own, shown, metric), sign, title
     return found

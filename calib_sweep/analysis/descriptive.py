@@ -59,7 +59,7 @@ def is_logged(metric: str) -> bool:
 def drop(mean: float, dense: float, metric: str) -> float:
     """How much worse than the dense model; NaN when the metric or its dense value is not known."""
     sign = direction(metric)
-    return sign * (dense - mean) if sign else np.nan
+    return sign * (dense - mean) + 0.0 if sign else np.nan  # + 0: no drop is 0, not -0
 
 
 def max_difference(first_R: np.ndarray, again_R: np.ndarray) -> float:

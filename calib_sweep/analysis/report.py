@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.tables import Evidence
 
 MADE_FROM = "made_from.json"
-REPORT_VERSION = 5  # raised when the same records are to give another report
+REPORT_VERSION = 6  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
@@ -194,12 +194,11 @@ def _draw(
 
 def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str, bytes]:
     from calib_sweep.analysis.chapters import paper_tables
-    from calib_sweep.analysis.descriptive import direction
     from calib_sweep.analysis.latex import to_latex
 
     return {
-        f"tables/{name}.tex": to_latex(table, title, direction=direction(metric)).encode()
-        for name, (table, metric, title) in paper_tables(material, tables).items()
+        f"tables/{name}.tex": to_latex(table, title, direction=sign).encode()
+        for name, (table, sign, title) in paper_tables(material, tables).items()
     }
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 from itertools import pairwise
 
@@ -50,6 +51,25 @@ def test_every_group_and_metric_is_a_row_of_the_summary(two_methods, undrawn):
     assert float(wanda["drop"]) == pytest.approx(4.12)
     (dense,) = [r for r in rows if (r["method"], r["metric"]) == ("dense", "acc/mean")]
     assert (dense["dataset"], dense["sd"], dense["n"]) == ("", "", "1")
+    drops = {r["metric"]: r["drop"] for r in rows if r["method"] == "dense"}
+    assert (drops["acc/mean"], drops["ppl/b@64"]) == ("0", "0")
+
+
+def test_only_scores_and_their_differences_point_to_the_better_side(two_methods, undrawn):
+    write_report(two_methods.folder)
+    tables = two_methods.folder / "report" / "tables"
+    arrows = {
+        path.stem: re.findall(r"(?:up|down)arrow", path.read_text())
+        for path in tables.glob("*.tex")
+    }
+    scored = {name: found for name, found in arrows.items() if found}
+    assert scored == {
+        "summary_accuracy": ["uparrow"],
+        "summary_perplexity": ["downarrow"],
+        "comparisons_accuracy": ["uparrow"],
+        "comparisons_perplexity": ["downarrow"],
+    }
+    assert {"ranking_accuracy", "power_accuracy", "variance_components_accuracy"} <= set(arrows)
 
 
 def test_the_report_can_be_read_from_top_to_bottom(two_methods):
