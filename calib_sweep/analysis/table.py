@@ -11,8 +11,12 @@ A setting is what was swept or overridden, or differs between cells of the same 
 dataset. It is looked up in each cell's configuration, so that a default and the same value typed
 are one setting. What cannot move a cell's numbers is left out.
 
-Derived here, for each cell: ppl/geomean = exp(mean over the C corpora of log perplexity), and its
-standard error over items, ppl/geomean * sqrt(sum (stderr / ppl)^2) / C, as corpora share none.
+Derived here, for each cell without them, with their standard errors over items, of which corpora
+and tasks share none:
+    ppl/geomean    exp(mean over the C corpora of log perplexity)
+                   stderr: ppl/geomean * sqrt(sum (stderr / ppl)^2) / C
+    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc
+                   stderr: sqrt(sum stderr^2) / T
 """
 
 import json
@@ -152,12 +156,15 @@ def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set
 
 
 def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
-    """`scores` as floats, with ppl/geomean over the corpora of a cell."""
+    """`scores` as floats, with ppl/geomean over the corpora of a cell and acc/mean over tasks."""
     values = {metric: _number(value) for metric, value in scores.items()}
     ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
+    acc_T = np.array([values[metric] for metric in task_accuracies(values)])
     if ppl_C.size and PPL_MEAN not in values:
         with np.errstate(invalid="ignore", divide="ignore"):
             values[PPL_MEAN] = float(np.exp(np.mean(np.log(ppl_C))))
+    if acc_T.size and ACC_MEAN not in values:
+        values[ACC_MEAN] = float(np.mean(acc_T))
     return values
 
 
@@ -172,7 +179,21 @@ def _with_derived_stderr(
         with np.errstate(invalid="ignore", divide="ignore"):
             relative = np.sqrt(np.sum((stderr_C / ppl_C) ** 2)) / len(corpora)
             known[PPL_MEAN] = float(values[PPL_MEAN] * relative)
+    tasks = task_accuracies(values)
+    if tasks and np.isnan(known[ACC_MEAN]):
+        acc_T, stderr_T = (np.array([of[metric] for metric in tasks]) for of in (values, known))
+        if np.isclose(np.mean(acc_T), values[ACC_MEAN], rtol=0, atol=1e-9):  # it is theirs
+            known[ACC_MEAN] = float(np.sqrt(np.sum(stderr_T**2)) / len(tasks))
     return known
+
+
+def task_accuracies(metrics: Iterable[str]) -> list[str]:
+    """The accuracy of each task among `metrics`: its acc/, else its acc_norm/."""
+    found = dict.fromkeys(metrics)
+    plain = [m for m in found if m.startswith("acc/") and m != ACC_MEAN]
+    names = {metric.partition("/")[2] for metric in plain}
+    other = [m for m in found if m.startswith("acc_norm/") and m.partition("/")[2] not in names]
+    return plain + other
 
 
 def is_corpus_perplexity(metric: str) -> bool:

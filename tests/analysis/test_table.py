@@ -47,6 +47,21 @@ def test_the_error_of_a_geometric_mean_is_that_of_independent_corpora(sweep):
     assert row["stderr"] == pytest.approx(4.0 * 0.025 / 2)
 
 
+def test_accuracy_over_tasks_is_their_mean_where_a_cell_has_none(sweep):
+    scores = {"acc/a": 0.4, "acc_norm/a": 0.9, "acc_norm/b": 0.8, "flips/a": 0.1}
+    sweep.add("dense", scores, stderr={"acc/a": 0.03, "acc_norm/b": 0.04})
+    row = one(read_rows(sweep.folder), metric="acc/mean")
+    assert row["value"] == pytest.approx(0.6)
+    assert row["stderr"] == pytest.approx(0.05 / 2)
+
+
+def test_a_recorded_mean_accuracy_is_kept_and_has_no_error_of_other_tasks(sweep):
+    sweep.add("dense", {"acc/a": 0.4, "acc/mean": 0.7}, stderr={"acc/a": 0.03})
+    row = one(read_rows(sweep.folder), metric="acc/mean")
+    assert row["value"] == 0.7
+    assert math.isnan(row["stderr"])
+
+
 def test_a_cell_with_a_seed_and_no_dataset_read_data_that_has_no_name(sweep):
     """Scores from elsewhere: not one of the methods whose one value stands for every seed."""
     for seed in range(2):
