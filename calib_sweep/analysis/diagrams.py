@@ -39,7 +39,8 @@ def components_figure(components: Frame, metric: str) -> "Figure | None":
             names = [f"all methods {m[1:]}".strip() if m[0] == "*" else m for m in bars[model]]
             plots.name_strips(axes, names)
             axes.set_xlim(0, 100)
-            axes.set_xlabel("share of the variance, %; at the end the SD of all of it")
+            share = f"{wording.named(metric)}: share of the variance, %"
+            axes.set_xlabel(f"{share}\nat the end the SD of all of it")
         shown = [name for name in COMPONENTS if name in set(own["component"])]
         for name in shown:  # each once, in the legend only
             place = COMPONENTS.index(name)
@@ -100,7 +101,8 @@ def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
             axes.axvline(0, color=plots.INK, linewidth=1.0)
             pairs = zip(table["a"], table["b"], strict=True)
             plots.name_strips(axes, [f"{a} - {b}" for a, b in pairs])
-            axes.set_xlabel(f"difference, {unit} (95 % interval)" if unit else "difference")
+            shown = f"difference of {wording.named(metric)}{unit and ','} {unit}".rstrip()
+            axes.set_xlabel(f"{shown}\n95 % interval")
     return figure
 
 
@@ -147,7 +149,7 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
             axes.set_ylim(0, 103)
             axes.grid(color=plots.PALE, linewidth=0.6)
             axes.set_ylabel("probability, %")
-            axes.set_xlabel("calibration seeds of a study")
+            axes.set_xlabel(f"calibration seeds of a study of {wording.named(metric)}")
         plots.legend_below(figure, panels[0], 2)
     return figure
 
@@ -183,7 +185,7 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
             axes.set_xticks(sorted({g.settings[NUM_SAMPLES] for g in own}))
             axes.grid(color=plots.PALE, linewidth=0.6)
             unit = " points" if wording.scale(metric) == 100 else ""
-            axes.set_ylabel(f"SD over draws{unit and ','}{unit}")
+            axes.set_ylabel(f"{wording.named(metric)}\nSD over draws{unit and ','}{unit}")
             axes.set_xlabel("samples in a calibration set")
         plots.legend_below(figure, panels[0], 3)
     return figure

@@ -98,6 +98,13 @@ def heading(metric: str, metrics: Iterable[str]) -> str:
     return f"{name} ({of})" if of else name
 
 
+def named(metric: str) -> str:
+    """What a metric is, without a unit; of a single corpus or task, of which."""
+    kind, _, of = metric.partition("/")
+    name = NAMES.get(kind, kind).partition(",")[0]
+    return name if not of or metric in (PPL_MEAN, ACC_MEAN) else f"{name} ({of})"
+
+
 def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:
     """The corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
     kinds = ("acc", "acc_norm") if kind == "acc" else (kind,)

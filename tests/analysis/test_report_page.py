@@ -252,6 +252,7 @@ def test_the_differences_drawn_are_those_of_the_table():
     assert points[0].get_markerfacecolor() != "white" == points[1].get_markerfacecolor()
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels == ["sparsegpt - wanda", "sparsegpt - gptq"]
+    assert axes.get_xlabel() == "difference of accuracy, points\n95 % interval"
 
 
 def test_the_bars_of_components_add_up_to_all_of_the_variance():
@@ -259,6 +260,7 @@ def test_the_bars_of_components_add_up_to_all_of_the_variance():
     (axes,) = diagrams.components_figure(frame, ACCURACY).axes
     widths = [bar.get_width() for bar in axes.patches if bar.get_y() > -5]
     assert sum(widths) == pytest.approx(200.0)  # all methods, and wanda
+    assert axes.get_xlabel().startswith("accuracy: share of the variance, %")
     assert [text.get_text() for text in axes.texts] == ["1.4 points", "1 points"]
 
 
@@ -267,6 +269,7 @@ def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():
     rows = [row | {"num_seeds": n, "p_top1": 1 - 0.5 / n, "p_order": 0.1} for n in (1, 2, 5)]
     (axes,) = diagrams.ranks_figure(pd.DataFrame(rows), ACCURACY).axes
     assert list(axes.lines[0].get_ydata()) == pytest.approx([50.0, 75.0, 90.0])
+    assert axes.get_xlabel() == "calibration seeds of a study of accuracy"
     of_two = [one | {"draw": f"num_samples={num}"} for num in (64, 128) for one in rows]
     panels = diagrams.ranks_figure(pd.DataFrame(of_two), ACCURACY).axes
     titles = [axes.get_title(loc="left") for axes in panels]

@@ -77,3 +77,4 @@ def test_a_curve_is_of_one_method_with_all_its_settings():
     rows = [r for bits in (3, 4) for r in sized([16, 64], **{"method.bits": bits})]
     (axes,) = sizes_figure(group_rows(rows), "acc/task0").axes
     assert axes.get_legend_handles_labels()[1] == ["gptq bits=3", "gptq bits=4"]
+    assert axes.get_ylabel() == "accuracy (task0)\nSD over draws, points"
