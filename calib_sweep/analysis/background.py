@@ -12,6 +12,15 @@ from calib_sweep.analysis.summary import HEADLINES
 from calib_sweep.analysis.table import Row, to_rows
 
 MAX_SETS = 60  # calibration sets listed on the page; tables/calibration_sets.csv has all
+SET_MEANINGS = {
+    "settings": "of the draw, where they differ",
+    "hash": "SHA-256 of its tokens; equal hashes are equal sets",
+    "design": "how the seed chooses documents",
+    "window": "how a sample is cut from documents",
+    "num_samples": "samples in the set",
+    "seq_len": "tokens in a sample",
+    "pool": "what there was to draw from, and how much of it was looked at",
+}
 FAMILIES = ("ppl", "acc", "acc_norm", "kl", "flips")  # order of the tables of single scores
 
 
@@ -98,7 +107,7 @@ def set_table(sets: Sequence[provenance.DrawnSet], num_digits: int | None) -> Ta
         seed = "-" if drawn.seed is None else str(drawn.seed)
         card = [drawn.card.get(key, "-") for key in keys]
         rows.append([drawn.model, drawn.dataset, seed, drawn.settings or "-", hashes, *card])
-    return Table(header, rows, len(header))
+    return Table(header, rows, len(header), meanings=SET_MEANINGS)
 
 
 def provenance_chapter(material: Material) -> list[Block]:
@@ -141,7 +150,8 @@ def _family(family: str, groups: Sequence[Group], naming: Naming) -> list[Block]
         rows.append([*labels, *(_mean_and_sd(found, digit) for found, digit in scores)])
     header = [*(["model"] if several else []), "method", "dataset"]
     scored = [metric.partition("/")[2] or metric for metric in metrics]
-    table = Table([*header, *scored], rows, len(header))
+    meanings = dict.fromkeys(scored, "mean over calibration seeds (SD over them)")
+    table = Table([*header, *scored], rows, len(header), meanings=meanings)
     return [Heading(wording.NAMES.get(family, family), 3), table]
 
 

@@ -168,7 +168,8 @@ def _counted(pairs: Sequence[Pair], word: str) -> str:
         {name for pair in pairs for name in (pair.better, pair.worse)},
         key=lambda name: -sum(pair.better == name for pair in pairs),
     )
-    if len(order) <= MAX_ORDERED and not unknown:
+    is_known = not unknown and len(pairs) == math.comb(len(order), 2)
+    if len(order) <= MAX_ORDERED and is_known:
         text += f"; on average {', '.join(order)}, best first"
     open_pairs = [pair for pair in pairs if pair.verdict == "draw"]
     if not open_pairs:
