@@ -33,6 +33,11 @@ def test_a_worked_example_of_paired_draws():
     assert found["note"] == "4 pairs: p cannot be below 0.125"
 
 
+def test_a_tie_is_half_a_win():
+    found = compare([[1.0, 2.0, 3.0, 4.0]], [[1.0, 1.0, 3.5, 4.0]]).loc["text00"]
+    assert found["prob_better"] == (1 + 2 / 2) / 4
+
+
 def test_lower_perplexity_is_better_and_compared_by_its_logarithm():
     found = compare([np.exp([1.0, 1.1, 1.2])], [np.exp([2.0, 2.2, 2.4])], metrics=["acc/x"])
     assert found["verdict"].tolist() == ["b better", "b better"]

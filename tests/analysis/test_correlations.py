@@ -29,6 +29,19 @@ def test_rho_is_spearmans_and_few_draws_are_permuted_in_every_way():
     assert low < rho < high
 
 
+def test_a_worked_example_of_two_datasets():
+    """Of 5 and 9 draws: weights 2 and 6, variances of z (1 + rho^2 / 2) / (n - 3)."""
+    x, y = np.array([1, 2, 3, 4, 5]), np.array([2, 1, 4, 3, 5])
+    more, other = np.arange(9), np.array([4, 3, 0, 1, 2, 5, 8, 6, 7])
+    rho = stats.spearmanr(more, other).statistic
+    n, seen, low, high, _ = correlate([(x, y), (more, other)], SETTINGS)
+    assert (n, seen) == (14, pytest.approx((2 * 0.8 + 6 * rho) / 8))
+    variance = 0.25**2 * (1 + 0.8**2 / 2) / 2 + 0.75**2 * (1 + rho**2 / 2) / 6
+    half = stats.t.isf(0.025, 3 + 7) * np.sqrt(variance)
+    z = np.arctanh(seen)
+    assert (low, high) == (pytest.approx(np.tanh(z - half)), pytest.approx(np.tanh(z + half)))
+
+
 @pytest.mark.parametrize("num_S", [5, 10, 20])
 def test_draws_that_have_nothing_to_do_with_each_other_keep_the_level(num_S):
     pairs = zip(*related("level", 0.0, 400, num_S), strict=True)

@@ -89,6 +89,11 @@ def test_two_samples_agree_with_scipy():
     assert two_sample_p(column(*a), column(*b), 0, 1000)[0] == pytest.approx(found.pvalue)
 
 
+def test_random_orders_count_the_one_that_was_seen():
+    a, b = normal("far", 10) + 100, normal("near", 10)
+    assert two_sample_p(column(*a), column(*b), 0, 1000)[0] == 1 / 1001
+
+
 @pytest.mark.parametrize("num_draws", [4, 10])
 def test_two_sample_permutations_keep_their_level(num_draws):
     a, b = (normal(name, num_draws, 1500) for name in ("level/a", "level/b"))

@@ -27,7 +27,7 @@ def test_the_interquartile_mean_is_that_of_the_middle_half():
 
 def test_resampling_by_counts_is_resampling():
     """One block of two draws: both, or one of them twice."""
-    draws = normal("counts", 2, 5)
+    draws = normal("counts", 2, 6)
     simulated = resampled_iqm([draws], SETTINGS)
     possible = [iqm(draws), iqm(draws[[0, 0]]), iqm(draws[[1, 1]])]
     distance = np.abs(simulated[:, None] - np.array(possible))

@@ -9,6 +9,7 @@ from calib_sweep.analysis.ranking import (
     PROBABILITY_COLUMNS,
     RANKING_COLUMNS,
     STABILITY_COLUMNS,
+    Field,
     pair_signs,
     ranking_tables,
     tau_b,
@@ -31,7 +32,7 @@ def shifted(name, shifts, num_S, num_E, shared=1.0):
 
 
 def test_tau_is_kendalls_tau_b_also_with_ties():
-    scores = np.array([[3.0, 1.0, 2.0, 2.0, 5.0], [1.0, 1.0, 2.0, 3.0, 4.0]])
+    scores = np.array([[3.0, 1.0, 2.0, 2.0, 5.0], [1.0, 1.0, 1.0, 3.0, 4.0], [3, 1, 2, 4, 5]])
     reference = np.array([2.0, 1.0, 3.0, 3.0, 5.0])
     signs = pair_signs(scores[..., None])
     found = tau_b(signs, pair_signs(reference[None, :, None])[0])[:, 0]
@@ -79,6 +80,24 @@ def test_rank_intervals_hold_all_true_ranks_at_once(num_S):
     held = ((low <= true_rank) & (true_rank <= high)).all(axis=1)
     assert held.mean() >= 0.93
     assert (high - low).mean() < 3  # and they say something
+
+
+def test_no_rank_is_told_where_nothing_differs():
+    num_sweeps = 300
+    grid = grid_of(shifted("none", [0.0, 0.0, 0.0, 0.0], 5, num_sweeps))
+    own = of_methods(rank(grid)["ranking"])
+    is_open = ((own["rank_lo"] == 1) & (own["rank_hi"] == 4)).to_numpy().reshape(num_sweeps, 4)
+    assert is_open.all(axis=1).mean() >= 0.92
+
+
+def test_means_of_resampled_draws_spread_as_those_of_new_draws():
+    value_SKE = normal("resampled", 3, 1, 1)
+    field = Field(
+        "tiny", "method", "", "", ("a",), ("acc/x",), np.ones(1), [(np.zeros(1, int), value_SKE)]
+    )
+    for num_seeds in (1, 4):
+        spread = field.resampled(num_seeds, SETTINGS).std()
+        assert spread == pytest.approx(value_SKE.std(ddof=1) / np.sqrt(num_seeds), rel=0.08)
 
 
 def test_stability_is_what_repeated_studies_would_show():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import optimize
 from simulated import METHODS, SETTINGS, normal, rows_of
 
 from calib_sweep.analysis.descriptive import group_rows
@@ -21,6 +22,17 @@ def test_variances_that_follow_the_law_are_fitted_exactly():
     found = fit_floor(SIZES, 0.3 + 8 / SIZES, np.full(4, 9))
     assert found == (pytest.approx(0.3), pytest.approx(8.0))
     assert fit_floor(SIZES, 8 / SIZES, np.full(4, 9))[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_fit_is_the_most_likely_one():
+    seen, df = np.array([0.5, 0.3, 0.09, 0.06]), np.array([9, 4, 9, 19])
+
+    def deviance(root):
+        variance = root[0] ** 2 + root[1] ** 2 / SIZES
+        return float(df @ (np.log(variance) + seen / variance))
+
+    wanted = optimize.minimize(deviance, [0.3, 2.0], method="Nelder-Mead", options={"xatol": 1e-9})
+    assert fit_floor(SIZES, seen, df) == pytest.approx(tuple(wanted.x**2), rel=1e-4)
 
 
 def test_neither_part_is_ever_negative():

@@ -39,6 +39,7 @@ def test_a_component_of_zero_is_held_by_its_interval():
     squares = squares_of_one(one_method(5, 5, NUM_SWEEPS, {"dataset": 0.0, "draw": 1.0}))
     low, high = squares.interval(0, 1000)
     assert share_inside((low[2], high[2]), 0.0) >= 0.95
+    assert low[2].min() == 0  # a variance is not negative
 
 
 def test_estimates_are_right_on_average_also_with_unequal_numbers_of_draws():
