@@ -89,7 +89,7 @@ def test_the_better_one_is_named_first_also_where_less_is_better():
     row = compared(metric=PERPLEXITY, mean_diff=0.1, lo=0.09, hi=0.11, verdict="b better")
     (pair,) = conclusions.pairs_of(pd.DataFrame([row | {"prob_better": 0.0}]), "tiny", PERPLEXITY)
     assert (pair.better, pair.worse, pair.holds) == ("wanda", "sparsegpt", True)
-    assert (pair.gain, pair.won) == ("9.5 %", 5.0)
+    assert (pair.gain, pair.interval, pair.won) == ("9.5 %", "95 % 8.6..10.4", 5.0)
 
 
 def test_many_pairs_are_counted_and_those_that_may_be_the_draw_named():
