@@ -147,6 +147,7 @@ def test_an_exhibit_has_units_intervals_directions_and_marks_the_best():
     assert table.rows[0] == ["dense", "-", "84.0", "-", "1", "-"]
     assert table.rows[1] == ["wanda", "web", "60.0 (58.0..62.0)", "1.3 (0.8..3.7)", "5", "-24.0"]
     assert table.best == {(2, 2)}
+    assert exhibit(frame, columns.SUMMARY, PERPLEXITY).best == {(1, 2)}  # the lower one
     assert set(table.meanings) == set(table.header)
 
 
