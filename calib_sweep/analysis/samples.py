@@ -54,7 +54,8 @@ def compare_paired(
     is_finite = (np.isfinite(x_DSE) == is_pair).all(axis=1)
     x_DSE = np.where(is_finite[:, None] & is_pair, x_DSE, np.nan)
     mean_DE, variance_DE = _moments(x_DSE, n_DE)
-    se_DE, df_DE = np.sqrt(variance_DE / np.maximum(n_DE, 1)), n_DE - 1.0
+    se_DE = np.sqrt(variance_DE / np.maximum(n_DE, 1))
+    df_DE = np.where(n_DE > MIN_DF, n_DE - 1.0, np.nan)
     pooled = _over_datasets(mean_DE, variance_DE, n_DE)
     share = _shares(wins_DE, ties_DE, n_DE, directions_E)
     p = [sign_flip_p(x_SE) for x_SE in x_DSE]
@@ -91,7 +92,7 @@ def _over_datasets(
     """Mean, its SE, df and the mean variance of a pair, over the datasets that have pairs.
 
     With a dataset of one or two pairs, whose variance is not or hardly known, all are taken to have
-    the same.
+    the same; but two pairs that lie farther apart keep their own.
     """
     has_D = n_DE > 0
     num_E = has_D.sum(0)
@@ -100,16 +101,21 @@ def _over_datasets(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_E = np.where(has_D, mean_DE, 0.0).sum(0) / num_E
         common_E = square_DE.sum(0) / df_DE.sum(0)
-        is_common_E = (has_D & (n_DE < intervals.MIN_DRAWS)).any(axis=0)
-        variance_DE = np.where(is_common_E, common_E, variance_DE)
+        has_few_DE = has_D & (n_DE < intervals.MIN_DRAWS)
+        is_alike_DE = has_few_DE.any(axis=0) & ~(has_few_DE & (variance_DE > common_E))
+        variance_DE = np.where(is_alike_DE, common_E, variance_DE)
         part_DE = np.where(has_D, variance_DE / n_DE, 0.0)
         se_E = np.sqrt(part_DE.sum(0)) / num_E
-        spread_DE = np.where(df_DE > 0, part_DE**2 / df_DE, 0.0)
-        welch_E = part_DE.sum(0) ** 2 / spread_DE.sum(0)
+        # Those that are alike have one estimate together, the others one each.
+        together_E = np.where(is_alike_DE, part_DE, 0.0).sum(0) ** 2 / df_DE.sum(0)
+        each_DE = np.where(~is_alike_DE & (df_DE > 0), part_DE**2 / df_DE, 0.0)
+        welch_E = part_DE.sum(0) ** 2 / (together_E + each_DE.sum(0))
         # All differences alike: the SE is 0 whatever the df.
         welch_E = np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E)
         pair_E = np.where(has_D, variance_DE, 0.0).sum(0) / num_E
-    return mean_E, se_E, np.where(is_common_E, df_DE.sum(0), welch_E), pair_E
+        # Two pairs far apart have a df near 1, and t(1) says nothing: never below MIN_DF.
+        df_E = np.where(df_DE.sum(0) >= MIN_DF, np.maximum(welch_E, MIN_DF), np.nan)
+    return mean_E, se_E, df_E, pair_E
 
 
 def _shares(
@@ -179,8 +185,7 @@ def _compared(
     is_finite: np.ndarray,
     settings: AnalysisSettings,
 ) -> Compared:
-    """Interval, detectable difference and t test from a mean with its SE and df."""
-    df = np.where(df >= MIN_DF, df, np.nan)
+    """Interval, detectable difference and t test from a mean with its SE and df; NaN: too few."""
     lo, hi = intervals.around(mean, se, df)
     with np.errstate(divide="ignore", invalid="ignore"):
         p_t = np.where(se > 0, 2 * stats.t.sf(np.abs(mean) / se, df), np.where(mean == 0, 1.0, 0.0))

@@ -20,7 +20,7 @@ from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
 
 NO_WIDTH = "the same difference on every draw: its interval has no width, other draws may differ"
-ONE_SPREAD = f"a dataset has fewer than {MIN_DRAWS} pairs: all are taken to vary alike"
+ONE_SPREAD = f"a dataset has fewer than {MIN_DRAWS} pairs: taken to vary as the others do, or more"
 
 
 def with_verdicts(
