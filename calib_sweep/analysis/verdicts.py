@@ -109,8 +109,8 @@ def _notes(table: pd.DataFrame) -> np.ndarray:
     ends = zip(n, smallest, strict=True)
     text = [f"{num} pairs: p cannot be below {least:.3g}" for num, least in ends]
     is_width_0 = (table["sd_diff"] == 0) & (table["mean_diff"] != 0) & np.isfinite(table["lo"])
-    pair = table.groupby(["model", "metric", "a", "b"])["n_pairs"]
-    has_few = is_paired & (pair.transform("min") < MIN_DRAWS) & (table["dataset"] == "")
+    fewest = table.groupby(["model", "metric", "a", "b"])["n_pairs"].transform("min")
+    has_few = is_paired & (fewest.to_numpy(int) < MIN_DRAWS) & (table["dataset"] == "")
     kinds = [(cannot, text), (is_width_0, NO_WIDTH), (has_few & table["lo"].notna(), ONE_SPREAD)]
     notes = zip(*(np.where(is_so, words, "") for is_so, words in kinds), strict=True)
     return np.array(["; ".join(filter(None, own)) for own in notes], dtype=object)
