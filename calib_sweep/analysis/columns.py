@@ -86,7 +86,8 @@ COMPARISONS = [
         "A - B (95 %)",
         ("mean_diff", "lo", "hi"),
         "difference",
-        "mean difference over calibration draws; of perplexity in per cent, less is better",
+        "mean difference over calibration draws, same benchmark; of perplexity in per cent, less "
+        "is better",
     ),
     Column(
         "P(A better) (95 %)",

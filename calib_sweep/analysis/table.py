@@ -83,8 +83,8 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
         if flaw:
             return _stub(folder, "unreadable", flaw)
         cell = record["cell"]
-        if cell["method"] != DENSE and cell.get("seed") is not None:
-            cell = {**cell, "dataset": cell.get("dataset") or UNNAMED}
+        read_data = cell["method"] != DENSE and cell.get("seed") is not None
+        cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
         name = record.get("cell_id") or folder.name
         return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
     damaged = sorted([*folder.glob(RECORD), *folder.glob("record.broken-*.json")])

@@ -71,6 +71,12 @@ def test_a_cell_with_a_seed_and_no_dataset_read_data_that_has_no_name(sweep):
     assert {(r["method"], r["dataset"]) for r in rows} == {("wanda", UNNAMED), ("dense", None)}
 
 
+def test_an_empty_name_of_a_dataset_is_none(sweep):
+    cell = {"model": "m", "method": "rtn", "dataset": ""}
+    sweep.write("rtn", {"schema": 1, "status": "done", "scores": {"acc/x": 0.5}, "cell": cell})
+    assert one(read_rows(sweep.folder), metric="acc/x")["dataset"] is None
+
+
 def test_an_infinite_perplexity_is_kept_and_a_missing_score_is_no_number(sweep):
     sweep.add("wanda", {"ppl/a@64": math.inf, "ppl/b@64": 2.0, "acc/x": None}, dataset="d", seed=0)
     rows = read_rows(sweep.folder)
