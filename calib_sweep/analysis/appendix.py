@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from calib_sweep.analysis.columns import DATASET, METHOD, MODEL, N
 from calib_sweep.analysis.document import Block, Fold, Heading, Paragraph
 from calib_sweep.analysis.exhibits import Column, Frame, exhibit
+from calib_sweep.analysis.layout import figures_of
 
+PROFILES = "Share of all draws and tasks above each share of the dense score, with 95 % intervals."
 MAX_ROWS = 200  # of each of these tables on the page
 SCORE = Column("score", ("metric",), "name", "which of the scores")
 CHAPTERS = {
@@ -56,10 +58,10 @@ CHAPTERS = {
         ],
     ),
     "iqm": (
-        "Interquartile means",
-        "Mean of the middle half of all draws and tasks, as shares of the dense score; intervals "
-        "resample whole draws, as one calibration set gives all tasks. Of methods that read data, "
-        "on tasks scored by acc.",
+        "Interquartile means and performance profiles",
+        "Mean of the middle half of all draws and tasks, as shares of the dense score, and how "
+        "many of them lie above each share; intervals are over whole draws, as one calibration "
+        "set gives all tasks. Of methods that read data, on tasks scored by acc.",
         [
             MODEL,
             METHOD,
@@ -90,13 +92,14 @@ CONTROLS = [
 ]
 
 
-def write(tables: Mapping[str, Frame]) -> list[Block]:
+def write(tables: Mapping[str, Frame], figures: Sequence[str]) -> list[Block]:
     """Chapters of the tables that have rows, folded: none of them is the question."""
     inside: list[Block] = []
     for name, (title, text, shown) in CHAPTERS.items():
         if name in tables and not tables[name].empty:
             table = _table(_pooled_first(tables[name]), shown, name)
-            inside += [Fold(title, [Paragraph(text), *table])]
+            drawn = figures_of("profiles", figures, PROFILES) if name == "iqm" else []
+            inside += [Fold(title, [Paragraph(text), *drawn, *table])]
     return [Heading("What goes with the scores"), *inside] if inside else []
 
 

@@ -85,7 +85,7 @@ def write(
     blocks += _ranks(material, tables, figures, words)
     blocks += planning.write(tables["power"], material, words)
     blocks += _of_draws(material, tables, figures, words)
-    blocks += appendix.write(tables)
+    blocks += appendix.write(tables, figures)
     blocks += background.failed_cells(material.rows) + appendix.never_run(tables)
     blocks += background.control_list(material, groups) + appendix.control_table(tables)
     return [*blocks, *background.provenance_chapter(material)]

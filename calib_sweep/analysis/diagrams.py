@@ -1,4 +1,4 @@
-"""Figures of the analysis's tables: variance components, differences, ranking, sizes of sets."""
+"""Figures of the analysis's tables: components, differences, ranking, profiles, sizes of sets."""
 
 import math
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_PAIRS = 60  # in a panel of differences
 LINE_PANEL_IN = 2.6  # height of a panel of curves
+LINES = ("-", "--", ":", "-.")
 COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "replicate")
 
 
@@ -151,6 +152,32 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
             axes.set_ylabel("probability, %")
             axes.set_xlabel(f"calibration seeds of a study of {wording.named(metric)}")
         plots.legend_below(figure, panels[0], 2)
+    return figure
+
+
+def profiles_figure(profiles: Frame) -> "Figure | None":
+    """Share of all draws and tasks above each share of the dense score, with its interval."""
+    from calib_sweep.analysis import plots
+
+    if profiles.empty:
+        return None
+    models, methods = (list(dict.fromkeys(profiles[name])) for name in ("model", "method"))
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            of_model = profiles[profiles["model"] == model]
+            for method, own in of_model.groupby("method", sort=False):
+                place = methods.index(method)
+                colour, line = plots.COLOURS[place % 6], LINES[place % 4]
+                columns = (own[name] for name in ("tau", "share", "share_lo", "share_hi"))
+                tau, share, low, high = (100 * column.to_numpy(float) for column in columns)
+                axes.plot(tau, share, line, color=colour, label=method)
+                axes.fill_between(tau, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.set_ylim(0, 103)
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            axes.set_xlabel("accuracy in a task, % of the dense model's")
+            axes.set_ylabel("draws and tasks above it, %")
+        plots.legend_below(figure, panels[0], 3)
     return figure
 
 

@@ -24,7 +24,7 @@ from calib_sweep.analysis.document import to_markdown
 from calib_sweep.analysis.provenance import check_pairing
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
-from calib_sweep.analysis.table import read_cells
+from calib_sweep.analysis.table import ACC_MEAN, read_cells
 from calib_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _draw(
         return {}
     from calib_sweep.analysis import diagrams, plots, strips
 
-    files = {}
+    files, profiles = {}, tables["profiles"]
     for metric in shown:
         for kind, figure in (
             ("seeds", strips.seeds_figure(groups, metric, material.metrics)),
@@ -186,6 +186,7 @@ def _draw(
             ("components", diagrams.components_figure(tables["variance_components"], metric)),
             ("ranks", diagrams.ranks_figure(tables["rank_stability"], metric)),
             ("num_samples", diagrams.sizes_figure(groups, metric)),
+            ("profiles", diagrams.profiles_figure(profiles) if metric == ACC_MEAN else None),
         ):
             for form, data in plots.render(figure).items() if figure is not None else ():
                 files[f"figures/{kind}_{HEADLINES[metric]}.{form}"] = data

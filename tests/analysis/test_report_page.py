@@ -282,6 +282,18 @@ def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():
     assert diagrams.differences_figure(pd.DataFrame(columns=[*compared()]), ACCURACY) is None
 
 
+def test_profiles_are_drawn_with_their_intervals():
+    row = {"model": "tiny", "method": "wanda", "tau": 0.5, "share_lo": 0.8, "share_hi": 1.0}
+    rows = [row | {"share": 0.9}, row | {"tau": 0.6, "share": 0.4, "share_lo": 0.2}]
+    (axes,) = diagrams.profiles_figure(pd.DataFrame(rows)).axes
+    assert [tuple(point) for point in axes.lines[0].get_xydata()] == [(50, 90), (60, 40)]
+    (band,) = axes.collections
+    assert {(50.0, 80.0), (60.0, 20.0), (60.0, 100.0)} <= set(
+        map(tuple, band.get_paths()[0].vertices)
+    )
+    assert diagrams.profiles_figure(pd.DataFrame(rows).head(0)) is None
+
+
 def test_a_strip_says_how_many_of_its_seeds_cannot_be_drawn():
     fields = {"model": "tiny", "method": "wanda", "dataset": "web", "settings": "", "error": None}
     fields |= {"metric": PERPLEXITY, "stderr": 0.0, "replicate": 0, "status": "done"}
