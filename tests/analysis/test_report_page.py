@@ -92,6 +92,13 @@ def test_the_better_one_is_named_first_also_where_less_is_better():
     assert (pair.gain, pair.interval, pair.won) == ("9.5 %", "95 % 8.6..10.4", 5.0)
 
 
+def test_the_interval_is_of_the_better_one_whichever_comes_first():
+    row = compared(mean_diff=-0.02, lo=-0.032, hi=-0.008, prob_better=0.0, verdict="b better")
+    (pair,) = conclusions.pairs_of(pd.DataFrame([row]), "tiny", ACCURACY)
+    assert (pair.better, pair.worse, pair.won) == ("wanda", "sparsegpt", 5.0)
+    assert (pair.gain, pair.interval) == ("2.0 points", "95 % 0.8..3.2")
+
+
 def test_many_pairs_are_counted_and_those_that_may_be_the_draw_named():
     names = ["a", "b", "c", "d"]
     rows = [
