@@ -5,10 +5,14 @@ import json
 import pytest
 import torch
 import transformers
+from fakes import byte_tokenizer, tiny_model
 from safetensors.torch import load_file
 from sweeps import read_records
 
-from calib_sweep.model.packing import LEAST_TRANSFORMERS
+from calib_sweep.method.rtn import RTN
+from calib_sweep.model.packing import LEAST_TRANSFORMERS, save_packed
+from calib_sweep.model.saving import save_dense
+from calib_sweep.walk import compress
 
 FORMS = {"dense": "model", "compressed-tensors": "model-compressed-tensors"}
 
@@ -34,24 +38,61 @@ def saved(run_cli, world, folder, method, form):
     return record, path / FORMS[form]
 
 
+def the_command_of_its_card(model):
+    """What the card says to type to score the model again, without the program's name."""
+    (line,) = [x for x in (model / "README.md").read_text().splitlines() if "model.path=" in x]
+    program, words = line.split("calib_sweep ")
+    assert program == "    python -m "
+    return words.replace("FOLDER", str(model)).split()
+
+
 @pytest.mark.parametrize(
-    ("method", "form"),
+    ("method", "form", "dtype"),
     [
-        ("wanda", "dense"),
-        ("gptq", "compressed-tensors"),
-        ("rtn", "compressed-tensors"),
-        ("awq", "compressed-tensors"),
+        ("wanda", "dense", "float32"),
+        ("wanda", "dense", "bfloat16"),
+        ("gptq", "compressed-tensors", "float32"),
+        ("rtn", "compressed-tensors", "float32"),
+        ("awq", "compressed-tensors", "float32"),
     ],
 )
-def test_a_saved_model_scored_again_scores_the_same(run_cli, tiny_world, tmp_path, method, form):
+def test_a_saved_model_scored_again_scores_the_same(
+    run_cli, tiny_world, tmp_path, method, form, dtype
+):
     skip_where_nothing_is_packed(form)
-    record, model = saved(run_cli, tiny_world, tmp_path, method, form)
+    world = [*tiny_world, f"model.dtype={dtype}"]
+    record, model = saved(run_cli, world, tmp_path, method, form)
     world = [word for word in tiny_world if word != "model=miniature"]
-    again = ["model=hf", f"model.path={model}", "method=dense", "sweep_name=again"]
+    again = [*the_command_of_its_card(model), "sweep_name=again"]
     ended = run_cli(*world, *again, cwd=tmp_path)
     assert ended.code == 0, ended.err
     (rescored,) = read_records(tmp_path / "results" / "again")
     assert rescored["scores"] == record["scores"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_contradictory_settings_of_generation_cost_no_model(form, tmp_path):
+    """Published models have them, and transformers refuses to write them."""
+    skip_where_nothing_is_packed(form)
+    model, method = tiny_model(), RTN(bits=4, group_size=None, symmetric=False)
+    model.generation_config.temperature, model.generation_config.eos_token_id = 0.6, [257, 3]
+    with pytest.raises(ValueError, match="do_sample"):
+        model.save_pretrained(tmp_path / "refused")
+    found = model.generation_config
+    reports = compress(model, method, None)
+    if form == "dense":
+        save_dense(model, byte_tokenizer(), tmp_path)
+    else:
+        grids = {(report.block, report.layer): report.grid for report in reports}
+        save_packed(model, byte_tokenizer(), tmp_path, grids, method.grid_format())
+    written = json.loads((tmp_path / "generation_config.json").read_text())
+    assert written["eos_token_id"] == [257, 3] and "temperature" not in written
+    assert model.generation_config is found and found.temperature == 0.6
+
+
+def test_saving_draws_no_bars(capfd, tmp_path):
+    save_dense(tiny_model(), byte_tokenizer(), tmp_path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_zeros_are_kept_as_they_are(run_cli, tiny_world, tmp_path):

@@ -30,7 +30,9 @@ model = AutoModelForCausalLM.from_pretrained("FOLDER", quantization_config=setti
 """,
 }
 SCORE_AGAIN = """
-To score it again: `python -m calib_sweep model=hf model.path=FOLDER method=dense`.
+To score it again, with the `evaluation` that it was scored with:
+
+    python -m calib_sweep model=hf model.path=FOLDER model.dtype={dtype} method=dense
 """
 
 
@@ -40,6 +42,7 @@ def model_card(record: Mapping[str, Any], form: str) -> str:
     made_on = "without calibration data"
     if cell["dataset"] is not None:
         made_on = f"on calibration set {cell['seed']} of {cell['dataset']}"
+    again = SCORE_AGAIN.format(dtype=record["config"]["model"]["dtype"])
     parts = [
         _head(record, form),
         f"# {cell['model']} compressed by {cell['method']}\n",
@@ -48,7 +51,7 @@ def model_card(record: Mapping[str, Any], form: str) -> str:
         _rows("Compression", record["compression"].items()),
         _rows("Calibration set", _calibration(record)),
         _rows("Scores", _scores(record), titles=("score", "value, standard error")),
-        f"## Loading\n\n{LOADING[form]}{SCORE_AGAIN}",
+        f"## Loading\n\n{LOADING[form]}{again}",
         _rows("Made with", _environment(record)),
     ]
     return "\n".join(part for part in parts if part)

@@ -68,7 +68,7 @@ class HubModel:
         settings = reading_settings(self.path, self.load_config())
         device = named_device(self.device)
         offloads = self.offload is not None and device.type != "cpu"
-        with _quiet():
+        with quiet():
             model, info = self._read(
                 AutoModelForCausalLM.from_pretrained,
                 dtype=getattr(torch, self.dtype),
@@ -282,7 +282,7 @@ def hub_answers() -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without loading bars, which would tear our progress display, and reports that we check."""
     from transformers.utils import logging as transformers_logging
 

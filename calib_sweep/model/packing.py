@@ -27,6 +27,7 @@ from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.grid import Grid, GridFormat
 from calib_sweep.model.blocks import Layer, LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.experts import ExpertLinear
+from calib_sweep.model.saving import write_checkpoint
 
 if TYPE_CHECKING:
     from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
@@ -48,8 +49,7 @@ def save_packed(
     """Write model and tokenizer as a checkpoint of integers, which transformers and vLLM read."""
     scheme = _scheme(form)
     state, dense = _packed_state(model, grids, scheme)
-    model.save_pretrained(folder, state_dict=state, save_original_format=False)
-    tokenizer.save_pretrained(folder)
+    write_checkpoint(model, tokenizer, folder, state_dict=state, save_original_format=False)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["quantization_config"] = _settings(scheme, dense).model_dump(mode="json")
