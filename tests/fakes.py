@@ -70,6 +70,7 @@ TINY = {
         "num_experts_per_tok": 2,
     },
 }
+TINY["qwen2_moe"] = {**TINY["qwen3_moe"], "shared_expert_intermediate_size": 48}
 FUSES_EXPERTS = int(transformers.__version__.split(".")[0]) >= 5  # older releases: modules
 if FUSES_EXPERTS:  # transposed, gate and up row by row in turn, with biases; older: in its own form
     TINY["gpt_oss"] = {**TINY["mixtral"], "head_dim": 8}

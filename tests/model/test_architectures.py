@@ -8,6 +8,7 @@ is run on all of them.
 import copy
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.method.statistics import InputNorm
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.observation import observe
 from calib_sweep.model.replay import record
 from calib_sweep.model.saving import save_dense
 from calib_sweep.walk import compress
@@ -28,7 +31,8 @@ TOKENS = random_tokens(4, 24)
 NARROW = 16  # columns of a group and of a block, where the YAML's do not fit matrices this small
 
 ATTENTION = tuple(f"self_attn.{name}_proj" for name in "qkvo")
-GATED = tuple(f"mlp.{name}_proj" for name in ("gate", "up", "down"))
+GATED_PARTS = ("gate", "up", "down")
+GATED = tuple(f"mlp.{name}_proj" for name in GATED_PARTS)
 MERGED = ("query_key_value", "dense")
 WIDE = ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h")
 
@@ -51,12 +55,20 @@ LAYERS = {
     "falcon": ((*(f"self_attention.{name}" for name in MERGED), *WIDE), ()),
     "bloom": ((*(f"self_attention.{name}" for name in MERGED), *WIDE), ()),
     "qwen3_moe": (experts("mlp.experts"), ("mlp.gate",)),
+    "qwen2_moe": (  # an expert that sees all tokens, behind a gate of its own
+        (*experts("mlp.experts"), *(f"mlp.shared_expert.{name}_proj" for name in GATED_PARTS)),
+        ("mlp.gate", "mlp.shared_expert_gate"),
+    ),
     "mixtral": (experts("mlp.experts"), ("mlp.gate",))
     if FUSES_EXPERTS
     else (experts("block_sparse_moe.experts", ("w1", "w2", "w3")), ("block_sparse_moe.gate",)),
 }
 if FUSES_EXPERTS:
     LAYERS["gpt_oss"] = (experts("mlp.experts"), ("mlp.router",))
+# What layers that are fed by the same tensor are called; all others have inputs of their own.
+SIBLINGS = {"qkv": ("q_proj", "k_proj", "v_proj"), "first": ("gate_proj", "up_proj", "w1", "w3")}
+# Attention and MLP read the same input.
+PARALLEL = ["self_attention.query_key_value", "mlp.dense_h_to_4h"]
 # How scale is moved inside its blocks, with biases of every expert, nobody has told.
 REFUSED = {("gpt_oss", "awq")}
 BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
@@ -107,6 +119,27 @@ def test_a_block_run_alone_gives_the_very_hidden_states_of_the_model(architectur
     for index, block in enumerate(blocks):
         inputs.advance(block, index)
         assert torch.equal(inputs.hidden_NTD, expected[index])
+
+
+def siblings(architecture, name):
+    """The same for layers of a block that share an input."""
+    if architecture == "falcon" and name in PARALLEL:
+        return "the block's input"
+    owner, _, last = name.rpartition(".")
+    return next(((owner, kind) for kind, names in SIBLINGS.items() if last in names), name)
+
+
+@pytest.mark.parametrize("architecture", TINY)
+@torch.no_grad()
+def test_layers_with_one_input_share_a_statistic_and_no_others_do(architecture):
+    model = cached(architecture)
+    blocks = decoder_blocks(model)
+    inputs = record(model, blocks, TOKENS, None, batch_tokens=48)
+    seen = observe(blocks[0], 0, linear_layers(blocks[0]), inputs, InputNorm).statistics
+    assert seen.keys() == set(LAYERS[architecture][0])
+    for one, other in combinations(seen, 2):
+        shares = siblings(architecture, one) == siblings(architecture, other)
+        assert (seen[one] is seen[other]) == shares, (one, other)
 
 
 def narrow(method):

@@ -26,7 +26,7 @@ if tuple(map(int, transformers.__version__.split(".")[:2])) < packing.LEAST_TRAN
     pytest.skip("this release of transformers reads no packed models", allow_module_level=True)
 
 TOKENS = random_tokens(4, 24)
-MIXTURES = ("mixtral", "qwen3_moe")
+MIXTURES = ("mixtral", "qwen3_moe", "qwen2_moe")
 NOT_PACKED = ("gpt2", "gpt_oss")  # transposed; fused on disk as well
 
 

@@ -27,11 +27,7 @@ MORE = {  # architectures that the table knows and no other test needs
     "smollm3": ROTARY,
     "cohere": ROTARY,
     "olmo3": ROTARY,
-    "qwen2_moe": {
-        **TINY["qwen3_moe"],
-        "shared_expert_intermediate_size": 24,
-        "mlp_only_layers": [0],  # the first block has a plain MLP
-    },
+    "qwen2_moe": {**TINY["qwen2_moe"], "mlp_only_layers": [0]},  # the first has a plain MLP
 }
 CASES = {name: (name, {}) for name in [*TINY, *MORE] if name != "gpt_oss"} | {
     "llama, all heads": ("llama", {**ALL_HEADS, "attention_bias": True, "mlp_bias": True}),
