@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from fakes import random_tokens, save_tiny
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARKS / script), "--device", "cpu", *map(str, arguments)]
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -24,7 +25,7 @@ VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "sin
 
 
 def test_every_method_is_measured_in_its_parts(tmp_path):
-    options = ["--shape", "tiny", "--dtypes", "float32", "--variants", *VARIANTS]
+    options = ["--device", "cpu", "--shape", "tiny", "--dtypes", "float32", "--variants", *VARIANTS]
     run("gpu.py", *options, "--out", tmp_path / "out.json")
     report = json.loads((tmp_path / "out.json").read_text())
     rows = {(row["method"], row["variant"]): row for row in report["runs"]}
@@ -39,11 +40,33 @@ def test_every_method_is_measured_in_its_parts(tmp_path):
         assert row["mean_output_error"] == rows[name, "default"]["mean_output_error"]
 
 
+def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
+    options = ["--shape", "tiny", "--threads", 1, "--methods", "gptq"]
+    run("walk.py", *options, "--out", tmp_path / "out.json")
+    (row,) = json.loads((tmp_path / "out.json").read_text())["runs"]
+    parts = row["parts_cpu_s"]
+    assert row["cpu_s"] == pytest.approx(sum(parts.values())) and row["threads"] == 1
+    assert all(parts[part] > 0 for part in ("forward", "statistics", "factorise", "solve"))
+    assert row["beyond_gib"] >= 0 and row["floor_cpu_s"]["all"] > 0
+
+
+def test_errors_of_methods_on_random_layers_are_a_table():
+    lines = run("layer_errors.py", "--set", "wanda", "gptq:bits=3", "--seeds", 1).splitlines()
+    rows = {name: list(map(float, cells)) for name, *cells in map(cells_of, lines[2:])}
+    (zeros, bits, *errors), rounded = rows["wanda"], rows["gptq:bits=3"]
+    assert (zeros, bits) == (0.5, 16.0) and 3 < rounded[1] < 3.2
+    assert all(0 < error < 0.1 for error in (*errors, *rounded[2:]))
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def test_the_same_cell_in_several_ways_is_compared(tmp_path):
     save_tiny("llama", tmp_path / "model")
     tokens = random_tokens(8, 64).numpy()
     np.savez(tmp_path / "tokens.npz", calibration_SNT=tokens[None, :4], evaluation_NT=tokens[4:])
-    options = ["--dtypes", "float32", "--model", tmp_path / "model"]
+    options = ["--device", "cpu", "--dtypes", "float32", "--model", tmp_path / "model"]
     options += ["--tokens", tmp_path / "tokens.npz", "--synthetic", "--size", "32"]
     run("agreement.py", *options, "--out", tmp_path / "out.json")
     report = json.loads((tmp_path / "out.json").read_text())
@@ -54,6 +77,7 @@ def test_the_same_cell_in_several_ways_is_compared(tmp_path):
 
 
 def test_products_of_inputs_are_compared_with_float64():
-    lines = run("gram_errors.py", "--tokens", 2048, "--features", 32).splitlines()
+    options = ["--device", "cpu", "--tokens", 2048, "--features", 32]
+    lines = run("gram_errors.py", *options).splitlines()
     assert [line.split()[2] for line in lines] == ["float32", "by", "float32", "by"]
     assert all(float(line.split()[-3]) < 1e-5 for line in lines)
