@@ -10,6 +10,8 @@ import pytest
 import torch
 import yaml
 from fakes import random_tokens, tiny_model
+from safetensors.torch import load_file
+from sweeps import read_records
 
 from calib_sweep.method import gptq, launches, sparsegpt, spqr
 from calib_sweep.method.bilevel_grid import grid_between
@@ -172,6 +174,33 @@ def test_twice_the_same_is_bit_equal(name):
         states.append(model.state_dict())
     for key, tensor in states[0].items():
         assert all(torch.equal(tensor, state[key]) for state in states[1:]), key
+
+
+def test_a_grid_scores_on_a_gpu_as_on_a_cpu(run_cli, tmp_path):
+    """Not spqr, whose grids hang on ties that a last digit decides: docs/performance.md."""
+    command = ["-m", "method=magnitude,wanda,sparsegpt,gptq", "evaluation.zero_shot=null"]
+    for device in ("cpu", "cuda"):
+        options = [f"model.device={device}", f"sweep_name={device}", "save_model=dense"]
+        ended = run_cli(*command, *options, "tracking=none", cwd=tmp_path)
+        assert ended.code == 0, ended.err
+    ours, theirs = (
+        {record["cell"]["method"]: record for record in read_records(tmp_path / "results" / device)}
+        for device in ("cuda", "cpu")
+    )
+    assert ours.keys() == theirs.keys() and len(ours) == 5
+    for name, record in theirs.items():
+        assert ours[name]["scores"] == pytest.approx(record["scores"], rel=1e-3), name
+    for name in ("magnitude", "wanda", "sparsegpt"):
+        on_gpu, on_cpu = (zeros_of(tmp_path / "results" / d, name) for d in ("cuda", "cpu"))
+        assert float((on_gpu == on_cpu).double().mean()) > 0.999, name
+
+
+def zeros_of(sweep, name):
+    """Where the matrices of blocks are zero in the model that a cell left, end to end."""
+    (path,) = sweep.glob(f"*-{name}-*/model/model.safetensors")
+    weights = load_file(path)
+    matrices = [x for key, x in sorted(weights.items()) if ".layers." in key and x.ndim == 2]
+    return torch.cat([matrix.flatten() == 0 for matrix in matrices])
 
 
 @pytest.mark.parametrize("name", ["magnitude", "wanda", "sparsegpt", "gptq"])
