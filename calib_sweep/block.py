@@ -59,7 +59,8 @@ def _compress_at_once(
         block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
     ).statistics
     return [
-        compress_layer(index, name, layer, method, seen.get(name)) for name, layer in layers.items()
+        compress_layer(index, name, layer, method, seen.pop(name, None))  # gone with its last layer
+        for name, layer in layers.items()
     ]
 
 
@@ -96,7 +97,7 @@ def _compress_as_planned(
     for group, scale_I in plan.scales.items():
         _move_scale(block, group, scale_I, seen)
     return [
-        compress_layer(index, name, layer, plan.methods[name], seen.get(name))
+        compress_layer(index, name, layer, plan.methods[name], seen.pop(name, None))
         for name, layer in layers.items()
     ]
 

@@ -3,19 +3,22 @@
 import copy
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
 from fakes import ARCHITECTURES, random_tokens, tiny_model
 
 import calib_sweep
+from calib_sweep import block as block_module
 from calib_sweep.errors import ConfigError
-from calib_sweep.layer import LayerError
+from calib_sweep.layer import LayerError, compress_layer
+from calib_sweep.method.awq import AWQ
 from calib_sweep.method.dense import Dense
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics import Hessian, InputNorm
+from calib_sweep.method.statistics import Hessian, InputNorm, Statistic
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.observation import observe
@@ -27,6 +30,7 @@ SOLVE = {"sparsity": 0.5, "damping": 0.01, "block_size": 16}
 SOLVE |= {"bits": None, "group_size": None, "symmetric": False}
 SPARSEGPT = SparseGPT(pattern="unstructured", **SOLVE)
 MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")
+AWQ_4 = AWQ(bits=4, group_size=16, symmetric=False, scale_steps=2, clip_steps=4, max_shrink=0.5)
 RTN_4 = RTN(bits=4, group_size=None, symmetric=False)
 ALL = {
     "dense": Dense(),
@@ -281,6 +285,27 @@ def test_blocks_run_no_more_often_than_needed(settings, runs):
         block.__class__ = type("Counted", (type(block),), {"forward": forward})
     compress(model, WANDA, TOKENS, batch_tokens=10_000, **settings)
     assert counts == runs
+
+
+@pytest.mark.parametrize("method", [SPARSEGPT, AWQ_4], ids=["sparsegpt", "awq"])
+def test_a_statistic_is_let_go_with_the_last_layer_that_needs_it(monkeypatch, method):
+    """With it goes its factorisation, of the same size: in a mixture both are gigabytes."""
+    alive, counts = weakref.WeakSet(), []
+    found = Statistic.__init__
+
+    def begin(self, *arguments):
+        found(self, *arguments)
+        if type(self) is method.statistic:
+            alive.add(self)
+
+    def count(*arguments):
+        counts.append(len(alive))
+        return compress_layer(*arguments)
+
+    monkeypatch.setattr(Statistic, "__init__", begin)
+    monkeypatch.setattr(block_module, "compress_layer", count)
+    compress(tiny_model(), method, TOKENS)
+    assert counts == 2 * [4, 4, 4, 3, 2, 2, 1]
 
 
 def test_dense_propagation_changes_later_blocks_only():
