@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from calib_sweep.errors import ConfigError
+
 # Tokens at once: enough to keep a GPU busy; few enough to stay near a CPU's caches, which saves it
 # a sixth of the time.
 ON_GPU, ON_CPU = 16384, 4096
@@ -113,6 +115,11 @@ class _Recorder:
                 hidden, args = args[0], args[1:]
             else:
                 hidden = kwargs.pop("hidden_states")
+            if index in self._calls:
+                raise ConfigError(
+                    f"model: expected decoder blocks that run once, but block {index} runs "
+                    "again in the same pass. Models that loop over their blocks cannot be walked."
+                )
             if index == 0:
                 self._hidden = hidden
             share = self._pool.share

@@ -5,6 +5,7 @@ import torch
 from fakes import ARCHITECTURES, random_tokens, tiny_model
 from torch import nn
 
+from calib_sweep.errors import ConfigError
 from calib_sweep.model import replay
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.replay import _TensorPool, record
@@ -127,11 +128,11 @@ class TupleModel(nn.Module):
         self.model = nn.Module()
         self.embed = nn.Embedding(8, 4)
         self.model.layers = nn.ModuleList([TupleBlock(), TupleBlock()])
-        self.fails = False
+        self.fails, self.num_loops = False, 1
 
     def forward(self, input_ids, attention_mask=None, use_cache=False):
         hidden = self.embed(input_ids)
-        for index, block in enumerate(self.model.layers):
+        for index, block in list(enumerate(self.model.layers)) * self.num_loops:
             shift = torch.full((len(input_ids), hidden.shape[-2], 1), float(index))
             shift += len(hidden)  # whatever a model derives from what passes through must be right
             hidden = block(hidden_states=hidden, shift=shift)[0]
@@ -159,6 +160,13 @@ def test_the_model_is_as_before_whatever_happens():
         assert torch.equal(model(tokens), before)
     for block in decoder_blocks(model):
         assert "forward" not in block.__dict__ and not block._forward_hooks
+
+
+def test_a_model_that_runs_its_blocks_again_is_refused():
+    model = TupleModel()
+    model.num_loops = 2
+    with pytest.raises(ConfigError, match="run once, but block 0 runs again"):
+        record(model, decoder_blocks(model), torch.arange(6).reshape(2, 3), None, 100)
 
 
 def test_a_forward_that_somebody_else_replaced_is_put_back():
