@@ -32,7 +32,7 @@ model = AutoModelForCausalLM.from_pretrained("FOLDER", quantization_config=setti
 SCORE_AGAIN = """
 To score it again, with the `evaluation` that it was scored with:
 
-    python -m calib_sweep model=hf model.path=FOLDER model.dtype={dtype} method=dense
+    python -m calib_sweep model=hf model.path=FOLDER {dtype}method=dense
 """
 
 
@@ -42,7 +42,8 @@ def model_card(record: Mapping[str, Any], form: str) -> str:
     made_on = "without calibration data"
     if cell["dataset"] is not None:
         made_on = f"on calibration set {cell['seed']} of {cell['dataset']}"
-    again = SCORE_AGAIN.format(dtype=record["config"]["model"]["dtype"])
+    dtype = record["config"]["model"].get("dtype")  # a class of the user's may have none
+    again = SCORE_AGAIN.format(dtype="" if dtype is None else f"model.dtype={dtype} ")
     parts = [
         _head(record, form),
         f"# {cell['model']} compressed by {cell['method']}\n",
