@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from sweeps import read_records
 
 from calib_sweep.method.rtn import RTN
+from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import LEAST_TRANSFORMERS, save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.walk import compress
@@ -120,6 +121,8 @@ def test_a_model_says_where_it_comes_from(run_cli, tiny_world, tmp_path):
         "model=hf model.path=",
     ):
         assert told in card, told
+    del record["config"]["model"]["dtype"]  # a class of the user's may have none
+    assert "model.path=FOLDER method=dense\n" in model_card(record, "dense")
 
 
 def test_both_forms_are_kept_and_made_when_first_asked_for(run_cli, tiny_world, tmp_path):
