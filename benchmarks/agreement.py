@@ -4,8 +4,9 @@
     python benchmarks/agreement.py --synthetic --out synthetic.json
 
 `tokens.npz` holds `calibration_SNT` (S sets of N samples) and `evaluation_NT`, as token ids of the
-model. Every comparison is with the float32 path of `walk.tensor_cores=false`. What a batch size
-does is the measure: it is not in a cell's id, so what moves numbers less need not be either.
+model; `agreement_tokens.py` makes it. Every comparison is with the float32 path of
+`walk.tensor_cores=false`. What a batch size does is the measure: it is not in a cell's id, so what
+moves numbers less need not be either.
 
     hessian    ||H - H'|| / ||H||, the largest of all layers; `first` block: inputs are the same
     masks      share of weights that are zero in both or in neither

@@ -62,6 +62,18 @@ def cells_of(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def test_tokens_to_compare_on_are_those_of_the_cells(tmp_path):
+    overrides = ["calibration.num_samples=2", "calibration.seq_len=32", "dataset=mini_news"]
+    overrides += ["evaluation.perplexity.max_windows=1"]
+    run("agreement_tokens.py", "--sets", 2, "--out", tmp_path / "tokens.npz", *overrides)
+    made = np.load(tmp_path / "tokens.npz")
+    assert made["evaluation_NT"].shape == (5, 256)
+    run("agreement_tokens.py", "--sets", 1, "--out", tmp_path / "again.npz", *overrides)
+    (again,) = np.load(tmp_path / "again.npz")["calibration_SNT"]
+    first, second = made["calibration_SNT"]
+    assert np.array_equal(first, again) and not np.array_equal(first, second)
+
+
 def test_the_same_cell_in_several_ways_is_compared(tmp_path):
     save_tiny("llama", tmp_path / "model")
     tokens = random_tokens(8, 64).numpy()
