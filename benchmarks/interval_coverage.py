@@ -182,13 +182,16 @@ def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
         ):
             for what, share in _of_one_comparison(compared, line).items():
                 found.setdefault(f"{what}, {name}", []).append(share)
-        for times in (1.0, 3.0):
-            few = np.stack([a, a - (a - b) * np.array([1, 1, 1, 1, times]).reshape(-1, 1, 1)])
-            few[:, 4, 2:] = np.nan
+        for name, times_D, most_of_fourth in (
+            ("one of two pairs", (1, 1, 1, 1, 1), n),
+            ("one of two pairs with 3 times the SD", (1, 1, 1, 1, 3), n),
+            ("one of two pairs, one of three with 3 times the SD", (1, 1, 1, 3, 1), 3),
+        ):
+            few = np.stack([a, a - (a - b) * np.array(times_D).reshape(-1, 1, 1)])
+            few[:, 3, most_of_fourth:], few[:, 4, 2:] = np.nan, np.nan
             told = compare_paired(*few, directions, SETTINGS)
             share = held((told.lo[-1], told.hi[-1]), 0.0)
-            name = f"interval, five datasets, one of two pairs with {times:g} times the SD"
-            found.setdefault(name, []).append(share)
+            found.setdefault(f"interval, five datasets, {name}", []).append(share)
     yield from found.items()
 
 

@@ -4,8 +4,8 @@ Methods are paired: they met on the same calibration sets, x = a - b on each of 
     one dataset     xbar -+ t(n-1) s / sqrt(n)
     all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
                     Satterthwaite: for these datasets and new draws of them; each counts equally.
-                    With fewer than three pairs of a dataset one s^2 for all, df = sum_d (n_d - 1);
-                    two pairs that lie farther apart keep their own, and df is 2 or more
+                    A dataset of fewer than three pairs takes s^2 = sum_d (n_d - 1) s_d^2 / sum_d
+                    (n_d - 1); two pairs that lie farther apart keep their own, and df is 2 or more
     P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
     p               sign flips, all of them counted (`permutation`)
 Datasets share no sets, so their draws are two samples, of the mean over methods:

@@ -91,28 +91,29 @@ def _over_datasets(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, its SE, df and the mean variance of a pair, over the datasets that have pairs.
 
-    With a dataset of one or two pairs, whose variance is not or hardly known, all are taken to have
-    the same; but two pairs that lie farther apart keep their own.
+    A dataset of one or two pairs, whose variance is not or hardly known, takes that of all
+    together; two pairs that lie farther apart keep their own.
     """
     has_D = n_DE > 0
     num_E = has_D.sum(0)
-    square_DE = np.where(n_DE > 1, variance_DE * (n_DE - 1), 0.0)
     df_DE = np.where(n_DE > 1, n_DE - 1.0, 0.0)
+    square_DE = np.where(n_DE > 1, variance_DE * df_DE, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_E = np.where(has_D, mean_DE, 0.0).sum(0) / num_E
         common_E = square_DE.sum(0) / df_DE.sum(0)
-        has_few_DE = has_D & (n_DE < intervals.MIN_DRAWS)
-        is_alike_DE = has_few_DE.any(axis=0) & ~(has_few_DE & (variance_DE > common_E))
-        variance_DE = np.where(is_alike_DE, common_E, variance_DE)
-        part_DE = np.where(has_D, variance_DE / n_DE, 0.0)
+        borrows_DE = has_D & (n_DE < intervals.MIN_DRAWS) & ~(variance_DE > common_E)
+        # Each variance counts for its own mean, and by its df for those that borrow.
+        own_DE = np.where(has_D & ~borrows_DE, 1 / n_DE, 0.0)
+        borrowed_E = np.where(borrows_DE, 1 / n_DE, 0.0).sum(0)
+        weight_DE = own_DE + df_DE / df_DE.sum(0) * borrowed_E
+        part_DE = np.where(df_DE > 0, weight_DE * variance_DE, 0.0)
         se_E = np.sqrt(part_DE.sum(0)) / num_E
-        # Those that are alike have one estimate together, the others one each.
-        together_E = np.where(is_alike_DE, part_DE, 0.0).sum(0) ** 2 / df_DE.sum(0)
-        each_DE = np.where(~is_alike_DE & (df_DE > 0), part_DE**2 / df_DE, 0.0)
-        welch_E = part_DE.sum(0) ** 2 / (together_E + each_DE.sum(0))
+        spread_DE = np.where(df_DE > 0, part_DE**2 / df_DE, 0.0)
+        welch_E = part_DE.sum(0) ** 2 / spread_DE.sum(0)
         # All differences alike: the SE is 0 whatever the df.
         welch_E = np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E)
-        pair_E = np.where(has_D, variance_DE, 0.0).sum(0) / num_E
+        used_DE = np.where(borrows_DE, common_E, variance_DE)
+        pair_E = np.where(has_D, used_DE, 0.0).sum(0) / num_E
         # Two pairs far apart have a df near 1, and t(1) says nothing: never below MIN_DF.
         df_E = np.where(df_DE.sum(0) >= MIN_DF, np.maximum(welch_E, MIN_DF), np.nan)
     return mean_E, se_E, df_E, pair_E

@@ -76,15 +76,18 @@ def test_the_pooled_interval_counts_datasets_equally():
 def test_a_dataset_of_two_pairs_varies_as_the_others_do():
     a = np.array([[1.0, 3.0, 5.0, 7.0], [9.0, 7.0, np.nan, np.nan]])
     found = compare(a, np.where(np.isnan(a), np.nan, 0.0)).loc[""]
-    variance = (20 + 2) / (3 + 1)  # sums of squares / df
-    half = stats.t.isf(0.025, 4) * np.sqrt(variance * (1 / 4 + 1 / 2)) / 2
-    assert (found["mean_diff"], found["df"]) == ((4 + 8) / 2, 4)
+    common = (20 + 2) / (3 + 1)  # sums of squares / df: to it each gives a part of its own
+    parts = np.array([20 / 3 / 4 + 20 / 4 / 2, 2 / 4 / 2])
+    df = parts.sum() ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2)
+    half = stats.t.isf(0.025, df) * np.sqrt(20 / 3 / 4 + common / 2) / 2
+    assert (found["mean_diff"], found["df"]) == ((4 + 8) / 2, pytest.approx(df))
     assert found["hi"] == pytest.approx(6 + half)
+    assert found["sd_diff"] == pytest.approx(np.sqrt((20 / 3 + common) / 2))
     assert found["note"] == ONE_SPREAD
-    a[1, 1] = 1.0  # two pairs that lie far apart keep their own variance, 32 beside 52 / 4
+    a[1, 1] = 1.0  # two pairs that lie far apart keep their own variance, 32, not 52 / 4
     found = compare(a, np.where(np.isnan(a), np.nan, 0.0)).loc[""]
-    parts = np.array([13 / 4, 32 / 2])
-    df = max(parts.sum() ** 2 / (parts[0] ** 2 / 4 + parts[1] ** 2), 2)
+    parts = np.array([20 / 3 / 4, 32 / 2])
+    df = max(parts.sum() ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2), 2)
     half = stats.t.isf(0.025, df) * np.sqrt(parts.sum()) / 2
     assert (found["df"], found["hi"]) == (pytest.approx(df), pytest.approx(4.5 + half))
     assert found["mde"] > half
@@ -100,6 +103,17 @@ def test_pairs_of_all_datasets_are_enough_where_one_of_them_has_few():
     assert pooled["p"].notna().all()
     held = (pooled["lo"] <= 0) & (pooled["hi"] >= 0)
     assert held.mean() == pytest.approx(0.96, abs=0.02)
+
+
+def test_a_dataset_of_many_pairs_keeps_its_own_variance_beside_one_of_few():
+    """Of 20, 3 and 2 pairs; those of 3 vary most, and most of the interval is theirs."""
+    value = normal("own spread", 2, 3, 20, 1500)
+    value[:, 1] *= 4
+    value[:, 1, 3:], value[:, 2, 2:] = np.nan, np.nan
+    table = comparison_table([grid_of(value)], SETTINGS)
+    pooled = table[(table["dataset"] == "") & (table["kind"] == "method")]
+    held = (pooled["lo"] <= 0) & (pooled["hi"] >= 0)
+    assert held.mean() == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.parametrize("num_S", [3, 5, 10])
