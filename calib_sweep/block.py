@@ -71,16 +71,17 @@ def _compress_in_order(
     assert method.statistic is not None
     layers = linear_layers(block)
     first = observe(block, index, layers, inputs, method.statistic, num_batches=1)
-    groups = first.groups()
+    each_once, groups = first.each_once, first.groups()
     groups += [[name] for name in layers if name not in first.statistics]
+    del first  # and its statistics: each group is observed anew
     reports = {}
     for group in groups:
         members = {name: layers[name] for name in group}
         seen = observe(
-            block, index, members, inputs, method.statistic, may_stop=first.each_once
+            block, index, members, inputs, method.statistic, may_stop=each_once
         ).statistics
         for name, layer in members.items():
-            reports[name] = compress_layer(index, name, layer, method, seen.get(name))
+            reports[name] = compress_layer(index, name, layer, method, seen.pop(name, None))
     return [reports[name] for name in layers]
 
 

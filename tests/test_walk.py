@@ -287,8 +287,18 @@ def test_blocks_run_no_more_often_than_needed(settings, runs):
     assert counts == runs
 
 
-@pytest.mark.parametrize("method", [SPARSEGPT, AWQ_4], ids=["sparsegpt", "awq"])
-def test_a_statistic_is_let_go_with_the_last_layer_that_needs_it(monkeypatch, method):
+@pytest.mark.parametrize(
+    ("method", "in_order", "expected"),
+    [
+        (SPARSEGPT, False, [4, 4, 4, 3, 2, 2, 1]),
+        (AWQ_4, False, [4, 4, 4, 3, 2, 2, 1]),
+        (SPARSEGPT, True, 7 * [1]),
+    ],
+    ids=["sparsegpt", "awq", "sparsegpt in order"],
+)
+def test_a_statistic_is_let_go_with_the_last_layer_that_needs_it(
+    monkeypatch, method, in_order, expected
+):
     """With it goes its factorisation, of the same size: in a mixture both are gigabytes."""
     alive, counts = weakref.WeakSet(), []
     found = Statistic.__init__
@@ -304,8 +314,8 @@ def test_a_statistic_is_let_go_with_the_last_layer_that_needs_it(monkeypatch, me
 
     monkeypatch.setattr(Statistic, "__init__", begin)
     monkeypatch.setattr(block_module, "compress_layer", count)
-    compress(tiny_model(), method, TOKENS)
-    assert counts == 2 * [4, 4, 4, 3, 2, 2, 1]
+    compress(tiny_model(), method, TOKENS, true_sequential=in_order)
+    assert counts == 2 * expected
 
 
 def test_dense_propagation_changes_later_blocks_only():
