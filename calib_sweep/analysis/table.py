@@ -15,7 +15,8 @@ Derived here, for each cell without them, with their standard errors over items,
 and tasks share none:
     ppl/geomean    exp(mean over the C corpora of log perplexity)
                    stderr: ppl/geomean * sqrt(sum (stderr / ppl)^2) / C
-    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc
+    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc; none where
+                   the configuration of the cell leaves all of its tasks out of the mean
                    stderr: sqrt(sum stderr^2) / T
 """
 
@@ -131,6 +132,8 @@ def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
         rest = {"status": status, "error": None, "cell_id": record["cell_id"]}
         if record["status"] == "done" and record["scores"]:
             values = with_derived(record["scores"])
+            if ACC_MEAN not in record["scores"] and _chose_headlines(record):
+                values.pop(ACC_MEAN, None)
             stderr = _with_derived_stderr(record.get("stderr") or {}, values)
             for metric, value in values.items():
                 score = {"metric": metric, "value": value, "stderr": stderr[metric]}
@@ -168,6 +171,12 @@ def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
     return values
 
 
+def _chose_headlines(record: Mapping[str, Any]) -> bool:
+    """Whether the cell was told which scores go into acc/mean: a mean that it lacks has no part."""
+    names = _moving(record.get("config") or {})
+    return any(name.startswith("evaluation.zero_shot.headline.") for name in names)
+
+
 def _with_derived_stderr(
     stderr: Mapping[str, Any], values: Mapping[str, float]
 ) -> dict[str, float]:
@@ -180,7 +189,7 @@ def _with_derived_stderr(
             relative = np.sqrt(np.sum((stderr_C / ppl_C) ** 2)) / len(corpora)
             known[PPL_MEAN] = float(values[PPL_MEAN] * relative)
     tasks = task_accuracies(values)
-    if tasks and np.isnan(known[ACC_MEAN]):
+    if tasks and np.isnan(known.get(ACC_MEAN, 0.0)):
         acc_T, stderr_T = (np.array([of[metric] for metric in tasks]) for of in (values, known))
         if np.isclose(np.mean(acc_T), values[ACC_MEAN], rtol=0, atol=1e-9):  # it is theirs
             known[ACC_MEAN] = float(np.sqrt(np.sum(stderr_T**2)) / len(tasks))

@@ -55,6 +55,12 @@ def test_accuracy_over_tasks_is_their_mean_where_a_cell_has_none(sweep):
     assert row["stderr"] == pytest.approx(0.05 / 2)
 
 
+def test_tasks_that_were_left_out_of_the_mean_on_purpose_stay_out(sweep):
+    config = {"evaluation": {"zero_shot": {"tasks": ["a"], "headline": {"a": None}}}}
+    sweep.add("dense", {"acc/a": 0.4}, config=config)
+    assert {row["metric"] for row in read_rows(sweep.folder)} == {"acc/a"}
+
+
 def test_a_recorded_mean_accuracy_is_kept_and_has_no_error_of_other_tasks(sweep):
     sweep.add("dense", {"acc/a": 0.4, "acc/mean": 0.7}, stderr={"acc/a": 0.03})
     row = one(read_rows(sweep.folder), metric="acc/mean")
