@@ -111,12 +111,12 @@ class Training:
 
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, map_location="cpu", weights_only=True)
-        own = (asdict(self.recipe), corpus.VERSION)
-        if (state["recipe"], state["text_version"]) != own:
+        wanted = (asdict(self.recipe), corpus.VERSION)
+        if (state["recipe"], state["text_version"]) != wanted or "optimizers" not in state:
             raise ConfigError(
                 f"--out={self.folder}: holds a checkpoint of another recipe, {state['recipe']} on "
                 f"text version {state['text_version']}. Name another folder, or delete "
-                f"{CHECKPOINT} and {TOKENS} there to start anew."
+                f"{CHECKPOINT}, {TOKENS} and tokenizer.json there to start anew."
             )
         self.model.load_state_dict(state["model"])
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):

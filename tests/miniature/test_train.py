@@ -83,6 +83,18 @@ def test_a_checkpoint_of_another_recipe_is_refused(small, batches: Batches, tmp_
         train.Training(Recipe(seed=3, steps=1, **TINY), folder, "cpu")
 
 
+def test_a_checkpoint_of_other_optimizers_is_refused(
+    small, batches: Batches, tmp_path: Path
+) -> None:
+    folder = folder_with_tokenizer(tmp_path / "out")
+    trained(folder, batches, steps=1)
+    state = torch.load(folder / train.CHECKPOINT, weights_only=True)
+    state["optimizer"] = state.pop("optimizers")[0]
+    torch.save(state, folder / train.CHECKPOINT)
+    with pytest.raises(ConfigError, match=r"another recipe.*tokenizer\.json"):
+        train.Training(Recipe(seed=0, steps=1, **TINY), folder, "cpu")
+
+
 def test_batches_hold_text_and_repeats_and_are_functions_of_the_step(batches: Batches) -> None:
     drawn = batches.draw(7, 10, 200)
     assert drawn.shape == (10, 200) and drawn.dtype == np.int64
