@@ -15,8 +15,7 @@ Derived here, for each cell without them, with their standard errors over items,
 and tasks share none:
     ppl/geomean    exp(mean over the C corpora of log perplexity)
                    stderr: ppl/geomean * sqrt(sum (stderr / ppl)^2) / C
-    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc; none where
-                   the configuration of the cell leaves all of its tasks out of the mean
+    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc
                    stderr: sqrt(sum stderr^2) / T
 """
 
@@ -173,8 +172,7 @@ def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
 
 def _chose_headlines(record: Mapping[str, Any]) -> bool:
     """Whether the cell was told which scores go into acc/mean: a mean that it lacks has no part."""
-    names = _moving(record.get("config") or {})
-    return any(name.startswith("evaluation.zero_shot.headline.") for name in names)
+    return any("zero_shot.headline." in name for name in _moving(record.get("config") or {}))
 
 
 def _with_derived_stderr(
