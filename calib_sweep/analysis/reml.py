@@ -31,6 +31,8 @@ def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
     assert np.isfinite(value_N).all(), value_N
     if np.ptp(value_N) == 0:
         return np.zeros(len(factors) + 1)
+    if not factors:
+        return np.var(value_N, ddof=1, keepdims=True)
     scale = float(np.std(value_N))
     model = _Model.of((value_N - value_N.mean()) / scale, factors)
 

@@ -194,3 +194,12 @@ def test_perplexity_is_decomposed_on_the_log_scale():
     plain = components(grid_of(value), method="gptq")
     logged = components(one_grid(np.exp(value), metrics=["ppl/a@64"]), method="gptq")
     assert logged["variance"].to_numpy() == pytest.approx(plain["variance"].to_numpy())
+
+
+def test_equal_draws_of_incomplete_datasets_leave_what_lies_between_datasets():
+    """All of 0.7 in one dataset, one draw of 0.75 in another: the rest is still to come."""
+    value = np.full((1, 2, 3, 1), 0.7)
+    value[0, 1] = [[0.75], [np.nan], [np.nan]]
+    found = variance_table([grid_of(value)], SETTINGS).set_index("component")["variance"]
+    assert found["dataset"] == pytest.approx(0.05**2 / 2)
+    assert found["draw"] == 0
