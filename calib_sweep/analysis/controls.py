@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib_sweep.analysis.descriptive import Group
-from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, Row, settings_of, settings_text
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.table import Row, settings_of, settings_text
 from calib_sweep.analysis.wording import decimals, number, scale
 
 DIVERGED_TIMES = 10.0

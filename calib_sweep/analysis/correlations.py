@@ -26,8 +26,8 @@ from scipy import stats
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import TAIL
+from calib_sweep.analysis.means import ACC_MEAN
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.table import ACC_MEAN
 from calib_sweep.seeding import stream
 
 MIN_PAIRS = 5  # with fewer, no interval leaves anything out

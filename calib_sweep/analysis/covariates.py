@@ -25,9 +25,9 @@ from calib_sweep.analysis.beside import stored_sets
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.correlations import MIN_PAIRS, Pair, correlate
 from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.provenance import described
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN
 
 COLUMNS = [
     *("model", "method", "dataset", "descriptor", "metric"),

@@ -32,7 +32,7 @@ from calib_sweep.analysis import intervals
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.items import Items, parts_of_mean
-from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
 
 COLUMNS = [
     *("model", "method", "dataset", "metric", "n", "num_items", "sd", "floor", "ceiling"),

@@ -23,9 +23,9 @@ from scipy import stats
 
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS, around
+from calib_sweep.analysis.means import ACC_MEAN
 from calib_sweep.analysis.resampling import resampled_counts
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.table import ACC_MEAN
 
 TRIMMED = 0.25  # at either end
 NUM_POINTS = 51

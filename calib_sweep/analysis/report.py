@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from calib_sweep.analysis import beside
 from calib_sweep.analysis.background import Material, set_table
 from calib_sweep.analysis.document import to_markdown
+from calib_sweep.analysis.means import ACC_MEAN
 from calib_sweep.analysis.provenance import check_pairing
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
-from calib_sweep.analysis.table import ACC_MEAN, read_cells
+from calib_sweep.analysis.table import read_cells
 from calib_sweep.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -116,6 +116,9 @@ def _over_datasets(
         pair_E = np.where(has_D, used_DE, 0.0).sum(0) / num_E
         # Two pairs far apart have a df near 1, and t(1) says nothing: never below MIN_DF.
         df_E = np.where(df_DE.sum(0) >= MIN_DF, np.maximum(welch_E, MIN_DF), np.nan)
+        # A spread of 0 cannot be lent to a single pair that differs from the others.
+        is_alike_E = np.isclose(np.where(has_D, mean_DE, mean_E), mean_E, rtol=1e-12).all(0)
+        df_E = np.where((n_DE == 1).any(0) & (common_E == 0) & ~is_alike_E, np.nan, df_E)
     return mean_E, se_E, df_E, pair_E
 
 

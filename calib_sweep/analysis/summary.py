@@ -15,7 +15,8 @@ from rich.text import Text
 
 from calib_sweep.analysis import controls, wording
 from calib_sweep.analysis.descriptive import Group, group_rows
-from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, Row, read_rows
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.table import Row, read_rows
 from calib_sweep.analysis.wins import compare_methods
 
 REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences

@@ -11,12 +11,7 @@ A setting is what was swept or overridden, or differs between cells of the same 
 dataset. It is looked up in each cell's configuration, so that a default and the same value typed
 are one setting. What cannot move a cell's numbers is left out.
 
-Derived here, for each cell without them, with their standard errors over items, of which corpora
-and tasks share none:
-    ppl/geomean    exp(mean over the C corpora of log perplexity)
-                   stderr: ppl/geomean * sqrt(sum (stderr / ppl)^2) / C
-    acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc
-                   stderr: sqrt(sum stderr^2) / T
+Cells without the means over corpora and tasks are given them (`means`).
 """
 
 import json
@@ -26,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.analysis.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
 from calib_sweep.results.record import SCHEMA
 from calib_sweep.results.store import RECORD, read_record
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DENSE = "dense"
-PPL_MEAN, ACC_MEAN = "ppl/geomean", "acc/mean"  # of a cell: over corpora, over tasks
 UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, and names none
 
 AXES = ("model", "method", "dataset", "seed", "replicate")
@@ -124,16 +119,17 @@ def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
         axes = {key: record["cell"].get(key) for key in AXES}
         axes["replicate"] = axes["replicate"] or 0
         heads.append({**axes, **settings, "settings": settings_text(settings)})
-    superseded = _superseded(cells, heads)
+    superseded, unlike = _superseded(cells, heads), unlike_tasks(cells)
     rows = []
     for index, (record, common) in enumerate(zip(cells, heads, strict=True)):
         status = "superseded" if index in superseded else record["status"]
         rest = {"status": status, "error": None, "cell_id": record["cell_id"]}
         if record["status"] == "done" and record["scores"]:
-            values = with_derived(record["scores"])
-            if ACC_MEAN not in record["scores"] and _chose_headlines(record):
+            values = with_means(record["scores"])
+            has_none = _chose_headlines(record) or common["model"] in unlike
+            if has_none and ACC_MEAN not in record["scores"]:
                 values.pop(ACC_MEAN, None)
-            stderr = _with_derived_stderr(record.get("stderr") or {}, values)
+            stderr = stderr_with_means(record.get("stderr") or {}, values)
             for metric, value in values.items():
                 score = {"metric": metric, "value": value, "stderr": stderr[metric]}
                 rows.append({**common, **score, **rest})
@@ -157,59 +153,9 @@ def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set
     return superseded
 
 
-def with_derived(scores: Mapping[str, Any]) -> dict[str, float]:
-    """`scores` as floats, with ppl/geomean over the corpora of a cell and acc/mean over tasks."""
-    values = {metric: _number(value) for metric, value in scores.items()}
-    ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
-    acc_T = np.array([values[metric] for metric in task_accuracies(values)])
-    if ppl_C.size and PPL_MEAN not in values:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values[PPL_MEAN] = float(np.exp(np.mean(np.log(ppl_C))))
-    if acc_T.size and ACC_MEAN not in values:
-        values[ACC_MEAN] = float(np.mean(acc_T))
-    return values
-
-
 def _chose_headlines(record: Mapping[str, Any]) -> bool:
     """Whether the cell was told which scores go into acc/mean: a mean that it lacks has no part."""
     return any("zero_shot.headline." in name for name in _moving(record.get("config") or {}))
-
-
-def _with_derived_stderr(
-    stderr: Mapping[str, Any], values: Mapping[str, float]
-) -> dict[str, float]:
-    """The standard error of each of `values`; NaN where it is not known."""
-    known = {metric: _number(stderr.get(metric)) for metric in values}
-    corpora = [metric for metric in values if is_corpus_perplexity(metric)]
-    if corpora and np.isnan(known[PPL_MEAN]):
-        ppl_C, stderr_C = (np.array([of[metric] for metric in corpora]) for of in (values, known))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = np.sqrt(np.sum((stderr_C / ppl_C) ** 2)) / len(corpora)
-            known[PPL_MEAN] = float(values[PPL_MEAN] * relative)
-    tasks = task_accuracies(values)
-    if tasks and np.isnan(known.get(ACC_MEAN, 0.0)):
-        acc_T, stderr_T = (np.array([of[metric] for metric in tasks]) for of in (values, known))
-        if np.isclose(np.mean(acc_T), values[ACC_MEAN], rtol=0, atol=1e-9):  # it is theirs
-            known[ACC_MEAN] = float(np.sqrt(np.sum(stderr_T**2)) / len(tasks))
-    return known
-
-
-def task_accuracies(metrics: Iterable[str]) -> list[str]:
-    """The accuracy of each task among `metrics`: its acc/, else its acc_norm/."""
-    found = dict.fromkeys(metrics)
-    plain = [m for m in found if m.startswith("acc/") and m != ACC_MEAN]
-    names = {metric.partition("/")[2] for metric in plain}
-    other = [m for m in found if m.startswith("acc_norm/") and m.partition("/")[2] not in names]
-    return plain + other
-
-
-def is_corpus_perplexity(metric: str) -> bool:
-    """Whether `metric` is the perplexity of one corpus."""
-    return metric.startswith("ppl/") and metric != PPL_MEAN
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else float(value)
 
 
 def _first_line(record: Mapping[str, Any]) -> str:

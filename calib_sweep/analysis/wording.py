@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from calib_sweep.analysis.descriptive import Group, Spread, is_logged
-from calib_sweep.analysis.table import ACC_MEAN, PPL_MEAN, settings_text
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.table import settings_text
 from calib_sweep.analysis.wins import Wins
 
 SHARES = ("acc", "acc_norm", "flips")
@@ -175,7 +176,7 @@ def difference(metric: str, value: float) -> float:
     """A difference on the scale of the analysis as it is shown: 100 (exp(d) - 1) % of log(y)."""
     if not is_logged(metric):
         return scale(metric) * value
-    return 100 * math.expm1(value) if value < 100 else math.inf
+    return math.inf if value >= 100 else 100 * math.expm1(value)  # NaN stays NaN
 
 
 def difference_decimals(half_widths: Iterable[float]) -> int:

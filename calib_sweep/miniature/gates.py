@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from calib_sweep.analysis.table import ACC_MEAN, DENSE, PPL_MEAN
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.table import DENSE
 from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.guessing import standard_error
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.table import with_derived
+from calib_sweep.analysis.means import with_means
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.miniature import WEIGHTS
 from calib_sweep.miniature.gates import Scores
@@ -73,7 +73,7 @@ def to_scores(records: Iterable[Mapping[str, Any]]) -> Scores:
         cell = record["cell"]
         bits = cell["settings"].get("method.bits")
         method = cell["method"] if bits is None else f"{cell['method']} {bits} bit"
-        for metric, value in with_derived(record["scores"]).items():
+        for metric, value in with_means(record["scores"]).items():
             of_seed = values.setdefault((method, cell["dataset"], metric), {})
             if of_seed.setdefault(cell["seed"], value) != value:
                 raise ConfigError(

@@ -11,7 +11,8 @@ import numpy as np
 
 from calib_sweep.analysis import wording
 from calib_sweep.analysis.document import Table, to_markdown
-from calib_sweep.analysis.table import ACC_MEAN, DENSE, PPL_MEAN
+from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.table import DENSE
 from calib_sweep.cli import CONF
 from calib_sweep.miniature import DOMAINS, gates, measure
 from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE

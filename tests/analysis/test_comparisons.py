@@ -4,6 +4,7 @@ from scipy import stats
 from simulated import SETTINGS, grid_of, normal, row, rows_of
 from statsmodels.stats.multitest import multipletests
 
+from calib_sweep.analysis import wording
 from calib_sweep.analysis.comparisons import COLUMNS, comparison_table, dataset_table
 from calib_sweep.analysis.grids import to_grids
 from calib_sweep.analysis.verdicts import NO_WIDTH, ONE_SPREAD, bh_corrected, holm_corrected
@@ -199,6 +200,20 @@ def test_an_interval_without_width_is_said_to_say_little():
     found = compare(np.array([[0.5, 0.75, 1.0]]), np.array([[0.25, 0.5, 0.75]])).loc["text00"]
     assert found["lo"] == found["hi"] == 0.25
     assert found["note"] == f"3 pairs: p cannot be below 0.25; {NO_WIDTH}"
+
+
+def test_a_spread_of_zero_is_not_lent_to_a_single_pair_that_differs():
+    nan = np.nan
+    zero = [[0.0, 0.0, 0.0], [0.0, nan, nan]]
+    pooled = compare([[0.0, 0.0, 0.0], [0.05, nan, nan]], zero).loc[""]
+    assert pooled["verdict"] == "too few draws" and np.isnan(pooled["lo"])
+    alike = compare([[0.05, 0.05, 0.05], [0.05, nan, nan]], zero).loc[""]
+    assert alike["lo"] == alike["hi"] == pytest.approx(0.05)
+
+
+def test_a_perplexity_without_an_interval_is_shown_without_one():
+    assert np.isnan(wording.difference("ppl/a@64", np.nan))
+    assert wording.difference("ppl/a@64", 101.0) == np.inf
 
 
 def test_an_infinite_perplexity_loses_and_leaves_no_mean():

@@ -61,6 +61,12 @@ def test_tasks_that_were_left_out_of_the_mean_on_purpose_stay_out(sweep):
     assert {row["metric"] for row in read_rows(sweep.folder)} == {"acc/a"}
 
 
+def test_no_mean_is_made_over_tasks_that_other_cells_of_the_model_were_not_scored_on(sweep):
+    sweep.add("wanda", {"acc/a": 0.4, "acc/b": 0.8}, dataset="d", seed=0)
+    sweep.add("gptq", {"acc/a": 0.4}, dataset="d", seed=0)
+    assert {row["metric"] for row in read_rows(sweep.folder)} == {"acc/a", "acc/b"}
+
+
 def test_a_recorded_mean_accuracy_is_kept_and_has_no_error_of_other_tasks(sweep):
     sweep.add("dense", {"acc/a": 0.4, "acc/mean": 0.7}, stderr={"acc/a": 0.03})
     row = one(read_rows(sweep.folder), metric="acc/mean")

@@ -6,8 +6,8 @@ from simulated import normal, row, rows_of
 
 from calib_sweep.analysis.controls import findings
 from calib_sweep.analysis.descriptive import group_rows
+from calib_sweep.analysis.means import PPL_MEAN
 from calib_sweep.analysis.names import Naming
-from calib_sweep.analysis.table import PPL_MEAN
 from calib_sweep.analysis.tails import COLUMNS, grubbs_limit, reasons, tail_table
 
 
