@@ -14,6 +14,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from calib_sweep import __version__
 from calib_sweep.errors import ConfigError
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
 HELP = """\
 calib-sweep: how much of a compressed model's score is the method, how much the calibration data
 
-    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid; without -m, one cell
+    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid, with or without -m
     calib-sweep check -m ...                 validate every cell, load no weights
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
@@ -64,6 +65,9 @@ def main() -> int:
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(HELP.format(choices=choices()))
         return 0
+    if "--version" in arguments:
+        sys.stdout.write(f"calib-sweep {__version__}\n")
+        return 0
     if verb in FOLDER_VERBS:
         return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
     if verb is not None and verb not in GRID_VERBS:
@@ -74,10 +78,15 @@ def main() -> int:
         return 1
     if verb is not None:
         arguments = [*arguments, f"hydra.sweeper.action={verb}"]
-    sys.argv[1:] = wait_for_choices(arguments)
+    sys.argv[1:] = flags_first(wait_for_choices(arguments))
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     return _reporting(run_grid)
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Move -m before the overrides, which Hydra wants in one piece; it may stand anywhere here."""
+    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
 
 
 def wait_for_choices(arguments: list[str]) -> list[str]:

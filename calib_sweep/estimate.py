@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from calib_sweep.analysis.wording import duration
 from calib_sweep.cell import Cell
 from calib_sweep.check import build_parts
 from calib_sweep.errors import UnavailableError
@@ -31,7 +32,7 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
     lines = []
     if known:
         lines.append(
-            f"time: about {sum(known) / 3600:.2g} h of one worker for {len(known):,} cells, "
+            f"time: about {duration(sum(known))} of one worker for {len(known):,} cells, "
             "as finished cells of the same model and method took"
         )
     unknown = [cell for cell in todo if (cell.model, cell.method) not in seconds]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from calib_sweep import cli
+from calib_sweep import __version__, cli
 from calib_sweep.cli import split_verb, wait_for_choices
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
@@ -34,7 +34,20 @@ def test_a_first_word_without_an_equals_sign_is_a_verb(arguments, verb, rest):
     assert split_verb(arguments) == (verb, rest)
 
 
-@pytest.mark.parametrize("option", [("--cfg", "job"), ("--help",)])
+def test_the_flag_of_a_grid_may_stand_anywhere(tmp_path):
+    assert cli.flags_first(["a=1", "-m", "b=2", "--cfg", "job"]) == [
+        "-m", "a=1", "b=2", "--cfg", "job"
+    ]  # fmt: skip
+    done = run("check", "method=magnitude", "-m", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0 and "1 cells and 1 dense" in done.stdout, done.stderr[-2000:]
+
+
+def test_the_version_is_ours(tmp_path):
+    done = run("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"calib-sweep {__version__}\n")
+
+
+@pytest.mark.parametrize("option", [("--cfg", "job"), ("--help",), ("--version",)])
 def test_asking_costs_no_heavy_import(option, tmp_path):
     done = run(*option, python=(sys.executable, "-X", "importtime"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]

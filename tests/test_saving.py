@@ -122,7 +122,7 @@ def test_a_model_says_where_it_comes_from(run_cli, tiny_world, tmp_path):
     ):
         assert told in card, told
     del record["config"]["model"]["dtype"]  # a class of the user's may have none
-    assert "model.path=FOLDER method=dense\n" in model_card(record, "dense")
+    assert "model.path=FOLDER num_threads=1 method=dense\n" in model_card(record, "dense")
 
 
 def test_both_forms_are_kept_and_made_when_first_asked_for(run_cli, tiny_world, tmp_path):

@@ -32,23 +32,24 @@ model = AutoModelForCausalLM.from_pretrained("FOLDER", quantization_config=setti
 SCORE_AGAIN = """
 To score it again, with the `evaluation` that it was scored with:
 
-    python -m calib_sweep model=hf model.path=FOLDER {dtype}method=dense
+    python -m calib_sweep model=hf model.path=FOLDER {settings}method=dense
 """
 
 
 def model_card(record: Mapping[str, Any], form: str) -> str:
     """The card of the model that the cell of `record` left, saved in `form`."""
-    cell, settings = record["cell"], record["config"]["method"]
+    cell, config = record["cell"], record["config"]
     made_on = "without calibration data"
     if cell["dataset"] is not None:
         made_on = f"on calibration set {cell['seed']} of {cell['dataset']}"
-    dtype = record["config"]["model"].get("dtype")  # a class of the user's may have none
-    again = SCORE_AGAIN.format(dtype="" if dtype is None else f"model.dtype={dtype} ")
+    run_as = {"model.dtype": config["model"].get("dtype"), "num_threads": config["num_threads"]}
+    settings = [f"{key}={value} " for key, value in run_as.items() if value is not None]
+    again = SCORE_AGAIN.format(settings="".join(settings))
     parts = [
         _head(record, form),
         f"# {cell['model']} compressed by {cell['method']}\n",
         f"Compressed {made_on} by calib_sweep; cell `{record['cell_id']}`.\n",
-        f"## Method\n\n```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```\n",
+        f"## Method\n\n```yaml\n{yaml.safe_dump(config['method'], sort_keys=False)}```\n",
         _rows("Compression", record["compression"].items()),
         _rows("Calibration set", _calibration(record)),
         _rows("Scores", _scores(record), titles=("score", "value, standard error")),

@@ -208,7 +208,7 @@ def test_a_spread_of_zero_is_not_lent_to_a_single_pair_that_differs():
     pooled = compare([[0.0, 0.0, 0.0], [0.05, nan, nan]], zero).loc[""]
     assert pooled["verdict"] == "too few draws" and np.isnan(pooled["lo"])
     alike = compare([[0.05, 0.05, 0.05], [0.05, nan, nan]], zero).loc[""]
-    assert alike["lo"] == alike["hi"] == pytest.approx(0.05)
+    assert (alike["lo"], alike["hi"]) == pytest.approx((0.05, 0.05))
 
 
 def test_a_perplexity_without_an_interval_is_shown_without_one():
