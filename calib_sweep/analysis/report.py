@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.tables import Evidence
 
 MADE_FROM = "made_from.json"
-REPORT_VERSION = 7  # raised when the same records are to give another report
+REPORT_VERSION = 8  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 

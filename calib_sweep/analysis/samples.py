@@ -17,6 +17,7 @@ from calib_sweep.analysis.power import smallest_detectable
 from calib_sweep.analysis.settings import AnalysisSettings
 
 MIN_DF = intervals.MIN_DRAWS - 1
+ROUNDING = 1e-12  # of a mean: draws that are nearer to it do not differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,9 @@ def _moments(x_DSE: np.ndarray, n_DE: np.ndarray) -> tuple[np.ndarray, np.ndarra
     sum_DE = np.nansum(x_DSE, axis=1)
     is_known = np.isfinite(x_DSE).sum(1) == n_DE
     mean_DE = np.where(is_known & (n_DE > 0), sum_DE / np.maximum(n_DE, 1), np.nan)
-    square_DE = np.nansum((x_DSE - mean_DE[:, None]) ** 2, axis=1)
+    away_DSE = np.abs(x_DSE - mean_DE[:, None])
+    away_DSE[away_DSE <= ROUNDING * np.abs(mean_DE)[:, None]] = 0.0
+    square_DE = np.nansum(away_DSE**2, axis=1)
     variance_DE = np.where(is_known & (n_DE > 1), square_DE / np.maximum(n_DE - 1, 1), np.nan)
     return mean_DE, variance_DE
 

@@ -207,6 +207,10 @@ def test_a_spread_of_zero_is_not_lent_to_a_single_pair_that_differs():
     zero = [[0.0, 0.0, 0.0], [0.0, nan, nan]]
     pooled = compare([[0.0, 0.0, 0.0], [0.05, nan, nan]], zero).loc[""]
     assert pooled["verdict"] == "too few draws" and np.isnan(pooled["lo"])
+    # 0.05 as differences of scores: alike but for rounding.
+    a, b = [[0.75, 0.65, 0.35], [0.9, nan, nan]], [[0.7, 0.6, 0.3], [0.8, nan, nan]]
+    assert compare(a, b).loc["", "verdict"] == "too few draws"
+    assert compare(a, b).loc["text00", "note"].endswith(NO_WIDTH)
     alike = compare([[0.05, 0.05, 0.05], [0.05, nan, nan]], zero).loc[""]
     assert (alike["lo"], alike["hi"]) == pytest.approx((0.05, 0.05))
 
