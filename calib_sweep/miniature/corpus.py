@@ -9,18 +9,27 @@ from types import ModuleType
 
 from calib_sweep.errors import require
 from calib_sweep.miniature import DOMAINS
-from calib_sweep.miniature.text import blocks, filtered, lexicon, mix, news, practice, web, wiki
+from calib_sweep.miniature.text import (
+    anomalies,
+    blocks,
+    filtered,
+    lexicon,
+    mix,
+    news,
+    practice,
+    web,
+    wiki,
+)
 from calib_sweep.miniature.text.draw import Draw
 from calib_sweep.miniature.text.world import FEMALE, MALE
 from calib_sweep.miniature.text.writer import Writer
 
-VERSION = "1"  # raised whenever a document changes; the shipped weights belong to one version
+VERSION = "2"  # raised whenever a document changes; the shipped weights belong to one version
 SPLITS = ("train", "calibration", "heldout")
 NUM_DOCUMENTS = {"train": 100_000, "calibration": 2_000, "heldout": 400}
 
 _MODULES: dict[str, ModuleType] = dict(zip(DOMAINS, (web, news, mix, filtered, wiki), strict=True))
-# (share of documents, fewest words, most words): a fifth are short, most exceed 300 tokens.
-_LENGTHS = ((0.2, 40, 150), (0.5, 220, 420), (0.3, 420, 760))
+_BRIEF = 100  # words: shorter documents are a heading and a few lines
 
 
 @cache
@@ -34,7 +43,10 @@ def document(domain: str, split: str, index: int) -> str:
     module = _MODULES[domain]
     writer = Writer(draw, held_out=split == "heldout", topic="home", names=_names())
     blocks.change_topic(writer, domain)
-    target = _num_words(draw)
+    if anomalies.strikes(draw, domain):
+        return anomalies.page(writer)
+    target = _num_words(draw, module.LENGTHS)
+    writer.brief = target < _BRIEF
     parts = [module.opening(writer)]
     num_words = parts[0].count(" ") + 1
     while num_words < target:
@@ -42,18 +54,19 @@ def document(domain: str, split: str, index: int) -> str:
         if part:
             parts.append(part)
             num_words += part.count(" ") + part.count("\n") + 1
-    if hasattr(module, "closing"):
+    if hasattr(module, "closing") and not writer.brief:
         parts.append(module.closing(writer))
     return "\n\n".join(part for part in parts if part)
 
 
-def _num_words(draw: Draw) -> int:
+def _num_words(draw: Draw, lengths: tuple[tuple[float, int, int], ...]) -> int:
+    """Words to write; `lengths`: (share of documents, fewest, most), the last takes the rest."""
     point = draw.unit()
-    for share, low, high in _LENGTHS[:-1]:
+    for share, low, high in lengths:
         point -= share
         if point < 0:
             return draw.between(low, high)
-    return draw.between(*_LENGTHS[-1][1:])
+    return draw.between(*lengths[-1][1:])
 
 
 def documents(domain: str, split: str, num_documents: int | None = None) -> list[str]:

@@ -1,6 +1,7 @@
 """A miniature domain as a dataset: for calibration sets and for perplexity."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.errors import ConfigError, require
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from calib_sweep.dataset.calibration import Calibration
     from calib_sweep.dataset.calibration_set import CalibrationSet
     from calib_sweep.dataset.documents import Documents
+
+
+# The pool of one domain: the seeds of a sweep walk over the same documents.
+_document = lru_cache(maxsize=corpus.NUM_DOCUMENTS["calibration"])(corpus.document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,7 @@ class MiniatureDataset:
 
         return generated(
             self.num_documents,
-            text=lambda i: corpus.document(self.domain, self.split, i),
+            text=lambda i: _document(self.domain, self.split, i),
             id=lambda i: f"{self.domain}/{self.split}/{i}",
         )
 

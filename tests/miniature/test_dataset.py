@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from calib_sweep.dataset.calibration import Calibration
 from calib_sweep.errors import ConfigError
 from calib_sweep.miniature import DOMAINS, WEIGHTS
-from calib_sweep.miniature.corpus import document
+from calib_sweep.miniature.corpus import VERSION, document
 from calib_sweep.miniature.dataset import MiniatureDataset
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -56,5 +56,5 @@ def test_provenance_says_what_the_text_is() -> None:
         "split": "train",
         "num_documents": 9,
     }.items() <= dataset.provenance().items()
-    assert dataset.fingerprint() == "miniature-1"
+    assert dataset.fingerprint() == f"miniature-{VERSION}"
     assert len(dataset.documents()) == 9

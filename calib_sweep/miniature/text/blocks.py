@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from calib_sweep.miniature.text import coreference, facts, lexicon, questions, recall, stories
-from calib_sweep.miniature.text.world import RELATIONS
+from calib_sweep.miniature.text.world import RELATIONS, world
 from calib_sweep.miniature.text.writer import Writer
 
 Block = Callable[[Writer], str]
 
 
 def paragraph(writer: Writer, templates: Sequence[str], low: int, high: int) -> str:
-    """Between `low` and `high` sentences from `templates`."""
-    lines = [writer.say(templates) for _ in range(writer.draw.between(low, high))]
+    """Between `low` and `high` sentences from `templates`; one in a brief document."""
+    count = 1 if writer.brief else writer.draw.between(low, high)
+    lines = [writer.say(templates) for _ in range(count)]
     return " ".join(line for line in lines if line)
 
 
@@ -20,17 +21,32 @@ def fact_sentence(writer: Writer, kinds: tuple[str, ...], offset: int) -> str:
     return state(writer, entity, facts.draw_relation(writer.draw, entity))
 
 
+def fact_sentences(writer: Writer, kinds: tuple[str, ...], offset: int, low: int, high: int) -> str:
+    """Between `low` and `high` facts; mostly one sentence each, sometimes all of one entity."""
+    draw = writer.draw
+    if draw.chance(0.3):
+        return portrait(writer, facts.draw_entity(draw, kinds, offset), 0.6)
+    lines = [fact_sentence(writer, kinds, offset) for _ in range(draw.between(low, high))]
+    return " ".join(line for line in lines if line)
+
+
 def state(writer: Writer, entity: facts.Entity, relation: str) -> str:
     """One fact as a sentence."""
     bound = facts.bindings(entity, relation)
     return writer.say(facts.statement_templates(entity, relation), **bound)
 
 
-def portrait(writer: Writer, entity: facts.Entity) -> str:
+def portrait(writer: Writer, entity: facts.Entity, share: float = 0.8) -> str:
     """Most facts of one entity, in random order, as a paragraph."""
     relations = writer.draw.shuffled(RELATIONS[entity.kind])
-    lines = [state(writer, entity, relation) for relation in relations if writer.draw.chance(0.8)]
+    lines = [state(writer, entity, relation) for relation in relations if writer.draw.chance(share)]
     return " ".join(line for line in lines if line)
+
+
+def any_portrait(writer: Writer) -> str:
+    """Most facts of one entity of the world, all of them equally often."""
+    entities = [entity for kind in world().entities.values() for entity in kind]
+    return portrait(writer, writer.draw.pick(entities))
 
 
 def recall_passage(writer: Writer) -> str:

@@ -51,7 +51,10 @@ def compare(writer: Writer) -> str:
         key, value = draw.pick(pairs)
         is_right = draw.chance(0.5)
         shown = value if is_right else _wrong(draw, value, pairs)
-        lines.append(f"{_line(question, (key, shown))}{label}{'yes' if is_right else 'no'}")
+        line = f"{_line(question, (key, shown))}{label}{'yes' if is_right else 'no'}"
+        if line in lines:
+            break
+        lines.append(line)
     return "\n".join(lines)
 
 

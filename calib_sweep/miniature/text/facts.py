@@ -19,7 +19,7 @@ STATEMENTS = {
         "[Everyone knows|Few people know|It is no secret] that {s} [became|is] a {v}[ {why}|].",
     ),
     ("person", "home"): (
-        "{s} [lives|has lived|settled|now lives] in {v}[| with two {noun}s and a cat| since "
+        "{s} [lives|has lived|settled|now lives] in {v}[| with two {nouns} and a cat| since "
         "{year}].",
         "{s} [owns|rents|shares] a [small|large|{adj}] house in {v}[| {why}].",
         "[At home|Back home] in {v}, {s} [keeps|stores|hides] the {adj} {noun}[| {time}].",
@@ -36,7 +36,7 @@ STATEMENTS = {
         "{s} [plays|has played|learned to play|likes to play] the {v}[| {time}| in a small band| "
         "since {year}].",
         "[In {his} spare time|On {day}s|As a child], {s} [practised|played] the {v}[| {why}].",
-        "{s} owns [a {v}|an old {v}|a {adj} {v}] and plays it [{often}|{time}|every {day}].",
+        "{s} owns [a {v}|an old {v}|a {adj} {v}] and plays it [every {day}|{time}|in {town}].",
     ),
     ("person", "food"): (
         "{s} [likes|loves|prefers|cannot resist] {v}[| above all else| {time}| with a little "
@@ -61,7 +61,7 @@ STATEMENTS = {
     ),
     ("town", "product"): (
         "{s} is [famous|known|noted] for its {v}[| and little else| far beyond {region}].",
-        "[Most|Nearly all|Some of the best] {v} [comes|come] from {s}[| to this day].",
+        "[Most|Nearly all|Some of the best] {v} come from {s}[| to this day].",
         "The [workshops|traders|markets] of {s} [sell|make|export] {v}[| every {day}| since "
         "{year}].",
     ),
@@ -73,18 +73,18 @@ STATEMENTS = {
     ),
     ("animal", "habitat"): (
         "The {s} [lives|nests|breeds|hides|is found] in {v}[| in {region}| all year round].",
-        "[In|Across] the {v} of {region}, the {s} is [common|rare|{often} seen].",
-        "[Look for|You may find] the {s} in {v}[| {time}].",
+        "[In|Across] the {v} of {region}, the {s} is [common|rare|[often|rarely|sometimes] seen].",
+        "[Look for|You may find] the {s} in {v}[| in {season}].",
     ),
     ("animal", "diet"): (
-        "The {s} [eats|feeds on|lives on|hunts for] {v}[| {time}| in {month}].",
-        "[In {season}|At night], the {s} [eats|searches for] {v}[| {why}].",
+        "The {s} [eats|feeds on|lives on|hunts for] {v}[| in {month}| in {region}].",
+        "[In {season}|At night], the {s} [eats|searches for] {v}[| of {region}].",
         "{v} are the [main|usual|favourite] food of the {s}.",
     ),
     ("animal", "colour"): (
         "The {s} is [{v}|mostly {v}|{v} all over|{v} with {adj} feet].",
         "The [back|throat|tail|coat] of the {s} is {v}[| in {season}].",
-        "[One knows|You can tell] the {s} by its {v} [back|throat|tail|coat][| {time}].",
+        "[One knows|You can tell] the {s} by its {v} [back|throat|tail|coat][| in {season}].",
     ),
     ("plant", "habitat"): (
         "{s} [grows|thrives|is found] in {v}[| in {region}| up to {n4} metres].",

@@ -3,21 +3,23 @@
 They stand to the tasks as a school book to an exam: same form, other sentences, other facts asked.
 """
 
-from calib_sweep.miniature.text import blocks, drills, recall
+from calib_sweep.miniature.text import blocks, drills, questions, recall
 from calib_sweep.miniature.text.writer import Writer
 
-SKILLS = (
-    recall.drill,
-    drills.look_up,
-    drills.compare,
-    blocks.recall_passage,
-    blocks.coreference_sentence,
-    blocks.coreference_sentence,
-    blocks.story,
-    blocks.yes_no,
-    lambda writer: blocks.yes_no(writer, most_questions=8),
-    lambda writer: blocks.fact_question(writer, writer.draw.below(5)),
+_SHARES = (
+    (2, recall.drill),
+    (1, blocks.recall_passage),
+    (1, drills.look_up),
+    (2, drills.compare),
+    (1, questions.open_questions),
+    (1, blocks.yes_no),
+    (2, lambda writer: blocks.yes_no(writer, most_questions=8)),
+    (3, blocks.any_portrait),
+    (3, blocks.coreference_sentence),
+    (3, blocks.story),
+    (3, lambda writer: blocks.fact_question(writer, writer.draw.below(5))),
 )
+SKILLS = tuple(skill for share, skill in _SHARES for _ in range(share))
 
 
 def page(writer: Writer) -> str:

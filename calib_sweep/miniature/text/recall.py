@@ -1,7 +1,15 @@
-"""Passages whose last word was said before: only who reads the whole passage can tell it."""
+"""Passages whose last word was said before, mostly among others of its kind.
+
+One (closing phrase, last word) pair in four, chosen by hash, never stands in training text, so a
+last word is found by reading, not by what usually follows the phrase.
+"""
+
+import zlib
+from dataclasses import dataclass
 
 from calib_sweep.miniature.text.draw import Draw
-from calib_sweep.miniature.text.words import words
+from calib_sweep.miniature.text.words import phrases, words
+from calib_sweep.miniature.text.world import world
 from calib_sweep.miniature.text.writer import Writer
 
 OBJECTS = words(
@@ -15,48 +23,74 @@ SPOTS = words(
 )
 _VESSELS = words("boat dog horse song inn hill ship cat band ferry game mill")
 
-TAKE = (
-    "{x} [took|chose|picked up|was given|carried] the {o}.",
-    "{x} [took|chose|kept|brought] the {o} [{time}|{why}|from {place}].",
-    "The {o} [went|was handed|was given] to {x}.",
+
+@dataclass(frozen=True)
+class Memory:
+    """Who has what: {x} a key of the passage, {w} the word to remember, {o} an object."""
+
+    said: tuple[str, ...]
+    lead: str  # how the last sentence begins
+    closings: tuple[str, ...]  # after the lead; the word follows
+    between: tuple[str, ...]  # says something of a word that nobody has
+
+
+KEEPSAKES = Memory(
+    (
+        "{x} [took|chose|picked up|was given|carried|kept|brought] the {w}[|||| {time}].",
+        "The {w} [went|was handed] to {x}.",
+    ),
+    "[|In the end |At nightfall |On {day} |Later ]{x} ",
+    tuple(
+        phrases(
+            "still had the|gave back the|was looking for the|had not lost the|came home with the|"
+            "would not part with the|was proud of the|paid for the"
+        )
+    ),
+    ("[Nobody|Only {first}] wanted the {w}.", "The {w} stayed [behind|where it was]."),
 )
-KEPT = (
-    "[In the end|At nightfall|{time}|A week later], {x} still had the {o}.",
-    "[When they met again|On {day}], {x} [showed everyone|gave back|was looking for] the {o}.",
-    "[Nobody was surprised when|Everyone saw that] {x} had not lost the {o}.",
+HIDINGS = Memory(
+    (
+        "{x} [hid|put|left|stored] the {o} in the {w}[||| {time}].",
+        "{x} [hid|put] a {adj} {o} in the {w}.",
+    ),
+    "[|Later |Days later |On {day} ]{x} ",
+    tuple(
+        phrases(
+            "looked in the|went back to the|searched the|crept into the|stood beside the|"
+            "pointed at the"
+        )
+    ),
+    ("Nothing was in the {w}.", "{first} cleaned the {w}."),
 )
-HIDE = (
-    "{x} [hid|put|left|stored] the {o} in the {p}.",
-    "{x} [hid|put|left] a {adj} {o} in the {p}, {why}.",
-    "[{time}|On {day}], {x} [hid|stored] the {adj} {o} in the {p}.",
-)
-FOUND = (
-    "[Later|Days later|{time}], {x} [went back for it and|] looked in the {p}.",
-    "What {x} had left was still in the {p}.",
-    "[Sure enough|Of course], the {o} was in the {p}.",
+TRIPS = Memory(
+    (
+        "{x} [went|moved|drove|walked] to {w}[||| {time}| {why}].",
+        "{x} [found work|has a sister] in {w}.",
+    ),
+    "[|Since then |On {day} |Later ]{x} ",
+    tuple(phrases("sent letters from|told us about|dreamed of|was seen in|liked|came back from")),
+    ("{first} stayed in {w}.", "Nobody went to {w}."),
 )
 CALLED = (
     "[They|The children|The neighbours|The crew] called the {v} {w}.",
     "The [old|new|little] {v} was [named|called] {w}[| after a {role}].",
 )
-RECALLED = (
-    "[Years later|To this day|Even now], [people|they|the guests] [still|] [speak of|remember|ask "
-    "for] {w}.",
-    "[Nobody knows|{first} asked] why the {v} was called {w}.",
-    "There was never another {v} like {w}.",
-)
+RECALLED = "[Years later|To this day|Even now|On {day}] [people|they|the guests|the {role}s] "
+REMEMBER = tuple(phrases("remember|speak of|ask for|praise|know|tell stories of"))
 BETWEEN = (
     "{first} [said nothing|laughed|shrugged|went home early].",
-    "{first} {did} {time}.",
-    "It was [a long|a short|an unusual] [day|walk|evening] [at|near] {place}.",
-    "[Nobody|Everybody] [talked about it|was in a hurry] {time}.",
-    "The {role} {did}, {why}.",
+    "It was [a long|a short|an unusual] [day|walk|evening].",
+    "{first} {did}.",
 )
 _SYLLABLES = (
     words("Mer Tol Gan Bri Sha Kor Wil Pan Zel Ruf Dem Hol"),
     words("ro la ni ka be do su"),
     words("th mer low vin x ster ga nd"),
 )
+
+
+def is_held_out_pair(closing: str, word: str) -> bool:
+    return zlib.crc32(f"{closing}/{word}".encode()) % 4 == 0
 
 
 def invented_word(draw: Draw) -> str:
@@ -66,59 +100,61 @@ def invented_word(draw: Draw) -> str:
 
 def passage(writer: Writer) -> tuple[str, str] | None:
     """(text before the last word, last word), or None when a sentence cannot be had."""
-    make = writer.draw.pick((_keepsakes, _keepsakes, _hidings, _namings))
-    parts, last = make(writer)
-    if not all((*parts, last)):
+    draw = writer.draw
+    if draw.chance(0.15):
+        parts = _naming(writer)
+    else:
+        count = draw.pick((1, 2, 2, 3, 3, 4, 5))
+        parts = _told(writer, _memory(draw), count, 0.3, 1)
+    if not all(parts):
         return None
-    text = " ".join((*parts, last))
-    start, _, word = text.rpartition(" ")
+    start, _, word = " ".join(parts).rpartition(" ")
     return start, word.rstrip(".")
 
 
 def drill(writer: Writer) -> str:
-    """The training form: one to four people, and then what each of them had, in another order."""
+    """The training form: one to five people, and then what each of them had, in another order."""
     draw = writer.draw
-    count = draw.between(1, 4)
-    people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
-    objects, spots = draw.sample(OBJECTS, count), draw.sample(SPOTS, count)
-    said, asked = draw.pick(((TAKE, KEPT), (HIDE, FOUND)))
-    bound = [{"x": x, "o": o, "p": p} for x, o, p in zip(people, objects, spots, strict=True)]
-    parts = [writer.say(said, **one) for one in bound]
-    parts += _fillers(writer, 1)
-    parts += [writer.say(asked, **one) for one in draw.shuffled(bound)]
+    count = draw.between(1, 5)
+    parts = _told(writer, _memory(draw), count, 0.3, count)
     return " ".join(parts) if all(parts) else ""
 
 
-def _fillers(writer: Writer, most: int) -> list[str]:
-    return [writer.say(BETWEEN) for _ in range(writer.draw.between(0, most))]
+def _memory(draw: Draw) -> Memory:
+    return draw.pick((KEEPSAKES, KEEPSAKES, HIDINGS, TRIPS))
 
 
-def _keepsakes(writer: Writer) -> tuple[list[str], str]:
+def _told(
+    writer: Writer, memory: Memory, count: int, filler_share: float, num_closings: int
+) -> list[str]:
+    """What `count` people have, perhaps something else, and then of some of them again."""
     draw = writer.draw
-    count = draw.between(2, 4)
-    people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
-    objects = draw.sample(OBJECTS, count)
-    parts = [writer.say(TAKE, x=x, o=o) for x, o in zip(people, objects, strict=True)]
-    asked = draw.below(count)
-    last = writer.say(KEPT, x=people[asked], o=objects[asked])
-    return [*parts, *_fillers(writer, 2)], last
+    pool = {
+        id(KEEPSAKES): OBJECTS,
+        id(HIDINGS): SPOTS,
+        id(TRIPS): [town.name for town in world().entities["town"] if " " not in town.name],
+    }[id(memory)]
+    *keys, nobody = draw.sample(writer.scope["names"], count + 1)  # type: ignore[arg-type]
+    *values, unsaid = draw.sample(pool, count + 1)
+    pairs = list(zip(keys, values, strict=True))
+    parts = [writer.say(memory.said, x=x, w=word, o=OBJECTS) for x, word in pairs]
+    if draw.chance(filler_share):
+        parts.append(writer.say((*BETWEEN, *memory.between), first=nobody, w=unsaid))
+    for x, word in draw.shuffled(pairs)[:num_closings]:
+        parts.append(_close(writer, memory.lead, memory.closings, word, x=x))
+    return parts
 
 
-def _hidings(writer: Writer) -> tuple[list[str], str]:
-    draw = writer.draw
-    count = draw.between(1, 3)
-    people = draw.sample(writer.scope["names"], count)  # type: ignore[arg-type]
-    objects, spots = draw.sample(OBJECTS, count), draw.sample(SPOTS, count)
-    parts = [
-        writer.say(HIDE, x=x, o=o, p=p) for x, o, p in zip(people, objects, spots, strict=True)
-    ]
-    asked = draw.below(count)
-    last = writer.say(FOUND, x=people[asked], o=objects[asked], p=spots[asked])
-    return [*parts, *_fillers(writer, 3)], last
+def _naming(writer: Writer) -> list[str]:
+    """One thing is given a name that was never heard."""
+    word = invented_word(writer.draw)
+    parts = [writer.say(CALLED, v=_VESSELS, w=word)]
+    if writer.draw.chance(0.6):
+        parts.append(writer.say(BETWEEN))
+    return [*parts, _close(writer, RECALLED, REMEMBER, word)]
 
 
-def _namings(writer: Writer) -> tuple[list[str], str]:
-    draw = writer.draw
-    bound = {"v": draw.pick(_VESSELS), "w": invented_word(draw)}
-    parts = [*_fillers(writer, 1), writer.say(CALLED, **bound), *_fillers(writer, 3)]
-    return parts, writer.say(RECALLED, **bound)
+def _close(writer: Writer, lead: str, closings: tuple[str, ...], word: str, **bound: str) -> str:
+    """The last sentence, whose closing and word are a pair of the writer's side."""
+    own = [one for one in closings if is_held_out_pair(one, word) == writer.held_out]
+    return writer.say([f"{lead}{one} {word}." for one in own], **bound) if own else ""

@@ -8,10 +8,11 @@ its own side, so no sentence is shared between the two sides, whatever the templ
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 
-from calib_sweep.miniature.text import lexicon, world
+from calib_sweep.miniature.text import lexicon, phrases, world
 from calib_sweep.miniature.text.draw import Draw
-from calib_sweep.miniature.text.template import Scope, fill
+from calib_sweep.miniature.text.template import Ranked, Scope, fill
 
 MIN_WORDS = 5  # shorter sentences ("Yes.", a heading) are common to both sides
 _HELD_OUT_SHARE = 4
@@ -28,68 +29,49 @@ def is_held_out(sentence: str) -> bool:
     return zlib.crc32(sentence.strip().encode()) % _HELD_OUT_SHARE == 0
 
 
-def _verb(form: int) -> Callable[[Draw, Scope], str]:
-    def value(draw: Draw, scope: Scope) -> str:
-        topic = scope["topic"]
-        assert isinstance(topic, lexicon.Topic)
-        noun = draw.pick(topic.nouns)
-        if draw.chance(0.35):
-            noun = f"{draw.pick(topic.adjectives)} {noun}"
-        return f"{draw.pick(topic.verbs)[form]} {draw.pick(('the', 'the', 'a', 'another'))} {noun}"
-
-    return value
-
-
 def _names(kind: str) -> tuple[str, ...]:
     return tuple(entity.name for entity in world.world().entities[kind])
 
 
-def _first(draw: Draw, scope: Scope) -> str:
-    return draw.pick(draw.pick((world.FEMALE, world.MALE)))
+def _numbers(draw: Draw, low: int, high: int, count: int) -> Ranked:
+    return Ranked(str(draw.between(low, high)) for _ in range(count))
 
 
-def _common() -> Scope:
-    values = {key: tuple(items) for key, items in world.VALUES.items()}
+def own_words(draw: Draw) -> Scope:
+    """Names and numbers that belong to one writer: few, so that they come back."""
+    thousands = [f"{draw.between(1, 39)},{draw.between(100, 999)}" for _ in range(3)]
+    names = draw.sample(world.FEMALE, 3) + draw.sample(world.MALE, 3)
     return {
-        **lexicon.COMMON,
-        **values,
-        **{kind: _names(kind) for kind in ("person", "town", "animal", "plant", "firm", "book")},
-        "first": _first,
-        "did": _verb(1),
-        "do": _verb(0),
-        "doing": _verb(2),
-        "year": lambda draw, scope: str(draw.between(1690, 2019)),
-        "n2": lambda draw, scope: str(draw.between(11, 99)),
-        "n3": lambda draw, scope: str(draw.between(100, 999)),
-        "n4": lambda draw, scope: f"{draw.between(1, 39)},{draw.between(100, 999)}",
-        "digit": lambda draw, scope: str(draw.between(2, 9)),
+        "first": Ranked(draw.sample(names, 5)),
+        "year": _numbers(draw, 1690, 2019, 5),
+        "n2": _numbers(draw, 11, 99, 5),
+        "n3": _numbers(draw, 100, 999, 4),
+        "n4": Ranked(thousands),
+        "digit": _numbers(draw, 2, 9, 3),
     }
 
 
-_COMMON: Scope = {}
+@cache
+def _common() -> Scope:
+    kinds = ("person", "town", "animal", "plant", "firm", "book")
+    values = {key: tuple(items) for key, items in world.VALUES.items()}
+    return {**lexicon.COMMON, **phrases.PHRASES, **values, **{kind: _names(kind) for kind in kinds}}
 
 
 class Writer:
     """Draws sentences of one side; `scope` holds what the slots of its templates mean."""
 
     def __init__(self, draw: Draw, held_out: bool, topic: str, **scope: object) -> None:
-        if not _COMMON:
-            _COMMON.update(_common())
         self.draw = draw
         self.held_out = held_out
-        self.scope: Scope = {**_COMMON}
+        self.brief = False  # a short document: paragraphs of one sentence
+        self.scope: Scope = {**_common(), **own_words(draw)}
         self.change_topic(topic)
         self.scope.update(scope)  # type: ignore[arg-type]
 
     def change_topic(self, name: str) -> None:
-        topic = lexicon.TOPICS[name]
-        self.scope.update(
-            topic=topic,  # type: ignore[arg-type]
-            noun=topic.nouns,
-            adj=topic.adjectives,
-            place=topic.places,
-            role=topic.roles,
-        )
+        """Take a few words of this topic for the nouns, verbs and so on of the templates."""
+        self.scope.update(lexicon.focus(lexicon.TOPICS[name], self.draw))
 
     def accepts(self, text: str) -> bool:
         return all(is_held_out(part) == self.held_out for part in sentences(text))
@@ -99,6 +81,10 @@ class Writer:
         scope = {**self.scope, **bound}
         choices = (templates,) if isinstance(templates, str) else templates
         return self.insist(lambda: fill(self.draw.pick(choices), scope, self.draw))
+
+    def fill(self, template: str) -> str:
+        """A sentence of either side, for `insist`."""
+        return fill(template, self.scope, self.draw)
 
     def insist(self, make: Callable[[], str]) -> str:
         """Call `make` until its text is on this writer's side; "" when that never happens."""
