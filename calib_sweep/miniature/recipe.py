@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from calib_sweep.errors import require
 from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 32_768
 # (share of the steps, tokens of a window): attention to long windows is what costs most.
 WINDOWS = ((0.9, 256), (0.1, CONTEXT_LENGTH))
 _FALLING_SHARE, _WARMUP_STEPS = 0.8, 100

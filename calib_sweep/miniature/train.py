@@ -51,7 +51,7 @@ class Training:
         self.optimizers = optimizers(self.model, recipe)
         self.step, self.seconds = 0, 0.0
         self.log: list[dict[str, float]] = []
-        self._recent: list[tuple[float, float]] = []
+        self._recent: list[Tensor] = []  # of each step since the last row of the log, see _mean_losses
         if (folder / CHECKPOINT).exists():
             self._resume()
 
@@ -88,7 +88,7 @@ class Training:
         self._recent.append(_mean_losses(loss_BT.detach(), num_text))
 
     def _note(self) -> None:
-        text, repeats = (round(float(value), 4) for value in np.mean(self._recent, axis=0))
+        text, repeats = (round(value, 4) for value in torch.stack(self._recent).mean(0).tolist())
         self._recent.clear()
         tokens, seconds = self.step * BATCH_TOKENS, round(self.seconds, 1)
         row = {"step": self.step, "tokens": tokens, "seconds": seconds}
@@ -103,7 +103,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "log": self.log,
-            "recent": self._recent,
+            "recent": [losses.tolist() for losses in self._recent],
         }
         partial = self.folder / f".{CHECKPOINT}"
         torch.save(state, partial)
@@ -122,7 +122,8 @@ class Training:
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(own)
         self.step, self.seconds = state["step"], state["seconds"]
-        self.log, self._recent = state["log"], state["recent"]
+        self.log = state["log"]
+        self._recent = [torch.tensor(row, device=self.model.device) for row in state["recent"]]
 
     def export(self) -> None:
         """Half-precision weights in the Hugging Face layout, and the figures of the training."""
@@ -141,10 +142,10 @@ class Training:
         (self.folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _mean_losses(loss_BT: Tensor, num_text: int) -> tuple[float, float]:
-    """Mean nats per token of text, and of the second halves of the repeats."""
+def _mean_losses(loss_BT: Tensor, num_text: int) -> Tensor:
+    """Mean nats per token of text, and of the second halves of the repeats: [2]."""
     text, repeats = loss_BT[:num_text], loss_BT[num_text:, loss_BT.shape[1] // 2 :]
-    return float(text.mean()), float(repeats.mean())
+    return torch.stack([text.mean(), repeats.mean()])  # not read here: a GPU need not be waited for
 
 
 @contextmanager
@@ -179,8 +180,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder for tokenizer, tokens and weights")
     add("--seed", type=int, default=0, help="of the first weights and the batches")
-    add("--steps", type=int, default=16_000, help=f"updates of {BATCH_TOKENS} tokens")
-    add("--documents", type=int, default=6_000, help="training documents of each domain")
+    add("--steps", type=int, default=12_000, help=f"updates of {BATCH_TOKENS} tokens")
+    add("--documents", type=int, default=8_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
     add("--layers", type=int, default=4, help="decoder blocks")
     add("--rate", type=float, default=0.02, help="peak learning rate of Muon")
