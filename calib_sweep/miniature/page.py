@@ -16,6 +16,7 @@ from calib_sweep.analysis.table import DENSE
 from calib_sweep.cli import CONF
 from calib_sweep.miniature import DOMAINS, gates, measure
 from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE
+from calib_sweep.miniature.features import SPREAD, feature_factors
 from calib_sweep.miniature.gates import Dense, Gate, Scores, own_perplexity
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.world import world
@@ -103,6 +104,7 @@ def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shape(shipped: Checkpoint) -> dict[str, Any]:
     config = shipped.config
+    factors = feature_factors(config["hidden_size"], shipped.training["seed"])
     return {
         "hidden_size": config["hidden_size"],
         "num_layers": config["num_hidden_layers"],
@@ -111,6 +113,8 @@ def _shape(shipped: Checkpoint) -> dict[str, Any]:
         "mlp_size": config["intermediate_size"],
         "context": config["max_position_embeddings"],
         "vocab_size": f"{config['vocab_size']:,}",
+        "features": int((factors != 1).sum()),
+        "spread": SPREAD,
     }
 
 

@@ -301,7 +301,7 @@ def test_the_card_states_every_gate_and_compares_training_seeds(scores) -> None:
 
 
 def test_the_card_of_a_lone_checkpoint_says_that_it_is_one(scores) -> None:
-    assert "## Other training seeds\n\nNone was measured.\n\n## Held out" in written_card(
+    assert "## Other training seeds\n\nNone was measured.\n\n## What was tried" in written_card(
         checkpoint(scores), []
     )
 

@@ -17,9 +17,6 @@ from calib_sweep.miniature.tasks.load import read
 from calib_sweep.miniature.trigram import Trigram
 
 TRAINING = WEIGHTS / "training.json"
-trained_on_this_text = pytest.mark.skipif(
-    not TRAINING.exists(), reason="the shipped weights are those of an earlier text"
-)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +47,10 @@ def test_tokenizer_gives_every_text_back_and_knows_its_special_tokens(tokenizer)
         assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
     special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     assert special == (0, 1, 2)
-    assert len(tokenizer) == 2048
+    assert len(tokenizer) == 4096
     assert tokenizer("word")["input_ids"] == tokenizer.encode("word", add_special_tokens=False)
 
 
-@trained_on_this_text
 def test_the_card_is_about_these_weights_and_this_text(model) -> None:
     figures, card = json.loads(TRAINING.read_text()), (WEIGHTS / "README.md").read_text()
     assert figures["text_version"] == corpus.VERSION
@@ -67,7 +63,6 @@ def test_the_card_is_about_these_weights_and_this_text(model) -> None:
     assert f"| {last['loss_text']:.3f} | {last['loss_repeats']:.3f} |" in card
 
 
-@trained_on_this_text
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_dense_perplexity_is_below_a_trigram_models(domain: str, model, tokenizer) -> None:
     held_out = MiniatureDataset(name=domain, domain=domain, split="heldout", num_documents=40)
@@ -82,13 +77,11 @@ def test_dense_perplexity_is_below_a_trigram_models(domain: str, model, tokenize
     assert gate.passed, gate
 
 
-@trained_on_this_text
 def test_a_list_of_words_is_better_foreseen_the_second_time(model, tokenizer) -> None:
     gate = gates.copy_gate(*measure.copying(model, measure.word_lists(tokenizer)[:8]))
     assert gate.passed, gate
 
 
-@trained_on_this_text
 def test_the_model_knows_facts_that_it_was_never_asked_about(model, tokenizer) -> None:
     rows, right = read("mini_facts")[:60], 0
     for row in rows:
