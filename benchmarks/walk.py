@@ -73,11 +73,12 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
         batch_tokens=batch_tokens,
         tensor_cores=True,
     )
-    rates = [cpu_rate()]
+    rate_size = min(RATE_SIZE, 8 * shape.hidden)  # a dry run need not wait for it
+    rates = [cpu_rate(rate_size)]
     before_gib = psutil.Process().memory_info().rss / 2**30
     with clocked(CPU, method) as clock:
         walk(model, method, tokens, settings=settings)
-    rates.append(cpu_rate())
+    rates.append(cpu_rate(rate_size))
     rate = sum(rates) / 2
     return {
         "method": name,
@@ -94,14 +95,14 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
     }
 
 
-def cpu_rate() -> float:
-    """TFLOP per CPU second of large float32 products."""
-    matrix = torch.randn(RATE_SIZE, RATE_SIZE, generator=torch.Generator().manual_seed(0))
+def cpu_rate(size: int) -> float:
+    """TFLOP per CPU second of float32 products of `size` x `size` matrices."""
+    matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
     _ = matrix @ matrix
     start_s = time.process_time()
     for _ in range(NUM_PRODUCTS):
         _ = matrix @ matrix
-    return 2 * NUM_PRODUCTS * RATE_SIZE**3 / (time.process_time() - start_s) / 1e12
+    return 2 * NUM_PRODUCTS * size**3 / (time.process_time() - start_s) / 1e12
 
 
 def show(row: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ def test_one_cell_of_five_fails_and_the_others_are_kept(run_cli, tiny_world, tmp
     monkeypatch.syspath_prepend(str(package.parent))
     from brittle_package import brittle
 
-    monkeypatch.setattr(brittle, "BREAKS_AT_CALL", 2 * 4 * 7 + 1)  # two cells of four blocks
+    monkeypatch.setattr(brittle, "BREAKS_AT_CALL", 2 * 6 * 7 + 1)  # two cells of six blocks
     command = ["-m", *tiny_world, "method=brittle", "seed=range(5)"]
     command += ["--config-dir", str(tmp_path / "own")]
 

@@ -86,9 +86,9 @@ def read_training(folder: Path) -> dict[str, Any]:
     )
     figures = json.loads(path.read_text())
     require(
-        figures["text_version"] == corpus.VERSION,
+        figures.get("text_version") == corpus.VERSION,
         f"{path}: text_version",
-        figures["text_version"],
+        figures.get("text_version"),
         f"{corpus.VERSION}, the version of the text that these weights would be scored on",
         "Train again.",
     )

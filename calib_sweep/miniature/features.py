@@ -17,9 +17,9 @@ from calib_sweep.seeding import stream
 SPREAD = 0.4  # SD of the binary logarithm of a feature's factor, before it is rounded
 
 
-def feature_factors(num_features: int, seed: int) -> torch.Tensor:
-    """s_j = 2^round(n_j), n_j ~ N(0, SPREAD): with 0.4, a fifth of them are 2 or 1/2, others 1."""
-    draw = stream("miniature-features", seed).normal(0.0, SPREAD, num_features)
+def feature_factors(num_features: int, seed: int, spread: float = SPREAD) -> torch.Tensor:
+    """s_j = 2^round(n_j), n_j ~ N(0, spread): with 0.4, a fifth of them are 2 or 1/2, most 1."""
+    draw = stream("miniature-features", seed).normal(0.0, spread, num_features)
     return torch.from_numpy(np.exp2(np.rint(draw)))
 
 

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from calib_sweep.miniature.tasks.load import read
+from calib_sweep.miniature.text.questions import YES_NO
 from calib_sweep.miniature.text.recall import OBJECTS, SPOTS
 from calib_sweep.miniature.text.world import world
 
@@ -28,6 +29,23 @@ def num_candidates(item: dict[str, Any]) -> int:
         if key in item:
             return len(item[key])
     return _num_fitting(item["context"], item["word"]) if "word" in item else 2  # yes or no
+
+
+def looking() -> float:
+    """Accuracy in mini_boolq of who says yes if all that a question names stands in the passage.
+
+    No word is bound to another there: a model that only looks up words comes as far.
+    """
+    templates = " ".join(text for relation in YES_NO for text in relation.asked)
+    common = {word.lower() for word in re.findall(r"\w+", templates)} | {"question", "quiz", "q"}
+    items, num_right = read("mini_boolq"), 0
+    for item in items:
+        said, asked = (
+            {word.lower() for word in re.findall(r"\w+", item[key])}
+            for key in ("passage", "question")
+        )
+        num_right += (asked - common <= said) == bool(item["answer"])
+    return num_right / len(items)
 
 
 def _num_fitting(context: str, word: str) -> int:

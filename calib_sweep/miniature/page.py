@@ -15,9 +15,9 @@ from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.table import DENSE
 from calib_sweep.cli import CONF
 from calib_sweep.miniature import DOMAINS, gates, measure
-from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE
-from calib_sweep.miniature.features import SPREAD, feature_factors
+from calib_sweep.miniature.features import feature_factors
 from calib_sweep.miniature.gates import Dense, Gate, Scores, own_perplexity
+from calib_sweep.miniature.guessing import looking
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.world import world
 
@@ -74,6 +74,7 @@ def card(shipped: Checkpoint, beside: Sequence[Checkpoint]) -> str:
         "compressed": compressed_table(shipped.scores),
         "sources": source_table(shipped.scores),
         "comparison": _comparison([shipped, *beside]),
+        "looking": f"{looking():.3f}",
         "ceiling": _ceiling(shipped.dense.accuracy),
     }
     return Template(TEMPLATE.read_text()).substitute(numbers)
@@ -91,20 +92,21 @@ def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: figures[key] for key in ("seed", "text_version")},
         "documents": f"{figures['documents']:,}",
-        "pages": f"{NUM_PAGES * figures['documents']:,}",
+        "pages": f"{figures['pages_per_document'] * figures['documents']:,}",
         "steps": f"{figures['steps']:,}",
         "tokens": f"{figures['tokens'] / 1e6:.0f}",
         "minutes": f"{figures['minutes']:.0f}",
         "device": {"cpu": "a CPU", "cuda": "a GPU"}[figures["device"]],
         "threads": "1 thread" if threads == 1 else f"{threads} threads",
-        "repeats": f"{100 * REPEAT_SHARE:.0f}",
+        "repeats": f"{100 * figures['repeat_share']:.0f}",
         "log": "\n".join(lines),
     }
 
 
 def _shape(shipped: Checkpoint) -> dict[str, Any]:
     config = shipped.config
-    factors = feature_factors(config["hidden_size"], shipped.training["seed"])
+    spread = shipped.training["feature_spread"]
+    factors = feature_factors(config["hidden_size"], shipped.training["seed"], spread)
     return {
         "hidden_size": config["hidden_size"],
         "num_layers": config["num_hidden_layers"],
@@ -114,7 +116,7 @@ def _shape(shipped: Checkpoint) -> dict[str, Any]:
         "context": config["max_position_embeddings"],
         "vocab_size": f"{config['vocab_size']:,}",
         "features": int((factors != 1).sum()),
-        "spread": SPREAD,
+        "spread": spread,
     }
 
 

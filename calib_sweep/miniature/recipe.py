@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.miniature.tokenizer import BOS, CONTEXT_LENGTH, EOS, PAD
 
 BATCH_TOKENS = 32_768
@@ -26,21 +26,30 @@ class Recipe:
     """What decides the weights, apart from the text; a checkpoint goes on under its own only."""
 
     seed: int  # of the first weights and of the batches
-    steps: int  # updates of BATCH_TOKENS tokens
+    steps: int  # updates
+    batch_tokens: int  # of an update
     documents: int  # training documents of each domain
     hidden_size: int
     num_layers: int
     peak_rate: float  # learning rate of the matrices of the blocks after warm-up
 
     def __post_init__(self) -> None:
-        require(self.steps > 0, "--steps", self.steps, "a positive number", "Try 8000.")
-        require(
-            self.hidden_size % 32 == 0,
-            "--hidden",
-            self.hidden_size,
-            "a multiple of 32, the width of a head",
-            "Try 128.",
-        )
+        with collected() as problems:
+            for key, value, example in (
+                ("--steps", self.steps, 11_000),
+                ("--documents", self.documents, 8_000),
+                ("--layers", self.num_layers, 6),
+                ("--rate", self.peak_rate, 0.02),
+            ):
+                problems.of(require, value > 0, key, value, "a positive number", f"Try {example}.")
+            problems.of(
+                require,
+                self.hidden_size > 0 and self.hidden_size % 32 == 0,
+                "--hidden",
+                self.hidden_size,
+                "a positive multiple of 32, the width of a head",
+                "Try 128.",
+            )
 
     def window(self, step: int) -> int:
         """Tokens of a window at `step`."""
@@ -99,8 +108,9 @@ def _first_sd(name: str, num_inputs: int, num_layers: int) -> float:
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for the embedding and the norms.
 
-    With Muon (Jordan et al. 2024) copying set in after 700 to 1,900 updates; with AdamW alone,
-    first weights of 0.02 throughout and fewer repeats beside the text, it took 8,000 to 15,000.
+    With Muon (Jordan et al. 2024) copying set in after 23 to 62 M tokens; with AdamW alone, first
+    weights of 0.02 throughout and fewer repeats beside the text, it took 65 to 125 M tokens in
+    updates a quarter as large.
     """
     matrices = [p for name, p in model.named_parameters() if p.ndim > 1 and "layers." in name]
     known = set(map(id, matrices))

@@ -14,7 +14,7 @@ VOCAB_SIZE = 4096
 CONTEXT_LENGTH = 512  # tokens
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 _NUM_DOCUMENTS, _NUM_PAGES = 240, 1200  # of each domain; of practice
-_NUM_MENTIONS = 400  # of every name and value of the world: whole tokens, so one can be matched
+_NUM_MENTIONS = 400  # of every name and value of the world: most become one token, easy to match
 
 
 def train_tokenizer() -> PreTrainedTokenizerFast:
@@ -49,9 +49,9 @@ def _known_words() -> list[str]:
 
 def load_or_train(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer in `folder`, trained and saved there first if it is missing."""
-    if not (folder / "tokenizer.json").exists():
+    settings = folder / "tokenizer_config.json"
+    if not settings.exists() or not (folder / "tokenizer.json").exists():
         train_tokenizer().save_pretrained(folder)
-        settings = folder / "tokenizer_config.json"
         # The name that every version of transformers knows.
         words = {"tokenizer_class": "PreTrainedTokenizerFast"}
         words |= {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}

@@ -1,7 +1,7 @@
 """Trains the miniature model from nothing: `python -m calib_sweep.miniature.train --out FOLDER`.
 
 Tokenizer and token array (if FOLDER has none), then the steps of `recipe.py`, then the gates of
-`card.py`. The defaults, with `--seed 2`, are the shipped recipe: minutes on a GPU, about six hours
+`card.py`. The defaults, with `--seed 1`, are the shipped recipe: minutes on a GPU, about six hours
 on two CPU cores. Killed at any moment, the same command goes on from its last checkpoint, with the
 same batches.
 """
@@ -23,10 +23,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.cell import digest
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.miniature import corpus
-from calib_sweep.miniature.batches import Batches, token_array
-from calib_sweep.miniature.features import spread_features
+from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE, Batches, token_array
+from calib_sweep.miniature.features import SPREAD, spread_features
 from calib_sweep.miniature.recipe import (
     BATCH_TOKENS,
     CLIP,
@@ -39,7 +40,7 @@ from calib_sweep.miniature.tokenizer import load_or_train
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, FIGURES, TOKENS = "resume.pt", "training.json", "tokens.npy"
+CHECKPOINT, FIGURES = "resume.pt", "training.json"
 _LOG_EVERY_STEPS, _SAVE_EVERY_S = 100, 120
 
 
@@ -75,7 +76,7 @@ class Training:
 
     def _update(self, compiled: Any, batches: Batches) -> None:
         window = self.recipe.window(self.step)
-        num_windows = BATCH_TOKENS // window
+        num_windows = self.recipe.batch_tokens // window
         num_text = batches.num_text(num_windows)
         tokens_BT = torch.from_numpy(batches.draw(self.step, num_windows, window))
         loss_BT = compiled(self.model, tokens_BT.to(self.model.device))
@@ -92,7 +93,7 @@ class Training:
     def _note(self) -> None:
         text, repeats = (round(value, 4) for value in torch.stack(self._recent).mean(0).tolist())
         self._recent.clear()
-        tokens, seconds = self.step * BATCH_TOKENS, round(self.seconds, 1)
+        tokens, seconds = self.step * self.recipe.batch_tokens, round(self.seconds, 1)
         row = {"step": self.step, "tokens": tokens, "seconds": seconds}
         self.log.append(row | {"loss_text": text, "loss_repeats": repeats})
 
@@ -118,7 +119,7 @@ class Training:
             raise ConfigError(
                 f"--out={self.folder}: holds a checkpoint of another recipe, {state['recipe']} on "
                 f"text version {state['text_version']}. Name another folder, or delete "
-                f"{CHECKPOINT}, {TOKENS} and tokenizer.json there to start anew."
+                f"{CHECKPOINT} and tokenizer.json there to start anew."
             )
         self.model.load_state_dict(state["model"])
         for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
@@ -138,7 +139,10 @@ class Training:
         half.half().save_pretrained(self.folder)
         figures = asdict(self.recipe) | {
             "text_version": corpus.VERSION,
-            "tokens": self.step * BATCH_TOKENS,
+            "pages_per_document": NUM_PAGES,
+            "repeat_share": REPEAT_SHARE,
+            "feature_spread": SPREAD,
+            "tokens": self.step * self.recipe.batch_tokens,
             "minutes": round(self.seconds / 60, 1),
             "device": self.model.device.type,
             "threads": torch.get_num_threads(),
@@ -177,6 +181,18 @@ def _display(steps: int, done: int) -> Iterator[Any]:
         yield show
 
 
+def load_or_write_tokens(folder: Path, documents: int, num_workers: int) -> np.ndarray:
+    """uint16 tokens of the training text, kept in `folder` under a name that says which."""
+    vocabulary = load_or_train(folder).get_vocab()
+    cached = folder / f"tokens-{digest([corpus.VERSION, documents, NUM_PAGES, vocabulary])}.npy"
+    if not cached.exists():
+        log.info("writing the text of %d documents in each domain", documents)
+        partial = folder / f".{cached.name}"
+        np.save(partial, token_array(folder, documents, num_workers))
+        partial.replace(cached)
+    return np.load(cached)
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m calib_sweep.miniature.train",
@@ -189,7 +205,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--steps", type=int, default=11_000, help=f"updates of {BATCH_TOKENS} tokens")
     add("--documents", type=int, default=8_000, help="training documents of each domain")
     add("--hidden", type=int, default=128, help="width of the model")
-    add("--layers", type=int, default=4, help="decoder blocks")
+    add("--layers", type=int, default=6, help="decoder blocks")
     add("--rate", type=float, default=0.02, help="peak learning rate of Muon")
     add("--device", default="cpu", help="cpu or cuda")
     add("--threads", type=int, default=2, help="CPU threads, and writers of text")
@@ -200,21 +216,31 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     args = _arguments(argv)
-    torch.set_num_threads(args.threads)
+    try:
+        run(args)
+    except ConfigError as error:
+        from calib_sweep.sweep import explain
+
+        sys.exit(explain(error))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check what was typed, write the text, train, export, measure."""
     recipe = Recipe(
         seed=args.seed,
         steps=args.steps,
+        batch_tokens=BATCH_TOKENS,
         documents=args.documents,
         hidden_size=args.hidden,
         num_layers=args.layers,
         peak_rate=args.rate,
     )
+    require(args.threads > 0, "--threads", args.threads, "a positive number", "Try 2.")
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    require(args.device in devices, "--device", args.device, " or ".join(devices), "Choose one.")
+    torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    cached = args.out / TOKENS
-    if not cached.exists():
-        log.info("writing the text of %d documents in each domain", args.documents)
-        np.save(cached, token_array(args.out, args.documents, args.threads))
-    tokens = np.load(cached)
+    tokens = load_or_write_tokens(args.out, args.documents, args.threads)
     training = Training(recipe, args.out, args.device)
     num_parameters = sum(parameter.numel() for parameter in training.model.parameters())
     log.info("%.1f M tokens of text, %d parameters", len(tokens) / 1e6, num_parameters)

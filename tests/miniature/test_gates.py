@@ -277,7 +277,8 @@ def test_domain_text_is_tokenised_whole(monkeypatch) -> None:
 def checkpoint(scores, **training) -> Checkpoint:
     row = {"step": 100, "tokens": 1e6, "seconds": 60.0, "loss_text": 2.0, "loss_repeats": 0.1}
     figures = {
-        "seed": 0, "steps": 200, "documents": 10, "text_version": corpus.VERSION, "tokens": 2e6,
+        "seed": 0, "steps": 200, "documents": 10, "pages_per_document": 8,
+        "repeat_share": 0.25, "feature_spread": 0.4, "text_version": corpus.VERSION, "tokens": 2e6,
         "minutes": 2.0, "device": "cpu", "threads": 2, "num_parameters": 1_500_000,
         "log": [row, row | {"step": 200, "loss_text": 1.5}],
     }  # fmt: skip

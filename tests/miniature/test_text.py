@@ -33,6 +33,7 @@ print(hashlib.sha256(text.encode()).hexdigest())
 """
 # Of corpus.VERSION 2, which the shipped weights were trained on.
 FROZEN = "3df4529a6f69202d6cb5aa825e96df7639991c87274f1cbf3133d19ef1f82135"
+FROZEN_PAGES = "f63d058be42131c03342bb79ffb68d5129eb8aa514c643a20d2a4c3a00540ba6"
 SPLITS = ("train", "calibration", "heldout")
 
 
@@ -47,6 +48,11 @@ def test_text_is_the_same_in_every_process_and_is_what_the_weights_were_trained_
     ).stdout.strip()
     here = [documents(d, s, 2)[1] for d in DOMAINS for s in SPLITS]
     assert printed == hashlib.sha256("".join(here).encode()).hexdigest() == FROZEN
+
+
+def test_practice_pages_are_those_that_the_weights_were_trained_on() -> None:
+    pages = "".join(practice_page(index) for index in range(40))
+    assert hashlib.sha256(pages.encode()).hexdigest() == FROZEN_PAGES
 
 
 def test_a_document_does_not_depend_on_the_others() -> None:

@@ -13,15 +13,13 @@ from calib_sweep.miniature import WEIGHTS, recipe, train
 from calib_sweep.miniature.batches import Batches
 from calib_sweep.miniature.recipe import Recipe
 
-TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "peak_rate": 3e-3}
+TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "batch_tokens": 256, "peak_rate": 3e-3}
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 256 tokens, not compiled."""
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    for module in (recipe, train):
-        monkeypatch.setattr(module, "BATCH_TOKENS", 256)
     monkeypatch.setattr(recipe, "WINDOWS", ((0.5, 32), (0.5, 64)))
 
 
@@ -93,6 +91,37 @@ def test_a_checkpoint_of_other_optimizers_is_refused(
     torch.save(state, folder / train.CHECKPOINT)
     with pytest.raises(ConfigError, match=r"another recipe.*tokenizer\.json"):
         train.Training(Recipe(seed=0, steps=1, **TINY), folder, "cpu")
+
+
+def test_all_that_was_typed_wrong_is_told_before_anything_is_written(
+    tmp_path: Path, capsys
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        train.main(["--out", str(tmp_path / "out"), "--steps", "0", "--hidden", "100"])
+    said = capsys.readouterr()
+    assert leaving.value.code == 1 and not (tmp_path / "out").exists()
+    assert "--steps=0" in said.out + said.err and "--hidden=100" in said.out + said.err
+    with pytest.raises(SystemExit) as leaving:
+        train.main(["--out", str(tmp_path / "out"), "--device", "gpu"])
+    assert leaving.value.code == 1 and not (tmp_path / "out").exists()
+
+
+def test_tokens_are_kept_under_a_name_that_says_which_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path, documents: int, num_workers: int) -> np.ndarray:
+        written.append(documents)
+        return np.full(10, documents, dtype=np.uint16)
+
+    written: list[int] = []
+    monkeypatch.setattr(train, "token_array", write)
+    folder = folder_with_tokenizer(tmp_path / "out")
+    for documents in (1, 2, 1, 2):
+        assert (train.load_or_write_tokens(folder, documents, 1) == documents).all()
+    assert written == [1, 2]
+    monkeypatch.setattr(train.corpus, "VERSION", "another")
+    train.load_or_write_tokens(folder, 1, 1)
+    assert written == [1, 2, 1]
 
 
 def test_batches_hold_text_and_repeats_and_are_functions_of_the_step(batches: Batches) -> None:

@@ -5,6 +5,7 @@ what it asks for (a fact; a pair of cause and effect, of clause and reason, of r
 of closing phrase and last word) is what training text never asks for or never tells.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -143,7 +144,12 @@ def _balanced(made: Iterator[Item]) -> Iterator[Item]:
             yield from [items_of_answer.pop(0) for items_of_answer in waiting.values()]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(
+        prog="python -m calib_sweep.miniature.tasks.build",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)
     folder = task_folder() / "items"
     folder.mkdir(exist_ok=True)
     for task in TASKS:
