@@ -74,6 +74,7 @@ def card(shipped: Checkpoint, beside: Sequence[Checkpoint]) -> str:
         "compressed": compressed_table(shipped.scores),
         "sources": source_table(shipped.scores),
         "comparison": _comparison([shipped, *beside]),
+        **_wanda_below_magnitude(shipped.scores),
         "looking": f"{looking():.3f}",
         "ceiling": _ceiling(shipped.dense.accuracy),
     }
@@ -237,6 +238,17 @@ ORDERS = {
         "sparsegpt", ACC_MEAN, scores
     ),
 }
+
+
+def _wanda_below_magnitude(scores: Scores) -> dict[str, Any]:
+    """Domains on which magnitude pruning keeps more accuracy than Wanda does."""
+    magnitude = float(scores["magnitude", None, ACC_MEAN].mean())
+    below = [d for d in DOMAINS if scores["wanda", d, ACC_MEAN].mean() < magnitude]
+    return {
+        "magnitude": f"{100 * magnitude:.1f}",
+        "num_below": len(below),
+        "num_domains": len(DOMAINS),
+    }
 
 
 def _ceiling(accuracy: Mapping[str, float]) -> str:
