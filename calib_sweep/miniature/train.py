@@ -1,7 +1,7 @@
 """Trains the miniature model from nothing: `python -m calib_sweep.miniature.train --out FOLDER`.
 
 Tokenizer and token array (if FOLDER has none), then the steps of `recipe.py`, then the gates of
-`card.py`. The defaults, with `--seed 1`, are the shipped recipe: minutes on a GPU, about six hours
+`card.py`. The defaults, with `--seed 1`, are the shipped recipe: minutes on a GPU, about ten hours
 on two CPU cores. Killed at any moment, the same command goes on from its last checkpoint, with the
 same batches.
 """
