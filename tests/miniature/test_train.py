@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from calib_sweep.errors import ConfigError
 from calib_sweep.miniature import WEIGHTS, recipe, train
 from calib_sweep.miniature.batches import Batches
+from calib_sweep.miniature.features import feature_factors
 from calib_sweep.miniature.recipe import Recipe
 
 TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "batch_tokens": 256, "peak_rate": 3e-3}
@@ -72,6 +73,18 @@ def test_the_seed_decides_the_weights(small, batches: Batches, tmp_path: Path) -
     other = trained(folder_with_tokenizer(tmp_path / "1"), batches, steps=1, seed=1)
     name = "model.layers.0.mlp.up_proj.weight"
     assert not torch.equal(first[name], other[name])
+
+
+def test_exported_weights_are_those_trained_with_features_of_unlike_size(
+    small, batches: Batches, tmp_path: Path
+) -> None:
+    folder = folder_with_tokenizer(tmp_path / "out")
+    exported = trained(folder, batches, steps=1, seed=4)
+    state = torch.load(folder / train.CHECKPOINT, weights_only=True)["model"]
+    name = "model.layers.0.mlp.up_proj.weight"
+    factors = feature_factors(32, seed=4)
+    assert torch.equal(exported[name], (state[name] / factors).half())
+    assert not torch.equal(exported[name], state[name].half())
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(small, batches: Batches, tmp_path: Path) -> None:
