@@ -65,6 +65,9 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     figures = json.loads((folder / "training.json").read_text())
     assert figures["tokens"] == 6 * 256
+    undisturbed = json.loads((tmp_path / "whole" / "training.json").read_text())
+    for loss in ("loss_text", "loss_repeats"):  # of the steps before the kill too
+        assert figures["log"][-1][loss] == undisturbed["log"][-1][loss]
     assert figures["log"][-1]["step"] == 6
 
 
