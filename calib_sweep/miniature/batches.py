@@ -16,7 +16,7 @@ from calib_sweep.miniature.tokenizer import BOS, EOS, load_or_train
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time
-NUM_PAGES = 8
+NUM_PAGES = 8  # practice pages beside one document of every domain
 REPEAT_SHARE = 0.25  # of the windows of a batch
 
 

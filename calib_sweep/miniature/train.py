@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM
 
 from calib_sweep.cell import digest
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.miniature import corpus
 from calib_sweep.miniature.batches import NUM_PAGES, REPEAT_SHARE, Batches, token_array
 from calib_sweep.miniature.features import SPREAD, spread_features
@@ -224,9 +224,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(explain(error))
 
 
-def run(args: argparse.Namespace) -> None:
-    """Check what was typed, write the text, train, export, measure."""
-    recipe = Recipe(
+def _recipe(args: argparse.Namespace) -> Recipe:
+    return Recipe(
         seed=args.seed,
         steps=args.steps,
         batch_tokens=BATCH_TOKENS,
@@ -235,9 +234,18 @@ def run(args: argparse.Namespace) -> None:
         num_layers=args.layers,
         peak_rate=args.rate,
     )
-    require(args.threads > 0, "--threads", args.threads, "a positive number", "Try 2.")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check what was typed, write the text, train, export, measure."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    require(args.device in devices, "--device", args.device, " or ".join(devices), "Choose one.")
+    with collected() as problems:
+        recipe: Recipe = problems.of(_recipe, args)
+        problems.of(
+            require, args.threads > 0, "--threads", args.threads, "a positive number", "Try 2."
+        )
+        known = args.device in devices
+        problems.of(require, known, "--device", args.device, " or ".join(devices), "Choose one.")
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     tokens = load_or_write_tokens(args.out, args.documents, args.threads)

@@ -14,6 +14,7 @@ import torch
 from fakes import tiny_model
 from omegaconf import OmegaConf
 
+from calib_sweep.analysis.means import ACC_MEAN
 from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.magnitude import Magnitude
@@ -299,6 +300,13 @@ def test_the_card_states_every_gate_and_compares_training_seeds(scores) -> None:
     assert f"version {corpus.VERSION}:" in text
     assert "| wanda | 5.01 (0.01) |" in text
     assert str(Path.cwd()) not in text and "$" not in text
+
+
+def test_the_card_says_whether_accuracy_follows_perplexity(scores) -> None:
+    assert "Accuracy follows perplexity" in written_card(checkpoint(scores), [])
+    better = np.array([0.99])
+    turned = {**scores, ("magnitude", None, ACC_MEAN): better}
+    assert "99.0 %, on 5 of 5 calibration domains" in written_card(checkpoint(turned), [])
 
 
 def test_the_card_of_a_lone_checkpoint_says_that_it_is_one(scores) -> None:
