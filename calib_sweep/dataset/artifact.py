@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Part of every address. Raise it when the same settings come to mean other tokens.
-DRAW_VERSION = 1
+# Part of every address, by window. Raise it when the same settings come to mean other tokens.
+DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
 
 TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
 
@@ -85,7 +85,7 @@ def describe_draw(
     """Everything that the tokens of a set depend on, as plain values."""
     fingerprint = dataset.fingerprint()
     return {
-        "draw_version": DRAW_VERSION,
+        "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),
         "fingerprint": fingerprint,
         "calibration": dataclasses.asdict(calibration),

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import tempfile
 from bisect import bisect_right
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -45,7 +46,8 @@ def reader_of(file: Path) -> str | None:
 def find_files(path: str) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files behind a file, a folder or a glob.
 
-    A folder gives all files below it that have a known extension; order is by relative name.
+    A folder gives all files below it that have a known extension; order is by relative name. What
+    is hidden (a notebook's checkpoints, a cache) is no text unless it is named.
     """
     place = Path(path).expanduser()
     if place.is_file():
@@ -61,7 +63,7 @@ def find_files(path: str) -> tuple[Path, list[Path]]:
             "there is nothing at that place. Check the spelling and the current folder "
             f"({Path.cwd()})."
         )
-    files = sorted(f for f in files if f.is_file() and not f.name.startswith("."))
+    files = sorted(f for f in files if f == place or (f.is_file() and not is_hidden(f, root)))
     if not files:
         raise ConfigError(
             f"dataset.path={path!r}: expected at least one file of these kinds: {EXTENSIONS}; "
@@ -76,6 +78,11 @@ def find_files(path: str) -> tuple[Path, list[Path]]:
     return root, files
 
 
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether `path`, or a folder between it and `root`, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
 def _before_glob(place: Path) -> Path:
     """The leading part of a pattern that is a plain folder."""
     plain = []
@@ -88,8 +95,13 @@ def _before_glob(place: Path) -> Path:
 
 @cache
 def _content_hash(file: Path, _size: int, _mtime_ns: int) -> str:
-    """SHA-256 of a file, read again only when its size or time has changed."""
+    """SHA-256 of a file, read again only when its size or time has changed.
+
+    The mark that begins a .txt says how it is written: the same text without it is the same.
+    """
     with file.open("rb") as handle:
+        if reader_of(file) == "text" and handle.read(len(BOM_UTF8)) != BOM_UTF8:
+            handle.seek(0)
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -141,7 +153,7 @@ def _plain_texts(root: Path, files: Sequence[Path], separator: str | None) -> Do
 
 def _read_utf8(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"dataset.path: expected UTF-8 text, {file} is something else at byte {error.start}. "

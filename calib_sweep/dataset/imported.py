@@ -172,7 +172,7 @@ def _load_array(file: Path) -> np.ndarray:
     if file.suffix == ".npy":
         return np.load(file, allow_pickle=False)
     if file.suffix == ".json":
-        return np.array(json.loads(file.read_text(encoding="utf-8")))
+        return np.array(json.loads(file.read_text(encoding="utf-8-sig")))
     from safetensors.numpy import load_file
 
     tensors = load_file(file)

@@ -69,6 +69,11 @@ class Cut:
         return {"documents": self.documents, "walked": self.walked, "eligible": self.eligible}
 
 
+def has_text(text: str, tokens: Sequence[int]) -> bool:
+    """Whether a document says anything: the tokens of a blank one may be its BOS alone."""
+    return bool(tokens) and text.strip() != ""
+
+
 def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) -> Cut:
     """A random window of each document that is long enough, one sample per document."""
     width, design = source.calibration.text_len, source.calibration.design
@@ -98,7 +103,7 @@ def cut_heads(source: Source, order: Order, first: int, count: int) -> Cut:
     walked = eligible = longest = 0
     for position, text, tokens in source.walk(order):
         walked, longest = walked + 1, max(longest, len(tokens))
-        if not text.strip() or not tokens:
+        if not has_text(text, tokens):
             continue
         if eligible >= first:
             name = source.documents.id(position)
@@ -155,8 +160,8 @@ def _joined(source: Source, order: Order, rotation: np.random.Generator | None) 
     eos = special_token(source.tokenizer, "eos", setting, "which stands between two documents")
     last: _Block | None = None
     head: _Block | None = None
-    for position, _, tokens in source.walk(order):
-        if not tokens:
+    for position, text, tokens in source.walk(order):
+        if not has_text(text, tokens):
             continue
         if last is not None:
             yield from _separator(last, eos)

@@ -146,7 +146,7 @@ def _index(folder: Path) -> dict[str, Entry]:
     """Every name defined below `folder`; the first file in sorted order wins, a task over a tag."""
     index: dict[str, Entry] = {}
     for path in sorted(folder.glob("**/*.yaml")):
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
         for kind, name in NAME_LINE.findall(text):
             known = index.get(name)
             if known is None or (kind == "task" and known.kind == "tag"):

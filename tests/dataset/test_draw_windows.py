@@ -62,6 +62,16 @@ def test_pack_skips_empty_documents(tokenizer, settings):
     assert drawn.tokens_NT.tolist() == [ids_of(0, 8)]
 
 
+def test_a_blank_document_is_none_also_where_the_tokenizer_begins_it(tokenizer, settings):
+    texts = ["", " \n", text_of(0, 7), "", "\t"]
+    chosen = settings(num_samples=1, seq_len=8, window="pack", bos="document")
+    drawn = draw(texts, tokenizer, chosen)
+    assert drawn.tokens_NT.tolist() == [[BOS, *ids_of(0, 7)]]
+    assert drawn.card["pool"]["walked"] == 1
+    with pytest.raises(ConfigError, match="holds 8 tokens"):
+        draw(texts, tokenizer, settings(num_samples=1, seq_len=9, window="pack", bos="document"))
+
+
 def test_pack_adds_no_second_eos_to_one_of_the_tokenizer(settings):
     ends_documents = make_tokenizer(document="$A </s>")
     chosen = settings(num_samples=1, seq_len=8, window="pack", bos="document")

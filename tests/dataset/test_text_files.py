@@ -123,6 +123,30 @@ def test_folders_and_patterns_are_read_in_the_order_of_names(tmp_path):
     assert list(text_files(tmp_path / "**" / "a.jsonl").documents()) == TEXTS[:6]
 
 
+def test_hidden_folders_are_no_text_unless_they_are_named(tmp_path):
+    hidden = [tmp_path / ".ipynb_checkpoints", tmp_path / "sub" / ".cache"]
+    for folder in (tmp_path, *hidden):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.jsonl").write_text(lines(TEXTS[:2]))
+    for path in (tmp_path, tmp_path / "**" / "*.jsonl"):
+        assert text_files(path).provenance()["files"] == ["a.jsonl"]
+        assert list(text_files(path).documents()) == TEXTS[:2]
+    assert list(text_files(hidden[0]).documents()) == TEXTS[:2]
+    (tmp_path / ".own.jsonl").write_text(lines(TEXTS[2:]))
+    assert list(text_files(tmp_path / ".own.jsonl").documents()) == TEXTS[2:]
+
+
+def test_the_mark_of_the_byte_order_is_no_text(tmp_path):
+    for place, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.txt").write_bytes(mark + TEXTS[0].encode())
+        (tmp_path / place / "b.jsonl").write_bytes(mark + lines(TEXTS).encode())
+    plain, marked = (text_files(tmp_path / place / "a.txt") for place in ("plain", "marked"))
+    assert list(marked.documents()) == list(plain.documents()) == TEXTS[:1]
+    assert marked.fingerprint() == plain.fingerprint()
+    assert list(text_files(tmp_path / "marked" / "b.jsonl").documents()) == TEXTS
+
+
 @pytest.mark.parametrize("kind", [".jsonl", ".parquet", ".txt"])
 def test_names_with_signs_of_patterns_are_names(tmp_path, kind):
     folder = tmp_path / "of [2024] a*b?"
