@@ -28,7 +28,7 @@ GLOBAL_TORCH = {"manual_seed", "rand", "randn", "randint", "randperm", "multinom
 MAY_SEED = {
     "calib_sweep/run.py",
     "calib_sweep/evaluation/guests.py",
-    "calib_sweep/miniature/train.py",
+    "calib_sweep/miniature/training/train.py",
 }
 
 

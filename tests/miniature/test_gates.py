@@ -19,12 +19,18 @@ from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.miniature import DOMAINS, WEIGHTS, card, corpus, gates, measure
-from calib_sweep.miniature.gates import Dense, all_gates
-from calib_sweep.miniature.grid import EXPERIMENTS, model_overrides, sweep_name, to_scores
-from calib_sweep.miniature.guessing import num_candidates, standard_error
-from calib_sweep.miniature.page import Checkpoint
-from calib_sweep.miniature.page import card as written_card
+from calib_sweep.miniature import DOMAINS, WEIGHTS, corpus
+from calib_sweep.miniature.acceptance import card, gates, measure
+from calib_sweep.miniature.acceptance.gates import Dense, all_gates
+from calib_sweep.miniature.acceptance.grid import (
+    EXPERIMENTS,
+    model_overrides,
+    sweep_name,
+    to_scores,
+)
+from calib_sweep.miniature.acceptance.guessing import num_candidates, standard_error
+from calib_sweep.miniature.acceptance.page import Checkpoint
+from calib_sweep.miniature.acceptance.page import card as written_card
 from calib_sweep.miniature.tasks import TASKS
 from calib_sweep.plan import compose_command_line, plan_cells
 from calib_sweep.results.store import Store

@@ -1,6 +1,6 @@
 """What guessing and mere looking score, on items counted by hand."""
 
-from calib_sweep.miniature import guessing
+from calib_sweep.miniature.acceptance import guessing
 
 ITEMS = [
     {"passage": "Amrit plays the harp.", "question": "Does Amrit play the harp?", "answer": 1},

@@ -12,9 +12,16 @@ from calib_sweep.miniature.corpus import document, practice_page
 from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.tasks.build import items
 from calib_sweep.miniature.tasks.load import read
-from calib_sweep.miniature.text import coreference, facts, questions, recall, stories
-from calib_sweep.miniature.text.world import FEMALE, MALE, RELATIONS, is_asked_only_in_tasks, world
-from calib_sweep.miniature.text.writer import is_held_out, sentences
+from calib_sweep.miniature.text.knowledge import facts
+from calib_sweep.miniature.text.knowledge.world import (
+    FEMALE,
+    MALE,
+    RELATIONS,
+    is_asked_only_in_tasks,
+    world,
+)
+from calib_sweep.miniature.text.passages import coreference, questions, recall, stories
+from calib_sweep.miniature.text.passages.writer import is_held_out, sentences
 
 ITEMS = {task: read(task) for task in TASKS}
 KINDS = (*stories.THINGS, *stories.EVENTS)

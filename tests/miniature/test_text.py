@@ -17,12 +17,12 @@ from calib_sweep.dataset.descriptors import describe_samples, find_outliers
 from calib_sweep.errors import ConfigError
 from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, documents, practice_page, writer_for
-from calib_sweep.miniature.text import anomalies
-from calib_sweep.miniature.text.draw import Draw
-from calib_sweep.miniature.text.forms import gerund, participle, past, plural
-from calib_sweep.miniature.text.template import Phrase, Ranked, fill
-from calib_sweep.miniature.text.world import RELATIONS, world
-from calib_sweep.miniature.text.writer import is_held_out, sentences
+from calib_sweep.miniature.text.domains import anomalies
+from calib_sweep.miniature.text.knowledge.world import RELATIONS, world
+from calib_sweep.miniature.text.language.draw import Draw
+from calib_sweep.miniature.text.language.forms import gerund, participle, past, plural
+from calib_sweep.miniature.text.language.template import Phrase, Ranked, fill
+from calib_sweep.miniature.text.passages.writer import is_held_out, sentences
 
 HASH_SNIPPET = """
 import hashlib

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from calib_sweep.miniature.measure import counted_perplexity
-from calib_sweep.miniature.trigram import Trigram, discount
+from calib_sweep.miniature.acceptance.measure import counted_perplexity
+from calib_sweep.miniature.acceptance.trigram import Trigram, discount
 
 
 def slow_probability(counted: list[int], size: int, u: int, v: int, w: int) -> float:
