@@ -10,7 +10,6 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 import torch
 import yaml
 
+from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
@@ -33,7 +33,7 @@ from calib_sweep.model.saving import save_dense
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
 from calib_sweep.results.layer_curves import LAYERS
-from calib_sweep.results.store import Store, write_atomically
+from calib_sweep.results.store import Store
 from calib_sweep.session import Session
 from calib_sweep.set_perplexity import describe
 from calib_sweep.walk import walk
@@ -52,8 +52,8 @@ def run_cell(
 ) -> dict[str, Any]:
     """Run `cell`, write its record and return it; a failure is a record too."""
     folder = store.cell_folder(cell)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    atomic.make_folder(folder)
+    atomic.write(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
     record = records.new_record(cell)
     with _log_to(folder / "log.txt"):
         try:
@@ -241,9 +241,8 @@ def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> No
         LAYERS: pd.DataFrame([layer.row() for layer in layers]),
     }
     for name, table in tables.items():
-        temporary = folder / f".{name}.{uuid.uuid4().hex}"
-        table.to_parquet(temporary, index=False)
-        temporary.replace(folder / name)
+        with atomic.replacing(folder / name) as partial:
+            table.to_parquet(partial, index=False)
 
 
 class _Timings:

@@ -4,14 +4,13 @@ One of each at a time: cells are ordered so that the same ones follow each other
 hash of the files that a part reads: what changed on disk is loaded anew.
 """
 
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from calib_sweep import atomic
 from calib_sweep.model.blocks import decoder_blocks
 
 
@@ -59,13 +58,5 @@ class Session:
 
     def save(self, folder: Path, write: Callable[[Any, Any, Path], None]) -> None:
         """Have `write(model, tokenizer, folder)` write the model as it is now, all or nothing."""
-        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        partial.mkdir(parents=True)
-        try:
+        with atomic.replacing_folder(folder) as partial:  # one there is of a worker that died
             write(self._model, self._tokenizer, partial)
-        except BaseException:  # a full disk most of all: leave no part behind
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        if folder.exists():  # kept by a worker that died before its record
-            shutil.rmtree(folder)
-        partial.rename(folder)

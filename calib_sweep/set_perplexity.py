@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from calib_sweep import atomic
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.check import Parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
 from calib_sweep.evaluation.windows import Windows
-from calib_sweep.results.store import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def dense_perplexity(
         value = token_perplexity(model, windows, drawn.lengths_N, batch_tokens)
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
         try:
-            write_atomically(path, json.dumps(known, indent=1) + "\n")
+            atomic.write(path, json.dumps(known, indent=1) + "\n")
         except OSError as error:  # somebody else's folder, say: the next cell computes it again
             log.warning("%s cannot be kept: %s", path, error)
     return known[DENSE_PERPLEXITY]

@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_written_costs_nothing_but_time(drawn, monkeypatch
     def refuse(*_):
         raise PermissionError("not yours")
 
-    monkeypatch.setattr(set_perplexity, "write_atomically", refuse)
+    monkeypatch.setattr(set_perplexity.atomic, "write", refuse)
     assert dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48) > 1
     assert "cannot be kept: not yours" in caplog.text and not kept(drawn)
 

@@ -12,12 +12,12 @@ import csv
 import hashlib
 import io
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep import atomic
 from calib_sweep.analysis import beside
 from calib_sweep.analysis.background import Material, set_table
 from calib_sweep.analysis.document import to_markdown
@@ -94,7 +94,8 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     files[MADE_FROM] = (json.dumps(made_from, indent=1) + "\n").encode()
     try:
         for name, data in files.items():
-            _replace(report / name, data)
+            (report / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(report / name, data)
     except OSError as error:
         raise ConfigError(
             f"report {str(folder)!r}: expected a folder that can be written "
@@ -215,14 +216,3 @@ def _set_csv(material: Material) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([table.header, *rows])
     return buffer.getvalue().encode()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one step: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,13 +12,10 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import shutil
-import socket
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep import atomic
 from calib_sweep.dataset.calibration import Calibration
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.dataset.sampling import Dataset
@@ -104,37 +101,26 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
     """Write a set into `folder`, all at once. A set that is there already stays as it is."""
     from safetensors.numpy import save_file
 
-    # One name per writer: nobody else can be inside, and what a killed writer left is cleared.
-    writer = f"{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
-    unfinished = folder.with_name(f".{folder.name}.{writer}")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    tensors = {"tokens": calibration_set.tokens_NT}
+    if calibration_set.lengths_N is not None:
+        tensors["lengths"] = calibration_set.lengths_N
+    lines = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
+    card = {
+        **calibration_set.card,
+        "hash": calibration_set.hash,
+        "samples_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+    }
     try:
-        unfinished.mkdir(parents=True)
+        atomic.make_folder(folder.parent)
     except OSError as error:
         raise ConfigError(
             f"results_dir={str(folder.parent.parent)!r}: expected a folder that can be written "
             f"({error.strerror}). Set results_dir to one of yours."
         ) from error
-    try:
-        tensors = {"tokens": calibration_set.tokens_NT}
-        if calibration_set.lengths_N is not None:
-            tensors["lengths"] = calibration_set.lengths_N
-        save_file(tensors, unfinished / TOKENS)
-        lines = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
-        (unfinished / SAMPLES).write_bytes(lines.encode())
-        card = {
-            **calibration_set.card,
-            "hash": calibration_set.hash,
-            "samples_sha256": hashlib.sha256(lines.encode()).hexdigest(),
-        }
-        (unfinished / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # somebody else being first is fine, anything else is not
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with atomic.new_folder(folder) as partial:
+        save_file(tensors, partial / TOKENS)
+        (partial / SAMPLES).write_bytes(lines.encode())
+        (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def load_set(folder: Path) -> CalibrationSet:

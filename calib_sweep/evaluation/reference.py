@@ -5,13 +5,13 @@ task and item, and in its header content hashes of the token ids and documents t
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep import atomic
 from calib_sweep.errors import StoreError
 
 if TYPE_CHECKING:
@@ -35,13 +35,11 @@ class DenseReference:
         import torch
         from safetensors.torch import save_file
 
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"log_probs/{name}": t.contiguous() for name, t in self.log_probs.items()}
         tensors |= {f"correct/{name}": torch.from_numpy(a) for name, a in self.correct.items()}
-        partial = folder / f"{FILE}.{os.getpid()}.partial"
-        save_file(tensors, partial, metadata={"hashes": json.dumps(self.hashes)})
-        partial.replace(folder / FILE)
+        atomic.make_folder(Path(folder))
+        with atomic.replacing(Path(folder) / FILE) as partial:
+            save_file(tensors, partial, metadata={"hashes": json.dumps(self.hashes)})
 
     @classmethod
     def load(cls, folder: Path) -> "DenseReference":

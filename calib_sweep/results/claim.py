@@ -14,46 +14,16 @@ import errno
 import json
 import logging
 import os
-import socket
 import threading
-import uuid
 from pathlib import Path
 
-import psutil
+from calib_sweep.atomic import server_time, write_new
+from calib_sweep.processes import host_identity, process_mark
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 STALE_S = 120.0
-
-
-def host_identity() -> str:
-    """Name the process table that a pid refers to: host, boot, and PID namespace if any."""
-    parts = [socket.gethostname()]
-    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    if boot.exists():
-        parts.append(boot.read_text().strip())
-    if namespace.exists():
-        parts.append(str(namespace.stat().st_ino))
-    return "/".join(parts)
-
-
-def process_mark(pid: int) -> str | None:
-    """What tells a process from an earlier one of the same pid; None when there is none.
-
-    On Linux its start in clock ticks since boot: a start by the wall clock would move when the
-    clock is set. A zombie is dead.
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        if Path("/proc/self/stat").exists():
-            state, *rest = stat.read_text().rpartition(")")[2].split()
-            return None if state == "Z" else rest[18]
-        process = psutil.Process(pid)
-        is_zombie = process.status() == psutil.STATUS_ZOMBIE
-        return None if is_zombie else str(process.create_time())
-    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
-        return None
 
 
 class Claim:
@@ -106,16 +76,7 @@ def _is_dead(path: Path) -> bool:
         raise
     if holder["host"] == host_identity():
         return process_mark(holder["pid"]) != holder["started"]
-    return _server_time(path.parent) - beat > STALE_S
-
-
-def _server_time(folder: Path) -> float:
-    """The file server's clock, read from a file written just now: hosts' own clocks may differ."""
-    probe = folder / f".clock.{uuid.uuid4().hex}"
-    probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return now
+    return server_time(path.parent) - beat > STALE_S
 
 
 def try_claim(folder: Path) -> Claim | None:
@@ -130,14 +91,10 @@ def try_claim(folder: Path) -> Claim | None:
         "pid": os.getpid(),
         "started": process_mark(os.getpid()),
     }
-    temporary = folder / f".claim.{uuid.uuid4().hex}"
     try:
-        temporary.write_text(json.dumps(holder))
-        os.link(temporary, folder / f"claim.{number}")
+        write_new(folder / f"claim.{number}", json.dumps(holder))
     except FileExistsError:
         return None
-    finally:
-        temporary.unlink(missing_ok=True)
     others = [folder / f"claim.{other}" for other in _numbers(folder) if other != number]
     if not all(map(_is_dead, others)):
         (folder / f"claim.{number}").unlink()

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from calib_sweep import atomic
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.results.layer_curves import BLOCK, read_curves
 from calib_sweep.results.panels import Logged, build_report, build_workspace, own_entity
-from calib_sweep.results.store import RECORD, Store, read_record, write_atomically
+from calib_sweep.results.store import RECORD, Store, read_record
 from calib_sweep.results.tracking import (
     CELL,
     CONCLUSION,
@@ -121,7 +122,7 @@ def write_dashboard(folder: Path, logged: Logged, project: str) -> None:
     for name, build in (("workspace", build_workspace), ("report", build_report)):
         model = build(logged, project, "")._to_model()  # the library has no public way to it
         text = model.model_dump_json(by_alias=True, exclude_none=True, indent=1)
-        write_atomically(folder / f"{name}.json", text + "\n")
+        atomic.write(folder / f"{name}.json", text + "\n")
 
 
 def _publish(store: Store, logged: Logged, tracking: WandbTracking) -> str:
@@ -163,5 +164,5 @@ def push(path: Path, logged: Logged, tracking: WandbTracking) -> dict[str, Any]:
         "workspace": {"name": name, "id": view, "url": workspace.url},
         "report": {"id": report.id, "url": report.url},
     }
-    write_atomically(path, json.dumps(pushed, indent=1) + "\n")
+    atomic.write(path, json.dumps(pushed, indent=1) + "\n")
     return pushed

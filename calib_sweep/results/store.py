@@ -7,12 +7,12 @@ read. A failed cell's record gives way to a later one; a finished cell's never d
 import contextlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError
 
@@ -21,25 +21,6 @@ log = logging.getLogger(__name__)
 RECORD = "record.json"
 MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
 NEEDED = {"schema", "status", "cell", "scores"}  # enough to analyse scores from elsewhere
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: a reader never sees a part."""
-    temporary = _write_temporary(path, text)
-    temporary.replace(path)
-
-
-def _write_temporary(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:  # a full disk most of all: leave no part behind
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
 
 
 class DamagedRecordError(Exception):
@@ -115,29 +96,22 @@ class Store:
     def write(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
-        temporary = _write_temporary(path, json.dumps(record, indent=1, allow_nan=True) + "\n")
-        before = self.find(cell)
-        try:
+        text = json.dumps(record, indent=1, allow_nan=True) + "\n"
+        while True:
+            before = self.find(cell)
             if before is None:
-                os.link(temporary, path)
+                with contextlib.suppress(FileExistsError):  # another worker has just finished it
+                    return atomic.write_new(path, text)
             elif before["status"] == "failed":
-                temporary.replace(path)
+                return atomic.write(path, text)
             elif record["status"] == "done" and not _same_scores(before, record):
                 raise StoreError(
                     f"record {cell.id} exists with different scores ({path}). Same cell, different "
                     "result: compare the two environments before you delete either. Nothing was "
-                    f"overwritten; the new result is {self._set_aside(temporary)}."
+                    f"overwritten; the new result is {_keep_beside(path, text)}."
                 )
-        except FileExistsError:  # another worker finished the same cell between the two lines
-            self.write(cell, record)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @staticmethod
-    def _set_aside(temporary: Path) -> Path:
-        aside = temporary.with_name(f"record.conflict-{uuid.uuid4().hex[:8]}.json")
-        temporary.rename(aside)
-        return aside
+            else:
+                return None
 
     def require_writable(self) -> None:
         """Raise `ConfigError` unless the sweep's folder can be written. Makes no folder yet."""
@@ -153,6 +127,13 @@ class Store:
                 f"results_dir={str(self.results_dir)!r}: expected a folder that can be written "
                 f"({error.strerror}: {place}). Set results_dir to a folder of yours."
             ) from error
+
+
+def _keep_beside(path: Path, text: str) -> Path:
+    """Keep a second result of a cell for people to look at; return where."""
+    aside = path.with_name(f"record.conflict-{uuid.uuid4().hex[:8]}.json")
+    atomic.write_new(aside, text)
+    return aside
 
 
 def _same_scores(record: dict[str, Any], other: dict[str, Any]) -> bool:

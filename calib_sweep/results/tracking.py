@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.errors import collected, require
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.layer_curves import BLOCK, ERROR, mean_error, read_curves
-from calib_sweep.results.store import Store, write_atomically
+from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class WandbTracking:
             path = self._write_run(cell, record, store)
             mark = {"id": cell.id, "run": path, "finished_at": record["finished_at"]}
             mark |= {"project": self.project, "entity": self.entity}
-            write_atomically(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
+            atomic.write(store.cell_folder(cell) / MARK, json.dumps(mark) + "\n")
         except Exception as error:  # W&B raises far more than wandb.Error; no mirror ends a cell
             problem = f"{type(error).__name__}: {error}"
             log.warning("W&B did not take cell %s (%s). Its record is safe.", cell.id, problem)
@@ -170,7 +171,7 @@ class WandbTracking:
                 return  # nothing new, or another worker is at it
             with claim:
                 mark = {"made_from": made_from, "run": self._write_report(folder, store.sweep_name)}
-                write_atomically(folder / MARK, json.dumps(mark) + "\n")
+                atomic.write(folder / MARK, json.dumps(mark) + "\n")
         except Exception as error:  # as for a cell: no mirror ends a sweep
             problem = f"{type(error).__name__}: {error}"
             log.warning("W&B did not take the report (%s). It is safe in %s.", problem, folder)

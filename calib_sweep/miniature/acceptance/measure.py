@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from calib_sweep import atomic
 from calib_sweep.cell import digest
 from calib_sweep.check import build
 from calib_sweep.cli import CONF
@@ -27,7 +28,6 @@ from calib_sweep.miniature.acceptance.trigram import Trigram
 from calib_sweep.miniature.tasks import TASKS
 from calib_sweep.miniature.tasks.load import read
 from calib_sweep.plan import compose_command_line
-from calib_sweep.results.store import write_atomically
 from calib_sweep.seeding import stream
 from calib_sweep.walk import compress
 
@@ -102,7 +102,7 @@ def trigram_perplexity(
         counted = Trigram(domain_tokens(domain, tokenizer, num_documents), len(tokenizer))
         known[key] = counted_perplexity(counted, windows)
         cache.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(cache, json.dumps(known, indent=1) + "\n")
+        atomic.write(cache, json.dumps(known, indent=1) + "\n")
     return known[key]
 
 

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from calib_sweep import atomic
 from calib_sweep.cell import digest
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.miniature import corpus
@@ -108,9 +109,8 @@ class Training:
             "log": self.log,
             "recent": [losses.tolist() for losses in self._recent],
         }
-        partial = self.folder / f".{CHECKPOINT}"
-        torch.save(state, partial)
-        partial.replace(self.folder / CHECKPOINT)
+        with atomic.replacing(self.folder / CHECKPOINT) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         state = torch.load(self.folder / CHECKPOINT, map_location="cpu", weights_only=True)
@@ -187,9 +187,8 @@ def load_or_write_tokens(folder: Path, documents: int, num_workers: int) -> np.n
     cached = folder / f"tokens-{digest([corpus.VERSION, documents, NUM_PAGES, vocabulary])}.npy"
     if not cached.exists():
         log.info("writing the text of %d documents in each domain", documents)
-        partial = folder / f".{cached.name}"
-        np.save(partial, token_array(folder, documents, num_workers))
-        partial.replace(cached)
+        with atomic.replacing(cached) as partial, partial.open("wb") as file:
+            np.save(file, token_array(folder, documents, num_workers))
     return np.load(cached)
 
 

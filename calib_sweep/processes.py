@@ -1,0 +1,35 @@
+"""Which process wrote a file, and whether it still lives: across hosts, reboots and reused pids."""
+
+import socket
+from pathlib import Path
+
+import psutil
+
+
+def host_identity() -> str:
+    """Name the process table that a pid refers to: host, boot, and PID namespace if any."""
+    parts = [socket.gethostname()]
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    if boot.exists():
+        parts.append(boot.read_text().strip())
+    if namespace.exists():
+        parts.append(str(namespace.stat().st_ino))
+    return "/".join(parts)
+
+
+def process_mark(pid: int) -> str | None:
+    """What tells a process from an earlier one of the same pid; None when there is none.
+
+    On Linux its start in clock ticks since boot: a start by the wall clock would move when the
+    clock is set. A zombie is dead.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        if Path("/proc/self/stat").exists():
+            state, *rest = stat.read_text().rpartition(")")[2].split()
+            return None if state == "Z" else rest[18]
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return None if is_zombie else str(process.create_time())
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+        return None
