@@ -11,6 +11,7 @@ from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.fit import check_fit, check_packing, context_length
 from calib_sweep.results.store import MODEL_FORMS
+from calib_sweep.targets import check_targets
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
     from hydra.utils import instantiate
     from omegaconf.errors import MissingMandatoryValue
 
+    check_targets(key, node)
     try:
         return instantiate(dict(node), _convert_="all")
     except MissingMandatoryValue as error:

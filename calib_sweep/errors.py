@@ -4,8 +4,17 @@
 Everything else is a bug of ours and is left to fly.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+# Control characters, all but tab and newline; what turns the direction of text; half characters.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Write out control characters, as \\x1b: what others typed or sent commands no terminal."""
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class ConfigError(Exception):

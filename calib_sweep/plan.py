@@ -25,8 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.cell import AXES, BOOKKEEPING, DENSE, Cell, cell_id
-from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.errors import ConfigError, collected
 from calib_sweep.results.store import Store
+from calib_sweep.targets import target_class
 
 
 @dataclass(frozen=True)
@@ -257,25 +258,8 @@ def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
     return both[_needs_data(point.config["method"])]
 
 
-def _needs_data(method: dict[str, Any]) -> bool:
-    from hydra.utils import get_class
-
-    from calib_sweep.method.base import Method
-
-    target = method.get("_target_")
-    try:
-        found = get_class(str(target))
-    except Exception as error:  # importing a module of somebody else's
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"method._target_={target!r}: cannot be imported: {reason}") from error
-    require(
-        issubclass(found, Method),
-        "method._target_",
-        target,
-        "a class derived from one of calib_sweep.method.base, such as LayerMethod",
-        "See conf/method/wanda.yaml.",
-    )
-    return found.statistic is not None
+def _needs_data(method: Mapping[str, Any]) -> bool:
+    return target_class("method", method.get("_target_")).statistic is not None
 
 
 def _running_order(cell: Cell) -> tuple[Any, ...]:

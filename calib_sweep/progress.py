@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from calib_sweep.cell import Cell
+from calib_sweep.errors import printable
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,17 @@ def output(renderable: Any) -> None:
     if not is_speaker():
         return
     screen = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
-    screen.print(renderable, soft_wrap=isinstance(renderable, str), crop=False)
+    if isinstance(renderable, str):
+        screen.print(printable(renderable), markup=False, soft_wrap=True, crop=False)
+    else:
+        screen.print(renderable, crop=False)
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a line of the log for a terminal: names and errors are what others wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def configure_logging() -> None:
@@ -43,9 +54,10 @@ def configure_logging() -> None:
         handler: logging.Handler = RichHandler(
             console=console, show_path=False, show_level=False, log_time_format="[%X]"
         )
+        handler.setFormatter(PlainFormatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
+        handler.setFormatter(PlainFormatter("[%(asctime)s] %(message)s", datefmt="%H:%M:%S"))
     # One line per block is for the cell's own log; here the bars or the line per cell do.
     handler.addFilter(lambda line: line.name != "calib_sweep.walk" or line.levelno > logging.INFO)
     package.addHandler(handler)

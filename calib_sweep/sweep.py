@@ -19,7 +19,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
-from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
+from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected, printable
 from calib_sweep.plan import Composed, GridError, compose_grid, describe_hydra_error, plan_cells
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.results.store import Store
@@ -247,7 +247,8 @@ def _print_problems(kind: str, problems: Iterable[str]) -> None:
     from calib_sweep.progress import console
 
     for problem in problems:
-        console.print(f"{kind}: {problem}", markup=False, highlight=False, soft_wrap=True)
+        text = printable(f"{kind}: {problem}")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _further_problems(error: GridError) -> list[str]:

@@ -1,0 +1,129 @@
+"""Which classes a configuration may name in `_target_`: parts of a cell, and nothing else.
+
+Decided for a part and all within it before anything is called. Python's own library, which holds no
+part, is not even imported.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from calib_sweep.errors import ConfigError, Problems, collected, require
+
+TARGET, PARTIAL = "_target_", "_partial_"
+OTHER_WORDS = ("_args_", "_convert_", "_recursive_")  # Hydra's; no part of ours needs them
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a class must be, to stand at some place of the configuration."""
+
+    expected: str
+    example: str  # a file that shows one
+    accepts: Callable[[type], bool]
+
+
+def _derived_from(base: str, expected: str, example: str) -> Kind:
+    return Kind(expected, example, lambda found: issubclass(found, find_class("", base)))
+
+
+def _with_methods(methods: str, what: str, example: str) -> Kind:
+    def accepts(found: type) -> bool:
+        return all(callable(getattr(found, name, None)) for name in methods.split())
+
+    return Kind(f"{what}: a class with the methods {methods}", example, accepts)
+
+
+def _ours(name: str, example: str) -> Kind:
+    return _derived_from(f"calib_sweep.{name}", f"calib_sweep.{name}", example)
+
+
+METHOD = _derived_from(
+    "calib_sweep.method.base.Method",
+    "a class derived from one of calib_sweep.method.base, such as LayerMethod",
+    "conf/method/wanda.yaml",
+)
+MODEL = _with_methods("load load_tokenizer fingerprint", "a model", "conf/model/hf.yaml")
+DATASET = _with_methods("draw provenance fingerprint", "a dataset", "conf/dataset/text.yaml")
+CORPUS = _with_methods("documents fingerprint", "a dataset", "conf/evaluation/miniature.yaml")
+EVALUATION = _with_methods(
+    "check prepare fingerprint", "an evaluation", "conf/evaluation/miniature.yaml"
+)
+TRACKING = _with_methods("log log_missing log_report", "a tracker", "conf/tracking/wandb.yaml")
+
+# A place in the configuration -> what may stand there.
+PLACES = {
+    r"method(\..+)?": METHOD,
+    r"dataset(\..+)?": DATASET,
+    "model": MODEL,
+    "evaluation": EVALUATION,
+    r"evaluation\.perplexity": _ours("evaluation.perplexity.Perplexity", EVALUATION.example),
+    r"evaluation\.perplexity\.corpora\.\d+": CORPUS,
+    r"evaluation\.zero_shot": _ours("evaluation.tasks.ZeroShot", EVALUATION.example),
+    r"evaluation\.divergence": _ours("evaluation.divergence.Divergence", EVALUATION.example),
+    "tracking": TRACKING,
+    "calibration": _ours("dataset.calibration.Calibration", "conf/config.yaml"),
+    "walk": _ours("walk.Walk", "conf/config.yaml"),
+    "analysis": _ours("analysis.settings.AnalysisSettings", "conf/config.yaml"),
+}
+
+
+def check_targets(key: str, node: Any) -> None:
+    """Raise `ConfigError` unless every class named in `node`, at `key`, may stand where it does."""
+    with collected() as problems:
+        for place, part in _named(key, node):
+            _check_words(place, part, problems)
+            if TARGET in part:
+                problems.of(target_class, place, part[TARGET])
+
+
+def target_classes(key: str, node: Any) -> list[type]:
+    """The classes that `node`, at `key`, names, itself and within."""
+    return [target_class(place, p[TARGET]) for place, p in _named(key, node) if TARGET in p]
+
+
+def target_class(place: str, target: object) -> Any:
+    """The class that `_target_` names at `place`; `ConfigError` if none of its kind."""
+    key = f"{place}.{TARGET}"
+    kind = next((kind for pattern, kind in PLACES.items() if re.fullmatch(pattern, place)), None)
+    if kind is None:
+        raise ConfigError(f"{key}={target!r}: expected no class here. Leave it out.")
+    named = target if isinstance(target, str) else ""
+    is_foreign = named.partition(".")[0] not in sys.stdlib_module_names
+    found = find_class(key, named) if is_foreign and re.fullmatch(r"\w+(\.\w+)+", named) else None
+    accepted = isinstance(found, type) and kind.accepts(found)
+    require(accepted, key, target, kind.expected, f"See {kind.example}.")
+    return found
+
+
+def find_class(key: str, target: str) -> Any:
+    """Import what `target`, MODULE.NAME, stands for."""
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (Exception, SystemExit) as error:  # importing a module of somebody else's
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{key}={target!r}: cannot be imported: {reason}") from error
+
+
+def _named(place: str, node: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Every mapping of `node`, with its place."""
+    if isinstance(node, Mapping):
+        yield place, node
+    items = node.items() if isinstance(node, Mapping) else ()
+    items = enumerate(node) if isinstance(node, list | tuple) else items
+    for name, value in items:
+        yield from _named(f"{place}.{name}", value)
+
+
+def _check_words(place: str, node: Mapping[Any, Any], problems: Problems) -> None:
+    """Refuse what else tells Hydra how to call; only a method's own method may be unfinished."""
+    refused = [word for word in OTHER_WORDS if word in node]
+    if PARTIAL in node and not place.startswith("method."):
+        refused.append(PARTIAL)
+    for word in refused:
+        expected = "not to be given, as parts are made of their keys"
+        problems.of(require, False, f"{place}.{word}", node[word], expected, "Leave it out.")
