@@ -4,17 +4,26 @@ A claim on a folder is the file `claim.<k>` with the highest k. Creating it is e
 link of a finished temporary file, which NFS does atomically), so of all who see that `claim.<k>`
 is dead exactly one creates `claim.<k+1>`. Whoever looked before and after a claim was given back
 could still create two of different k, so a new claim is kept only if no other one is alive then:
-the later of two sees the earlier. The holder touches its file every `HEARTBEAT_S`. A
-holder is dead when its process is gone (same host: known at once) or when its heartbeat, compared
-with the file server's own clock, is older than `STALE_S`. Whoever gets a claim must look at the
-record again: the cell may have been finished between.
+the later of two sees the earlier. The holder touches its file every `HEARTBEAT_S`. Whoever gets a
+claim must look at the record again: the cell may have been finished between.
+
+A holder is dead
+- when its process is gone, where that can be seen: on the same host, at once;
+- when its heartbeat is older than `STALE_S` by the file server's own clock;
+- when its heartbeat has not changed while we watched for `STALE_S`, whatever clocks say.
+A file that may not be read is judged by its heartbeat alone. What is no claim (empty, garbled, a
+folder) is nobody's: claims appear whole or not at all.
 """
 
 import errno
 import json
 import logging
 import os
+import re
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from calib_sweep.atomic import server_time, write_new
@@ -24,6 +33,33 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 STALE_S = 120.0
+GONE = (errno.ENOENT, errno.ESTALE)  # given back a moment ago; ESTALE: on NFS
+NAME = re.compile("claim\\.(0|[1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that a claim names."""
+
+    host: str
+    pid: int
+    started: str | None
+
+
+def _read_holder(path: Path) -> Holder | None:
+    """Who holds the claim at `path`; None where that is no claim. `OSError`: nobody can read it."""
+    try:
+        told = json.loads(path.read_bytes())
+        holder = Holder(told["host"], told["pid"], told["started"])
+    except (IsADirectoryError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    is_text = isinstance(holder.host, str) and isinstance(holder.started, str | None)
+    is_number = type(holder.pid) is int and 0 < holder.pid < 2**32
+    return holder if is_text and is_number else None
+
+
+def _this_process() -> Holder:
+    return Holder(host_identity(), os.getpid(), process_mark(os.getpid()))
 
 
 class Claim:
@@ -42,16 +78,31 @@ class Claim:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:
+                if self._is_lost():
+                    log.warning("%s is no longer ours: it was deleted or taken over", self.path)
+                    return
                 os.utime(self.path)
-            except OSError as error:  # the claim was taken over, or the file server is away
+            except OSError as error:  # the file server is away
                 log.warning("heartbeat of %s failed: %s", self.path, error)
+
+    def _is_lost(self) -> bool:
+        """Whether the file is gone, or another's: somebody deleted the folder while we worked."""
+        try:
+            return _read_holder(self.path) != _this_process()
+        except FileNotFoundError:
+            return True
 
     def release(self) -> None:
         """Give the claim back, and clear away the claims of the dead before it."""
         self._stop.set()
         self._thread.join()
+        if self._is_lost():
+            return
         for number in [n for n in _numbers(self.folder) if n < self.number] + [self.number]:
-            (self.folder / f"claim.{number}").unlink(missing_ok=True)
+            try:
+                (self.folder / f"claim.{number}").unlink(missing_ok=True)
+            except (IsADirectoryError, PermissionError) as error:  # not of our making
+                log.warning("%s/claim.%d stays: %s", self.folder, number, error.strerror)
 
     def __enter__(self) -> "Claim":
         return self
@@ -61,42 +112,82 @@ class Claim:
 
 
 def _numbers(folder: Path) -> list[int]:
-    return sorted(
-        int(path.suffix[1:]) for path in folder.glob("claim.*") if path.suffix[1:].isdigit()
-    )
+    names = (path.name for path in folder.glob("claim.*"))
+    return sorted(int(match[1]) for name in names if (match := NAME.fullmatch(name)))
 
 
-def _is_dead(path: Path) -> bool:
-    try:
-        holder = json.loads(path.read_text())
-        beat = path.stat().st_mtime
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ESTALE):  # given back a moment ago, ESTALE: on NFS
+class Watch:
+    """What this process has seen of the claims of others, to know the dead by whatever clocks say.
+
+    `clock`: seconds that never step back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beats: dict[Path, tuple[int, float]] = {}  # the last one, when we first saw it
+        self._alive: set[Path] = set()
+
+    def is_dead(self, path: Path) -> bool:
+        """Whether nobody holds the claim at `path` any more."""
+        try:
+            is_dead = self._is_dead(path)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            is_dead = True
+        if is_dead:
+            self._alive.discard(path)
+        return is_dead
+
+    def shows_life(self, path: Path) -> bool:
+        """Whether we have seen the holder alive: its process, or its heart beating."""
+        return path in self._alive
+
+    def _is_dead(self, path: Path) -> bool:
+        try:
+            holder = _read_holder(path)
+        except OSError as error:
+            if error.errno in GONE:
+                raise
+            return self._is_silent(path)
+        if holder is None:
+            log.warning("%s is no claim: nobody is taken to hold it", path)
             return True
-        raise
-    if holder["host"] == host_identity():
-        return process_mark(holder["pid"]) != holder["started"]
-    return server_time(path.parent) - beat > STALE_S
+        if holder.host != host_identity():
+            return self._is_silent(path)
+        if process_mark(holder.pid) != holder.started:
+            return True
+        self._alive.add(path)
+        return False
+
+    def _is_silent(self, path: Path) -> bool:
+        """Whether the heart has stopped: the last beat is old, or none came while we watched."""
+        beat, now = path.lstat().st_mtime_ns, self._clock()
+        before, since = self._beats.setdefault(path, (beat, now))
+        if beat != before:
+            self._beats[path] = (beat, now)
+            self._alive.add(path)
+            return False
+        return now - since > STALE_S or server_time(path.parent) - beat / 1e9 > STALE_S
 
 
-def try_claim(folder: Path) -> Claim | None:
-    """Claim `folder` (created if missing), or return None when a living process holds it."""
+def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
+    """Claim `folder` (created if missing), or return None when a living process holds it.
+
+    `watch`: of who will try again. Without one a heartbeat in the future is taken for life.
+    """
+    watch = watch or Watch()
     folder.mkdir(parents=True, exist_ok=True)
     numbers = _numbers(folder)
     number = numbers[-1] + 1 if numbers else 0
-    if numbers and not _is_dead(folder / f"claim.{numbers[-1]}"):
+    if numbers and not watch.is_dead(folder / f"claim.{numbers[-1]}"):
         return None
-    holder = {
-        "host": host_identity(),
-        "pid": os.getpid(),
-        "started": process_mark(os.getpid()),
-    }
     try:
-        write_new(folder / f"claim.{number}", json.dumps(holder))
+        write_new(folder / f"claim.{number}", json.dumps(asdict(_this_process())))
     except FileExistsError:
         return None
     others = [folder / f"claim.{other}" for other in _numbers(folder) if other != number]
-    if not all(map(_is_dead, others)):
+    if not all(map(watch.is_dead, others)):
         (folder / f"claim.{number}").unlink()
         return None
     if numbers:
@@ -104,15 +195,17 @@ def try_claim(folder: Path) -> Claim | None:
     return Claim(folder, number)
 
 
-def has_claims(folder: Path) -> bool:
-    """Whether somebody claims `folder`, or died while claiming it."""
-    return bool(_numbers(folder))
+def last_claim(folder: Path) -> Path | None:
+    """The claim on `folder` that counts, of the living or the dead; None when there is none."""
+    numbers = _numbers(folder)
+    return folder / f"claim.{numbers[-1]}" if numbers else None
 
 
 def holder_of(folder: Path) -> str | None:
-    """Describe the living holder of `folder`, or None."""
-    numbers = _numbers(folder)
-    if not numbers or _is_dead(path := folder / f"claim.{numbers[-1]}"):
+    """Describe who claims `folder`, or died while claiming it; None where nobody can be named."""
+    path = last_claim(folder)
+    try:
+        holder = None if path is None else _read_holder(path)
+    except OSError:  # given back just now, or not ours to read
         return None
-    holder = json.loads(path.read_text())
-    return f"process {holder['pid']} on {holder['host'].split('/')[0]}"
+    return None if holder is None else f"process {holder.pid} on {holder.host.split('/')[0]}"
