@@ -12,7 +12,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell
 from calib_sweep.progress import Progress
-from calib_sweep.results.claim import Claim, has_claims, holder_of, try_claim
+from calib_sweep.results.claim import Claim, holder_of, last_claim, try_claim
 from calib_sweep.results.record import utc_now
 from calib_sweep.results.store import Store
 
@@ -103,7 +103,7 @@ class Worker:
         for cell in waiting:
             if not self._is_ready(cell):
                 continue
-            if has_claims(self.store.cell_folder(cell)):
+            if last_claim(self.store.cell_folder(cell)):
                 claimed_before.append(cell)
             elif claim := self._claim(cell):
                 return cell, claim

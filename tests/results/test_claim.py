@@ -3,11 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from calib_sweep.results import claim as claims
 
@@ -99,8 +102,8 @@ def test_a_claim_that_nfs_calls_stale_is_gone(tmp_path, monkeypatch):
     def stale(*_):
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(claims.Path, "read_text", stale)
-    assert claims._is_dead(tmp_path / "claim.0")
+    monkeypatch.setattr(claims.Path, "read_bytes", stale)
+    assert claims.Watch().is_dead(tmp_path / "claim.0")
 
 
 def write_claim_of_another_host(folder, age_s):
@@ -108,6 +111,7 @@ def write_claim_of_another_host(folder, age_s):
     path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid(), "started": "0"}))
     then = time.time() - age_s
     os.utime(path, (then, then))
+    return path
 
 
 def test_another_hosts_claim_is_respected_while_its_heart_beats(tmp_path):
@@ -120,6 +124,97 @@ def test_another_hosts_claim_is_taken_over_after_missed_heartbeats(tmp_path):
     taken = claims.try_claim(tmp_path)
     assert taken is not None
     taken.release()
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_heartbeat_in_the_future_is_watched_not_believed(tmp_path):
+    """The clock of a file server was set back, or the host that died had it wrong."""
+    write_claim_of_another_host(tmp_path, age_s=-3600)
+    watch = claims.Watch(clock := Clock())
+    assert claims.try_claim(tmp_path, watch) is None
+    clock.now = claims.STALE_S
+    assert claims.try_claim(tmp_path, watch) is None
+    clock.now += 1
+    taken = claims.try_claim(tmp_path, watch)
+    assert taken is not None
+    taken.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_heart_that_beats_in_the_future_is_alive(tmp_path):
+    watch = claims.Watch(clock := Clock())
+    for beat in range(20):
+        path = write_claim_of_another_host(tmp_path, age_s=-3600 - beat)
+        assert claims.try_claim(tmp_path, watch) is None
+        assert watch.shows_life(path) == (beat > 0)
+        clock.now += claims.STALE_S - 1
+
+
+NO_CLAIMS = {
+    "empty": b"",
+    "garbled": b"\xff\x00{",
+    "half": b'{"host": "elsewhere", "pi',
+    "a list": b"[1, 2]",
+    "wrong types": b'{"host": 7, "pid": "x", "started": []}',
+    "no process id": b'{"host": "elsewhere", "pid": -1, "started": "0"}',
+    "too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", NO_CLAIMS.values(), ids=NO_CLAIMS)
+def test_what_is_no_claim_is_nobodys(tmp_path, content):
+    (tmp_path / "claim.0").write_bytes(content)
+    assert claims.holder_of(tmp_path) is None
+    taken = claims.try_claim(tmp_path)
+    assert taken.number == 1
+    taken.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_a_claim_is_nobodys_and_stays(tmp_path):
+    (tmp_path / "claim.4").mkdir()
+    for _ in range(2):
+        taken = claims.try_claim(tmp_path)
+        assert taken.number == 5
+        taken.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["claim.4"]
+
+
+def test_a_claim_that_may_not_be_read_is_judged_by_its_heartbeat(tmp_path, monkeypatch):
+    write_claim_of_another_host(tmp_path, age_s=0)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    watch = claims.Watch(clock := Clock())
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.Path, "read_bytes", refuse)
+        assert claims.try_claim(tmp_path, watch) is None
+        assert claims.holder_of(tmp_path) is None
+        clock.now = claims.STALE_S + 1
+        taken = claims.try_claim(tmp_path, watch)
+    assert taken is not None
+    taken.release()
+
+
+def test_who_lost_its_folder_does_not_give_back_the_claim_of_another(tmp_path):
+    folder = tmp_path / "cell"
+    lost = claims.try_claim(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    other = write_claim_of_another_host(folder, age_s=0)
+    lost.release()
+    assert other.exists()
+    shutil.rmtree(tmp_path / "cell")
+    lost.release()
 
 
 def test_a_reused_process_id_is_not_the_holder(tmp_path):
