@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from calib_sweep import __version__
 from calib_sweep.errors import ConfigError
+from calib_sweep.interruption import TERMINATION, ending_on, raise_if_told
 
 HERE = Path(__file__).resolve().parent
 # In a wheel conf/ lies inside the package, in a checkout beside it.
@@ -138,14 +139,22 @@ def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _reporting(action: Callable[[], object]) -> int:
+    """Run `action`; being told to end is said in one line, and the code is 130."""
+    try:
+        with ending_on(*TERMINATION):
+            return _explaining(action)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
+        return INTERRUPTED
+
+
+def _explaining(action: Callable[[], object]) -> int:
     """Run `action`; a mistake of the user's is printed without a traceback, and the code is 1."""
     try:
         code = action()
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
-        return INTERRUPTED
     except Exception as error:  # decided below: ours to explain, or a bug to let fly
+        raise_if_told()  # whatever a library made of the signal
         from calib_sweep.sweep import explain
 
         code = explain(_all_mistakes(error))

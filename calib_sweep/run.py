@@ -26,6 +26,7 @@ from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.suite import DenseReference, Scores
+from calib_sweep.interruption import raise_if_told
 from calib_sweep.layer import LayerReport
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import save_packed
@@ -61,6 +62,7 @@ def run_cell(
             record["inputs"] = parts.inputs()
             _fill(record, cell, parts, store, session, progress or CellProgress())
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
+            raise_if_told()  # what a library made of the signal is no failure of the cell
             session.forget()
             if device_is_lost():  # not the cell's fault, and no later one can run in this process
                 raise WorkerLostError(
@@ -69,6 +71,7 @@ def run_cell(
                 ) from error
             record |= {"error": records.describe_error(error), "status": "failed"}
             log.error("%s failed: %s: %s", cell.title, type(error).__name__, error)
+    raise_if_told()  # a library may have caught the signal and gone on with half of its work
     record["finished_at"] = records.utc_now()
     store.write(cell, record)
     if record["status"] == "done":

@@ -1,0 +1,88 @@
+"""Being told to end by a signal."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+from calib_sweep import interruption
+from calib_sweep import run as run_module
+from calib_sweep.interruption import Interrupted, ending_on, raise_if_told
+
+TERM = signal.SIGTERM
+
+
+def test_no_except_exception_catches_it():
+    assert not issubclass(Interrupted, Exception)
+
+
+def test_it_is_remembered_until_the_program_is_left():
+    with pytest.raises(Interrupted, match="SIGTERM"), ending_on(TERM):
+        try:
+            os.kill(os.getpid(), TERM)
+        except BaseException as swallowed:
+            assert isinstance(swallowed, Interrupted)
+        raise_if_told()
+    raise_if_told()  # not any more
+
+
+def test_an_impatient_second_signal_does_not_disturb_what_the_first_set_in_motion(monkeypatch):
+    with ending_on(TERM):
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), TERM)
+        os.kill(os.getpid(), TERM)
+        monkeypatch.setattr(interruption, "PATIENCE_S", 0.0)
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), TERM)
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_on(signal.SIGHUP):
+            os.kill(os.getpid(), signal.SIGHUP)
+            raise_if_told()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "swallow"), [("SIGINT", False), ("SIGTERM", True), ("SIGHUP", True)]
+)
+def test_it_is_no_failure_of_the_cell_whatever_a_library_makes_of_it(
+    name, swallow, run_cli, tiny_world, tmp_path, monkeypatch
+):
+    def told(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.Signals[name])
+        except BaseException as error:  # as a bare `except:` of a library does
+            raise (ImportError("cannot import name 'x'") if swallow else error) from None
+
+    monkeypatch.setattr(run_module, "walk", told)
+    # A shell that runs the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    signal.signal(signal.SIGINT, before)
+    assert ended.code == 130
+    assert "type the same command" in ended.err and "Traceback" not in ended.err
+    assert not list(tmp_path.glob("results/default/*/*.json"))
+    assert not list(tmp_path.glob("results/default/*/claim.*"))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # as it was
+
+
+def test_what_is_computed_after_it_was_swallowed_is_not_recorded(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    walk = run_module.walk
+
+    def swallowed(*arguments, **settings):
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), TERM)
+        return walk(*arguments, **settings)
+
+    monkeypatch.setattr(run_module, "walk", swallowed)
+    ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    assert ended.code == 130
+    assert not list(tmp_path.glob("results/default/*/*.json"))
