@@ -1,5 +1,6 @@
 """What the report says of the sweep itself: what was run, what failed, controls, provenance."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,8 @@ def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
     free = controls.data_free(groups)
     for method in dict.fromkeys(group.method for group in free):
         own = [group for group in free if group.method == method]
-        largest = max(group.spread.max - group.spread.min for group in own)
+        ranges = [group.spread.max - group.spread.min for group in own]
+        largest = max((size for size in ranges if math.isfinite(size)), default=0.0)
         moved = "" if largest == 0 else f", and its scores differ by up to {largest:.2g}"
         items.append(
             f"{method} reads no calibration data: its one value per model and setting stands for "

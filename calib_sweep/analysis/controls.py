@@ -4,6 +4,7 @@ A run is called diverged when its perplexity is not finite, or above DIVERGED_TI
 its group, where what is no number counts as infinite.
 """
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -88,15 +89,19 @@ def findings(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
 
 
 def _repeated(groups: Sequence[Group]) -> str | None:
-    parts = []
+    parts, lost = [], []
     for metric, word in METRIC_WORDS.items():
         own = [g for g in groups if g.metric == metric and g.num_repeated]
-        if own:
-            largest = scale(metric) * max(g.max_difference for g in own)
-            num_pairs = sum(g.num_repeated for g in own)
-            shown = "0" if largest == 0 else f"{largest:.2g}"
-            unit = " points" if metric == ACC_MEAN else ""
-            parts.append(f"{shown}{unit} in {word} ({num_pairs} repeated)")
+        if not own:
+            continue
+        largest = scale(metric) * max(g.max_difference for g in own)
+        num_pairs = sum(g.num_repeated for g in own)
+        shown = "0" if largest == 0 else f"{largest:.2g}"
+        unit = " points" if metric == ACC_MEAN else ""
+        parts.append(f"{shown}{unit} in {word} ({num_pairs} repeated)")
+        lost += [word] if math.isinf(largest) else []
+    if lost:
+        return f"replicates: in {' and '.join(lost)} the same cell was finite once and once not."
     if not parts:
         return None
     return f"replicates: the same cell run again differs by at most {' and '.join(parts)}."
@@ -124,22 +129,26 @@ def _superseded(rows: Sequence[Row]) -> str | None:
 
 def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
     """Which of a group's perplexities are not finite, or far above their median [S]."""
-    ordered_S = np.where(np.isnan(perplexity_S), np.inf, perplexity_S)
+    ordered_S = np.where(perplexity_S > 0, perplexity_S, np.inf)  # what is no perplexity, too
     return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
 
 
 def _diverged(group: Group) -> str | None:
     is_far_S = has_diverged(group.value_S)
-    if group.spread.n < 2 or not is_far_S.any():
+    if not is_far_S.any():
         return None
-    seeds = [str(seed) for seed, far in zip(group.seeds, is_far_S, strict=True) if far]
-    digits = decimals(group.metric, [group.spread])
-    rest_S = group.value_S[~is_far_S]
-    without = (
-        f"without it the mean is {number(float(rest_S.mean()), digits)}" if rest_S.size else ""
-    )
     name = " ".join(part for part in group.label[1:] if part)
-    return f"diverged: {name}, seed {', '.join(seeds)}; the table keeps it, {without}."
+    if group.spread.n == 1:
+        return f"diverged: {name}; its perplexity is not finite."
+    if is_far_S.all():
+        return f"diverged: {name}, on every draw; none of its perplexities is finite."
+    seeds = [str(seed) for seed, far in zip(group.seeds, is_far_S, strict=True) if far]
+    it = "it" if len(seeds) == 1 else "them"
+    mean = number(float(group.value_S[~is_far_S].mean()), decimals(group.metric, [group.spread]))
+    return (
+        f"diverged: {name}, seed {', '.join(seeds)}; the table keeps {it}, without {it} the mean "
+        f"is {mean}."
+    )
 
 
 def _different_scores(rows: Iterable[Row]) -> str | None:

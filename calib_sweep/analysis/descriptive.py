@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.table import DENSE, OF_DENSE, Row, settings_of, settings_text
 
 # Which way is better: +1 more, -1 less. The first word of a metric's name decides.
@@ -40,10 +41,13 @@ class Spread:
 def describe(value_S: np.ndarray) -> Spread:
     """Describe the values of one metric over seeds; needs at least one."""
     assert value_S.ndim == 1 and value_S.size > 0, value_S
-    with np.errstate(invalid="ignore"):  # an infinite perplexity: its SD is NaN, and is shown so
-        sd = float(np.std(value_S, ddof=1)) if value_S.size > 1 else np.nan
+    low, high = float(np.min(value_S)), float(np.max(value_S))
+    with np.errstate(invalid="ignore", over="ignore"):  # of an infinite perplexity there is no SD
+        sd = float(np.sqrt(variance(value_S))) if value_S.size > 1 else np.nan
         mean = float(np.mean(value_S))
-    return Spread(value_S.size, mean, sd, float(np.min(value_S)), float(np.max(value_S)))
+    if sd == 0:  # equal but for rounding
+        return Spread(value_S.size, low, sd, low, low)
+    return Spread(value_S.size, mean, sd, low, high)
 
 
 def direction(metric: str) -> int:
@@ -63,8 +67,14 @@ def drop(mean: float, dense: float, metric: str) -> float:
 
 
 def max_difference(first_R: np.ndarray, again_R: np.ndarray) -> float:
-    """The largest difference between a cell and its repetition; NaN without repetitions."""
-    return float(np.max(np.abs(again_R - first_R))) if first_R.size else np.nan
+    """The largest difference between a cell and its repetition; NaN without repetitions.
+
+    Infinite where only one of the two is finite; two that are no number do not differ.
+    """
+    are_alike_R = (again_R == first_R) | (np.isnan(again_R) & np.isnan(first_R))
+    with np.errstate(invalid="ignore"):
+        away_R = np.where(are_alike_R, 0.0, np.abs(again_R - first_R))
+    return float(np.max(np.nan_to_num(away_R, nan=np.inf))) if first_R.size else np.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,6 +33,7 @@ from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.items import Items, parts_of_mean
 from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.rounding import variance
 
 COLUMNS = [
     *("model", "method", "dataset", "metric", "n", "num_items", "sd", "floor", "ceiling"),
@@ -63,18 +64,18 @@ def split(value_SI: np.ndarray) -> Split:
     """Split the variance over draws of the mean over items."""
     value_SI = np.asarray(value_SI, dtype=float)
     n, num_items = value_SI.shape
-    within_I = value_SI.var(axis=0, ddof=1)
-    variance = float(value_SI.mean(1).var(ddof=1))
+    within_I = variance(value_SI)
+    of_means = float(variance(value_SI.mean(1)))
     floor_variance = float(within_I.sum()) / num_items**2
     if not np.isin(value_SI, (0.0, 1.0)).all():
-        return Split(n, num_items, variance, floor_variance)
+        return Split(n, num_items, of_means, floor_variance)
     share = value_SI.mean()
     agreement = 1 - 2 * float(within_I.mean())
     by_chance = share**2 + (1 - share) ** 2
     return Split(
         n,
         num_items,
-        variance,
+        of_means,
         floor_variance,
         ceiling=float(np.sqrt(share * (1 - share) / num_items)),
         unstable=float(np.mean(within_I > 0)),
@@ -134,8 +135,8 @@ def _of_means(
         if parts and len(own) == len(parts) and {part.n for part in own} == {len(scored)}:
             floor_variance = sum(part.floor_variance for part in own) / len(own) ** 2
             num_items = sum(part.num_items for part in own)
-            variance = float(value_S[scored].var(ddof=1))
-            yield metric, Split(len(scored), num_items, variance, floor_variance)
+            seen = float(variance(value_S[scored]))
+            yield metric, Split(len(scored), num_items, seen, floor_variance)
 
 
 def _numbers(own: Split) -> list[float]:

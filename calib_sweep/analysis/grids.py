@@ -17,6 +17,7 @@ import numpy as np
 
 from calib_sweep.analysis.descriptive import direction, group_rows, is_logged
 from calib_sweep.analysis.names import Names, Naming
+from calib_sweep.analysis.rounding import equalised
 from calib_sweep.analysis.table import DENSE, Row, settings_of
 
 NUM_SAMPLES = "calibration.num_samples"
@@ -106,6 +107,8 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         value[m, d, s, r, e] = _scaled(row)
         size = settings_of(row).get(NUM_SAMPLES)
         num_samples[m] = size if isinstance(size, int | float) else np.nan
+    for e in range(len(metrics)):
+        value[..., e] = equalised(value[..., e])
     return Grid(
         model=model,
         methods=tuple(_method_names(members, name) for name, _ in methods),
@@ -130,12 +133,10 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
 def _scaled(row: Row) -> float:
     """A row's value on the scale of the analysis."""
     value = float(row["value"])
-    if np.isnan(value) and direction(str(row["metric"])) < 0:
-        value = np.inf  # a model so broken that its perplexity is no number: the worst there is
-    if not is_logged(str(row["metric"])):
-        return value
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.log(value))
+    is_lost = np.isnan(value) or (is_logged(str(row["metric"])) and value <= 0)
+    if is_lost and direction(str(row["metric"])) < 0:
+        return np.inf  # a model so broken that its perplexity is no number: the worst there is
+    return float(np.log(value)) if is_logged(str(row["metric"])) else value
 
 
 def _dense(members: Sequence[tuple[Names, Row]], metrics: Sequence[str]) -> np.ndarray:

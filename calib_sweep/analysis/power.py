@@ -22,6 +22,7 @@ from scipy import special, stats
 from calib_sweep.analysis import intervals, superiority
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS, TAIL
+from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.settings import AnalysisSettings
 
 MAX_SEEDS = 10_000  # more is no plan
@@ -143,4 +144,4 @@ def _spreads(grid: Grid) -> Iterator[tuple[str, str, str, str, int, float]]:
         for e in np.flatnonzero(grid.directions_E):
             value_S = value_SE[np.isfinite(value_SE[:, e]), e]
             if len(value_S) >= MIN_DRAWS:
-                yield *names, grid.metrics[e], len(value_S), float(value_S.std(ddof=1))
+                yield *names, grid.metrics[e], len(value_S), float(np.sqrt(variance(value_S)))

@@ -62,7 +62,7 @@ def _retentions(grid: Grid) -> Iterator[tuple[str, list[np.ndarray]]]:
     tasks = [
         e
         for e, metric in enumerate(grid.metrics)
-        if metric.startswith("acc/") and metric != ACC_MEAN and grid.dense_E[e] > 0
+        if metric.startswith("acc/") and metric != ACC_MEAN and 0 < grid.dense_E[e] < np.inf
     ]
     if len(tasks) < 2:
         return

@@ -14,10 +14,10 @@ from scipy import stats
 from calib_sweep.analysis import intervals
 from calib_sweep.analysis.permutation import sign_flip_p, two_sample_p
 from calib_sweep.analysis.power import smallest_detectable
+from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.analysis.settings import AnalysisSettings
 
 MIN_DF = intervals.MIN_DRAWS - 1
-ROUNDING = 1e-12  # of a mean: draws that are nearer to it do not differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,8 @@ def compare_paired(
     n_DE = is_pair.sum(1)
     is_finite = (np.isfinite(x_DSE) == is_pair).all(axis=1)
     x_DSE = np.where(is_finite[:, None] & is_pair, x_DSE, np.nan)
-    mean_DE, variance_DE = _moments(x_DSE, n_DE)
+    size_DSE = np.where(np.isfinite(x_DSE), np.maximum(np.abs(a_DSE), np.abs(b_DSE)), 0.0)
+    mean_DE, variance_DE = _moments(x_DSE, n_DE, size_DSE.max(axis=1))
     se_DE = np.sqrt(variance_DE / np.maximum(n_DE, 1))
     df_DE = np.where(n_DE > MIN_DF, n_DE - 1.0, np.nan)
     pooled = _over_datasets(mean_DE, variance_DE, n_DE)
@@ -77,13 +78,17 @@ def compare_paired(
     )
 
 
-def _moments(x_DSE: np.ndarray, n_DE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over seeds; NaN where there are too few, or one is not finite."""
+def _moments(
+    x_DSE: np.ndarray, n_DE: np.ndarray, size_DE: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance over seeds; NaN where there are too few, or one is not finite.
+
+    `size`: of the largest score behind them, which says what is rounding.
+    """
     sum_DE = np.nansum(x_DSE, axis=1)
     is_known = np.isfinite(x_DSE).sum(1) == n_DE
     mean_DE = np.where(is_known & (n_DE > 0), sum_DE / np.maximum(n_DE, 1), np.nan)
-    away_DSE = np.abs(x_DSE - mean_DE[:, None])
-    away_DSE[away_DSE <= ROUNDING * np.abs(mean_DE)[:, None]] = 0.0
+    away_DSE = without_rounding(x_DSE - mean_DE[:, None], size_DE[:, None])
     square_DE = np.nansum(away_DSE**2, axis=1)
     variance_DE = np.where(is_known & (n_DE > 1), square_DE / np.maximum(n_DE - 1, 1), np.nan)
     return mean_DE, variance_DE
@@ -143,7 +148,10 @@ def compare_unpaired(
     """Two samples that share nothing; one line."""
     n_2E = np.stack([(~np.isnan(a_SE)).sum(0), (~np.isnan(b_SE)).sum(0)])
     is_finite = np.isinf(np.concatenate([a_SE, b_SE])).sum(0) == 0
-    moments = [_moments(x[None], n[None]) for x, n in zip((a_SE, b_SE), n_2E, strict=True)]
+    moments = [
+        _moments(x[None], n[None], np.where(np.isfinite(x), np.abs(x), 0.0).max(axis=0)[None])
+        for x, n in zip((a_SE, b_SE), n_2E, strict=True)
+    ]
     mean = moments[0][0] - moments[1][0]
     part_2E = np.vstack([variance for _, variance in moments]) / np.maximum(n_2E, 1)
     df_2E = np.maximum(n_2E - 1.0, 1.0)

@@ -20,6 +20,7 @@ import pandas as pd
 from calib_sweep.analysis import intervals
 from calib_sweep.analysis.grids import Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS, TAIL
+from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.squares import chi2_draws
 
@@ -67,7 +68,9 @@ def _spreads(grid: Grid, methods: Sequence[int], d: int, e: int) -> list[tuple[f
         value_S = value_S[np.isfinite(value_S)]
         if len(value_S) >= MIN_DRAWS:
             size = float(grid.num_samples_M[m])
-            found.append((size, len(value_S), float(value_S.mean()), float(value_S.std(ddof=1))))
+            found.append(
+                (size, len(value_S), float(value_S.mean()), float(np.sqrt(variance(value_S))))
+            )
     return found
 
 

@@ -31,6 +31,7 @@ from scipy import special
 
 from calib_sweep.analysis.grids import is_whole
 from calib_sweep.analysis.intervals import TAIL, Interval
+from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.seeding import stream
 
 MIN_DF = 2  # of a mean square whose component has an interval
@@ -109,7 +110,7 @@ def squares_of_one(value_DSRE: np.ndarray) -> Squares:
         np.sum((mean_DE - mean_DE.mean(0)) ** 2, axis=0),
     ]
     weight_LL = np.array([[1, 0, 0], [h_rep, 1, 0], [h_draw * h_rep, h_draw, 1]])
-    return Squares(names, weight_LL, df_L, _per_df(sums_LE, df_L))
+    return Squares(names, weight_LL, df_L, _per_df(sums_LE, df_L, value_DSRE))
 
 
 def squares_across(value_MDSE: np.ndarray) -> Squares:
@@ -149,7 +150,7 @@ def squares_across(value_MDSE: np.ndarray) -> Squares:
     names = tuple(list(sums)[line] for line in kept)
     df_L = np.array(df)[kept]
     sums_LE = [sums[name] for name in names]
-    return Squares(names, weight_LL[np.ix_(kept, kept)], df_L, _per_df(sums_LE, df_L))
+    return Squares(names, weight_LL[np.ix_(kept, kept)], df_L, _per_df(sums_LE, df_L, value))
 
 
 def _mean(value: np.ndarray, axis: int) -> np.ndarray:
@@ -159,5 +160,8 @@ def _mean(value: np.ndarray, axis: int) -> np.ndarray:
         return np.nansum(value, axis) / np.where(count > 0, count, np.nan)
 
 
-def _per_df(sums_LE: list[np.ndarray], df_L: np.ndarray) -> np.ndarray:
-    return np.stack(sums_LE) / np.where(df_L > 0, df_L, np.nan)[:, None]
+def _per_df(sums_LE: list[np.ndarray], df_L: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Mean squares; those of the rounding of `value` [..., E] are 0."""
+    size_E = np.nanmax(np.abs(value), axis=tuple(range(value.ndim - 1)))
+    square_LE = np.stack(sums_LE) / np.where(df_L > 0, df_L, np.nan)[:, None]
+    return np.where(without_rounding(np.sqrt(square_LE), size_E) == 0, 0.0, square_LE)

@@ -57,13 +57,13 @@ def _draw_strip(axes: "Axes", y: int, group: Group, colour: str) -> None:
     from calib_sweep.analysis.plots import INK
 
     times = wording.scale(group.metric)
-    finite_S = np.isfinite(group.value_S)
-    value_S = times * group.value_S[finite_S]
-    lane_S = np.array([LANES[i % len(LANES)] for i in range(group.value_S.size)])[finite_S]
+    is_finite_S = np.isfinite(group.value_S)
     is_single = group.value_S.size == 1
+    value_S = times * group.value_S[is_finite_S]
+    lane_S = np.resize([0.0] if is_single else LANES, group.value_S.size)[is_finite_S]
     axes.scatter(
         value_S,
-        y + (0 if is_single else lane_S),
+        y + lane_S,
         s=30 if is_single else 18,
         marker="D" if is_single else "o",
         facecolor=colour,

@@ -19,6 +19,7 @@ from scipy import stats
 from calib_sweep.analysis.controls import has_diverged
 from calib_sweep.analysis.descriptive import Group, is_logged
 from calib_sweep.analysis.names import Naming
+from calib_sweep.analysis.rounding import variance
 
 MIN_DRAWS = 5  # of fewer, two that happen to agree make an outlier of any third
 GRUBBS_LEVEL = 0.001
@@ -43,7 +44,7 @@ def reasons(value_S: np.ndarray, *, is_perplexity: bool) -> list[str]:
         value_S = np.log(np.where(finite_S & (value_S > 0), value_S, np.nan))
     rest_S = (why_S == "") & np.isfinite(value_S)
     n = int(rest_S.sum())
-    spread = np.std(value_S[rest_S], ddof=1) if n >= MIN_DRAWS else 0.0
+    spread = np.sqrt(variance(value_S[rest_S])) if n >= MIN_DRAWS else 0.0
     if spread > 0:
         distance_S = np.where(rest_S, np.abs(value_S - value_S[rest_S].mean()) / spread, 0.0)
         why_S[distance_S > grubbs_limit(n)] = "outlier"
@@ -64,7 +65,7 @@ def _rows(group: Group, naming: Naming) -> Iterator[tuple]:
     keys = names.model, names.method, names.dataset or "", group.metric
     rest_S = group.value_S[[not why for why in why_S]]
     mean = float(rest_S.mean()) if rest_S.size else np.nan
-    sd = float(rest_S.std(ddof=1)) if rest_S.size > 1 else np.nan
+    sd = float(np.sqrt(variance(rest_S))) if rest_S.size > 1 else np.nan
     for seed, value, why in zip(group.seeds, group.value_S, why_S, strict=True):
         if why:
             numbers = group.spread.n, group.spread.mean, group.spread.sd, mean, sd

@@ -24,6 +24,7 @@ import pandas as pd
 from scipy import linalg, stats
 
 from calib_sweep.analysis.grids import Grid, is_whole
+from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.analysis.variance import ALL, equally_complete
 
 COLUMNS = [
@@ -47,7 +48,9 @@ def unequal_variance_table(grids: Sequence[Grid]) -> pd.DataFrame:
 
 def contrasts(value_SE: np.ndarray) -> np.ndarray:
     """Helmert contrasts over the draws [C, E], C = S - 1: orthonormal, of mean 0."""
-    return linalg.helmert(len(value_SE)) @ value_SE if len(value_SE) > 1 else value_SE[:0]
+    if len(value_SE) < 2:
+        return value_SE[:0]
+    return without_rounding(linalg.helmert(len(value_SE)) @ value_SE, np.abs(value_SE).max(axis=0))
 
 
 def f_in_blocks(value_GCE: np.ndarray) -> tuple[np.ndarray, int, int]:

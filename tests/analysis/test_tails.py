@@ -64,5 +64,5 @@ def test_the_page_and_the_table_call_the_same_draws_diverged():
         fields | {"metric": PPL_MEAN} for fields in perplexities(5.0, 6.0, 7.0, 1000.0, math.nan)
     ]
     (note,) = findings(rows, group_rows(rows))
-    assert note.startswith("diverged: wanda c4, seed 3, 4; the table keeps it")
+    assert note.startswith("diverged: wanda c4, seed 3, 4; the table keeps them, without them")
     assert tails(rows)["why"].tolist() == ["diverged", "not finite"]

@@ -1,0 +1,34 @@
+"""Which numbers are equal: those that are no farther apart than the order of a sum can take them.
+
+A mean of equal numbers may differ from them in its last digit, and so may two accuracies of the
+same answers. Neither is a spread.
+"""
+
+import numpy as np
+
+ROUNDING = 1e-12  # of the largest of the numbers; a double has 2e-16
+
+
+def without_rounding(difference: np.ndarray, size: np.ndarray | float) -> np.ndarray:
+    """Differences of numbers of this size, 0 where they are rounding."""
+    is_rounding = np.isfinite(difference) & (np.abs(difference) <= ROUNDING * size)
+    return np.where(is_rounding, 0.0, difference)
+
+
+def variance(value: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Sample variance (ddof = 1), 0 where all values are equal; NaN with one that is not finite."""
+    with np.errstate(invalid="ignore"):
+        spread = np.ptp(value, axis=axis)
+        are_equal = without_rounding(spread, np.abs(value).max(axis=axis)) == 0
+        return np.where(are_equal, 0.0, np.var(value, axis=axis, ddof=1))
+
+
+def equalised(value: np.ndarray) -> np.ndarray:
+    """`value` with equal numbers the same to the last digit: that of the smallest of them."""
+    ordered = np.sort(value[np.isfinite(value)])
+    if not ordered.size:
+        return value
+    is_first = np.append(True, without_rounding(np.diff(ordered), np.abs(ordered[1:])) > 0)
+    first = ordered[is_first]
+    place = np.searchsorted(first, value, side="right") - 1
+    return np.where(np.isfinite(value), first[np.clip(place, 0, None)], value)
