@@ -9,12 +9,12 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,6 +22,7 @@ from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected, printable
 from calib_sweep.plan import Composed, GridError, compose_grid, describe_hydra_error, plan_cells
 from calib_sweep.progress import configure_logging, is_speaker
+from calib_sweep.queue import Failures, Outlook, failures
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
@@ -74,23 +75,25 @@ class Sweep:
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
         start = time.perf_counter()
-        todo = [cell for cell in self.cells if not self.store.is_done(cell)]
-        self._refuse_changed_inputs()
+        found = [(cell, record) for cell in self.cells if (record := self.store.find(cell))]
+        done = {cell.id for cell, record in found if self.store.completes(cell, record)}
+        todo = [cell for cell in self.cells if cell.id not in done]
+        _refuse_changed_inputs(found)
         if todo:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
         try:
-            return self._work(todo, start)
+            return self._work(todo, failures(found), start)
         except (ConfigError, StoreError) as error:
             if all(self.store.find(cell) is None for cell in todo):
                 raise  # refused, as nothing has run
             explain(error)
             return SOME_FAILED
 
-    def _work(self, todo: Sequence[Cell], start: float) -> int:
+    def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
         if todo:
-            self._launch(todo)
+            self._launch(todo, failed_before)
         self._mirror()
         code = self._summarise(time.perf_counter() - start)
         return SOME_FAILED if self.num_conflicts and is_speaker() else code
@@ -144,43 +147,39 @@ class Sweep:
     def _draw(self, cell: Cell, parts: Any) -> Any:
         return parts.draw(self.store.results_dir, parts.model.load_tokenizer())
 
-    def _refuse_changed_inputs(self) -> None:
-        """A finished cell is skipped only if the local files it read are still what they were."""
-        from calib_sweep.check import changed_inputs
+    def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
+        """Start workers by Hydra's launcher, again as long as each time leaves fewer cells."""
+        outlook = Outlook(self.store, failed_before)
+        failed: set[str] = set()
+        while True:
+            jobs = self._start_workers(todo, failed_before)
+            ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
+            for error in ended:
+                self.num_conflicts += isinstance(error, StoreError)
+                log.error("a worker ended: %s: %s", type(error).__name__, error)
+            failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
+            left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
+            if not left or len(left) >= len(todo):
+                break
+            log.warning("%d cells were left by workers that ended; starting again", len(left))
+            todo = left
+        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
+        if left and errors:
+            raise errors[0]
 
-        records = [(cell, self.store.find(cell)) for cell in self.cells]
-        done = [(cell, record) for cell, record in records if record and record["status"] == "done"]
-        if changed := changed_inputs(done):
-            raise ConfigError(*changed)
-
-    def _launch(self, todo: Sequence[Cell]) -> None:
-        """Start workers by Hydra's launcher, again while cells are left and some get finished."""
+    def _start_workers(self, todo: Sequence[Cell], failed_before: Failures) -> Sequence[JobReturn]:
+        """Have Hydra's launcher run as many workers as `todo` needs, and wait for them."""
         from hydra.core.plugins import Plugins
 
         from calib_sweep.worker import Worker
 
         per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
-        while True:
-            worker = Worker(todo, self.store, self._tracking(), max_cells=per_worker)
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.context, task_function=worker, config=self.master
-            )
-            num_workers = math.ceil(len(todo) / per_worker) if per_worker else 1
-            jobs = launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
-            for job in jobs:
-                if job.status == JobStatus.FAILED:
-                    error = job._return_value
-                    self.num_conflicts += isinstance(error, StoreError)
-                    log.error("a worker ended: %s: %s", type(error).__name__, error)
-            left = [cell for cell in todo if not worker.is_settled(cell)]
-            if not left or len(left) == len(todo):
-                break
-            log.warning("%d cells were left by workers that ended; starting again", len(left))
-            todo = left
-        ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
-        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
-        if left and errors:
-            raise errors[0]
+        num_workers = math.ceil(len(todo) / per_worker) if per_worker else 1
+        worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=worker, config=self.master
+        )
+        return launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
 
     def _tracking(self) -> Any:
         from calib_sweep.check import build
@@ -205,12 +204,23 @@ class Sweep:
         self._tracking().log_report(self.store)
         title = f"sweep {self.store.sweep_name}"
         output(summary.terminal_summary(self.store.folder, title=title, seconds=seconds))
-        unfinished = [cell for cell in self.cells if not self.store.is_done(cell)]
-        for cell in unfinished:
-            if self.store.find(cell) is None:
-                log.error("not run: %s", cell.title)
+        records = [(cell, self.store.find(cell)) for cell in self.cells]
+        for cell in [cell for cell, record in records if record is None]:
+            log.error("not run: %s", cell.title)
+        unfinished = any(
+            not (found and self.store.completes(cell, found)) for cell, found in records
+        )
         # `accelerate launch` kills all processes when one fails, so only the speaker does.
         return SOME_FAILED if unfinished and is_speaker() else DONE
+
+
+def _refuse_changed_inputs(found: Iterable[tuple[Cell, Mapping[str, Any]]]) -> None:
+    """A finished cell is skipped only if the local files it read are still what they were."""
+    from calib_sweep.check import changed_inputs
+
+    done = [(cell, record) for cell, record in found if record["status"] == "done"]
+    if changed := changed_inputs(done):
+        raise ConfigError(*changed)
 
 
 # The machine's troubles, not the program's: the disk is full, over quota, gone, or not ours.

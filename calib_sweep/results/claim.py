@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from calib_sweep.atomic import server_time, write_new
+from calib_sweep.atomic import partial_name, server_time
 from calib_sweep.processes import host_identity, process_mark
 
 log = logging.getLogger(__name__)
@@ -182,13 +182,18 @@ def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
     number = numbers[-1] + 1 if numbers else 0
     if numbers and not watch.is_dead(folder / f"claim.{numbers[-1]}"):
         return None
-    try:
-        write_new(folder / f"claim.{number}", json.dumps(asdict(_this_process())))
+    path = folder / f"claim.{number}"
+    temporary = partial_name(path)
+    try:  # by hand, as it need not be brought to the disk: a claim does not outlast its machine
+        temporary.write_text(json.dumps(asdict(_this_process())))
+        os.link(temporary, path)
     except FileExistsError:
         return None
+    finally:
+        temporary.unlink(missing_ok=True)
     others = [folder / f"claim.{other}" for other in _numbers(folder) if other != number]
     if not all(map(watch.is_dead, others)):
-        (folder / f"claim.{number}").unlink()
+        path.unlink()
         return None
     if numbers:
         log.info("%s: its last holder is gone, taken over", folder.name)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,12 @@ class Store:
     def is_done(self, cell: Cell) -> bool:
         """Whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)
+        return record is not None and self.completes(cell, record)
+
+    def completes(self, cell: Cell, record: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to do for `cell` whose record is `record`."""
         model = self.model_folder(cell)
-        return (
-            record is not None and record["status"] == "done" and (model is None or model.is_dir())
-        )
+        return record["status"] == "done" and (model is None or model.is_dir())
 
     def model_folder(self, cell: Cell) -> Path | None:
         """Where the cell's compressed model is kept; None when nobody asked for it."""
