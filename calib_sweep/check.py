@@ -9,7 +9,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
-from calib_sweep.fit import check_fit, check_packing, context_length
+from calib_sweep.fit import check_apart, check_fit, check_packing, context_length
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets
 
@@ -188,6 +188,9 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
                 check_packing(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "evaluation")):
             _check_evaluation(parts[cell.id], problems)
+        for cell in _distinct(cells, ("dataset", "evaluation")):
+            if not problems.errors:  # else files may be missing, and that is told already
+                check_apart(parts[cell.id], problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
         for cell in _largest_seeds(cells):
             _check_draw(cell, parts[cell.id], draw, problems)

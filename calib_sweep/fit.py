@@ -58,3 +58,21 @@ def check_packing(parts: "Parts", problems: Problems) -> None:
         from calib_sweep.model.scaling_groups import check_absorbed
 
         problems.of(check_absorbed, decoder_blocks(parts.model.skeleton()))
+
+
+def check_apart(parts: "Parts", problems: Problems) -> None:
+    """Whether the text to draw from is scored as well: what was seen is no measure of a model."""
+    if parts.dataset is None or parts.evaluation is None:
+        return
+    scored = problems.of(parts.evaluation.sources) or {}
+    names = {text: name for name, text in scored.items()}
+    drawn = problems.of(parts.dataset.sources) or {}
+    both = [f"{name} (scored as {names[text]})" for name, text in drawn.items() if text in names]
+    problems.of(
+        require,
+        not both,
+        "dataset",
+        parts.dataset.name,
+        f"text that is not scored as well, and this is: {', '.join(both[:3])}",
+        "Draw from other text, or take it out of evaluation.perplexity.corpora or of the tasks.",
+    )

@@ -25,7 +25,7 @@ from calib_sweep.cell import Cell
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
-from calib_sweep.evaluation.suite import DenseReference, Scores
+from calib_sweep.evaluation.suite import DenseReference, PreparedSuite, Scores
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.layer import LayerReport
 from calib_sweep.model.card import model_card
@@ -131,7 +131,7 @@ def _fill(
         scores = suite.score(model, dense, progress.on_score)
 
     record |= {  # first of all: what cannot be written below must not take the scores along
-        "calibration": describe_set(drawn, descriptors),
+        "calibration": describe_set(drawn, descriptors, suite),
         "compression": summarise_layers(layers, timings.seconds["compress"])
         | {"propagated": parts.walk.propagated(parts.method) if cell.needs_data else None},
         "scores": scores.scores,
@@ -207,12 +207,14 @@ def load_reference(
 
 
 def describe_set(
-    drawn: CalibrationSet | None, descriptors: Mapping[str, float | None]
+    drawn: CalibrationSet | None, descriptors: Mapping[str, float | None], suite: PreparedSuite
 ) -> dict[str, Any] | None:
     """What a record says of its calibration set; null for a method that needs no data."""
     if drawn is None:
         return None
-    return {"hash": drawn.hash, **drawn.card, "descriptors": dict(descriptors)}
+    overlap = suite.overlap(drawn.tokens_NT, drawn.lengths_N)
+    kept = {"descriptors": dict(descriptors), "overlap": overlap}
+    return {"hash": drawn.hash, **drawn.card, **kept}
 
 
 def summarise_layers(layers: list[LayerReport], seconds: float) -> dict[str, Any]:

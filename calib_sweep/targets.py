@@ -47,8 +47,16 @@ METHOD = _derived_from(
     "conf/method/wanda.yaml",
 )
 MODEL = _with_methods("load load_tokenizer fingerprint", "a model", "conf/model/hf.yaml")
-DATASET = _with_methods("draw provenance fingerprint", "a dataset", "conf/dataset/text.yaml")
-CORPUS = _with_methods("documents fingerprint", "a dataset", "conf/evaluation/miniature.yaml")
+DATASET = _derived_from(
+    "calib_sweep.dataset.base.Dataset",
+    "a dataset: a class derived from one of calib_sweep.dataset.base",
+    "conf/dataset/text.yaml",
+)
+CORPUS = _derived_from(
+    "calib_sweep.dataset.base.TextDataset",
+    "a dataset with documents: a class derived from calib_sweep.dataset.base.TextDataset",
+    "conf/evaluation/miniature.yaml",
+)
 EVALUATION = _with_methods(
     "check prepare fingerprint", "an evaluation", "conf/evaluation/miniature.yaml"
 )

@@ -92,7 +92,13 @@ def documents(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_world(documents) -> list[str]:
+def scored_documents(tmp_path_factory) -> Path:
+    """As many others, to be scored."""
+    return write_documents(tmp_path_factory.mktemp("scored") / "stories.jsonl", name="scored")
+
+
+@pytest.fixture(scope="session")
+def tiny_world(documents, scored_documents) -> list[str]:
     """Overrides under which a cell takes a fraction of a second, with the shipped model."""
     return [
         "model=miniature",
@@ -100,7 +106,7 @@ def tiny_world(documents) -> list[str]:
         f"dataset.path={documents}",
         "calibration.num_samples=2",
         "calibration.seq_len=32",
-        f"evaluation.perplexity.corpora=[{documents}]",
+        f"evaluation.perplexity.corpora=[{scored_documents}]",
         "evaluation.perplexity.seq_len=32",
         "evaluation.perplexity.max_windows=1",
         "evaluation.zero_shot=null",

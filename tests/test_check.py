@@ -7,6 +7,7 @@ from fakes import save_tiny
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from sweeps import write_documents
 
 from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError, UnavailableError, collected
@@ -200,3 +201,38 @@ def test_packing_a_scale_that_stays_in_the_weights_is_refused_without_weights(
     assert run_cli("check", *world, cwd=tmp_path).code == 0
     ended = run_cli("check", *world, "save_model=compressed-tensors", cwd=tmp_path)
     assert ended.code == 1 and "dense_4h_to_h" in ended.err and "save_model=dense" in ended.err
+
+
+@pytest.fixture
+def three_files(tmp_path):
+    """one.jsonl, a copy of it, and other text."""
+    for name in ("one", "copy", "other"):
+        write_documents(tmp_path / f"{name}.jsonl", name="other" if name == "other" else "same")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["one", "copy"])
+@pytest.mark.parametrize("verb", [["check"], []])
+def test_text_that_is_scored_is_no_calibration_text(run_cli, tiny_world, three_files, name, verb):
+    drawn, scored = three_files / f"{name}.jsonl", three_files / "one.jsonl"
+    paths = [f"dataset.path={drawn}", f"evaluation.perplexity.corpora=[{scored}]"]
+    ended = run_cli(*verb, *tiny_world, *paths, cwd=three_files)
+    assert ended.code == 1
+    (told,) = ended.err.splitlines()
+    assert "dataset='text': expected text that is not scored as well" in told
+    assert f"{drawn} (scored as {scored})" in told
+    assert not list(three_files.glob("results/calibration/*"))
+
+
+def test_other_text_beside_it_is_calibration_text(run_cli, tiny_world, three_files):
+    paths = [f"dataset.path={three_files}/other.jsonl"]
+    paths += [f"evaluation.perplexity.corpora=[{three_files}/one.jsonl]"]
+    assert run_cli("check", *tiny_world, *paths, cwd=three_files).code == 0
+
+
+def test_a_part_of_a_mixture_is_not_scored_either(run_cli, tmp_path):
+    typed = ["dataset=mixture", "dataset.parts.mini_wiki.split=heldout", "tracking=none"]
+    typed += ["dataset.parts.mini_wiki.num_documents=400"]
+    ended = run_cli("check", *typed, "evaluation.zero_shot=null", cwd=tmp_path)
+    assert ended.code == 1 and "mini_wiki/heldout (scored as mini_wiki/heldout)" in ended.err
+    assert run_cli("check", *typed, "dataset.weights.mini_wiki=0", cwd=tmp_path).code == 0

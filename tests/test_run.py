@@ -99,6 +99,21 @@ def after_first_cell(monkeypatch, act):
     monkeypatch.setattr(run_module, "summarise_layers", then)
 
 
+def test_the_record_says_how_much_of_its_calibration_set_is_scored(
+    run_cli, tiny_world, documents, tmp_path
+):
+    scored = tmp_path / "both.jsonl"
+    scored.write_text(documents.read_text() + documents.read_text().replace("the", "THE"))
+    corpus = [f"evaluation.perplexity.corpora=[{scored}]", "evaluation.perplexity.max_windows=null"]
+    assert run_cli(*tiny_world, *corpus, cwd=tmp_path).code == 0
+    records = read_records(tmp_path / "results" / "default")
+    (overlap,) = [r["calibration"]["overlap"] for r in records if r["calibration"]]
+    # Windows are cut anywhere, so that runs over a cut are in none of them.
+    assert overlap["both@32"]["share"] > 0.5 and overlap["both@32"]["samples"] > 0
+    report = (tmp_path / "results" / "default" / "report" / "report.md").read_text()
+    assert "Calibration text is scored" in report
+
+
 def test_nothing_is_compared_with_a_dense_model_scored_on_other_text(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):

@@ -51,7 +51,7 @@ def test_what_is_no_part_is_refused_wherever_it_stands(target):
 def test_the_library_of_python_is_not_even_imported(monkeypatch):
     """`import this` writes a poem, `import antigravity` opens a browser."""
     monkeypatch.delitem(sys.modules, "this", raising=False)
-    with pytest.raises(ConfigError, match=r"expected a dataset: a class with the methods draw"):
+    with pytest.raises(ConfigError, match=r"expected a dataset: a class derived from"):
         target_class("dataset", "this.s")
     assert "this" not in sys.modules
 
@@ -101,14 +101,17 @@ def test_a_method_within_a_method_may_be_left_unfinished():
     assert target_classes("method", node) == [OWL, Wanda]
 
 
-def test_a_class_of_ones_own_needs_no_base_but_the_methods_of_its_kind(tmp_path, monkeypatch):
-    methods = "\n".join(
-        f"    def {name}(self): pass" for name in ("draw", "provenance", "fingerprint")
+def test_a_dataset_of_ones_own_derives_from_ours(tmp_path, monkeypatch):
+    (tmp_path / "my_datasets.py").write_text(
+        "from calib_sweep.dataset.base import Dataset\n"
+        "class Mine(Dataset): pass\n"
+        "class Alike:\n    draw = fingerprint = documents = provenance = sources = print\n"
     )
-    (tmp_path / "my_datasets.py").write_text(f"class Mine:\n{methods}\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert target_class("dataset", "my_datasets.Mine") is get_class("my_datasets.Mine")
-    with pytest.raises(ConfigError, match="documents fingerprint"):
+    with pytest.raises(ConfigError, match=r"derived from one of calib_sweep\.dataset\.base"):
+        target_class("dataset", "my_datasets.Alike")
+    with pytest.raises(ConfigError, match=r"derived from calib_sweep\.dataset\.base\.TextDataset"):
         target_class("evaluation.perplexity.corpora.0", "my_datasets.Mine")
 
 

@@ -34,7 +34,6 @@ class Material:
     scores: list[Any]  # of each cell: all of its record that `rows` repeats
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
-    warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod
     def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
@@ -78,7 +77,7 @@ def failed_cells(rows: Sequence[Row]) -> list[Block]:
 
 def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
     """What should not move, and whether it did."""
-    items = list(material.warnings)
+    items = []
     free = controls.data_free(groups)
     for method in dict.fromkeys(group.method for group in free):
         own = [group for group in free if group.method == method]
@@ -90,7 +89,7 @@ def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
             f"every dataset and seed{moved}."
         )
     problems = provenance.check_pairing(material.sets)
-    items += problems
+    items += [*provenance.seen_text(material.sets), *problems]
     if material.sets and not problems:
         shared = sum(len(drawn.methods) > 1 for drawn in material.sets)
         items.append(

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from calib_sweep.analysis import beside
 from calib_sweep.analysis.background import Material, set_table
 from calib_sweep.analysis.document import to_markdown
 from calib_sweep.analysis.means import ACC_MEAN
-from calib_sweep.analysis.provenance import check_pairing
+from calib_sweep.analysis.provenance import check_pairing, seen_text
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
 from calib_sweep.analysis.table import read_cells
@@ -87,9 +87,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     folder, settings = Path(folder), settings or read_settings()
     cells = read_cells(folder)
     material = Material.of(folder.resolve().name, cells)
-    warnings = beside.conflicts(folder, cells)
-    evidence = _gather(folder, material, cells, warnings.append)
-    files = _make(replace(material, warnings=warnings), evidence, settings)
+    files = _make(material, _gather(folder, material, cells), settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
@@ -160,18 +158,16 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     }
 
 
-def _gather(
-    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], tell: beside.Tell
-) -> "Evidence":
+def _gather(folder: Path, material: Material, cells: Sequence[Mapping[str, Any]]) -> "Evidence":
     """What lies beside the records: scores per item, the calibration sets that were drawn."""
     from calib_sweep.analysis.covariates import read_descriptors
     from calib_sweep.analysis.items import read_items
     from calib_sweep.analysis.tables import Evidence
 
     return Evidence(
-        items=read_items(folder, cells, tell),
-        descriptors=read_descriptors(folder.parent, cells, tell),
-        set_problems=check_pairing(material.sets),
+        items=read_items(folder, cells),
+        descriptors=read_descriptors(folder.parent, cells),
+        set_problems=[*seen_text(material.sets), *check_pairing(material.sets)],
     )
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep import atomic
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration import Calibration
 from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.sampling import Dataset
 from calib_sweep.dataset.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
 

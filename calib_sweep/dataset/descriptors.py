@@ -9,7 +9,7 @@
 An outlier is judged by its robust z-score (Iglewicz and Hoaglin 1993): 0.6745 times the distance
 from the median over the median absolute deviation, above 3.5.
 
-Shapes: N samples, T tokens, W = windows of `WINDOW_TOKENS` consecutive tokens.
+Shapes: N samples.
 """
 
 import zlib
@@ -17,6 +17,7 @@ import zlib
 import numpy as np
 
 from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.overlap import run_hashes
 
 OUTLIER_Z = 3.5
 WINDOW_TOKENS = 50
@@ -90,18 +91,7 @@ def _documents(calibration_set: CalibrationSet) -> set[str]:
 
 
 def _window_hashes(calibration_set: CalibrationSet) -> np.ndarray:
-    """64-bit polynomial hashes of all windows inside samples, sorted, each once [W]."""
-    tokens_NT = calibration_set.tokens_NT.astype(np.uint64)
-    num_windows = tokens_NT.shape[1] - WINDOW_TOKENS + 1
-    if num_windows <= 0:
-        return np.empty(0, dtype=np.uint64)
-    hashes_NW = np.zeros((len(tokens_NT), num_windows), dtype=np.uint64)
-    for place in range(WINDOW_TOKENS):  # wraps around at 2**64 on purpose
-        hashes_NW *= np.uint64(0x9E3779B97F4A7C15)
-        hashes_NW += tokens_NT[:, place : place + num_windows] + np.uint64(1)
-    ends_N1 = token_lengths(calibration_set)[:, None]
-    inside_NW = np.arange(num_windows) + WINDOW_TOKENS <= ends_N1
-    return np.unique(hashes_NW[inside_NW])
+    return run_hashes(calibration_set.tokens_NT, calibration_set.lengths_N, WINDOW_TOKENS)
 
 
 def _compression(text: str) -> float:

@@ -93,12 +93,18 @@ def _before_glob(place: Path) -> Path:
     return Path(*plain)
 
 
+def content_hash(file: Path) -> str:
+    """SHA-256 of a file, without the mark that may begin a .txt.
+
+    The mark says how the text is written: the same text without it is the same.
+    """
+    status = file.stat()
+    return _content_hash(file, status.st_size, status.st_mtime_ns)
+
+
 @cache
 def _content_hash(file: Path, _size: int, _mtime_ns: int) -> str:
-    """SHA-256 of a file, read again only when its size or time has changed.
-
-    The mark that begins a .txt says how it is written: the same text without it is the same.
-    """
+    """Read again only when size or time have changed."""
     with file.open("rb") as handle:
         if reader_of(file) == "text" and handle.read(len(BOM_UTF8)) != BOM_UTF8:
             handle.seek(0)
@@ -109,9 +115,8 @@ def fingerprint_files(root: Path, files: Sequence[Path]) -> str:
     """Content hash of files and their names below `root`; where `root` is does not matter."""
     digest = hashlib.sha256()
     for file in files:
-        status = file.stat()
-        content = _content_hash(file, status.st_size, status.st_mtime_ns)
-        digest.update(f"{file.relative_to(root).as_posix()}\x1f{content}\x1e".encode())
+        name = file.relative_to(root).as_posix()
+        digest.update(f"{name}\x1f{content_hash(file)}\x1e".encode())
     return digest.hexdigest()[:32]
 
 

@@ -9,17 +9,18 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from calib_sweep.dataset.calibration import Calibration
-from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.files import EXTENSIONS, fingerprint_files, read_documents, reader_of
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.files import (
+    EXTENSIONS,
+    content_hash,
+    fingerprint_files,
+    read_documents,
+    reader_of,
+)
 from calib_sweep.errors import ConfigError, UnavailableError, require
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ PART_OF_SHARDS = re.compile(r"\d\*|\*\d|[?\[]|\d{5}-of-\d{5}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubText:
+class HubText(TextDataset):
     """Documents of a hub repository, or of a local copy of it with the same file layout."""
 
     name: str  # label in records and tables; also names the random streams of the draw
@@ -106,13 +107,12 @@ class HubText:
         root = self._root()
         return fingerprint_files(root, self._files(root))
 
-    def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
-    ) -> CalibrationSet:
-        """The calibration set of this seed."""
-        return draw_from_documents(
-            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
-        )
+    def sources(self) -> dict[str, str]:
+        """Each file: of a local copy by its content, of the hub by its address."""
+        if self.path is None:
+            prefix = f"{self.hub_id}@{self.revision}"
+            return {f"{prefix}/{file}": f"{prefix}/{file}" for file in self.data_files}
+        return {str(file): content_hash(file) for file in self._files(self._root())}
 
     def _root(self) -> Path:
         """The folder that holds the repository's files; downloads them when they are missing."""

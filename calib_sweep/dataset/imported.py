@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.artifact import CARD, SAMPLES, TOKENS, is_set, load_set
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration import Calibration, check_seed
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.dataset.files import fingerprint_files
@@ -32,7 +33,7 @@ TOKEN_FILES = (".safetensors", ".npy", ".json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class Imported(Dataset):
     """Finished calibration sets, taken as they are."""
 
     name: str  # label in records and tables

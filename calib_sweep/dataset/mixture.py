@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration import Calibration
 from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.sampling import Dataset, make_card
+from calib_sweep.dataset.sampling import make_card
 from calib_sweep.errors import require
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class Mixture(Dataset):
     """Named datasets and how much of each. Counts work as well: only proportions matter."""
 
     name: str  # label in records and tables
@@ -29,6 +30,14 @@ class Mixture:
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
+        for key, part in self.parts.items():
+            require(
+                isinstance(part, Dataset),
+                f"dataset.parts.{key}",
+                part,
+                "a dataset: a class derived from calib_sweep.dataset.base.Dataset",
+                "Write it as conf/dataset/mixture.yaml does.",
+            )
         require(
             len(self.parts) > 0 and set(self.weights) == set(self.parts),
             "dataset.weights",
@@ -88,6 +97,11 @@ class Mixture:
         if not any(prints.values()):
             return None
         return ",".join(f"{key}={prints[key]}" for key in sorted(prints))
+
+    def sources(self) -> dict[str, str]:
+        """Those of all parts that have a share."""
+        drawn = [part for key, part in self.parts.items() if self.weights[key] > 0]
+        return {name: text for part in drawn for name, text in part.sources().items()}
 
 
 def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:

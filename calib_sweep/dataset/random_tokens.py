@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration import Calibration, check_seed
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.dataset.sampling import make_card
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomTokens:
+class RandomTokens(Dataset):
     """Token ids without any text behind them."""
 
     name: str  # label in records and tables; also names the random streams of the draw

@@ -8,7 +8,7 @@ Shapes: N = samples, T = tokens in a sample (`seq_len`).
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,19 +24,6 @@ from calib_sweep.seeding import stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class Dataset(Protocol):
-    """What every dataset can do; text datasets have `documents` and `provenance` besides."""
-
-    @property
-    def name(self) -> str: ...
-
-    def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
-    ) -> CalibrationSet: ...
-
-    def fingerprint(self) -> str | None: ...
 
 
 def draw_from_documents(

@@ -1,21 +1,22 @@
 """Text of your own: any file, folder or pattern of .txt, .jsonl, .json(.gz), .parquet files."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from calib_sweep.dataset.calibration import Calibration
-from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.files import EXTENSIONS, find_files, fingerprint_files, read_documents
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.files import (
+    EXTENSIONS,
+    content_hash,
+    find_files,
+    fingerprint_files,
+    read_documents,
+)
 from calib_sweep.errors import ConfigError, require
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFiles:
+class TextFiles(TextDataset):
     """Documents in local files. Their names and contents, not their place, decide what is drawn."""
 
     name: str  # label in records and tables; also names the random streams of the draw
@@ -71,10 +72,7 @@ class TextFiles:
         """Content hash of the files and their names."""
         return fingerprint_files(*find_files(self.path))
 
-    def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
-    ) -> CalibrationSet:
-        """The calibration set of this seed."""
-        return draw_from_documents(
-            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
-        )
+    def sources(self) -> dict[str, str]:
+        """Each file by its content."""
+        _, files = find_files(self.path)
+        return {str(file): content_hash(file) for file in files}

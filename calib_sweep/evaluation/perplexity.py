@@ -20,10 +20,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
@@ -39,7 +40,7 @@ MAX_ELEMENTS = 2**26
 class Perplexity:
     """Which corpora are scored, and how their text becomes windows."""
 
-    corpora: list[Any]  # paths of local text files, or datasets with `documents()`
+    corpora: list[str | TextDataset]  # paths of local text files, or datasets
     seq_len: int  # tokens in a window; the first one is not scored
     bos: str  # stream | window | none
     max_windows: int | None  # the first so many windows of each corpus; None: all
@@ -55,6 +56,7 @@ class Perplexity:
                 "a list of text files and datasets",
                 f"Type '{KEY}.corpora=[path/to/file.txt]', or {KEY}=null for none.",
             )
+            problems.of(_require_text, self.corpora)
             for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
                 value = getattr(self, name)
                 whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -77,13 +79,13 @@ class Perplexity:
                 f"Type {KEY}.bos=stream for the convention of the pruning papers.",
             )
 
-    def datasets(self) -> list[Any]:
+    def datasets(self) -> list[TextDataset]:
         """The corpora as datasets: what is a path becomes the dataset that reads it."""
         return [text_file(c) if isinstance(c, str) else c for c in self.corpora]
 
     def names(self) -> list[str]:
         """The names of the corpora as they stand in the scores."""
-        return [file_label(c) if isinstance(c, str) else str(c.name) for c in self.corpora]
+        return [file_label(c) if isinstance(c, str) else c.name for c in self.corpora]
 
     def check(self, context_length: int | None) -> None:
         """Raise `ConfigError` with all that can be seen to fail without reading the corpora."""
@@ -111,6 +113,20 @@ class Perplexity:
             raise ConfigError(*problems)
 
 
+def _require_text(corpora: object) -> None:
+    """Only a dataset of ours has documents, a fingerprint, and nothing else that is run."""
+    for corpus in corpora if isinstance(corpora, list | tuple) else []:
+        require(
+            isinstance(corpus, str | TextDataset),
+            f"{KEY}.corpora",
+            corpus,
+            "paths of text files, and datasets of a class derived from "
+            "calib_sweep.dataset.base.TextDataset",
+            f"Type '{KEY}.corpora=[path/to/file.txt]', or write a dataset as "
+            "conf/evaluation/wikitext2.yaml does.",
+        )
+
+
 def _unreadable(path: str) -> list[str]:
     """Why the file cannot be a corpus; nothing if it can."""
     try:
@@ -130,7 +146,7 @@ def file_label(path: str) -> str:
     return name[: len(name) - len(ending)]
 
 
-def text_file(path: str) -> Any:
+def text_file(path: str) -> TextDataset:
     """The dataset that reads a local text file; of records, the column `text`."""
     from calib_sweep.dataset.text import TextFiles
 

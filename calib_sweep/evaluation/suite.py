@@ -9,6 +9,7 @@ Scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and whatever e
 of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric).
 """
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.dataset.files import content_hash, reader_of
+from calib_sweep.dataset.overlap import overlap
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.items import Table, item_table, window_table
 from calib_sweep.evaluation.perplexity import Perplexity, log_probs, nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.tasks import ZeroShot
@@ -30,20 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-COLUMNS = {
-    "kind": "string",  # "task" or "window"
-    "name": "string",  # task, or <corpus>@<seq_len>
-    "item": "int64",  # position of the document in its task, of the window in its corpus
-    "item_hash": "string",  # lm-eval's hash of the document; SHA-256 of the window's token ids
-    "correct": "float64",  # acc of the item; of a task without acc, its headline metric
-    "correct_norm": "float64",  # acc_norm of the item, where the task has it
-    "choice": "Int64",  # the answer of highest log-likelihood, where there are choices
-    "nll": "float64",  # mean over the window's scored tokens, nats
-    "kl": "float64",  # mean over the window's positions inside the divergence budget, nats
-    "tokens": "Int64",  # scored tokens of the window
-}
-
-Table = dict[str, list[Any]]  # some of the columns above
 Progress = Callable[[int, int, str], None]  # parts done, parts in all, the part that begins
 
 
@@ -107,6 +97,13 @@ class Evaluation:
         parts += [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:32] if parts else None
 
+    def sources(self) -> dict[str, str]:
+        """The text that is scored: name -> content hash or address, of corpora and own tasks."""
+        corpora = self.perplexity.datasets() if self.perplexity else []
+        texts = {name: text for corpus in corpora for name, text in corpus.sources().items()}
+        files = self.zero_shot.own_files() if self.zero_shot else []
+        return texts | {str(file): content_hash(file) for file in files if reader_of(file)}
+
     def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> "PreparedSuite":
         """Tokenise the corpora and build the tasks' requests, for any number of models."""
         windows, problems = [], []
@@ -147,6 +144,13 @@ class PreparedSuite:
             for name, hashes in tasks.items()
         }
 
+    def overlap(
+        self, tokens_NT: np.ndarray, lengths_N: np.ndarray | None
+    ) -> dict[str, dict[str, float]]:
+        """What of a calibration set stands in the scored windows of each corpus."""
+        found = {w.label: overlap(tokens_NT, lengths_N, w.runs) for w in self.windows}
+        return {label: dataclasses.asdict(one) for label, one in found.items()}
+
     def score(
         self,
         model: "PreTrainedModel",
@@ -170,7 +174,7 @@ class PreparedSuite:
         return Scores(
             scoring.scores,
             scoring.stderr,
-            _frame(scoring.tables),
+            item_table(scoring.tables),
             self.tasks.versions() if self.tasks else {},
             scoring.reference,
         )
@@ -228,7 +232,7 @@ class _Scoring:
             self.reference.log_probs[windows.label] = torch.cat(kept)
         elif self.dense is not None:
             self.add(f"kl/{windows.label}", *mean_kl(kl_P[:budget], seq_len))
-        self.tables.append(_window_table(windows, nll_N, kl_P))
+        self.tables.append(window_table(windows, nll_N, kl_P))
 
     def add_tasks(self, tasks: PreparedTasks) -> None:
         """Every metric of every task, the mean of the headlines, and the flips."""
@@ -259,30 +263,3 @@ def _unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, f
     if len(errors) < len(values):
         return mean, None
     return mean, math.sqrt(sum(error**2 for error in errors)) / len(values)
-
-
-def _window_table(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> Table:
-    num_windows, seq_len = windows.tokens_NT.shape
-    kl_NP = kl_P.reshape(num_windows, -1)
-    num_inside_N = (~np.isnan(kl_NP)).sum(1)
-    with np.errstate(invalid="ignore"):
-        kl_N = np.nansum(kl_NP, 1) / num_inside_N  # NaN outside the budget
-    return {
-        "kind": ["window"] * num_windows,
-        "name": [windows.label] * num_windows,
-        "item": list(range(num_windows)),
-        "item_hash": windows.item_hashes(),
-        "nll": nll_N.tolist(),
-        "kl": kl_N.tolist(),
-        "tokens": [seq_len - 1] * num_windows,
-    }
-
-
-def _frame(tables: list[Table]) -> "pd.DataFrame":
-    import pandas as pd
-
-    columns = {}
-    for name, dtype in COLUMNS.items():
-        values = [v for table in tables for v in table.get(name, [None] * len(table["kind"]))]
-        columns[name] = pd.array(values, dtype=dtype)
-    return pd.DataFrame(columns)

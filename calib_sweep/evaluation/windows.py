@@ -11,10 +11,12 @@ Shapes: N windows, T seq_len, P = N * (T - 1) scored positions in order.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.dataset.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class Windows:
     def targets(self) -> np.ndarray:
         """The scored tokens in order ([P])."""
         return np.ascontiguousarray(self.tokens_NT[:, 1:]).reshape(-1)
+
+    @cached_property
+    def runs(self) -> np.ndarray:
+        """Hashes of the runs of tokens by which scored text is known again in a calibration set."""
+        return run_hashes(self.tokens_NT, None, CONTAMINATION_TOKENS)
 
     def hash(self) -> str:
         """SHA-256 of the token ids and their shape."""

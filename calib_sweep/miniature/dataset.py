@@ -2,25 +2,19 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from calib_sweep.dataset.base import TextDataset
+from calib_sweep.dataset.documents import Documents, generated
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.miniature import DOMAINS, corpus
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from calib_sweep.dataset.calibration import Calibration
-    from calib_sweep.dataset.calibration_set import CalibrationSet
-    from calib_sweep.dataset.documents import Documents
-
 
 # The pool of one domain: the seeds of a sweep walk over the same documents.
 _document = lru_cache(maxsize=corpus.NUM_DOCUMENTS["calibration"])(corpus.document)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniatureDataset:
+class MiniatureDataset(TextDataset):
     """The first `num_documents` generated documents of one domain and split."""
 
     name: str  # label in records and tables; also names the random streams of the draw
@@ -49,10 +43,8 @@ class MiniatureDataset:
         if problems:
             raise ConfigError.merge(problems)
 
-    def documents(self) -> "Documents":
+    def documents(self) -> Documents:
         """The documents, each written when it is asked for."""
-        from calib_sweep.dataset.documents import generated
-
         return generated(
             self.num_documents,
             text=lambda i: _document(self.domain, self.split, i),
@@ -74,15 +66,9 @@ class MiniatureDataset:
         """The version of the generator."""
         return f"miniature-{corpus.VERSION}"
 
-    def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: "Calibration", seed: int
-    ) -> "CalibrationSet":
-        """The calibration set of this seed."""
-        from calib_sweep.dataset.sampling import draw_from_documents
-
-        return draw_from_documents(
-            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
-        )
+    def sources(self) -> dict[str, str]:
+        """The domain's split: however many documents of it, they begin with the same ones."""
+        return {f"{self.domain}/{self.split}": f"miniature:{self.domain}/{self.split}"}
 
 
 def _wrong_word(field: str, value: object, accepted: tuple[str, ...]) -> list[ConfigError]:

@@ -271,6 +271,28 @@ def test_sets_that_break_the_pairing_or_repeat_are_named(sweep):
     assert "seeds 0, 1 of web drew the same calibration set" in repeated
 
 
+@pytest.mark.parametrize(
+    ("share", "samples", "is_told"), [(0.012, 0, False), (0.06, 0, True), (0.008, 1, True)]
+)
+def test_calibration_text_that_is_scored_is_told_first_of_all(
+    sweep, undrawn, share, samples, is_told
+):
+    overlap = {"clean@64": {"share": 0.0, "samples": 0}}
+    for seed in (0, 1):
+        overlap = {**overlap, "a@64": {"share": share * (1 + seed), "samples": samples}}
+        card = {"hash": f"{seed}" * 64, "overlap": overlap}
+        sweep.add("wanda", {"ppl/a@64": 3.0}, dataset="web", seed=seed, calibration=card)
+    write_report(sweep.folder)
+    told = (
+        f"Calibration text is scored (sets: 2; most of all web seed 1): {200 * share:.0f} % of its "
+        f"13-token runs and most of {samples} samples stand in a@64."
+    )
+    said = json.loads((sweep.folder / "report" / "conclusion.json").read_text())
+    assert said[0].startswith(told) == is_told
+    controls = (sweep.folder / "report" / "tables" / "controls.csv").read_text()
+    assert ("Calibration text is scored" in controls) == is_told
+
+
 def test_versions_of_the_records_are_in_the_report(sweep, undrawn):
     for seed, torch in enumerate(("2.8", "2.9")):
         environment = {"python": "3.12.1", "versions": {"torch": torch}, "git": None}

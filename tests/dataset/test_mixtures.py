@@ -7,6 +7,7 @@ import pytest
 from words import BOS, FIRST, NUM_WORDS, make_tokenizer, text_of
 
 from calib_sweep.dataset.artifact import draw_or_load
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.mixture import Mixture, share_out
 from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.dataset.sampling import draw_from_documents
@@ -14,7 +15,7 @@ from calib_sweep.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(Dataset):
     """80 documents of 10 words from w`first` on."""
 
     name: str
@@ -81,7 +82,7 @@ def test_mixed_sets_of_different_seeds_are_disjoint(tokenizer, settings):
 
 
 def test_a_part_without_a_share_is_not_drawn(tokenizer, settings):
-    class Broken:
+    class Broken(Dataset):
         name = "broken"
 
         def draw(self, *_):

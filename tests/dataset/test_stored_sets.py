@@ -19,12 +19,13 @@ from calib_sweep.dataset.artifact import (
     load_set,
     save_set,
 )
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.sampling import draw_from_documents
 from calib_sweep.errors import ConfigError, StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Words(Dataset):
     """A dataset that counts its draws."""
 
     name: str = "words"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from calib_sweep.dataset.base import TextDataset
+from calib_sweep.dataset.documents import Documents, in_memory
 from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.tasks import ZeroShot
 from calib_sweep.seeding import stream
@@ -34,15 +37,18 @@ def text(*parts: str | int, num_sentences: int = 40) -> str:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Corpus(TextDataset):
     """A dataset of texts in memory."""
 
     name: str
     texts: Sequence[str]
     join: str = "\n\n"
 
-    def documents(self) -> Sequence[str]:
-        return self.texts
+    def documents(self) -> Documents:
+        return in_memory(self.texts)
+
+    def provenance(self) -> dict[str, Any]:
+        return {"source": "tests"}
 
     def fingerprint(self) -> None:
         return None

@@ -9,8 +9,9 @@ from scored import corpus, perplexity_of, slow_nll, zero_shot_of
 
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.evaluation.divergence import Divergence
+from calib_sweep.evaluation.items import COLUMNS
 from calib_sweep.evaluation.reference import FILE, DenseReference
-from calib_sweep.evaluation.suite import COLUMNS, Evaluation
+from calib_sweep.evaluation.suite import Evaluation
 
 NUM_TOKENS = 100  # three windows of 32, and 4 tokens of the fourth: 3 * 31 + 3 positions
 LABELS = ("stories@32", "letters@32")

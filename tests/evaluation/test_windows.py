@@ -66,7 +66,7 @@ def test_max_windows_reads_no_more_documents_than_it_needs(tokenizer):
 
     class Watched(list):
         def __getitem__(self, index):
-            read.update(range(len(self))[index])
+            read.add(index)
             return super().__getitem__(index)
 
     dataset = Corpus("watched", Watched(corpus(num_documents=100).texts))

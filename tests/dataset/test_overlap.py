@@ -1,0 +1,50 @@
+"""What is shared with other text, counted by hand."""
+
+import numpy as np
+import pytest
+
+from calib_sweep.dataset.overlap import CONTAMINATION_TOKENS, Overlap, overlap, run_hashes
+
+WIDTH = CONTAMINATION_TOKENS
+
+
+def runs_of(*rows):
+    return run_hashes(np.array(rows), None, WIDTH)
+
+
+def test_every_different_run_is_counted_once():
+    row = list(range(20))
+    assert len(runs_of(row)) == len(runs_of(row, row)) == 20 - WIDTH + 1
+    assert len(runs_of([7] * 20)) == 1
+    assert len(runs_of([7] * (WIDTH - 1))) == 0
+
+
+def test_a_token_or_its_place_makes_another_run():
+    row = list(range(WIDTH))
+    others = [row[:i] + [99] + row[i + 1 :] for i in range(WIDTH)] + [row[::-1], row[1:] + row[:1]]
+    assert len(runs_of(row, *others)) == WIDTH + 3
+
+
+def test_the_share_and_the_samples_are_those_counted_by_hand():
+    scored = list(range(100, 140))
+    inside, half, outside = scored[:20], scored[:16] + list(range(4)), list(range(500, 520))
+    found = overlap(np.array([inside, half, outside]), None, runs_of(scored))
+    # 8 runs in each sample. 8 of the first are scored; the first 4 of the second are among them.
+    assert found == Overlap(share=8 / (8 + 4 + 8), samples=1)
+    whole = overlap(np.array([inside, inside]), None, runs_of(scored))
+    assert whole == Overlap(share=1.0, samples=2)
+
+
+def test_padding_is_no_text():
+    scored = list(range(100, 115)) + [0] * 15
+    sample = list(range(100, 115)) + [0] * 5
+    found = overlap(np.array([sample, [0] * 20]), np.array([15, 2]), runs_of(scored))
+    assert found == Overlap(share=1.0, samples=1)
+
+
+@pytest.mark.parametrize("scored", [[], [[1, 2, 3]]])
+def test_nothing_is_shared_with_what_has_no_run(scored):
+    theirs = run_hashes(np.array(scored, dtype=int).reshape(-1, 3), None, WIDTH)
+    assert overlap(np.array([list(range(20))]), None, theirs) == Overlap(share=0.0, samples=0)
+    short = np.array([[1, 2, 3]])
+    assert overlap(short, None, runs_of(list(range(20)))) == Overlap(share=0.0, samples=0)
