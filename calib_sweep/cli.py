@@ -16,13 +16,11 @@ from omegaconf import DictConfig
 
 from calib_sweep import __version__
 from calib_sweep.errors import ConfigError
-from calib_sweep.interruption import TERMINATION, ending_on, raise_if_told
+from calib_sweep.interruption import interruptible, raise_if_told
 
 HERE = Path(__file__).resolve().parent
 # In a wheel conf/ lies inside the package, in a checkout beside it.
 CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
-
-INTERRUPTED = 130  # as a shell says it of a program that Ctrl-C ended
 
 GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
@@ -61,7 +59,7 @@ def run_grid(config: DictConfig) -> None:
 
 
 def main() -> int:
-    """Entry point of `calib-sweep` and `python -m calib_sweep`; returns the exit code."""
+    """Run the command line; returns the exit code."""
     verb, arguments = split_verb(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(HELP.format(choices=choices()))
@@ -139,13 +137,8 @@ def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _reporting(action: Callable[[], object]) -> int:
-    """Run `action`; being told to end is said in one line, and the code is 130."""
-    try:
-        with ending_on(*TERMINATION):
-            return _explaining(action)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
-        return INTERRUPTED
+    """Run `action` in words for the person who typed it."""
+    return interruptible(lambda: _explaining(action))
 
 
 def _explaining(action: Callable[[], object]) -> int:

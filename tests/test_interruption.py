@@ -1,8 +1,12 @@
 """Being told to end by a signal."""
 
 import contextlib
+import importlib
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -46,6 +50,58 @@ def test_a_signal_that_is_ignored_stays_ignored():
             raise_if_told()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_library_that_swallows_it_while_it_is_imported_gets_no_further(tmp_path, monkeypatch):
+    (tmp_path / "greedy.py").write_text(
+        "import os\ntry:\n    os.kill(os.getpid(), 15)\nexcept BaseException:\n    pass\n"
+        "try:\n    import another_one\nexcept Exception:\n    pass\n"
+    )
+    (tmp_path / "another_one.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    with pytest.raises(Interrupted), ending_on(TERM):
+        importlib.import_module("greedy")
+    assert not {"greedy", "another_one"} & sys.modules.keys()
+    assert sys.meta_path == before
+
+
+def test_what_cleans_up_may_still_import(tmp_path, monkeypatch):
+    (tmp_path / "broom.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted), ending_on(TERM):
+        try:
+            os.kill(os.getpid(), TERM)
+        finally:
+            importlib.import_module("broom")
+    del sys.modules["broom"]
+
+
+def test_where_python_cannot_raise_it_comes_a_moment_later(capsys):
+    class Untimely:
+        def __del__(self):
+            os.kill(os.getpid(), TERM)
+            time.sleep(0)  # where the signal is dealt with
+
+    with pytest.raises(Interrupted), ending_on(TERM):
+        del_me = Untimely()
+        del del_me
+        time.sleep(5)
+    assert capsys.readouterr().err == ""
+
+
+def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path):
+    (tmp_path / "hydra.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "calib_sweep", "method=wanda"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == 130
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("Interrupted.")
 
 
 @pytest.mark.parametrize(
