@@ -1,6 +1,6 @@
 """What a sweep may cost: from the records of equal cells where there are any, else in FLOPs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -8,7 +8,8 @@ from calib_sweep.analysis.wording import duration
 from calib_sweep.cell import Cell
 from calib_sweep.check import build_parts
 from calib_sweep.errors import UnavailableError
-from calib_sweep.results.store import Store, read_record
+from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.results.store import Store
 
 
 def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> str:
@@ -21,6 +22,7 @@ def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> 
     ]
     if todo:
         lines += _describe_cost(store, todo)
+    lines += [text for cell in cells for text in store.conflicts(cell)]
     lines += [f"not checked: {note}" for note in notes]
     lines.append("every cell is valid" + (", as far as can be seen from here" if notes else ""))
     return "\n".join(lines)
@@ -49,17 +51,11 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
 def measured_seconds(store: Store) -> dict[tuple[str, str], float]:
     """Mean seconds of a finished cell per (model, method), over all sweeps in results_dir."""
     seconds: dict[tuple[str, str], list[float]] = {}
-    for record in _all_records(store):
+    for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
         if record["status"] == "done" and record.get("timings_s"):
             key = (record["cell"]["model"], record["cell"]["method"])
             seconds.setdefault(key, []).append(sum(record["timings_s"].values()))
     return {key: sum(values) / len(values) for key, values in seconds.items()}
-
-
-def _all_records(store: Store) -> Iterable[Mapping[str, Any]]:
-    for path in sorted(store.results_dir.glob("*/*/record.json")):
-        if (record := read_record(path)) is not None:
-            yield record
 
 
 def _walk_flops(cell: Cell, num_weights: Callable[[Any], int | None]) -> float | None:

@@ -37,7 +37,6 @@ class Sweep:
         self, context: HydraContext, master: DictConfig, points: Sequence[Sequence[str]]
     ) -> None:
         self.context, self.master, self.points = context, master, points
-        self.num_conflicts = 0  # cells that gave another result than the one on record
 
     @cached_property
     def composed(self) -> list[Composed]:
@@ -96,7 +95,8 @@ class Sweep:
             self._launch(todo, failed_before)
         self._mirror()
         code = self._summarise(time.perf_counter() - start)
-        return SOME_FAILED if self.num_conflicts and is_speaker() else code
+        undecided = any(self.store.conflicts(cell) for cell in self.cells)  # the summary says which
+        return SOME_FAILED if undecided and is_speaker() else code
 
     def check(self) -> int:
         """Validate every cell; say which are done and what the others may cost."""
@@ -155,7 +155,6 @@ class Sweep:
             jobs = self._start_workers(todo, failed_before)
             ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
             for error in ended:
-                self.num_conflicts += isinstance(error, StoreError)
                 log.error("a worker ended: %s: %s", type(error).__name__, error)
             failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
             left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, outlast a power failure, and leave nothing behind."""
+"""Files and folders appear whole or not at all, outlast a power failure, leave nothing behind."""
 
 import errno
 import os

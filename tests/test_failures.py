@@ -150,7 +150,7 @@ def test_a_damaged_record_is_set_aside_and_its_cell_runs_again(
     ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path)
 
     assert ended.code == 0, ended.err
-    assert "cannot be read" in ended.err and "its cell runs again" in ended.err
+    assert "is damaged" in ended.err and "its cell runs again" in ended.err
     (aside,) = record.parent.glob("record.broken-*.json")
     assert aside.read_bytes() == broken[damage]
     after = written(sweep)

@@ -34,6 +34,7 @@ class Material:
     scores: list[Any]  # of each cell: all of its record that `rows` repeats
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
+    warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod
     def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
@@ -77,7 +78,7 @@ def failed_cells(rows: Sequence[Row]) -> list[Block]:
 
 def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
     """What should not move, and whether it did."""
-    items = []
+    items = list(material.warnings)
     free = controls.data_free(groups)
     for method in dict.fromkeys(group.method for group in free):
         own = [group for group in free if group.method == method]

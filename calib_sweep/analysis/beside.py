@@ -3,16 +3,30 @@
     results/<sweep>/<cell>/items.parquet      results/calibration/<folder>/card.json
                                               results/calibration/<folder>/tokens.safetensors
 
-A sweep can be reported on without them; whether they are there, and what they hold, moves it.
+A sweep can be reported on without them; whether they are there, and what they hold, moves it. A
+damaged one is left out, and told.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ITEMS, CARD, TOKENS = "items.parquet", "card.json", "tokens.safetensors"
+from calib_sweep.hashing import file_sha256, tokens_sha256
+from calib_sweep.results.files import ITEMS, damage
+from calib_sweep.results.reading import RECORD, conflicts_in
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+log = logging.getLogger(__name__)
+
+CARD, TOKENS = "card.json", "tokens.safetensors"
+
+Tell = Callable[[str], None]  # takes a sentence about what is left out
+Set = tuple["np.ndarray", "np.ndarray | None"]  # tokens [N, T], lengths [N]
 
 
 def item_files(
@@ -20,9 +34,36 @@ def item_files(
 ) -> Iterator[tuple[Mapping[str, Any], Path]]:
     """Every done cell of the sweep in `folder` that has scores per item, and their file."""
     for record in cells:
-        path = Path(folder) / str(record.get("folder", record["cell_id"])) / ITEMS
-        if record["status"] == "done" and path.is_file():
+        path = cell_folder(folder, record) / ITEMS
+        if record["status"] == "done" and (path.exists() or ITEMS in record.get("files", {})):
             yield record, path
+
+
+def cell_folder(folder: str | Path, record: Mapping[str, Any]) -> Path:
+    """The folder of a cell that `read_cells` found."""
+    return Path(folder) / str(record.get("folder", record["cell_id"]))
+
+
+def item_tables(
+    folder: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell
+) -> Iterator[tuple[Mapping[str, Any], "pyarrow.Table"]]:
+    """The scores per item of every done cell whose file is whole."""
+    import pyarrow
+    import pyarrow.parquet
+
+    for record, path in item_files(folder, cells):
+        flaw = damage(path.parent, record, ITEMS)
+        try:
+            table = None if flaw else pyarrow.parquet.read_table(path)
+        except (OSError, pyarrow.ArrowException) as error:
+            table, flaw = None, f"{ITEMS} cannot be read ({type(error).__name__})"
+        if table is not None:
+            yield record, table
+        else:
+            tell(
+                f"{path.parent.name}: {flaw}, so its single items are left out. Delete its "
+                f"{RECORD} and type the sweep's command to run the cell again."
+            )
 
 
 def stored_sets(
@@ -34,16 +75,46 @@ def stored_sets(
         tokens = path.with_name(TOKENS)
         try:
             hash_ = json.loads(path.read_text(encoding="utf-8"))["hash"]
-        except (ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError):
             continue  # no card of ours; whoever draws from it is told
         if hash_ in wanted and tokens.is_file():
             yield hash_, tokens
 
 
+def token_sets(
+    results_dir: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell
+) -> Iterator[tuple[str, Set]]:
+    """The hash and the tokens of every set behind `cells` that is still on disk, and whole."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    for hash_, path in stored_sets(results_dir, cells):
+        try:
+            tensors = load_file(path)
+            tokens_NT, lengths_N = tensors["tokens"], tensors.get("lengths")
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            flaw = f"cannot be read ({type(error).__name__})"
+        else:
+            if tokens_sha256(tokens_NT, lengths_N) == hash_:
+                yield hash_, (tokens_NT, lengths_N)
+                continue
+            flaw = "are not the tokens that its card names"
+        tell(
+            f"calibration set {path.parent.name}: {TOKENS} {flaw}, so it is not described. Delete "
+            "that folder and draw the set again."
+        )
+
+
+def conflicts(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to tell of cells with two results."""
+    return [text for record in cells for text in conflicts_in(cell_folder(folder, record))]
+
+
 def fingerprint(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[Any]:
     """What of it a report is made of: items by their bytes, sets by the hash of their tokens."""
     items = {
-        str(record["cell_id"]): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(record["cell_id"]): file_sha256(path) if path.is_file() else None
         for record, path in item_files(folder, cells)
     }
-    return [items, sorted({hash_ for hash_, _ in stored_sets(folder.parent, cells)})]
+    sets = sorted({hash_ for hash_, _ in stored_sets(folder.parent, cells)})
+    return [items, sets, conflicts(folder, cells)]

@@ -27,6 +27,8 @@ from calib_sweep.analysis.summary import HEADLINES
 
 Tables = Mapping[str, Frame]
 
+MAX_WARNINGS = 3  # about files, before the conclusion
+
 SCORED = ("summary", "comparisons")  # tables for a paper whose first number is a score, or of two
 
 READING = (
@@ -98,15 +100,17 @@ def headline_words(material: Material) -> dict[str, str]:
 
 
 def conclusion(material: Material, tables: Tables) -> list[str]:
-    """What the sweep says, a few lines for each model."""
-    words, seen = headline_words(material), seen_text(material.sets)
+    """What the sweep says, a few lines for each model, after what was wrong with its files."""
+    words, warnings = headline_words(material), list(material.warnings)
+    if len(warnings) > MAX_WARNINGS:
+        more = len(warnings) - MAX_WARNINGS
+        warnings[MAX_WARNINGS:] = [f"{more} more such warnings are in the report, under Controls."]
+    warnings += seen_text(material.sets)
     if not words:
-        return [
-            *seen,
-            "There is no mean accuracy and no perplexity: see the tables of other scores.",
-        ]
+        nothing = "There is no mean accuracy and no perplexity: see the tables of other scores."
+        return [*warnings, nothing]
     nothing = "There are no two methods with draws in common to compare."
-    return [*seen, *(conclusions.short(tables, words) or [nothing])]
+    return [*warnings, *(conclusions.short(tables, words) or [nothing])]
 
 
 def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:

@@ -14,6 +14,7 @@ and any number that a record keeps under calibration.descriptors:
 Shapes: N samples, T tokens, S draws.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.beside import stored_sets
+from calib_sweep.analysis.beside import Tell, token_sets
 from calib_sweep.analysis.comparisons import POOLED
 from calib_sweep.analysis.correlations import MIN_PAIRS, Pair, correlate
 from calib_sweep.analysis.grids import Grid
@@ -33,6 +34,8 @@ COLUMNS = [
     *("model", "method", "dataset", "descriptor", "metric"),
     *("n", "rho", "rho_lo", "rho_hi", "p"),
 ]
+
+log = logging.getLogger(__name__)
 
 Descriptors = Mapping[str, Mapping[str, float]]  # cell id -> descriptor -> value
 
@@ -53,14 +56,16 @@ def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict
     }
 
 
-def read_descriptors(results_dir: str | Path, cells: Sequence[Mapping[str, Any]]) -> Descriptors:
-    """Descriptors of the sets behind `cells`, of those that are still on disk or recorded."""
-    from safetensors.numpy import load_file
+def read_descriptors(
+    results_dir: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell = log.warning
+) -> Descriptors:
+    """Descriptors of the sets behind `cells`, of those that are still on disk or recorded.
 
-    by_hash = {}
-    for hash_, path in stored_sets(results_dir, cells):
-        tensors = load_file(path)
-        by_hash[hash_] = describe_tokens(tensors["tokens"], tensors.get("lengths"))
+    `tell`: takes a sentence about each set that is damaged.
+    """
+    by_hash = {
+        hash_: describe_tokens(*tokens) for hash_, tokens in token_sets(results_dir, cells, tell)
+    }
     found = {}
     for record in cells:
         card = record.get("calibration") or {}

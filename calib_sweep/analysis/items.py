@@ -7,16 +7,21 @@ items.parquet lists the same items have the same layout and can be compared item
 Shapes: I items.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.analysis.beside import item_files
+from calib_sweep.analysis.beside import Tell, item_tables
 
-COLUMNS = ["kind", "name", "item", "item_hash", "correct", "correct_norm", "nll"]
+if TYPE_CHECKING:
+    import pyarrow
+
+log = logging.getLogger(__name__)
+
 TOLERANCE = 1e-5  # of a mean of items beside the recorded score; items are kept in float32
 
 
@@ -40,12 +45,17 @@ class Items:
         return np.stack([self.scores[metric][i] for i in kept]), kept
 
 
-def read_items(folder: str | Path, cells: Sequence[Mapping[str, Any]]) -> Items:
-    """The items of the done cells of the sweep in `folder`, of those that have any."""
+def read_items(
+    folder: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell = log.warning
+) -> Items:
+    """The items of the done cells of the sweep in `folder`, of those that have any.
+
+    `tell`: takes a sentence about each file that is damaged.
+    """
     items = Items()
     layouts: list[tuple[Any, dict[str, np.ndarray]]] = []
-    for record, path in item_files(folder, cells):
-        _add(items, layouts, str(record["cell_id"]), record["scores"], path)
+    for record, table in item_tables(folder, cells, tell):
+        _add(items, layouts, str(record["cell_id"]), record["scores"], table)
     return items
 
 
@@ -54,14 +64,11 @@ def _add(
     layouts: list[tuple[Any, dict[str, np.ndarray]]],
     cell_id: str,
     scores: Mapping[str, Any],
-    path: Path,
+    table: "pyarrow.Table",
 ) -> None:
-    import pyarrow.parquet as parquet
-
-    present = set(parquet.read_schema(path).names)
+    present = set(table.column_names)
     if not present >= {"kind", "name", "item"}:
         return  # a file of somebody else's
-    table = parquet.read_table(path, columns=[name for name in COLUMNS if name in present])
     keys = table.select([c for c in ("kind", "name", "item", "item_hash") if c in present])
     number = next((i for i, (known, _) in enumerate(layouts) if known.equals(keys)), len(layouts))
     if number == len(layouts):

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,9 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     folder, settings = Path(folder), settings or read_settings()
     cells = read_cells(folder)
     material = Material.of(folder.resolve().name, cells)
-    files = _make(material, _gather(folder, material, cells), settings)
+    warnings = beside.conflicts(folder, cells)
+    evidence = _gather(folder, material, cells, warnings.append)
+    files = _make(replace(material, warnings=warnings), evidence, settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
@@ -158,15 +160,17 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     }
 
 
-def _gather(folder: Path, material: Material, cells: Sequence[Mapping[str, Any]]) -> "Evidence":
+def _gather(
+    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], tell: beside.Tell
+) -> "Evidence":
     """What lies beside the records: scores per item, the calibration sets that were drawn."""
     from calib_sweep.analysis.covariates import read_descriptors
     from calib_sweep.analysis.items import read_items
     from calib_sweep.analysis.tables import Evidence
 
     return Evidence(
-        items=read_items(folder, cells),
-        descriptors=read_descriptors(folder.parent, cells),
+        items=read_items(folder, cells, tell),
+        descriptors=read_descriptors(folder.parent, cells, tell),
         set_problems=[*seen_text(material.sets), *check_pairing(material.sets)],
     )
 

@@ -23,8 +23,7 @@ import numpy as np
 
 from calib_sweep.analysis.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
-from calib_sweep.results.record import SCHEMA
-from calib_sweep.results.store import RECORD, read_record
+from calib_sweep.results.reading import RECORD, UnreadableRecordError, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,20 +70,18 @@ def read_cells(folder: str | Path) -> list[dict[str, Any]]:
 def _read_cell(folder: Path) -> dict[str, Any] | None:
     try:
         record = read_record(folder / RECORD)
-    except (OSError, UnicodeDecodeError) as error:
-        return _stub(folder, "unreadable", f"{type(error).__name__}: {error}")
+    except UnreadableRecordError as error:
+        return _stub(folder, "unreadable", f"{RECORD} {error.what}")
+    except OSError as error:
+        return _stub(folder, "unreadable", f"{RECORD} cannot be read: {error.strerror}")
     if record is not None:
-        flaw = _flaw(record)
-        if flaw:
-            return _stub(folder, "unreadable", flaw)
         cell = record["cell"]
         read_data = cell["method"] != DENSE and cell.get("seed") is not None
         cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
         name = record.get("cell_id") or folder.name
         return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
-    damaged = sorted([*folder.glob(RECORD), *folder.glob("record.broken-*.json")])
-    if damaged:
-        return _stub(folder, "unreadable", f"damaged record: {damaged[-1].name}")
+    if aside := sorted(folder.glob("record.broken-*.json")):
+        return _stub(folder, "unreadable", f"damaged record, set aside: {aside[-1].name}")
     if (folder / "config.yaml").exists():
         return _stub(folder, "unfinished", "no record: interrupted, or still running")
     return None  # not a cell: the report, logs
@@ -94,22 +91,6 @@ def _stub(folder: Path, status: str, why: str) -> dict[str, Any]:
     cell = dict.fromkeys(AXES)
     error = {"type": status, "message": why}
     return {"status": status, "cell": cell, "scores": {}, "error": error, "cell_id": folder.name}
-
-
-def _flaw(record: Mapping[str, Any]) -> str | None:
-    """What keeps a record from being used, or None."""
-    if record["schema"] != SCHEMA:
-        return f"schema {record['schema']!r}, this version reads {SCHEMA}"
-    cell, scores = record["cell"], record["scores"]
-    if not isinstance(cell, Mapping) or not all(cell.get(key) for key in ("model", "method")):
-        return "its cell names no model and method"
-    counted = [cell.get("seed"), cell.get("replicate")]
-    if not all(value is None or isinstance(value, int) for value in counted):
-        return "its seed or its replicate is no whole number"
-    numbers = isinstance(scores, Mapping) and all(
-        value is None or isinstance(value, int | float) for value in scores.values()
-    )
-    return None if numbers else "its scores are not numbers by name"
 
 
 def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -3,13 +3,14 @@
 Shapes: N = samples, T = tokens in a sample (`seq_len`).
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from calib_sweep.hashing import tokens_sha256
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,9 +26,4 @@ class CalibrationSet:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over shape, tokens and lengths: equal hashes, same data."""
-        digest = hashlib.sha256(str(self.tokens_NT.shape).encode())
-        digest.update(np.ascontiguousarray(self.tokens_NT, dtype="<i8").tobytes())
-        if self.lengths_N is not None:
-            digest.update(b"lengths")
-            digest.update(np.ascontiguousarray(self.lengths_N, dtype="<i8").tobytes())
-        return digest.hexdigest()
+        return tokens_sha256(self.tokens_NT, self.lengths_N)

@@ -17,7 +17,8 @@ from calib_sweep import atomic
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.results.layer_curves import BLOCK, read_curves
 from calib_sweep.results.panels import Logged, build_report, build_workspace, own_entity
-from calib_sweep.results.store import RECORD, Store, read_record
+from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.results.store import Store
 from calib_sweep.results.tracking import (
     CELL,
     CONCLUSION,
@@ -81,9 +82,9 @@ def read_logged(store: Store) -> Logged:
 def _mirrored(store: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any], Path]]:
     """Record, mark and folder of each finished cell that is a run of W&B."""
     for path in sorted(store.folder.glob(f"*/{MARK}")):
-        record = read_record(path.with_name(RECORD))
-        if record is not None and record["status"] == "done":
-            yield record, json.loads(path.read_bytes()), path.parent
+        for record in readable_records([path.with_name(RECORD)]):
+            if record["status"] == "done":
+                yield record, json.loads(path.read_bytes()), path.parent
 
 
 def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,12 +4,17 @@ One curve per kind of layer (`q_proj`, `down_proj`, ...), one point per block. L
 one block, such as the experts of a mixture, are averaged: each counts once.
 """
 
+import logging
 import math
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-LAYERS = "layers.parquet"  # beside a record: one row per compressed layer
+from calib_sweep.results.files import LAYERS, damage
+from calib_sweep.results.reading import RECORD, readable_records
+
+log = logging.getLogger(__name__)
+
 BLOCK = "layers/block"
 ERROR = "layers/output_error"  # with the kind behind it: layers/output_error/q_proj
 
@@ -36,9 +41,19 @@ def mean_error(folder: Path) -> float | None:
 
 
 def _known_errors(folder: Path) -> list[dict[str, Any]]:
+    """The rows of layers that have an error; none, with a warning, where the file is damaged."""
+    import pyarrow
     import pyarrow.parquet
 
-    path = folder / LAYERS
-    rows = pyarrow.parquet.read_table(path).to_pylist() if path.is_file() else []
+    if not (folder / LAYERS).exists():
+        return []
+    record = next(readable_records([folder / RECORD]), {})
+    flaw = damage(folder, record, LAYERS)
+    try:
+        rows = [] if flaw else pyarrow.parquet.read_table(folder / LAYERS).to_pylist()
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        rows, flaw = [], f"{LAYERS} cannot be read ({error})"
+    if flaw:
+        log.warning("%s: %s. Delete its %s to run the cell again.", folder, flaw, RECORD)
     known = [row for row in rows if row.get("output_error") is not None]
     return [row for row in known if not math.isnan(row["output_error"])]

@@ -24,6 +24,7 @@ from typing import Any
 from calib_sweep.cell import Cell
 
 SCHEMA = 1
+STATUSES = ("done", "failed")
 PACKAGES = (
     "calib-sweep",
     "torch",

@@ -1,7 +1,12 @@
 """The store: one folder per sweep, one folder per cell, one immutable record per finished cell.
 
-`record.json` is written last and atomically, so a cell is finished exactly when its record can be
-read. A failed cell's record gives way to a later one; a finished cell's never does.
+`record.json` is written last and atomically, after all that it stands for has reached the disk, so
+a cell is finished exactly when its record can be read. A failed cell's record gives way to a later
+one; a finished cell's never does. Beside it may lie
+
+    record.broken-*.json      no record: set aside, and the cell runs again
+    record.conflict-*.json    another result for the same cell: a person decides which one stays
+    record.replaced-*.json    a failed record, for the moment in which a later one takes its place
 """
 
 import contextlib
@@ -15,38 +20,19 @@ from typing import Any
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.results.reading import (
+    RECORD,
+    DamagedRecordError,
+    conflicts_in,
+    read_record,
+    readable_records,
+    same_scores,
+)
 
 log = logging.getLogger(__name__)
 
-RECORD = "record.json"
 MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
-NEEDED = {"schema", "status", "cell", "scores"}  # enough to analyse scores from elsewhere
-
-
-class DamagedRecordError(Exception):
-    """A file that is there and is no record."""
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """The record at `path`; None when there is none, or (with a warning) when it is damaged."""
-    try:
-        return _read_record(path)
-    except DamagedRecordError as damage:
-        log.warning("%s", damage)
-        return None
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:  # no JSON, or no text at all
-        raise DamagedRecordError(f"{path} cannot be read: {error}") from error
-    if not isinstance(record, dict) or not record.keys() >= NEEDED:
-        lacking = ", ".join(sorted(NEEDED))
-        raise DamagedRecordError(f"{path} cannot be read: it lacks some of {lacking}")
-    return record
+REPLACED = "record.replaced-*.json"
 
 
 class Store:
@@ -64,12 +50,13 @@ class Store:
         """The record of `cell`, or None when it has not run. A damaged one is set aside."""
         path = self.cell_folder(cell) / RECORD
         try:
-            return _read_record(path)
+            return read_record(path)
         except DamagedRecordError as damage:
-            aside = path.with_name(f"record.broken-{uuid.uuid4().hex[:8]}.json")
-            with contextlib.suppress(FileNotFoundError):  # somebody else has just set it aside
-                path.rename(aside)
+            aside = _beside(path, "broken")
+            if _moved(path, aside) and _is_damaged(aside):
                 log.warning("%s; it was kept as %s, its cell runs again", damage, aside.name)
+            else:  # another process has set it aside, and may have written the next one
+                _put_back(aside, path)
             return None
 
     def is_done(self, cell: Cell) -> bool:
@@ -90,23 +77,38 @@ class Store:
         return self.cell_folder(cell) / ("model" if form == "dense" else f"model-{form}")
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """All records of the sweep, in the order of their folders' names."""
-        for path in sorted(self.folder.glob(f"*/{RECORD}")):
-            if (record := read_record(path)) is not None:
-                yield record
+        """All records of the sweep that can be read, in the order of their folders' names."""
+        return readable_records(sorted(self.folder.glob(f"*/{RECORD}")))
+
+    def conflicts(self, cell: Cell) -> list[str]:
+        """What to tell of other results of `cell` than the one on record, until one is deleted."""
+        return conflicts_in(self.cell_folder(cell))
+
+    def tidy(self, cell: Cell) -> None:
+        """Clear away what killed processes left in the cell's folder. Whoever holds its claim may.
+
+        A finished record that was out of its place when its process was killed is put back.
+        """
+        folder = self.cell_folder(cell)
+        for replaced in folder.glob(REPLACED):
+            _put_back(replaced, folder / RECORD)
+        for place in (folder, *(path for path in folder.glob("*/") if not path.is_symlink())):
+            atomic.sweep_leftovers(place)
 
     def write(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
         text = json.dumps(record, indent=1, allow_nan=True) + "\n"
+        for folder in (path.parent, self.folder, self.results_dir, self.results_dir.parent):
+            atomic.sync_folder(folder)
         while True:
             before = self.find(cell)
             if before is None:
                 with contextlib.suppress(FileExistsError):  # another worker has just finished it
                     return atomic.write_new(path, text)
             elif before["status"] == "failed":
-                return atomic.write(path, text)
-            elif record["status"] == "done" and not _same_scores(before, record):
+                self._make_room(path)
+            elif record["status"] == "done" and not same_scores(before, record):
                 raise StoreError(
                     f"record {cell.id} exists with different scores ({path}). Same cell, different "
                     "result: compare the two environments before you delete either. Nothing was "
@@ -115,6 +117,16 @@ class Store:
             else:
                 return None
 
+    @staticmethod
+    def _make_room(path: Path) -> None:
+        """Take a failed record from its place, so that of several writers one gets there.
+
+        If it is a finished one by now, it goes back at once: no step here can overwrite it.
+        """
+        replaced = _beside(path, "replaced")
+        if _moved(path, replaced):
+            _put_back(replaced, path)
+
     def require_writable(self) -> None:
         """Raise `ConfigError` unless the sweep's folder can be written. Makes no folder yet."""
         place = self.folder
@@ -122,7 +134,7 @@ class Store:
             while not place.exists():
                 place = place.parent
             probe = place / f".probe.{uuid.uuid4().hex}"
-            probe.touch()
+            atomic.write_new(probe, "")
             probe.unlink()
         except OSError as error:
             raise ConfigError(
@@ -131,14 +143,47 @@ class Store:
             ) from error
 
 
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f"record.{kind}-{uuid.uuid4().hex[:8]}.json")
+
+
+def _moved(path: Path, to: Path) -> bool:
+    """Move a file; False where it was gone."""
+    try:
+        path.rename(to)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        read_record(path)
+    except DamagedRecordError:
+        return True
+    return False
+
+
+def _put_back(replaced: Path, path: Path) -> None:
+    """Put a finished record back in its place; one that is not finished goes for good.
+
+    Where the place is taken meanwhile, it goes if the two are equal, and else stays as a conflict.
+    """
+    with contextlib.suppress(DamagedRecordError):
+        record = read_record(replaced)
+        if record is not None and record["status"] == "done":
+            try:
+                path.hardlink_to(replaced)
+            except FileExistsError:
+                present = read_record(path)
+                if present is not None and not same_scores(present, record):
+                    replaced.rename(_beside(path, "conflict"))
+                    return
+    replaced.unlink(missing_ok=True)
+
+
 def _keep_beside(path: Path, text: str) -> Path:
     """Keep a second result of a cell for people to look at; return where."""
-    aside = path.with_name(f"record.conflict-{uuid.uuid4().hex[:8]}.json")
+    aside = _beside(path, "conflict")
     atomic.write_new(aside, text)
     return aside
-
-
-def _same_scores(record: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two records score the same; a perplexity that is not a number equals itself."""
-    texts = [json.dumps(one["scores"], sort_keys=True) for one in (record, other)]
-    return texts[0] == texts[1]

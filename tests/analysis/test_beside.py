@@ -9,6 +9,7 @@ import pytest
 
 from calib_sweep.analysis import report
 from calib_sweep.analysis.report import is_current, write_report
+from calib_sweep.hashing import tokens_sha256
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def answered(sweep, monkeypatch):
     for seed in range(6):
         correct = np.array([1.0, seed % 2, seed % 3 == 0, seed > 3])
         score = float(correct.mean())
-        card = {"hash": f"{seed}" * 8}
+        tokens = np.arange(8).reshape(2, 4) % (seed + 1)
+        card = {"hash": tokens_sha256(tokens, None)}
         at = {"dataset": "web", "seed": seed, "calibration": card}
         record = sweep.add("wanda", {"acc/x": score, "acc/mean": score}, **at)
         items = {"kind": "task", "name": "x", "item": range(4), "correct": correct}
@@ -28,7 +30,6 @@ def answered(sweep, monkeypatch):
         drawn = sweep.folder.parent / "calibration" / f"set{seed}"
         drawn.mkdir(parents=True)
         (drawn / "card.json").write_text(json.dumps(card))
-        tokens = np.arange(8).reshape(2, 4) % (seed + 1)
         save_file({"tokens": tokens}, drawn / "tokens.safetensors")
     write_report(sweep.folder)
     return sweep.folder

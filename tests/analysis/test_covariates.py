@@ -12,6 +12,7 @@ from calib_sweep.analysis.covariates import (
     describe_tokens,
     read_descriptors,
 )
+from calib_sweep.hashing import tokens_sha256
 
 
 def test_descriptors_of_a_small_set():
@@ -35,13 +36,15 @@ def test_padding_is_no_token_and_a_repeated_sample_is_a_duplicate():
 def test_sets_are_found_by_their_hash_and_recorded_numbers_are_added(tmp_path):
     folder = tmp_path / "calibration" / "0123"
     folder.mkdir(parents=True)
-    save_file({"tokens": np.array([[1, 2, 3, 3]])}, folder / "tokens.safetensors")
-    (folder / "card.json").write_text(json.dumps({"hash": "abc"}))
+    tokens_NT = np.array([[1, 2, 3, 3]])
+    save_file({"tokens": tokens_NT}, folder / "tokens.safetensors")
+    own = tokens_sha256(tokens_NT, None)
+    (folder / "card.json").write_text(json.dumps({"hash": own}))
     broken = tmp_path / "calibration" / "broken"
     broken.mkdir()
     (broken / "card.json").write_text("{")
     cells = [
-        {"cell_id": "a", "calibration": {"hash": "abc", "descriptors": {"ppl": 9.0, "by": "me"}}},
+        {"cell_id": "a", "calibration": {"hash": own, "descriptors": {"ppl": 9.0, "by": "me"}}},
         {"cell_id": "b", "calibration": {"hash": "gone"}},
         {"cell_id": "c", "calibration": None},
     ]

@@ -111,8 +111,8 @@ def test_failed_damaged_and_unfinished_cells_are_rows_without_a_metric(sweep):
     failed = one(rows, status="failed")
     assert (failed["seed"], failed["error"]) == (3, "RuntimeError: no Cholesky")
     unreadable = {row["cell_id"]: row["error"] for row in rows if row["status"] == "unreadable"}
-    assert unreadable[damaged.parent.name] == "damaged record: record.json"
-    assert unreadable["set_aside"] == "damaged record: record.broken-1234.json"
+    assert "record.json is damaged: it is no JSON" in unreadable[damaged.parent.name]
+    assert unreadable["set_aside"] == "damaged record, set aside: record.broken-1234.json"
     assert one(rows, status="unfinished")["cell_id"] == "running"
     assert damaged.exists()
 
@@ -120,11 +120,14 @@ def test_failed_damaged_and_unfinished_cells_are_rows_without_a_metric(sweep):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"schema": 99}, "schema 99, this version reads 1"),
-        ({"cell": {"model": "m"}}, "names no model and method"),
-        ({"cell": {"model": "m", "method": "wanda", "seed": "0"}}, "seed or its replicate"),
-        ({"scores": {"acc/mean": "high"}}, "not numbers by name"),
-        ({"scores": [1.0]}, "not numbers by name"),
+        ({"schema": 99}, "made by a newer calib_sweep (schema 99, this version reads 1)"),
+        ({"cell": {"model": "m"}}, "it has no cell.method"),
+        (
+            {"cell": {"model": "m", "method": "wanda", "seed": "0"}},
+            'its cell.seed is "0", expected a whole number or null',
+        ),
+        ({"scores": {"acc/mean": "high"}}, "a number or null by name"),
+        ({"scores": [1.0]}, "its scores is [1.0], expected a number or null by name"),
     ],
 )
 def test_a_record_of_another_shape_is_unreadable_and_says_why(sweep, change, why):

@@ -2,12 +2,16 @@
 
 import json
 import os
+import threading
 
 import pytest
 
+from calib_sweep import atomic
+from calib_sweep.analysis.table import read_rows
 from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.results.reading import DamagedRecordError, read_record
 from calib_sweep.results.record import new_record
-from calib_sweep.results.store import Store, read_record
+from calib_sweep.results.store import Store
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_a_damaged_record_is_set_aside_and_its_cell_runs_again(store, make_cell,
     path.write_text(damage)
     with caplog.at_level("WARNING", logger="calib_sweep"):
         assert store.find(cell) is None
-    assert "cannot be read" in caplog.text and "runs again" in caplog.text
+    assert "is damaged" in caplog.text and "runs again" in caplog.text
     (aside,) = path.parent.glob("record.broken-*.json")
     assert aside.read_text() == damage
     write(store, cell, record_of(cell, a=1.0))
@@ -102,3 +106,127 @@ def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path):
     blocked.write_text("not a folder")
     with pytest.raises(ConfigError, match=r"results_dir=.*can be written.*Set results_dir"):
         Store(blocked, "default").require_writable()
+
+
+WRONG = [
+    ("schema", "1"),
+    ("schema", 0),
+    ("schema", True),
+    ("cell_id", 12),
+    ("cell_id", "0123456789ab"),  # of another cell
+    ("status", "running"),
+    ("status", None),
+    ("cell", []),
+    ("cell", {"method": "wanda"}),
+    ("config", []),
+    ("inputs", None),
+    ("inputs", {"model": 1}),
+    ("files", ["items.parquet"]),
+    ("calibration", "abc"),
+    ("calibration", {"hash": 1}),
+    ("compression", []),
+    ("scores", [1.0]),
+    ("scores", {"acc/mean": "high"}),
+    ("scores", {"acc/mean": True}),
+    ("stderr", []),
+    ("versions", None),
+    ("timings_s", {"load": "long"}),
+    ("peak_memory_bytes", "1 GiB"),
+    ("environment", "a laptop"),
+    ("error", "it broke"),
+    ("error", {"type": "ValueError"}),
+    ("finished_at", 2030),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_a_field_of_another_type_makes_no_record_for_whoever_asks(store, make_cell, field, value):
+    cell = make_cell()
+    write(store, cell, record_of(cell, a=1.0) | {field: value})
+    path = store.cell_folder(cell) / "record.json"
+    with pytest.raises(DamagedRecordError, match=rf"record\.json is damaged: .*({field}|another)"):
+        read_record(path)
+    (row,) = read_rows(store.folder)
+    assert (row["status"], row["metric"]) == ("unreadable", None)
+    assert list(store.records()) == []
+    assert store.find(cell) is None and not path.exists()
+
+
+def test_a_record_of_a_newer_version_is_refused_and_stays(store, make_cell):
+    cell = make_cell()
+    write(store, cell, record_of(cell, a=1.0) | {"schema": 2, "scores": "in another file"})
+    with pytest.raises(StoreError, match="newer calib_sweep .schema 2, .*sweep_name=NEW_NAME"):
+        store.is_done(cell)
+    assert (store.cell_folder(cell) / "record.json").exists()
+
+
+def test_a_finished_record_that_appears_at_the_last_moment_outlives_a_failed_one(
+    store, make_cell, monkeypatch
+):
+    """The failed record that was read has become a finished one when its place is to be taken."""
+    cell = make_cell()
+    write(store, cell, record_of(cell, "failed"))
+    make_room = Store._make_room
+
+    def finish_first(path):
+        monkeypatch.setattr(Store, "_make_room", staticmethod(make_room))
+        write(store, cell, record_of(cell, a=1.0))
+        make_room(path)
+
+    monkeypatch.setattr(Store, "_make_room", staticmethod(finish_first))
+    write(store, cell, record_of(cell, "failed") | {"finished_at": "2031"})
+    assert store.find(cell)["scores"] == {"a": 1.0}
+    assert [p.name for p in store.cell_folder(cell).iterdir()] == ["record.json"]
+
+
+def test_what_a_killed_writer_left_is_cleared_and_a_record_it_had_in_hand_is_put_back(
+    store, make_cell
+):
+    cell = make_cell()
+    write(store, cell, record_of(cell, a=1.0))
+    folder = store.cell_folder(cell)
+    (folder / "record.json").rename(folder / "record.replaced-01234567.json")
+    (folder / "dense_reference").mkdir()
+    for place in (folder / "model", folder / "dense_reference" / "reference.safetensors"):
+        partial = atomic.partial_name(place)
+        partial.with_name(partial.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).mkdir()
+    store.tidy(cell)
+    assert store.is_done(cell)
+    assert {p.name for p in folder.rglob("*")} == {"record.json", "dense_reference"}
+
+
+def test_many_writers_at_once_leave_one_finished_record(store, make_cell):
+    cell = make_cell()
+    write(store, cell, record_of(cell, "failed"))
+    failures = []
+
+    def work(status):
+        try:
+            for _ in range(10):
+                write(
+                    store, cell, record_of(cell, status, **({"a": 1.0} if status == "done" else {}))
+                )
+        except Exception as error:
+            failures.append(error)
+
+    writers = [
+        threading.Thread(target=work, args=[s]) for s in ("failed", "done", "failed", "done")
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not failures and store.find(cell)["scores"] == {"a": 1.0}
+    assert [p.name for p in store.cell_folder(cell).iterdir()] == ["record.json"]
+
+
+def test_a_second_result_is_told_until_one_of_the_two_is_deleted(store, make_cell):
+    cell = make_cell()
+    write(store, cell, record_of(cell, a=1.0))
+    with pytest.raises(StoreError):
+        write(store, cell, record_of(cell, a=2.0))
+    (text,) = store.conflicts(cell)
+    (second,) = store.cell_folder(cell).glob("record.conflict-*")
+    assert cell.folder_name in text and f"delete {second.name}" in text
+    second.rename(store.cell_folder(cell) / "record.json")
+    assert store.conflicts(cell) == [] and store.find(cell)["scores"] == {"a": 2.0}

@@ -1,0 +1,31 @@
+"""Hashes that prove that what is read is what was written."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, remembered as long as its size and time of change stay."""
+    found = path.stat()
+    return _file_sha256(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tokens_sha256(tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None") -> str:
+    """SHA-256 over shape, tokens and lengths of a calibration set: equal hashes, same data."""
+    digest = hashlib.sha256(str(tokens_NT.shape).encode())
+    digest.update(tokens_NT.astype("<i8", order="C", copy=False).tobytes())
+    if lengths_N is not None:
+        digest.update(b"lengths")
+        digest.update(lengths_N.astype("<i8", order="C", copy=False).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,32 @@
+"""The files beside a record that it stands for: their names, and the hashes that it keeps of them.
+
+A record of an earlier version keeps none; then a file is only held to be readable.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.hashing import file_sha256
+
+ITEMS = "items.parquet"  # one row per test item and window
+LAYERS = "layers.parquet"  # one row per compressed layer
+REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a cell's folder that its record stands for."""
+    present = [name for name in (ITEMS, LAYERS, REFERENCE) if (folder / name).is_file()]
+    return {name: file_sha256(folder / name) for name in present}
+
+
+def damage(folder: Path, record: Mapping[str, Any], name: str) -> str | None:
+    """What is wrong with a file beside `record`, or None."""
+    wanted = record.get("files", {}).get(name)
+    if wanted is None:
+        return None
+    try:
+        found = file_sha256(folder / name)
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"
+    return None if found == wanted else f"{name} is not the file that was written with the record"
