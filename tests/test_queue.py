@@ -14,7 +14,8 @@ from calib_sweep.errors import StoreError
 from calib_sweep.processes import host_identity
 from calib_sweep.queue import MAX_RETURNS, Outlook, Queue, failures
 from calib_sweep.results.claim import try_claim
-from calib_sweep.results.store import RECORD, Store
+from calib_sweep.results.reading import RECORD
+from calib_sweep.results.store import Store
 
 DENSE = "dense"
 
@@ -57,7 +58,8 @@ def queue_of(store, names=(DENSE, "first", "second", "third"), failed_before=Non
 def finish(store, name, status="done", finished_at="2026"):
     folder = store.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"schema": 1, "cell_id": name, "cell": {}, "scores": {}, "finished_at": finished_at}
+    record = {"schema": 1, "cell": {"model": "m", "method": name}, "scores": {}, "cell_id": name}
+    record |= {"finished_at": finished_at}
     (folder / RECORD).write_text(json.dumps({**record, "status": status}))
 
 
