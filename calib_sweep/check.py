@@ -9,7 +9,7 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
-from calib_sweep.fit import check_apart, check_fit, check_packing, context_length
+from calib_sweep.fit import check_apart, check_fit, check_model, check_packing, context_length
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets
 
@@ -181,6 +181,8 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
     notes: dict[str, None] = {}
     with collected(notes) as problems:
         parts = {cell.id: _build_parts(cell, problems) for cell in cells}
+        for cell in _distinct(cells, ("model",)):
+            check_model(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
             check_fit(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "method", "save_model")):

@@ -13,6 +13,13 @@ def context_length(parts: "Parts", problems: Problems) -> int | None:
     return None if parts.model is None else problems.of(parts.model.context_length)
 
 
+def check_model(parts: "Parts", problems: Problems) -> None:
+    """Whether the checkpoint can be read, as far as its small files tell."""
+    if parts.model is not None:
+        problems.of(parts.model.check_checkpoint)
+        problems.of(parts.model.load_tokenizer)
+
+
 def check_fit(parts: "Parts", problems: Problems) -> None:
     """Whether calibration set, method and walk fit the model and each other."""
     context = context_length(parts, problems)

@@ -2,15 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from calib_sweep.errors import require
+from calib_sweep.model.weight_files import INDEX, WHOLE, some
 
 HASHED_BYTES = 2**20  # of each end of a weight file; the rest is taken on trust for speed
 HASHED_SUFFIXES = (".json", ".model", ".txt", ".py", ".jinja")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZER_PREFIXES = ("tokenizer", "vocab", "spiece")
+SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 
 CONVERT = (
     "Pickles can run code of their author and are not read. If you trust the file, convert it "
@@ -23,6 +28,15 @@ def check_folder(path: str, folder: Path) -> None:
     """Raise `ConfigError` unless `folder`, typed as `path`, holds a model in safetensors."""
     require(folder.is_dir(), "model.path", path, "a folder with a model", _what_is_there(folder))
     names = sorted(file.name for file in folder.iterdir())
+    adapters = [name for name in ADAPTERS if name in names]
+    require(
+        not adapters or WHOLE in names or INDEX in names,
+        "model.path",
+        path,
+        f"a whole model, but {folder} holds adapters without one ({some(adapters)})",
+        "Merge them once, PeftModel.from_pretrained(base, adapters).merge_and_unload()"
+        ".save_pretrained(new), save the tokenizer beside it, and set model.path to new.",
+    )
     require(
         "config.json" in names,
         "model.path",
@@ -50,15 +64,27 @@ def check_tokenizer(path: str, folder: Path) -> None:
         "a tokenizer beside the model, such as tokenizer.json",
         f"{folder} holds {some(names)}. Save the model's tokenizer into it.",
     )
+    pieces = [name for name in SENTENCEPIECE_FILES if name in names]
+    require(
+        not pieces or "tokenizer.json" in names or find_spec("sentencepiece") is not None,
+        "model.path",
+        path,
+        f"a tokenizer that this environment can read, but {some(pieces)} needs sentencepiece",
+        "Run pip install sentencepiece.",
+    )
 
 
-def missing_weights(folder: Path) -> list[str]:
-    """Files of weights that a checkpoint names and lacks: one file, or those of its index."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file() or not index.is_file():
-        return [] if whole.is_file() else [whole.name]
-    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    return sorted({name for name in shards if not (folder / name).is_file()})
+def damaged_settings(folder: Path) -> str | None:
+    """Which of the small files that every reader needs is no JSON object, and why."""
+    for name in SETTINGS:
+        if (folder / name).is_file():
+            try:
+                found = json.loads((folder / name).read_bytes())
+            except ValueError as error:
+                return f"{name} is not JSON ({error})"
+            if not isinstance(found, dict):
+                return f"{name} holds a {type(found).__name__}, not an object"
+    return None
 
 
 def fingerprint(folder: Path) -> str:
@@ -70,12 +96,6 @@ def fingerprint(folder: Path) -> str:
             for chunk in _ends(path) if path.suffix == ".safetensors" else [path.read_bytes()]:
                 digest.update(chunk)
     return digest.hexdigest()[:16]
-
-
-def some(names: Sequence[str], most: int = 8) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "nothing") + more
 
 
 def _ends(path: Path) -> Iterator[bytes]:

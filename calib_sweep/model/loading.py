@@ -6,14 +6,10 @@ composing and checking settings stays fast.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from safetensors import SafetensorError
 
@@ -23,19 +19,21 @@ from calib_sweep.model.checkpoint import (
     CONVERT,
     check_folder,
     check_tokenizer,
+    damaged_settings,
     fingerprint,
-    missing_weights,
-    some,
 )
+from calib_sweep.model.hub import complete_snapshot, hub_answers
+from calib_sweep.model.reading import first_words, quiet, unreadable
+from calib_sweep.model.weight_files import hollow, read_headers, some
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.method.grid import GridFormat
 
 DTYPES = ("float32", "float16", "bfloat16")
 MINIATURE = "miniature"  # the word that stands for the model shipped with the package
-HUB_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +66,15 @@ class HubModel:
         settings = reading_settings(self.path, self.load_config())
         device = named_device(self.device)
         offloads = self.offload is not None and device.type != "cpu"
-        with quiet():
-            model, info = self._read(
-                AutoModelForCausalLM.from_pretrained,
-                dtype=getattr(torch, self.dtype),
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are reported, and refused below
-                device_map=None if device.type == "cpu" or offloads else device,
-                **settings,
-            )
+        model, info = self._read(
+            AutoModelForCausalLM.from_pretrained,
+            dtype=getattr(torch, self.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported, and refused below
+            device_map=None if device.type == "cpu" or offloads else device,
+            **settings,
+        )
         self._check_complete(info)
         if offloads:
             place(model, device)
@@ -119,10 +116,13 @@ class HubModel:
         from transformers import AutoModelForCausalLM
 
         config = self.load_config()
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                config, trust_remote_code=self.trust_remote_code
-            )
+        try:
+            with torch.device("meta"):
+                return AutoModelForCausalLM.from_config(
+                    config, trust_remote_code=self.trust_remote_code
+                )
+        except unreadable() as error:
+            raise self._explained(error) from error
 
     def check_packable(self, form: "GridFormat") -> None:
         """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
@@ -130,10 +130,35 @@ class HubModel:
 
         check_packable(self.path, self.skeleton(), form)
 
+    def check_checkpoint(self) -> None:
+        """Raise `ConfigError` for what its small files tell: no weight is read, none may be here.
+
+        Quantized weights; of a local checkpoint, files and weights that are missing or damaged.
+        """
+        from calib_sweep.model.packing import reading_settings
+
+        is_packed = bool(reading_settings(self.path, self.load_config()))
+        folder = self.folder()
+        if folder is None:
+            return
+        state = hollow(read_headers(self.path, folder))
+        if not is_packed:  # then in other tensors than those that the model has
+            self._check_complete(self._reading_of(state))
+
+    def _reading_of(self, state: "Mapping[str, Tensor]") -> dict[str, Any]:
+        """What transformers says of loading `state`, tensors without content."""
+        config, kind = self.load_config(), type(self.skeleton())
+
+        def read(_path: str, **settings: Any) -> Any:
+            return kind.from_pretrained(None, config=config, state_dict=state, **settings)
+
+        told = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        return self._read(read, device_map="meta", **told)[1]
+
     def prefetch(self) -> None:
         """Download configuration, tokenizer and safetensors weights, if they are on the hub."""
         if self.folder() is None:
-            self._read(_complete_snapshot)
+            self._read(complete_snapshot)
 
     def fingerprint(self) -> str | None:
         """Hash of a local checkpoint's content; None for the hub, where path and revision tell."""
@@ -162,24 +187,27 @@ class HubModel:
         settings = {"trust_remote_code": self.trust_remote_code, **settings}
         folder = self.folder()
         try:
-            if folder is not None:
-                return read(str(folder), **settings)
-            settings["revision"] = self.revision or "main"
-            try:
-                return read(self.path, local_files_only=True, **settings)
-            except (OSError, ValueError):
-                if not hub_answers():
-                    raise
-            return read(self.path, **settings)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            with quiet():
+                if folder is not None:
+                    return read(str(folder), **settings)
+                settings["revision"] = self.revision or "main"
+                try:
+                    return read(self.path, local_files_only=True, **settings)
+                except (OSError, ValueError):
+                    if not hub_answers():
+                        raise
+                return read(self.path, **settings)
+        except unreadable() as error:
             raise self._explained(error) from error
 
     def _explained(self, error: Exception) -> ConfigError:
-        reason = str(error).strip().split("\n")[0].rstrip(".: ")
+        folder = self.folder()
+        damage = None if folder is None else damaged_settings(folder)
+        reason = first_words(error) + (f" ({damage})" if damage else "")
         message = f"model.path={self.path!r}: expected a readable model, but: {reason}."
         if isinstance(error, SafetensorError):
             return ConfigError(f"{message} The file is damaged or cut short: copy it again.")
-        if self.folder() is not None:
+        if folder is not None:
             return ConfigError(message)
         if not hub_answers():
             return UnavailableError(
@@ -248,51 +276,3 @@ class HubModel:
             "true or false",
             "Leave it false unless you have read the code that comes with the model.",
         )
-
-
-def _complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) -> Path:
-    """The hub's files of a model; `OSError` where weights are missing.
-
-    The hub's client calls a snapshot complete in which only the configuration was ever fetched.
-    """
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    wanted += ["*.py"] if trust_remote_code else []
-    folder = Path(snapshot_download(path, allow_patterns=wanted, **settings))
-    if missing := missing_weights(folder):
-        raise OSError(f"weights in safetensors are missing: {some(missing)}")
-    return folder
-
-
-@cache
-def hub_answers() -> bool:
-    """Whether the hub can be reached, asked once per process: its client retries for long."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_TIMEOUT_S).close()
-    except HTTPError:
-        return True  # refused, but there
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without loading bars, which would tear our progress display, and reports that we check."""
-    from transformers.utils import logging as transformers_logging
-
-    was_shown = transformers_logging.is_progress_bar_enabled()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if was_shown:
-            transformers_logging.enable_progress_bar()

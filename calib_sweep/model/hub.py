@@ -1,0 +1,42 @@
+"""The hub of models: whether it answers, and all that is fetched from it of one."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from calib_sweep.model.weight_files import missing_weights, some
+
+HUB_TIMEOUT_S = 10
+
+
+def complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) -> Path:
+    """The hub's files of a model; `OSError` where weights are missing.
+
+    The hub's client calls a snapshot complete in which only the configuration was ever fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    wanted += ["*.py"] if trust_remote_code else []
+    folder = Path(snapshot_download(path, allow_patterns=wanted, **settings))
+    if missing := missing_weights(folder):
+        raise OSError(f"weights in safetensors are missing: {some(missing)}")
+    return folder
+
+
+@cache
+def hub_answers() -> bool:
+    """Whether the hub can be reached, asked once per process: its client retries for long."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_TIMEOUT_S).close()
+    except HTTPError:
+        return True  # refused, but there
+    except OSError:
+        return False
+    return True
