@@ -9,8 +9,7 @@ from calib_sweep.progress import PlainFormatter
 def test_control_characters_are_written_out():
     assert printable("a\x1b[31mred\x07") == "a\\x1b[31mred\\x07"
     assert (
-        printable("over\rwritten\x9b2J\u202egnp\ud800")
-        == "over\\x0dwritten\\x9b2J\\u202egnp\\ud800"
+        printable("over\rwritten\x9b2J\u202egnp\ud800") == "over\\rwritten\\x9b2J\\u202egnp\\ud800"
     )
 
 
