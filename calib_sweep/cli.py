@@ -4,10 +4,10 @@ Nothing heavy is imported here: --help and --cfg job answer at once.
 """
 
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +15,9 @@ import hydra
 from omegaconf import DictConfig
 
 from calib_sweep import __version__
+from calib_sweep.completion import complete
 from calib_sweep.errors import ConfigError
+from calib_sweep.handover import hand_over
 from calib_sweep.interruption import interruptible, raise_if_told
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +29,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.report",
     "dashboard": "calib_sweep.results.dashboard",
 }
+VERBS = [*GRID_VERBS, *FOLDER_VERBS]
 
 HELP = """\
 calib-sweep: how much of a compressed model's score is the method, how much the calibration data
@@ -67,55 +70,23 @@ def main() -> int:
     if "--version" in arguments:
         sys.stdout.write(f"calib-sweep {__version__}\n")
         return 0
-    if verb in FOLDER_VERBS:
-        return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
-    if verb is not None and verb not in GRID_VERBS:
-        known = ", ".join([*GRID_VERBS, *FOLDER_VERBS])
-        sys.stderr.write(
-            f"ConfigError: {verb!r}: expected a verb ({known}) or overrides key=value.\n"
-        )
-        return 1
-    if verb is not None:
-        arguments = [*arguments, f"hydra.sweeper.action={verb}"]
-    sys.argv[1:] = flags_first(wait_for_choices(arguments))
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    return _reporting(run_grid)
+    if {"-sc", "--shell-completion"} & set(arguments):
+        return complete(run_grid, VERBS, FOLDER_VERBS)
+    if verb in FOLDER_VERBS:
+        return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
+    return _reporting(lambda: _compose_and_run(verb, arguments), arguments)
 
 
-def flags_first(arguments: list[str]) -> list[str]:
-    """Move -m before the overrides, which Hydra wants in one piece; it may stand anywhere here."""
-    return sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
-
-
-def wait_for_choices(arguments: list[str]) -> list[str]:
-    """Write values of a group that is swept as sweeps of one: method.bits=3, method.bits=choice(3).
-
-    Hydra applies plain values before it sweeps, to the default choice of their group, which need
-    not have such a key. An experiment may sweep any group.
-    """
-    swept = {key for key, value in map(_key_and_value, arguments) if "," in value}
-    if any(_key_and_value(argument)[0] == "experiment" for argument in arguments):
-        swept |= {"model", "method", "dataset"}
-    if {"--cfg", "-c"} & set(arguments):  # shows one configuration, sweeps nothing
-        return arguments
-    return [_waiting(argument, swept) for argument in arguments]
-
-
-def _waiting(argument: str, swept: set[str]) -> str:
-    key, value = _key_and_value(argument)
-    group, _, rest = key.partition(".")
-    return f"{key}=choice({value})" if group in swept and rest and _is_plain(value) else argument
-
-
-def _key_and_value(argument: str) -> tuple[str, str]:
-    key, _, value = argument.partition("=")
-    return key, value
-
-
-def _is_plain(value: str) -> bool:
-    """Whether a value is a single word or number: neither swept, nor a list or mapping."""
-    return re.fullmatch(r"[\w.+-]+", value) is not None
+def _compose_and_run(verb: str | None, arguments: list[str]) -> object:
+    """Hand over to Hydra, which hands over to the sweeper."""
+    if verb is not None and verb not in GRID_VERBS:
+        near = "".join(f" Did you mean {word}?" for word in get_close_matches(verb, VERBS, n=1))
+        known = ", ".join(VERBS)
+        raise ConfigError(f"{verb!r}: expected a verb ({known}) or overrides key=value.{near}")
+    sys.argv[1:] = hand_over(CONF, verb or "run", arguments)
+    return run_grid()
 
 
 def choices() -> str:
@@ -136,13 +107,16 @@ def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
     return first, arguments[1:]
 
 
-def _reporting(action: Callable[[], object]) -> int:
+def _reporting(action: Callable[[], object], typed: list[str] | None = None) -> int:
     """Run `action` in words for the person who typed it."""
-    return interruptible(lambda: _explaining(action))
+    return interruptible(lambda: _explaining(action, typed))
 
 
-def _explaining(action: Callable[[], object]) -> int:
-    """Run `action`; a mistake of the user's is printed without a traceback, and the code is 1."""
+def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
+    """Run `action`; a mistake of the user's is printed without a traceback, and the code is 1.
+
+    `typed`: the words that are composed to a grid; None where there is none.
+    """
     try:
         code = action()
         return code if isinstance(code, int) else 0
@@ -150,23 +124,22 @@ def _explaining(action: Callable[[], object]) -> int:
         raise_if_told()  # whatever a library made of the signal
         from calib_sweep.sweep import explain
 
-        code = explain(_all_mistakes(error))
+        code = explain(error if typed is None else _all_mistakes(error, typed))
         if code is None:
             raise
         return code
 
 
-def _all_mistakes(error: Exception) -> Exception:
+def _all_mistakes(error: Exception, typed: list[str]) -> Exception:
     """Hydra stops at the first mistake of a command line; return one error that names them all."""
     from hydra.errors import HydraException
 
-    is_composed = split_verb(sys.argv[1:])[0] not in FOLDER_VERBS
-    if not is_composed or not isinstance(error, HydraException | ValueError):
+    if not isinstance(error, HydraException | ValueError):
         return error
     from calib_sweep.plan import compose_command_line
 
     try:
-        compose_command_line(CONF, sys.argv[1:])
+        compose_command_line(CONF, typed)
     except (ConfigError, HydraException) as all_mistakes:
         return all_mistakes
     return error

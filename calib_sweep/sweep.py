@@ -7,7 +7,6 @@ are kept.
 import errno
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
@@ -19,8 +18,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
+from calib_sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected, printable
-from calib_sweep.plan import Composed, GridError, compose_grid, describe_hydra_error, plan_cells
+from calib_sweep.mistakes import describe_hydra_error
+from calib_sweep.plan import plan_cells
+from calib_sweep.points import Point, largest_seeds
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.queue import Failures, Outlook, failures
 from calib_sweep.results.store import Store
@@ -28,15 +30,20 @@ from calib_sweep.results.store import Store
 log = logging.getLogger(__name__)
 
 DONE, REFUSED, SOME_FAILED = 0, 1, 3
+MANY = 1000  # points from which it pays to look at a few of them first
 
 
 class Sweep:
     """The cells that one command line names, and what can be done with them."""
 
     def __init__(
-        self, context: HydraContext, master: DictConfig, points: Sequence[Sequence[str]]
+        self,
+        context: HydraContext,
+        master: DictConfig,
+        points: Sequence[Point],
+        typed: Sequence[str] = (),
     ) -> None:
-        self.context, self.master, self.points = context, master, points
+        self.context, self.master, self.points, self.typed = context, master, points, typed
 
     @cached_property
     def composed(self) -> list[Composed]:
@@ -69,7 +76,16 @@ class Sweep:
             "inspect": self.inspect,
         }
         configure_logging()
+        self._refuse_what_no_pool_holds()
         return actions[action]()
+
+    def _refuse_what_no_pool_holds(self) -> None:
+        """Try the largest seeds of a large grid before all others are composed."""
+        from calib_sweep.check import check_cells, check_pool
+
+        last = largest_seeds(self.points)
+        if len(self.points) >= MANY and len(last) <= len(self.points) / 10:
+            check_cells(Sweep(self.context, self.master, last).cells, draw=check_pool)
 
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
@@ -113,7 +129,7 @@ class Sweep:
         from calib_sweep.prefetch import prefetch_cells
         from calib_sweep.progress import output
 
-        prefetch_cells(self.cells, sys.argv[1:])
+        prefetch_cells(self.cells, ["prefetch", *self.typed])
         output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
         return DONE
 

@@ -84,6 +84,20 @@ def test_a_set_is_drawn_once_per_source_for_its_largest_seed(
     assert seeds == [4, 4]
 
 
+def test_a_seed_that_no_pool_holds_is_told_before_a_large_grid_is_composed(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    from calib_sweep import sweep
+
+    compose, sizes = sweep.compose_grid, []
+    monkeypatch.setattr(sweep, "compose_grid", lambda *a: sizes.append(len(a[2])) or compose(*a))
+    ended = run_cli(
+        "check", "-m", *tiny_world, "method=wanda,sparsegpt", "seed=range(9000)", cwd=tmp_path
+    )
+    assert ended.code == 1 and "seed=8999: expected at most 31" in ended.err
+    assert sizes == [2]
+
+
 def test_the_papers_grid_has_1800_cells():
     experiment = OmegaConf.load(CONF / "experiment" / "paper.yaml")
     words = [f"{key}={value}" for key, value in experiment.hydra.sweeper.params.items()]

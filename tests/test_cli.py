@@ -1,12 +1,14 @@
 """The command line: verbs, exit codes, what it costs to ask."""
 
+import string
 import subprocess
 import sys
 
 import pytest
 
 from calib_sweep import __version__, cli
-from calib_sweep.cli import split_verb, wait_for_choices
+from calib_sweep.cli import split_verb
+from calib_sweep.handover import hand_over, pack, unpack
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
 
@@ -32,12 +34,6 @@ def run(*arguments, python=(sys.executable,), cwd=None):
 )
 def test_a_first_word_without_an_equals_sign_is_a_verb(arguments, verb, rest):
     assert split_verb(arguments) == (verb, rest)
-
-
-def test_the_flag_of_a_grid_may_stand_anywhere():
-    assert cli.flags_first(["a=1", "-m", "b=2", "--cfg", "job"]) == [
-        "-m", "a=1", "b=2", "--cfg", "job"
-    ]  # fmt: skip
 
 
 def test_the_version_is_ours(tmp_path):
@@ -84,22 +80,19 @@ def test_an_unknown_method_names_those_there_are(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "handed_on"),
-    [
-        (["method=rtn,gptq", "method.bits=3"], ["method=rtn,gptq", "method.bits=choice(3)"]),
-        (["method=rtn", "method.bits=3"], ["method=rtn", "method.bits=3"]),
-        (["method=rtn,gptq", "method.bits=3,4"], ["method=rtn,gptq", "method.bits=3,4"]),
-        (["experiment=paper", "method.bits=3"], ["experiment=paper", "method.bits=choice(3)"]),
-        (["method=rtn,gptq", "seed=1", "-m"], ["method=rtn,gptq", "seed=1", "-m"]),
-        (
-            ["method=a,b", "method.x=3", "--cfg", "job"],
-            ["method=a,b", "method.x=3", "--cfg", "job"],
-        ),
-    ],
-)
-def test_a_value_for_a_group_that_is_swept_waits_for_its_choices(arguments, handed_on):
-    assert wait_for_choices(arguments) == handed_on
+def test_the_flag_of_a_grid_may_stand_anywhere_and_all_that_is_typed_is_handed_on():
+    typed = ["method=rtn,gptq", "-m", "method.bits=3", "experiment=paper", "hydra/launcher=slurm"]
+    given = hand_over(cli.CONF, "check", typed)
+    assert given[:3] == ["-m", "experiment=paper", "hydra/launcher=slurm"]
+    assert given[3] == "hydra.sweeper.action=check"
+    assert unpack(given[4].removeprefix("hydra.sweeper.typed=").strip("'")) == typed
+
+
+@pytest.mark.parametrize("word", ["a='b c'", "x=${y}", 'text="\\n, % \'é 维"', "", "\udcff"])
+def test_words_are_handed_on_as_they_were_typed(word):
+    packed = pack([word, "seed=1"] if word else ["seed=1"])
+    assert unpack(packed.strip("'")) == ([word, "seed=1"] if word else ["seed=1"])
+    assert set(packed) <= set(string.ascii_letters + string.digits + "'%_.-~ ")
 
 
 def test_a_key_that_the_default_method_lacks_can_be_set_for_methods_that_have_it(run_cli, tmp_path):

@@ -14,7 +14,7 @@ def test_control_characters_are_written_out():
 
 
 def test_ordinary_text_stays_as_it_is():
-    text = "two lines\n\tand 维基 – naïve \N{FAMILY}\N{ZERO WIDTH JOINER}"
+    text = "two lines\n\tand 维基 \N{FAMILY}\N{ZERO WIDTH JOINER}"
     assert printable(text) == text
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -16,9 +15,9 @@ class GridSweeperConf:
 
     _target_: str = "hydra_plugins.calib_sweep.grid_sweeper.GridSweeper"
     action: str = "run"  # what to do with the cells: run, check, prefetch or inspect
-    params: dict[str, str] | None = field(
-        default=None
-    )  # a grid named in YAML; the command line wins
+    # A grid named in YAML; the command line wins.
+    params: dict[str, str] | None = field(default=None)
+    typed: str | None = None  # all that was typed, packed; null: what Hydra hands over
 
 
 ConfigStore.instance().store(
@@ -29,9 +28,11 @@ ConfigStore.instance().store(
 class GridSweeper(BasicSweeper):
     """Composes every cell first, then runs (or only checks) those that are not finished."""
 
-    def __init__(self, action: str, params: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, action: str, params: dict[str, str] | None = None, typed: str | None = None
+    ) -> None:
         super().__init__(max_batch_size=None, params=params)
-        self.action = action
+        self.action, self.typed = action, typed
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -41,10 +42,14 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid and leave with its exit code."""
+        from calib_sweep.handover import unpack
+        from calib_sweep.points import parse_words, read_options, split_points
         from calib_sweep.sweep import Sweep
 
         assert self.hydra_context is not None and self.config is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        points = self.split_arguments(overrides, max_batch_size=None)[0]
-        raise SystemExit(Sweep(self.hydra_context, self.config, points).perform(self.action))
+        typed = arguments if self.typed is None else unpack(self.typed)
+        words = [*self._parse_config(), *read_options(typed).overrides]
+        overrides = parse_words(words, self.hydra_context.config_loader)
+        points = split_points([o for o in overrides if not o.is_hydra_override()])
+        sweep = Sweep(self.hydra_context, self.config, points, typed)
+        raise SystemExit(sweep.perform(self.action))

@@ -1,0 +1,119 @@
+"""What was typed wrong in overrides, in words for the person who typed it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+def as_typed(override: Override) -> str:
+    """The word as it was typed; splitting a grid writes ~key as ~key=null."""
+    return str(override.input_line).removesuffix("=null" if override.is_delete() else "")
+
+
+def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
+    """What is wrong with the choice from a group; None if nothing is."""
+    key, typed, value = override.key_or_group, as_typed(override), override.value()
+    known = ", ".join(options)
+    if not key:
+        return f"{typed}: expected key=value."
+    if override.is_delete():
+        return f"{typed}: expected to stay, every cell needs it. Type {key}=NAME, one of {known}."
+    if isinstance(value, list):
+        words = ",".join(map(str, value))
+        return f"{typed}: expected one name; to sweep several, type -m {key}={words}."
+    if isinstance(value, str) and (value in options or "/" in value):
+        return None
+    return f"{typed}: there is no {key}/{value}, expected one of {known}."
+
+
+def describe_override_error(override: Override, config: DictConfig, error: Exception) -> str:
+    """Why `override` cannot be applied to `config`."""
+    typed, key = as_typed(override), override.key_or_group
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        key = str(cause.full_key)  # of a mapping, the key in it
+    parent, _, leaf = key.rpartition(".")
+    try:
+        node = OmegaConf.select(config, parent) if parent else config
+    except OmegaConfBaseException:
+        node = None
+    if isinstance(node, DictConfig) and leaf not in node and len(node):
+        where = f"{parent} has" if parent else "the configuration has"
+        return f"{typed}: no such key. {where}: {_keys(node)}."
+    if parent and (node == {} or not OmegaConf.is_config(node)):  # emptied to take the key
+        return f"{typed}: no such key. {parent} is one value, and has no keys."
+    return f"{typed}: {describe_hydra_error(error)}"
+
+
+def describe_no_effect(override: Override, config: DictConfig) -> list[str]:
+    """Say that an empty mapping changes nothing where there are keys already."""
+    key = override.key_or_group
+    if override.value() != {} or not OmegaConf.select(config, key):
+        return []
+    return [
+        f"{as_typed(override)}: expected the keys that change, as {{KEY: VALUE}}, or null to "
+        "leave it out. An empty mapping changes nothing."
+    ]
+
+
+def _keys(node: DictConfig) -> str:
+    return ", ".join(str(key) for key in node if key != "_target_")
+
+
+def describe_reference(error: Exception, values: Sequence[Override]) -> str:
+    """Which key takes its value from something that is not there."""
+    if isinstance(error, RecursionError) or not isinstance(error, OmegaConfBaseException):
+        typed = " ".join(as_typed(o) for o in values if "${" in as_typed(o))
+        return f"{typed}: expected a value, and this refers to itself."
+    key, reason = error.full_key, str(error).splitlines()[0]
+    if absent := re.search(r"Environment variable '(.*)' not found", reason):
+        reason = f"the environment variable {absent[1]} is not set. Set it"
+    elif absent := re.search(r"Interpolation key '(.*)' not found", reason):
+        reason = f"there is no key {absent[1]} to take a value from. Correct it"
+    return f"{key}: {reason}, or type {key}=VALUE."
+
+
+def describe_lost_parts(base: DictConfig, task: Mapping[str, Any]) -> list[str]:
+    """What was deleted, what was added, and groups of keys replaced by a single value."""
+    problems = [
+        f"~{key}: expected to stay, every cell needs it." for key in base if key not in task
+    ]
+    for key, value in task.items():
+        if key not in base:
+            problems.append(f"+{key}: no such key. the configuration has: {_keys(base)}.")
+        elif isinstance(base[key], DictConfig) and not isinstance(value, dict):
+            problems.append(
+                f"{key}={value!r}: expected to keep its keys ({_keys(base[key])}). Set one of them."
+            )
+    return problems
+
+
+def mislabelled(choice: str, model: Mapping[str, Any], values: Sequence[Override]) -> list[str]:
+    """Another checkpoint under the name of a shipped model's YAML would mislead every table."""
+    keys = {override.key_or_group for override in values}
+    name = model.get("name")
+    if "model.path" not in keys or "model.name" in keys or name is None:
+        return []
+    path = next(o.value() for o in values if o.key_or_group == "model.path")
+    return [
+        f"model.path={path}: expected with model=hf, as model={choice} would call it {name!r}. "
+        f"Type model=hf model.path={path}, or give it a name with model.name=NAME."
+    ]
+
+
+def describe_hydra_error(error: BaseException) -> str:
+    """Hydra's own message with its cause, on one line; what it cannot parse, in our words."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override!r} cannot be read as key=value. A list has no spaces after its "
+            "commas (method=wanda,sparsegpt), and what has brackets is quoted ('seed=range(5)')."
+        )
+    messages = [str(error)]
+    if error.__cause__ is not None and str(error.__cause__) not in messages[0]:
+        messages.append(str(error.__cause__))
+    return " ".join(" ".join(message.split()) for message in messages)
