@@ -2,7 +2,7 @@
 
     crew_of_sleepers.py FOLDER
 
-The same file is the worker: python -m crew_of_sleepers TASK RESULT.
+The same file is the worker: python -m crew_of_sleepers TASK OUTCOME.
 """
 
 import os
@@ -11,29 +11,35 @@ import time
 from pathlib import Path
 
 
-def watch(folder: Path) -> None:
+def watch(folder: Path) -> int:
     from hydra_plugins.calib_sweep import crew
-    from hydra_plugins.calib_sweep.interruption import sigterm_as_exit
+
+    from calib_sweep.interruption import TERMINATION, ending_on
 
     crew.WORKER = "crew_of_sleepers"
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    sleepers = crew.Crew(task=folder / "task", stem=folder / "sleeper", max_restarts=0)
+    sleepers = crew.Crew(task=os.fsencode(folder), stem=folder / "sleeper", max_restarts=0)
     try:
-        with sigterm_as_exit():
+        with ending_on(*TERMINATION):
             sleepers.work([environment, environment])
+    except KeyboardInterrupt:
+        return 130
     finally:
         sleepers.stop()
+    return 0
 
 
-def sleep(task: Path) -> None:
+def sleep(task: int) -> None:
     from hydra_plugins.calib_sweep.accelerate_worker import die_with_parent
 
     die_with_parent()
-    (task.parent / f"{os.getpid()}.pid").touch()
+    with os.fdopen(task, "rb") as file:
+        folder = Path(os.fsdecode(file.read()))
+    (folder / f"{os.getpid()}.pid").touch()
     time.sleep(60)
 
 
 if __name__ == "__main__":
-    first = Path(sys.argv[1])
-    watch(first) if first.is_dir() else sleep(first)
+    first = sys.argv[1]
+    sys.exit(sleep(int(first)) if first.isdigit() else watch(Path(first)))

@@ -111,11 +111,20 @@ class MiniSlurm:
             command, env=environment, capture_output=True, text=True, timeout=20
         ).stdout
 
-    def _start(self, daemon: str) -> None:
+    def restart_controller(self, away_s: float) -> None:
+        """Stop slurmctld, and start it from its saved state `away_s` seconds later."""
+        controller = self.daemons.pop(0)
+        controller.terminate()
+        controller.wait(20)
+        time.sleep(away_s)
+        self._start("slurmctld", "-D")
+        self.daemons.insert(0, self.daemons.pop())
+
+    def _start(self, daemon: str, *options: str) -> None:
         with (self.folder / f"{daemon}.out").open("wb") as out:
             self.daemons.append(
                 subprocess.Popen(
-                    [daemon, "-D", "-c"],
+                    [daemon, *(options or ("-D", "-c"))],
                     env={**os.environ, **self.environment},
                     stdin=subprocess.DEVNULL,
                     stdout=out,

@@ -17,14 +17,14 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.calib_sweep import outcome
 from hydra_plugins.calib_sweep.crew import Crew
-from hydra_plugins.calib_sweep.interruption import sigterm_as_exit
 from omegaconf import DictConfig, open_dict
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -58,43 +58,39 @@ class AccelerateLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs one after another, each in `num_workers` processes."""
-        self._check()
+        """Run the jobs one after another, each in `num_workers` processes: how these ended."""
+        self.check()
         environments = worker_environments(self.num_workers, os.environ)
         jobs = enumerate(job_overrides, start=initial_job_idx)
-        return [self._launch(list(overrides), n, environments) for n, overrides in jobs]
+        return [job for n, o in jobs for job in self._launch(list(o), n, environments)]
 
-    def _check(self) -> None:
-        key, value = "hydra.launcher.num_workers", self.num_workers
-        expected = "at least 1, or null for one worker per GPU"
-        require(value is None or value >= 1, key, value, expected, f"Type {key}=2.")
-        key, value = "hydra.launcher.max_restarts", self.max_restarts
-        require(value >= 0, key, value, "0 or more", f"Type {key}=3.")
-        if "LOCAL_RANK" in os.environ:
-            raise ConfigError(
-                "hydra/launcher='accelerate': expected to start the processes itself, but this is "
-                "one process of `accelerate launch` or `torchrun`. Leave out one of the two."
-            )
+    def check(self) -> None:
+        """Raise `ConfigError` with all settings that cannot work."""
+        with collected() as problems:
+            key, value = "hydra.launcher.num_workers", self.num_workers
+            expected = "at least 1, or null for one worker per GPU"
+            ok = value is None or value >= 1
+            problems.of(require, ok, key, value, expected, f"Type {key}=2.")
+            key, value = "hydra.launcher.max_restarts", self.max_restarts
+            problems.of(require, value >= 0, key, value, "0 or more", f"Type {key}=3.")
+            problems.of(_refuse_two_ways)
 
     def _launch(
         self, overrides: list[str], number: int, environments: Sequence[Mapping[str, str]]
-    ) -> JobReturn:
+    ) -> list[JobReturn]:
         import cloudpickle
 
         folder = Path(str(self.config.hydra.sweep.dir)).absolute() / ".workers"
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
-        task = folder / f"{name}.task.pkl"
-        task.write_bytes(cloudpickle.dumps((self, overrides, number, Singleton.get_state())))
+        task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")
         crew = Crew(task, folder / name, self.max_restarts)
         try:
-            with sigterm_as_exit():
-                job = crew.work(environments)
+            ended = crew.work(environments)
         finally:
             crew.stop()
-            task.unlink()
-        return job or JobReturn(overrides, status=JobStatus.FAILED, _return_value=crew.reason())
+        return ended or [outcome.failed(overrides, crew.loss())]
 
     def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
         """Run the job in this process, a worker's."""
@@ -112,6 +108,14 @@ class AccelerateLauncher(Launcher):
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+def _refuse_two_ways() -> None:
+    if "LOCAL_RANK" in os.environ:
+        raise ConfigError(
+            "hydra/launcher='accelerate': expected to start the processes itself, but this is "
+            "one process of `accelerate launch` or `torchrun`. Leave out one of the two."
         )
 
 

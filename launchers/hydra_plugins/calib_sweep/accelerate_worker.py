@@ -1,16 +1,24 @@
-"""One worker process of hydra/launcher=accelerate: python -m ...accelerate_worker TASK RESULT.
+"""One worker process of hydra/launcher=accelerate: python -m ...accelerate_worker TASK OUTCOME.
 
-TASK is the pickled launcher with the job it was asked to run. RESULT is written, by a rename, when
-the job came back, so a worker without a RESULT was killed or crashed.
+Both are numbers of open files that have no name, inherited from the launcher: nobody else can put
+anything into them, and nothing is left of them. TASK holds the pickled launcher with the job it was
+asked to run. OUTCOME is written when the job came back, so a worker that leaves it empty was
+killed or crashed.
 """
 
 import os
+import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
-from pathlib import Path
-from typing import Any
+
+from hydra_plugins.calib_sweep import outcome
+
+from calib_sweep.interruption import TERMINATION, ending_on
+
+GRACE_S = 5.0  # from SIGTERM to SIGKILL
 
 
 def die_with_parent() -> None:
@@ -19,32 +27,29 @@ def die_with_parent() -> None:
     def watch() -> None:
         os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read(): its lock would be held at exit
         os.killpg(os.getpgrp(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="lifeline").start()
 
 
-def write_result(path: Path, result: Any) -> None:
-    """Pickle the job's `JobReturn` to `path` in one step."""
-    import cloudpickle
-
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(cloudpickle.dumps(result))
-    temporary.replace(path)
-
-
-def main(task: Path, result: Path) -> int:
+def main(task: int, result: int) -> int:
     """Run the job in `task`; return 0 if it completed, 1 if it raised."""
-    import cloudpickle
-
     die_with_parent()
-    launcher, overrides, number, state = cloudpickle.loads(task.read_bytes())
+    with os.fdopen(task, "rb") as file:
+        launcher, overrides, number, state = pickle.load(file)
     job = launcher.run(overrides, number, state)
     completed = job.status.name == "COMPLETED"
     if not completed:
         traceback.print_exception(job._return_value)
-    write_result(result, job)
+    with os.fdopen(result, "w") as file:
+        file.write(outcome.to_text(job))
     return 0 if completed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    try:
+        with ending_on(*TERMINATION):
+            sys.exit(main(*map(int, sys.argv[1:])))
+    except KeyboardInterrupt as told:
+        sys.exit(f"told to end by {told}: the cell that ran here is given back")

@@ -2,6 +2,9 @@
 
 A worker that comes back has seen every cell settled. One that is killed or crashes left a claim,
 which any other takes over, and another process is put in its place.
+
+A worker is told its task, and tells its outcome, through open files without a name: in the sweep's
+folder, which others may write to, there are only logs.
 """
 
 import logging
@@ -10,19 +13,23 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.calib_sweep import outcome
+from hydra_plugins.calib_sweep.accelerate_worker import GRACE_S
+from hydra_plugins.calib_sweep.private import open_log
 
 from calib_sweep.errors import WorkerLostError
 
 log = logging.getLogger("calib_sweep.launcher")
 
 POLL_S = 0.1
-GRACE_S = 5.0  # from SIGTERM to SIGKILL
 TIME_STAMP = re.compile(r"\[\d\d:\d\d:\d\d\] ")  # as calib_sweep.progress writes it
 WORKER = "hydra_plugins.calib_sweep.accelerate_worker"
 
@@ -32,7 +39,7 @@ class _Member:
     number: int
     environment: Mapping[str, str]
     log: Path
-    result: Path
+    result: IO[bytes]
     process: subprocess.Popen[bytes]
     num_read: int = 0  # bytes of the log
 
@@ -45,6 +52,13 @@ class _Member:
         lines = whole_lines.decode(errors="replace").splitlines()
         return [line[stamp.end() :] for line in lines if (stamp := TIME_STAMP.match(line))]
 
+    def outcome(self) -> JobReturn | None:
+        """How the job ended, once the process has; None when it was killed or crashed."""
+        with self.result as file:
+            file.seek(0)
+            text = file.read() if self.process.returncode in (0, 1) else b""
+        return outcome.from_text(text, ()) if text else None
+
     def ending(self) -> str:
         """How the process ended, in words."""
         code = self.process.returncode
@@ -53,20 +67,19 @@ class _Member:
 
 @dataclass
 class Crew:
-    """The worker processes of one job. `stem`: where their logs and results go."""
+    """The worker processes of one job. `task`: pickled; `stem`: where their logs go."""
 
-    task: Path
+    task: bytes
     stem: Path
     max_restarts: int
     num_started: int = 0
     num_restarts: int = 0
     running: list[_Member] = field(default_factory=list)
-    completed: JobReturn | None = None
-    raised: BaseException | None = None
+    outcomes: list[JobReturn] = field(default_factory=list)  # of the workers that came back
     last_death: str = ""
 
-    def work(self, environments: Sequence[Mapping[str, str]]) -> JobReturn | None:
-        """Start a worker in each environment and wait for all; None when none of them came back."""
+    def work(self, environments: Sequence[Mapping[str, str]]) -> list[JobReturn]:
+        """Start a worker in each environment and wait for all: how those ended that came back."""
         for environment in environments:
             self._start(environment)
         while self.running:
@@ -78,11 +91,11 @@ class Crew:
             for member in ended:
                 self.running.remove(member)
                 self._settle(member)
-        return self.completed
+        return self.outcomes
 
-    def reason(self) -> BaseException:
-        """Why the job could not be completed."""
-        return self.raised or WorkerLostError(f"every worker died. {self.last_death}")
+    def loss(self) -> WorkerLostError:
+        """Why nobody came back."""
+        return WorkerLostError(f"every worker died. {self.last_death}")
 
     def stop(self) -> None:
         """End the workers that still run, with all they started."""
@@ -100,39 +113,35 @@ class Crew:
         number = self.num_started
         self.num_started += 1
         log_path = self.stem.with_name(f"{self.stem.name}.{number}.log")
-        result = log_path.with_suffix(".result.pkl")
-        with log_path.open("ab") as log_file:
+        result = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
+        with tempfile.TemporaryFile() as task, open_log(log_path) as log_file:
+            task.write(self.task)
+            task.seek(0)
+            files = (task.fileno(), result.fileno())
             process = subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(self.task), str(result)],
+                [sys.executable, "-m", WORKER, *map(str, files)],
                 env=dict(environment),
                 stdin=subprocess.PIPE,  # closes when we die, however we die: see die_with_parent
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=files,
             )
         self.running.append(_Member(number, environment, log_path, result, process))
 
     def _settle(self, member: _Member) -> None:
-        """A worker has ended: take its result, or put another in its place."""
-        import cloudpickle
-
+        """A worker has ended: take its outcome, or put another in its place."""
         assert member.process.stdin is not None
         member.process.stdin.close()
-        if member.result.exists():
-            job = cloudpickle.loads(member.result.read_bytes())
-            member.result.unlink()
-            if job.status == JobStatus.COMPLETED:
-                self.completed = job
-            else:
-                self.raised = job._return_value
-                log.error(
-                    "worker %d ended: %r. Its log: %s", member.number, self.raised, member.log
-                )
+        if (job := member.outcome()) is not None:
+            self.outcomes.append(job)
+            if job.status == JobStatus.FAILED:
+                log.error("worker %d ended with an error. Its log: %s", member.number, member.log)
             return
         self.last_death = (
             f"Worker {member.number}: {member.ending()}. End of {member.log}:\n" + tail(member.log)
         )
-        if self.completed is not None:
+        if any(job.status == JobStatus.COMPLETED for job in self.outcomes):
             log.warning(
                 "worker %d: %s; no cell is left for another", member.number, member.ending()
             )

@@ -1,0 +1,28 @@
+"""Folders and files beside results that others may write to, and that nobody else may put there."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from calib_sweep.errors import ConfigError
+
+
+def make_private(folder: Path, key: str) -> None:
+    """Make `folder` one that only its owner, who runs this, can look into (mode 0700)."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ConfigError(
+            f"hydra.launcher.{key}={str(folder)!r}: expected a folder of your own, because jobs "
+            "run code from there, and this one belongs to somebody else or is a link. "
+            f"Type hydra.launcher.{key}={folder}-MY_NAME/%j."
+        )
+    folder.chmod(0o700)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to; a link that somebody put there is not followed."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")

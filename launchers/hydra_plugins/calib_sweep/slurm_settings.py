@@ -1,0 +1,100 @@
+"""Settings of hydra/launcher=slurm and what is wrong with them, told all at once."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
+
+from calib_sweep.errors import UnavailableError, collected, require
+
+COMMANDS = ("sbatch", "srun", "squeue")  # scontrol and scancel come with them
+LEAST = {  # of a number; null is accepted where it is the default
+    "timeout_min": 1,
+    "signal_delay_s": 0,
+    "array_parallelism": 1,
+    "cells_per_worker": 1,
+    "max_array_size": 1,
+    "cpus_per_task": 1,
+    "gpus_per_node": 0,
+    "mem_gb": 1,
+    "cpus_per_gpu": 1,
+    "gpus_per_task": 0,
+}
+FIXED = {  # what cannot be otherwise: value, why, what to do instead
+    "nodes": (
+        *(1, "a worker is one process"),
+        "for more workers at a time raise hydra.launcher.array_parallelism.",
+    ),
+    "tasks_per_node": (
+        *(1, "a worker is one process"),
+        "for more workers at a time raise hydra.launcher.array_parallelism.",
+    ),
+    "max_num_timeout": (
+        *(0, "nobody requeues a job that ran out of time"),
+        "what it left is submitted again by this command.",
+    ),
+}
+
+
+@dataclass
+class SlurmLauncherConf(SlurmQueueConf):
+    """Settings of the launcher: submitit's, and ours below."""
+
+    _target_: str = "hydra_plugins.calib_sweep.slurm_launcher.SlurmLauncher"
+    name: str = "calib_sweep"
+    cells_per_worker: int | None = 1  # cells in one job; null: one job that runs them all
+    max_array_size: int = 1000  # jobs in one array; `scontrol show config` says MaxArraySize
+    poll_s: float = 10.0  # between two looks at the queue and at the results
+    cancel_on_interrupt: bool = True  # Ctrl-C, SIGTERM or SIGHUP here cancels the jobs
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="slurm", node=SlurmLauncherConf, provider="calib_sweep"
+)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` with all that cannot work. Types are Hydra's business."""
+    with collected() as problems:
+        for key, least in LEAST.items():
+            ok = settings[key] is None or settings[key] >= least
+            value, remedy = settings[key], f"Type hydra.launcher.{key}={max(1, least)}."
+            problems.of(require, ok, f"hydra.launcher.{key}", value, f"at least {least}", remedy)
+        for key, (value, why, instead) in FIXED.items():
+            expected = f"{value} ({why})"
+            remedy = f"Leave it at {value}; {instead}"
+            ok = settings[key] == value
+            problems.of(require, ok, f"hydra.launcher.{key}", settings[key], expected, remedy)
+        problems.of(_check_poll, settings["poll_s"])
+        problems.of(_check_signal, settings["signal_delay_s"], settings["timeout_min"])
+        problems.of(_check_commands)
+
+
+def _check_poll(poll_s: float) -> None:
+    key = "hydra.launcher.poll_s"
+    require(0 < poll_s < float("inf"), key, poll_s, "more than 0", f"Type {key}=10.")
+
+
+def _check_signal(delay_s: int, timeout_min: int) -> None:
+    """SLURM tells a job `delay_s` before its time is over that it will be."""
+    limit_s = 60 * timeout_min
+    require(
+        limit_s <= 0 or delay_s < limit_s,
+        "hydra.launcher.signal_delay_s",
+        delay_s,
+        f"less than {limit_s}, the seconds in hydra.launcher.timeout_min={timeout_min}: a job is "
+        "told to end that long before its time is over, which is at once here",
+        f"Type hydra.launcher.signal_delay_s={limit_s // 4}, or give jobs more time.",
+    )
+
+
+def _check_commands() -> None:
+    if missing := [name for name in COMMANDS if shutil.which(name) is None]:
+        raise UnavailableError(
+            f"hydra/launcher='slurm': expected SLURM's commands, but {', '.join(missing)} "
+            "cannot be found here. Run it where you would run sbatch, or type "
+            "hydra/launcher=accelerate to use this machine."
+        )

@@ -1,0 +1,115 @@
+"""Jobs that are told to end, and a SLURM that is away for a while, on a real one-machine SLURM."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import drowsy
+import pytest
+from sweeping import Results, starts, wait_until
+
+HERE = Path(__file__).parent
+GRID = ["-m", "method=drowsy,magnitude", "seed=0"]
+NUM_CELLS = 3
+POLL_S = 0.5
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def sweep(tmp_path, tiny_world, run_cli, slurm) -> Callable:
+    """`sweep(meanwhile, *options)`: one job with all cells; `meanwhile(bed)` once it sleeps."""
+    bed = tmp_path / "bed"
+    conf = tmp_path / "conf" / "method"
+    conf.mkdir(parents=True)
+    (conf / "drowsy.yaml").write_text(drowsy.YAML.format(bed=bed))
+    environment = {
+        **slurm.environment,
+        "CALIB_SWEEP_CONF": str(conf.parent),
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+    }
+
+    def run(meanwhile: Callable[[Path], None], *options: str, env: dict[str, str] | None = None):
+        def act() -> None:
+            wait_until(bed.exists)
+            meanwhile(bed)
+
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        launcher = ["hydra/launcher=slurm", "cells_per_worker=10", f"poll_s={POLL_S}", *options]
+        ended = run_cli(
+            *(*GRID, *tiny_world, f"results_dir={tmp_path}"),
+            *(launcher[0], *(f"hydra.launcher.{option}" for option in launcher[1:])),
+            cwd=tmp_path,
+            env=environment | (env or {}),
+        )
+        thread.join()
+        return ended, Results(tmp_path)
+
+    return run
+
+
+def logs_of(results: Results) -> list[str]:
+    """What the jobs wrote, in the order of their numbers."""
+    paths = results.folder.glob(".submitit/*/*_log.err")
+    return [path.read_text() for path in sorted(paths, key=lambda p: int(p.parent.name))]
+
+
+def assert_made_good(ended, results: Results, signal: str) -> None:
+    """The job gave back the cell that it ran; a second one did what was left, and no more."""
+    assert ended.code == 0, ended.err
+    assert f"{NUM_CELLS} done, 0 failed" in ended.out
+    assert len(results.scores()) == NUM_CELLS  # none of them failed
+    assert results.claims() == []
+    assert re.findall(r"(\d) SLURM jobs submitted", ended.err) == ["1", "1"]
+    first, second = logs_of(results)
+    assert f"told to end by {signal}: the cell that ran here is given back" in first
+    assert "Traceback" not in first and " failed" not in first
+    assert [len(starts(first)), len(starts(second))] == [2, 2]  # dense, drowsy; drowsy, magnitude
+
+
+def test_a_job_out_of_time_gives_its_cell_back_and_what_is_left_is_submitted_again(sweep):
+    """SLURM says so half a minute before, or up to a minute earlier."""
+    ended, results = sweep(lambda bed: None, "timeout_min=2", "signal_delay_s=30")
+    assert_made_good(ended, results, "SIGUSR2")
+
+
+def test_a_job_cancelled_by_somebody_gives_its_cell_back(sweep, slurm):
+    ended, results = sweep(lambda bed: slurm.run("scancel", f"--user={os.geteuid()}"))
+    assert_made_good(ended, results, "SIGTERM")
+    assert "ended without a result (CANCELLED)" in ended.err
+
+
+def assert_undisturbed(ended, results: Results) -> None:
+    assert ended.code == 0, ended.err
+    assert len(results.scores()) == NUM_CELLS
+    assert re.findall(r"(\d) SLURM jobs submitted", ended.err) == ["1"]
+    assert starts(*logs_of(results)) == dict.fromkeys(starts(*logs_of(results)), 1)
+
+
+def test_a_controller_that_restarts_ends_no_job(sweep, slurm):
+    def restart(bed: Path) -> None:
+        slurm.restart_controller(away_s=6 * POLL_S)
+        time.sleep(6 * POLL_S)
+        (bed / "woken").touch()
+
+    ended, results = sweep(restart)
+    assert_undisturbed(ended, results)
+
+
+def test_a_squeue_that_shows_nothing_for_a_while_ends_no_job(sweep, tmp_path):
+    blank = tmp_path / "bin" / "squeue"
+    blank.parent.mkdir()
+    blank.write_text("#!/bin/sh\nexit 0\n")
+    blank.chmod(0o755)
+
+    def wait(bed: Path) -> None:
+        time.sleep(10 * POLL_S)
+        blank.unlink()
+        time.sleep(4 * POLL_S)
+        (bed / "woken").touch()
+
+    ended, results = sweep(wait, env={"PATH": f"{blank.parent}:{os.environ['PATH']}"})
+    assert_undisturbed(ended, results)
