@@ -1,7 +1,6 @@
 """Check every part of every cell before the first weight is read; report all problems at once."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.fit import check_apart, check_fit, check_model, check_packing, context_length
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets
-
-log = logging.getLogger(__name__)
 
 # A part is built once per distinct configuration, however many cells share it.
 _parts: dict[str, Any] = {}
@@ -77,11 +74,6 @@ class Parts:
 
         assert self.calibration is not None and self.seed is not None
         return draw_or_load(results_dir, self.dataset, tokenizer, self.calibration, self.seed)
-
-    def inputs(self) -> dict[str, str | None]:
-        """Content hashes of the local files that it reads; None for what is pinned elsewhere."""
-        readers = {"model": self.model, "dataset": self.dataset, "evaluation": self.evaluation}
-        return {key: part.fingerprint() for key, part in readers.items() if part is not None}
 
 
 def build_parts(cell: Cell) -> Parts:
@@ -185,9 +177,9 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
             check_model(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
             check_fit(parts[cell.id], problems)
-        for cell in _distinct(cells, ("model", "method", "save_model")):
-            if cell.config["save_model"] == "compressed-tensors":
-                check_packing(parts[cell.id], problems)
+        packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
+        for cell in _distinct(packed, ("model", "method")):
+            check_packing(parts[cell.id], problems)
         for cell in _distinct(cells, ("model", "evaluation")):
             _check_evaluation(parts[cell.id], problems)
         for cell in _distinct(cells, ("dataset", "evaluation")):
@@ -251,31 +243,3 @@ def check_pool(_cell: Cell, parts: Parts) -> Any:
     if parts.dataset is None:
         return None
     return parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
-
-
-def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
-    """Say which local files are no longer what finished cells read: their scores would be stale."""
-    problems: dict[str, None] = {}
-    hashes: dict[str, str | None] = {}
-    for cell, record in done:
-        for key, before in record.get("inputs", {}).items():
-            node = cell.config[key]
-            address = f"{key}:{digest(node)}"
-            if address not in hashes:
-                hashes[address] = _fingerprint_now(key, node, before)
-            if hashes[address] != before:
-                problems[
-                    f"{key}: its files have changed since cell {cell.id} ran (content hash "
-                    f"{before} then, {hashes[address]} now). Type sweep_name=NEW_NAME to run "
-                    "everything on the files as they are now."
-                ] = None
-    return list(problems)
-
-
-def _fingerprint_now(key: str, node: Mapping[str, Any], before: str | None) -> str | None:
-    """The content hash now; as before, with a warning, where the files are gone altogether."""
-    try:
-        return build(key, node).fingerprint()
-    except ConfigError as error:
-        log.warning("finished cells cannot be held against the files they read: %s", error)
-        return before

@@ -26,6 +26,7 @@ from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.suite import DenseReference, PreparedSuite, Scores
+from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.layer import LayerReport
 from calib_sweep.model.card import model_card
@@ -59,7 +60,7 @@ def run_cell(
     with _log_to(folder / "log.txt"):
         try:
             parts = build_parts(cell)
-            record["inputs"] = parts.inputs()
+            record["inputs"] = inputs_of(cell, parts)
             _fill(record, cell, parts, store, session, progress or CellProgress())
         except Exception as error:  # the cell boundary: one failing cell must not end the sweep
             raise_if_told()  # what a library made of the signal is no failure of the cell

@@ -231,7 +231,7 @@ class Sweep:
 
 def _refuse_changed_inputs(found: Iterable[tuple[Cell, Mapping[str, Any]]]) -> None:
     """A finished cell is skipped only if the local files it read are still what they were."""
-    from calib_sweep.check import changed_inputs
+    from calib_sweep.inputs import changed_inputs
 
     done = [(cell, record) for cell, record in found if record["status"] == "done"]
     if changed := changed_inputs(done):

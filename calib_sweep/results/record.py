@@ -3,8 +3,9 @@
 The fields of `record.json`, schema 1:
     schema, cell_id, status ("done" | "failed"),
     cell {model, method, dataset, seed, replicate, settings}, config (resolved),
-    inputs (content hashes of the local files read), calibration, compression, scores, stderr,
-    versions (of tasks), timings_s, peak_memory_bytes, environment,
+    inputs (hashes of the local files read, and of code that is not ours: "method.code"),
+    calibration, compression, scores, stderr, versions (of tasks), timings_s,
+    peak_memory_bytes, environment,
     error (null or {type, message, where}), finished_at (UTC).
 
 A failed record may have scores: of a cell that was scored and whose files could not all be written.

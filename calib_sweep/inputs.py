@@ -1,0 +1,88 @@
+"""What a cell reads besides its settings: local files, and the code of classes that are not ours.
+
+Its record keeps their hashes. Where they are others now, a finished cell is stale.
+"""
+
+import hashlib
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.cell import Cell, digest
+from calib_sweep.check import Parts, build
+from calib_sweep.errors import ConfigError
+from calib_sweep.targets import target_classes
+
+log = logging.getLogger(__name__)
+
+READERS = ("model", "dataset", "evaluation")  # parts that read files
+CODE = ".code"  # "method.code": of the classes of the part
+OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
+
+
+def inputs_of(cell: Cell, parts: Parts) -> dict[str, str | None]:
+    """Hashes of the local files that `cell` reads, None for what is pinned, and of own code."""
+    readers = {key: getattr(parts, key) for key in READERS}
+    files = {key: part.fingerprint() for key, part in readers.items() if part is not None}
+    code = {f"{key}{CODE}": code_of(key, cell.config[key]) for key in (*files, "method")}
+    return files | {key: value for key, value in code.items() if value is not None}
+
+
+def code_of(key: str, node: Mapping[str, Any]) -> str | None:
+    """Hash of the modules that define the classes of a part; None if all are ours."""
+    modules = {name for found in target_classes(key, node) for name in _own_modules(found)}
+    sources = [source for name in sorted(modules) if (source := _source(name)) is not None]
+    return hashlib.sha256("".join(sources).encode()).hexdigest()[:32] if sources else None
+
+
+def _own_modules(found: type) -> set[str]:
+    """Where the class and its bases are defined, as far as that is the package of the class."""
+    package = found.__module__.partition(".")[0]
+    modules = {base.__module__ for base in found.__mro__}
+    return {name for name in modules if name.partition(".")[0] == package != OURS}
+
+
+@cache  # the code that runs is that which was read when the process began
+def _source(module: str) -> str | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
+    """Say which files and code are no longer what finished cells read: their scores are stale."""
+    stale: dict[tuple[str, str | None, str | None], list[Cell]] = defaultdict(list)
+    hashes: dict[str, str | None] = {}
+    for cell, record in done:
+        for key, then in record.get("inputs", {}).items():
+            address = f"{key}:{digest(cell.config[key.removesuffix(CODE)])}"
+            if address not in hashes:
+                hashes[address] = _now(key, cell, then)
+            if hashes[address] != then:
+                stale[key, then, hashes[address]].append(cell)
+    return [_describe(*changed, cells) for changed, cells in stale.items()]
+
+
+def _describe(key: str, then: str | None, now: str | None, cells: Sequence[Cell]) -> str:
+    what = "the code of its classes has" if key.endswith(CODE) else "its files have"
+    others = f" and {len(cells) - 1:,} others" if len(cells) > 1 else ""
+    return (
+        f"{key.removesuffix(CODE)}: {what} changed since cell {cells[0].id}{others} ran (hash "
+        f"{then} then, {now} now). Type sweep_name=NEW_NAME to run everything as it is now, or "
+        f"delete the folder of each such cell to run it again; the first is {cells[0].folder_name}."
+    )
+
+
+def _now(key: str, cell: Cell, before: str | None) -> str | None:
+    """The hash now; as before, with a warning, where the files are gone altogether."""
+    name = key.removesuffix(CODE)
+    try:
+        if key.endswith(CODE):
+            return code_of(name, cell.config[name])
+        return build(name, cell.config[name]).fingerprint()
+    except ConfigError as error:
+        log.warning("finished cells cannot be held against the files they read: %s", error)
+        return before

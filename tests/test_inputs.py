@@ -1,0 +1,85 @@
+"""What a finished cell read, beside its settings: when it changes, the cell is stale."""
+
+import json
+import shutil
+
+import pytest
+
+from calib_sweep import inputs
+from calib_sweep.inputs import code_of
+
+METHOD = """
+from dataclasses import dataclass
+
+from calib_sweep.method.base import CompressedWeight, LayerMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded(LayerMethod):
+    step: float
+
+    def compress_weight(self, weight_OI, statistic):
+        return CompressedWeight(weight_OI=(weight_OI / self.step).round() * self.step)
+"""
+
+
+@pytest.fixture
+def own_method(tmp_path, monkeypatch):
+    """A method in a module and a YAML of one's own, below the folder it returns."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(inputs.sys.modules, "my_methods", raising=False)
+    (tmp_path / "my_methods.py").write_text(METHOD)
+    folder = tmp_path / "conf.local/method"
+    folder.mkdir(parents=True)
+    (folder / "rounded.yaml").write_text("_target_: my_methods.Rounded\nstep: 0.01\n")
+    return tmp_path
+
+
+def edit(folder):
+    with (folder / "my_methods.py").open("a") as file:
+        file.write("# edited\n")
+    inputs._source.cache_clear()
+
+
+def test_cells_of_a_method_whose_code_was_edited_are_refused(own_method, run_cli, tiny_world):
+    command = ["method=rounded", "method.step=0.01,0.02", *tiny_world]
+    assert run_cli("-m", *command, cwd=own_method).code == 0
+    records = {
+        path.parent: json.loads(path.read_text()) for path in own_method.rglob("record.json")
+    }
+    kept = [r["inputs"].get("method.code") for r in records.values()]
+    assert kept.count(None) == 1  # dense
+    assert run_cli("-m", *command, cwd=own_method).code == 0
+    edit(own_method)
+    ended = run_cli("-m", *command, cwd=own_method)
+    assert ended.code == 1 and len(ended.err.splitlines()) == 1
+    assert "method: the code of its classes has changed since cell" in ended.err
+    assert "and 1 others ran" in ended.err and "sweep_name=NEW_NAME" in ended.err
+    assert "delete the folder of each such cell to run it again" in ended.err
+    for folder, record in records.items():
+        if "method.code" in record["inputs"]:
+            shutil.rmtree(folder)
+    assert run_cli("-m", *command, cwd=own_method).code == 0
+
+
+def test_the_code_of_a_class_is_that_of_its_modules_in_its_own_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "base.py").write_text(METHOD)
+    (package / "fine.py").write_text(
+        "from .base import Rounded\n\n\nclass Fine(Rounded):\n    pass\n"
+    )
+    fine = {"_target_": "my_package.fine.Fine", "step": 0.1}
+    nested = {"_target_": "calib_sweep.method.owl.OWL", "base": {**fine, "_partial_": True}}
+    before = code_of("method", fine)
+    assert before is not None and code_of("method", nested) == before
+    (package / "base.py").write_text(METHOD + "# edited\n")
+    inputs._source.cache_clear()
+    assert code_of("method", fine) != before
+
+
+def test_the_code_of_shipped_classes_is_no_input():
+    """What changes there and moves a number raises NUMBERS_VERSION."""
+    assert code_of("method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
