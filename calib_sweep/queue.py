@@ -167,7 +167,9 @@ class Queue:
         claim = try_claim(self.store.cell_folder(cell), self._watch)
         if claim is None:
             self._held.append(cell)
-        elif self.outlook.of(cell) != OPEN:  # finished between our look and our claim
+            return None
+        self.store.tidy(cell)
+        if self.outlook.of(cell) != OPEN:  # finished between our look and our claim
             claim.release()
             self.settle(cell)
             return None

@@ -22,6 +22,7 @@ import yaml
 
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
+from calib_sweep.cell_log import LOG, log_to, place_of
 from calib_sweep.check import Parts, build_parts
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
@@ -34,7 +35,7 @@ from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
-from calib_sweep.results.layer_curves import LAYERS
+from calib_sweep.results.files import ITEMS, LAYERS, REFERENCE, hash_files
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
 from calib_sweep.set_perplexity import describe
@@ -46,8 +47,6 @@ log = logging.getLogger(__name__)
 # shows that scores do not depend on this number.
 SEAT_BELT_SEED = 0
 
-REFERENCE = "dense_reference"
-
 
 def run_cell(
     cell: Cell, store: Store, session: Session, progress: CellProgress | None = None
@@ -57,21 +56,23 @@ def run_cell(
     atomic.make_folder(folder)
     atomic.write(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
     record = records.new_record(cell)
-    with _log_to(folder / "log.txt"):
-        try:
+    try:
+        with log_to(folder / LOG):
             parts = build_parts(cell)
             record["inputs"] = inputs_of(cell, parts)
             _fill(record, cell, parts, store, session, progress or CellProgress())
-        except Exception as error:  # the cell boundary: one failing cell must not end the sweep
-            raise_if_told()  # what a library made of the signal is no failure of the cell
-            session.forget()
-            if device_is_lost():  # not the cell's fault, and no later one can run in this process
-                raise WorkerLostError(
-                    f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
-                    "other workers. Type the same command again on a healthy GPU."
-                ) from error
-            record |= {"error": records.describe_error(error), "status": "failed"}
-            log.error("%s failed: %s: %s", cell.title, type(error).__name__, error)
+    except Exception as error:  # the cell boundary: one failing cell must not end the sweep
+        raise_if_told()  # what a library made of the signal is no failure of the cell
+        session.forget()
+        if device_is_lost():  # not the cell's fault, and no later one can run in this process
+            raise WorkerLostError(
+                f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
+                "other workers. Type the same command again on a healthy GPU."
+            ) from error
+        record |= {"error": records.describe_error(error), "status": "failed"}
+        place = place_of(error)
+        at = f" (at {place})" if place else ""
+        log.error("%s failed: %s: %s%s", cell.title, type(error).__name__, error, at)
     raise_if_told()  # a library may have caught the signal and gone on with half of its work
     record["finished_at"] = records.utc_now()
     store.write(cell, record)
@@ -109,7 +110,7 @@ def _fill(
     timings = _Timings()
     inputs = record["inputs"]
     with timings.of("load"):
-        dense = load_reference(store, cell, parts, inputs)
+        dense = load_reference(store, cell, parts, inputs, session)
         model = session.model(parts.model, inputs["model"])
         tokenizer = session.tokenizer(parts.model, inputs["model"])
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
@@ -143,8 +144,9 @@ def _fill(
     }
     folder = store.cell_folder(cell)
     if scores.reference is not None:
-        scores.reference.save(folder / REFERENCE)
+        scores.reference.save((folder / REFERENCE).parent)
     _write_tables(folder, layers, scores)
+    record["files"] = hash_files(folder)
     if (saved := store.model_folder(cell)) is not None:
         session.save(saved, _writer(cell, parts, layers, record))
     record["status"] = "done"
@@ -185,7 +187,7 @@ def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.T
 
 
 def load_reference(
-    store: Store, cell: Cell, parts: Parts, inputs: Mapping[str, str | None]
+    store: Store, cell: Cell, parts: Parts, inputs: Mapping[str, str | None], session: Session
 ) -> DenseReference | None:
     """What the dense model's own cell left for comparison; None for that one, or if not asked.
 
@@ -194,7 +196,8 @@ def load_reference(
     if cell.is_dense:
         return None
     dense = cell.dense()
-    read = (store.find(dense) or {}).get("inputs", inputs)
+    record = store.find(dense) or {}
+    read = record.get("inputs", inputs)
     changed = [key for key in ("model", "evaluation") if read.get(key) != inputs[key]]
     if changed:
         raise StoreError(
@@ -204,7 +207,8 @@ def load_reference(
         )
     if parts.evaluation.divergence is None:
         return None
-    return DenseReference.load(store.cell_folder(dense) / REFERENCE)
+    content = record.get("files", {}).get(REFERENCE)
+    return session.reference((store.cell_folder(dense) / REFERENCE).parent, content)
 
 
 def describe_set(
@@ -243,7 +247,7 @@ def _weighted(values: list[float], sizes: list[int]) -> float | None:
 
 def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
     tables = {
-        "items.parquet": scores.items,
+        ITEMS: scores.items,
         LAYERS: pd.DataFrame([layer.row() for layer in layers]),
     }
     for name, table in tables.items():
@@ -262,17 +266,3 @@ class _Timings:
         start = time.perf_counter()
         yield
         self.seconds[part] = time.perf_counter() - start
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Write what this package logs meanwhile to `path` as well."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    package = logging.getLogger("calib_sweep")
-    package.addHandler(handler)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        handler.close()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from calib_sweep import atomic
+from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.blocks import decoder_blocks
 
 
@@ -29,6 +30,8 @@ class Session:
         self._tokenizer: Any = None
         self._suite_key: Any = None
         self._suite: Any = None
+        self._reference_key: Any = None
+        self._reference: DenseReference | None = None
 
     def model(self, part: Any, content: str | None) -> Any:
         """The dense model of `part`; one that an earlier cell compressed has its weights back."""
@@ -55,6 +58,15 @@ class Session:
         if self._suite_key != (part, content, tokenizer):
             self._suite, self._suite_key = part.prepare(tokenizer), (part, content, tokenizer)
         return self._suite
+
+    def reference(self, folder: Path, content: str | None) -> DenseReference:
+        """What the dense cell left in `folder`; `content` None: by a version that kept no hash."""
+        if self._reference_key != (folder, content) or content is None:
+            self._reference = None
+            self._reference = DenseReference.load(folder, content)
+            self._reference_key = (folder, content)
+        assert self._reference is not None
+        return self._reference
 
     def save(self, folder: Path, write: Callable[[Any, Any, Path], None]) -> None:
         """Have `write(model, tokenizer, folder)` write the model as it is now, all or nothing."""

@@ -25,6 +25,7 @@ from calib_sweep.plan import plan_cells
 from calib_sweep.points import Point, largest_seeds
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.queue import Failures, Outlook, failures
+from calib_sweep.reach import cells_to_run, within_reach
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
@@ -90,16 +91,18 @@ class Sweep:
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
         start = time.perf_counter()
-        found = [(cell, record) for cell in self.cells if (record := self.store.find(cell))]
-        done = {cell.id for cell, record in found if self.store.completes(cell, record)}
-        todo = [cell for cell in self.cells if cell.id not in done]
+        self.store.sweep_leftovers()
+        num_planned = len(self.cells)
+        self.cells, found = within_reach(self.store, self.cells)
+        todo = cells_to_run(self.store, self.cells, found)
         _refuse_changed_inputs(found)
         if todo:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
         try:
-            return self._work(todo, failures(found), start)
+            code = self._work(todo, failures(found), start)
+            return SOME_FAILED if len(self.cells) < num_planned and is_speaker() else code
         except (ConfigError, StoreError) as error:
             if all(self.store.find(cell) is None for cell in todo):
                 raise  # refused, as nothing has run

@@ -77,7 +77,8 @@ def stored_sets(
             hash_ = json.loads(path.read_text(encoding="utf-8"))["hash"]
         except (OSError, ValueError, LookupError, TypeError):
             continue  # no card of ours; whoever draws from it is told
-        if hash_ in wanted and tokens.is_file():
+        is_aside = ".broken-" in path.parent.name
+        if hash_ in wanted and tokens.is_file() and not is_aside:
             yield hash_, tokens
 
 

@@ -8,10 +8,12 @@ The address is a hash of everything that the tokens depend on, so it is known be
 processes that want the same set meet at the same folder. A folder appears whole or not at all.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,20 @@ log = logging.getLogger(__name__)
 # Part of every address, by window. Raise it when the same settings come to mean other tokens.
 DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
 
+BROKEN = ".broken-"  # in the name of a folder that was set aside
+
 TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
+
+
+class DamagedSetError(StoreError):
+    """A folder that does not hold the calibration set that was written into it."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"calibration set {folder} is damaged: {what}. Delete that folder to have it drawn "
+            "again; cells that used the undamaged set keep its hash in their records."
+        )
 
 
 def draw_or_load(
@@ -45,14 +60,31 @@ def draw_or_load(
     _refuse_reading_from(kept_in, dataset)
     identity = describe_draw(dataset, tokenizer, calibration, seed)
     folder = kept_in / address(identity)
-    if folder.is_dir():
-        return load_set(folder)
+    if (kept := _load_kept(folder)) is not None:
+        return kept
     drawn = dataset.draw(tokenizer, calibration, seed)
     save_set(drawn, folder)
     log.info(
         "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
     )
     return dataclasses.replace(drawn, folder=folder)
+
+
+def _load_kept(folder: Path) -> CalibrationSet | None:
+    """The set that was drawn before, or None. A damaged one is set aside, to be drawn again."""
+    if not folder.exists():
+        return None
+    try:
+        return load_set(folder)
+    except DamagedSetError as damage:
+        aside = folder.with_name(f"{folder.name}{BROKEN}{uuid.uuid4().hex[:8]}")
+        with contextlib.suppress(FileNotFoundError):  # somebody else has just set it aside
+            folder.rename(aside)
+        told = "calibration set %s is damaged: %s; it was kept as %s and is drawn again"
+        log.warning(told, folder, damage.what, aside.name)
+    except StoreError as error:  # somebody else's
+        log.warning("%s Until then it is drawn for each cell.", error)
+    return None
 
 
 def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
@@ -99,7 +131,7 @@ def address(identity: dict[str, Any]) -> str:
 
 def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
     """Write a set into `folder`, all at once. A set that is there already stays as it is."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {"tokens": calibration_set.tokens_NT}
     if calibration_set.lengths_N is not None:
@@ -110,6 +142,7 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
         "hash": calibration_set.hash,
         "samples_sha256": hashlib.sha256(lines.encode()).hexdigest(),
     }
+    card["card_sha256"] = _card_sha256(card)
     try:
         atomic.make_folder(folder.parent)
     except OSError as error:
@@ -118,7 +151,7 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
             f"({error.strerror}). Set results_dir to one of yours."
         ) from error
     with atomic.new_folder(folder) as partial:
-        save_file(tensors, partial / TOKENS)
+        (partial / TOKENS).write_bytes(save(tensors))  # save_file hides why a disk is full
         (partial / SAMPLES).write_bytes(lines.encode())
         (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
@@ -130,10 +163,12 @@ def load_set(folder: Path) -> CalibrationSet:
 
     folder = Path(folder)
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = dict(json.loads((folder / CARD).read_text(encoding="utf-8")))
         lines = (folder / SAMPLES).read_bytes()
         tensors = load_file(folder / TOKENS)
-        wanted, wanted_samples = card.pop("hash"), card.pop("samples_sha256")
+        whole = card.pop("card_sha256", None)  # sets of earlier versions have none
+        is_changed = whole is not None and whole != _card_sha256(card)
+        wanted, wanted_samples = str(card.pop("hash")), card.pop("samples_sha256")
         loaded = CalibrationSet(
             tokens_NT=tensors["tokens"],
             lengths_N=tensors.get("lengths"),
@@ -141,26 +176,34 @@ def load_set(folder: Path) -> CalibrationSet:
             card=card,
             folder=folder,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise _damaged(folder, f"it cannot be read ({type(error).__name__}: {error})") from error
+    except PermissionError as error:
+        raise StoreError(
+            f"calibration set {folder} cannot be read ({error.strerror}: {error.filename}). It is "
+            f"not damaged: ask whose it is to type chmod -R a+rX {folder}."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise DamagedSetError(
+            folder, f"it cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if is_changed:
+        raise DamagedSetError(folder, f"{CARD} is not the file that was written")
     if loaded.hash != wanted:
-        raise _damaged(folder, f"its tokens hash to {loaded.hash[:12]}, recorded {wanted[:12]}")
+        raise DamagedSetError(
+            folder, f"its tokens hash to {loaded.hash[:12]}, recorded {wanted[:12]}"
+        )
     if hashlib.sha256(lines).hexdigest() != wanted_samples:
-        raise _damaged(folder, f"{SAMPLES} is not the file that was written")
+        raise DamagedSetError(folder, f"{SAMPLES} is not the file that was written")
     loaded.samples.extend(json.loads(line) for line in lines.decode().split("\n") if line)
     return loaded
+
+
+def _card_sha256(card: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
 def is_set(folder: Path) -> bool:
     """Whether `folder` holds a calibration set written by this package."""
     return (folder / CARD).is_file() and (folder / TOKENS).is_file()
-
-
-def _damaged(folder: Path, what: str) -> StoreError:
-    return StoreError(
-        f"calibration set {folder} is damaged: {what}. Delete that folder to have it drawn again; "
-        "cells that used the undamaged set keep its hash in their records."
-    )
 
 
 def _describe(part: Any, *, without_path: bool) -> Any:

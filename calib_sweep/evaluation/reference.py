@@ -13,6 +13,7 @@ import numpy as np
 
 from calib_sweep import atomic
 from calib_sweep.errors import StoreError
+from calib_sweep.hashing import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,22 +43,35 @@ class DenseReference:
             save_file(tensors, partial, metadata={"hashes": json.dumps(self.hashes)})
 
     @classmethod
-    def load(cls, folder: Path) -> "DenseReference":
-        """Read a reference back; `StoreError` where it is missing or damaged."""
+    def load(cls, folder: Path, sha256: str | None = None) -> "DenseReference":
+        """Read a reference back; `StoreError` where it is missing or damaged.
+
+        `sha256`: of the file as it was written; None: nobody knows.
+        """
         from safetensors import SafetensorError, safe_open
 
         path = Path(folder) / FILE
         try:
+            if sha256 is not None and file_sha256(path) != sha256:
+                raise StoreError(
+                    f"{path}: the dense model's reference is damaged: it is not the file that was "
+                    f"written with its record. {REMEDY}"
+                )
             with safe_open(path, framework="pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                hashes = json.loads((file.metadata() or {})["hashes"])
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+                hashes = dict(json.loads((file.metadata() or {})["hashes"]))
+        except PermissionError as error:
+            raise StoreError(
+                f"{path}: the dense model's reference cannot be read ({error.strerror}). It is "
+                f"not damaged: ask whose it is to type chmod -R a+rX {path.parent.parent}."
+            ) from error
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             raise StoreError(
                 f"{path}: the dense model's reference cannot be read ({error}). {REMEDY}"
             ) from error
         log_probs, correct = {}, {}
         for key, tensor in tensors.items():
-            kind, name = key.split("/", 1)
+            kind, _, name = key.partition("/")
             if kind == "log_probs":
                 log_probs[name] = tensor
             else:

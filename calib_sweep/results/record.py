@@ -4,6 +4,7 @@ The fields of `record.json`, schema 1:
     schema, cell_id, status ("done" | "failed"),
     cell {model, method, dataset, seed, replicate, settings}, config (resolved),
     inputs (hashes of the local files read, and of code that is not ours: "method.code"),
+    files (SHA-256 of each file beside the record that it stands for),
     calibration, compression, scores, stderr, versions (of tasks), timings_s,
     peak_memory_bytes, environment,
     error (null or {type, message, where}), finished_at (UTC).
@@ -47,6 +48,7 @@ def new_record(cell: Cell) -> dict[str, Any]:
         "cell": cell.axes() | {"settings": dict(cell.settings)},
         "config": cell.config,
         "inputs": {},
+        "files": {},
         "calibration": None,
         "compression": None,
         "scores": {},

@@ -12,6 +12,7 @@ one; a finished cell's never does. Beside it may lie
 import contextlib
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.results.files import REFERENCE, damage
 from calib_sweep.results.reading import (
     RECORD,
     DamagedRecordError,
@@ -59,6 +61,36 @@ class Store:
                 _put_back(aside, path)
             return None
 
+    def set_aside_if_damaged(self, cell: Cell) -> bool:
+        """Set the record of a dense cell aside, so that it runs again, if its reference is damaged.
+
+        Every cell that is compared with it would get wrong scores, or none.
+        """
+        record, folder = self.find(cell), self.cell_folder(cell)
+        flaw = damage(folder, record, REFERENCE) if record is not None else None
+        if flaw is None:
+            return False
+        aside = _beside(folder / RECORD, "broken")
+        if _moved(folder / RECORD, aside):
+            told = "%s: %s; its record was kept as %s, the cell runs again"
+            log.warning(told, folder, flaw, aside.name)
+        return True
+
+    def look(self, cell: Cell) -> tuple[dict[str, Any] | None, str | None]:
+        """The record of `cell`, and what keeps this user from skipping or running it, or None.
+
+        A colleague's files, mostly, in a folder that several people share.
+        """
+        folder = self.cell_folder(cell)
+        try:
+            record = self.find(cell)
+            if record is not None and self.completes(cell, record):
+                return record, None
+            may_write = not folder.is_dir() or os.access(folder, os.W_OK | os.X_OK)
+        except PermissionError as error:
+            return None, f"{error.filename} cannot be read ({error.strerror})"
+        return record, None if may_write else f"{folder} cannot be written"
+
     def is_done(self, cell: Cell) -> bool:
         """Whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)
@@ -83,6 +115,13 @@ class Store:
     def conflicts(self, cell: Cell) -> list[str]:
         """What to tell of other results of `cell` than the one on record, until one is deleted."""
         return conflicts_in(self.cell_folder(cell))
+
+    def sweep_leftovers(self) -> None:
+        """Delete what killed processes left outside of cells: sets, parts of the report."""
+        report = self.folder / "report"
+        places = (self.folder, report, report / "tables", report / "figures")
+        for place in (*places, self.results_dir / "calibration"):
+            atomic.sweep_leftovers(place)
 
     def tidy(self, cell: Cell) -> None:
         """Clear away what killed processes left in the cell's folder. Whoever holds its claim may.

@@ -95,8 +95,10 @@ def test_the_place_of_files_counts_only_without_a_content_hash(tokenizer, settin
 
 
 @pytest.mark.parametrize("name", ["tokens.safetensors", "samples.jsonl", "card.json"])
-def test_a_flipped_byte_is_found(tmp_path, tokenizer, settings, name):
-    draw_or_load(tmp_path, Words(), tokenizer, settings(), 0)
+def test_a_flipped_byte_is_found_and_the_set_drawn_again(
+    tmp_path, tokenizer, settings, name, caplog
+):
+    drawn = draw_or_load(tmp_path, Words(), tokenizer, settings(), 0)
     (folder,) = (tmp_path / "calibration").iterdir()
     damaged = bytearray((folder / name).read_bytes())
     # The last byte of tokens, a letter of the first sample, a digit of the recorded hash.
@@ -106,7 +108,13 @@ def test_a_flipped_byte_is_found(tmp_path, tokenizer, settings, name):
     damaged[place] ^= 1
     (folder / name).write_bytes(bytes(damaged))
     with pytest.raises(StoreError, match=r"is damaged: .*Delete that folder"):
-        draw_or_load(tmp_path, Words(), tokenizer, settings(), 0)
+        load_set(folder)
+    with caplog.at_level("WARNING", logger="calib_sweep"):
+        assert_same(draw_or_load(tmp_path, Words(), tokenizer, settings(), 0), drawn)
+    assert f"{folder} is damaged" in caplog.text and "drawn again" in caplog.text
+    assert_same(load_set(folder), drawn)
+    (aside,) = (path for path in folder.parent.iterdir() if path != folder)
+    assert aside.name in caplog.text and (aside / name).read_bytes() == bytes(damaged)
 
 
 @pytest.mark.parametrize("name", ["tokens.safetensors", "samples.jsonl", "card.json"])

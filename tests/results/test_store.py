@@ -155,7 +155,7 @@ def test_a_field_of_another_type_makes_no_record_for_whoever_asks(store, make_ce
 def test_a_record_of_a_newer_version_is_refused_and_stays(store, make_cell):
     cell = make_cell()
     write(store, cell, record_of(cell, a=1.0) | {"schema": 2, "scores": "in another file"})
-    with pytest.raises(StoreError, match="newer calib_sweep .schema 2, .*sweep_name=NEW_NAME"):
+    with pytest.raises(StoreError, match=r"newer calib_sweep .schema 2, .*sweep_name=NEW_NAME"):
         store.is_done(cell)
     assert (store.cell_folder(cell) / "record.json").exists()
 

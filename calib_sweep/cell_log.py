@@ -1,0 +1,70 @@
+"""log.txt of a cell: what this package says while it runs, and the traceback of what ended it."""
+
+import logging
+import os
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from calib_sweep.errors import StoreError
+
+LOG = "log.txt"
+
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+_OURS = str(Path(__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Append what this package logs meanwhile to `path`, which is on the disk at the end."""
+    package = logging.getLogger("calib_sweep")
+    with open(_open_for_append(path), "a", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(_FORMAT)
+        package.addHandler(handler)
+        try:
+            yield
+        except Exception:
+            file.write(traceback.format_exc())
+            raise
+        finally:
+            package.removeHandler(handler)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _open_for_append(path: Path) -> int:
+    """Open the file itself: what a link leads to may be anybody's."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError as error:
+        if not path.is_symlink():
+            raise
+        raise StoreError(
+            f"{path} is a link to {path.readlink()}, and a log is never written through a link. "
+            "Find out who made it, delete it, and type the same command again."
+        ) from error
+
+
+def place_of(error: BaseException) -> str | None:
+    """File and line outside of this package where `error` came from, as "FILE:LINE", or None.
+
+    The innermost one in somebody's own code; where there is none, in a library's.
+    """
+    chain: list[BaseException] = []
+    while error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__ or error
+    inner_first = [reversed(traceback.extract_tb(one.__traceback__)) for one in reversed(chain)]
+    files = [frame for part in inner_first for frame in part if Path(frame.filename).is_file()]
+    outside = [frame for frame in files if not _is_in(frame.filename, _OURS)]
+    own = [frame for frame in outside if not _is_in(frame.filename, *_LIBRARIES)]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in own or outside), None)
+
+
+def _is_in(file: str, *folders: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in folders)
