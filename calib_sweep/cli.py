@@ -28,6 +28,7 @@ GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.report",
     "dashboard": "calib_sweep.results.dashboard",
+    "sync": "calib_sweep.results.sync",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]
 
@@ -40,6 +41,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
+    calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
 
 Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
 {choices}

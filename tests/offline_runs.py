@@ -41,6 +41,7 @@ def read_run(path: Path) -> dict:
         if kind == "run":
             told = record.run
             run |= {"id": told.run_id, "group": told.run_group, "name": told.display_name}
+            run["cell_id"] = told.run_id.rpartition("-")[0]
             run |= {"job_type": told.job_type, "tags": list(told.tags), "project": told.project}
             run["sweep_id"] = told.sweep_id
             run["config"] |= _items(told.config.update)

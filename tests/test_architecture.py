@@ -19,7 +19,7 @@ FORBIDDEN_IMPORTS = {
 }
 ONE_FILE_ONLY = {
     "lm_eval": "calib_sweep/evaluation/zero_shot.py",
-    "wandb": "calib_sweep/results/tracking.py",
+    "wandb": "calib_sweep/results/wandb_client.py",
     "matplotlib": "calib_sweep/analysis/plots.py",
 }
 GLOBAL_TORCH = {"manual_seed", "rand", "randn", "randint", "randperm", "multinomial", "normal"}

@@ -14,40 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic
-from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.errors import ConfigError
 from calib_sweep.results.layer_curves import BLOCK, read_curves
-from calib_sweep.results.panels import Logged, build_report, build_workspace, own_entity
-from calib_sweep.results.reading import RECORD, readable_records
-from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import (
+from calib_sweep.results.mirrored import (
     CELL,
     CONCLUSION,
-    MARK,
     REPORT,
-    WandbTracking,
+    done_record,
+    missing_cells,
+    read_mark,
     report_files,
 )
+from calib_sweep.results.panels import Logged, build_report, build_workspace, own_entity
+from calib_sweep.results.reading import RECORD
+from calib_sweep.results.store import Store
+from calib_sweep.results.sync import DEFAULTS, sweep_of
+from calib_sweep.results.tracking import WandbTracking, with_overrides
+from calib_sweep.results.wandb_process import MirrorError
 
 DASHBOARD, PUSHED = "dashboard", "pushed.json"
-SETTINGS = ("project", "entity", "mode")  # of `tracking`, that this verb understands
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the dashboard of the sweep in the folder named, push it when logged in."""
-    folders = [argument for argument in arguments if "=" not in argument]
-    if len(folders) != 1:
-        given = " ".join(arguments) or "nothing"
-        raise ConfigError(
-            f"dashboard {given}: expected the folder of one sweep. Type dashboard results/NAME."
-        )
-    folder = Path(folders[0])
-    if folder.name in ("", ".."):
-        folder = folder.resolve()
-    store = Store(folder.parent, folder.name)
+    store = sweep_of("dashboard", arguments)
     logged = read_logged(store)
     tracking = read_tracking(logged, [argument for argument in arguments if "=" in argument])
     write_dashboard(store.folder / REPORT / DASHBOARD, logged, tracking.project)
-    sys.stdout.write(_publish(store, logged, tracking))
+    sys.stdout.write(_publish(store, tracking))
     return 0
 
 
@@ -59,7 +53,7 @@ def read_logged(store: Store) -> Logged:
             f"dashboard {name!r}: expected the folder of a sweep, with a report in it. "
             f"Type report {name} first."
         )
-    runs = sorted(_mirrored(store), key=lambda run: run[1]["finished_at"])
+    runs = sorted(_mirrored(store), key=lambda run: run[1]["shows"])
     if not runs:
         raise ConfigError(
             f"dashboard {name!r}: expected a sweep whose cells are runs of W&B, but none is. "
@@ -75,16 +69,16 @@ def read_logged(store: Store) -> Logged:
         axes=_axes(records),
         scores=sorted({key for record in records for key in record["scores"]}),
         curves=sorted({key for point in points for key in point} - {BLOCK}),
-        shown=list(report_files(report)) if (report / MARK).is_file() else [],
+        shown=list(report_files(report)) if read_mark(report) else [],
     )
 
 
 def _mirrored(store: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any], Path]]:
     """Record, mark and folder of each finished cell that is a run of W&B."""
-    for path in sorted(store.folder.glob(f"*/{MARK}")):
-        for record in readable_records([path.with_name(RECORD)]):
-            if record["status"] == "done":
-                yield record, json.loads(path.read_bytes()), path.parent
+    for path in sorted(store.folder.glob(f"*/{RECORD}")):
+        record, mark = done_record(path.parent), read_mark(path.parent)
+        if record is not None and mark is not None:
+            yield record, mark, path.parent
 
 
 def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -101,20 +95,8 @@ def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def read_tracking(logged: Logged, overrides: Sequence[str]) -> WandbTracking:
     """Where the last run went, changed by `overrides` (tracking.KEY=VALUE)."""
-    import yaml
-
     project, entity = logged.places[-1]
-    values: dict[str, Any] = {"project": project, "entity": entity, "mode": "auto"}
-    with collected() as problems:
-        for text in overrides:
-            name, _, value = text.removeprefix("tracking.").partition("=")
-            known = ", ".join(f"tracking.{key}" for key in SETTINGS)
-            is_known = text.startswith("tracking.") and name in SETTINGS
-            remedy = "Type tracking.project=calib_sweep."
-            problems.of(require, is_known, "dashboard", text, f"one of {known}", remedy)
-            if is_known:
-                values[name] = yaml.safe_load(value)
-    return WandbTracking(**values, tags=[])
+    return with_overrides("dashboard", DEFAULTS | {"project": project, "entity": entity}, overrides)
 
 
 def write_dashboard(folder: Path, logged: Logged, project: str) -> None:
@@ -126,29 +108,36 @@ def write_dashboard(folder: Path, logged: Logged, project: str) -> None:
         atomic.write(folder / f"{name}.json", text + "\n")
 
 
-def _publish(store: Store, logged: Logged, tracking: WandbTracking) -> str:
+def _publish(store: Store, tracking: WandbTracking) -> str:
     """Push when logged in; what to tell the user."""
     folder = store.folder / REPORT / DASHBOARD
     try:
         if tracking.current_mode() != "online":
+            lacking = missing_cells(store.folder, online=True)
+            sync = f"python -m calib_sweep sync {store.folder}, " if lacking else ""
             return (
                 f"dashboard: {folder / 'workspace.json'} and report.json\n"
                 "Not pushed: W&B is offline, or you are not logged in. To push it, type wandb "
-                f"login, wandb sync {store.folder}/wandb/offline-run-*, and this command again.\n"
+                f"login, {sync}and this command again.\n"
             )
-        pushed = push(folder / PUSHED, logged, tracking)
-    except Exception as error:  # W&B raises far more than wandb.Error
+        pushed = tracking.push(store.folder)
+    except MirrorError as error:
         raise ConfigError(
-            f"dashboard: W&B did not take it ({type(error).__name__}: {error}). It is safe in "
+            f"dashboard: W&B did not take it ({error}). It is safe in "
             f"{folder}. Type the same command to try again, or tracking.mode=offline not to."
         ) from error
     return f"workspace: {pushed['workspace']['url']}\nreport: {pushed['report']['url']}\n"
 
 
-def push(path: Path, logged: Logged, tracking: WandbTracking) -> dict[str, Any]:
+def push_sweep(folder: Path, project: str, entity: str | None) -> dict[str, Any]:
+    """Push the dashboard of the sweep in `folder`."""
+    logged = read_logged(Store(folder.parent, folder.name))
+    return push(folder / REPORT / DASHBOARD / PUSHED, logged, project, entity)
+
+
+def push(path: Path, logged: Logged, project: str, entity: str | None) -> dict[str, Any]:
     """Make both in W&B, or renew those that `path` names; say there, and return, what they are."""
-    project = tracking.project
-    entity = tracking.entity or own_entity(project)
+    entity = entity or own_entity(project)
     workspace = build_workspace(logged, project, entity)
     report = build_report(logged, project, entity)
     before = json.loads(path.read_bytes()) if path.is_file() else {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.layer_curves import BLOCK
-from calib_sweep.results.tracking import ANALYSIS_JOB, CELL, CELL_JOB, MEAN_ERROR, PAGE
+from calib_sweep.results.mirrored import ANALYSIS_JOB, CELL, CELL_JOB, MEAN_ERROR, PAGE, group_of
 
 try:
     import wandb_workspaces.reports.v2.interface as wr
@@ -207,7 +207,7 @@ def _id(section: Section) -> str:
 
 def _is_of(sweep_name: str) -> str:
     """A filter for the runs of a sweep; the library's parser rewrites = < > even in a name."""
-    literal = re.sub(r"[^\w .-]", lambda found: f"\\U{ord(found[0]):08x}", sweep_name)
+    literal = re.sub(r"[^\w .-]", lambda found: f"\\U{ord(found[0]):08x}", group_of(sweep_name))
     return f'Metric("Group") == "{literal}"'
 
 

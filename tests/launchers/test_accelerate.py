@@ -175,7 +175,7 @@ def test_only_one_process_of_accelerate_launch_shows_the_table(launched):
 def test_each_cell_is_one_run_in_wandb_whoever_ran_it(launched):
     _, results = launched
     paths = list(results.folder.glob("wandb/offline-run-*"))
-    runs = [path.name.rpartition("-")[2] for path in paths if "-analysis-" not in path.name]
+    runs = [path.name.split("-")[3] for path in paths if "-analysis-" not in path.name]
     assert sorted(runs) == sorted(results.scores())
     assert len(paths) == len(runs) + 1  # the report is one more, written by whoever was last
 

@@ -46,7 +46,7 @@ def test_an_agent_runs_a_point_as_cells_that_are_runs_of_their_own(agent, tmp_pa
     dense, wanda = read_records(tmp_path / "results" / "default")
     cell = wanda["cell"]
     assert {key: cell[key] for key in POINT} == POINT and wanda["status"] == "done"
-    runs = {run["id"]: run for run in read_runs(tmp_path / "results")}
+    runs = {run["cell_id"]: run for run in read_runs(tmp_path / "results")}
     assert runs.keys() == {dense["cell_id"], wanda["cell_id"]}
     for run in runs.values():
         assert (run["group"], run["project"], run["sweep_id"]) == ("default", "calib_sweep", "")

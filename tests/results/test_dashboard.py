@@ -14,8 +14,10 @@ from offline_runs import read_run
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.results import dashboard, panels
+from calib_sweep.results.mirrored import CELL_JOB
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import CELL_JOB, WandbTracking
+from calib_sweep.results.tracking import WandbTracking
+from calib_sweep.results.wandb_process import MirrorError
 
 SECTIONS = ["Scores by method and dataset", "Seed spread", "Which differences hold",
             "Variance components", "Layer errors"]  # fmt: skip
@@ -174,7 +176,7 @@ def test_the_report_says_the_conclusion_of_the_sweep(sweep, specs):
 def test_offline_says_where_the_json_is_and_how_to_push_it(ended):
     assert ended.code == 0
     assert "results/shown/report/dashboard/workspace.json" in ended.out
-    assert "wandb login, wandb sync results/shown/wandb/offline-run-*, and this" in ended.out
+    assert "wandb login, python -m calib_sweep sync results/shown, and this" in ended.out
 
 
 def test_the_same_sweep_gives_the_same_json(sweep, specs):
@@ -252,11 +254,11 @@ def test_a_sweep_without_runs_is_told_how_to_get_them(tmp_path):
 
 def test_a_push_that_fails_says_so_and_keeps_the_json(sweep, monkeypatch):
     def fail(*_):
-        raise RuntimeError("the server is on fire")
+        raise MirrorError("the server is on fire", is_silence=False)
 
-    monkeypatch.setattr(dashboard, "push", fail)
+    monkeypatch.setattr(WandbTracking, "push", fail)
     monkeypatch.setattr(WandbTracking, "current_mode", lambda _: "online")
-    with pytest.raises(ConfigError, match=r"RuntimeError: the server is on fire.*same command"):
+    with pytest.raises(ConfigError, match=r"the server is on fire.*same command"):
         dashboard.main([str(sweep)])
     assert (sweep / "report" / "dashboard" / "report.json").is_file()
 

@@ -10,7 +10,9 @@ from sweeps import read_records
 
 from calib_sweep import run as run_module
 from calib_sweep.errors import ConfigError
+from calib_sweep.results import wandb_process
 from calib_sweep.results.tracking import WandbTracking
+from calib_sweep.results.wandb_process import MirrorError
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 KEYS = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}", "HUGGING_FACE_HUB_TOKEN": SECRET}
@@ -45,7 +47,7 @@ def mirrored(run_cli, wandb_world, tmp_path_factory):
 
 def test_every_cell_is_one_run_that_holds_its_record(mirrored):
     records = {record["cell_id"]: record for record in read_records(mirrored)}
-    runs = {run["id"]: run for run in read_runs(mirrored)}
+    runs = {run["cell_id"]: run for run in read_runs(mirrored)}
     assert len(runs) == len(records) == 4
     assert len(list(mirrored.rglob("*.wandb"))) == 4 + 1  # one of the report
     assert runs.keys() == records.keys()
@@ -79,7 +81,7 @@ def test_the_compared_cell_has_scores_of_every_kind(mirrored):
 
 
 def test_a_run_has_the_errors_of_its_layers_block_by_block_and_then_its_scores(mirrored):
-    runs = {run["id"]: run for run in read_runs(mirrored) if not run["exit_code"]}
+    runs = {run["cell_id"]: run for run in read_runs(mirrored) if not run["exit_code"]}
     (record,) = [
         r for r in read_records(mirrored) if r["cell"]["seed"] == 0 and r["status"] == "done"
     ]
@@ -122,56 +124,54 @@ def test_no_key_or_token_is_written_anywhere(mirrored):
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-@pytest.mark.parametrize("kind", ["Error", "OSError"])
-def test_a_cell_outlives_wandb_and_is_mirrored_by_the_next_command(
-    kind, run_cli, wandb_world, tmp_path, monkeypatch
+def refuse(call, *_, **__):
+    raise MirrorError("the server is on fire", is_silence=False)
+
+
+def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
+    run_cli, wandb_world, tmp_path, monkeypatch
 ):
-    import wandb
-
-    errors = {"OSError": OSError, "Error": wandb.Error}
-
-    def fail(*_, **__):
-        raise errors[kind]("the server is on fire")
-
+    asked = []
     command = [*wandb_world, "method=magnitude"]
     with monkeypatch.context() as patch:
-        patch.setattr(wandb, "init", fail)
+        patch.setattr(wandb_process, "ask", lambda *call, **_: asked.append(call) or refuse(*call))
         ended = run_cli(*command, cwd=tmp_path)
     assert ended.code == 0 and "2 cells, 2 done" in ended.out
-    assert "W&B did not take cell" in ended.err and "the server is on fire" in ended.err
+    assert ended.err.count("the server is on fire") == len(asked) == 1
     sweep = tmp_path / "results" / "mirrored"
+    told = (
+        "W&B lacks 2 runs of cells. To bring them over when it answers, type: "
+        f"python -m calib_sweep sync {sweep}"
+    )
+    assert told in ended.err.splitlines()[-1]
     before = {path: path.read_bytes() for path in sweep.glob("*/record.json")}
-    assert len(before) == 2 and read_runs(sweep) == []
 
     again = run_cli(*command, cwd=tmp_path)
+    assert again.code == 0 and told in again.err and read_runs(sweep) == []
 
-    assert again.code == 0 and "W&B did not" not in again.err
-    assert {run["id"] for run in read_runs(sweep)} == {r["cell_id"] for r in read_records(sweep)}
+    synced = run_cli("sync", "results/mirrored", "tracking.mode=offline", cwd=tmp_path)
+    assert synced.code == 0 and "2 cells are now offline runs, 0 left" in synced.out, synced
+    runs = read_runs(sweep)
+    assert {run["cell_id"] for run in runs} == {r["cell_id"] for r in read_records(sweep)}
+    assert {run["name"] for run in runs} == {"miniature dense", "miniature magnitude"}
     assert {path: path.read_bytes() for path in sweep.glob("*/record.json")} == before
-    run_cli(*command, cwd=tmp_path)
-    assert len(read_runs(sweep)) == 2  # mirrored once
+    last = run_cli(*command, cwd=tmp_path)
+    assert "W&B" not in last.err and len(read_runs(sweep)) == 2  # mirrored once
 
 
 def test_a_cell_that_failed_and_then_succeeded_unseen_is_mirrored_again(
     run_cli, wandb_world, tmp_path, monkeypatch
 ):
-    import wandb
-
-    def fail(*_, **__):
-        raise RuntimeError("not today")
-
     command = [*wandb_world, "method=magnitude"]
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "summarise_layers", fail)
+        patch.setattr(run_module, "summarise_layers", refuse)
         assert run_cli(*command, cwd=tmp_path).code == 3
-    with monkeypatch.context() as patch:
-        patch.setattr(wandb, "init", fail)
-        assert run_cli(*command, cwd=tmp_path).code == 0
+    assert run_cli(*command, cwd=tmp_path, env={"WANDB_MODE": "disabled"}).code == 0
     assert run_cli(*command, cwd=tmp_path).code == 0
     runs = read_runs(tmp_path / "results" / "mirrored")
     (dense,) = [record for record in read_records(tmp_path / "results" / "mirrored")
                 if record["cell"]["method"] == "dense"]  # fmt: skip
-    assert [run["exit_code"] for run in runs if run["id"] == dense["cell_id"]] == [1, 0]
+    assert [run["exit_code"] for run in runs if run["cell_id"] == dense["cell_id"]] == [1, 0]
 
 
 def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
@@ -190,9 +190,10 @@ def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
 
 def test_settings_are_checked_together():
     with pytest.raises(ConfigError) as caught:
-        WandbTracking(project="a/b", entity=None, mode="x", tags=["t" * 65])
+        WandbTracking(project="a/b", entity=None, mode="x", tags=["t" * 65], timeout_s=0)
     assert [problem.split("=")[0] for problem in caught.value.problems] == [
         "tracking.project",
         "tracking.mode",
         "tracking.tags",
+        "tracking.timeout_s",
     ]

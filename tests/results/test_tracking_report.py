@@ -7,8 +7,11 @@ import pytest
 from offline_runs import read_run
 
 from calib_sweep.analysis.report import write_report
+from calib_sweep.results import wandb_process
+from calib_sweep.results.mirrored import end_waiting
 from calib_sweep.results.store import Store
 from calib_sweep.results.tracking import NoTracking, WandbTracking
+from calib_sweep.results.wandb_process import MirrorError
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,7 @@ def reported(template, tmp_path):
 
 def mirror(**fields):
     settings = {"project": "calib_sweep", "entity": None, "mode": "offline", "tags": ["mine"]}
+    settings["timeout_s"] = 60
     return WandbTracking(**settings | fields)
 
 
@@ -73,19 +77,19 @@ def test_the_report_is_mirrored_again_only_when_it_says_something_else(reported)
     assert len(list(reported.folder.rglob("*.wandb"))) == 2
 
 
-def test_a_sweep_outlives_wandb_and_its_report_is_mirrored_by_the_next_command(
-    reported, monkeypatch, caplog
-):
-    import wandb
-
+def test_a_sweep_outlives_wandb_and_its_report_waits(reported, monkeypatch, caplog):
     def fail(*_, **__):
-        raise RuntimeError("the server is on fire")
+        raise MirrorError("the server is on fire", is_silence=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(wandb, "init", fail)
+        patch.setattr(wandb_process, "ask", fail)
         mirror().log_report(reported)
-    assert "W&B did not take the report" in caplog.text
+    assert "W&B did not take report (the server is on fire)" in caplog.text
+    assert f"type: python -m calib_sweep sync {reported.folder}" in caplog.text
     assert not list((reported.folder / "report").glob("claim.*"))
+    mirror().log_report(reported)
+    assert not list(reported.folder.rglob("*.wandb"))
+    end_waiting(reported.folder)
     mirror().log_report(reported)
     assert len(list(reported.folder.rglob("*.wandb"))) == 1
 

@@ -1,0 +1,134 @@
+"""What W&B knows of a sweep: names of runs and of what they log, and the marks of what it has.
+
+A mark `wandb.json` beside a record or in a report's folder says where its mirror lies and which
+state it shows. A sweep of which W&B did not take a run waits: `wandb_waits.json` in its folder.
+"""
+
+import hashlib
+import json
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+from calib_sweep import atomic
+from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.results.record import utc_now
+
+log = logging.getLogger(__name__)
+
+MARK, WAITS = "wandb.json", "wandb_waits.json"
+REPORT, INDEX = "report", "index.html"
+MADE_FROM, CONCLUSION = "made_from.json", "conclusion.json"
+
+# What a dashboard asks for by name: kinds of runs, and keys of what they log.
+CELL_JOB, ANALYSIS_JOB = "cell", "analysis"
+CELL = "cell"  # of the configuration: the axes and settings of the record
+MEAN_ERROR = "compression/output_error"  # of the summary, over all layers
+PAGE = "report"
+MAX_TAG, MAX_NAME = 64, 128  # W&B takes no more
+
+
+def run_id(sweep_name: str, what: str) -> str:
+    """The id of a run: the cell's id, or `analysis`, and a hash of the sweep's name.
+
+    A cell in two sweeps is two runs. To W&B a sweep is its name within a project: two folders of
+    one name are parts of one sweep.
+    """
+    return f"{what}-{hashlib.sha256(sweep_name.encode()).hexdigest()[:8]}"
+
+
+def group_of(sweep_name: str) -> str:
+    """The group of the runs of a sweep."""
+    return shortened(sweep_name, MAX_NAME)
+
+
+def shortened(text: str, num_bytes: int) -> str:
+    """The beginning of `text` that fits into so many bytes, as W&B counts them at the strictest."""
+    return text.encode(errors="replace")[:num_bytes].decode(errors="ignore")
+
+
+def report_files(folder: Path) -> dict[str, Path]:
+    """What the run of the report in `folder` logs, by key: tables/NAME, figures/NAME, the page."""
+    files = [*sorted(folder.glob("tables/*.csv")), *sorted(folder.glob("figures/*.png"))]
+    return {f"{path.parent.name}/{path.stem}": path for path in files} | {PAGE: folder / INDEX}
+
+
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """The mark in `folder`; None without one, and for one that is damaged or whose run is gone."""
+    try:
+        mark = json.loads((folder / MARK).read_bytes())
+        if not isinstance(mark, dict) or not isinstance(mark["is_online"], bool):
+            return None
+        if not all(isinstance(mark[key], str) for key in ("id", "run", "shows", "project")):
+            return None
+        is_there = mark["is_online"] or any((folder.parent / mark["run"]).glob("*.wandb"))
+    except (OSError, ValueError, KeyError):
+        return None
+    return mark if is_there else None
+
+
+def write_mark(folder: Path, mark: dict[str, Any]) -> None:
+    """Say that what is in `folder` has been mirrored."""
+    _make_room(folder / MARK)
+    atomic.write(folder / MARK, json.dumps(mark) + "\n")
+
+
+def _make_room(path: Path) -> None:
+    if path.is_dir():  # nothing of ours
+        path.rename(path.with_name(f"{path.name}.broken-{uuid.uuid4().hex[:8]}"))
+
+
+def is_mirrored(folder: Path, shows: str, *, online: bool = False) -> bool:
+    """Whether a run shows what is in `folder` now, and is in W&B itself if it has to be."""
+    mark = read_mark(folder)
+    return mark is not None and mark["shows"] == shows and (mark["is_online"] or not online)
+
+
+def done_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the finished cell in `folder`, None where there is none."""
+    record = next(readable_records([folder / RECORD]), None)
+    return record if record is not None and record["status"] == "done" else None
+
+
+def is_missing(folder: Path, *, online: bool = False) -> bool:
+    """Whether the cell in `folder` is finished and its mirror is not there, or shows a failure."""
+    record = done_record(folder)
+    return record is not None and not is_mirrored(
+        folder, str(record.get("finished_at")), online=online
+    )
+
+
+def missing_cells(sweep: Path, *, online: bool = False) -> list[Path]:
+    """Folders of the sweep's finished cells that no run shows."""
+    folders = [path.parent for path in sorted(sweep.glob(f"*/{RECORD}"))]
+    return [folder for folder in folders if is_missing(folder, online=online)]
+
+
+def report_state(folder: Path) -> str | None:
+    """What changes whenever the report in `folder` says something else; None without a report."""
+    try:
+        return hashlib.sha256((folder / MADE_FROM).read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None
+
+
+def begin_waiting(sweep: Path, why: str) -> None:
+    """Have all workers of the sweep, and later commands, leave W&B alone until the user asks."""
+    waits = {"why": why, "since": utc_now()}
+    try:
+        _make_room(sweep / WAITS)
+        atomic.write(sweep / WAITS, json.dumps(waits, indent=1) + "\n")
+    except OSError as error:  # the folder has troubles that its records will tell of
+        log.warning("%s cannot be written: %s", sweep / WAITS, error.strerror)
+
+
+def is_waiting(sweep: Path) -> bool:
+    """Whether W&B did not take a run of the sweep, and nobody asked since."""
+    return (sweep / WAITS).exists()
+
+
+def end_waiting(sweep: Path) -> None:
+    """Have the sweep's next command mirror again what it runs."""
+    _make_room(sweep / WAITS)
+    (sweep / WAITS).unlink(missing_ok=True)
