@@ -54,7 +54,9 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(content) if self.path == "/graphql" else {}
         name = self.name_of(asked.get("query", ""))
         self.server.asked.append(name)
-        if fault := self.server.faults.get(name):
+        finished = [run for run in self.server.runs.values() if run.exit_code is not None]
+        fault = self.server.faults.get(name)
+        if fault is not None and len(finished) >= self.server.num_good_runs:
             fault(self)
         elif asked:
             self.send(200, {"data": self.data(name, asked.get("variables") or {})})
@@ -170,6 +172,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults: dict[str, Fault] = {}
+        self.num_good_runs = 0  # before the first fault
         self.asked: list[str] = []
         self.runs: dict[str, Run] = {}
         self.ends = threading.Event()

@@ -52,11 +52,8 @@ def sweep_of(verb: str, arguments: Sequence[str]) -> Store:
 
 def settings_of(store: Store) -> dict[str, Any]:
     """The tracking of the sweep's last finished cell that had any; whoever logs in wants W&B."""
-    configs = [
-        record["config"]["tracking"]
-        for record in sorted(store.records(), key=lambda record: str(record.get("finished_at")))
-        if isinstance(record.get("config"), Mapping)
-    ]
+    records = sorted(store.records(), key=lambda record: str(record.get("finished_at")))
+    configs = [record.get("config", {}).get("tracking") for record in records]
     kept = [config for config in configs if isinstance(config, Mapping) and "project" in config]
     own = kept[-1] if kept else {}
     return DEFAULTS | {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}

@@ -225,7 +225,8 @@ def _answer(call: str, tracking: Mapping[str, Any], **arguments: Any) -> dict[st
     try:
         return {"answer": CALLS[call](tracking, **arguments)}
     except Exception as error:  # W&B raises far more than wandb.Error; who asked decides
-        return {"problem": f"{type(error).__name__}: {error}"}
+        what = str(error).partition("\n")[0]  # hints for who calls wandb follow
+        return {"problem": f"{type(error).__name__}: {what}"}
     finally:
         signal.alarm(0)
 
