@@ -2,9 +2,11 @@
 
     python benchmarks/report.py --folder /tmp/sweeps             2,000 cells x 12 scores x 300 items
     python benchmarks/report.py --folder /tmp/sweeps --small     10 cells
-
+    python benchmarks/report.py --folder /tmp/sweeps --settings 1000 2000 10000     as many cells,
+                                                                 each with a setting of its own
 Scores are those of a model with known variance components, answers are tossed around them. The
 report runs in a process of its own: its wall-clock and CPU seconds and its peak memory are printed.
+With `--settings` the CPU seconds should grow as the cells do, or slower.
 """
 
 import argparse
@@ -45,13 +47,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="where the sweep is written")
     parser.add_argument("--small", action="store_true", help="10 cells instead of 2,000")
+    parser.add_argument("--settings", type=int, nargs="+", default=[], help="cells, all unlike")
     arguments = parser.parse_args()
+    for num in arguments.settings:
+        sweep = arguments.folder / f"settings{num}"
+        if not sweep.exists():
+            write_settings(sweep, num)
+        report(sweep, num)
+    if arguments.settings:
+        return
     size = SMALL if arguments.small else LARGE
     sweep = arguments.folder / f"cells{size.cells}"
     if not sweep.exists():
         write_sweep(sweep, size)
+    report(sweep, size.cells)
+
+
+def report(sweep: Path, num_cells: int) -> None:
     measured = measure(sweep)
-    print(f"{size.cells} cells: " + ", ".join(f"{k} {v:.1f}" for k, v in measured.items()))
+    print(f"{num_cells} cells: " + ", ".join(f"{k} {v:.1f}" for k, v in measured.items()))
 
 
 def write_sweep(folder: Path, size: Size) -> None:
@@ -70,6 +84,22 @@ def write_sweep(folder: Path, size: Size) -> None:
             shift = effect_M[m] + effect_D[d] + effect_DS[d, s] + draw.normal(0, 0.03)
             cell = (f"model{model}", f"method{m}", f"text{d}", s)
             write_cell(folder, cell, float(shift), difficulty_TI, loss_CI, draw)
+
+
+def write_settings(folder: Path, num: int) -> None:
+    """A dense cell, and cells of one method, no two of which have the same setting."""
+    draw = stream("benchmarks/report/settings", num)
+    for index in range(num + 1):
+        axes = {"model": "model0", "method": "method0", "dataset": "text0", "seed": 0}
+        axes |= {"replicate": 0, "settings": {"method.sparsity": index / (num + 1)}}
+        if index == 0:
+            axes |= {"method": "dense", "dataset": None, "seed": None, "settings": {}}
+        scores = {f"acc/task{t}": float(draw.normal(0.6, 0.02)) for t in range(NUM_TASKS)}
+        scores |= {f"ppl/text{c}@2048": float(draw.normal(8, 0.1)) for c in range(NUM_CORPORA)}
+        record = {"schema": 1, "cell_id": f"cell{index:06}", "status": "done", "cell": axes}
+        path = folder / str(record["cell_id"]) / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record | {"scores": scores}))
 
 
 def write_cell(

@@ -15,9 +15,11 @@ from calib_sweep.analysis import (
     controls,
     diagrams,
     planning,
+    strips,
     wording,
 )
 from calib_sweep.analysis.background import Material
+from calib_sweep.analysis.checks import ALL_PAIRS
 from calib_sweep.analysis.descriptive import Group, direction
 from calib_sweep.analysis.document import Block, Bullets, Callout, Fold, Heading, Table
 from calib_sweep.analysis.exhibits import Frame, exhibit
@@ -74,8 +76,9 @@ def write(
     blocks += [Callout("What this sweep says", _said(material, groups, tables))]
     blocks += background.what_was_run(material, groups)
     summary = _with_reference(tables["summary"])
+    cut = " The first rows of many." if any(strips.are_cut(groups, m) for m in words) else ""
     seen = figures_of(
-        "seeds", figures, "Every seed as a dot, the mean as a bar beside it, dense dashed."
+        "seeds", figures, f"Every seed as a dot, the mean as a bar beside it, dense dashed.{cut}"
     )
     shown = each_metric(summary, columns.SUMMARY, material, words)
     shown += background.single_scores(material, groups)
@@ -109,6 +112,8 @@ def conclusion(material: Material, tables: Tables) -> list[str]:
     if not words:
         nothing = "There is no mean accuracy and no perplexity: see the tables of other scores."
         return [*warnings, nothing]
+    wide = tables["controls"].loc[tables["controls"]["control"] == ALL_PAIRS]
+    warnings += [f"{told['model']}: {told['detail']}." for told in wide.to_dict("records")]
     nothing = "There are no two methods with draws in common to compare."
     return [*warnings, *(conclusions.short(tables, words) or [nothing])]
 

@@ -6,6 +6,7 @@ replicate           SD of repetitions over SD of draws; above MAX_NOISE the mach
                     data, may be what moves
 the draw matters    a method that reads data does not score the same on every draw: if all its
                     scores are equal, the data did not reach it
+all pairs           methods with their settings are few enough to meet each other, all of them
 complete draws      methods are ranked on the draws that all of them have: three or more of each
                     dataset; else they are not ranked there, nor over all datasets
 calibration sets    paired cells read the same tokens, different seeds did not
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.controls import count_cells
-from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.grids import MAX_METHODS, Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.missing import MISSING
 from calib_sweep.analysis.settings import LEVEL
@@ -33,6 +34,7 @@ MAX_APART = 0.1  # of the sum of the components
 COLUMNS = [
     *("control", "model", "method", "metric", "value", "limit", "verdict", "detail"),
 ]
+ALL_PAIRS = "all pairs"
 OK, LOOK = "ok", "look"
 
 
@@ -45,7 +47,7 @@ def control_table(
     """controls.csv, from the rows, the grids and the other tables of the analysis."""
     found = [*_cells(rows, tables["missing"])]
     for grid in grids:
-        found += [*_no_data(grid), *_draw_matters(grid), *_complete_draws(grid)]
+        found += [*_no_data(grid), *_draw_matters(grid), *_all_pairs(grid), *_complete_draws(grid)]
     found += _replicates(tables["variance_components"])
     found += [_row("calibration sets", verdict=LOOK, detail=problem) for problem in set_problems]
     found += [*_tails(tables["tails"]), *_equal_spread(tables["unequal_variance"])]
@@ -115,6 +117,19 @@ def _draw_matters(grid: Grid) -> Iterator[dict[str, object]]:
         verdict = LOOK if still else OK
         yield _row(
             "the draw matters", **names, value=len(still), limit=0, verdict=verdict, detail=detail
+        )
+
+
+def _all_pairs(grid: Grid) -> Iterator[dict[str, object]]:
+    if grid.is_wide:
+        yield _row(
+            ALL_PAIRS,
+            model=grid.model,
+            value=len(grid.methods),
+            limit=MAX_METHODS,
+            verdict=LOOK,
+            detail=f"{len(grid.methods)} methods and settings are too many to compare all pairs: "
+            "only those with the same settings are compared, and none is ranked",
         )
 
 

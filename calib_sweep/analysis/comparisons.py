@@ -26,19 +26,20 @@ Shapes: K comparisons, D datasets, S seeds, E metrics; M methods.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis import samples, verdicts
-from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.grids import MAX_METHODS, Grid
 from calib_sweep.analysis.settings import AnalysisSettings
 
 COLUMNS = [
     *("model", "metric", "kind", "a", "b", "dataset", "n_pairs", "mean_diff", "lo", "hi"),
     *("p", "p_holm", "p_bh", "prob_better", "prob_lo", "prob_hi", "mde", "verdict"),
 ]
+PAIRS_AT_ONCE = 200
 POOLED = ""  # the dataset of a row that speaks of all of them
 
 
@@ -46,8 +47,7 @@ def comparison_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.Da
     """comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
     tables = []
     for grid in grids:
-        for a, b in _method_pairs(grid):
-            tables.append(_compare_methods(grid, a, b, settings))
+        tables += _compare_methods(grid, settings)
         for draw in grid.draws:
             methods = grid.drawn_with(draw)
             tables += _compare_datasets(grid, methods, draw, settings)
@@ -73,9 +73,10 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def _method_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
     """Methods that can be compared: on the same sets, or one method on sets of other sizes.
 
-    Two that read no data have one value each, and nothing to pair.
+    Two that read no data have one value each, and nothing to pair. Of a wide grid only methods with
+    the same settings meet: a choice that no score has a part in.
     """
-    for a, b in combinations(range(len(grid.methods)), 2):
+    for a, b in _near_pairs(grid) if grid.is_wide else combinations(range(len(grid.methods)), 2):
         first, second = grid.methods[a], grid.methods[b]
         reads = grid.reads_data_M[[a, b]]
         is_same_set = first.draw == second.draw or not reads.all()
@@ -83,12 +84,32 @@ def _method_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
             yield a, b
 
 
-def _compare_methods(grid: Grid, a: int, b: int, settings: AnalysisSettings) -> pd.DataFrame:
-    """Rows of one pair of methods: each dataset, and all."""
-    value = grid.value_MDSE
-    found = samples.compare_paired(value[a], value[b], grid.directions_E, settings)
-    keys = {"kind": "method", "a": grid.methods[a].method, "b": grid.methods[b].method}
-    return _rows(grid, keys, [*grid.datasets, POOLED], found)
+def _near_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
+    """Methods with the same settings of their own and of calibration, where they read data."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    free: dict[str, list[int]] = {}
+    for m, names in enumerate(grid.methods):
+        if names.dataset is None:
+            free.setdefault(names.settings, []).append(m)
+        else:
+            groups.setdefault((names.settings, names.draw), []).append(m)
+    for (settings, _), own in groups.items():
+        yield from combinations(sorted([*own, *free.get(settings, [])]), 2)
+
+
+def _compare_methods(grid: Grid, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
+    """Rows of all pairs of methods: each dataset, and all. Many pairs at once, as more metrics."""
+    value, pairs = grid.value_MDSE, _method_pairs(grid)
+    datasets = [*grid.datasets, POOLED]
+    while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
+        a_P, b_P = np.array(chunk).T
+        a_DSK, b_DSK = (
+            value[of].transpose(1, 2, 0, 3).reshape(*value.shape[1:3], -1) for of in (a_P, b_P)
+        )
+        directions_K = np.tile(grid.directions_E, len(chunk))
+        found = samples.compare_paired(a_DSK, b_DSK, directions_K, settings)
+        names = ([grid.methods[m].method for m in of] for of in (a_P, b_P))
+        yield _rows(grid, "method", *names, datasets, found)
 
 
 def _compare_datasets(
@@ -96,6 +117,8 @@ def _compare_datasets(
 ) -> list[pd.DataFrame]:
     """Rows of each pair of datasets, of the mean over those `methods` that have both."""
     tables = []
+    if len(grid.datasets) > MAX_METHODS:
+        return tables
     for a, b in combinations(range(len(grid.datasets)), 2):
         value = grid.value_MDSE[methods][:, [a, b]]
         num_scores_M2 = np.isfinite(value).sum(axis=(2, 3))
@@ -105,24 +128,34 @@ def _compare_datasets(
         mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
         found = samples.compare_unpaired(mean_2SE[0], mean_2SE[1], grid.directions_E, settings)
         names = [f"{grid.datasets[d]} {draw}".rstrip() for d in (a, b)]
-        keys = {"kind": "dataset", "a": names[0], "b": names[1]}
-        tables.append(_rows(grid, keys, [POOLED], found))
+        tables.append(_rows(grid, "dataset", [names[0]], [names[1]], [POOLED], found))
     return tables
 
 
 def _rows(
-    grid: Grid, keys: dict[str, str], datasets: Sequence[str], found: samples.Compared
+    grid: Grid,
+    kind: str,
+    a: Sequence[str],
+    b: Sequence[str],
+    datasets: Sequence[str],
+    found: samples.Compared,
 ) -> pd.DataFrame:
-    """`found` as rows, those without a single pair left out."""
-    num_D, num_E = found.n_pairs.shape
+    """`found` [datasets, pairs x metrics] as rows, pair by pair, those without data left out."""
+    num_P, num_D, num_E = len(a), len(datasets), len(grid.metrics)
+    numbers = {
+        name: value.reshape(num_D, num_P, num_E).swapaxes(0, 1).ravel()
+        for name, value in found.columns().items()
+    }
     table = pd.DataFrame(
         {
             "model": grid.model,
-            "metric": np.tile(np.array(grid.metrics, dtype=object), num_D),
-            **keys,
-            "dataset": np.repeat(np.array(datasets, dtype=object), num_E),
-            "direction": np.tile(grid.directions_E, num_D),
-            **found.columns(),
+            "metric": np.tile(np.array(grid.metrics, dtype=object), num_P * num_D),
+            "kind": kind,
+            "a": np.repeat(np.array(a, dtype=object), num_D * num_E),
+            "b": np.repeat(np.array(b, dtype=object), num_D * num_E),
+            "dataset": np.tile(np.repeat(np.array(datasets, dtype=object), num_E), num_P),
+            "direction": np.tile(grid.directions_E, num_P * num_D),
+            **numbers,
         }
     )
     return table.loc[table["n_pairs"] > 0]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.plots import Axes, Figure
 
 MAX_PAIRS = 60  # in a panel of differences
+MAX_ROWS = 100  # of other panels
+MAX_CURVES = 24  # in a panel; panels of curves
 LINE_PANEL_IN = 2.6  # height of a panel of curves
 LINES = ("-", "--", ":", "-.")
 COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "replicate")
@@ -56,7 +58,7 @@ def components_figure(components: Frame, metric: str) -> "Figure | None":
 
 def _bars(own: Frame) -> list[str]:
     names = list(dict.fromkeys(own["method"]))
-    return sorted(names, key=lambda name: not name.startswith("*"))
+    return sorted(names, key=lambda name: not name.startswith("*"))[:MAX_ROWS]
 
 
 def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
@@ -127,7 +129,7 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
     own = own[own["dataset"] == ""]
     if own.empty:
         return None
-    fields = list(dict.fromkeys(zip(own["model"], own["draw"], strict=True)))
+    fields = list(dict.fromkeys(zip(own["model"], own["draw"], strict=True)))[:MAX_CURVES]
     titles = [f"{model} {draw}".rstrip() for model, draw in fields]
     figure, panels = plots.panels([LINE_PANEL_IN] * len(fields), titles)
     with plots.plain_style():
@@ -161,7 +163,10 @@ def profiles_figure(profiles: Frame) -> "Figure | None":
 
     if profiles.empty:
         return None
-    models, methods = (list(dict.fromkeys(profiles[name])) for name in ("model", "method"))
+    models, methods = (
+        list(dict.fromkeys(profiles[name]))[:MAX_CURVES] for name in ("model", "method")
+    )
+    profiles = profiles[profiles["method"].isin(methods)]
     figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
     with plots.plain_style():
         for model, axes in zip(models, panels, strict=True):
@@ -191,7 +196,9 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
     naming, curves = Naming.of_groups(groups), {}
     for group in own:
         curves.setdefault(_beside_size(group, naming), []).append(group)
-    models, methods = (list(dict.fromkeys(names)) for names in zip(*curves, strict=True))
+    models, methods = (
+        list(dict.fromkeys(names))[:MAX_CURVES] for names in zip(*curves, strict=True)
+    )
     figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
     with plots.plain_style():
         for model, axes in zip(models, panels, strict=True):

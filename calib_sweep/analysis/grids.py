@@ -20,6 +20,7 @@ from calib_sweep.analysis.names import Names, Naming
 from calib_sweep.analysis.rounding import equalised
 from calib_sweep.analysis.table import DENSE, Row, settings_of
 
+MAX_METHODS = 100  # of a model: 4,950 pairs
 NUM_SAMPLES = "calibration.num_samples"
 
 
@@ -58,20 +59,27 @@ class Grid:
         return np.array([direction(metric) for metric in self.metrics])
 
     @property
+    def is_wide(self) -> bool:
+        """Whether the methods with their settings are too many to meet each other, all of them."""
+        return len(self.methods) > MAX_METHODS
+
+    @property
     def draws(self) -> tuple[str, ...]:
         """The settings of calibration that were used, each once: sets of different ones differ."""
-        return tuple(dict.fromkeys(names.draw for names in self.methods if names.dataset))
+        return tuple(draw for draw in self._by_draw if draw is not None)
 
     def drawn_with(self, draw: str, *, data_free: bool = False) -> np.ndarray:
         """Indices of the methods that read the sets of `draw`; on request those that read none."""
-        return np.array(
-            [
-                m
-                for m, names in enumerate(self.methods)
-                if (names.draw == draw if names.dataset else data_free)
-            ],
-            dtype=int,
-        )
+        free = self._by_draw.get(None, []) if data_free else []
+        return np.array(sorted([*self._by_draw[draw], *free]), dtype=int)
+
+    @cached_property
+    def _by_draw(self) -> dict[str | None, list[int]]:
+        """Methods by the settings of the sets that they read; None: those that read none."""
+        found: dict[str | None, list[int]] = {}
+        for m, names in enumerate(self.methods):
+            found.setdefault(names.draw if names.dataset else None, []).append(m)
+        return found
 
 
 def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
@@ -88,12 +96,13 @@ def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
 
 def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
     compressed = [(names, row) for names, row in members if row["method"] != DENSE]
-    methods = sorted({names.method: names for names, _ in compressed}.items())
+    first = {names.method: names for names, _ in reversed(members)}
+    methods = [first[name] for name in sorted({names.method for names, _ in compressed})]
     datasets = sorted({names.dataset for names, _ in compressed if names.dataset is not None})
     seeds = _ordered({row["seed"] for names, row in compressed if names.dataset is not None})
     replicates = sorted({row["replicate"] for _, row in compressed})
     metrics = sorted({str(row["metric"]) for _, row in members})
-    axes = [[name for name, _ in methods], datasets, seeds, replicates, metrics]
+    axes = [[names.method for names in methods], datasets, seeds, replicates, metrics]
     place = [{key: index for index, key in enumerate(axis)} for axis in axes]
     value = np.full([len(axis) for axis in axes], np.nan)
     cell_ids = np.full(value.shape[:-1], "", dtype=object)
@@ -111,7 +120,7 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         value[..., e] = equalised(value[..., e])
     return Grid(
         model=model,
-        methods=tuple(_method_names(members, name) for name, _ in methods),
+        methods=tuple(methods),
         datasets=tuple(datasets),
         seeds=tuple(seeds),
         metrics=tuple(metrics),
@@ -120,10 +129,6 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         dense_E=_dense(members, metrics),
         num_samples_M=num_samples,
     )
-
-
-def _method_names(members: Sequence[tuple[Names, Row]], method: str) -> Names:
-    return next(names for names, _ in members if names.method == method)
 
 
 def _ordered(seeds: Iterable[int | None]) -> list[int | None]:

@@ -35,6 +35,7 @@ class Names:
     dataset: str | None
     draw: str
     bare_method: str  # without `draw`
+    settings: str = ""  # those of `bare_method`
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Naming:
             dataset=None if dataset is None else _join(dataset, texts.get("dataset")),
             draw=draw,
             bare_method=bare,
+            settings=texts.get("method", ""),
         )
 
     def of(self, group: Group) -> Names:

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.comparisons import POOLED
-from calib_sweep.analysis.grids import Grid
+from calib_sweep.analysis.grids import MAX_METHODS, Grid
 from calib_sweep.analysis.intervals import MIN_DRAWS
 from calib_sweep.analysis.resampling import resampled_counts
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
@@ -131,7 +131,7 @@ def _fields(grid: Grid) -> Iterator[Field]:
         names = tuple(grid.methods[m].method for m in methods)
         value = grid.value_MDSE[methods]
         everyone = np.arange(len(methods))
-        if len(methods) > 1:
+        if 1 < len(methods) <= MAX_METHODS:
             for dataset, own in zip(grid.datasets, value.swapaxes(0, 1), strict=True):
                 blocks = [(everyone, own.swapaxes(0, 1))]
                 yield from _complete(grid, "method", dataset, draw, names, blocks)
@@ -139,7 +139,7 @@ def _fields(grid: Grid) -> Iterator[Field]:
             yield from _complete(grid, "method", POOLED, draw, names, blocks)
         mean_DSE = grid.value_MDSE[grid.drawn_with(draw)].mean(0)
         blocks = [(np.array([d]), own[:, None]) for d, own in enumerate(mean_DSE)]
-        if len(blocks) > 1:
+        if 1 < len(blocks) <= MAX_METHODS:
             names = tuple(f"{name} {draw}".rstrip() for name in grid.datasets)
             yield from _complete(grid, "dataset", POOLED, draw, names, blocks)
 

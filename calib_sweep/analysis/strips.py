@@ -1,7 +1,8 @@
 """Figure of the seeds: strips of dots, the interval of their mean, the dense line."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.plots import Axes, Figure
 
 LOG_RATIO = 4.0  # largest over smallest value from which an axis is logarithmic
+MAX_STRIPS = 100  # in a panel; the first ones
 LANES = (0.0, -0.16, 0.16)  # neighbouring seeds lie on different heights of a strip
 
 
@@ -32,7 +34,7 @@ def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -
                 _draw_strip(axes, y, group, colours[group.method])
             for dense in [group for group in own if group.is_dense]:
                 _draw_dense(axes, dense)
-            plots.name_strips(axes, [_strip_label(s, strips[model]) for s in strips[model]])
+            plots.name_strips(axes, _strip_labels(strips[model]))
             _label_values(axes, own, wording.heading(metric, metrics))
     return figure
 
@@ -40,7 +42,13 @@ def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -
 def _strips(groups: Sequence[Group], model: str, metric: str) -> list[Group]:
     """One group per strip, top to bottom; the dense model only where it is alone."""
     own = [group for group in groups if group.model == model and group.metric == metric]
-    return [group for group in own if not group.is_dense] or own
+    return ([group for group in own if not group.is_dense] or own)[:MAX_STRIPS]
+
+
+def are_cut(groups: Sequence[Group], metric: str) -> bool:
+    """Whether a panel shows only the first of its strips."""
+    num = Counter(g.model for g in groups if g.metric == metric and not g.is_dense)
+    return any(of_model > MAX_STRIPS for of_model in num.values())
 
 
 def colours_of(groups: Sequence[Group]) -> dict[str, str]:
@@ -97,11 +105,16 @@ def _draw_dense(axes: "Axes", dense: Group) -> None:
     )
 
 
-def _strip_label(strip: Group, strips: Sequence[Group]) -> str:
+def _strip_labels(strips: Sequence[Group]) -> list[str]:
     names = wording.shown_settings(strips)
-    short = wording.short_names(names)
-    pairs = zip(names, short, strict=True)
-    settings = [f"{word}={wording.setting(strip, n)}" for n, word in pairs if n in strip.settings]
+    short = dict(zip(names, wording.short_names(names), strict=True))
+    return [_strip_label(strip, short) for strip in strips]
+
+
+def _strip_label(strip: Group, short: Mapping[str, str]) -> str:
+    """Method, dataset and settings of a strip; `short`: the settings worth naming, and how."""
+    own = [name for name in short if name in strip.settings]
+    settings = [f"{short[name]}={wording.setting(strip, name)}" for name in own]
     num_lost = int(np.sum(~np.isfinite(strip.value_S)))
     lost = [f"({num_lost} not finite)"] if num_lost else []
     return " ".join([strip.method, strip.dataset or "(no data)", *settings, *lost])

@@ -310,3 +310,25 @@ def test_nothing_to_compare_is_an_empty_table_with_its_columns():
     table = comparison_table([grid_of(normal("alone", 1, 1, 3, 1))], SETTINGS)
     assert table.empty
     assert list(table.columns[: len(COLUMNS)]) == COLUMNS
+
+
+def test_methods_too_many_to_meet_each_other_meet_those_with_their_settings(monkeypatch):
+    monkeypatch.setattr("calib_sweep.analysis.grids.MAX_METHODS", 5)
+    rows = []
+    for sparsity in (0.5, 0.6, 0.7):
+        for shift, method in enumerate(("sparsegpt", "wanda")):
+            value = normal(f"wide/{sparsity}/{method}", 1, 1, 5, 1) + shift
+            settings = {"method.sparsity": sparsity}
+            rows += rows_of(value, methods=[method], metrics=["acc/mean"], **settings)
+    (grid,) = to_grids(rows)
+    found = comparison_table([grid], SETTINGS)
+    found = found[(found["kind"] == "method") & (found["dataset"] == "")]
+    assert list(zip(found["a"], found["b"], strict=True)) == [
+        (f"sparsegpt sparsity={s}", f"wanda sparsity={s}") for s in (0.5, 0.6, 0.7)
+    ]
+    monkeypatch.undo()
+    every = comparison_table([grid], SETTINGS)
+    every = every[(every["kind"] == "method") & (every["dataset"] == "")]
+    assert len(every) == 15
+    both = every.merge(found, on=["a", "b"], suffixes=("", "_wide"))
+    assert (both["mean_diff"] == both["mean_diff_wide"]).all() and len(both) == 3
