@@ -56,7 +56,9 @@ class Base:
 class GridError(ConfigError):
     """Mistakes found in composing. `composed`: the points without what is mistaken in them."""
 
-    composed: Sequence[Composed] = ()
+    def __init__(self, *problems: str, composed: Sequence[Composed] = ()) -> None:
+        super().__init__(*problems)
+        self.composed = composed
 
 
 def compose_grid(
@@ -91,9 +93,7 @@ def compose_grid(
     if not composed and not problems:
         problems = ["the grid is empty: expected values to sweep, as in 'seed=range(5)'."]
     if problems:
-        error = GridError(*problems)
-        error.composed = composed
-        raise error
+        raise GridError(*problems, composed=composed)
     return composed
 
 

@@ -10,8 +10,9 @@ from hydra._internal.utils import create_automatic_config_search_path
 from hydra.types import RunMode
 
 from calib_sweep.cell import DENSE, Cell, cell_id
-from calib_sweep.compose import Composed, compose_grid
-from calib_sweep.errors import collected
+from calib_sweep.compose import Composed, GridError, compose_grid
+from calib_sweep.errors import ConfigError, collected
+from calib_sweep.launching import launcher_problems
 from calib_sweep.points import parse_words, read_options, split_points
 from calib_sweep.results.store import Store
 from calib_sweep.targets import target_class
@@ -81,6 +82,14 @@ def compose_command_line(conf: Path, arguments: Sequence[str]) -> list[Composed]
     if options.config_dir:
         search_path.prepend("command-line", f"file://{Path(options.config_dir).resolve()}")
     loader = ConfigLoaderImpl(config_search_path=search_path)
-    task = [o for o in parse_words(options.overrides, loader) if not o.is_hydra_override()]
+    words = parse_words(options.overrides, loader)
+    task = [word for word in words if not word.is_hydra_override()]
     master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
-    return compose_grid(loader, master, split_points(task))
+    of_launcher = launcher_problems(loader, words)
+    try:
+        composed = compose_grid(loader, master, split_points(task))
+    except GridError as error:
+        raise GridError(*error.problems, *of_launcher, composed=error.composed) from None
+    if of_launcher:
+        raise ConfigError(*of_launcher)
+    return composed

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from calib_sweep.cell import Cell
 from calib_sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected, printable
+from calib_sweep.launching import check_launcher
 from calib_sweep.mistakes import describe_hydra_error
 from calib_sweep.plan import plan_cells
 from calib_sweep.points import Point, largest_seeds
@@ -123,8 +124,11 @@ class Sweep:
         from calib_sweep.estimate import describe_plan
         from calib_sweep.progress import output
 
-        notes = check_cells(self.cells, draw=check_pool)
-        output(describe_plan(self.store, self.cells, notes))
+        notes: dict[str, None] = {}
+        with collected(notes) as problems:
+            problems.of(check_launcher, self.master)
+            found = problems.of(partial(check_cells, self.cells, draw=check_pool))
+        output(describe_plan(self.store, self.cells, [*notes, *found]))
         return DONE
 
     def prefetch(self) -> int:
@@ -158,6 +162,7 @@ class Sweep:
 
         with collected() as problems:
             problems.of(self.store.require_writable)
+            problems.of(check_launcher, self.master)
             draw = check_pool if problems.errors else self._draw
             notes = problems.of(partial(check_cells, todo, draw=draw))
         if notes:

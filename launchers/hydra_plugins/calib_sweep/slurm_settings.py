@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
-from calib_sweep.errors import UnavailableError, collected, require
+from calib_sweep.errors import ConfigError, collected, require
 
 COMMANDS = ("sbatch", "srun", "squeue")  # scontrol and scancel come with them
 LEAST = {  # of a number; null is accepted where it is the default
@@ -68,9 +68,19 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             remedy = f"Leave it at {value}; {instead}"
             ok = settings[key] == value
             problems.of(require, ok, f"hydra.launcher.{key}", settings[key], expected, remedy)
+        problems.of(_check_keys, settings)
         problems.of(_check_poll, settings["poll_s"])
         problems.of(_check_signal, settings["signal_delay_s"], settings["timeout_min"])
         problems.of(_check_commands)
+
+
+def _check_keys(settings: Mapping[str, Any]) -> None:
+    known = {one.name for one in fields(SlurmLauncherConf)}
+    added = ", ".join(sorted(settings.keys() - known))
+    require(
+        *(not added, "hydra.launcher", added, "only keys that are there already"),
+        "What sbatch takes besides: hydra.launcher.additional_parameters={KEY: VALUE}.",
+    )
 
 
 def _check_poll(poll_s: float) -> None:
@@ -93,7 +103,7 @@ def _check_signal(delay_s: int, timeout_min: int) -> None:
 
 def _check_commands() -> None:
     if missing := [name for name in COMMANDS if shutil.which(name) is None]:
-        raise UnavailableError(
+        raise ConfigError(
             f"hydra/launcher='slurm': expected SLURM's commands, but {', '.join(missing)} "
             "cannot be found here. Run it where you would run sbatch, or type "
             "hydra/launcher=accelerate to use this machine."

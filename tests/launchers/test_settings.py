@@ -1,0 +1,62 @@
+"""What is wrong with a launcher is told before anything is started, all of it at once."""
+
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def problems(tmp_path, grid, run_cli) -> Callable[..., list[str]]:
+    """`problems(VERB, *OVERRIDES)`: what a command is refused for; nothing was written."""
+
+    def of(*arguments: str) -> list[str]:
+        verb = [arguments[0]] if "=" not in arguments[0] else []
+        ended = run_cli(*verb, *grid(tmp_path), *arguments[len(verb) :], cwd=tmp_path)
+        assert ended.code == 1, ended.out
+        assert not list(tmp_path.iterdir())
+        return ended.err.removeprefix("ConfigError: ").splitlines()
+
+    return of
+
+
+BAD = ("hydra/launcher=slurm", "hydra.launcher.nodes=2", "hydra.launcher.cells_per_worker=0")
+
+
+@pytest.mark.parametrize("verb", ["check", "seed=0"])
+def test_settings_that_cannot_work_are_refused_with_all_that_is_wrong_besides(verb, problems):
+    told = " ".join(problems(verb, *BAD, "hydra.launcher.mem_gb=-4", "save_model=pickle"))
+    for phrase in ("nodes=2: expected 1", "cells_per_worker=0", "mem_gb=-4", "save_model="):
+        assert phrase in told
+
+
+def test_wrong_types_and_unknown_keys_are_told_with_the_values_that_cannot_work(problems):
+    wrong = ["timeout_min=soon", "mem=4", "cancel_on_interrupt=3.5"]
+    told = problems("check", *BAD, *(f"hydra.launcher.{word}" for word in wrong))
+    assert "hydra.launcher.timeout_min=soon: expected a whole number." in told[0]
+    assert "hydra.launcher.mem=4: no such key. hydra/launcher=slurm has: submitit" in told[1]
+    assert "hydra.launcher.cancel_on_interrupt=3.5: expected true or false." in told[2]
+    assert "nodes=2" in " ".join(told[3:]) and "cells_per_worker=0" in " ".join(told[3:])
+
+
+def test_a_setting_of_another_launcher_says_where_it_belongs(problems):
+    (told,) = problems("check", "hydra.launcher.num_workers=2")
+    assert "hydra/launcher=basic has none" in told and "hydra/launcher=accelerate" in told
+
+
+def test_an_added_setting_is_refused(problems):
+    (told,) = problems("check", "hydra/launcher=accelerate", "+hydra.launcher.gpus=2")
+    assert "unexpected keyword argument 'gpus'" in told
+    told = problems("check", "hydra/launcher=slurm", "+hydra.launcher.gpus=2")
+    assert "hydra.launcher='gpus': expected only keys that are there already" in told[0]
+
+
+def test_a_launcher_that_is_not_there_is_told_with_those_that_are(problems):
+    (told,) = problems("check", "hydra/launcher=slrum")
+    assert "hydra/launcher=slrum: there is no" in told and "basic, slurm" in told
+
+
+@pytest.mark.parametrize(("name", "instead"), [("slurm", "slurm"), ("local", "accelerate")])
+def test_submitits_own_launchers_are_refused_by_name(name, instead, problems):
+    (told,) = problems("seed=0", f"hydra/launcher=submitit_{name}")
+    assert told.startswith(f"hydra/launcher=submitit_{name}: expected basic, accelerate or slurm")
+    assert told.endswith(f"Type hydra/launcher={instead}.")
