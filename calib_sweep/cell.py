@@ -35,6 +35,9 @@ BOOKKEEPING = frozenset(
     }
 )
 
+# File systems hold names of 255 bytes. A cell's has at most 60 characters of each of its parts.
+MAX_PART, MAX_NAME = 60, 205  # without the id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -85,7 +88,10 @@ class Cell:
         parts = [self.model, self.method]
         if self.needs_data:
             parts += [str(self.dataset), f"seed{self.seed}"]
-        return "-".join([*(_path_safe(part) for part in parts), self.id])
+        safe = [_path_safe(part) for part in parts]
+        if len("-".join(safe).encode()) > MAX_NAME:  # only letters of several bytes come so far
+            safe = [_first_bytes(part, MAX_PART) for part in safe]
+        return "-".join([*safe, self.id])
 
     @property
     def title(self) -> str:
@@ -149,4 +155,9 @@ def label(node: Mapping[str, Any], choice: str) -> str:
 
 
 def _path_safe(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)[:60]
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in text)[:MAX_PART]
+
+
+def _first_bytes(text: str, num_bytes: int) -> str:
+    """The first letters of `text`, as many as fit into so many bytes."""
+    return text.encode()[:num_bytes].decode(errors="ignore")

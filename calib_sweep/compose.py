@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from calib_sweep.cell import AXES, BOOKKEEPING
 from calib_sweep.errors import ConfigError
@@ -32,6 +33,8 @@ from calib_sweep.mistakes import (
     mislabelled,
 )
 from calib_sweep.points import Point, parse
+
+NEEDED = (AXES | BOOKKEEPING | {"evaluation", "calibration", "walk"}) - {"experiment"}
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,12 @@ def _options(loader: ConfigLoader, key: str) -> list[str]:
 def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:
     try:
         whole = loader.load_sweep_config(master, list(groups))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         return describe_hydra_error(error)
+    if lacking := sorted(str(key) for key in NEEDED if key not in whole):
+        return (
+            f"config.yaml: expected all keys of the package's, and it lacks {', '.join(lacking)}."
+        )
     config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     OmegaConf.set_struct(config, True)
     _open_mappings(config)

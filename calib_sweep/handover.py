@@ -28,9 +28,11 @@ WITHOUT_EFFECT = {
 
 def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
     """The arguments that Hydra gets, to do `action` with the grid that was typed."""
+    from calib_sweep.own_folders import check_own_folders
     from calib_sweep.points import read_options
 
     options = read_options(arguments)
+    check_own_folders(conf, options.config_dir)
     words = list(options.overrides)
     flags = [argument for argument in arguments if argument not in words]
     _refuse_without_effect(words)

@@ -8,6 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 
 def as_typed(override: Override) -> str:
@@ -113,6 +114,10 @@ def describe_hydra_error(error: BaseException) -> str:
             f"{error.override!r} cannot be read as key=value. A list has no spaces after its "
             "commas (method=wanda,sparsegpt), and what has brackets is quoted ('seed=range(5)')."
         )
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a configuration"
+        return f"{where}: expected YAML: {error.problem}. Correct the file."
     messages = [str(error)]
     if error.__cause__ is not None and str(error.__cause__) not in messages[0]:
         messages.append(str(error.__cause__))

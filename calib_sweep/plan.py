@@ -11,11 +11,35 @@ from hydra.types import RunMode
 
 from calib_sweep.cell import DENSE, Cell, cell_id
 from calib_sweep.compose import Composed, GridError, compose_grid
-from calib_sweep.errors import ConfigError, collected
+from calib_sweep.errors import CONTROLS, ConfigError, collected, require
 from calib_sweep.launching import launcher_problems
 from calib_sweep.points import parse_words, read_options, split_points
 from calib_sweep.results.store import Store
 from calib_sweep.targets import target_class
+
+# What file systems hold, less what is longest below: the name of a cell, and of its files.
+MAX_SWEEP_NAME, MAX_PATH = 200, 3000  # bytes
+
+
+def store_of(config: Mapping[str, Any]) -> Store:
+    """Where the records of the sweep are; `ConfigError` for a name that no file system holds."""
+    # Names that are no text are refused later, with all that is wrong besides.
+    folder, name = Path(str(config["results_dir"])).absolute(), str(config["sweep_name"])
+    with collected() as problems:
+        for key, path, limit in (
+            ("results_dir", str(folder), MAX_PATH),
+            ("sweep_name", name, MAX_SWEEP_NAME),
+        ):
+            expected = f"at most {limit:,} bytes, 255 in each name, and no control characters"
+            remedy = f"Type a shorter {key}."
+            problems.of(require, _fits(path, limit), key, path[:80], expected, remedy)
+    return Store(folder, name)
+
+
+def _fits(path: str, limit: int) -> bool:
+    """Whether a file system holds `path`, with `limit` bytes in all."""
+    sizes = [len(part.encode(errors="replace")) for part in (path, *path.split("/"))]
+    return sizes[0] <= limit and max(sizes[1:]) <= 255 and CONTROLS.search(path) is None
 
 
 def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -18,11 +17,13 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell
+from calib_sweep.cli import CONF
 from calib_sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected, printable
 from calib_sweep.launching import check_launcher
 from calib_sweep.mistakes import describe_hydra_error
-from calib_sweep.plan import plan_cells
+from calib_sweep.own_folders import log_own_folders
+from calib_sweep.plan import plan_cells, store_of
 from calib_sweep.points import Point, largest_seeds
 from calib_sweep.progress import configure_logging, is_speaker
 from calib_sweep.queue import Failures, Outlook, failures
@@ -61,9 +62,7 @@ class Sweep:
 
     @cached_property
     def store(self) -> Store:
-        config = self.composed[0].config
-        # Names that are no text are refused with all that is wrong besides, in `check_cells`.
-        return Store(Path(str(config["results_dir"])).absolute(), str(config["sweep_name"]))
+        return store_of(self.composed[0].config)
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -78,6 +77,7 @@ class Sweep:
             "inspect": self.inspect,
         }
         configure_logging()
+        log_own_folders(CONF, self.typed)
         self._refuse_what_no_pool_holds()
         return actions[action]()
 
@@ -254,6 +254,7 @@ def explain(error: BaseException) -> int | None:
     """Print an error that is the user's to fix and return the exit code; None for any other."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
 
     if isinstance(error, GridError):
         _print_problems("ConfigError", error.problems)
@@ -264,7 +265,7 @@ def explain(error: BaseException) -> int | None:
         _print_problems("ConfigError", error.problems)
     elif isinstance(error, StoreError):
         _print_problems("StoreError", [str(error)])
-    elif isinstance(error, HydraException | OmegaConfBaseException):
+    elif isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
         _print_problems("ConfigError", [describe_hydra_error(error)])
     elif isinstance(error, OSError) and error.errno in DISK_TROUBLES:
         where = "" if error.filename is None else f": {error.filename}"
@@ -290,9 +291,7 @@ def _further_problems(error: GridError) -> list[str]:
 
     if not error.composed:
         return []
-    config = error.composed[0].config
-    store = Store(Path(str(config["results_dir"])).absolute(), str(config["sweep_name"]))
     try:
-        return build_problems(plan_cells(store, error.composed))
+        return build_problems(plan_cells(store_of(error.composed[0].config), error.composed))
     except ConfigError as further:
         return list(further.problems)

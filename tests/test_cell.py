@@ -126,3 +126,27 @@ def test_folder_names_tell_the_axes_and_are_safe():
 def test_a_model_is_called_by_the_whole_last_part_of_its_path():
     names = [make(changed("model.path", f"meta-llama/Llama-3.{n}B")).model for n in ("1-8", "2-1")]
     assert names == ["Llama-3.1-8B", "Llama-3.2-1B"]
+
+
+HAN = "\u6a21"  # three bytes
+
+
+@pytest.mark.parametrize(
+    "model, dataset, folder",
+    [
+        ("tiny", "corpus", "tiny-wanda-corpus-seed0"),
+        ("m" * 80, "d" * 80, f"{'m' * 60}-wanda-{'d' * 60}-seed0"),
+        (HAN * 80, HAN * 90, f"{HAN * 20}-wanda-{HAN * 20}-seed0"),
+        ("a" + HAN * 80, "d", f"a{HAN * 59}-wanda-d-seed0"),
+    ],
+)
+def test_the_name_of_a_folder_fits_a_file_system(model, dataset, folder):
+    config = {**CONFIG, "model": {"name": model}, "dataset": {"name": dataset}}
+    cell = Cell(
+        config=config,
+        choices={"model": "m", "dataset": "d", "method": "wanda"},
+        settings={},
+        needs_data=True,
+    )
+    assert cell.folder_name == f"{folder}-{cell.id}"
+    assert len(cell.folder_name.encode()) <= 255

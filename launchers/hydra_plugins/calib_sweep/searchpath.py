@@ -1,8 +1,5 @@
 """Users' own YAML: the folders in $CALIB_SWEEP_CONF (a:b) and ./conf.local, before ours."""
 
-import os
-from pathlib import Path
-
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
@@ -11,7 +8,11 @@ class CalibSweepSearchPath(SearchPathPlugin):
     """Prepends the user's folders, so that they can add a choice to any group, or replace ours."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        folders = [Path(p) for p in os.environ.get("CALIB_SWEEP_CONF", "").split(":") if p]
-        local = Path("conf.local")
-        for folder in [*folders, *([local] if local.is_dir() else [])]:
+        from calib_sweep.cli import CONF
+        from calib_sweep.own_folders import own_folders
+
+        places = [element.path for element in search_path.get_path()]
+        if f"file://{CONF}" not in places and str(CONF) not in places:
+            return  # another program of Hydra's, in the same environment
+        for folder in reversed(own_folders()):
             search_path.prepend("calib-sweep-user", f"file://{folder.resolve()}")
