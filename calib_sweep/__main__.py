@@ -2,7 +2,7 @@
 
 import sys
 
-from calib_sweep.interruption import interruptible
+from calib_sweep.interruption import end_with_parent, interruptible
 
 
 def main() -> int:
@@ -11,6 +11,7 @@ def main() -> int:
 
 
 def _run() -> int:
+    end_with_parent()
     from calib_sweep import cli
 
     return cli.main()

@@ -21,6 +21,9 @@ TERMINATION = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # ended, jobs cancelled, claims given back.
 PATIENCE_S = 5.0
 INTERRUPTED = 130  # exit code, as a shell says it of a program that Ctrl-C ended
+# Set by `torchrun` and `accelerate launch` for the processes that they start.
+STARTED_BY_ANOTHER = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
+PARENT_POLL_S = 1.0
 
 _told: dict[str, float] = {}  # signal: when it came; empty unless this process was told to end
 
@@ -37,6 +40,23 @@ def interruptible(action: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
         return INTERRUPTED
+
+
+def end_with_parent() -> None:
+    """Be told to end once the `accelerate launch` that started this process has died.
+
+    It ends its processes when it is told to, but not when it is killed: they would work on unseen.
+    """
+    if not os.environ.keys() & set(STARTED_BY_ANOTHER):
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
 @contextmanager

@@ -142,3 +142,43 @@ def test_what_is_computed_after_it_was_swallowed_is_not_recorded(
     ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
     assert ended.code == 130
     assert not list(tmp_path.glob("results/default/*/*.json"))
+
+
+PARENT = """
+import os, subprocess, sys, time
+from pathlib import Path
+
+CHILD = '''
+import os, sys, time
+from pathlib import Path
+from calib_sweep.interruption import end_with_parent, interruptible
+
+def work():
+    end_with_parent()
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
+sys.exit(interruptible(work))
+'''
+subprocess.Popen([sys.executable, "-c", CHILD])
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("mark", "ends"), [("TORCHELASTIC_RUN_ID", True), ("ANOTHER", False)])
+def test_a_process_of_accelerate_launch_ends_when_that_is_killed(mark, ends, tmp_path):
+    """What a shell started goes on when the shell is gone."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        cwd=tmp_path,
+        env={**os.environ, mark: "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "pid").is_file() or not (pid := (tmp_path / "pid").read_text()):
+        time.sleep(0.02)
+    parent.kill()
+    if not ends:
+        time.sleep(1.5 * interruption.PARENT_POLL_S)
+        os.kill(int(pid), signal.SIGKILL)  # it was there to be killed
+    assert ("type the same command" in parent.communicate(timeout=20)[1]) == ends

@@ -16,7 +16,7 @@ import traceback
 
 from hydra_plugins.calib_sweep import outcome
 
-from calib_sweep.interruption import TERMINATION, ending_on
+from calib_sweep.interruption import INTERRUPTED, TERMINATION, ending_on
 
 GRACE_S = 5.0  # from SIGTERM to SIGKILL
 
@@ -52,4 +52,5 @@ if __name__ == "__main__":
         with ending_on(*TERMINATION):
             sys.exit(main(*map(int, sys.argv[1:])))
     except KeyboardInterrupt as told:
-        sys.exit(f"told to end by {told}: the cell that ran here is given back")
+        sys.stderr.write(f"told to end by {told}: the cell that ran here is given back\n")
+        sys.exit(INTERRUPTED)
