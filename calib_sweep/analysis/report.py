@@ -110,16 +110,15 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
     """Whether the report is there, whole, and made from what there is now."""
     folder, settings = Path(folder), settings or read_settings()
     try:
-        made_from = json.loads((folder / REPORT / MADE_FROM).read_text())
-        cells = read_cells(folder)
-        material = Material.of(folder.resolve().name, cells)
-        if made_from["records"] != _digest(folder, material, cells, settings):
-            return False
-        found = {name: (folder / REPORT / name).read_bytes() for name in made_from["files"]}
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        made_from = json.loads((folder / REPORT / MADE_FROM).read_bytes())
+        records, hashes = made_from["records"], dict(made_from["files"])
+        found = {name: (folder / REPORT / name).read_bytes() for name in hashes}
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return False
-    return all(
-        hashlib.sha256(data).hexdigest() == made_from["files"][name] for name, data in found.items()
+    cells = read_cells(folder)
+    material = Material.of(folder.resolve().name, cells)
+    return records == _digest(folder, material, cells, settings) and all(
+        hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
     )
 
 

@@ -35,12 +35,18 @@ from calib_sweep.results.reading import RECORD
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
 
-# What wandb's log says, as an error, of data that the server refused: `finish` does not tell.
-REFUSALS = ("/file_stream", "file transfer: upload", "runfiles: ", "failed to log artifact")
+# What wandb's log says, as an error, of data that was refused or not written: `finish` is silent.
+LOSSES = (
+    "/file_stream",
+    "file transfer: upload",
+    "runfiles: ",
+    "failed to log artifact",
+    "writer: failed",
+)
 
 
-class RefusedError(Exception):
-    """W&B did not take all of a run."""
+class LossError(Exception):
+    """Not all of a run was taken by W&B, or written to the disk."""
 
 
 def find_mode(tracking: Mapping[str, Any]) -> str:
@@ -112,16 +118,26 @@ class _Place:
     def told(self, shows: str) -> dict[str, Any]:
         if self.url is not None:
             return {"is_online": True, "run": self.url, "shows": shows}
-        # wandb takes another folder, without a word that we see, where it cannot write to ours.
-        place = str(self.folder.relative_to(self.sweep))
-        return {"is_online": False, "run": place, "shows": shows}
+        return {"is_online": False, "run": str(self._inside()), "shows": shows}
 
-    def require_taken(self) -> None:
-        """Raise `RefusedError` if the server refused a part of the run."""
-        lines = (self.folder / "logs" / "debug-internal.log").read_text().splitlines()
-        errors = [line for line in lines if '"level":"ERROR"' in line]
-        if refused := [line for line in errors if any(text in line for text in REFUSALS)]:
-            raise RefusedError(f"the run is not whole: {refused[0][:300]}")
+    def require_whole(self) -> None:
+        """Raise `LossError` if the server refused a part of the run, or the disk was full."""
+        log = self.folder / "logs" / "debug-internal.log"
+        text = log.read_text() if log.is_file() else ""
+        errors = [line for line in text.splitlines() if '"level":"ERROR"' in line]
+        if lost := [line for line in errors if any(loss in line for loss in LOSSES)]:
+            raise LossError(lost[0][:300])
+        files = [*self.folder.glob("*.wandb"), *([log] if log.is_file() else [])]
+        if not all(file.stat().st_size for file in files):
+            raise LossError("its files were not written")
+        self._inside()
+
+    def _inside(self) -> Path:
+        """Where it is, seen from the sweep. wandb goes elsewhere where it cannot write."""
+        try:
+            return self.folder.relative_to(self.sweep)
+        except ValueError:
+            raise LossError(f"{self.sweep} cannot be written") from None
 
 
 @contextlib.contextmanager
@@ -157,8 +173,8 @@ def _run(
     place = None if run.disabled else _Place(run, sweep)
     yield place
     run.finish(exit_code=0 if is_done else 1)
-    if place is not None and place.url is not None:
-        place.require_taken()
+    if place is not None:
+        place.require_whole()
 
 
 def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
