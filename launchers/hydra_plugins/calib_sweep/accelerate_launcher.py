@@ -82,6 +82,8 @@ class AccelerateLauncher(Launcher):
 
         folder = Path(str(self.config.hydra.sweep.dir)).absolute() / ".workers"
         folder.mkdir(parents=True, exist_ok=True)
+        for left_behind in folder.glob("*.pkl"):  # by an earlier version that was killed
+            left_behind.unlink(missing_ok=True)
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")
