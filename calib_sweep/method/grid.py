@@ -55,6 +55,11 @@ def nearest(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Ten
 
 def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:
     """Fit one grid per `group_size` columns of a row (None: one per row) to its extremes."""
+    return grid_between(*ends(weight_OI, group_size, symmetric), bits, symmetric)
+
+
+def ends(weight_OI: Tensor, group_size: int | None, symmetric: bool) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest weight that the grid of each group is to reach [O, G]."""
     group_size = group_size or weight_OI.shape[1]
     weight_OGC = weight_OI.to(torch.float32).unflatten(1, (-1, group_size))
     low_OG = weight_OGC.amin(dim=2).clamp(max=0)
@@ -63,8 +68,11 @@ def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bo
         high_OG = torch.maximum(low_OG.abs(), high_OG)
         low_OG = torch.where(low_OG < 0, -high_OG, low_OG)
     is_zero_OG = (low_OG == 0) & (high_OG == 0)
-    low_OG = low_OG.masked_fill(is_zero_OG, -1.0)
-    high_OG = high_OG.masked_fill(is_zero_OG, 1.0)
+    return low_OG.masked_fill(is_zero_OG, -1.0), high_OG.masked_fill(is_zero_OG, 1.0)
+
+
+def grid_between(low_OG: Tensor, high_OG: Tensor, bits: int, symmetric: bool) -> Grid:
+    """The grids from `low` to `high`."""
     # By a tensor: a GPU divides by a number with its reciprocal, and the last digit decides ties.
     scale_OG = (high_OG - low_OG) / torch.full_like(high_OG, 2**bits - 1)
     if symmetric:

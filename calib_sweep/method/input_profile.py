@@ -5,9 +5,10 @@
     spaced tokens    every s-th token, s the largest power of two that leaves 512 of them or more
 
 The published code takes every floor(T / 512)-th of T tokens, which is the same where T is 512 times
-a power of two, as with its own data; it fails with fewer than 512, where all are taken here. With
-powers of two the spacing can widen as batches arrive, so no tokens beyond these need be kept, and
-the split into batches is of no account.
+a power of two; it fails with fewer than 512, where all are taken here. (Its own data, 128 documents
+of at most 512 tokens, joined and cut into blocks of 512, gives fewer than 128 blocks: any number.)
+With powers of two the spacing can widen as batches arrive, so no tokens beyond these need be kept,
+and the split into batches is of no account.
 
 Shapes: T = tokens, I = in_features, G = groups of neighbouring features, C = features of a group.
 """

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from fakes import random_tokens, tiny_model
 from random_layers import correlated_inputs, random_weight
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.wanda import Wanda
 from calib_sweep.method.wanda_variant import WandaVariant
+from calib_sweep.walk import compress
 
 
 def norms(inputs_TI):
@@ -108,3 +111,14 @@ def test_arguments_are_left_alone_and_the_dtype_is_kept():
 def test_a_sparsity_of_one_is_refused():
     with pytest.raises(ConfigError, match=r"method\.sparsity=1"):
         WandaVariant(sparsity=1)
+
+
+def test_the_variant_is_not_plain_wanda_on_opt():
+    new = {}
+    for method in (WandaVariant(sparsity=0.5), Wanda(sparsity=0.5, pattern="unstructured")):
+        model = tiny_model("opt")
+        compress(model, method, random_tokens(4, 16))
+        new[type(method)] = model.get_decoder().layers[0].fc1.weight
+    zeros_of_rows = (new[WandaVariant] == 0).sum(dim=1)
+    assert len(zeros_of_rows.unique()) > 1  # plain Wanda removes as many of every row
+    assert len((new[Wanda] == 0).sum(dim=1).unique()) == 1
