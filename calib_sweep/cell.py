@@ -15,8 +15,11 @@ NUMBERS_VERSION = 1
 DENSE = {"_target_": "calib_sweep.method.dense.Dense"}
 
 # How a cell is run, not what it computes: the result is the same up to float32 summation order.
-# Only in these parts: a method's own `batch_size` can mean anything.
-EXECUTION_KEYS = frozenset({"device", "batch_size", "batch_tokens", "tensor_cores", "offload"})
+# Only in these parts: a method's own `batch_size` can mean anything. What code of a task may run is
+# asked before anything does: it moves no number either.
+EXECUTION_KEYS = frozenset(
+    {"device", "batch_size", "batch_tokens", "tensor_cores", "offload", "trust_task_code"}
+)
 EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
 # The axes have columns of their own in the record; bookkeeping moves no number.

@@ -173,18 +173,8 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
     notes: dict[str, None] = {}
     with collected(notes) as problems:
         parts = {cell.id: _build_parts(cell, problems) for cell in cells}
-        for cell in _distinct(cells, ("model",)):
-            check_model(parts[cell.id], problems)
-        for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
-            check_fit(parts[cell.id], problems)
-        packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
-        for cell in _distinct(packed, ("model", "method")):
-            check_packing(parts[cell.id], problems)
-        for cell in _distinct(cells, ("model", "evaluation")):
-            _check_evaluation(parts[cell.id], problems)
-        for cell in _distinct(cells, ("dataset", "evaluation")):
-            if not problems.errors:  # else files may be missing, and that is told already
-                check_apart(parts[cell.id], problems)
+        _check_models(cells, parts, problems)
+        _check_evaluations(cells, parts, problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
         for cell in _largest_seeds(cells):
             _check_draw(cell, parts[cell.id], draw, problems)
@@ -199,9 +189,36 @@ def build_problems(cells: Iterable[Cell]) -> list[str]:
     return list(ConfigError.merge(problems.errors).problems)
 
 
-def _check_evaluation(parts: Parts, problems: Problems) -> None:
-    if parts.evaluation is not None:
-        problems.of(parts.evaluation.check, context_length(parts, problems))
+def _check_models(cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems) -> None:
+    for cell in _distinct(cells, ("model",)):
+        check_model(parts[cell.id], problems)
+    for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
+        check_fit(parts[cell.id], problems)
+    packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
+    for cell in _distinct(packed, ("model", "method")):
+        check_packing(parts[cell.id], problems)
+
+
+def _check_evaluations(
+    cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems
+) -> None:
+    for cell in _distinct(cells, ("model", "evaluation")):
+        _check_evaluation(cell, parts[cell.id], problems)
+    for cell in _distinct(cells, ("dataset", "evaluation")):
+        if not problems.errors:  # else files may be missing, and that is told already
+            check_apart(parts[cell.id], problems)
+
+
+def _check_evaluation(cell: Cell, parts: Parts, problems: Problems) -> None:
+    if parts.evaluation is None:
+        return
+    num_before = len(problems.errors)
+    problems.of(parts.evaluation.check, context_length(parts, problems))
+    # What the dense cell could score, every other one can.
+    if cell.is_dense and parts.model is not None and len(problems.errors) == num_before:
+        tokenizer = problems.of(parts.model.load_tokenizer)
+        if tokenizer is not None:
+            parts.evaluation.check_text(tokenizer, problems)
 
 
 def _check_draw(

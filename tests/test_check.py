@@ -250,3 +250,14 @@ def test_a_part_of_a_mixture_is_not_scored_either(run_cli, tmp_path):
     ended = run_cli("check", *typed, "evaluation.zero_shot=null", cwd=tmp_path)
     assert ended.code == 1 and "mini_wiki/heldout (scored as mini_wiki/heldout)" in ended.err
     assert run_cli("check", *typed, "dataset.weights.mini_wiki=0", cwd=tmp_path).code == 0
+
+
+def test_a_corpus_shorter_than_a_window_is_told_before_anything_runs(run_cli, tiny_world, tmp_path):
+    (tmp_path / "short.txt").write_text("the cat sees a fox")
+    short = f"evaluation.perplexity.corpora=[{tmp_path}/short.txt]"
+    for verb in (["check"], []):
+        ended = run_cli(*verb, *tiny_world, short, cwd=tmp_path)
+        assert ended.code == 1
+        assert "evaluation.perplexity.seq_len=32: expected at most the" in ended.err
+        assert "tokens that the corpus 'short' has" in ended.err
+    assert not list(tmp_path.glob("results/*/*/record.json"))

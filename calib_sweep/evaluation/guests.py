@@ -5,6 +5,7 @@ import io
 import logging
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -41,3 +42,24 @@ def constant_global_seeds() -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         torch.random.set_rng_state(before[2])
+
+
+@contextlib.contextmanager
+def sandboxed_templates(holder: Any) -> Iterator[None]:
+    """Have the module that holds Jinja's environment as `env` render in a sandbox.
+
+    Without it a template can run any code. What is rendered is the same.
+    """
+    from jinja2.sandbox import SandboxedEnvironment
+
+    before = holder.env
+    holder.env = SandboxedEnvironment(
+        loader=before.loader,
+        undefined=before.undefined,
+        keep_trailing_newline=before.keep_trailing_newline,
+    )
+    holder.env.filters = before.filters
+    try:
+        yield
+    finally:
+        holder.env = before

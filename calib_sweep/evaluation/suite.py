@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,19 @@ import numpy as np
 
 from calib_sweep.dataset.files import content_hash, reader_of
 from calib_sweep.dataset.overlap import overlap
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, Problems, require
 from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
 from calib_sweep.evaluation.items import Table, item_table, window_table
 from calib_sweep.evaluation.perplexity import Perplexity, log_probs, nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.tasks import ZeroShot
-from calib_sweep.evaluation.windows import Windows, windows_of
-from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore, prepare_tasks
+from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
+from calib_sweep.evaluation.zero_shot import (
+    PreparedTasks,
+    TaskScore,
+    check_own_items,
+    prepare_tasks,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +94,15 @@ class Evaluation:
                 problems.append(error)
         if problems:
             raise ConfigError.merge(problems)
+
+    def check_text(self, tokenizer: "PreTrainedTokenizerBase", problems: Problems) -> None:
+        """Whether each corpus fills a window, and each item of own tasks can be scored."""
+        if self.perplexity is not None:
+            seq_len, bos = self.perplexity.seq_len, self.perplexity.bos
+            for dataset in self.perplexity.datasets():
+                problems.of(partial(check_corpus, dataset, tokenizer, seq_len=seq_len, bos=bos))
+        if self.zero_shot is not None:
+            problems.of(check_own_items, self.zero_shot, tokenizer)
 
     def fingerprint(self) -> str | None:
         """Content hash of the local files that are scored; None where there are none."""

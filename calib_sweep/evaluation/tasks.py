@@ -13,10 +13,10 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.evaluation.definitions import STORYCLOZE, Definition, read_definition
 
 KEY = "evaluation.zero_shot"
-STORYCLOZE = "storycloze"
 
 # A line `task: name` (or group, or tag) at the left margin.
 NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
@@ -32,6 +32,7 @@ class ZeroShot:
     storycloze_path: str | None  # the file of StoryCloze, which cannot be downloaded
     num_items: int | None  # the first so many items of each task; None: all
     batch_size: int  # sequences forwarded at once
+    trust_task_code: bool = False  # whether code that tasks of the user's own name may run
 
     def __post_init__(self) -> None:
         tasks = self.tasks
@@ -50,6 +51,13 @@ class ZeroShot:
             strangers,
             "tasks that are run: " + ", ".join(self.names()),
             "Take the other names out of headline, or into tasks.",
+        )
+        require(
+            isinstance(self.trust_task_code, bool),
+            f"{KEY}.trust_task_code",
+            self.trust_task_code,
+            "true or false",
+            f"Type {KEY}.trust_task_code=false.",
         )
         for name, value in (("batch_size", self.batch_size), ("num_items", self.num_items)):
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -71,25 +79,29 @@ class ZeroShot:
 
     def files(self) -> dict[str, Path]:
         """The YAML of each task; `ConfigError` lists every name that is not found."""
-        from calib_sweep.miniature.tasks import task_folder
-
         own = [Path(self.include_path)] if self.include_path is not None else []
-        return find_tasks(self.tasks, [*own, Path(task_folder())])
+        return find_tasks(self.tasks, [*own, miniature_folder()])
+
+    def own_tasks(self) -> dict[str, Path]:
+        """Those of `files` that are the user's own, and not of this package or of lm-eval."""
+        if self.include_path is None:
+            return {}
+        return {name: path for name, path in self.files().items() if not is_shipped(path)}
 
     def own_files(self) -> list[Path]:
         """The user's own files that may define what is asked.
 
-        All of `include_path`, because definitions name others: included ones, code, items.
+        All of `include_path`, because definitions name others, and what tasks name elsewhere.
         """
         files = [Path(self.storycloze_path)] if self.storycloze_path is not None else []
         if self.include_path is None:
             return files
         folder = Path(self.include_path)
-        return files + sorted(
-            path
-            for path in folder.rglob("*")
-            if path.is_file() and not _is_by_product(path.relative_to(folder))
-        )
+        inside = [path for path in folder.rglob("*") if path.is_file()]
+        files += sorted(path for path in inside if not _is_by_product(path.relative_to(folder)))
+        known = {path.resolve() for path in files}
+        named = {f for path in self.own_tasks().values() for f in read_definition(path).files()}
+        return files + sorted(path for path in named - known if not is_shipped(path))
 
     def check(self) -> None:
         """Raise `ConfigError` with every problem that can be seen without loading a task."""
@@ -107,11 +119,67 @@ class ZeroShot:
                     )
                 )
         try:
-            self.files()
+            self.check_definitions()
         except ConfigError as error:
             problems.append(error)
         if problems:
             raise ConfigError.merge(problems)
+
+    def check_definitions(self) -> None:
+        """Raise `ConfigError` for every task that cannot be scored here, or would run code."""
+        with collected() as problems:
+            for name, path in self.files().items():
+                definition = problems.of(read_definition, path)
+                if definition is not None:
+                    problems.of(self._check_definition, name, definition)
+
+    def _check_definition(self, name: str, definition: Definition) -> None:
+        if definition.is_generated:
+            raise generated_error(name)
+        code = [f"{code} (in {path})" for path, code in definition.code if not is_shipped(path)]
+        require(
+            self.trust_task_code or not code,
+            f"{KEY}.tasks",
+            name,
+            f"a task without code of its own, and this one would run {', '.join(code)}",
+            f"Read that code; if you trust it, type {KEY}.trust_task_code=true.",
+        )
+        headline, metrics = self.headline_of(name), definition.metrics()
+        if headline is not None and metrics is not None:
+            require_headline(name, headline, metrics)
+
+
+def generated_error(task: str) -> ConfigError:
+    """The error for a task whose answers are written, not chosen."""
+    return ConfigError(
+        f"{KEY}.tasks={task!r}: expected a task that compares likelihoods (multiple_choice, "
+        "loglikelihood, loglikelihood_rolling), and in this one text is generated "
+        f"(generate_until), which is not scored here. Take it out of {KEY}.tasks."
+    )
+
+
+def require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
+    """Refuse a headline that the task does not have."""
+    require(
+        headline in metrics,
+        f"{KEY}.headline.{task}",
+        headline,
+        "a metric that is right or wrong for each item; this task has " + ", ".join(metrics),
+        f'Type \'{KEY}.headline={{{task}: "METRIC"}}\', or null for "METRIC" to leave it out.',
+    )
+
+
+def miniature_folder() -> Path:
+    """The task folder of the miniature world."""
+    from calib_sweep.miniature.tasks import task_folder
+
+    return Path(task_folder())
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a file came with this package or with lm-eval."""
+    shipped = (miniature_folder().resolve(), _default_folder().resolve())
+    return any(path.resolve().is_relative_to(folder) for folder in shipped)
 
 
 def _is_by_product(path: Path) -> bool:
@@ -182,33 +250,3 @@ def _problem(name: str, index: dict[str, Entry], folders: Sequence[Path]) -> str
             "that the mean says what it is the mean of."
         )
     return None
-
-
-def storycloze_definition(path: Path) -> dict:
-    """StoryCloze from the user's file: its publisher gives it out by form, nothing can download it.
-
-    Prompt, choices and metric are those of lm-eval's storycloze_2016. Columns may be named as in
-    the published CSV (InputSentence1, RandomFifthSentenceQuiz1, AnswerRightEnding) or as there.
-    """
-    loaders = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-    require(
-        path.suffix in loaders,
-        f"{KEY}.storycloze_path",
-        str(path),
-        "a file that ends in " + ", ".join(loaders),
-        "Convert it, or rename it.",
-    )
-    context = " ~ ' ' ~ ".join(f"(InputSentence{i} or input_sentence_{i})" for i in range(1, 5))
-    endings = ", ".join(f"(RandomFifthSentenceQuiz{i} or sentence_quiz{i})" for i in (1, 2))
-    return {
-        "task": STORYCLOZE,
-        "dataset_path": loaders[path.suffix],
-        "dataset_kwargs": {"data_files": {"test": str(path.resolve())}},
-        "output_type": "multiple_choice",
-        "test_split": "test",
-        "doc_to_text": "{{" + context + "}}",
-        "doc_to_target": "{{(AnswerRightEnding or answer_right_ending) | int - 1}}",
-        "doc_to_choice": "{{[" + endings + "]}}",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": 1.0},
-    }

@@ -9,6 +9,7 @@ Shapes: N windows, T seq_len, P = N * (T - 1) scored positions in order.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
 
@@ -29,6 +31,7 @@ JOIN = "\n\n"  # between documents, where a dataset does not say otherwise
 # Where `max_windows` is set, so many documents are read and tokenised at first, then twice as many,
 # until they suffice: a large corpus is not read whole for its first windows.
 FIRST_DOCUMENTS = 8
+MAX_CHARACTERS_OF_TOKEN = 100  # on average, in any text
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +70,18 @@ class Windows:
 
 
 def windows_of(
-    dataset: Any,
+    dataset: TextDataset,
     tokenizer: "PreTrainedTokenizerBase",
     *,
     seq_len: int,
     bos: str,
     max_windows: int | None,
+    max_characters: int | None = None,
 ) -> Windows:
-    """Tokenise and cut one corpus; `ConfigError` if it does not fill a window."""
+    """Tokenise and cut one corpus; `ConfigError` if it does not fill a window.
+
+    `max_characters`: look at no more of its text than so much.
+    """
     require(
         bos != "window" or tokenizer.bos_token_id is not None,
         f"{KEY}.bos",
@@ -82,7 +89,8 @@ def windows_of(
         "stream or none, as the tokenizer has no BOS token",
         f"Type {KEY}.bos=none.",
     )
-    ids = _token_ids(dataset, tokenizer, seq_len=seq_len, bos=bos, max_windows=max_windows)
+    wanted = math.inf if max_windows is None else (max_windows + 1) * seq_len
+    ids = _token_ids(dataset, tokenizer, bos == "stream", wanted, max_characters)
     tokens_NT = cut(ids, seq_len, tokenizer.bos_token_id if bos == "window" else None)
     if len(tokens_NT) == 0:
         raise ConfigError(
@@ -92,27 +100,37 @@ def windows_of(
     return Windows(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
 
 
+def check_corpus(
+    dataset: TextDataset, tokenizer: "PreTrainedTokenizerBase", *, seq_len: int, bos: str
+) -> None:
+    """Refuse a corpus that fills no window; of a long one only the beginning is tokenised."""
+    beginning = MAX_CHARACTERS_OF_TOKEN * seq_len
+    windows_of(
+        dataset, tokenizer, seq_len=seq_len, bos=bos, max_windows=1, max_characters=beginning
+    )
+
+
 def _token_ids(
-    dataset: Any,
+    dataset: TextDataset,
     tokenizer: "PreTrainedTokenizerBase",
-    *,
-    seq_len: int,
-    bos: str,
-    max_windows: int | None,
+    special: bool,
+    num_wanted: float,
+    max_characters: int | None,
 ) -> list[int]:
-    """Token ids of the joined documents, or of enough of them for `max_windows` and one more."""
+    """Token ids of the joined documents, or of the first of them that make `num_wanted`."""
     documents, join = dataset.documents(), getattr(dataset, "join", JOIN)
-    wanted = len(documents) if max_windows is None else FIRST_DOCUMENTS
+    num_read = FIRST_DOCUMENTS if math.isfinite(num_wanted) else len(documents)
     texts: list[str] = []
     while True:
-        texts += documents[len(texts) : wanted]
+        texts += documents[len(texts) : num_read]
+        text = join.join(texts)[:max_characters]
         # verbose: the text is longer than the context of the model, and is cut afterwards.
-        encoded = tokenizer(join.join(texts), add_special_tokens=bos == "stream", verbose=False)
+        encoded = tokenizer(text, add_special_tokens=special, verbose=False)
         ids: Any = encoded["input_ids"]
-        enough = max_windows is not None and len(ids) >= (max_windows + 1) * seq_len
-        if enough or len(texts) == len(documents):
+        at_end = len(texts) == len(documents) or len(text) == max_characters
+        if at_end or len(ids) >= num_wanted:
             return ids
-        wanted = 2 * len(texts)
+        num_read = 2 * len(texts)
 
 
 def cut(ids: Sequence[int], seq_len: int, bos_id: Any) -> np.ndarray:

@@ -9,20 +9,33 @@ The standard error of a mean is lm-eval's. Its other errors are bootstraps in a 
 of these only that of `perplexity` is given, by the delta method.
 """
 
+import contextlib
 import copy
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.errors import ConfigError, UnavailableError, require
-from calib_sweep.evaluation.guests import constant_global_seeds, no_progress_bars, quiet
-from calib_sweep.evaluation.tasks import KEY, STORYCLOZE, ZeroShot, storycloze_definition
+from calib_sweep.errors import ConfigError, UnavailableError
+from calib_sweep.evaluation.definitions import (
+    GENERATED,
+    STORYCLOZE,
+    metric_key,
+    storycloze_definition,
+)
+from calib_sweep.evaluation.guests import (
+    constant_global_seeds,
+    no_progress_bars,
+    quiet,
+    sandboxed_templates,
+)
+from calib_sweep.evaluation.requests import Encoder, batches, by_item, num_scored, require_tokens
+from calib_sweep.evaluation.tasks import KEY, ZeroShot, generated_error, require_headline
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -32,7 +45,6 @@ if TYPE_CHECKING:
 FEWSHOT_SEED = 1234  # lm-eval's default; draws nothing at zero shots
 
 Encodings = dict[tuple[str, bool | None], list[int]]  # (text, add_special_tokens) -> token ids
-Request = tuple[Any, list[int], list[int]]  # lm-eval's: label, context ids, continuation ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +78,7 @@ class PreparedTasks:
     def score(self, model: "PreTrainedModel") -> dict[str, TaskScore]:
         """Run every task on `model`."""
         lm = _language_model(model, self.tokenizer, self.settings.batch_size, self._encodings)
-        with constant_global_seeds():
+        with constant_global_seeds(), _templates(self.settings):
             _respond(lm, [i for task in self.tasks.values() for i in task.instances])
             return {name: self._collect(name, task) for name, task in self.tasks.items()}
 
@@ -75,7 +87,7 @@ class PreparedTasks:
         task.apply_filters()
         values: dict[str, list[Any]] = {}
         choices: list[int | None] = []
-        for instances in _by_item(task.instances):
+        for instances in by_item(task.instances):
             choices.append(_choice(task, instances))
             for filter_name in instances[0].filtered_resps:
                 responses = [instance.filtered_resps[filter_name] for instance in instances]
@@ -85,7 +97,7 @@ class PreparedTasks:
         headline = self.settings.headline_of(name)
         if headline is not None:
             binary = [key for key, items in values.items() if all(i in (0, 1) for i in items)]
-            _require_headline(name, headline, binary)
+            require_headline(name, headline, binary)
         missing = [math.nan] * len(choices)
         rows = {
             "name": [name] * len(choices),
@@ -101,11 +113,17 @@ class PreparedTasks:
 
 def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:
     """Load the tasks and build their requests."""
+    settings.check_definitions()  # before any of their code runs
     specs: dict[str, Any] = {name: str(path) for name, path in settings.files().items()}
     if settings.storycloze_path is not None:
         specs[STORYCLOZE] = storycloze_definition(Path(settings.storycloze_path))
     tasks, problems = {}, []
-    with constant_global_seeds(), quiet("lm_eval.api.task"), no_progress_bars():
+    with (
+        constant_global_seeds(),
+        _templates(settings),
+        quiet("lm_eval.api.task"),
+        no_progress_bars(),
+    ):
         for name, spec in specs.items():
             try:
                 tasks[name] = _build(name, spec, settings)
@@ -115,11 +133,30 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
         only_missing = all(isinstance(problem, UnavailableError) for problem in problems)
         raise (UnavailableError if only_missing else ConfigError).merge(problems)
     hashes = {
-        name: [_doc_hash(instances[0].doc) for instances in _by_item(task.instances)]
+        name: [_doc_hash(instances[0].doc) for instances in by_item(task.instances)]
         for name, task in tasks.items()
     }
     # lm-eval gives a tokenizer without padding some of its own: not the one that all share.
     return PreparedTasks(settings, copy.deepcopy(tokenizer), tasks, hashes)
+
+
+def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Build the tasks of the user's own, so that what is wrong with their items is seen in time."""
+    own = settings.own_tasks()
+    if not own:
+        return
+    headline = {name: metric for name, metric in settings.headline.items() if name in own}
+    alone = replace(settings, tasks=list(own), storycloze_path=None, headline=headline)
+    tasks = prepare_tasks(alone, tokenizer).tasks
+    require_tokens(Encoder(tokenizer), [i for task in tasks.values() for i in task.instances])
+
+
+def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager:
+    """How templates are rendered: those of the user's own tasks cannot reach into Python."""
+    from lm_eval import utils
+
+    is_trusted = settings.trust_task_code or not settings.own_tasks()
+    return contextlib.nullcontext() if is_trusted else sandboxed_templates(utils)
 
 
 def _build(name: str, spec: Any, settings: ZeroShot) -> "Task":
@@ -143,9 +180,13 @@ def _build(name: str, spec: Any, settings: ZeroShot) -> "Task":
         raise ConfigError(
             f"{where}, not one that fails: {_first_line(error)}. See {spec}."
         ) from error
+    if any(instance.request_type == GENERATED for instance in task.instances):
+        raise generated_error(name)  # a class, whose YAML does not say so
     headline = settings.headline_of(name)
     if headline is not None:
-        _require_headline(name, headline, list(task.aggregation()))
+        filters = [one.name for one in task._filters]
+        metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
+        require_headline(name, headline, metrics)
     return task
 
 
@@ -204,50 +245,17 @@ def _language_model(
         )
 
 
-def batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
-    """Indices of the requests that lm-eval forwards together, batch by batch, in its order.
-
-    Requests that differ in their last token alone are one row. Rows go from long to short.
-    """
-    rows: dict[tuple[int, ...], list[int]] = {}
-    for index, (_, context, continuation) in enumerate(requests):
-        rows.setdefault(tuple(context + continuation[:-1]), []).append(index)
-
-    def order(row: list[int]) -> tuple[int, list[int]]:
-        _, context, continuation = requests[max(row, key=lambda i: len(requests[i][2]))]
-        return -len(context + continuation), context + continuation
-
-    ordered = sorted(rows.values(), key=order)
-    for start in range(0, len(ordered), batch_size):
-        yield [index for row in ordered[start : start + batch_size] for index in row]
-
-
-def num_scored(requests: Sequence[Request], max_length: int) -> int:
-    """How many positions from the end of a right-padded batch hold everything that is scored."""
-    inputs = [min(len(context) + len(cont) - 1, max_length) for _, context, cont in requests]
-    first = min(n - len(cont) for n, (_, _, cont) in zip(inputs, requests, strict=True))
-    return max(inputs) - first
-
-
 def _respond(lm: Any, instances: Sequence["Instance"]) -> None:
     """Put the model's response to every request into it, as lm-eval's evaluator does."""
     by_type: dict[str, list[Instance]] = {}
     for instance in instances:
         instance.resps, instance.filtered_resps = [], {}
         by_type.setdefault(instance.request_type, []).extend([instance] * (instance.repeats or 1))
+    require_tokens(lm, instances)
     for request_type, requests in by_type.items():
         responses = getattr(lm, request_type)(requests, disable_tqdm=True)
         for response, instance in zip(responses, requests, strict=True):
             instance.resps.append(response)
-
-
-def _by_item(instances: Sequence["Instance"]) -> Iterator[list["Instance"]]:
-    """The requests of one document after the other."""
-    by_item: dict[Any, list[Instance]] = {}
-    for instance in instances:
-        by_item.setdefault(instance.doc_id, []).append(instance)
-    for item in by_item.values():
-        yield sorted(item, key=lambda instance: instance.idx)
 
 
 def _choice(task: Any, instances: Sequence["Instance"]) -> int | None:
@@ -277,16 +285,6 @@ def _aggregate(
         elif aggregate is perplexity:
             stderr[key] = metrics[key] * float(np.std(items, ddof=1)) / math.sqrt(len(items))
     return metrics, stderr
-
-
-def _require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
-    require(
-        headline.split(",")[0] in metrics,
-        f"{KEY}.headline.{task}",
-        headline,
-        f"a metric that is right or wrong for each item; this task has {', '.join(metrics)}",
-        f"Type '{KEY}.headline={{{task}: METRIC}}', or null for METRIC to leave it out.",
-    )
 
 
 def _doc_hash(doc: Any) -> str:

@@ -1,8 +1,12 @@
+import dataclasses
+
 import pytest
-from scored import write_task, zero_shot_of
+from scored import metric, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.evaluation.definitions import read_definition
 from calib_sweep.evaluation.tasks import find_tasks
+from calib_sweep.evaluation.zero_shot import prepare_tasks
 from calib_sweep.miniature.tasks import TASKS, task_folder
 
 
@@ -84,6 +88,91 @@ def test_own_files_are_those_that_the_user_wrote(tmp_path):
     (folder / "__pycache__").mkdir(parents=True)
     names = ["mine.yaml", "base.yaml", "code.py", "items.jsonl", "__pycache__/code.pyc", ".hidden"]
     for name in names:
-        (folder / name).write_text("task: mine\ninclude: base.yaml\n")
+        (folder / name).write_text("task: mine\n")
     settings = zero_shot_of(folder, "mine", "mini_facts", storycloze_path=str(cloze))
     assert settings.own_files() == [cloze, *sorted(folder / name for name in names[:4])]
+
+
+def test_own_files_are_also_those_that_own_tasks_name_elsewhere(tmp_path, monkeypatch):
+    """Items, included definitions and code: what they say decides what is asked."""
+    tasks, elsewhere = tmp_path / "tasks", tmp_path / "elsewhere"
+    for folder in (tasks, elsewhere / "deep"):
+        folder.mkdir(parents=True)
+    for name in ("a.jsonl", "b.jsonl", "c.csv", "base.yaml", "code.py", "deep/d.txt", "unnamed"):
+        (elsewhere / name).write_text("x")
+    (elsewhere / "base.yaml").write_text(
+        "dataset_kwargs: {data_files: {train: [elsewhere/b.jsonl], test: elsewhere/a*.jsonl}}\n"
+        "process_docs: !function code.process\n"
+    )
+    (tasks / "mine.yaml").write_text(
+        f"task: mine\ninclude: ../elsewhere/base.yaml\ndataset_path: {elsewhere}/deep\n"
+        "fewshot_config: {data_files: elsewhere/c.csv}\ndata_dir: org/of_the_hub\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = zero_shot_of(tasks, "mine", "arc_easy", "mini_facts")
+    named = ("a.jsonl", "b.jsonl", "base.yaml", "c.csv", "code.py", "deep/d.txt")
+    assert settings.own_files() == [tasks / "mine.yaml", *(elsewhere / name for name in named)]
+
+
+def define(folder, name="own", **definition):
+    """A definition without items: what is refused is refused before they are looked for."""
+    settings = {"output_type": "multiple_choice", "metric_list": [metric("acc")], **definition}
+    write_task(folder, name, [], **{k: v for k, v in settings.items() if v is not None})
+    return folder / f"{name}.yaml"
+
+
+@pytest.mark.parametrize("output_type", ["generate_until", None])
+def test_a_task_of_generated_text_is_refused_by_name(tmp_path, output_type):
+    define(tmp_path, output_type=output_type)
+    with pytest.raises(ConfigError) as raised:
+        zero_shot_of(tmp_path, "own", "gsm8k", "mini_facts").check()
+    own, gsm8k = raised.value.problems
+    assert "tasks='own'" in own and "generate_until), which is not scored here" in own
+    assert "tasks='gsm8k'" in gsm8k
+
+
+@pytest.mark.parametrize("headline", ["acc", "acc,second", "acc_norm,first"])
+def test_a_headline_is_named_with_the_filter_it_stands_behind(tmp_path, headline):
+    define(tmp_path, filter_list=[{"name": "first", "filter": [{"function": "take_first"}]}])
+    with pytest.raises(ConfigError, match=r"headline\.own='.*this task has acc,first\. Type"):
+        zero_shot_of(tmp_path, "own", headline={"own": headline}).check()
+    zero_shot_of(tmp_path, "own", headline={"own": "acc,first"}).check()
+    zero_shot_of(tmp_path, "own", headline={"own": None}).check()
+
+
+def test_code_of_own_tasks_is_named_and_runs_only_when_it_is_trusted(tmp_path):
+    path = define(tmp_path, process_docs="PLACE", metric_list=[{"metric": "org/accuracy"}])
+    path.write_text(path.read_text().replace("PLACE", "!function code.process"))
+    ran = tmp_path / "ran"
+    (tmp_path / "code.py").write_text(f"open({str(ran)!r}, 'w')\ndef process(docs): return docs\n")
+    untrusted = zero_shot_of(tmp_path, "own", headline={"own": None})
+    for check in (untrusted.check, lambda: prepare_tasks(untrusted, None)):
+        with pytest.raises(ConfigError) as raised:
+            check()
+        (told,) = raised.value.problems
+        assert f"code.process (in {path}), metric org/accuracy (in {path})" in told
+        assert told.endswith("type evaluation.zero_shot.trust_task_code=true.")
+    assert not ran.exists()
+    trusted = dataclasses.replace(untrusted, trust_task_code=True)
+    trusted.check()
+    with pytest.raises(ConfigError):  # it has no items
+        prepare_tasks(trusted, None)
+    assert ran.exists()
+
+
+def test_code_of_shipped_tasks_needs_no_trust(tmp_path):
+    assert read_definition(find_tasks(["mini_facts"], [task_folder()])["mini_facts"]).code
+    zero_shot_of(tmp_path, "mini_facts", "winogrande", "hellaswag").check()
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        ("task: own\nx: [", "expected the YAML of a task"),
+        ("task: own\ninclude: own.yaml", "itself"),
+    ],
+)
+def test_a_definition_that_cannot_be_read_is_named(tmp_path, content, phrase):
+    (tmp_path / "own.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=rf"own\.yaml: .*{phrase}"):
+        zero_shot_of(tmp_path, "own").check()

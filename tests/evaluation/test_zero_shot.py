@@ -8,7 +8,8 @@ from fakes import tiny_model
 from scored import metric, random_llama, sentence, train_tokenizer, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError, UnavailableError
-from calib_sweep.evaluation.zero_shot import batches, num_scored, prepare_tasks
+from calib_sweep.evaluation.requests import batches, num_scored
+from calib_sweep.evaluation.zero_shot import prepare_tasks
 
 KINDS = ("t_choice", "t_word", "t_page")
 

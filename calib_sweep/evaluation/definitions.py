@@ -1,0 +1,178 @@
+"""What the YAML of a task says, with what it includes: read without lm-eval, and no code is run."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from calib_sweep.dataset.files import is_hidden
+from calib_sweep.errors import ConfigError, require
+
+STORYCLOZE = "storycloze"
+GENERATED = "generate_until"  # also what lm-eval takes a task for that does not say what it is
+# Keys whose values name data: files, folders, patterns, or names of the hub.
+DATA_KEYS = ("dataset_path", "data_files", "data_dir")
+BUILDERS = ("json", "csv", "parquet", "text")  # of the `datasets` library, before any folder
+UNNAMED_FILTER = "none"
+DEFAULT_METRICS = {
+    "multiple_choice": ["acc", "acc_norm"],
+    "loglikelihood": ["perplexity", "acc"],
+    "loglikelihood_rolling": ["word_perplexity", "byte_perplexity", "bits_per_byte"],
+}
+
+
+class Code(str):
+    """What stands behind `!function`: MODULE.NAME, from a file beside the YAML or installed."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One task."""
+
+    settings: Mapping[str, Any]  # with those that are included
+    sources: tuple[Path, ...]  # the YAML and all that it includes
+    code: tuple[tuple[Path, str], ...]  # YAML and name of everything that lm-eval would run
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether text is generated; not known here of a task that is a class."""
+        is_class = "class" in self.settings
+        return not is_class and self.settings.get("output_type", GENERATED) == GENERATED
+
+    def metrics(self) -> list[str] | None:
+        """The metrics of an item as lm-eval names them; None where its code decides."""
+        if "class" in self.settings or self.is_generated:
+            return None
+        listed = self.settings.get("metric_list")
+        names = DEFAULT_METRICS.get(self.settings["output_type"], [])
+        if listed is not None:
+            names = [str(one.get("metric")) for one in _mappings(listed)]
+        filters = _mappings(self.settings.get("filter_list")) or [{"name": UNNAMED_FILTER}]
+        return [metric_key(name, str(one.get("name"))) for one in filters for name in names]
+
+    def files(self) -> list[Path]:
+        """Every local file that it names: YAML, code beside it, and data."""
+        modules = [(path.parent, name.rpartition(".")[0]) for path, name in self.code]
+        code = [folder / f"{module.replace('.', '/')}.py" for folder, module in modules]
+        files = [*self.sources, *(path for path in code if path.is_file())]
+        for name in _data_names(self.settings):
+            files += _local_files(name)
+        return list(dict.fromkeys(path.resolve() for path in files))
+
+
+def metric_key(metric: str, filter_name: str) -> str:
+    """The name of a metric of what a filter leaves of the responses."""
+    return metric if filter_name == UNNAMED_FILTER else f"{metric},{filter_name}"
+
+
+def read_definition(path: Path) -> Definition:
+    """Read a task's YAML and what it includes; `ConfigError` names a file that cannot be read."""
+    sources: dict[Path, Mapping[str, Any]] = {}
+    settings = _merged(path.expanduser().resolve(), sources)
+    code = [(source, name) for source, own in sources.items() for name in _code(own)]
+    return Definition(settings, tuple(sources), tuple(code))
+
+
+def _merged(path: Path, sources: dict[Path, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of `path` over those that it includes; every file read is kept in `sources`."""
+    try:
+        own = yaml.load(path.read_bytes(), Loader=_loader())
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: expected the YAML of a task: {reason}.") from error
+    if not isinstance(own, dict) or path in sources:
+        what = "it includes itself" if path in sources else f"it holds {type(own).__name__}"
+        raise ConfigError(f"{path}: expected the YAML of a task with keys, and {what}.")
+    sources[path] = own
+    includes = own.get("include") or []
+    settings: dict[str, Any] = {}
+    for name in includes if isinstance(includes, list) else [includes]:
+        settings |= _merged((path.parent / name).resolve(), sources)
+    return settings | own
+
+
+@cache
+def _loader() -> type:
+    """A safe loader that takes `!function` as a name."""
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)): ...
+
+    Loader.add_constructor("!function", lambda loader, node: Code(loader.construct_scalar(node)))
+    return Loader
+
+
+def _code(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Names of code: functions, and metrics that are a program, here or on the hub."""
+    for _, value in _leaves(settings):
+        if isinstance(value, Code):
+            yield value
+    for one in _mappings(settings.get("metric_list")):
+        if one.get("hf_evaluate") or "/" in str(one.get("metric")):
+            yield f"metric {one.get('metric')}"
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Those of a list that are mappings: what else is there, lm-eval refuses."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _data_names(settings: Mapping[str, Any]) -> Iterator[str]:
+    for keys, value in _leaves(settings):
+        named = isinstance(value, str) and value not in ("", *BUILDERS)
+        if named and set(DATA_KEYS) & set(keys):
+            yield value
+
+
+def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value that is no container, with the keys that lead to it."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, str(key)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, keys)
+    else:
+        yield keys, value
+
+
+def _local_files(name: str) -> list[Path]:
+    """The files behind a path, a folder or a pattern; none for what is not on this machine."""
+    path = Path(name)
+    is_pattern = not path.exists() and any(sign in name for sign in "*?[")
+    found = Path(path.anchor).glob(name.removeprefix(path.anchor)) if is_pattern else [path]
+    found = list(found)
+    inside = [f for p in found if p.is_dir() for f in p.rglob("*") if not is_hidden(f, p)]
+    return sorted(f for f in [*found, *inside] if f.is_file())
+
+
+def storycloze_definition(path: Path) -> dict:
+    """StoryCloze from the user's file: its publisher gives it out by form, nothing can download it.
+
+    Prompt, choices and metric are those of lm-eval's storycloze_2016. Columns may be named as in
+    the published CSV (InputSentence1, RandomFifthSentenceQuiz1, AnswerRightEnding) or as there.
+    """
+    loaders = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+    require(
+        path.suffix in loaders,
+        "evaluation.zero_shot.storycloze_path",
+        str(path),
+        "a file that ends in " + ", ".join(loaders),
+        "Convert it, or rename it.",
+    )
+    context = " ~ ' ' ~ ".join(f"(InputSentence{i} or input_sentence_{i})" for i in range(1, 5))
+    endings = ", ".join(f"(RandomFifthSentenceQuiz{i} or sentence_quiz{i})" for i in (1, 2))
+    return {
+        "task": STORYCLOZE,
+        "dataset_path": loaders[path.suffix],
+        "dataset_kwargs": {"data_files": {"test": str(path.resolve())}},
+        "output_type": "multiple_choice",
+        "test_split": "test",
+        "doc_to_text": "{{" + context + "}}",
+        "doc_to_target": "{{(AnswerRightEnding or answer_right_ending) | int - 1}}",
+        "doc_to_choice": "{{[" + endings + "]}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": 1.0},
+    }
