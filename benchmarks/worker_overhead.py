@@ -33,7 +33,7 @@ NUM_ALONE = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="What a cell costs besides its own work")
     parser.add_argument("--cells", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--folder", type=Path, help="where the sweep is written; a temporary one")
     arguments = parser.parse_args()
