@@ -224,7 +224,6 @@ class Sweep:
         settings = self._analysis_settings()
         if not report.is_current(self.store.folder, settings):
             report.write_report(self.store.folder, settings)
-        self._tracking().log_report(self.store)
         title = f"sweep {self.store.sweep_name}"
         output(summary.terminal_summary(self.store.folder, title=title, seconds=seconds))
         records = [(cell, self.store.find(cell)) for cell in self.cells]
@@ -233,6 +232,7 @@ class Sweep:
         unfinished = any(
             not (found and self.store.completes(cell, found)) for cell, found in records
         )
+        self._tracking().log_report(self.store)
         # `accelerate launch` kills all processes when one fails, so only the speaker does.
         return SOME_FAILED if unfinished and is_speaker() else DONE
 

@@ -10,10 +10,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import wandb_server
 from offline_runs import read_run
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.results import dashboard, panels
+from calib_sweep.results import dashboard, panels, wandb_process
 from calib_sweep.results.mirrored import CELL_JOB
 from calib_sweep.results.store import Store
 from calib_sweep.results.tracking import WandbTracking
@@ -261,6 +262,16 @@ def test_a_push_that_fails_says_so_and_keeps_the_json(sweep, monkeypatch):
     with pytest.raises(ConfigError, match=r"the server is on fire.*same command"):
         dashboard.main([str(sweep)])
     assert (sweep / "report" / "dashboard" / "report.json").is_file()
+
+
+def test_a_push_that_hangs_is_ended(sweep, tmp_path, monkeypatch):
+    with wandb_server.serving() as server:
+        server.faults[wandb_server.ANY] = wandb_server.hang
+        for key, value in server.environment(tmp_path).items():
+            monkeypatch.setenv(key, value)
+        with pytest.raises(ConfigError, match=r"no answer within 2\.1 s.*Type the same command"):
+            dashboard.main([str(sweep), "tracking.timeout_s=0.1"])
+        wandb_process.end()
 
 
 def test_a_missing_package_is_named_with_what_to_type(sweep, run_cli, monkeypatch):
