@@ -54,9 +54,15 @@ def end() -> None:
         _client = None
 
 
+def _credentials() -> dict[str, str]:
+    """All that says to wandb who we are and what we want; a program may change it as it goes."""
+    names = [name for name in os.environ if name.startswith("WANDB_")]
+    return {name: os.environ.get(name, "") for name in (*names, "HOME", "NETRC")}
+
+
 class _Client:
     def __init__(self) -> None:
-        self._environment = dict(os.environ)
+        self._credentials = _credentials()
         self._owner = os.getpid()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "calib_sweep.results.wandb_client"],
@@ -64,7 +70,7 @@ class _Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={
-                **self._environment,
+                **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 "WANDB_ERROR_REPORTING": "false",  # to others than the server of the runs
             },
@@ -73,8 +79,8 @@ class _Client:
         self._answer(START_S)
 
     def is_usable(self) -> bool:
-        """Whether it is ours, lives, and has the credentials and settings of now."""
-        is_ours = self._owner == os.getpid() and self._environment == dict(os.environ)
+        """Whether it is ours, lives, and is told the same by the environment."""
+        is_ours = self._owner == os.getpid() and self._credentials == _credentials()
         return is_ours and self._process.poll() is None
 
     def ask(self, request: Mapping[str, Any], limit_s: float) -> dict[str, Any]:

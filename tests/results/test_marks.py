@@ -150,14 +150,14 @@ def test_a_text_is_cut_by_bytes_between_characters():
     assert shortened("a\ud800", 9) == "a?"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"records": 1}', '{"files": 3}', None])
-def test_a_report_whose_origin_is_damaged_counts_as_another_one(content, make_store):
+def test_a_report_whose_origin_is_damaged_counts_as_another_one(make_store):
     store = make_store()
     write_report(store.folder)
     assert is_current(store.folder)
     made_from = store.folder / "report" / "made_from.json"
-    made_from.write_bytes(b"\xff" if content is None else content.encode())
-    assert not is_current(store.folder)
+    for content in (b"", b"{", b"[]", b"3", b'{"records": 1}', b'{"files": 3}', b"\xff"):
+        made_from.write_bytes(content)
+        assert not is_current(store.folder), content
 
 
 def test_a_run_that_cannot_be_written_is_no_mirror(make_store, mirror, caplog):
