@@ -30,6 +30,13 @@ class ConfigError(Exception):
         return cls(*(problem for error in errors for problem in error.problems))
 
 
+# The remedy of an `UnavailableError`. The verb prefetch itself gives another.
+FETCH = (
+    "Run 'python -m calib_sweep prefetch' with the same settings, and the same HF_HOME, where "
+    "there is a connection."
+)
+
+
 class UnavailableError(ConfigError):
     """Something is on the hub but not on this machine: an error in a run, a note in a check."""
 

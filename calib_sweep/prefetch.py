@@ -9,13 +9,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from calib_sweep.cell import Cell
 from calib_sweep.check import build_parts, check_cells, check_pool, collected
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import FETCH, ConfigError
 
 log = logging.getLogger(__name__)
 
+RETRY = (
+    "Type the same where there is a connection, without HF_HUB_OFFLINE, and set HF_HOME here to a "
+    "copy of the folder that it is there."
+)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -39,12 +44,19 @@ def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
 
 def _read_all(cells: Sequence[Cell]) -> None:
     parts = [build_parts(cell) for cell in cells]
-    with collected() as problems:
+    missing: dict[str, None] = {}
+    with collected(missing) as problems:
         for model in dict.fromkeys(part.model for part in parts):
             problems.of(model.prefetch)
-    notes = check_cells(cells, draw=check_pool)
-    if notes:
-        raise ConfigError(*notes)
-    with collected() as problems:
+        notes = problems.of(partial(check_cells, cells, draw=check_pool)) or []
+    _refuse([*missing, *notes])
+    with collected(missing) as problems:
         for part in {id(part.evaluation): part for part in parts}.values():
             problems.of(part.evaluation.prepare, part.model.load_tokenizer())
+    _refuse(list(missing))
+
+
+def _refuse(missing: Sequence[str]) -> None:
+    """Say what could not be fetched; to fetch it is what was typed, so that is no remedy here."""
+    if missing:
+        raise ConfigError(*(text.replace(FETCH, RETRY) for text in missing))

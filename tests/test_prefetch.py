@@ -26,3 +26,14 @@ def test_the_proof_is_of_the_same_command_without_a_network(
     ended = run_cli("prefetch", *typed, cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert len(proofs) == 1 and "all that 3 cells need" in ended.out
+
+
+def test_prefetch_does_not_recommend_itself(run_cli, tiny_world, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    typed = [one for one in tiny_world if not one.startswith("dataset")]
+    ended = run_cli("prefetch", *typed, "dataset=c4", cwd=tmp_path)
+    assert ended.code == 1
+    told = ended.err.splitlines()[-1]
+    assert "expected allenai/c4 in the local cache" in told
+    assert "Type the same where there is a connection" in told and "prefetch'" not in told

@@ -20,7 +20,7 @@ from calib_sweep.dataset.files import (
     read_documents,
     reader_of,
 )
-from calib_sweep.errors import ConfigError, UnavailableError, require
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError, require
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +152,8 @@ class HubText(TextDataset):
             answered = getattr(error, "response", None) is not None
             raise (ConfigError if answered else UnavailableError)(
                 f"dataset={self.name}: expected {self.hub_id} in the local cache, or a hub that "
-                f"serves it ({type(error).__name__}). Where there is a connection, run "
-                f"'python -m calib_sweep prefetch dataset={self.name}' with the same HF_HOME, or "
-                "set dataset.path to a copy of the repository."
+                f"serves it ({type(error).__name__}). {FETCH} Or set dataset.path to a copy of the "
+                "repository."
             ) from error
         return Path(folder)
 
@@ -197,6 +196,6 @@ def _refuse_missing_shards(files: set[Path], pattern: str, root: Path) -> None:
         if len(found) < wanted:
             raise ConfigError(
                 f"dataset.data_files={pattern!r}: expected {wanted} files {stem}-*-of-{wanted:05d} "
-                f"in {root}, found {len(found)}. Fetch the rest with "
-                "'python -m calib_sweep prefetch', or name the files that you want."
+                f"in {root}, found {len(found)}. Copy the rest of the "
+                "repository, or name the files that you want: dataset.data_files=[FILE,FILE]."
             )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.errors import ConfigError, UnavailableError
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError
 from calib_sweep.evaluation.definitions import (
     GENERATED,
     STORYCLOZE,
@@ -173,8 +173,7 @@ def _build(name: str, spec: Any, settings: ZeroShot) -> "Task":
     except OSError as error:
         raise UnavailableError(
             f"{where}, and its items are neither on this machine nor can they be fetched "
-            f"({_first_line(error)}). Run 'python -m calib_sweep prefetch' with the same settings "
-            "where there is a connection."
+            f"({_first_line(error)}). {FETCH}"
         ) from error
     except Exception as error:  # the border to task definitions, which are other people's code
         raise ConfigError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from calib_sweep.errors import ConfigError, UnavailableError, collected, require
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected, require
 from calib_sweep.miniature import WEIGHTS
 from calib_sweep.model.checkpoint import (
     CONVERT,
@@ -212,8 +212,7 @@ class HubModel:
         if not hub_answers():
             return UnavailableError(
                 f"model.path={self.path!r}: expected a folder, or a hub model that is on this "
-                f"machine or can be downloaded; the hub does not answer ({reason}). "
-                "Run `python -m calib_sweep prefetch` with the same settings where it does."
+                f"machine or can be downloaded; the hub does not answer ({reason}). {FETCH}"
             )
         if "safetensors" in reason:
             message = f"{message} {CONVERT}"

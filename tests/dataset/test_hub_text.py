@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from words import text_of
 
 from calib_sweep.dataset.hub import HubText
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import FETCH, ConfigError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -192,7 +192,7 @@ def hub_cache(tmp_path, monkeypatch):
 def test_without_cache_and_connection_prefetch_is_named(hub_cache, tokenizer, settings):
     with pytest.raises(ConfigError) as caught:
         build("c4").draw(tokenizer, settings(), 0)
-    assert "python -m calib_sweep prefetch dataset=c4" in str(caught.value)
+    assert FETCH in str(caught.value)
     assert "dataset.path" in str(caught.value)
 
 

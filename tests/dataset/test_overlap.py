@@ -21,7 +21,7 @@ def test_every_different_run_is_counted_once():
 
 def test_a_token_or_its_place_makes_another_run():
     row = list(range(WIDTH))
-    others = [row[:i] + [99] + row[i + 1 :] for i in range(WIDTH)] + [row[::-1], row[1:] + row[:1]]
+    others = [[*row[:i], 99, *row[i + 1 :]] for i in range(WIDTH)] + [row[::-1], row[1:] + row[:1]]
     assert len(runs_of(row, *others)) == WIDTH + 3
 
 
