@@ -1,5 +1,9 @@
-"""A method whose first user falls asleep in the middle of its cell, until somebody wakes it."""
+"""A method whose first user falls asleep in the middle of its cell, until somebody wakes it.
 
+environment(folder)     makes method=drowsy known to a command, its bed is `folder/bed`
+"""
+
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +13,14 @@ from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 
-YAML = "_target_: drowsy.Drowsy\nbed: {bed}\n"
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a command and its workers need to know of this method."""
+    conf = folder / "conf"
+    (conf / "method").mkdir(parents=True)
+    (conf / "method/drowsy.yaml").write_text(f"_target_: drowsy.Drowsy\nbed: {folder / 'bed'}\n")
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {"CALIB_SWEEP_CONF": str(conf), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @dataclass(frozen=True, kw_only=True)

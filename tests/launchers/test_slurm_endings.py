@@ -11,7 +11,6 @@ import drowsy
 import pytest
 from sweeping import Results, starts, wait_until
 
-HERE = Path(__file__).parent
 GRID = ["-m", "method=drowsy,magnitude", "seed=0"]
 NUM_CELLS = 3
 POLL_S = 0.5
@@ -22,18 +21,11 @@ pytestmark = pytest.mark.slow
 def sweep(tmp_path, tiny_world, run_cli, slurm) -> Callable:
     """`sweep(meanwhile, *options)`: one job with all cells; `meanwhile(bed)` once it sleeps."""
     bed = tmp_path / "bed"
-    conf = tmp_path / "conf" / "method"
-    conf.mkdir(parents=True)
-    (conf / "drowsy.yaml").write_text(drowsy.YAML.format(bed=bed))
-    environment = {
-        **slurm.environment,
-        "CALIB_SWEEP_CONF": str(conf.parent),
-        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
-    }
+    environment = slurm.environment | drowsy.environment(tmp_path)
 
     def run(meanwhile: Callable[[Path], None], *options: str, env: dict[str, str] | None = None):
         def act() -> None:
-            wait_until(bed.exists)
+            wait_until(bed.exists, timeout_s=240)
             meanwhile(bed)
 
         thread = threading.Thread(target=act, daemon=True)
