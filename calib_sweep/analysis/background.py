@@ -11,6 +11,7 @@ from calib_sweep.analysis.document import Block, Bullets, Fold, Heading, Paragra
 from calib_sweep.analysis.names import Naming
 from calib_sweep.analysis.summary import HEADLINES
 from calib_sweep.analysis.table import Row, to_rows
+from calib_sweep.errors import printable
 
 MAX_SETS = 60  # calibration sets listed on the page; tables/calibration_sets.csv has all
 SET_MEANINGS = {
@@ -43,7 +44,7 @@ class Material:
             for record in cells
         ]
         sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
-        return cls(name, to_rows(cells), scores, sets, found)
+        return cls(printable(name), to_rows(cells), scores, sets, found)
 
     @property
     def metrics(self) -> list[str]:

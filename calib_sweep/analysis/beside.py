@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SCORED = ("correct", "correct_norm", "nll")  # columns of scores
 CARD, TOKENS = "card.json", "tokens.safetensors"
 
 Tell = Callable[[str], None]  # takes a sentence about what is left out
@@ -57,13 +58,30 @@ def item_tables(
             table = None if flaw else pyarrow.parquet.read_table(path)
         except (OSError, pyarrow.ArrowException) as error:
             table, flaw = None, f"{ITEMS} cannot be read ({type(error).__name__})"
-        if table is not None:
+        flaw = unfit(table) if table is not None else flaw
+        if table is not None and not flaw:
             yield record, table
         else:
             tell(
                 f"{path.parent.name}: {flaw}, so its single items are left out. Delete its "
                 f"{RECORD} and type the sweep's command to run the cell again."
             )
+
+
+def unfit(table: "pyarrow.Table") -> str | None:
+    """What is wrong with the columns of a table of items; those that it lacks are not looked at."""
+    from pyarrow import types
+
+    texts = types.is_string, types.is_large_string, types.is_dictionary
+    numbers = types.is_integer, types.is_floating, types.is_boolean, types.is_null
+    needed = {"kind": texts, "name": texts, "item": (types.is_integer,)}
+    for column, kinds in {**needed, **dict.fromkeys(SCORED, numbers)}.items():
+        if column in table.column_names:
+            own = table[column]
+            has_gaps = column in needed and own.null_count > 0
+            if has_gaps or not any(is_kind(own.type) for is_kind in kinds):
+                return f"{ITEMS} has {own.type} with {own.null_count} gaps as {column}"
+    return None
 
 
 def stored_sets(

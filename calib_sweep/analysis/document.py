@@ -99,8 +99,8 @@ def _bullets(items: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line, whose stars and the like stay what they are."""
-    return "".join(f"\\{c}" if c in "\\`*<|" else c for c in " ".join(text.split()))
+    """Text on one line, whose stars, brackets and the like stay what they are."""
+    return "".join(f"\\{c}" if c in "\\`*<[|" else c for c in " ".join(text.split()))
 
 
 def _markdown_table(table: Table) -> str:

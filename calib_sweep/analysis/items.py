@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.analysis.beside import Tell, item_tables
+from calib_sweep.analysis.beside import SCORED, Tell, item_tables
+from calib_sweep.errors import printable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -75,7 +76,7 @@ def _add(
         layouts.append((keys, _places(keys)))
         _label(items, number, keys, layouts[number][1])
     items.layout_of[cell_id] = number
-    for column in ("correct", "correct_norm", "nll"):
+    for column in SCORED:
         if column not in present:
             continue
         value_N = table[column].to_numpy(zero_copy_only=False).astype(np.float32)
@@ -95,7 +96,7 @@ def _label(items: Items, layout: int, keys: Any, places: Mapping[str, np.ndarray
     numbers = keys["item"].to_pylist()
     hashes = keys["item_hash"].to_pylist() if "item_hash" in keys.column_names else numbers
     for name, place in places.items():
-        items.labels[name, layout] = [(int(numbers[i]), str(hashes[i])) for i in place]
+        items.labels[name, layout] = [(int(numbers[i]), printable(str(hashes[i]))) for i in place]
 
 
 def _metric(column: str, name: str, value_I: np.ndarray, scores: Mapping[str, Any]) -> str | None:

@@ -8,9 +8,7 @@ write at once: each file is replaced in one step, and `made_from.json`, written 
 records and which bytes belong together.
 """
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,6 +22,7 @@ from calib_sweep.analysis.document import to_markdown
 from calib_sweep.analysis.means import ACC_MEAN
 from calib_sweep.analysis.provenance import check_pairing, seen_text
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
+from calib_sweep.analysis.spreadsheet import frame_csv, rows_csv
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
 from calib_sweep.analysis.table import read_cells
 from calib_sweep.errors import ConfigError
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.tables import Evidence
 
 MADE_FROM = "made_from.json"
-REPORT_VERSION = 8  # raised when the same records are to give another report
+REPORT_VERSION = 9  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
@@ -149,7 +148,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     vector = {path: figures[path.replace(".png", ".svg")] for path in drawn}
     said = chapters.conclusion(material, tables)
     return {
-        **{f"tables/{name}.csv": _frame_csv(frame) for name, frame in tables.items()},
+        **{f"tables/{name}.csv": frame_csv(frame) for name, frame in tables.items()},
         "tables/calibration_sets.csv": _set_csv(material),
         **_latex(material, tables),
         **figures,
@@ -208,14 +207,7 @@ def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str
     }
 
 
-def _frame_csv(frame: "pd.DataFrame") -> bytes:
-    """Twelve digits of every number: beyond, the order of a sum decides. Empty: not defined."""
-    return frame.to_csv(index=False, lineterminator="\n", float_format="%.12g").encode()
-
-
 def _set_csv(material: Material) -> bytes:
     table = set_table(material.sets, None)
     rows = [[cell if cell != "-" else "" for cell in row] for row in table.rows]
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([table.header, *rows])
-    return buffer.getvalue().encode()
+    return rows_csv([table.header, *rows])

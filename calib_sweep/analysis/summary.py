@@ -18,6 +18,7 @@ from calib_sweep.analysis.descriptive import Group, group_rows
 from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.table import Row, read_rows
 from calib_sweep.analysis.wins import compare_methods
+from calib_sweep.errors import printable
 
 REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences
 HEADLINES = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
@@ -41,14 +42,16 @@ def terminal_summary(
 
 
 def _written(page: Path | None) -> list[str] | None:
-    """The sentences of the report; None where none has been written.
+    """The sentences of the report; None where none has been written, or they are damaged.
 
     Making them anew would take scipy and pandas, whose import takes longer than all the rest.
     """
     try:
-        return None if page is None else json.loads((page.parent / CONCLUSION).read_text())
-    except FileNotFoundError:
+        said = None if page is None else json.loads((page.parent / CONCLUSION).read_bytes())
+    except (OSError, ValueError):
         return None
+    is_list = isinstance(said, list) and all(isinstance(sentence, str) for sentence in said)
+    return said if is_list else None
 
 
 def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
@@ -69,19 +72,19 @@ class Summary:
     page: Path | None  # where the report is
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(self.title, style="bold")
+        yield Text(printable(self.title), style="bold")
         groups = group_rows(row for row in self.rows if row["metric"] in HEADLINES)
         metrics = sorted({str(row["metric"]) for row in self.rows if row["status"] == "done"})
         yield from table_lines(groups, metrics, options.max_width)
         yield from self._sentences(groups)
         yield from self._failures()
         if self.page is not None:
-            yield Text(f"report: {_near(self.page)}", overflow="fold")
+            yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")
 
     def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
         written = _written(self.page)
         said = comparison_sentences(groups) if written is None else written
-        yield from (Text(sentence) for sentence in said[:MAX_SENTENCES])
+        yield from (Text(printable(sentence)) for sentence in said[:MAX_SENTENCES])
         if len(said) > MAX_SENTENCES:
             yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
         yield from (Text(sentence) for sentence in controls.findings(self.rows, groups))

@@ -23,6 +23,7 @@ import numpy as np
 
 from calib_sweep.analysis.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
+from calib_sweep.errors import printable
 from calib_sweep.results.reading import RECORD, UnreadableRecordError, read_record
 
 if TYPE_CHECKING:
@@ -75,10 +76,11 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         return _stub(folder, "unreadable", f"{RECORD} cannot be read: {error.strerror}")
     if record is not None:
+        record = _printable(record)
         cell = record["cell"]
         read_data = cell["method"] != DENSE and cell.get("seed") is not None
         cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
-        name = record.get("cell_id") or folder.name
+        name = record.get("cell_id") or printable(folder.name)
         return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
     if aside := sorted(folder.glob("record.broken-*.json")):
         return _stub(folder, "unreadable", f"damaged record, set aside: {aside[-1].name}")
@@ -89,8 +91,19 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
 
 def _stub(folder: Path, status: str, why: str) -> dict[str, Any]:
     cell = dict.fromkeys(AXES)
-    error = {"type": status, "message": why}
-    return {"status": status, "cell": cell, "scores": {}, "error": error, "cell_id": folder.name}
+    error = {"type": status, "message": printable(why)}
+    name = printable(folder.name)
+    names = {"cell_id": name, "folder": folder.name}
+    return {"status": status, "cell": cell, "scores": {}, "error": error, **names}
+
+
+def _printable(value: Any) -> Any:
+    """`value` of a record with the control characters in its texts written out."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
