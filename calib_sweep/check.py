@@ -190,7 +190,7 @@ def build_problems(cells: Iterable[Cell]) -> list[str]:
 
 
 def _check_models(cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems) -> None:
-    for cell in _distinct(cells, ("model",)):
+    for cell in _one_of_each_model(cells):
         check_model(parts[cell.id], problems)
     for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
         check_fit(parts[cell.id], problems)
@@ -239,6 +239,12 @@ def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
         if address not in seen:
             seen.add(address)
             yield cell
+
+
+def _one_of_each_model(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """A cell of each model, of those that need data where there is one: more can be asked of it."""
+    ordered = sorted(cells, key=lambda cell: cell.needs_data)
+    return {digest(cell.config["model"]): cell for cell in ordered}.values()
 
 
 def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:

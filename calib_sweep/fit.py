@@ -14,10 +14,13 @@ def context_length(parts: "Parts", problems: Problems) -> int | None:
 
 
 def check_model(parts: "Parts", problems: Problems) -> None:
-    """Whether the checkpoint can be read, as far as its small files tell."""
-    if parts.model is not None:
-        problems.of(parts.model.check_checkpoint)
-        problems.of(parts.model.load_tokenizer)
+    """Whether the checkpoint can be read and the model walked, as far as its small files tell."""
+    if parts.model is None:
+        return
+    problems.of(parts.model.check_checkpoint)
+    problems.of(parts.model.load_tokenizer)
+    if parts.dataset is not None:
+        problems.of(parts.model.check_walk)
 
 
 def check_fit(parts: "Parts", problems: Problems) -> None:

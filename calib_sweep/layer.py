@@ -52,10 +52,12 @@ def compress_layer(
     """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
     start_s = time.perf_counter()
     weight_OI = layer.weight_OI()
+    where = _where(index, name, weight_OI)
     if method.statistic is not None and statistic is None:
+        if not layer.is_routed:
+            raise LayerError(f"{where}: no calibration token went through its module")
         statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
     check_finite(index, name, layer, statistic)
-    where = _where(index, name, weight_OI)
     try:
         compressed = method.compress_weight(weight_OI, statistic)
     except (ArithmeticError, RuntimeError) as error:

@@ -31,7 +31,8 @@ from calib_sweep.layer import LayerReport
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
-from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
+from calib_sweep.model.contract import check_replay
 from calib_sweep.model.placement import at_work
 from calib_sweep.model.replay import BlockInputs, record
 from calib_sweep.model.scaling_groups import check_scaling
@@ -148,10 +149,13 @@ def walk(
     """Compress every linear layer of every decoder block in place; leaves `model` in eval mode."""
     blocks = decoder_blocks(model)
     settings.check_method(method)
+    check_owners(model)
     _check_shapes(blocks, method)
     if method.moves_scale:
         check_scaling(blocks)
     model.eval()
+    if method.statistic is not None:
+        check_replay(model, _checked_tokens(method, tokens_NT, lengths_N))
     begin = partial(_begin, model, blocks, method, tokens_NT, lengths_N, settings)
     with allow_tensor_cores(settings.tensor_cores):
         methods = _method_of_each_block(blocks, method, begin)

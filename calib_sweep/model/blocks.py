@@ -2,7 +2,8 @@
 
 The only file that knows architectures, with `experts.py`. Embeddings, the head, norms and biases
 are never compressed, as in the published code. Nor are routers, which the published code, written
-before them, would take for linear layers: they choose the experts of every token, and are tiny.
+before them, would take for linear layers: they choose the experts of every token, and are tiny. Nor
+are matrices that a block multiplies by itself, past their modules: nobody can see their inputs.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -33,6 +34,10 @@ LINEAR_TYPES = (nn.Linear, FalconLinear, Conv1D)
 ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})
 
 
+# Modules of which blocks read the weight and never call the module: the time steps of Mamba.
+READ_BY_BLOCKS = frozenset({"dt_proj"})
+
+
 @dataclass(frozen=True)
 class LinearLayer:
     """A linear map inside a block, whichever way round its module stores the matrix."""
@@ -43,6 +48,11 @@ class LinearLayer:
     @property
     def is_transposed(self) -> bool:
         return isinstance(self.module, Conv1D)
+
+    @property
+    def stored(self) -> Tensor:
+        """What the matrix is kept in, alone or with others."""
+        return self.module.weight
 
     def weight_OI(self) -> Tensor:
         """The weight as out_features x in_features; a view, so do not write to it."""
@@ -82,17 +92,44 @@ def linear_layers(block: nn.Module) -> dict[str, Layer]:
         if holds_fused_experts(module):
             layers |= {f"{name}.{part}": layer for part, layer in expert_linears(module).items()}
         elif isinstance(module, LINEAR_TYPES) and module not in routers:
-            _refuse_subclass(name, module)
+            if _last(name) in READ_BY_BLOCKS:
+                continue
+            _refuse_altered(name, module)
             layers[name] = LinearLayer(module, is_routed="experts" in name.split("."))
     return layers
 
 
-def _refuse_subclass(name: str, module: nn.Module) -> None:
-    if type(module) not in LINEAR_TYPES:
-        raise ConfigError(
-            f"model: expected plain linear layers, but {name} is a {type(module).__name__}. "
-            "Merge adapters into the model, or load the weights that are not quantized."
-        )
+def check_owners(model: nn.Module) -> None:
+    """Raise `ConfigError` where a matrix to compress is used in two places of `model`.
+
+    It is one matrix: compressed in each place, it would be another one than the first place fits.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    for index, block in enumerate(decoder_blocks(model)):
+        for name, layer in linear_layers(block).items():
+            places = owners[id(layer.stored)]
+            if len(places) > 1:
+                raise ConfigError(
+                    f"model={type(model).__name__}: expected matrices of their own in every "
+                    f"{type(block).__name__}, but that of block {index} {name} is also "
+                    f"{places[1]}. Models whose blocks share weights cannot be compressed."
+                )
+
+
+def _refuse_altered(name: str, module: nn.Module) -> None:
+    found = f"a {type(module).__name__}"
+    if "base_layer" in name.split("."):
+        found = "wrapped in an adapter"
+    elif "weight" not in dict(module.named_parameters(recurse=False)):
+        found = "made of other tensors at every call"
+    elif type(module) in LINEAR_TYPES:
+        return
+    raise ConfigError(
+        f"model: expected plain linear layers, but {name} is {found}. "
+        "Merge adapters into the model, or load the weights that are not quantized."
+    )
 
 
 def _routers(block: nn.Module) -> set[nn.Module]:
@@ -112,6 +149,7 @@ def _refuse_unknown_experts(block: nn.Module) -> None:
         path = name.split(".")[:-1]
         owner = block.get_submodule(".".join(path))
         is_matrix = parameter.ndim >= (2 if "experts" in path else 3)
+        is_matrix &= sum(size > 1 for size in parameter.shape) > 1
         if is_matrix and not isinstance(owner, known) and not holds_fused_experts(owner):
             raise ConfigError(
                 f"model={type(block).__name__}: expected linear layers, or experts as transformers "
@@ -119,6 +157,10 @@ def _refuse_unknown_experts(block: nn.Module) -> None:
                 "Mixtures of experts of this form cannot be compressed; a later release of "
                 "transformers may load the model in another."
             )
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _follow(module: nn.Module, path: str) -> object:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from calib_sweep.method.base import ScalingGroup
 from calib_sweep.method.statistics import Statistic
 from calib_sweep.model.blocks import linear_layers
-from calib_sweep.model.replay import BlockInputs
+from calib_sweep.model.replay import BlockInputs, hidden_of
 from calib_sweep.model.scaling_groups import architecture_of, scaling_groups
 
 Weights = Mapping[str, Tensor]
@@ -52,7 +52,7 @@ class ObservedBlock:
             call = self._call_of(module, batch)
             for place, candidate in enumerate(candidates):
                 with self._replaced(candidate()):
-                    output = _first(module(*call.args, **call.kwargs))
+                    output = hidden_of(module(*call.args, **call.kwargs))
                 errors[place] += self._square_change(call.output, output, batch)
         return errors
 
@@ -70,7 +70,7 @@ class ObservedBlock:
         calls: list[_Call] = []
 
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any):
-            calls.append(_Call(args, kwargs, _first(output)))
+            calls.append(_Call(args, kwargs, hidden_of(output)))
             raise _Reached
 
         handle = module.register_forward_hook(hook, with_kwargs=True)
@@ -111,7 +111,3 @@ class _Call:
 
 class _Reached(Exception):
     """Ends a run of the block early: the module in question has been called."""
-
-
-def _first(output: Any) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output

@@ -47,6 +47,15 @@ class ExpertLinear:
         self.weight_OI().copy_(weight_OI)
 
     @property
+    def is_routed(self) -> bool:
+        return True
+
+    @property
+    def stored(self) -> Tensor:
+        """What the matrix is kept in, alone or with others."""
+        return self.experts.get_parameter(self.parameter)
+
+    @property
     def is_down(self) -> bool:
         return self.parameter == DOWN
 

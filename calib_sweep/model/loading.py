@@ -102,11 +102,13 @@ class HubModel:
 
     def linear_shapes(self) -> list[tuple[str, int, int]]:
         """(name, out_features, in_features) of all that is compressed; reads no weights."""
-        from calib_sweep.model.blocks import decoder_blocks, linear_layers
+        from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
 
+        model = self.skeleton()
+        check_owners(model)
         return [
             (f"block {index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
-            for index, block in enumerate(decoder_blocks(self.skeleton()))
+            for index, block in enumerate(decoder_blocks(model))
             for name, layer in linear_layers(block).items()
         ]
 
@@ -123,6 +125,12 @@ class HubModel:
                 )
         except unreadable() as error:
             raise self._explained(error) from error
+
+    def check_walk(self) -> None:
+        """Raise `ConfigError` unless the model can be compressed block by block on its inputs."""
+        from calib_sweep.model.contract import check_hollow
+
+        check_hollow(self.skeleton())
 
     def check_packable(self, form: "GridFormat") -> None:
         """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""

@@ -45,7 +45,7 @@ class BlockInputs:
         """Output hidden states [B, T, D] of `block`, the `index`-th of the model, on a batch."""
         call = self.calls[batch][index]
         output = block(self.hidden_NTD[self.batches[batch]], *call.args, **call.kwargs)
-        return output[0] if isinstance(output, tuple) else output
+        return hidden_of(output)
 
     def replace(self, batch: int, hidden_BTD: Tensor) -> None:
         self.hidden_NTD[self.batches[batch]] = hidden_BTD
@@ -60,6 +60,11 @@ class BlockInputs:
 
     def valid_BT(self, batch: int) -> Tensor | None:
         return None if self.valid_NT is None else self.valid_NT[self.batches[batch]]
+
+
+def hidden_of(output: Any) -> Any:
+    """The hidden states in what a block returns: alone, or first of several things."""
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def record(
@@ -79,10 +84,8 @@ def record(
         slice(start, min(start + size, num_samples)) for start in range(0, num_samples, size)
     ]
     valid_NT = _valid(lengths_N, seq_len)
-    backbone = _without_head(model)
-    recorder = _Recorder(
-        num_blocks=len(blocks), returns_tuple=_returns_tuple(backbone, blocks[0], tokens_NT, device)
-    )
+    backbone = without_head(model)
+    recorder = _Recorder(len(blocks), _answer(backbone, blocks[0], tokens_NT, device))
     hidden_NTD, calls = None, []
     with _replaced_forwards(blocks, recorder.forward_of):
         for batch in batches:
@@ -102,9 +105,9 @@ def record(
 class _Recorder:
     """Stands in for the blocks' forward functions during one batch after the other."""
 
-    def __init__(self, num_blocks: int, returns_tuple: bool) -> None:
+    def __init__(self, num_blocks: int, answer: Any) -> None:
         self._num_blocks = num_blocks
-        self._returns_tuple = returns_tuple
+        self._answer = answer
         self._pool = _TensorPool()
         self._hidden: Tensor | None = None
         self._calls: dict[int, Call] = {}
@@ -124,9 +127,15 @@ class _Recorder:
                 self._hidden = hidden
             share = self._pool.share
             self._calls[index] = Call(*tree_map_only(Tensor, share, (args, kwargs)))
-            return (hidden,) if self._returns_tuple else hidden
+            return self._answer_with(hidden)
 
         return forward
+
+    def _answer_with(self, hidden: Tensor) -> Any:
+        """`hidden` in the form of an answer of a block, and nothing beside it."""
+        if not isinstance(self._answer, tuple | list):
+            return hidden
+        return type(self._answer)([hidden, *[None] * (len(self._answer) - 1)])
 
     def take(self) -> tuple[Tensor, list[Call]]:
         """Hand over what the batch left behind, and be ready for the next one."""
@@ -176,14 +185,12 @@ def _replaced_forwards(
                 block.__dict__.pop("forward", None)
 
 
-def _returns_tuple(
-    backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device
-) -> bool:
-    """Whether blocks return a tuple, asked of the first one with a single token."""
-    answers: list[bool] = []
+def _answer(backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device) -> Any:
+    """What a block returns, asked of the first one with a single token."""
+    answers: list[Any] = []
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        answers.append(isinstance(output, tuple))
+        answers.append(output)
         raise _AnsweredError  # the other blocks need not run, nor come from where they wait
 
     handle = block.register_forward_hook(hook)
@@ -206,7 +213,7 @@ def _valid(lengths_N: Tensor | None, seq_len: int) -> Tensor | None:
     return torch.arange(seq_len, device=lengths_N.device) < lengths_N.unsqueeze(1)
 
 
-def _without_head(model: nn.Module) -> nn.Module:
+def without_head(model: nn.Module) -> nn.Module:
     """The model below its head: logits of a batch would take gigabytes and are not needed."""
     backbone = getattr(model, "base_model", None)
     return backbone if isinstance(backbone, nn.Module) else model

@@ -92,8 +92,10 @@ def test_one_block_at_a_time_is_on_the_device():
     waiting = [addresses(block) for block in blocks]
     for block in blocks:
         block.input_layernorm.register_forward_pre_hook(
-            lambda *_: seen.append(
-                [addresses(b) != w for b, w in zip(blocks, waiting, strict=True)]
+            lambda _, args: (
+                seen.append([addresses(b) != w for b, w in zip(blocks, waiting, strict=True)])
+                if args[0].shape[1] == TOKENS.shape[1]  # questions with few tokens are free
+                else None
             )
         )
     with torch.no_grad():
@@ -102,8 +104,8 @@ def test_one_block_at_a_time_is_on_the_device():
     assert seen == [first, second]
     seen.clear()
     compress(model, WANDA, TOKENS, batch_tokens=10_000)
-    # Asked how it answers, observed and propagated; observed: the last one's output goes nowhere.
-    assert seen == [first, first, first, second]
+    # Observed and propagated; observed: the last one's output goes nowhere.
+    assert seen == [first, first, second]
 
 
 def test_changes_are_kept_at_work_and_only_there():
