@@ -52,9 +52,7 @@ def run_cell(
     cell: Cell, store: Store, session: Session, progress: CellProgress | None = None
 ) -> dict[str, Any]:
     """Run `cell`, write its record and return it; a failure is a record too."""
-    folder = store.cell_folder(cell)
-    atomic.make_folder(folder)
-    atomic.write(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    folder = _begin_folder(cell, store)
     record = records.new_record(cell)
     try:
         with log_to(folder / LOG):
@@ -79,6 +77,14 @@ def run_cell(
     if record["status"] == "done":
         log.info("%s done in %.1f s", cell.title, sum(record["timings_s"].values()))
     return record
+
+
+def _begin_folder(cell: Cell, store: Store) -> Path:
+    """Make the cell's folder, with its configuration."""
+    folder = store.cell_folder(cell)
+    atomic.make_folder(folder)
+    atomic.write(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    return folder
 
 
 def device_is_lost() -> bool:
@@ -143,6 +149,8 @@ def _fill(
         **_describe_machine(record, model),
     }
     folder = store.cell_folder(cell)
+    if not folder.is_dir():  # somebody has deleted it while the cell ran
+        _begin_folder(cell, store)
     if scores.reference is not None:
         scores.reference.save((folder / REFERENCE).parent)
     _write_tables(folder, layers, scores)

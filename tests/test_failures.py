@@ -251,6 +251,27 @@ def test_ctrl_c_gives_claims_back_and_keeps_what_is_finished(
     assert len(written(sweep)) == 4 and written(sweep).items() >= kept.items()
 
 
+def test_results_that_are_deleted_while_a_worker_runs_are_made_again(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    walk, num_walks = run_module.walk, 0
+
+    def deleting(*arguments, **settings):
+        nonlocal num_walks
+        num_walks += 1
+        assert num_walks < 10  # it would go on for ever
+        if num_walks == 3:  # the dense cell and seed 0 are done, seed 1 runs, seed 2 waits
+            shutil.rmtree(tmp_path / "results")
+        return walk(*arguments, **settings)
+
+    monkeypatch.setattr(run_module, "walk", deleting)
+    ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "4 cells, 4 done, 0 failed" in ended.out
+    assert "1 cells were left" in ended.err and num_walks == 6  # seed 0 and the dense cell again
+    assert unfinished(tmp_path / "results" / "default") == []
+
+
 def test_a_lost_gpu_ends_its_worker_and_leaves_the_cell_to_others(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
 REPLACED = "record.replaced-*.json"
+MAX_ATTEMPTS = 100  # to write a record; each fails only where another process has just written one
 
 
 class Store:
@@ -138,9 +139,10 @@ class Store:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
         text = json.dumps(record, indent=1, allow_nan=True) + "\n"
+        atomic.make_folder(path.parent)  # where somebody has deleted it while the cell ran
         for folder in (path.parent, self.folder, self.results_dir, self.results_dir.parent):
             atomic.sync_folder(folder)
-        while True:
+        for _ in range(MAX_ATTEMPTS):
             before = self.find(cell)
             if before is None:
                 with contextlib.suppress(FileExistsError):  # another worker has just finished it
@@ -155,6 +157,10 @@ class Store:
                 )
             else:
                 return None
+        raise StoreError(
+            f"{path} cannot be written: its place is taken, but there is no record to be read (a "
+            "link to nowhere?). Move away what is there, then type the same command again."
+        )
 
     @staticmethod
     def _make_room(path: Path) -> None:

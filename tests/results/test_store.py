@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -230,3 +231,20 @@ def test_a_second_result_is_told_until_one_of_the_two_is_deleted(store, make_cel
     assert cell.folder_name in text and f"delete {second.name}" in text
     second.rename(store.cell_folder(cell) / "record.json")
     assert store.conflicts(cell) == [] and store.find(cell)["scores"] == {"a": 2.0}
+
+
+def test_a_record_whose_place_is_a_link_to_nowhere_is_refused_not_tried_for_ever(store, make_cell):
+    cell = make_cell()
+    folder = store.cell_folder(cell)
+    folder.mkdir(parents=True)
+    (folder / "record.json").symlink_to(folder / "nowhere")
+    with pytest.raises(StoreError, match="its place is taken"):
+        store.write(cell, record_of(cell))
+    assert [path.name for path in folder.iterdir()] == ["record.json"]
+
+
+def test_a_record_is_written_where_the_results_folder_was_deleted_meanwhile(store, make_cell):
+    store.write(make_cell(), record_of(make_cell()))
+    shutil.rmtree(store.results_dir)
+    store.write(make_cell(), record_of(make_cell()))
+    assert store.is_done(make_cell())
