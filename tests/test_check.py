@@ -57,7 +57,14 @@ def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tin
     ended = run_cli("check", "-m", *tiny_world, "seed=range(5)", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "5 cells and 1 dense, 3 done, 3 to run" in ended.out
-    assert "for 3 cells, as finished cells of the same model and method took" in ended.out
+    assert "for 3 cells, as finished cells of the same method took" in ended.out
+    assert "not known" not in ended.out
+    windows = "evaluation.perplexity.max_windows=2"
+    ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
+    assert "for 6 cells, as finished cells of the same method took, scaled by" in ended.out
+    windows = "evaluation.perplexity.max_windows=null"
+    ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
+    assert "time: not known for 6 cells, as no finished cell is like them" in ended.out
     ended = run_cli("check", "-m", *tiny_world, "seed=0,1", cwd=tmp_path)
     assert "2 cells and 1 dense, 3 done, 0 to run" in ended.out
 
