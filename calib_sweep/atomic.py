@@ -32,6 +32,12 @@ _PARTIAL = re.compile(
     r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<mark>[\d.]+)\.[0-9a-f]{8}\.partial"
 )
 _OF_EARLIER_VERSIONS = re.compile(r"\..+\.[0-9a-f]{32}")  # they do not say who writes
+# What file systems answer that make no hard links, or have enough of them.
+NO_LINKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EPERM)
+# The machine's troubles, not the program's: the disk is full, over quota, gone, not ours, or other
+# than expected.
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, *NO_LINKS)
+DISK_TROUBLES += (errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 # What file systems answer that have no way to bring a folder to the disk.
 _NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
@@ -50,7 +56,7 @@ def write_new(path: Path, content: str | bytes) -> None:
     with _partial_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         _finish_file(partial, _mode_of(partial))
-        os.link(partial, path)
+        _link(partial, path)
         partial.unlink()
     sync_folder(path.parent)
 
@@ -102,6 +108,16 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync_folder(folder.parent)
+
+
+def _link(partial: Path, path: Path) -> None:
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        why = f"{error.strerror}, by a file system that makes no hard link here: it needs to"
+        raise OSError(error.errno, why, str(path)) from error
 
 
 def sync_folder(path: Path) -> None:

@@ -13,8 +13,8 @@ from calib_sweep.errors import StoreError
 LOG = "log.txt"
 
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-_OURS = str(Path(__file__).parent)
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_OURS = Path(__file__).parent
+_INSTALLED = ("purelib", "platlib")
 
 
 @contextmanager
@@ -53,18 +53,23 @@ def _open_for_append(path: Path) -> int:
 def place_of(error: BaseException) -> str | None:
     """File and line outside of this package where `error` came from, as "FILE:LINE", or None.
 
-    The innermost one in somebody's own code; where there is none, in a library's.
+    The innermost one in somebody's own code; where there is none, in a library that was installed.
     """
     chain: list[BaseException] = []
     while error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__ or error
     inner_first = [reversed(traceback.extract_tb(one.__traceback__)) for one in reversed(chain)]
-    files = [frame for part in inner_first for frame in part if Path(frame.filename).is_file()]
-    outside = [frame for frame in files if not _is_in(frame.filename, _OURS)]
-    own = [frame for frame in outside if not _is_in(frame.filename, *_LIBRARIES)]
-    return next((f"{frame.filename}:{frame.lineno}" for frame in own or outside), None)
+    frames = [frame for part in inner_first for frame in part if Path(frame.filename).is_file()]
+    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
+    installed = [frame for frame in others if _is_installed(frame.filename)]
+    own = [frame for frame in others if frame not in installed and not _is_python(frame.filename)]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in own or installed), None)
 
 
-def _is_in(file: str, *folders: str) -> bool:
-    return any(Path(file).is_relative_to(folder) for folder in folders)
+def _is_installed(file: str) -> bool:
+    return any(Path(file).is_relative_to(sysconfig.get_path(kind)) for kind in _INSTALLED)
+
+
+def _is_python(file: str) -> bool:
+    return Path(file).is_relative_to(sysconfig.get_path("stdlib"))

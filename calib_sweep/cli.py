@@ -120,6 +120,7 @@ def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
     `typed`: the words that are composed to a grid; None where there is none.
     """
     try:
+        _require_current_folder()
         code = action()
         return code if isinstance(code, int) else 0
     except Exception as error:  # decided below: ours to explain, or a bug to let fly
@@ -130,6 +131,15 @@ def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
         if code is None:
             raise
         return code
+
+
+def _require_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the current folder has been deleted. Type cd and a folder that is there."
+        ) from error
 
 
 def _all_mistakes(error: Exception, typed: list[str]) -> Exception:

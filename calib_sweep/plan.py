@@ -82,8 +82,10 @@ def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
     if point.config["method"] == DENSE:
         return both[False]
     for cell in both:
-        if store.cell_folder(cell).is_dir() and store.is_done(cell):
-            return cell
+        if store.cell_folder(cell).is_dir():
+            record, hindrance = store.look(cell)
+            if hindrance or (record is not None and store.completes(cell, record)):
+                return cell
     return both[_needs_data(point.config["method"])]
 
 

@@ -4,7 +4,6 @@ Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells fa
 are kept.
 """
 
-import errno
 import logging
 import math
 import time
@@ -16,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from calib_sweep.atomic import DISK_TROUBLES
 from calib_sweep.cell import Cell
 from calib_sweep.cli import CONF
 from calib_sweep.compose import Composed, GridError, compose_grid
@@ -124,12 +124,14 @@ class Sweep:
         from calib_sweep.estimate import describe_plan
         from calib_sweep.progress import output
 
+        num_planned = len(self.cells)
+        self.cells, _ = within_reach(self.store, self.cells)
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
             found = problems.of(partial(check_cells, self.cells, draw=check_pool))
         output(describe_plan(self.store, self.cells, [*notes, *found]))
-        return DONE
+        return DONE if len(self.cells) == num_planned else SOME_FAILED
 
     def prefetch(self) -> int:
         """Download all that the cells need, and prove that it loads offline."""
@@ -244,10 +246,6 @@ def _refuse_changed_inputs(found: Iterable[tuple[Cell, Mapping[str, Any]]]) -> N
     done = [(cell, record) for cell, record in found if record["status"] == "done"]
     if changed := changed_inputs(done):
         raise ConfigError(*changed)
-
-
-# The machine's troubles, not the program's: the disk is full, over quota, gone, or not ours.
-DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def explain(error: BaseException) -> int | None:

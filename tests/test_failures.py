@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sweeps import read_records, write_documents
 
+from calib_sweep import atomic
 from calib_sweep import run as run_module
 from calib_sweep.results.store import RECORD
 
@@ -101,6 +102,13 @@ def test_one_cell_of_five_fails_and_the_others_are_kept(run_cli, tiny_world, tmp
     assert "failed: miniature brittle text seed 2" in ended.out
     assert "the third set melted the layer" in " ".join(ended.out.split())
     assert "seed 2 failed: LayerError: block 0 layer " in ended.err
+    raising = '            raise MeltedError("the third set melted the layer")'
+    line = 1 + METHOD.splitlines().index(raising)
+    assert f"(at {package / 'brittle.py'}:{line})" in " ".join(ended.err.split())
+    folder = cell_folder(tmp_path / "results" / "default", "brittle", 2)
+    log_text = (folder / "log.txt").read_text()
+    assert f'brittle.py", line {line}, in compress_weight' in log_text
+    assert "MeltedError: the third set melted the layer" in log_text
     sweep = tmp_path / "results" / "default"
     records = {record["cell"]["seed"]: record for record in read_records(sweep)}
     assert [records[seed]["status"] for seed in (None, 0, 1, 2, 3, 4)] == [
@@ -383,3 +391,146 @@ def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
     copy.unlink()
     again = run_cli(*world, cwd=tmp_path)
     assert again.code == 0 and "cannot be held against the files" in again.err
+
+
+def test_two_results_of_a_cell_are_told_by_every_command_until_one_is_deleted(
+    run_cli, tiny_world, sweep, tmp_path
+):
+    command = ["-m", *tiny_world, "seed=range(3)"]
+    record = cell_folder(sweep, "wanda", 1) / RECORD
+    second = record.with_name("record.conflict-01234567.json")
+    second.write_text(record.read_text().replace('"ppl/stories@32": ', '"ppl/stories@32": 1'))
+
+    for arguments, code in ((command, 3), (command, 3), (["report", str(sweep)], 0)):
+        ended = run_cli(*arguments, cwd=tmp_path)
+        told = " ".join(ended.out.split())
+        assert ended.code == code, ended.err
+        assert f"{record.parent.name} has two results" in told and f"delete {second.name}" in told
+    assert f"delete {second.name}" in " ".join(run_cli("check", *command, cwd=tmp_path).out.split())
+    assert "has two results" in (sweep / "report" / "index.html").read_text()
+
+    second.unlink()
+    ended = run_cli(*command, cwd=tmp_path)
+    assert ended.code == 0 and "two results" not in ended.out
+    assert "two results" not in (sweep / "report" / "index.html").read_text()
+
+
+def test_a_log_is_not_written_through_a_link(run_cli, tiny_world, tmp_path):
+    command, sweep = [*tiny_world, "seed=0"], tmp_path / "results" / "default"
+    assert run_cli(*command, cwd=tmp_path).code == 0
+    folder, victim = cell_folder(sweep, "wanda", 0), tmp_path / "victim"
+    victim.write_text("mine\n")
+    (folder / RECORD).unlink()
+    (folder / "log.txt").unlink()
+    (folder / "log.txt").symlink_to(victim)
+
+    ended = run_cli(*command, cwd=tmp_path)
+
+    assert ended.code == 3 and "is a link to" in ended.err and "delete it" in ended.err
+    assert victim.read_text() == "mine\n"
+    (folder / "log.txt").unlink()
+    assert run_cli(*command, cwd=tmp_path).code == 0
+
+
+def test_a_damaged_reference_is_named_and_made_again(run_cli, tiny_world, tmp_path):
+    changes = {"evaluation.divergence=null": "evaluation.divergence.num_tokens=31"}
+    command = ["-m", *(changes.get(one, one) for one in tiny_world)]
+    assert run_cli(*command, "seed=0", cwd=tmp_path).code == 0
+    sweep = tmp_path / "results" / "default"
+    reference = cell_folder(sweep, "dense") / "dense_reference" / "reference.safetensors"
+    whole = reference.read_bytes()
+    reference.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+    ended = run_cli(*command, "seed=0,1", cwd=tmp_path)
+
+    assert ended.code == 0, ended.err
+    assert "reference.safetensors is not the file that was written" in ended.err
+    assert "3 cells: 1 done before, 2 to run" in ended.err
+    assert reference.read_bytes() == whole
+
+
+def test_a_colleagues_cell_is_named_and_left_alone_and_the_others_go_on(
+    run_cli, tiny_world, sweep, tmp_path, monkeypatch
+):
+    theirs = cell_folder(sweep, "wanda", 1) / RECORD
+    (cell_folder(sweep, "wanda", 2) / RECORD).unlink()
+    read_bytes = Path.read_bytes
+
+    def refuse(path):
+        if path == theirs:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    ended = run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path)
+
+    assert ended.code == 3
+    assert "left alone: miniature wanda text seed 1: " in ended.err
+    assert "Permission denied" in ended.err and "chmod -R g+rwX" in ended.err
+    assert "damaged" not in ended.err
+    assert "record.json cannot be read: Permission denied" in " ".join(ended.out.split())
+    assert (cell_folder(sweep, "wanda", 2) / RECORD).exists()
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV])
+def test_a_file_system_without_hard_links_is_named_before_anything_runs(
+    code, run_cli, tiny_world, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    ended = run_cli(*tiny_world, cwd=tmp_path)
+    assert ended.code == 1 and "results_dir=" in ended.err
+    assert os.strerror(code) in ended.err and "hard link" in ended.err
+
+
+def test_hard_links_that_are_refused_while_cells_run_are_the_disks_trouble(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    link = os.link
+
+    def refuse(source, target, **settings):
+        if Path(target).name == RECORD:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        link(source, target, **settings)
+
+    monkeypatch.setattr(os, "link", refuse)
+    ended = run_cli(*tiny_world, cwd=tmp_path)
+    assert ended.code == 3 and "Too many links" in ended.err and "hard link" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_disk_without_room_for_a_set_is_named(run_cli, tiny_world, tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def fill_up(path, *arguments, **settings):
+        if path.parent.name == "calibration":
+            no_space()
+        mkdir(path, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "mkdir", fill_up)
+    ended = run_cli(*tiny_world, cwd=tmp_path)
+    assert ended.code == 3 and "No space left on device" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_results_folder_that_is_a_link_to_itself_is_named(run_cli, tiny_world, tmp_path):
+    (tmp_path / "results").symlink_to("results")
+    ended = run_cli(*tiny_world, cwd=tmp_path)
+    assert ended.code in (1, 3) and "Traceback" not in ended.err
+    assert str(tmp_path / "results") in ended.err
+
+
+def test_the_next_command_sweeps_what_a_killed_one_left(run_cli, tiny_world, sweep, tmp_path):
+    (cell_folder(sweep, "wanda", 2) / RECORD).unlink()
+    for place in (
+        cell_folder(sweep, "wanda", 2) / "model",
+        sweep.parent / "calibration" / "0123456789",
+        sweep / "report" / "index.html",
+    ):
+        partial = atomic.partial_name(place)
+        partial.with_name(partial.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).mkdir()
+    assert len(list(sweep.parent.rglob("*.partial"))) == 3
+    assert run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path).code == 0
+    assert list(sweep.parent.rglob(".*")) == []

@@ -117,7 +117,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:  # no JSON, or no text at all
         raise DamagedRecordError(path, f"is damaged: it is no JSON ({error})") from error
     except OSError as error:
-        if error.errno != errno.ELOOP:
+        if error.errno != errno.ELOOP or not path.is_symlink():
             raise
         raise DamagedRecordError(path, "is damaged: it is a link to itself") from error
     if (flaw := _flaw(record) or _of_another_cell(record, path)) is not None:

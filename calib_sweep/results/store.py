@@ -10,6 +10,7 @@ one; a finished cell's never does. Beside it may lie
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -177,6 +178,8 @@ class Store:
         place = self.folder
         try:
             while not place.exists():
+                if place.is_symlink():
+                    raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(place))
                 place = place.parent
             probe = place / f".probe.{uuid.uuid4().hex}"
             atomic.write_new(probe, "")
