@@ -96,6 +96,14 @@ def test_a_cell_that_somebody_died_on_is_taken_last_and_not_forgotten(store):
     assert take_all(queue_of(store)) == ["third", "first", "second"]
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"host": 1}'])
+def test_a_cell_under_what_is_no_claim_is_taken_like_that_of_a_dead_one(store, content):
+    (store.folder / "first").mkdir()
+    (store.folder / "first" / "claim.0").write_text(content)
+    assert take_all(queue_of(store)) == ["second", "third", "first"]
+    assert not list(store.folder.glob("*/claim.*"))
+
+
 def test_without_a_dense_record_nothing_but_the_dense_cell_is_taken(store):
     (store.folder / DENSE / RECORD).unlink()
     queue = queue_of(store)
