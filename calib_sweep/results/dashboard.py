@@ -20,13 +20,11 @@ from calib_sweep.results.mirrored import (
     CELL,
     CONCLUSION,
     REPORT,
-    done_record,
-    missing_cells,
+    done_records,
     read_mark,
     report_files,
 )
 from calib_sweep.results.panels import Logged, build_report, build_workspace, own_entity
-from calib_sweep.results.reading import RECORD
 from calib_sweep.results.store import Store
 from calib_sweep.results.sync import DEFAULTS, sweep_of
 from calib_sweep.results.tracking import WandbTracking, with_overrides
@@ -75,10 +73,9 @@ def read_logged(store: Store) -> Logged:
 
 def _mirrored(store: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any], Path]]:
     """Record, mark and folder of each finished cell that is a run of W&B."""
-    for path in sorted(store.folder.glob(f"*/{RECORD}")):
-        record, mark = done_record(path.parent), read_mark(path.parent)
-        if record is not None and mark is not None:
-            yield record, mark, path.parent
+    for folder, record in done_records(store.folder).items():
+        if mark := read_mark(folder):
+            yield record, mark, folder
 
 
 def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -113,8 +110,8 @@ def _publish(store: Store, tracking: WandbTracking) -> str:
     folder = store.folder / REPORT / DASHBOARD
     try:
         if tracking.current_mode() != "online":
-            lacking = missing_cells(store.folder, online=True)
-            sync = f"python -m calib_sweep sync {store.folder}, " if lacking else ""
+            is_whole = all(mark["is_online"] for _, mark, _ in _mirrored(store))
+            sync = "" if is_whole else f"python -m calib_sweep sync {store.folder}, "
             return (
                 f"dashboard: {folder / 'workspace.json'} and report.json\n"
                 "Not pushed: W&B is offline, or you are not logged in. To push it, type wandb "

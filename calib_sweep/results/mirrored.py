@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +92,22 @@ def done_record(folder: Path) -> dict[str, Any] | None:
     return record if record is not None and record["status"] == "done" else None
 
 
-def is_missing(folder: Path, *, online: bool = False) -> bool:
-    """Whether the cell in `folder` is finished and its mirror is not there, or shows a failure."""
-    record = done_record(folder)
-    return record is not None and not is_mirrored(
-        folder, str(record.get("finished_at")), online=online
-    )
-
-
-def missing_cells(sweep: Path, *, online: bool = False) -> list[Path]:
-    """Folders of the sweep's finished cells that no run shows."""
+def done_records(sweep: Path) -> dict[Path, dict[str, Any]]:
+    """The records of the sweep's finished cells, by folder."""
     folders = [path.parent for path in sorted(sweep.glob(f"*/{RECORD}"))]
-    return [folder for folder in folders if is_missing(folder, online=online)]
+    return {folder: record for folder in folders if (record := done_record(folder)) is not None}
+
+
+def is_shown(folder: Path, record: Mapping[str, Any], *, online: bool = False) -> bool:
+    """Whether a run shows the finished cell in `folder`, as its record is now."""
+    return is_mirrored(folder, str(record.get("finished_at")), online=online)
+
+
+def num_missing(sweep: Path) -> int:
+    """How many runs the mirror lacks: of finished cells, and of the report."""
+    cells = [not is_shown(folder, record) for folder, record in done_records(sweep).items()]
+    state = report_state(sweep / REPORT)
+    return sum(cells) + (state is not None and not is_mirrored(sweep / REPORT, state))
 
 
 def report_state(folder: Path) -> str | None:

@@ -11,12 +11,13 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.progress import configure_logging, output
 from calib_sweep.results import mirrored
 from calib_sweep.results.mirrored import REPORT
-from calib_sweep.results.reading import RECORD
 from calib_sweep.results.store import Store
 from calib_sweep.results.tracking import WandbTracking, with_overrides
 from calib_sweep.results.wandb_process import MirrorError
 
 log = logging.getLogger(__name__)
+
+Records = Mapping[Path, Mapping[str, Any]]  # of finished cells, by folder
 
 DONE, SOME_LEFT = 0, 3
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
@@ -27,13 +28,14 @@ def main(arguments: Sequence[str]) -> int:
     """Mirror all finished cells of the sweep in the folder named, and its report."""
     configure_logging()
     store = sweep_of("sync", arguments)
-    if not any(mirrored.done_record(path.parent) for path in store.folder.glob(f"*/{RECORD}")):
+    records = mirrored.done_records(store.folder)
+    if not records:
         raise ConfigError(
             f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
             "Type sync results/NAME."
         )
-    tracking = with_overrides("sync", settings_of(store), [a for a in arguments if "=" in a])
-    return bring_over(store, tracking, is_online=_require_mode(tracking) == "online")
+    tracking = with_overrides("sync", settings_of(records), [a for a in arguments if "=" in a])
+    return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")
 
 
 def sweep_of(verb: str, arguments: Sequence[str]) -> Store:
@@ -50,10 +52,10 @@ def sweep_of(verb: str, arguments: Sequence[str]) -> Store:
     return Store(folder.parent, folder.name)
 
 
-def settings_of(store: Store) -> dict[str, Any]:
-    """The tracking of the sweep's last finished cell that had any; whoever logs in wants W&B."""
-    records = sorted(store.records(), key=lambda record: str(record.get("finished_at")))
-    configs = [record.get("config", {}).get("tracking") for record in records]
+def settings_of(records: Records) -> dict[str, Any]:
+    """The tracking of the last finished cell that had any; the mode is that of who asks now."""
+    ordered = sorted(records.values(), key=lambda record: str(record.get("finished_at")))
+    configs = [record.get("config", {}).get("tracking") for record in ordered]
     kept = [config for config in configs if isinstance(config, Mapping) and "project" in config]
     own = kept[-1] if kept else {}
     return DEFAULTS | {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}
@@ -72,19 +74,22 @@ def _require_mode(tracking: WandbTracking) -> str:
     )
 
 
-def bring_over(store: Store, tracking: WandbTracking, *, is_online: bool) -> int:
+def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_online: bool) -> int:
     """Mirror what is missing until W&B gives no answer; say what came out."""
-    missing = mirrored.missing_cells(store.folder, online=is_online)
-    names = titles(store)
+
+    def missing() -> list[Path]:
+        shown = partial(mirrored.is_shown, online=is_online)
+        return [folder for folder, record in records.items() if not shown(folder, record)]
+
+    names, before = titles(records), missing()
     tasks: list[Callable[[], None]] = [
-        partial(tracking.mirror_missing, folder, names[folder.name], online=is_online)
-        for folder in missing
+        partial(tracking.mirror_missing, folder, names[folder], online=is_online)
+        for folder in before
     ]
     tasks.append(partial(tracking.mirror_report, store.folder / REPORT, online=is_online))
-    problem = _perform(tasks)
-    left = mirrored.missing_cells(store.folder, online=is_online)
+    problem, left = _perform(tasks), missing()
     where = "in W&B" if is_online else "offline runs"
-    num_taken = len(missing) - len(left)
+    num_taken = len(before) - len(left)
     output(f"sync {store.folder}: {num_taken} cells are now {where}, {len(left)} left")
     if problem is not None:
         mirrored.begin_waiting(store.folder, problem)
@@ -110,16 +115,15 @@ def _perform(tasks: Sequence[Callable[[], None]]) -> str | None:
     return problem
 
 
-def titles(store: Store) -> dict[str, str]:
+def titles(records: Records) -> dict[Path, str]:
     """Name the run of each finished cell, by folder: its axes, and the settings that differ."""
-    folders = [path.parent for path in sorted(store.folder.glob(f"*/{RECORD}"))]
-    cells = {f.name: record["cell"] for f in folders if (record := mirrored.done_record(f))}
+    cells = {folder: record["cell"] for folder, record in records.items()}
     values: dict[str, set[str]] = {}
     for cell in cells.values():
         for key, value in (cell.get("settings") or {}).items():
             values.setdefault(key, set()).add(json.dumps(value))
     varied = [key for key, found in values.items() if len(found) > 1]
-    return {name: _title(cell, varied) for name, cell in cells.items()}
+    return {folder: _title(cell, varied) for folder, cell in cells.items()}
 
 
 def _title(cell: Mapping[str, Any], varied: Sequence[str]) -> str:

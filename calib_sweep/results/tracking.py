@@ -94,7 +94,8 @@ class WandbTracking:
         """Mirror finished cells that are not yet: their worker died, or had W&B disabled."""
         for cell in cells:
             folder = store.cell_folder(cell)
-            if mirrored.is_missing(folder):
+            record = mirrored.done_record(folder)
+            if record is not None and not mirrored.is_shown(folder, record):
                 self._attempt(folder, partial(self.mirror_missing, folder, cell.title))
 
     def log_report(self, store: Store) -> None:
@@ -105,11 +106,10 @@ class WandbTracking:
         folder = store.folder / REPORT
         self._attempt(folder, partial(self.mirror_report, folder))
         if mirrored.is_waiting(store.folder):
-            num_missing = len(mirrored.missing_cells(store.folder))
             log.warning(
-                "W&B lacks %d runs of cells. To bring them over when it answers, type: "
+                "W&B lacks %d runs of this sweep. To bring them over when it answers, type: "
                 "python -m calib_sweep sync %s",
-                num_missing,
+                mirrored.num_missing(store.folder),
                 store.folder,
             )
 
@@ -131,7 +131,7 @@ class WandbTracking:
             return
         with claim:
             record = mirrored.done_record(folder)
-            if record is not None and mirrored.is_missing(folder, online=online):
+            if record is not None and not mirrored.is_shown(folder, record, online=online):
                 self.mirror_cell(folder, record.get("cell_id") or digest(folder.name), name)
 
     def mirror_cell(self, folder: Path, cell_id: str, name: str) -> None:

@@ -53,6 +53,13 @@ def test_answers_that_change_or_go_make_the_report_an_old_one(answered):
     assert not is_current(answered)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"records": 1}', '{"files": 3}'])
+def test_what_a_report_was_made_from_is_damaged_and_it_counts_as_an_old_one(content, tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "made_from.json").write_text(content)
+    assert not is_current(tmp_path)
+
+
 def test_a_calibration_set_that_goes_makes_the_report_an_old_one(answered):
     assert not rows_of(answered, "covariates").empty
     calibration = answered.parent / "calibration"

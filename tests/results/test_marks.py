@@ -6,7 +6,6 @@ import shutil
 import pytest
 from offline_runs import read_runs
 
-from calib_sweep.analysis.report import is_current, write_report
 from calib_sweep.results import mirrored
 from calib_sweep.results.mirrored import read_mark, run_id, shortened
 from calib_sweep.results.store import Store
@@ -148,16 +147,6 @@ def test_a_text_is_cut_by_bytes_between_characters():
     assert shortened("abc", 2) == "ab"
     assert shortened("a維維", 5) == "a維"
     assert shortened("a\ud800", 9) == "a?"
-
-
-def test_a_report_whose_origin_is_damaged_counts_as_another_one(make_store):
-    store = make_store()
-    write_report(store.folder)
-    assert is_current(store.folder)
-    made_from = store.folder / "report" / "made_from.json"
-    for content in (b"", b"{", b"[]", b"3", b'{"records": 1}', b'{"files": 3}', b"\xff"):
-        made_from.write_bytes(content)
-        assert not is_current(store.folder), content
 
 
 def test_a_run_that_cannot_be_written_is_no_mirror(make_store, mirror, caplog):

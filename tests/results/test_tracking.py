@@ -5,12 +5,14 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 from offline_runs import read_runs
 from sweeps import read_records
 
 from calib_sweep import run as run_module
+from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
-from calib_sweep.results import wandb_process
+from calib_sweep.results import sync, wandb_process
 from calib_sweep.results.tracking import WandbTracking
 from calib_sweep.results.wandb_process import MirrorError
 
@@ -140,7 +142,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     assert ended.err.count("the server is on fire") == len(asked) == 1
     sweep = tmp_path / "results" / "mirrored"
     told = (
-        "W&B lacks 2 runs of cells. To bring them over when it answers, type: "
+        "W&B lacks 3 runs of this sweep. To bring them over when it answers, type: "
         f"python -m calib_sweep sync {sweep}"
     )
     assert told in ended.err.splitlines()[-1]
@@ -186,6 +188,11 @@ def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "wandb imported: False" in ended.stdout
     assert not list(tmp_path.rglob("*wandb*"))
+
+
+def test_verbs_take_the_defaults_of_the_shipped_choice():
+    shipped = yaml.safe_load((CONF / "tracking" / "wandb.yaml").read_text())
+    assert {"_target_": shipped["_target_"], **sync.DEFAULTS} == shipped
 
 
 def test_settings_are_checked_together():

@@ -120,8 +120,14 @@ def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
     environment = server.environment(tmp_path)
     kept = [word for word in tiny_world if word != "tracking=none"]
     command = ["-m", *kept, "method=magnitude", "sweep_name=online", "tracking=wandb"]
+    start = time.monotonic()
+    offline = ("sweep_name=offline", "tracking.mode=offline")
+    assert run_cli(*command, *offline, cwd=tmp_path, env=environment).code == 0
+    offline_s = time.monotonic() - start
     server.faults["UpsertBucket"] = hang
     ended = run_cli(*command, "tracking.timeout_s=0.2", cwd=tmp_path, env=environment)
+    took_s = time.monotonic() - start - offline_s
+    assert took_s < 2 * offline_s + 0.2 + wandb_process.GRACE_S
     folder = tmp_path / "results" / "online"
     assert ended.code == 0 and "2 cells, 2 done" in ended.out
     assert ended.err.count("W&B did not take") == 1
