@@ -50,7 +50,8 @@ Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, .
 Any key of the configuration can be set, and swept with -m: KEY=VALUE,VALUE
     calib-sweep --cfg job                    all keys with their values
     calib-sweep --hydra-help                 Hydra's own options
-Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, others kept
+Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, others kept;
+130 told to end (Ctrl-C, SIGTERM, SIGHUP)
 """
 
 

@@ -6,7 +6,7 @@ that knows the rest. So mistakes are found here before anything is started, or e
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.mistakes import describe_unknown
 
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."
@@ -30,6 +30,7 @@ KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or fals
 def check_launcher(master: DictConfig) -> None:
     """Raise `ConfigError` with all that cannot work of the launcher in Hydra's configuration."""
     node = master.hydra.launcher
+    require(node is not None, PREFIX[:-1], None, "a launcher", f"Type {GROUP}=basic.")
     target, choice = str(node.get("_target_")), master.hydra.runtime.choices.get(GROUP)
     if target.startswith(SUBMITITS_OWN):
         other = "accelerate" if "Local" in target else "slurm"
@@ -53,8 +54,8 @@ def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> li
     typed = [o for o in overrides if o.key_or_group.startswith((GROUP, PREFIX))]
     chosen = [o for o in typed if o.key_or_group == GROUP]
     known = [o for o in loader.get_group_options(GROUP) if not o.startswith("submitit_")]
-    if unknown := [text for o in chosen if (text := describe_unknown(o, known))]:
-        return unknown
+    if wrong := [text for o in chosen if (text := _describe_choice(o, known))]:
+        return wrong
     choices = [str(o.input_line) for o in chosen]
     try:
         master = loader.load_configuration("config", choices, run_mode=RunMode.MULTIRUN)
@@ -72,6 +73,12 @@ def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> li
     except ConfigError as error:
         problems += error.problems
     return problems
+
+
+def _describe_choice(override: Override, known: Sequence[str]) -> str | None:
+    if override.is_sweep_override():
+        return f"{override.input_line}: expected one launcher for all cells."
+    return describe_unknown(override, known)
 
 
 def _describe(override: Override, master: DictConfig, error: Exception) -> str:

@@ -19,7 +19,7 @@ LEAST = {  # of a number; null is accepted where it is the default
     "max_array_size": 1,
     "cpus_per_task": 1,
     "gpus_per_node": 0,
-    "mem_gb": 1,
+    "mem_gb": 0,  # all of a node
     "cpus_per_gpu": 1,
     "gpus_per_task": 0,
 }
