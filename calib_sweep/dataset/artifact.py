@@ -10,6 +10,7 @@ processes that want the same set meet at the same folder. A folder appears whole
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 # Part of every address, by window. Raise it when the same settings come to mean other tokens.
 DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 BROKEN = ".broken-"  # in the name of a folder that was set aside
 
 TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
@@ -145,15 +147,18 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
     card["card_sha256"] = _card_sha256(card)
     try:
         atomic.make_folder(folder.parent)
+        with atomic.new_folder(folder) as partial:
+            # Not save_file, which hides why a disk takes no more.
+            (partial / TOKENS).write_bytes(save(tensors))
+            (partial / SAMPLES).write_bytes(lines.encode())
+            (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise ConfigError(
             f"results_dir={str(folder.parent.parent)!r}: expected a folder that can be written "
             f"({error.strerror}). Set results_dir to one of yours."
         ) from error
-    with atomic.new_folder(folder) as partial:
-        (partial / TOKENS).write_bytes(save(tensors))  # save_file hides why a disk is full
-        (partial / SAMPLES).write_bytes(lines.encode())
-        (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def load_set(folder: Path) -> CalibrationSet:

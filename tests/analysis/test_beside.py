@@ -76,3 +76,29 @@ def test_a_sweep_that_moves_with_its_sets_has_the_same_report(answered, tmp_path
     copy = tmp_path / "elsewhere"
     shutil.copytree(answered.parent, copy)
     assert is_current(copy / answered.name)
+
+
+def test_damaged_answers_and_sets_are_told_first_and_left_out(answered):
+    before = rows_of(answered, "flips")
+    items = min(answered.glob("*/items.parquet"))
+    items.write_bytes(items.read_bytes()[:100])
+    tokens = answered.parent / "calibration" / "set1" / "tokens.safetensors"
+    tokens.write_bytes(tokens.read_bytes()[:-1] + b"\x07")
+    assert not is_current(answered)
+    write_report(answered)
+    said = json.loads((answered / "report" / "conclusion.json").read_text())
+    assert said[0].startswith(f"{items.parent.name}: items.parquet cannot be read")
+    assert "set1: tokens.safetensors are not the tokens that its card names" in said[1]
+    page = (answered / "report" / "index.html").read_text()
+    assert all(sentence.split(",")[0] in page for sentence in said[:2])
+    assert not rows_of(answered, "flips").equals(before)
+    assert is_current(answered)
+
+
+def test_answers_other_than_those_of_the_record_are_left_out(answered):
+    record = min(answered.glob("*/record.json"))
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"files": {"items.parquet": "0" * 64}}))
+    write_report(answered)
+    said = json.loads((answered / "report" / "conclusion.json").read_text())
+    assert "items.parquet is not the file that was written with the record" in said[0]

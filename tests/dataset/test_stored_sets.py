@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -204,3 +205,25 @@ def test_the_hash_is_over_shape_tokens_and_lengths(tokenizer, settings):
     ]
     assert len(set(different)) == 5
     assert hash_of(np.array([[1, 2], [3, 4]], dtype=np.int32)) == different[0]
+
+
+def test_a_set_that_may_not_be_read_is_not_called_damaged_and_is_drawn_again(
+    tmp_path, tokenizer, settings, monkeypatch, caplog
+):
+    drawn = draw_or_load(tmp_path, Words(), tokenizer, settings(), 0)
+    (folder,) = (tmp_path / "calibration").iterdir()
+    before = (folder / "card.json").read_bytes()
+
+    read_text = Path.read_text
+
+    def refuse(path, **settings):
+        if path.name == "card.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, **settings)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with caplog.at_level("WARNING", logger="calib_sweep"):
+        assert_same(draw_or_load(tmp_path, Words(), tokenizer, settings(), 0), drawn)
+    assert "cannot be read (Permission denied" in caplog.text and "not damaged" in caplog.text
+    assert list((tmp_path / "calibration").iterdir()) == [folder]
+    assert (folder / "card.json").read_bytes() == before

@@ -12,6 +12,7 @@ from calib_sweep.evaluation.divergence import Divergence
 from calib_sweep.evaluation.items import COLUMNS
 from calib_sweep.evaluation.reference import FILE, DenseReference
 from calib_sweep.evaluation.suite import Evaluation
+from calib_sweep.hashing import file_sha256
 
 NUM_TOKENS = 100  # three windows of 32, and 4 tokens of the fourth: 3 * 31 + 3 positions
 LABELS = ("stories@32", "letters@32")
@@ -247,3 +248,15 @@ def test_settings_are_equal_when_they_say_the_same(task_folder):
     one, two = (evaluation(task_folder) for _ in range(2))
     assert one == two
     assert one != evaluation(task_folder, divergence=None)
+
+
+def test_a_reference_is_held_against_the_hash_that_was_kept_of_it(dense, tmp_path):
+    dense.reference.save(tmp_path)
+    kept = file_sha256(tmp_path / FILE)
+    assert DenseReference.load(tmp_path, kept).hashes == dense.reference.hashes
+    damaged = bytearray((tmp_path / FILE).read_bytes())
+    damaged[-1] ^= 1  # of a log-probability: it can be read, and is another one
+    (tmp_path / FILE).write_bytes(bytes(damaged))
+    assert DenseReference.load(tmp_path).hashes == dense.reference.hashes
+    with pytest.raises(StoreError, match=rf"{FILE}: .* is damaged: .*dense model is scored again"):
+        DenseReference.load(tmp_path, kept)
