@@ -23,8 +23,8 @@ fitted, and their diagonal 1 counts in the mean that scales the damping and in t
 16 / group) for scale and zero point; the column order of act_order is not counted.
 
 Deviations: equal diagonals keep their order (the authors' sort may not); a factorisation that fails
-is retried with more damping, and reported; groups must fill the row; a layer that no token reached,
-which the formulas would erase, takes the identity for H, which is rounding to nearest.
+is retried with more damping, and reported; a layer that no token reached, which the formulas would
+erase, takes the identity for H, which is rounding to nearest.
 
 Shapes: O = out_features, I = in_features, G = groups per row, B = columns of a block.
 """
@@ -38,7 +38,7 @@ from torch import Tensor
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid
+from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, mean_group
 from calib_sweep.method.grid_search import search_grid
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import full_float32, has_kernels
@@ -50,7 +50,6 @@ from calib_sweep.method.settings import (
     check_damping,
     check_flag,
     check_group_size,
-    check_groups_fit,
     check_symmetric,
 )
 from calib_sweep.method.statistics import NO_TOKENS, Hessian, InverseFactor, Statistic
@@ -66,8 +65,11 @@ class _Grids:
     zero_point_GO: Tensor
     group_I: Tensor
 
-    def as_grid(self, bits: int) -> Grid:
-        return Grid(scale_OG=self.scale_GO.T, zero_point_OG=self.zero_point_GO.T, bits=bits)
+    def as_grid(self, bits: int, group_size: int | None) -> Grid:
+        scale_OG, zero_point_OG = self.scale_GO.T, self.zero_point_GO.T
+        return Grid(
+            scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=bits, group_size=group_size
+        )
 
 
 @final
@@ -130,7 +132,8 @@ class GPTQ(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
         dense_OI = weight_OI.to(torch.float32)
-        bits = average_bits(self.bits, self.group_size or weight_OI.shape[1], self.symmetric)
+        group = mean_group(weight_OI.shape[1], self.group_size)
+        bits = average_bits(self.bits, group, self.symmetric)
         if statistic.num_tokens == 0:
             identity_II = torch.eye(weight_OI.shape[1], device=weight_OI.device)
             rounded_OI, grid = self._round(dense_OI, dense_OI, identity_II, None)
@@ -149,10 +152,6 @@ class GPTQ(LayerMethod):
             damping=factor.damping,
             note=factor.note(),
         )
-
-    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
-        if self.group_size is not None:
-            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
 
     def grid_format(self) -> GridFormat:
         require(
@@ -188,7 +187,8 @@ class GPTQ(LayerMethod):
         self._solve(weight_IO, upper_II, grids)
         if order_I is not None:
             weight_IO = torch.empty_like(weight_IO).index_copy_(0, order_I, weight_IO)
-        return weight_IO.T.contiguous(), None if self._scatters_groups else grids.as_grid(self.bits)
+        grid = None if self._scatters_groups else grids.as_grid(self.bits, self.group_size)
+        return weight_IO.T.contiguous(), grid
 
     def _grids(self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None) -> _Grids:
         """Grids that are known beforehand; room for those that the sweep will fit."""
@@ -201,7 +201,7 @@ class GPTQ(LayerMethod):
             scale_GO, zero_point_GO = self._fit(alive_OI, size)
             column_I = column_I if order_I is None else order_I
         else:
-            scale_GO = dense_OI.new_empty(num_in // size, num_out)
+            scale_GO = dense_OI.new_empty(-(-num_in // size), num_out)
             zero_point_GO = torch.empty_like(scale_GO)
         return _Grids(scale_GO=scale_GO, zero_point_GO=zero_point_GO, group_I=column_I // size)
 
@@ -230,12 +230,12 @@ class GPTQ(LayerMethod):
             )
             weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
             if refits:
-                fitted = slice(start // size, stop // size)
+                fitted = slice(start // size, -(-stop // size))
                 grids.scale_GO[fitted], grids.zero_point_GO[fitted] = (x[::size] for x in refitted)
 
     def _fit_groups(self, weight_IO: Tensor, grids: _Grids, first: int, end: int) -> None:
         """Fit grids first, ..., end - 1 to the weights as they are now."""
-        size = len(weight_IO) // len(grids.scale_GO)
+        size = self.group_size or len(weight_IO)
         if first < end:
             group_OI = weight_IO[first * size : end * size].T
             grids.scale_GO[first:end], grids.zero_point_GO[first:end] = self._fit(group_OI, size)

@@ -7,13 +7,17 @@ grid, an all-zero group spans [-1, 1], rounding is half to even. In its symmetri
 is moved only where a group has a negative weight; a group without any keeps scale = max / levels
 while its zero point sits in the middle, and clips its largest weights. That is kept as published.
 
+Groups that do not fill the row leave a shorter last one, as in that code. It is computed as a full
+one with zeros behind it, which move no end of its range and add no error.
+
 Shapes: O = out_features, I = in_features, G = groups per row, C = columns per group.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 SCALE_BITS = 16  # a stored scale is a half-precision number
 
@@ -34,17 +38,30 @@ class Grid:
     scale_OG: Tensor
     zero_point_OG: Tensor
     bits: int
+    group_size: int | None = None  # columns of all groups but the last; None: all have as many
 
     def cpu(self) -> "Grid":
-        scale_OG, zero_point_OG = self.scale_OG.cpu(), self.zero_point_OG.cpu()
-        return Grid(scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=self.bits)
+        return replace(self, scale_OG=self.scale_OG.cpu(), zero_point_OG=self.zero_point_OG.cpu())
 
     def round(self, weight_OI: Tensor) -> Tensor:
         """The nearest representable weight, float32."""
-        num_groups = self.scale_OG.shape[1]
-        weight_OGC = weight_OI.to(torch.float32).unflatten(1, (num_groups, -1))
+        num_in, num_groups = weight_OI.shape[1], self.scale_OG.shape[1]
+        weight_OGC = grouped(weight_OI.to(torch.float32), self.group_size or num_in // num_groups)
         scale_OG1, zero_point_OG1 = self.scale_OG.unsqueeze(2), self.zero_point_OG.unsqueeze(2)
-        return nearest(weight_OGC, scale_OG1, zero_point_OG1, self.bits).flatten(1)
+        rounded_OGC = nearest(weight_OGC, scale_OG1, zero_point_OG1, self.bits)
+        return rounded_OGC.flatten(1)[:, :num_in]
+
+
+def grouped(value_OI: Tensor, group_size: int) -> Tensor:
+    """The columns in groups [O, G, C], with zeros behind a last one that is shorter."""
+    num_missing = -value_OI.shape[1] % group_size
+    value_OI = functional.pad(value_OI, (0, num_missing)) if num_missing else value_OI
+    return value_OI.unflatten(1, (-1, group_size))
+
+
+def mean_group(num_in: int, group_size: int | None) -> float:
+    """Columns per group of a row, on average."""
+    return num_in / -(-num_in // (group_size or num_in))
 
 
 def nearest(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
@@ -55,13 +72,13 @@ def nearest(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Ten
 
 def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:
     """Fit one grid per `group_size` columns of a row (None: one per row) to its extremes."""
-    return grid_between(*ends(weight_OI, group_size, symmetric), bits, symmetric)
+    grid = grid_between(*ends(weight_OI, group_size, symmetric), bits, symmetric)
+    return replace(grid, group_size=group_size)
 
 
 def ends(weight_OI: Tensor, group_size: int | None, symmetric: bool) -> tuple[Tensor, Tensor]:
     """The lowest and the highest weight that the grid of each group is to reach [O, G]."""
-    group_size = group_size or weight_OI.shape[1]
-    weight_OGC = weight_OI.to(torch.float32).unflatten(1, (-1, group_size))
+    weight_OGC = grouped(weight_OI.to(torch.float32), group_size or weight_OI.shape[1])
     low_OG = weight_OGC.amin(dim=2).clamp(max=0)
     high_OG = weight_OGC.amax(dim=2).clamp(min=0)
     if symmetric:
@@ -82,6 +99,6 @@ def grid_between(low_OG: Tensor, high_OG: Tensor, bits: int, symmetric: bool) ->
     return Grid(scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=bits)
 
 
-def average_bits(bits: int, group_size: int, symmetric: bool) -> float:
+def average_bits(bits: int, group_size: float, symmetric: bool) -> float:
     """Bits per weight with its share of the group's scale and, if asymmetric, zero point."""
     return bits + (SCALE_BITS + (0 if symmetric else bits)) / group_size

@@ -12,10 +12,12 @@ which it is rounded, in the published code as here, and the search has two grids
 Shapes: O = out_features, I = in_features, G = groups per row.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from calib_sweep.method.grid import Grid, ends, grid_between
+from calib_sweep.method.grid import Grid, ends, grid_between, grouped
 
 EXPONENT = 2.4
 NUM_STEPS = 80
@@ -30,13 +32,15 @@ def search_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric:
     for step in range(NUM_STEPS):
         share = 1 - step / PER_UNIT
         grid = grid_between(share * low_OG, share * high_OG, bits, symmetric)
+        grid = replace(grid, group_size=group_size)
         error_OI = (grid.round(weight_OI) - weight_OI).abs_().pow_(EXPONENT)
-        error_OG = error_OI.unflatten(1, (low_OG.shape[1], -1)).sum(dim=2)
+        error_OG = grouped(error_OI, group_size or weight_OI.shape[1]).sum(dim=2)
         is_better_OG = error_OG < lowest_OG
         lowest_OG = torch.where(is_better_OG, error_OG, lowest_OG)
         best = Grid(
             scale_OG=torch.where(is_better_OG, grid.scale_OG, best.scale_OG),
             zero_point_OG=torch.where(is_better_OG, grid.zero_point_OG, best.zero_point_OG),
             bits=bits,
+            group_size=group_size,
         )
     return best

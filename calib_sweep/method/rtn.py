@@ -12,12 +12,11 @@ from typing import final
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import GridFormat, average_bits, fit_grid
+from calib_sweep.method.grid import GridFormat, average_bits, fit_grid, mean_group
 from calib_sweep.method.settings import (
     check_all,
     check_bits,
     check_group_size,
-    check_groups_fit,
     check_symmetric,
 )
 from calib_sweep.method.statistics import Statistic
@@ -39,15 +38,12 @@ class RTN(LayerMethod):
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         grid = fit_grid(weight_OI, self.bits, self.group_size, self.symmetric)
+        group = mean_group(weight_OI.shape[1], self.group_size)
         return CompressedWeight(
             weight_OI=grid.round(weight_OI).to(weight_OI.dtype),
-            bits=average_bits(self.bits, self.group_size or weight_OI.shape[1], self.symmetric),
+            bits=average_bits(self.bits, group, self.symmetric),
             grid=grid,
         )
-
-    def check_shape(self, name: str, num_out: int, num_in: int) -> None:
-        if self.group_size is not None:
-            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
 
     def grid_format(self) -> GridFormat:
         return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, nearest
+from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, mean_group, nearest
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.precision import full_float32
@@ -122,8 +122,6 @@ class SparseGPT(LayerMethod):
         groups = num_kept_and_group_length(self.pattern)
         if groups is not None:
             check_groups_fit("method.pattern", self.pattern, groups[1], name, num_in)
-        if self.group_size is not None:
-            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
 
     def grid_format(self) -> GridFormat:
         if self.bits is None:
@@ -133,7 +131,7 @@ class SparseGPT(LayerMethod):
     def _average_bits(self, share_kept: float, num_in: int) -> float | None:
         if self.bits is None:
             return None
-        dense = average_bits(self.bits, self.group_size or num_in, self.symmetric)
+        dense = average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric)
         return dense - self.bits * (1 - share_kept) + MASK_BITS
 
     def _grid_of_columns(

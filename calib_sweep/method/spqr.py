@@ -26,8 +26,7 @@ Deviations: only min-max grids without rounded zero points (the authors' sym, ro
 qq_zero_sym are left out); leave-one-out grids are computed only where they differ from the group's,
 at its two extremes; no block cuts a group (the authors' do where the lengths do not fit, and the
 columns beyond the cut are stale); equal diagonals keep their order; a factorisation that fails is
-retried with more damping, and reported; groups must fill the row; a layer that no token reached
-takes the identity for H.
+retried with more damping, and reported; a layer that no token reached takes the identity for H.
 
 Shapes: O = out_features, I = in_features, C = columns of a group, B = columns of a block.
 """
@@ -47,6 +46,7 @@ from calib_sweep.method.bilevel_grid import (
     second_level,
 )
 from calib_sweep.method.column_blocks import column_blocks
+from calib_sweep.method.grid import mean_group
 from calib_sweep.method.launches import as_one_launch
 from calib_sweep.method.precision import full_float32
 from calib_sweep.method.settings import (
@@ -57,7 +57,6 @@ from calib_sweep.method.settings import (
     check_damping,
     check_flag,
     check_group_size,
-    check_groups_fit,
     check_positive_int,
 )
 from calib_sweep.method.statistics import NO_TOKENS, Hessian, Statistic
@@ -146,8 +145,6 @@ class SpQR(LayerMethod):
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
-        if self.group_size is not None:
-            check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
         if self.scale_bits is not None or self.zero_bits is not None:
             require(
                 num_out % self.second_group_size == 0,
@@ -157,18 +154,19 @@ class SpQR(LayerMethod):
                 "Set method.second_group_size to one, or method.scale_bits and zero_bits to null.",
             )
         if self.outlier_threshold is not None:
+            size = self.group_size or num_in
             require(
-                num_out > 1 and (self.group_size or num_in) > 1,
+                num_out > 1 and size > 1 and num_in % size != 1,
                 "method.outlier_threshold",
                 self.outlier_threshold,
-                f"null for {num_out} rows in groups of {self.group_size or num_in} ({name}): the "
+                f"null for {num_out} rows of {num_in} columns in groups of {size} ({name}): the "
                 "scale of outliers is a variance over rows, and a group must outlive a weight",
-                "Set method.outlier_threshold=null, or a larger method.group_size.",
+                "Set method.outlier_threshold=null, or another method.group_size.",
             )
 
     def _average_bits(self, num_outliers: int, weight_OI: Tensor) -> float:
         num_out, num_in = weight_OI.shape
-        group = (self.group_size or num_in) * (1 if self.per_row else num_out)
+        group = mean_group(num_in, self.group_size) * (1 if self.per_row else num_out)
         bits = float(self.bits)
         for second_bits in (self.scale_bits, self.zero_bits):
             bits += (HALF_BITS if second_bits is None else second_bits) / group

@@ -61,12 +61,16 @@ def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> Non
     _check_library("save_model", "compressed-tensors")
     names = checkpoint_names(model)
     for key, layer in _layers(model).items():
+        num_in = layer.weight_OI().shape[1]
         is_expert = isinstance(layer, ExpertLinear)
         if key not in names or (isinstance(layer, LinearLayer) and layer.is_transposed):
             found, remedy = "is stored transposed or fused with others", "Type save_model=dense."
         elif is_expert and not form.symmetric:
             found = "is an expert, of which transformers reads symmetric grids only"
             remedy = "Type method.symmetric=true, or save_model=dense."
+        elif form.group_size is not None and num_in % form.group_size:
+            found = f"has {num_in} columns, which groups of {form.group_size} do not fill"
+            remedy = "Type a method.group_size that divides it, or save_model=dense."
         else:
             continue
         raise ConfigError(

@@ -85,7 +85,7 @@ def test_magnitude_row_by_row_is_exact_and_removes_nothing_at_sparsity_zero():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_rtn_equals_the_definition_in_python_numbers(num_out, num_in, bits, symmetric):
     weight = random_weight(num_out, num_in, seed=bits)
-    for group_size in (None, *(size for size in (4, 8) if num_in % size == 0)):
+    for group_size in (None, 4, 8):  # a last group may be shorter
         method = RTN(bits=bits, group_size=group_size, symmetric=symmetric)
         new = method.compress_weight(weight, None).weight_OI
         width = group_size or num_in

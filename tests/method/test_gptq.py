@@ -121,6 +121,12 @@ def assert_equals_reference(weight, inputs, num_samples=1, **settings):
         {"group_size": 12, "block_size": 5, "group_fit": "published"},  # wider than a block
         {"group_size": 12, "block_size": 5, "group_fit": "updated"},
         {"group_size": 8, "act_order": True},
+        # The last group is shorter: of 4, 3, 3, 8 and 2 columns.
+        {"group_size": 10, "block_size": 8},
+        {"group_size": 7, "block_size": 16, "group_fit": "updated"},
+        {"group_size": 7, "act_order": True, "bits": 3},
+        {"group_size": 16, "static_groups": True, "act_order": True},
+        {"group_size": 11, "mse": True, "symmetric": True},
         {"group_size": 8, "static_groups": True},
         {"group_size": 8, "static_groups": True, "act_order": True, "bits": 3},
         {"mse": True, "bits": 3},
@@ -351,11 +357,17 @@ def test_a_layer_without_tokens_is_rounded_to_nearest_and_reported():
     assert new.note is not None and "no calibration token" in new.note and new.damping is None
 
 
-def test_groups_that_do_not_fill_a_row_are_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"group_size=128.*in_features 172 \(down\).*2, 4"):
-        gptq(group_size=128).check_shape("down", 64, 172)
-    gptq(group_size=128).check_shape("up", 172, 256)
-    gptq().check_shape("down", 64, 172)
+def test_groups_that_do_not_fill_a_row_leave_a_shorter_last_one():
+    weight, inputs = random_weight(6, 20), correlated_inputs(60, 20)
+    for settings in ({}, {"static_groups": True}):
+        found = gptq(group_size=8, **settings).compress_weight(weight, hessian_of(inputs))
+        assert found.bits == pytest.approx(4 + 20 * 3 / 20)  # three grids in 20 columns
+        assert found.grid is not None and found.grid.scale_OG.shape == (6, 3)
+        on_grid = found.grid.round(found.weight_OI)
+        torch.testing.assert_close(on_grid, found.weight_OI)
+    longer = gptq(group_size=128).compress_weight(weight, hessian_of(inputs))
+    row = gptq(static_groups=False, group_size=None).compress_weight(weight, hessian_of(inputs))
+    assert torch.equal(longer.weight_OI, row.weight_OI) and longer.bits == row.bits
 
 
 @pytest.mark.parametrize(

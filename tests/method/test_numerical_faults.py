@@ -1,6 +1,6 @@
 """What can be wrong with numbers, for every method that is shipped: defined, finite, reported."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,22 +111,16 @@ def test_the_walk_records_the_damping_that_was_used():
 
 
 @every_layer_method
-def test_groups_that_do_not_fill_a_row_are_refused_by_name(name):
+def test_patterns_that_do_not_fill_a_row_are_refused_by_name_and_groups_are_not(name):
     method = LAYER_METHODS[name]
-    set_groups = {
-        field.name: getattr(method, field.name)
-        for field in fields(method)
-        if field.name in ("group_size", "pattern")
-        and getattr(method, field.name) not in (None, "unstructured")
-    }
     method.check_shape("block 0 mlp.down_proj", 256, 512)
-    if not set_groups:
-        return method.check_shape("block 0 mlp.down_proj", 256, 257)
+    pattern = getattr(method, "pattern", "unstructured")
+    if pattern == "unstructured":
+        return method.check_shape("block 0 mlp.down_proj", 256, 258)
     with pytest.raises(ConfigError) as caught:
-        method.check_shape("block 0 mlp.down_proj", 256, 257)
-    for key, value in set_groups.items():
-        assert f"method.{key}={value!r}" in str(caught.value)
-    assert "in_features 257 (block 0 mlp.down_proj)" in str(caught.value)
+        method.check_shape("block 0 mlp.down_proj", 256, 258)
+    assert f"method.pattern={pattern!r}" in str(caught.value)
+    assert "in_features 258 (block 0 mlp.down_proj)" in str(caught.value)
 
 
 @every_method

@@ -3,6 +3,7 @@
 import pytest
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.method.awq import AWQ
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
@@ -93,11 +94,13 @@ def test_a_pattern_must_fit_the_width_of_the_layer(method):
         method.check_shape("block 0 mlp.up_proj", 8, 10)
 
 
-def test_a_group_must_fit_the_width_of_the_layer():
-    rtn = RTN(bits=4, group_size=128, symmetric=False)
-    rtn.check_shape("block 0 o_proj", 7, 256)
+def test_a_group_of_awq_must_fit_the_width_of_the_layer():
+    settings = {"bits": 4, "group_size": 128, "symmetric": False}
+    awq = AWQ(**settings, scale_steps=20, clip_steps=20, max_shrink=0.5)
+    awq.check_shape("block 0 o_proj", 7, 256)
     with pytest.raises(ConfigError, match=r"method\.group_size=128.*in_features 100.*2, 4"):
-        rtn.check_shape("block 0 o_proj", 128, 100)
+        awq.check_shape("block 0 o_proj", 128, 100)
+    RTN(**settings).check_shape("block 0 o_proj", 128, 100)
 
 
 def test_unstructured_and_whole_rows_fit_every_layer():

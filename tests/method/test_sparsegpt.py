@@ -280,9 +280,13 @@ def test_wrong_grid_settings_are_refused_by_name(settings, phrase):
         sparsegpt(**settings)
 
 
-def test_grid_groups_that_do_not_fill_a_row_are_refused():
-    with pytest.raises(ConfigError, match=r"group_size=128.*in_features 172 \(down\)"):
-        sparsegpt(bits=4, group_size=128).check_shape("down", 64, 172)
+def test_grid_groups_that_do_not_fill_a_row_leave_a_shorter_last_one():
+    weight, inputs = random_weight(6, 20), correlated_inputs(60, 20)
+    new = sparsegpt(bits=3, group_size=8).compress_weight(weight, hessian_of(inputs))
+    assert new.grid is not None and new.grid.scale_OG.shape == (6, 3)
+    last = fit_grid(weight[:, 16:], 3, None, False)
+    assert torch.equal(new.grid.scale_OG[:, 2:], last.scale_OG)
+    torch.testing.assert_close(last.round(new.weight_OI[:, 16:]), new.weight_OI[:, 16:])
 
 
 def test_the_scale_of_the_hessian_cancels():

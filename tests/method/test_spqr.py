@@ -1,5 +1,7 @@
 """SpQR: a slow independent solve, hand-computed grids, outliers, quirks of the published rule."""
 
+import math
+
 import pytest
 import torch
 from fakes import random_tokens, tiny_model
@@ -55,7 +57,7 @@ def compressed(weight, inputs, **settings):
 
 def outlier_share(new, method, num_in):
     """From the average bits: 32 for every outlier."""
-    size = method.group_size or num_in
+    size = num_in / math.ceil(num_in / (method.group_size or num_in))
     bits = method.bits
     for second_bits in (method.scale_bits, method.zero_bits):
         bits += (second_bits or 16) / size
@@ -215,6 +217,9 @@ def assert_equals_reference(weight, inputs, num_samples=1, **settings):
         {**PLAIN, "group_size": None},
         {**PLAIN, "group_size": 12, "block_size": 5},
         {**PLAIN, "group_size": 4, "block_size": 10},
+        {**PLAIN, "group_size": 10, "block_size": 12},  # the last one of 4
+        {**PLAIN, "group_size": 7, "scale_bits": 3, "zero_bits": 3, "act_order": True},
+        {**PLAIN, "group_size": 100},  # wider than the row
         {**PLAIN, "per_row": False},
         {**PLAIN, "per_row": False, "group_size": None},
     ],
@@ -235,6 +240,7 @@ def test_equals_the_slow_solve_without_outliers(settings):
         {"damping": 0.01, "act_order": False, "outlier_threshold": 0.05},
         {"scale_bits": None, "zero_bits": None, "group_size": 24, "bits": 3},
         {"block_size": 3, "second_group_size": 8},
+        {"group_size": 10, "bits": 3},  # the last one of 4
     ],
     ids=str,
 )
@@ -369,6 +375,12 @@ def test_more_outliers_leave_less_output_error():
     assert errors == sorted(errors, reverse=True)
 
 
+def test_a_shorter_last_group_takes_the_bits_of_a_whole_one():
+    weight, inputs = heavy_tailed_weight(16, 20), correlated_inputs(80, 20)
+    new = compressed(weight, inputs, group_size=8, outlier_threshold=None)
+    assert new.bits == pytest.approx(4 + 3 / 20 * (3 + 3 + 2 * 32 / 16))
+
+
 def test_readme_settings_take_the_bits_of_the_published_formula():
     weight = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
     new = compressed(weight, correlated_inputs(100, 32), outlier_threshold=None)
@@ -440,7 +452,7 @@ def test_a_failed_factorisation_is_retried_with_more_damping_and_reported():
 @pytest.mark.parametrize(
     ("settings", "shape", "phrase"),
     [
-        ({}, (32, 172), r"group_size=16.*in_features 172 \(down\)"),
+        ({}, (32, 177), r"outlier_threshold=0\.2.*177 columns in groups of 16 \(down\)"),
         ({}, (40, 32), r"second_group_size=16.*out_features 40 \(down\)"),
         ({"scale_bits": None, "zero_bits": None}, (1, 32), r"outlier_threshold=0\.2.*1 rows"),
         ({"group_size": 1}, (32, 32), r"outlier_threshold=0\.2.*groups of 1"),
@@ -453,6 +465,8 @@ def test_shapes_that_do_not_fit_are_refused(settings, shape, phrase):
 
 def test_shapes_that_fit_are_accepted():
     spqr().check_shape("up", 172 * 16, 64)
+    spqr().check_shape("down", 32, 172)
+    spqr(outlier_threshold=None).check_shape("down", 32, 177)
     spqr(**PLAIN).check_shape("odd", 1, 16)
 
 

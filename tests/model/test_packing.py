@@ -217,6 +217,15 @@ def test_methods_off_the_grid_say_so():
             method.grid_format()
 
 
+def test_groups_that_do_not_fill_a_row_are_refused_by_the_name_of_the_layer():
+    model = tiny_model("llama")
+    form = rtn(group_size=24).grid_format()
+    with pytest.raises(
+        ConfigError, match=r"block 0 \S+ of tiny has \d+ columns, which groups of 24"
+    ):
+        check_packable("tiny", model, form)
+
+
 def test_groups_of_scattered_columns_are_refused_with_what_to_type():
     with pytest.raises(ConfigError, match=r"method\.act_order.*method\.static_groups=true"):
         gptq(act_order=True).grid_format()
