@@ -121,8 +121,14 @@ def _link(partial: Path, path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring the names in the folder `path` to the disk, where its file system can."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Bring the names in the folder `path` to the disk, where its file system can.
+
+    One that this user may not list is somebody else's, and was there before.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -168,6 +168,22 @@ def test_what_another_host_writes_is_swept_only_when_it_has_been_quiet(tmp_path,
     assert sorted(tmp_path.iterdir()) == sorted([names[2], tmp_path / "kept"])
 
 
+def test_a_folder_that_may_not_be_listed_is_no_hindrance(tmp_path, monkeypatch):
+    """results_dir may lie in a folder of the administrator's, which others only pass through."""
+    open_ = os.open
+
+    def refuse(path, flags, *rest, **settings):
+        if Path(path) == tmp_path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_(path, flags, *rest, **settings)
+
+    monkeypatch.setattr(os, "open", refuse)
+    atomic.make_folder(tmp_path / "results")
+    atomic.sync_folder(tmp_path)
+    atomic.write_new(tmp_path / "results" / "file", "new")
+    assert (tmp_path / "results" / "file").read_text() == "new"
+
+
 def test_a_leftover_that_cannot_be_deleted_is_named_and_the_others_go(
     tmp_path, monkeypatch, caplog
 ):
