@@ -4,22 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-
-def as_typed(override: Override) -> str:
-    """The word as it was typed; splitting a grid writes ~key as ~key=null."""
-    return str(override.input_line).removesuffix("=null" if override.is_delete() else "")
+GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment")
 
 
 def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
     """What is wrong with the choice from a group; None if nothing is."""
-    key, typed, value = override.key_or_group, as_typed(override), override.value()
-    known = ", ".join(options)
+    key, typed, value = override.key_or_group, override.input_line, override.value()
+    known, word = ", ".join(options), "null" if value is None else value
     if not key:
         return f"{typed}: expected key=value."
     if override.is_delete():
@@ -27,14 +24,16 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
     if isinstance(value, list):
         words = ",".join(map(str, value))
         return f"{typed}: expected one name; to sweep several, type -m {key}={words}."
+    if key in GROUPS and (override.package or override.type != OverrideType.CHANGE):
+        return f"{typed}: expected without +, ++ or @, as there is one already. Type {key}={word}."
     if isinstance(value, str) and (value in options or "/" in value):
         return None
-    return f"{typed}: there is no {key}/{value}, expected one of {known}."
+    return f"{typed}: there is no {key}/{word}, expected one of {known}."
 
 
 def describe_override_error(override: Override, config: DictConfig, error: Exception) -> str:
     """Why `override` cannot be applied to `config`."""
-    typed, key = as_typed(override), override.key_or_group
+    typed, key = override.input_line, override.key_or_group
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         key = str(cause.full_key)  # of a mapping, the key in it
@@ -57,7 +56,7 @@ def describe_no_effect(override: Override, config: DictConfig) -> list[str]:
     if override.value() != {} or not OmegaConf.select(config, key):
         return []
     return [
-        f"{as_typed(override)}: expected the keys that change, as {{KEY: VALUE}}, or null to "
+        f"{override.input_line}: expected the keys that change, as {{KEY: VALUE}}, or null to "
         "leave it out. An empty mapping changes nothing."
     ]
 
@@ -69,7 +68,7 @@ def _keys(node: DictConfig) -> str:
 def describe_reference(error: Exception, values: Sequence[Override]) -> str:
     """Which key takes its value from something that is not there."""
     if isinstance(error, RecursionError) or not isinstance(error, OmegaConfBaseException):
-        typed = " ".join(as_typed(o) for o in values if "${" in as_typed(o))
+        typed = " ".join(str(o.input_line) for o in values if "${" in str(o.input_line))
         return f"{typed}: expected a value, and this refers to itself."
     key, reason = error.full_key, str(error).splitlines()[0]
     if absent := re.search(r"Environment variable '(.*)' not found", reason):

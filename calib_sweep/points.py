@@ -3,6 +3,7 @@
 Points are counted before any is made, so that a range of a billion seeds is refused at once.
 """
 
+import itertools
 import math
 import re
 from argparse import Namespace
@@ -11,7 +12,6 @@ from contextlib import redirect_stderr
 from functools import cache
 from io import StringIO
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -38,7 +38,15 @@ def split_points(overrides: Sequence[Override]) -> list[Point]:
             f"the grid has {total:,} points, {factors}: expected at most {MAX_POINTS:,}. Type "
             "fewer values, or several commands, each with a sweep_name of its own."
         )
-    return BasicSweeper.split_arguments(list(overrides), max_batch_size=None)[0]
+    words = {override.get_key_element(): _words(override) for override in overrides}
+    return [list(point) for point in itertools.product(*words.values())]
+
+
+def _words(override: Override) -> list[str]:
+    """One override for each value; a plain one stays as it was typed, to be told as it was."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={text}" for text in override.sweep_string_iterator()]
 
 
 def _num_values(override: Override) -> int:

@@ -4,6 +4,7 @@ Decided for a part and all within it before anything is called. Python's own lib
 part, is not even imported.
 """
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -84,8 +85,9 @@ def check_targets(key: str, node: Any) -> None:
     with collected() as problems:
         for place, part in _named(key, node):
             _check_words(place, part, problems)
-            if TARGET in part:
-                problems.of(target_class, place, part[TARGET])
+            found = problems.of(target_class, place, part[TARGET]) if TARGET in part else None
+            if found is not None:
+                _check_keys(place, part, found, problems)
 
 
 def target_classes(key: str, node: Any) -> list[type]:
@@ -135,3 +137,21 @@ def _check_words(place: str, node: Mapping[Any, Any], problems: Problems) -> Non
     for word in refused:
         expected = "not to be given, as parts are made of their keys"
         problems.of(require, False, f"{place}.{word}", node[word], expected, "Leave it out.")
+
+
+def _check_keys(place: str, node: Mapping[Any, Any], found: type, problems: Problems) -> None:
+    """Hold the keys against what the class takes, before Python does it in words of its own."""
+    takes = inspect.signature(found).parameters.values()
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in takes):
+        return
+    names = [parameter.name for parameter in takes]
+    for key in node:
+        if key not in names and not str(key).startswith("_"):
+            known = ", ".join(names) or "no keys"
+            text = f"{place}.{key}: no such key. {found.__name__} has: {known}."
+            problems.errors.append(ConfigError(text))
+    for parameter in takes:
+        is_needed = parameter.default is parameter.empty and not node.get(PARTIAL)
+        if is_needed and parameter.name not in node:
+            key = f"{place}.{parameter.name}"
+            problems.errors.append(ConfigError(f"{key} is missing: type {key}=VALUE."))

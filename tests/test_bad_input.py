@@ -15,7 +15,7 @@ TYPED = [
     (["+extra=1"], ["+extra: no such key"]),
     (["~seed"], ["~seed: expected to stay"]),
     (["method=wnda"], ["method/wnda", "wanda"]),
-    (["tracking=null"], ["tracking=null: there is no tracking/None, expected one of none, wandb"]),
+    (["tracking=null"], ["tracking=null: there is no tracking/null, expected one of none, wandb"]),
     (["=5"], ["=5: expected key=value"]),
     (["calibration=null"], ["calibration=None: expected to keep its keys (num_samples, "]),
     # wrong values
@@ -49,7 +49,7 @@ TYPED = [
     (["analysis.power=80"], ["analysis.power=80: expected a share in (0.5, 1)"]),
     (["tracking=wandb", "tracking.mode=x"], ["tracking.mode='x': expected auto, online or off"]),
     (["tracking=wandb", "tracking.tags=x"], ["tracking.tags='x': expected a list of words"]),
-    (["tracking=wandb", "~tracking.mode"], ["tracking: cannot be built", "argument: 'mode'"]),
+    (["tracking=wandb", "~tracking.mode"], ["tracking.mode is missing: type tracking.mode=VALUE"]),
     (["evaluation.perplexity=5"], ["evaluation.perplexity=5: expected to keep its keys, or null"]),
     (["model.device=gpu"], ["model.device='gpu': expected auto, cpu, cuda"]),
     # values that do not fit together, or not the model

@@ -192,3 +192,51 @@ def test_every_word_that_cannot_be_parsed_is_named_with_a_hint():
         compose("method=wanda,", "seed=range(5")
     first, second = caught.value.problems
     assert "'method=wanda,' cannot be read" in first and "'seed=range(5' cannot be" in second
+
+
+UNREADABLE = [
+    "a",
+    "=",
+    "+",
+    "é=1",
+    "seed=range(5",
+    "seed=range(a,b)",
+    "seed=range(1,2,3,4)",
+    "seed='",
+]
+UNREADABLE += ["seed=choice()", "seed=1,", "method[sparsity]=1", "method..x=1", "seed=٣", "seed=${"]
+
+
+def test_words_that_cannot_be_read_are_all_told_as_they_were_typed():
+    with pytest.raises(ConfigError) as caught:
+        compose("seed=1", *UNREADABLE)
+    told = [
+        problem.partition(" cannot be read as key=value.")[0] for problem in caught.value.problems
+    ]
+    assert told == [repr(word) for word in UNREADABLE if word != "="]
+
+
+MISTAKEN = {
+    "method.x.y=1": "no such key. method has: sparsity, pattern",
+    "~method.sparsity.x": "no such key. method.sparsity is one value, and has no keys",
+    "~nope": "no such key. the configuration has: seed, replicate",
+    "+method=wanda": "expected without +, ++ or @, as there is one already. Type method=wanda.",
+    "++dataset=c4": "expected without +, ++ or @, as there is one already. Type dataset=c4.",
+    "method@x=wanda": "expected without +, ++ or @",
+    "experiment=nope": "there is no experiment/nope, expected one of miniature",
+    "tracking=null": "there is no tracking/null, expected one of none, wandb",
+    "evaluation=[wikitext2]": "expected one name; to sweep several, type -m evaluation=wikitext2.",
+    "model={}": "there is no model/{}, expected one of gpt2",
+    "analysis.powr=1": "no such key. analysis has: seed, num_resamples",
+    "evaluation.perplexity.seq_ln=2": "no such key. evaluation.perplexity has: corpora",
+    "metod=wanda": "no such key. the configuration has: ",
+    "seed.x=1": "no such key. seed is one value, and has no keys",
+}
+
+
+def test_each_of_many_mistakes_is_told_as_it_was_typed():
+    with pytest.raises(ConfigError) as caught:
+        compose(*MISTAKEN)
+    for word, told in MISTAKEN.items():
+        assert [p for p in caught.value.problems if p.startswith(f"{word}: ") and told in p], word
+    assert len(caught.value.problems) == len(MISTAKEN)
