@@ -24,6 +24,7 @@ WITHOUT_EFFECT = {
     "hydra.mode": "Leave it out: one cell is a grid of one.",
     "hydra.callbacks": "Leave it out: nothing of ours is one.",
 }
+WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.job")
 
 
 def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
@@ -52,6 +53,10 @@ def _refuse_without_effect(words: Sequence[str]) -> None:
     problems = []
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
+        if key in WHOLE_NODES:
+            problems.append(
+                f"{word}: expected one key of it, {key}.KEY=VALUE, or hydra/launcher=NAME."
+            )
         for start, remedy in WITHOUT_EFFECT.items():
             if key.startswith(start):
                 problems.append(f"{word}: expected not to be given, it has no effect. {remedy}")
@@ -69,9 +74,9 @@ def _is_for_hydra(word: str, groups: set[str]) -> bool:
 
 def pack(words: Sequence[str]) -> str:
     """Words as one text without any character that means something to Hydra."""
-    return "'" + " ".join(quote(word, safe="", errors="surrogateescape") for word in words) + "'"
+    return "'" + " ".join(quote(word, safe="", errors="surrogatepass") for word in words) + "'"
 
 
 def unpack(text: str) -> list[str]:
     """The words again."""
-    return [unquote(word, errors="surrogateescape") for word in text.split()]
+    return [unquote(word, errors="surrogatepass") for word in text.split()]

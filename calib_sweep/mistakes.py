@@ -35,6 +35,8 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
     """Why `override` cannot be applied to `config`."""
     typed, key = override.input_line, override.key_or_group
     cause = error.__cause__
+    if override.is_add() and cause is None:
+        return f"{typed}: expected without +, as there is one already. Type {str(typed)[1:]}."
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         key = str(cause.full_key)  # of a mapping, the key in it
     parent, _, leaf = key.rpartition(".")

@@ -101,10 +101,17 @@ def _parse_word(parser: OverridesParser, word: str) -> Override:
     try:
         return parser.parse_overrides([word])[0]
     except HydraException:
-        raise ConfigError(
-            f"{word!r} cannot be read as key=value. A list has no spaces after its commas "
-            "(method=wanda,sparsegpt), and what has brackets is quoted ('seed=range(5)')."
-        ) from None
+        raise ConfigError(f"{word!r} cannot be read as key=value. {_remedy(word)}") from None
+
+
+def _remedy(word: str) -> str:
+    key, _, value = word.partition("=")
+    if value and not value.isascii() and "'" not in value and '"' not in value:
+        return f"Such letters stand in quotes, in quotes for the shell: '{key}=\"{value}\"'."
+    return (
+        "A list has no spaces after its commas (method=wanda,sparsegpt), and what has brackets is "
+        "quoted ('seed=range(5)')."
+    )
 
 
 @cache

@@ -216,6 +216,12 @@ def test_words_that_cannot_be_read_are_all_told_as_they_were_typed():
     assert told == [repr(word) for word in UNREADABLE if word != "="]
 
 
+def test_letters_that_take_quotes_are_told_with_the_quotes():
+    with pytest.raises(ConfigError, match="stand in quotes, in quotes for the shell"):
+        compose("model.path=\u6a21")
+    assert compose("model=hf", 'model.path="\u6a21"')[0].config["model"]["path"] == "\u6a21"
+
+
 MISTAKEN = {
     "method.x.y=1": "no such key. method has: sparsity, pattern",
     "~method.sparsity.x": "no such key. method.sparsity is one value, and has no keys",
@@ -231,6 +237,7 @@ MISTAKEN = {
     "evaluation.perplexity.seq_ln=2": "no such key. evaluation.perplexity has: corpora",
     "metod=wanda": "no such key. the configuration has: ",
     "seed.x=1": "no such key. seed is one value, and has no keys",
+    "+walk.propagate=dense": "expected without +, as there is one already. Type walk.propagate=de",
 }
 
 
