@@ -226,7 +226,8 @@ def describe_set(
     if drawn is None:
         return None
     overlap = suite.overlap(drawn.tokens_NT, drawn.lengths_N)
-    kept = {"descriptors": dict(descriptors), "overlap": overlap}
+    folder = None if drawn.folder is None else drawn.folder.name
+    kept = {"folder": folder, "descriptors": dict(descriptors), "overlap": overlap}
     return {"hash": drawn.hash, **drawn.card, **kept}
 
 

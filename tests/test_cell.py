@@ -68,8 +68,16 @@ def test_how_a_cell_is_run_does_not_change_the_id(path, value):
     assert cell_id(changed(path, value), needs_data=True) == cell_id(CONFIG, needs_data=True)
 
 
+def test_trust_in_the_code_of_tasks_does_not_change_the_id():
+    ids = [
+        cell_id(changed("evaluation.zero_shot", {"tasks": ["own"], **trust}), needs_data=True)
+        for trust in ({}, {"trust_task_code": False}, {"trust_task_code": True})
+    ]
+    assert len(set(ids)) == 1
+
+
 @pytest.mark.parametrize("part", ["method", "dataset", "calibration"])
-@pytest.mark.parametrize("key", ["batch_size", "batch_tokens", "device"])
+@pytest.mark.parametrize("key", ["batch_size", "batch_tokens", "device", "trust_task_code"])
 def test_a_part_that_computes_owns_its_words(part, key):
     small, large = (changed(f"{part}.{key}", value) for value in (1, 2))
     assert cell_id(small, needs_data=True) != cell_id(large, needs_data=True)

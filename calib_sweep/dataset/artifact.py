@@ -96,7 +96,7 @@ def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
             raise ConfigError(
                 f"dataset.path={path!r}: expected a folder that stays as it is, and this is where "
                 "this sweep keeps its calibration sets. Copy the sets that you want into a folder "
-                f"of their own, or name one of them: dataset.path={path.rstrip('/')}/<hash>."
+                f"of their own, or name one of them: dataset.path={path.rstrip('/')}/FOLDER."
             )
 
 

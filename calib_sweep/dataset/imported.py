@@ -45,7 +45,7 @@ class Imported(Dataset):
         for field in ("name", "path"):
             value = getattr(self, field)
             remedy = (
-                f"Set dataset.{field}=..., for example dataset.path=results/calibration/<hash>."
+                f"Set dataset.{field}=..., for example dataset.path=results/calibration/FOLDER."
             )
             require(
                 isinstance(value, str) and value != "",

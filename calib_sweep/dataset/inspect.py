@@ -72,7 +72,8 @@ def _card(calibration_set: CalibrationSet) -> Panel:
         "design": f"{card['design']}, window {card['window']}, bos {card['bos']}",
         "pool": _flat(card["pool"]) if card["pool"] else "-",
         "tokenizer": f"{card['tokenizer']['name']} ({card['tokenizer']['vocabulary']} tokens)",
-        "hash": calibration_set.hash,
+        "folder": calibration_set.folder or "-",
+        "hash of the tokens": calibration_set.hash,
     }
     expected = expected_shared_documents(card)
     if expected is not None:

@@ -98,10 +98,9 @@ def _merged(path: Path, sources: dict[Path, Mapping[str, Any]]) -> dict[str, Any
 def _loader() -> type:
     """A safe loader that takes `!function` as a name."""
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)): ...
-
-    Loader.add_constructor("!function", lambda loader, node: Code(loader.construct_scalar(node)))
-    return Loader
+    loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    loader.add_constructor("!function", lambda reader, node: Code(reader.construct_scalar(node)))
+    return loader
 
 
 def _code(settings: Mapping[str, Any]) -> Iterator[str]:

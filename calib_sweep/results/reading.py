@@ -63,12 +63,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+SHARED_KEYS = ("share", "samples")
 ANYTHING = _Kind(lambda _: True, "values")
 TEXT = _Kind(lambda value: isinstance(value, str), "text")
 NAME = _Kind(lambda value: isinstance(value, str) and value != "", "a name")
 NUMBER = _Kind(_is_number, "a number")
 WHOLE = _Kind(lambda value: _is_number(value) and isinstance(value, int), "a whole number")
 STATUS = _Kind(lambda value: value in STATUSES, " or ".join(STATUSES))
+SHARED = _Kind(
+    lambda value: isinstance(value, dict) and all(map(_is_number, map(value.get, SHARED_KEYS))),
+    "numbers called " + " and ".join(SHARED_KEYS),
+)
 NUMBERS = _by_name(_or_null(NUMBER))
 SECTION = _by_name(ANYTHING)
 
@@ -90,6 +95,7 @@ KINDS = {
     "calibration": _or_null(SECTION),
     "calibration.hash": TEXT,
     "calibration.descriptors": _or_null(SECTION),
+    "calibration.overlap": _or_null(_by_name(SHARED)),
     "compression": _or_null(SECTION),
     "scores": NUMBERS,
     "stderr": NUMBERS,

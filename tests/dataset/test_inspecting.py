@@ -1,6 +1,8 @@
 """Descriptors by hand, outliers, duplicates, overlap, and the page that shows them."""
 
+import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,11 +130,18 @@ def test_the_page_shows_everything(tokenizer, settings):
         for seed in range(2)
     }
     strange = next(name for name, one in sets.items() if "w1 w1" in str(one.samples))
-    one = sets.pop(strange)
+    one = dataclasses.replace(sets.pop(strange), folder=Path("results/calibration/abc"))
     page = io.StringIO()
     Console(file=page, width=160).print(inspect_set(one, sets))
     shown = page.getvalue()
-    for phrase in (one.hash, "somewhere[/]", "and 4 more", "30 samples of 8 tokens", "disjoint"):
+    for phrase in (
+        one.hash,
+        "results/calibration/abc",
+        "somewhere[/]",
+        "and 4 more",
+        "30 samples of 8 tokens",
+        "disjoint",
+    ):
         assert phrase in shown
     assert "unique_share" in shown and "w1 w1 w1" in shown and "anomal" in shown
     assert "shared documents" in shown and next(iter(sets)) in shown

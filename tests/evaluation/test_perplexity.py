@@ -7,6 +7,7 @@ import pytest
 import torch
 from scored import Known, corpus, perplexity_of, slow_nll
 
+from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation import perplexity as module
 from calib_sweep.evaluation.perplexity import (
@@ -179,6 +180,12 @@ def test_bad_settings_are_named(changes, phrase):
 def test_corpora_must_be_a_list():
     with pytest.raises(ConfigError, match=r"corpora=.*expected a list"):
         perplexity_of()
+
+
+@pytest.mark.parametrize("other", [None, 5, {"path": "a.txt"}, object(), RandomTokens(name="r")])
+def test_a_corpus_is_a_path_or_a_dataset_with_documents(other):
+    with pytest.raises(ConfigError, match=r"corpora=.*derived from calib_sweep\.dataset\.base"):
+        perplexity_of(corpus(), other)
 
 
 def test_check_reports_every_problem_at_once(tmp_path):
