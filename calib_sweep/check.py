@@ -8,7 +8,14 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
-from calib_sweep.fit import check_apart, check_fit, check_model, check_packing, context_length
+from calib_sweep.fit import (
+    check_apart,
+    check_fit,
+    check_model,
+    check_packing,
+    check_tokens,
+    context_length,
+)
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets
 
@@ -73,7 +80,9 @@ class Parts:
         from calib_sweep.dataset.artifact import draw_or_load
 
         assert self.calibration is not None and self.seed is not None
-        return draw_or_load(results_dir, self.dataset, tokenizer, self.calibration, self.seed)
+        drawn = draw_or_load(results_dir, self.dataset, tokenizer, self.calibration, self.seed)
+        check_tokens(self, drawn)
+        return drawn
 
 
 def build_parts(cell: Cell) -> Parts:
@@ -218,7 +227,8 @@ def _check_evaluation(cell: Cell, parts: Parts, problems: Problems) -> None:
     if cell.is_dense and parts.model is not None and len(problems.errors) == num_before:
         tokenizer = problems.of(parts.model.load_tokenizer)
         if tokenizer is not None:
-            parts.evaluation.check_text(tokenizer, problems)
+            num_embeddings = problems.of(parts.model.num_embeddings)
+            parts.evaluation.check_text(tokenizer, num_embeddings, problems)
 
 
 def _check_draw(
@@ -265,4 +275,6 @@ def check_pool(_cell: Cell, parts: Parts) -> Any:
     """The set of the cell, not kept: drawn for the error that this may raise."""
     if parts.dataset is None:
         return None
-    return parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+    drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+    check_tokens(parts, drawn)
+    return drawn

@@ -1,6 +1,6 @@
 """Whether the parts of a cell fit each other, found out without a weight read."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calib_sweep.errors import Problems, require
 
@@ -53,6 +53,22 @@ def _check_layers(parts: "Parts", problems: Problems) -> None:
         from calib_sweep.model.scaling_groups import check_scaling
 
         problems.of(check_scaling, decoder_blocks(parts.model.skeleton()))
+
+
+def check_tokens(parts: "Parts", drawn: Any) -> None:
+    """Raise `ConfigError` where a calibration set holds tokens that the model does not know."""
+    from calib_sweep.model.vocabulary import check_ids
+
+    assert parts.dataset is not None
+    num_embeddings = parts.model.num_embeddings()
+    if num_embeddings is not None:
+        check_ids(
+            "dataset",
+            parts.dataset.name,
+            drawn.tokens_NT,
+            num_embeddings,
+            lambda row: f"document {drawn.samples[row].get('document')} (seed {parts.seed})",
+        )
 
 
 def check_packing(parts: "Parts", problems: Problems) -> None:

@@ -35,6 +35,7 @@ from calib_sweep.evaluation.zero_shot import (
     check_own_items,
     prepare_tasks,
 )
+from calib_sweep.model.vocabulary import check_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,14 +96,33 @@ class Evaluation:
         if problems:
             raise ConfigError.merge(problems)
 
-    def check_text(self, tokenizer: "PreTrainedTokenizerBase", problems: Problems) -> None:
-        """Whether each corpus fills a window, and each item of own tasks can be scored."""
+    def check_text(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        num_embeddings: int | None,
+        problems: Problems,
+    ) -> None:
+        """Whether each corpus fills a window, and each item of own tasks can be scored.
+
+        `num_embeddings`: of the model, where known; a corpus may hold tokens that have none.
+        """
         if self.perplexity is not None:
             seq_len, bos = self.perplexity.seq_len, self.perplexity.bos
             for dataset in self.perplexity.datasets():
                 problems.of(partial(check_corpus, dataset, tokenizer, seq_len=seq_len, bos=bos))
+                if num_embeddings is not None and num_embeddings < len(tokenizer):
+                    problems.of(self._check_ids, dataset, tokenizer, num_embeddings)
         if self.zero_shot is not None:
             problems.of(check_own_items, self.zero_shot, tokenizer)
+
+    def _check_ids(
+        self, dataset: Any, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
+    ) -> None:
+        assert self.perplexity is not None
+        settings = {key: getattr(self.perplexity, key) for key in ("seq_len", "bos", "max_windows")}
+        windows = windows_of(dataset, tokenizer, **settings)
+        key, place_of = "evaluation.perplexity.corpora", "window {}".format
+        check_ids(key, dataset.name, windows.tokens_NT, num_embeddings, place_of)
 
     def fingerprint(self) -> str | None:
         """Content hash of the local files that are scored; None where there are none."""

@@ -61,6 +61,7 @@ class HubModel:
 
         from calib_sweep.model.packing import reading_settings
         from calib_sweep.model.placement import named_device, place
+        from calib_sweep.model.vocabulary import guard
 
         self.check_files()
         settings = reading_settings(self.path, self.load_config())
@@ -76,6 +77,7 @@ class HubModel:
             **settings,
         )
         self._check_complete(info)
+        guard(model)
         if offloads:
             place(model, device)
         return model.eval().requires_grad_(False)
@@ -99,6 +101,10 @@ class HubModel:
         """Tokens that the model can attend to; None when its configuration sets no limit."""
         text_config = self.load_config().get_text_config(decoder=True)
         return getattr(text_config, "max_position_embeddings", None)
+
+    def num_embeddings(self) -> int | None:
+        """Token ids that the model has embeddings for; None when its configuration tells none."""
+        return getattr(self.load_config().get_text_config(decoder=True), "vocab_size", None)
 
     def linear_shapes(self) -> list[tuple[str, int, int]]:
         """(name, out_features, in_features) of all that is compressed; reads no weights."""
@@ -128,9 +134,12 @@ class HubModel:
 
     def check_walk(self) -> None:
         """Raise `ConfigError` unless the model can be compressed block by block on its inputs."""
+        from calib_sweep.model.blocks import check_owners
         from calib_sweep.model.contract import check_hollow
 
-        check_hollow(self.skeleton())
+        model = self.skeleton()
+        check_owners(model)
+        check_hollow(model)
 
     def check_packable(self, form: "GridFormat") -> None:
         """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
