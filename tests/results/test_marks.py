@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from offline_runs import read_runs
 
-from calib_sweep.results import mirrored
+from calib_sweep.results import mirrored, wandb_client
 from calib_sweep.results.mirrored import read_mark, run_id, shortened
 from calib_sweep.results.store import Store
 from calib_sweep.results.tracking import WandbTracking
@@ -167,3 +168,45 @@ def test_a_damaged_word_that_the_mirror_waits_is_still_one(content, tmp_path):
     assert not mirrored.is_waiting(tmp_path)
     mirrored.begin_waiting(tmp_path, "no answer")
     assert json.loads(path.read_text())["why"] == "no answer"
+
+
+HEALTHY = '{"level":"INFO","msg":"stream: all finished"}\n'
+ON_A_FULL_DISK = '{"level":"ERROR","msg":"writer: failed closing store: no space left on device"}\n'
+REFUSED = '{"level":"ERROR","msg":"api: HTTP error","status":403,"url":"http://x/a/file_stream"}\n'
+HARMLESS = '{"level":"ERROR","msg":"stream: failed to shut down analytics"}\n'
+
+
+@pytest.mark.parametrize(
+    ("log", "content", "is_whole"),
+    [
+        (HEALTHY, "x", True),
+        (HARMLESS + HEALTHY, "x", True),
+        (ON_A_FULL_DISK + HEALTHY, "x", False),
+        (REFUSED + HEALTHY, "x", False),
+        (HEALTHY, "", False),
+        ("", "x", False),
+        (None, "x", True),
+    ],
+    ids=["healthy", "harmless", "full disk", "refused", "no run", "no line", "no log"],
+)
+def test_a_run_is_whole_if_wandb_wrote_and_brought_over_all_of_it(log, content, is_whole, tmp_path):
+    """As its log says, for `finish` does not; another version of wandb may keep none."""
+    folder = tmp_path / "wandb" / "offline-run-1-a"
+    (folder / "logs").mkdir(parents=True)
+    (folder / "run-a.wandb").write_text(content)
+    if log is not None:
+        (folder / "logs" / "debug-internal.log").write_text(log)
+    run = SimpleNamespace(dir=str(folder / "files"), offline=True)
+    place = wandb_client._Place(run, tmp_path)
+    if is_whole:
+        place.require_whole()
+    else:
+        with pytest.raises(wandb_client.LossError):
+            place.require_whole()
+
+
+def test_a_run_that_wandb_wrote_elsewhere_is_no_mirror(tmp_path):
+    """It takes a temporary folder where it cannot write to the one it is given."""
+    run = SimpleNamespace(dir=str(tmp_path / "temporary" / "run-1-a" / "files"), offline=True)
+    with pytest.raises(wandb_client.LossError, match="results cannot be written"):
+        wandb_client._Place(run, tmp_path / "results").require_whole()
