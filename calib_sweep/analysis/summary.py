@@ -7,6 +7,7 @@ Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
@@ -126,7 +127,7 @@ class Block:
     heading: str
     lines: list[str]
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max([cell_len(self.heading), *(cell_len(line) for line in self.lines)])
 

@@ -5,7 +5,7 @@ calibration set. A method that needs no data has one cell, which meets every cel
 method.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -52,14 +52,27 @@ def compare_methods(groups: Iterable[Group], metric: str) -> dict[tuple[str, str
 
 
 def _compare(first: list[Group], second: list[Group], sign: int) -> Wins | None:
-    pairs = [pair for a in first for b in second for pair in _pair(a, b)]
+    pairs = [pair for a, b in _meeting(first, second) for pair in _pair(a, b)]
     if len(pairs) < 2:
         return None
     value_S2 = np.array([values for _, values in pairs], dtype=float)
+    if sign < 0:
+        value_S2 = np.where(np.isnan(value_S2), np.inf, value_S2)  # no number is the worst
     datasets = {dataset for (dataset, _, _), _ in pairs}
     settings = {text for (_, text, _), _ in pairs}
     unit = "cells" if len(settings) > 1 else "calibration sets" if len(datasets) > 1 else "seeds"
     return Wins(*count_wins(value_S2[:, 0], value_S2[:, 1], sign), len(pairs), unit)
+
+
+def _meeting(first: list[Group], second: list[Group]) -> Iterator[tuple[Group, Group]]:
+    """Those of the two that may have calibration sets in common; without data, all."""
+    places: dict[tuple[str | None, str], list[Group]] = {}
+    for b in second:
+        places.setdefault((b.dataset, b.label[3] if b.dataset else ""), []).append(b)
+    for a in first:
+        same = places.get((a.dataset, a.label[3]), [])
+        for b in [*same, *places.get((None, ""), [])] if a.dataset else second:
+            yield a, b
 
 
 Pair = tuple[tuple[str | None, str, int | None], tuple[float, float]]  # where, the two values

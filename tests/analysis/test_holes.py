@@ -21,6 +21,7 @@ from calib_sweep.analysis.rounding import equalised, variance, without_rounding
 from calib_sweep.analysis.summary import terminal_summary
 from calib_sweep.analysis.unequal import unequal_variance_table
 from calib_sweep.analysis.variance import variance_table
+from calib_sweep.analysis.wins import compare_methods
 from calib_sweep.analysis.wording import described
 
 BROKEN = re.compile(r", \.|: \.|\(\)|  |\bnan\b|None|, ,|\s\.|\bby  |and \.|of \.|^$")
@@ -218,6 +219,14 @@ def test_equal_draws_of_unequal_datasets_leave_no_variance_between_draws():
 def test_items_that_flip_while_the_score_stays_leave_a_floor_and_no_spread():
     value_SI = np.array([[1, 0, 1, 0, 1], [0, 1, 1, 1, 0], [1, 1, 0, 1, 0]], dtype=float)
     assert split(value_SI).variance == 0 and split(value_SI).floor_variance > 0
+
+
+def test_a_perplexity_that_is_no_number_loses_against_any_other():
+    value = np.array([[[[2.0], [2.1], [2.2]]], [[[1.0], [math.nan], [math.inf]]]])
+    rows = rows_of(np.nan_to_num(value, nan=-1, posinf=math.inf), metrics=[PPL_MEAN])
+    rows = [row | ({"value": math.nan} if row["value"] == -1 else {}) for row in rows]
+    ((_, wins),) = compare_methods(group_rows(rows), PPL_MEAN).items()
+    assert (wins.first, wins.second, wins.n) == (2, 1, 3)
 
 
 def test_a_perplexity_of_zero_or_less_is_no_perplexity():
