@@ -57,7 +57,7 @@ class Store:
             return read_record(path)
         except DamagedRecordError as damage:
             aside = _beside(path, "broken")
-            if _moved(path, aside) and _is_damaged(aside):
+            if _moved(path, aside) and not _is_record(aside):
                 log.warning("%s; it was kept as %s, its cell runs again", damage, aside.name)
             else:  # another process has set it aside, and may have written the next one
                 _put_back(aside, path)
@@ -204,12 +204,11 @@ def _moved(path: Path, to: Path) -> bool:
     return True
 
 
-def _is_damaged(path: Path) -> bool:
+def _is_record(path: Path) -> bool:
     try:
-        read_record(path)
+        return read_record(path) is not None
     except DamagedRecordError:
-        return True
-    return False
+        return False
 
 
 def _put_back(replaced: Path, path: Path) -> None:
