@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError
 from calib_sweep.mistakes import describe_unknown
 
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."
@@ -30,7 +30,6 @@ KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or fals
 def check_launcher(master: DictConfig) -> None:
     """Raise `ConfigError` with all that cannot work of the launcher in Hydra's configuration."""
     node = master.hydra.launcher
-    require(node is not None, PREFIX[:-1], None, "a launcher", f"Type {GROUP}=basic.")
     target, choice = str(node.get("_target_")), master.hydra.runtime.choices.get(GROUP)
     if target.startswith(SUBMITITS_OWN):
         other = "accelerate" if "Local" in target else "slurm"

@@ -55,8 +55,6 @@ def test_a_launcher_that_is_not_there_is_told_with_those_that_are(problems):
     assert "hydra/launcher=slrum: there is no" in told and "basic, slurm" in told
     (told,) = problems("check", "hydra/launcher=slurm,basic")
     assert told == "hydra/launcher=slurm,basic: expected one launcher for all cells."
-    (told,) = problems("check", "hydra.launcher=null")
-    assert "hydra.launcher=None: expected a launcher." in told
 
 
 @pytest.mark.parametrize(("name", "instead"), [("slurm", "slurm"), ("local", "accelerate")])
