@@ -93,7 +93,10 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
     output(f"sync {store.folder}: {num_taken} cells are now {where}, {len(left)} left")
     if problem is not None:
         mirrored.begin_waiting(store.folder, problem)
-        output(f"W&B did not take all ({problem}). Type the same command to go on.")
+        output(
+            f"W&B did not take all ({problem}). Type the same command to go on; "
+            "tracking.timeout_s=120 gives each run more time."
+        )
     elif left:
         output("They are with workers that run. Type the same command when they have ended.")
     else:
