@@ -15,6 +15,7 @@ disappears is put back to work, `MAX_RETURNS` times at most.
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from calib_sweep.cell import Cell
@@ -186,3 +187,13 @@ class Queue:
                 self._held.append(cell)
             else:
                 self.settle(cell)
+
+
+def tidy_settled(store: Store, cells: Iterable[Cell]) -> None:
+    """Clear away what killed processes left in folders of cells that nobody will claim again."""
+    for cell in cells:
+        folder = store.cell_folder(cell)
+        left = chain(folder.glob(".*"), folder.glob("*/.*"), folder.glob("claim.*"))
+        if any(left) and (claim := try_claim(folder)):
+            with claim:
+                store.tidy(cell)

@@ -26,7 +26,7 @@ from calib_sweep.own_folders import log_own_folders
 from calib_sweep.plan import plan_cells, store_of
 from calib_sweep.points import Point, largest_seeds
 from calib_sweep.progress import configure_logging, is_speaker
-from calib_sweep.queue import Failures, Outlook, failures
+from calib_sweep.queue import Failures, Outlook, failures, tidy_settled
 from calib_sweep.reach import cells_to_run, within_reach
 from calib_sweep.results.store import Store
 
@@ -113,6 +113,7 @@ class Sweep:
     def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
         if todo:
             self._launch(todo, failed_before)
+        tidy_settled(self.store, self.cells)
         self._mirror()
         code = self._summarise(time.perf_counter() - start)
         undecided = any(self.store.conflicts(cell) for cell in self.cells)  # the summary says which

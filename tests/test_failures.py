@@ -1,6 +1,7 @@
 """What goes wrong while a sweep runs costs the cell it happens in, and nothing that is finished."""
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,8 @@ from sweeps import read_records, write_documents
 
 from calib_sweep import atomic
 from calib_sweep import run as run_module
+from calib_sweep.atomic import partial_name
+from calib_sweep.processes import host_identity
 from calib_sweep.results.store import RECORD
 
 # A method in a package of the user's own, that breaks once, in the middle of the grid.
@@ -284,6 +287,22 @@ def test_results_that_are_deleted_while_a_worker_runs_are_made_again(
     assert "4 cells, 4 done, 0 failed" in ended.out
     assert "1 cells were left" in ended.err and num_walks == 6  # seed 0 and the dense cell again
     assert unfinished(tmp_path / "results" / "default") == []
+
+
+def test_what_was_left_beside_a_finished_record_is_cleared_by_the_next_command(
+    sweep, run_cli, tiny_world, tmp_path
+):
+    """Killed after the record was written, before the claim was given back."""
+    folder = cell_folder(sweep, "wanda", 1)
+    holder = {"host": host_identity(), "pid": 2**22 + 1, "started": "0"}
+    (folder / "claim.0").write_text(json.dumps(holder))
+    mine = partial_name(folder / RECORD).name
+    (folder / mine.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).touch()
+    living = folder / mine
+    living.touch()
+    before = written(sweep)
+    assert run_cli("-m", *tiny_world, "seed=range(3)", cwd=tmp_path).code == 0
+    assert unfinished(sweep) == [living] and written(sweep) == before
 
 
 def test_a_lost_gpu_ends_its_worker_and_leaves_the_cell_to_others(
