@@ -37,7 +37,10 @@ def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
     words = list(options.overrides)
     flags = [argument for argument in arguments if argument not in words]
     _refuse_without_effect(words)
-    if options.cfg or options.info or options.hydra_help:  # shows something and sweeps nothing
+    shows = [option for option in (options.cfg, options.info, options.hydra_help) if option]
+    if len(shows) + options.run > 1 or (options.resolve and not options.cfg):
+        raise ConfigError("--cfg, --info, --run: expected one of them, and --resolve with --cfg.")
+    if shows:  # something, and sweeps nothing
         return [flag for flag in flags if flag not in ("-m", "--multirun")] + words
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
     own = [word for word in words if _is_for_hydra(word, groups)]

@@ -8,6 +8,7 @@ import pytest
 
 from calib_sweep import __version__, cli
 from calib_sweep.cli import split_verb
+from calib_sweep.errors import ConfigError
 from calib_sweep.handover import hand_over, pack, unpack
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
@@ -34,6 +35,64 @@ def run(*arguments, python=(sys.executable,), cwd=None):
 )
 def test_a_first_word_without_an_equals_sign_is_a_verb(arguments, verb, rest):
     assert split_verb(arguments) == (verb, rest)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--resolve"],
+        ["--cfg", "job", "--info"],
+        ["--run", "--cfg", "job"],
+        ["--cfg", "x"],
+        ["--foo"],
+    ],
+)
+def test_options_that_do_not_go_together_are_mistakes_as_others_are(arguments, run_cli, tmp_path):
+    ended = run_cli(*arguments, cwd=tmp_path)
+    assert ended.code == 1 and ended.err.startswith("ConfigError: ") and ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "hydra.sweep.dir=x",
+        "hydra.run.dir=x",
+        "hydra.launcher=x",
+        "hydra=1",
+        "hydra.mode=RUN",
+        "hydra/sweeper=basic",
+        "+hydra.callbacks.x._target_=os.system",
+    ],
+)
+def test_settings_of_hydras_without_effect_are_refused(words):
+    with pytest.raises(ConfigError, match=r"expected (not to be given|one key of it)"):
+        hand_over(cli.CONF, "run", ["seed=1", words])
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("calib-sweep che", {"check"}),
+        ("calib-sweep re", {"report", "replicate="}),
+        ("calib-sweep check method=wanda_", {"method=wanda_24", "method=wanda_variant"}),
+        ("calib-sweep check -m method.spars", {"method.sparsity="}),
+        ("calib-sweep report ", set()),
+        ("calib-sweep check -m method=nothing se", set()),
+        ("calib-sweep check seed=${ met", set()),
+    ],
+)
+def test_words_are_completed_also_after_a_verb_and_errors_stay_silent(
+    line, words, run_cli, tmp_path
+):
+    ended = run_cli("-sc", "query=bash", cwd=tmp_path, env={"COMP_LINE": line})
+    assert words <= set(ended.out.split()) and not ended.err
+    assert words or not ended.out.strip()
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(run_cli, tmp_path):
+    (tmp_path / "a=b").mkdir()
+    ended = run_cli("report", "a=b", cwd=tmp_path)
+    assert ended.code == 1 and "a=b" in ended.err and "expected the folder of one" not in ended.err
 
 
 def test_the_version_is_ours(tmp_path):

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
     from rich.console import Console
 
-    folders = [argument for argument in arguments if "=" not in argument]
+    folders = [argument for argument in arguments if is_folder(argument)]
     if len(folders) != 1:
         given = " ".join(arguments) or "nothing"
         raise ConfigError(
@@ -58,6 +58,11 @@ def main(arguments: Sequence[str]) -> int:
         console = Console(width=PLAIN_WIDTH)
     console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
     return 0
+
+
+def is_folder(argument: str) -> bool:
+    """Whether an argument is meant as a folder, not as a setting key=value."""
+    return "=" not in argument or Path(argument).is_dir()
 
 
 def require_records(folder: Path) -> None:
