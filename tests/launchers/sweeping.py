@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import sys
@@ -47,6 +48,19 @@ def starts(*logs: str) -> Counter[str]:
     """How often each cell was started, by what the workers logged."""
     lines = [line for log in logs for line in log.splitlines()]
     return Counter(m[1] for line in lines if (m := re.search(r"\bcell \d+/\d+: (.*)", line)))
+
+
+class _Planted:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def planted(path: Path) -> bytes:
+    """A pickle that makes the file `path` when it is read."""
+    return pickle.dumps(_Planted(path))
 
 
 def program(*arguments: str) -> list[str]:

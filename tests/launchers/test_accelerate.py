@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hydra_plugins.calib_sweep.accelerate_launcher import visible_gpus, worker_environments
-from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, starts, wait_until
+from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, planted, starts, wait_until
 
 HERE = Path(__file__).parent
 CPU_CONFIG = HERE.parents[1] / "launchers/accelerate/cpu.yaml"
@@ -17,9 +17,17 @@ CPU_CONFIG = HERE.parents[1] / "launchers/accelerate/cpu.yaml"
 
 @pytest.fixture(scope="module")
 def with_one_killed(tmp_path_factory, grid, run_cli):
-    """Two workers, one of which is killed while it holds a cell."""
+    """Two workers, one of which is killed while it holds a cell.
+
+    Somebody has put pickles where launchers of an earlier version had theirs.
+    """
     folder = tmp_path_factory.mktemp("killed")
     results = Results(folder)
+    workers = results.folder / ".workers"
+    workers.mkdir(parents=True)
+    for name in ("task", "0.result", "1.result", "2.result"):
+        stem = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-0"
+        (workers / f"{stem}.{name}.pkl").write_bytes(planted(folder / "harm"))
     options = ["hydra/launcher=accelerate", "hydra.launcher.num_workers=2"]
     with killing_the_first_worker_on("*-sparsegpt-*seed1*", results) as killed:
         ended = run_cli(*grid(folder), *options, cwd=folder)
@@ -50,8 +58,9 @@ def test_only_the_cell_of_the_killed_worker_is_started_again(with_one_killed):
     assert any("taken over" in log for log in logs)
 
 
-def test_nothing_but_the_logs_is_left_of_the_workers(with_one_killed):
+def test_no_pickle_is_run_and_nothing_but_the_logs_is_left_of_the_workers(with_one_killed):
     _, results, _ = with_one_killed
+    assert not (results.folder.parent / "harm").exists()
     assert {path.suffix for path in (results.folder / ".workers").iterdir()} == {".log"}
 
 

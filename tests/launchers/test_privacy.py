@@ -1,38 +1,11 @@
 """A results folder that others may write to: nothing they put there is run, or written to."""
 
-import os
-import pickle
-from pathlib import Path
-
 import pytest
 from hydra_plugins.calib_sweep import slurm_launcher
 from hydra_plugins.calib_sweep.private import make_private, open_log
+from sweeping import planted
 
 from calib_sweep.errors import ConfigError
-
-
-class Planted:
-    """What its author has run by whoever reads the pickle."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_pickles_under_every_name_a_launcher_ever_used_run_nothing(tmp_path, grid, run_cli):
-    harm = tmp_path / "harm"
-    folder = tmp_path / "default" / ".workers"
-    folder.mkdir(parents=True)
-    host = os.uname().nodename.split(".")[0]
-    for name in ("task", "0.result", "1.result"):
-        (folder / f"{host}-{os.getpid()}-0.{name}.pkl").write_bytes(pickle.dumps(Planted(harm)))
-    options = ["hydra/launcher=accelerate", "hydra.launcher.num_workers=1"]
-    ended = run_cli(*grid(tmp_path), *options, cwd=tmp_path)
-    assert ended.code == 0, ended.err
-    assert not harm.exists()
-    assert {path.suffix for path in folder.iterdir()} == {".log"}
 
 
 def test_what_stands_where_a_slurm_job_leaves_its_outcome_is_read_as_text(tmp_path):
@@ -42,7 +15,7 @@ def test_what_stands_where_a_slurm_job_leaves_its_outcome_is_read_as_text(tmp_pa
 
     assert slurm_launcher._read_outcome(Job) is None
     harm = tmp_path / "harm"
-    slurm_launcher.outcome_path(tmp_path, "7_0").write_bytes(pickle.dumps(Planted(harm)))
+    slurm_launcher.outcome_path(tmp_path, "7_0").write_bytes(planted(harm))
     with pytest.raises(ValueError):
         slurm_launcher.outcome.from_text(slurm_launcher._read_outcome(Job), ())
     assert not harm.exists()
@@ -70,11 +43,11 @@ def test_a_folder_that_somebody_else_may_have_made_is_refused(owner, tmp_path, m
 
 
 def test_a_log_is_not_written_through_a_link(tmp_path):
-    victim, planted = tmp_path / "victim", tmp_path / "worker.log"
+    victim, link = tmp_path / "victim", tmp_path / "worker.log"
     victim.touch()
-    planted.symlink_to(victim)
+    link.symlink_to(victim)
     with pytest.raises(OSError):
-        open_log(planted)
+        open_log(link)
     assert victim.read_bytes() == b""
     with open_log(tmp_path / "own.log") as log:
         log.write(b"said\n")
