@@ -19,7 +19,9 @@ model = AutoModelForCausalLM.from_pretrained("FOLDER")
 ```
 """,
     "compressed-tensors": """\
-Integers and scales of the library `compressed-tensors`, which transformers and vLLM read.
+Integers and scales of the library `compressed-tensors`, which transformers and vLLM read. Scales
+are in the model's dtype: in half precision weights differ from those that were scored by up to 1.5
+units in the last place.
 
 ```python
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig

@@ -11,10 +11,11 @@ from transformers import AutoModelForCausalLM
 from transformers.models.auto import CONFIG_MAPPING
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.layer import LayerError, compress_layer
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.statistics import InputNorm
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
+from calib_sweep.model.blocks import LinearLayer, check_owners, decoder_blocks, linear_layers
 from calib_sweep.model.contract import check_hollow, check_replay, hollow
 from calib_sweep.model.observation import observe
 from calib_sweep.model.replay import record
@@ -214,6 +215,14 @@ def test_a_weight_that_is_made_at_every_call_is_refused():
     prune.identity(model.model.layers[0].mlp.up_proj, "weight")
     with pytest.raises(ConfigError, match=r"mlp\.up_proj is made of other tensors at every call"):
         linear_layers(model.model.layers[0])
+
+
+def test_only_an_expert_may_have_seen_no_token():
+    linear = nn.Linear(4, 4).requires_grad_(False)
+    with pytest.raises(LayerError, match=r"block 1 layer up \(4 x 4\): no calibration token went"):
+        compress_layer(1, "up", LinearLayer(linear), WANDA, None)
+    report = compress_layer(1, "experts.0.up", LinearLayer(linear, is_routed=True), WANDA, None)
+    assert report.num_tokens == 0 and "no calibration token" in (report.note or "")
 
 
 def test_a_block_that_gives_something_else_alone_is_refused():
