@@ -5,13 +5,14 @@ its group, where what is no number counts as infinite.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from calib_sweep.analysis.descriptive import Group
 from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.names import Naming
 from calib_sweep.analysis.table import Row, settings_of, settings_text
 from calib_sweep.analysis.wording import decimals, number, scale
 
@@ -83,7 +84,7 @@ def findings(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
     """One sentence for each thing that a reader of the headline tables must know."""
     headline = [group for group in groups if group.metric in METRIC_WORDS]
     notes = [_repeated(headline), _unequal_counts(headline), _superseded(rows)]
-    notes += [_diverged(group) for group in headline if group.metric == PPL_MEAN]
+    notes += _diverged([group for group in headline if group.metric == PPL_MEAN])
     notes += [_different_scores(rows)]
     return [note for note in notes if note]
 
@@ -133,22 +134,26 @@ def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
     return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
 
 
-def _diverged(group: Group) -> str | None:
-    is_far_S = has_diverged(group.value_S)
-    if not is_far_S.any():
-        return None
-    name = " ".join(part for part in group.label[1:] if part)
+def _diverged(groups: Sequence[Group]) -> Iterator[str]:
+    naming, several = Naming.of_groups(groups), len({group.model for group in groups}) > 1
+    for group in groups:
+        is_far_S = has_diverged(group.value_S)
+        if is_far_S.any():
+            names = naming.of(group)
+            parts = [names.model if several else None, names.method, names.dataset]
+            yield f"diverged: {' '.join(filter(None, parts))}{_how_far(group, is_far_S)}"
+
+
+def _how_far(group: Group, is_far_S: np.ndarray) -> str:
+    """Which draws of a group have diverged, and what the others give."""
     if group.spread.n == 1:
-        return f"diverged: {name}; its perplexity is not finite."
+        return "; its perplexity is not finite."
     if is_far_S.all():
-        return f"diverged: {name}, on every draw; none of its perplexities is finite."
+        return ", on every draw; none of its perplexities is finite."
     seeds = [str(seed) for seed, far in zip(group.seeds, is_far_S, strict=True) if far]
     it = "it" if len(seeds) == 1 else "them"
     mean = number(float(group.value_S[~is_far_S].mean()), decimals(group.metric, [group.spread]))
-    return (
-        f"diverged: {name}, seed {', '.join(seeds)}; the table keeps {it}, without {it} the mean "
-        f"is {mean}."
-    )
+    return f", seed {', '.join(seeds)}; the table keeps {it}, without {it} the mean is {mean}."
 
 
 def _different_scores(rows: Iterable[Row]) -> str | None:

@@ -66,3 +66,14 @@ def test_the_page_and_the_table_call_the_same_draws_diverged():
     (note,) = findings(rows, group_rows(rows))
     assert note.startswith("diverged: wanda c4, seed 3, 4; the table keeps them, without them")
     assert tails(rows)["why"].tolist() == ["diverged", "not finite"]
+
+
+def test_a_diverged_draw_is_named_by_the_settings_that_differ():
+    rows = []
+    for sparsity, last in ((0.5, 6.2), (0.9, math.inf)):
+        for seed, value in enumerate((6.0, 6.1, last)):
+            settings = {"method.sparsity": sparsity, "method.pattern": "unstructured"}
+            fields = {"dataset": "c4", "seed": seed, "metric": PPL_MEAN}
+            rows.append(row("wanda", value, **fields, **settings))
+    (note,) = findings(rows, group_rows(rows))
+    assert note.startswith("diverged: wanda sparsity=0.9 c4, seed 2; the table keeps it")
