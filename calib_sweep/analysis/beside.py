@@ -96,7 +96,8 @@ def stored_sets(
         except (OSError, ValueError, LookupError, TypeError):
             continue  # no card of ours; whoever draws from it is told
         is_aside = ".broken-" in path.parent.name
-        if hash_ in wanted and tokens.is_file() and not is_aside:
+        is_there = tokens.exists() or tokens.is_symlink()
+        if hash_ in wanted and is_there and not is_aside:
             yield hash_, tokens
 
 
