@@ -108,8 +108,8 @@ def _compare_methods(grid: Grid, settings: AnalysisSettings) -> Iterator[pd.Data
         )
         directions_K = np.tile(grid.directions_E, len(chunk))
         found = samples.compare_paired(a_DSK, b_DSK, directions_K, settings)
-        names = ([grid.methods[m].method for m in of] for of in (a_P, b_P))
-        yield _rows(grid, "method", *names, datasets, found)
+        first, second = ([grid.methods[m].method for m in of] for of in (a_P, b_P))
+        yield _rows(grid, "method", first, second, datasets, found)
 
 
 def _compare_datasets(
