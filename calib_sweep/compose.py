@@ -126,7 +126,8 @@ def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str
 def _base(config: DictConfig, choices: dict[str, str]) -> Base:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    task = None if "${" in json.dumps(plain, default=str) else plain
+    refers = "${" in json.dumps(plain, default=str)
+    task = None if refers else {str(key): value for key, value in plain.items()}
     return Base(config, choices, task, frozenset(_missing(plain)))
 
 
@@ -138,21 +139,17 @@ def _missing(plain: Any, key: str = "") -> Iterator[str]:
         yield from _missing(value, f"{key}.{name}" if key else str(name))
 
 
-def _open_mappings(config: DictConfig) -> None:
+def _open_mappings(config: DictConfig, *, in_part: bool = False) -> None:
     """Let mappings inside of a part, which say what belongs to what, take new keys."""
-    parts = [node for node in map(config._get_node, config) if _is_part(node)]
-    while parts:
-        part = parts.pop()
-        for node in map(part._get_node, part):
-            if _is_part(node):
-                parts.append(node)
-            elif isinstance(node, DictConfig):
-                OmegaConf.set_struct(node, False)
-                parts.append(node)
-
-
-def _is_part(node: Any) -> bool:
-    return isinstance(node, DictConfig) and "_target_" in node
+    for key in config:
+        node = config._get_node(key)
+        if not isinstance(node, DictConfig):
+            continue
+        is_part = "_target_" in node
+        if in_part and not is_part:
+            OmegaConf.set_struct(node, False)
+        if in_part or is_part:
+            _open_mappings(node, in_part=True)
 
 
 def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | None, list[str]]:
