@@ -58,6 +58,7 @@ def test_every_file_and_folder_is_synced_before_the_record_that_stands_for_it(
     assert set(hash_files(dense)) == {ITEMS, LAYERS, REFERENCE}
 
 
+@pytest.mark.slow  # every writer of files is held to it in test_atomic
 def test_a_results_folder_of_several_people_has_the_modes_that_the_umask_asks_for(
     run_cli, world, tmp_path, monkeypatch
 ):
