@@ -24,7 +24,9 @@ from calib_sweep.analysis.variance import variance_table
 from calib_sweep.analysis.wins import compare_methods
 from calib_sweep.analysis.wording import described
 
-BROKEN = re.compile(r", \.|: \.|\(\)|  |\bnan\b|(?<!-)None|, ,|\s\.|\bby  |and \.|of \.|^$")
+BROKEN = re.compile(
+    r", \.(?!\.)|: \.|\(\)|  |\bnan\b|(?<!-)None|, ,|\s\.(?!\.)|\bby  |and \.|of \.|^$"
+)
 LOST = {"nan": math.nan, "inf": math.inf, "none": None, "zero": 0.0, "negative": -1.0}
 PLACES = {
     "single": lambda method, seed: method == "magnitude",
