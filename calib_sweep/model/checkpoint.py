@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +14,8 @@ HASHED_SUFFIXES = (".json", ".model", ".txt", ".py", ".jinja")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZER_PREFIXES = ("tokenizer", "vocab", "spiece")
 SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
-SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "tokenizer.json")
+SETTINGS = ("config.json", "generation_config.json", *TOKENIZER_SETTINGS)
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 
 CONVERT = (
@@ -64,6 +65,8 @@ def check_tokenizer(path: str, folder: Path) -> None:
         "a tokenizer beside the model, such as tokenizer.json",
         f"{folder} holds {some(names)}. Save the model's tokenizer into it.",
     )
+    damage = damaged_settings(folder, TOKENIZER_SETTINGS)
+    require(damage is None, "model.path", path, f"a tokenizer, but {damage}", "Copy it again.")
     pieces = [name for name in SENTENCEPIECE_FILES if name in names]
     require(
         not pieces or "tokenizer.json" in names or find_spec("sentencepiece") is not None,
@@ -74,9 +77,9 @@ def check_tokenizer(path: str, folder: Path) -> None:
     )
 
 
-def damaged_settings(folder: Path) -> str | None:
-    """Which of the small files that every reader needs is no JSON object, and why."""
-    for name in SETTINGS:
+def damaged_settings(folder: Path, names: Sequence[str] = SETTINGS) -> str | None:
+    """Which of the small files that a reader needs is no JSON object, and why."""
+    for name in names:
         if (folder / name).is_file():
             try:
                 found = json.loads((folder / name).read_bytes())

@@ -35,7 +35,6 @@ COMMON = {
 MAMBA = {"mamba_d_state": 8, "mamba_expand": 2}
 # Blocks that return a list, or two things of which one is never used.
 WALKED = {
-    "openai-gpt": {"vocab_size": 259, "n_positions": 128, "n_embd": 32, "n_layer": 2, "n_head": 4},
     "bamba": {
         **COMMON,
         **MAMBA,
@@ -54,8 +53,11 @@ WALKED = {
         "num_experts": 2,
         "num_experts_per_tok": 1,
         "mamba_dt_rank": 4,
+        "use_mamba_kernels": False,
     },
 }
+if FUSES_EXPERTS:  # older releases: a model that does not know what a cache is
+    WALKED["openai-gpt"] = {"vocab_size": 259, "n_embd": 32, "n_layer": 2, "n_head": 4}
 REFUSED = {
     "gemma3n_text": (
         {
@@ -75,7 +77,12 @@ REFUSED = {
     ),
     "mllama": (
         {
-            "text_config": {**COMMON, "num_hidden_layers": 3, "cross_attention_layers": [1]},
+            "text_config": {
+                **COMMON,
+                "num_hidden_layers": 3,
+                "cross_attention_layers": [1],
+                "rope_scaling": {"rope_type": "default", "rope_theta": 1e4},
+            },
             "vision_config": {
                 "hidden_size": 32,
                 "intermediate_size": 32,
