@@ -35,7 +35,7 @@ from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.progress import CellProgress
 from calib_sweep.results import record as records
-from calib_sweep.results.files import ITEMS, LAYERS, REFERENCE, hash_files
+from calib_sweep.results.files import ITEMS, LAYERS, NOT_KEPT, REFERENCE, hash_files
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
 from calib_sweep.set_perplexity import describe
@@ -148,13 +148,7 @@ def _fill(
         "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
         **_describe_machine(record, model),
     }
-    folder = store.cell_folder(cell)
-    if not folder.is_dir():  # somebody has deleted it while the cell ran
-        _begin_folder(cell, store)
-    if scores.reference is not None:
-        scores.reference.save((folder / REFERENCE).parent)
-    _write_tables(folder, layers, scores)
-    record["files"] = hash_files(folder)
+    _write_files(record, cell, store, layers, scores)
     if (saved := store.model_folder(cell)) is not None:
         session.save(saved, _writer(cell, parts, layers, record))
     record["status"] = "done"
@@ -254,14 +248,29 @@ def _weighted(values: list[float], sizes: list[int]) -> float | None:
     return float(np.average(values, weights=sizes)) if values else None
 
 
-def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
-    tables = {
-        ITEMS: scores.items,
-        LAYERS: pd.DataFrame([layer.row() for layer in layers]),
-    }
+def _write_files(
+    record: dict[str, Any], cell: Cell, store: Store, layers: list[LayerReport], scores: Scores
+) -> None:
+    """Write what the record stands for, and hash it.
+
+    A finished record stands for the files that are there. Of its cell only the model is wanted, and
+    that has to score the same: `StoreError` otherwise, with the second record beside the first.
+    """
+    folder, before = store.cell_folder(cell), store.find(cell)
+    if before is not None and before["status"] == "done":
+        files = dict.fromkeys((ITEMS, LAYERS, REFERENCE), NOT_KEPT)
+        second = {"status": "done", "files": files, "finished_at": records.utc_now()}
+        store.write(cell, {**record, **second})
+        return
+    if not folder.is_dir():  # somebody has deleted it while the cell ran
+        _begin_folder(cell, store)
+    if scores.reference is not None:
+        scores.reference.save((folder / REFERENCE).parent)
+    tables = {ITEMS: scores.items, LAYERS: pd.DataFrame([layer.row() for layer in layers])}
     for name, table in tables.items():
         with atomic.replacing(folder / name) as partial:
             table.to_parquet(partial, index=False)
+    record["files"] = hash_files(folder)
 
 
 class _Timings:

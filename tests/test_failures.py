@@ -14,6 +14,7 @@ from calib_sweep import atomic
 from calib_sweep import run as run_module
 from calib_sweep.atomic import partial_name
 from calib_sweep.processes import host_identity
+from calib_sweep.results.files import hash_files
 from calib_sweep.results.store import RECORD
 
 # A method in a package of the user's own, that breaks once, in the middle of the grid.
@@ -325,15 +326,40 @@ def test_a_lost_gpu_ends_its_worker_and_leaves_the_cell_to_others(
     assert len(read_records(tmp_path / "results" / "default")) == 3
 
 
-def test_a_model_asked_for_later_is_still_saved(run_cli, tiny_world, tmp_path):
-    assert run_cli(*tiny_world, cwd=tmp_path).code == 0
-    before = read_records(tmp_path / "results" / "default")
+def test_a_model_asked_for_later_is_still_saved(
+    run_cli, tiny_world, sweep, without_figures, tmp_path
+):
+    before = read_records(sweep)
     assert run_cli(*tiny_world, "save_model=dense", cwd=tmp_path).code == 0
-    assert read_records(tmp_path / "results" / "default") == before
+    assert read_records(sweep) == before
+    for record in before:  # stands for the files that it was written with
+        cell = record["cell"]
+        assert hash_files(cell_folder(sweep, cell["method"], cell["seed"])) == record["files"]
     (saved,) = tmp_path.glob("results/default/*wanda*/model/model.safetensors")
     again = run_cli(*tiny_world, "save_model=dense", cwd=tmp_path)
     assert again.code == 0 and "1 to run" not in again.err
     assert saved.exists()
+
+
+def test_a_model_asked_for_later_that_scores_otherwise_is_not_kept(
+    run_cli, tiny_world, sweep, without_figures, tmp_path
+):
+    """On another machine, say. The record keeps its files, and the other cells get their models."""
+    folder = cell_folder(sweep, "wanda", 0)
+    record = json.loads((folder / "record.json").read_bytes())
+    elsewhere = {**record, "scores": {**record["scores"], "ppl/scored@32": 1.5}}
+    (folder / "record.json").write_text(json.dumps(elsewhere))
+
+    ended = run_cli("-m", *tiny_world, "seed=0,1", "save_model=dense", cwd=tmp_path)
+
+    assert ended.code == 3 and "exists with different scores" in ended.err
+    assert json.loads((folder / "record.json").read_bytes()) == elsewhere
+    assert hash_files(folder) == record["files"] and not (folder / "model").exists()
+    assert (cell_folder(sweep, "wanda", 1) / "model").is_dir()
+    (second,) = folder.glob("record.conflict-*.json")
+    second.replace(folder / "record.json")  # as a person may decide
+    ended = run_cli("report", str(sweep), cwd=tmp_path)
+    assert ended.code == 0 and "single items are left out" in " ".join(ended.out.split())
 
 
 def no_space(*_, **__):

@@ -12,6 +12,7 @@ from calib_sweep.hashing import file_sha256
 ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
+NOT_KEPT = "not kept"  # in the place of a hash: what is there belongs to another record
 
 
 def hash_files(folder: Path) -> dict[str, str]:
