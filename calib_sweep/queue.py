@@ -15,6 +15,7 @@ disappears is put back to work, `MAX_RETURNS` times at most.
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from itertools import chain
 from typing import Any
 
@@ -169,12 +170,14 @@ class Queue:
         if claim is None:
             self._held.append(cell)
             return None
-        self.store.tidy(cell)
-        if self.outlook.of(cell) != OPEN:  # finished between our look and our claim
-            claim.release()
-            self.settle(cell)
-            return None
-        return claim
+        with ExitStack() as given_back:
+            given_back.callback(claim.release)
+            self.store.tidy(cell)
+            if self.outlook.of(cell) == OPEN:
+                given_back.pop_all()
+                return claim
+        self.settle(cell)  # finished between our look and our claim
+        return None
 
     def _look_back(self) -> None:
         """See which of the held have been settled by those that hold them."""

@@ -179,6 +179,17 @@ def test_cells_of_one_dense_cell_do_not_wait_for_another(store, monkeypatch):
     assert take_all(queue) == ["a_1", "b_1"]
 
 
+@pytest.mark.parametrize("trouble", [OSError("the disk"), KeyboardInterrupt()])
+def test_a_claim_is_given_back_when_the_folder_cannot_be_tidied(store, monkeypatch, trouble):
+    def fail(_cell):
+        raise trouble
+
+    monkeypatch.setattr(store, "tidy", fail)
+    with pytest.raises(type(trouble)):
+        queue_of(store).take()
+    assert not list(store.folder.glob("*/claim.*"))
+
+
 @contextmanager
 def counting_reads(store):
     """How often each file of the sweep is opened meanwhile, by the kind of file."""

@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from calib_sweep.evaluation.zero_shot import (
     check_own_items,
     prepare_tasks,
 )
+from calib_sweep.hashing import file_sha256
 from calib_sweep.model.vocabulary import check_ids
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Evaluation:
         corpora = self.perplexity.datasets() if self.perplexity else []
         parts = [part for corpus in corpora if (part := corpus.fingerprint())]
         files = self.zero_shot.own_files() if self.zero_shot else []
-        parts += [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+        parts += [file_sha256(file) for file in files]
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:32] if parts else None
 
     def sources(self) -> dict[str, str]:

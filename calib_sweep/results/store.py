@@ -57,7 +57,7 @@ class Store:
             return read_record(path)
         except DamagedRecordError as damage:
             aside = _beside(path, "broken")
-            if _moved(path, aside) and not _is_record(aside):
+            if _moved(path, aside) and _record_in(aside) is None:
                 log.warning("%s; it was kept as %s, its cell runs again", damage, aside.name)
             else:  # another process has set it aside, and may have written the next one
                 _put_back(aside, path)
@@ -204,11 +204,12 @@ def _moved(path: Path, to: Path) -> bool:
     return True
 
 
-def _is_record(path: Path) -> bool:
+def _record_in(path: Path) -> dict[str, Any] | None:
+    """The record at `path`; None where there is none, or a damaged one."""
     try:
-        return read_record(path) is not None
+        return read_record(path)
     except DamagedRecordError:
-        return False
+        return None
 
 
 def _put_back(replaced: Path, path: Path) -> None:
@@ -216,16 +217,14 @@ def _put_back(replaced: Path, path: Path) -> None:
 
     Where the place is taken meanwhile, it goes if the two are equal, and else stays as a conflict.
     """
-    with contextlib.suppress(DamagedRecordError):
-        record = read_record(replaced)
-        if record is not None and record["status"] == "done":
-            try:
-                path.hardlink_to(replaced)
-            except FileExistsError:
-                present = read_record(path)
-                if present is not None and not same_scores(present, record):
-                    replaced.rename(_beside(path, "conflict"))
-                    return
+    record = _record_in(replaced)
+    if record is not None and record["status"] == "done":
+        try:
+            path.hardlink_to(replaced)
+        except FileExistsError:
+            present = _record_in(path)
+            if present is None or not same_scores(present, record):
+                _moved(replaced, _beside(path, "conflict"))
     replaced.unlink(missing_ok=True)
 
 

@@ -31,11 +31,13 @@ class MirrorError(Exception):
 def ask(call: str, tracking: Mapping[str, Any], **arguments: Any) -> Any:
     """Have `wandb_client` do `call`, in at most `tracking["timeout_s"]` seconds and a moment."""
     global _client
-    if _client is None or not _client.is_usable():
-        end()
-        _client = _Client()
-    limit_s, start = tracking["timeout_s"], time.monotonic()
+    limit_s = tracking["timeout_s"]
     try:
+        if _client is None or not _client.is_usable():
+            end()
+            _client = _Client()
+            _client.wait_until_ready()
+        start = time.monotonic()
         answer = _client.ask({"call": call, "tracking": tracking, **arguments}, limit_s)
     except BaseException:  # an interrupt, too, leaves an answer that nobody waits for
         end()
@@ -76,6 +78,9 @@ class _Client:
             },
             start_new_session=True,  # Ctrl-C is for us
         )
+
+    def wait_until_ready(self) -> None:
+        """Wait for Python and wandb."""
         self._answer(START_S)
 
     def is_usable(self) -> bool:

@@ -196,6 +196,18 @@ def test_what_a_killed_writer_left_is_cleared_and_a_record_it_had_in_hand_is_put
     assert {p.name for p in folder.rglob("*")} == {"record.json", "dense_reference"}
 
 
+@pytest.mark.parametrize("present", ["", '{"schema": 1}'])
+def test_a_finished_record_in_hand_outlives_a_damaged_one_in_its_place(store, make_cell, present):
+    cell = make_cell()
+    write(store, cell, record_of(cell, a=1.0))
+    folder = store.cell_folder(cell)
+    (folder / "record.json").rename(folder / "record.replaced-01234567.json")
+    (folder / "record.json").write_text(present)
+    store.tidy(cell)
+    (kept,) = folder.glob("record.conflict-*.json")
+    assert read_record(kept)["scores"] == {"a": 1.0}
+
+
 def test_many_writers_at_once_leave_one_finished_record(store, make_cell):
     cell = make_cell()
     write(store, cell, record_of(cell, "failed"))

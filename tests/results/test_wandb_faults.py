@@ -182,6 +182,14 @@ def test_a_fault_that_passes_in_time_is_not_noticed(request_name, kind, server, 
     assert_whole(server, store.folder)
 
 
+def test_a_client_that_does_not_start_in_time_is_ended(monkeypatch):
+    wandb_process.end()
+    monkeypatch.setattr(wandb_process, "START_S", 0.0)
+    with pytest.raises(wandb_process.MirrorError, match="no answer within 0 s"):
+        tracking().current_mode()
+    assert not [child for child in psutil.Process().children() if "wandb" in str(child.cmdline())]
+
+
 @pytest.mark.slow
 def test_workers_of_one_sweep_try_once_and_sync_stops_at_the_first_silence(
     server, store, capsys, monkeypatch
