@@ -68,7 +68,7 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
 
 def _describe(key: str, then: str | None, now: str | None, cells: Sequence[Cell]) -> str:
     what = "the code of its classes has" if key.endswith(CODE) else "its files have"
-    others = f" and {len(cells) - 1:,} others" if len(cells) > 1 else ""
+    others = f" and {len(cells) - 1:,} more" if len(cells) > 1 else ""
     return (
         f"{key.removesuffix(CODE)}: {what} changed since cell {cells[0].id}{others} ran (hash "
         f"{then} then, {now} now). Type sweep_name=NEW_NAME to run everything as it is now, or "
