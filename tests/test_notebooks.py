@@ -122,6 +122,7 @@ def test_the_walkthrough_names_a_sweep_that_can_be_run(run_cli, tmp_path):
     assert "24 cells and 1 dense" in ended.out
 
 
+@pytest.mark.slow
 def test_the_walkthrough_goes_from_a_sweep_to_its_conclusion(walked):
     notebook, folder = walked
     said = outputs(notebook, "stream")
@@ -135,6 +136,7 @@ def test_the_walkthrough_goes_from_a_sweep_to_its_conclusion(walked):
     assert len(outputs(notebook, "text/markdown")) == 5
 
 
+@pytest.mark.slow
 def test_the_walkthrough_shows_what_the_records_say(walked):
     notebook, folder = walked
     by_seed = next(text for text in outputs(notebook, "text/plain") if text.startswith("seed"))
@@ -148,6 +150,7 @@ def test_the_walkthrough_shows_what_the_records_say(walked):
     assert shown == pytest.approx(recorded, abs=0.051)
 
 
+@pytest.mark.slow
 def test_the_paper_s_figures_come_from_a_small_sweep(walked, tmp_path):
     _, folder = walked
     few = tmp_path / "results" / "few"  # 2 methods x 2 datasets x 2 seeds, and dense

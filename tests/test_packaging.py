@@ -64,6 +64,7 @@ def test_the_plugins_are_in_the_wheel_as_a_namespace(unpacked):
     assert not (unpacked / "hydra_plugins/__init__.py").exists()
 
 
+@pytest.mark.slow
 def test_a_cell_runs_from_the_wheel_in_another_folder(unpacked, tmp_path, tiny_world):
     done = run(unpacked, tmp_path, "method=magnitude", *tiny_world)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -73,7 +73,18 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+MOMENTS_OF_THE_DEFAULT_SUITE = ("in the middle of the grid",)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        moment
+        if moment in MOMENTS_OF_THE_DEFAULT_SUITE
+        else pytest.param(moment, marks=pytest.mark.slow)
+        for moment in MOMENTS
+    ],
+)
 def test_a_killed_sweep_is_finished_by_the_same_command(
     moment, tmp_path, run, undisturbed, tiny_world
 ):
@@ -112,6 +123,7 @@ def test_a_finished_sweep_is_skipped_whole_and_without_importing_torch(undisturb
     assert not imported & {"torch", "transformers", "datasets", "lm_eval", "pandas"}
 
 
+@pytest.mark.slow
 def test_in_the_other_order_and_in_a_process_of_its_own_a_cell_scores_the_same(
     tmp_path, run, undisturbed, tiny_world
 ):
@@ -123,6 +135,7 @@ def test_in_the_other_order_and_in_a_process_of_its_own_a_cell_scores_the_same(
     assert scores(tmp_path) == scores(undisturbed)
 
 
+@pytest.mark.slow
 def test_another_batch_size_gives_the_same_sets_and_scores_to_float32_summation_order(
     tmp_path, run_cli
 ):
@@ -146,6 +159,7 @@ def test_another_batch_size_gives_the_same_sets_and_scores_to_float32_summation_
     assert calibration_sets(folders[0]) == calibration_sets(folders[1])
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_global_seed(tmp_path, run, undisturbed, monkeypatch):
     """Third-party code is seeded with a constant; another constant changes nothing."""
     monkeypatch.setattr("calib_sweep.run.SEAT_BELT_SEED", 12345)

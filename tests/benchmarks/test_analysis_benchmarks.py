@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -14,6 +16,7 @@ def run(script, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_coverage_is_shown_for_every_interval():
     lines = run("interval_coverage.py", "--sweeps", 20).splitlines()
     rows = {line.split("|")[1].strip(): line.split("|")[2:6] for line in lines if "|" in line}
@@ -23,6 +26,7 @@ def test_coverage_is_shown_for_every_interval():
     assert min(shares) >= 70
 
 
+@pytest.mark.slow
 def test_a_small_report_is_measured_and_left_behind(tmp_path):
     said = run("report.py", "--folder", tmp_path, "--small")
     assert said.startswith("10 cells: wall_s ")

@@ -12,6 +12,8 @@ from fakes import random_tokens, save_tiny
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
+pytestmark = pytest.mark.slow
+
 
 def run(script, *arguments):
     command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]

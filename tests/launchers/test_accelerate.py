@@ -34,6 +34,7 @@ def with_one_killed(tmp_path_factory, grid, run_cli):
     return ended, results, killed
 
 
+@pytest.mark.slow
 def test_a_worker_killed_on_a_cell_is_replaced_and_all_cells_are_done(with_one_killed, undisturbed):
     ended, results, killed = with_one_killed
     assert len(killed) == 1
@@ -46,6 +47,7 @@ def test_a_worker_killed_on_a_cell_is_replaced_and_all_cells_are_done(with_one_k
     assert results.claims() == []
 
 
+@pytest.mark.slow
 def test_only_the_cell_of_the_killed_worker_is_started_again(with_one_killed):
     _, results, _ = with_one_killed
     logs = [path.read_text() for path in (results.folder / ".workers").glob("*.log")]
@@ -58,6 +60,7 @@ def test_only_the_cell_of_the_killed_worker_is_started_again(with_one_killed):
     assert any("taken over" in log for log in logs)
 
 
+@pytest.mark.slow
 def test_no_pickle_is_run_and_nothing_but_the_logs_is_left_of_the_workers(with_one_killed):
     _, results, _ = with_one_killed
     assert not (results.folder.parent / "harm").exists()

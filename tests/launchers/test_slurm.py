@@ -80,6 +80,7 @@ def by_sbatch(tmp_path_factory, grid, slurm):
     return Results(folder), [path.read_text() for path in logs]
 
 
+@pytest.mark.slow
 def test_the_same_command_in_two_processes_shares_the_cells(by_sbatch, undisturbed):
     results, logs = by_sbatch
     assert len(logs) == 2

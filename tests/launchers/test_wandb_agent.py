@@ -34,6 +34,7 @@ def agent(tmp_path, monkeypatch, tiny_world):
     return agent
 
 
+@pytest.mark.slow
 def test_an_agent_runs_a_point_as_cells_that_are_runs_of_their_own(agent, tmp_path):
     """In an agent's environment wandb.init would take the agent's id for every cell."""
     assert set(POINT) == set(SWEEP["parameters"])
