@@ -47,7 +47,11 @@ METHOD = _derived_from(
     "a class derived from one of calib_sweep.method.base, such as LayerMethod",
     "conf/method/wanda.yaml",
 )
-MODEL = _with_methods("load load_tokenizer fingerprint", "a model", "conf/model/hf.yaml")
+MODEL = _derived_from(
+    "calib_sweep.model.loading.HubModel",
+    "a model: calib_sweep.model.loading.HubModel, or a class derived from it",
+    "conf/model/hf.yaml",
+)
 DATASET = _derived_from(
     "calib_sweep.dataset.base.Dataset",
     "a dataset: a class derived from one of calib_sweep.dataset.base",
@@ -58,8 +62,10 @@ CORPUS = _derived_from(
     "a dataset with documents: a class derived from calib_sweep.dataset.base.TextDataset",
     "conf/evaluation/miniature.yaml",
 )
-EVALUATION = _with_methods(
-    "check prepare fingerprint", "an evaluation", "conf/evaluation/miniature.yaml"
+EVALUATION = _derived_from(
+    "calib_sweep.evaluation.suite.Evaluation",
+    "an evaluation: calib_sweep.evaluation.suite.Evaluation, or a class derived from it",
+    "conf/evaluation/miniature.yaml",
 )
 TRACKING = _with_methods("log log_missing log_report", "a tracker", "conf/tracking/wandb.yaml")
 

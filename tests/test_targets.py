@@ -115,6 +115,24 @@ def test_a_dataset_of_ones_own_derives_from_ours(tmp_path, monkeypatch):
         target_class("evaluation.perplexity.corpora.0", "my_datasets.Mine")
 
 
+@pytest.mark.parametrize(
+    ("place", "base"),
+    [("model", "model.loading.HubModel"), ("evaluation", "evaluation.suite.Evaluation")],
+)
+def test_a_model_and_an_evaluation_of_ones_own_derive_from_ours(tmp_path, monkeypatch, place, base):
+    """What has a few of their methods would be called by the others before anything is checked."""
+    module = f"my_{place}"
+    (tmp_path / f"{module}.py").write_text(
+        f"from calib_sweep.{base.rpartition('.')[0]} import {base.rpartition('.')[2]} as Ours\n"
+        "class Mine(Ours): pass\n"
+        "class Alike:\n    load = load_tokenizer = check = prepare = fingerprint = print\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert target_class(place, f"{module}.Mine") is get_class(f"{module}.Mine")
+    with pytest.raises(ConfigError, match=rf"expected an? {place}: calib_sweep\.{base}"):
+        target_class(place, f"{module}.Alike")
+
+
 def test_a_module_that_ends_the_program_when_imported_is_told(tmp_path, monkeypatch):
     (tmp_path / "my_exit.py").write_text("raise SystemExit(7)\n")
     monkeypatch.syspath_prepend(tmp_path)
