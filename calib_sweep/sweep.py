@@ -83,11 +83,15 @@ class Sweep:
 
     def _refuse_what_no_pool_holds(self) -> None:
         """Try the largest seeds of a large grid before all others are composed."""
-        from calib_sweep.check import check_cells, check_pool
-
         last = largest_seeds(self.points)
-        if len(self.points) >= MANY and len(last) <= len(self.points) / 10:
-            check_cells(Sweep(self.context, self.master, last).cells, draw=check_pool)
+        if len(self.points) < MANY or len(last) > len(self.points) / 10:
+            return
+        few = Sweep(self.context, self.master, last)
+        # What is done is not read again: its files may be gone.
+        if todo := [cell for cell in few.cells if few.store.look(cell) == (None, None)]:
+            from calib_sweep.check import check_cells, check_pool
+
+            check_cells(todo, draw=check_pool)
 
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""

@@ -432,12 +432,14 @@ def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
     assert len(read_records(tmp_path / "results" / "default")) == 2
 
 
+@pytest.mark.parametrize("num_points", [1, 10])
 def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
-    run_cli, tiny_world, documents, tmp_path
+    run_cli, tiny_world, documents, tmp_path, monkeypatch, without_figures, num_points
 ):
+    monkeypatch.setattr("calib_sweep.sweep.MANY", 10)
     copy = tmp_path / "mine.jsonl"
     copy.write_bytes(documents.read_bytes())
-    world = [*tiny_world, f"dataset.path={copy}"]
+    world = ["-m", *tiny_world, f"dataset.path={copy}", "seed=" + ",".join("0" * num_points)]
     assert run_cli(*world, cwd=tmp_path).code == 0
     copy.unlink()
     again = run_cli(*world, cwd=tmp_path)
