@@ -89,7 +89,9 @@ class Claim:
         """Whether the file is gone, or another's: somebody deleted the folder while we worked."""
         try:
             return _read_holder(self.path) != _this_process()
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
             return True
 
     def release(self) -> None:

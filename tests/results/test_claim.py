@@ -217,6 +217,16 @@ def test_who_lost_its_folder_does_not_give_back_the_claim_of_another(tmp_path):
     lost.release()
 
 
+def test_a_folder_that_nfs_calls_stale_ends_no_worker_whose_claim_it_held(tmp_path, monkeypatch):
+    held = claims.try_claim(tmp_path)
+
+    def stale(_path):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(claims, "_read_holder", stale)
+    held.release()
+
+
 def test_a_reused_process_id_is_not_the_holder(tmp_path):
     holder = {"host": claims.host_identity(), "pid": os.getpid(), "started": "1"}
     (tmp_path / "claim.0").write_text(json.dumps(holder))
