@@ -89,9 +89,10 @@ def test_words_are_completed_also_after_a_verb_and_errors_stay_silent(
     assert words or not ended.out.strip()
 
 
-def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(run_cli, tmp_path):
+@pytest.mark.parametrize("verb", cli.FOLDER_VERBS)
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(verb, run_cli, tmp_path):
     (tmp_path / "a=b").mkdir()
-    ended = run_cli("report", "a=b", cwd=tmp_path)
+    ended = run_cli(verb, "a=b", cwd=tmp_path)
     assert ended.code == 1 and "a=b" in ended.err and "expected the folder of one" not in ended.err
 
 

@@ -25,6 +25,7 @@ from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.spreadsheet import frame_csv, rows_csv
 from calib_sweep.analysis.summary import CONCLUSION, HEADLINES, REPORT, terminal_summary
 from calib_sweep.analysis.table import read_cells
+from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,14 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
     from rich.console import Console
 
-    folders = [argument for argument in arguments if is_folder(argument)]
-    if len(folders) != 1:
-        given = " ".join(arguments) or "nothing"
-        raise ConfigError(
-            f"report {given}: expected the folder of one sweep. Type report results/NAME."
-        )
-    folder = Path(folders[0])
-    settings = read_settings([argument for argument in arguments if argument != folders[0]])
+    folder, typed = folder_and_settings("report", arguments)
+    settings = read_settings(typed)
     require_records(folder)
     write_report(folder, settings)
     console = Console()
@@ -58,11 +53,6 @@ def main(arguments: Sequence[str]) -> int:
         console = Console(width=PLAIN_WIDTH)
     console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
     return 0
-
-
-def is_folder(argument: str) -> bool:
-    """Whether an argument is meant as a folder, not as a setting key=value."""
-    return "=" not in argument or Path(argument).is_dir()
 
 
 def require_records(folder: Path) -> None:

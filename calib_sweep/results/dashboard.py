@@ -35,9 +35,9 @@ DASHBOARD, PUSHED = "dashboard", "pushed.json"
 
 def main(arguments: Sequence[str]) -> int:
     """Write the dashboard of the sweep in the folder named, push it when logged in."""
-    store = sweep_of("dashboard", arguments)
+    store, typed = sweep_of("dashboard", arguments)
     logged = read_logged(store)
-    tracking = read_tracking(logged, [argument for argument in arguments if "=" in argument])
+    tracking = read_tracking(logged, typed)
     write_dashboard(store.folder / REPORT / DASHBOARD, logged, tracking.project)
     sys.stdout.write(_publish(store, tracking))
     return 0

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
 from calib_sweep.progress import configure_logging, output
 from calib_sweep.results import mirrored
@@ -27,29 +28,23 @@ DEFAULTS = {"project": "calib_sweep", "entity": None, "mode": "auto", "tags": []
 def main(arguments: Sequence[str]) -> int:
     """Mirror all finished cells of the sweep in the folder named, and its report."""
     configure_logging()
-    store = sweep_of("sync", arguments)
+    store, typed = sweep_of("sync", arguments)
     records = mirrored.done_records(store.folder)
     if not records:
         raise ConfigError(
             f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
             "Type sync results/NAME."
         )
-    tracking = with_overrides("sync", settings_of(records), [a for a in arguments if "=" in a])
+    tracking = with_overrides("sync", settings_of(records), typed)
     return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")
 
 
-def sweep_of(verb: str, arguments: Sequence[str]) -> Store:
-    """The store of the one folder among `arguments`."""
-    folders = [argument for argument in arguments if "=" not in argument]
-    if len(folders) != 1:
-        given = " ".join(arguments) or "nothing"
-        raise ConfigError(
-            f"{verb} {given}: expected the folder of one sweep. Type {verb} results/NAME."
-        )
-    folder = Path(folders[0])
+def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
+    """The store of the one folder among `arguments`, and the settings."""
+    folder, typed = folder_and_settings(verb, arguments)
     if folder.name in ("", ".."):
         folder = folder.resolve()
-    return Store(folder.parent, folder.name)
+    return Store(folder.parent, folder.name), typed
 
 
 def settings_of(records: Records) -> dict[str, Any]:
