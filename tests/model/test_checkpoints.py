@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import sentencepiece
 from fakes import TINY, save_tiny
 from safetensors.torch import load_file, save_file
 from test_loading import hub_model
@@ -108,6 +109,27 @@ def test_a_tokenizer_that_needs_sentencepiece_says_so(damaged, monkeypatch):
     monkeypatch.setattr(checkpoint, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"tokenizer\.model.*pip install sentencepiece"):
         hub_model(damaged).load_tokenizer()
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(damaged, tmp_path):
+    """As the older LLaMA checkpoints of the hub have it: tokenizer.model and no tokenizer.json."""
+    text = tmp_path / "text.txt"
+    text.write_text("the old mill stood beside the river and the miller was glad of it\n" * 50)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(damaged / "tokenizer"),
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (damaged / "tokenizer.json").unlink()
+    words = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "unk_token": "<unk>"}
+    (damaged / "tokenizer_config.json").write_text(json.dumps(words))
+    tokenizer = hub_model(damaged).load_tokenizer()
+    ids = tokenizer("the old mill", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == "the old mill" and len(ids) < len("the old mill")
 
 
 def test_check_tells_before_any_cell_runs(run_cli, tiny_world, damaged, tmp_path):
