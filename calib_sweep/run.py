@@ -266,11 +266,15 @@ def _write_files(
         _begin_folder(cell, store)
     if scores.reference is not None:
         scores.reference.save((folder / REFERENCE).parent)
+    _write_tables(folder, layers, scores)
+    record["files"] = hash_files(folder)
+
+
+def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
     tables = {ITEMS: scores.items, LAYERS: pd.DataFrame([layer.row() for layer in layers])}
     for name, table in tables.items():
         with atomic.replacing(folder / name) as partial:
             table.to_parquet(partial, index=False)
-    record["files"] = hash_files(folder)
 
 
 class _Timings:
