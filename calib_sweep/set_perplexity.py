@@ -64,6 +64,7 @@ def dense_perplexity(
         value = token_perplexity(model, windows, drawn.lengths_N, batch_tokens)
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
         try:
+            atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this
             atomic.write(path, json.dumps(known, indent=1) + "\n")
         except OSError as error:  # somebody else's folder, say: the next cell computes it again
             log.warning("%s cannot be kept: %s", path, error)

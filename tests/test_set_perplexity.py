@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fakes import random_tokens, tiny_model
 from sweeps import read_records
 
 from calib_sweep import set_perplexity
+from calib_sweep.atomic import partial_name
 from calib_sweep.dataset.artifact import load_set, save_set
 from calib_sweep.dataset.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
@@ -61,6 +63,14 @@ def test_it_is_computed_once_and_then_read_beside_the_set(drawn, computed):
         "set": drawn.hash, "model": MODEL, "dense_perplexity": value,
     }  # fmt: skip
     assert load_set(drawn.folder).hash == drawn.hash  # the set is none the worse
+
+
+def test_what_a_killed_process_had_half_written_is_swept_when_it_is_computed_again(drawn):
+    left = partial_name(drawn.folder / "dense_perplexity-0a.json")
+    left = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+    left.touch()
+    dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48)
+    assert len(kept(drawn)) == 1 and not left.exists()
 
 
 def test_another_model_has_a_perplexity_of_its_own(drawn, computed):
