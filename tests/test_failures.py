@@ -298,7 +298,9 @@ def test_what_was_left_beside_a_finished_record_is_cleared_by_the_next_command(
     holder = {"host": host_identity(), "pid": 2**22 + 1, "started": "0"}
     (folder / "claim.0").write_text(json.dumps(holder))
     mine = partial_name(folder / RECORD).name
-    (folder / mine.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).touch()
+    (sweep / "report" / "dashboard").mkdir()
+    for place in (folder, sweep, *(sweep / "report").glob("*/")):
+        (place / mine.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).touch()
     living = folder / mine
     living.touch()
     before = written(sweep)

@@ -121,8 +121,8 @@ class Store:
     def sweep_leftovers(self) -> None:
         """Delete what killed processes left outside of cells: sets, parts of the report."""
         report = self.folder / "report"
-        places = (self.folder, report, report / "tables", report / "figures")
-        for place in (*places, self.results_dir / "calibration"):
+        parts = [report / name for name in ("tables", "figures", "dashboard")]
+        for place in (self.folder, report, *parts, self.results_dir / "calibration"):
             atomic.sweep_leftovers(place)
 
     def tidy(self, cell: Cell) -> None:
