@@ -17,6 +17,14 @@ GENERATED = "generate_until"  # also what lm-eval takes a task for that does not
 DATA_KEYS = ("dataset_path", "data_files", "data_dir")
 BUILDERS = ("json", "csv", "parquet", "text")  # of the `datasets` library, before any folder
 UNNAMED_FILTER = "none"
+# lm-eval's own. Any other name it takes for a program, in a folder of that name or on the hub.
+METRICS = frozenset(
+    (
+        *("acc", "acc_all", "acc_bytes", "acc_mutual_info", "acc_norm", "bits_per_byte", "bleu"),
+        *("brier_score", "bypass", "byte_perplexity", "chrf", "chrf++", "exact_match", "f1"),
+        *("likelihood", "mcc", "perplexity", "ter", "word_perplexity"),
+    )
+)
 DEFAULT_METRICS = {
     "multiple_choice": ["acc", "acc_norm"],
     "loglikelihood": ["perplexity", "acc"],
@@ -104,13 +112,18 @@ def _loader() -> type:
 
 
 def _code(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Names of code: functions, and metrics that are a program, here or on the hub."""
+    """Names of code: functions, and metrics that are a program, here or on the hub.
+
+    Where a function makes the results, the names of metrics are its own.
+    """
     for _, value in _leaves(settings):
         if isinstance(value, Code):
             yield value
     for one in _mappings(settings.get("metric_list")):
-        if one.get("hf_evaluate") or "/" in str(one.get("metric")):
-            yield f"metric {one.get('metric')}"
+        name = one.get("metric")
+        is_named = any(isinstance(x, Code) for x in (name, settings.get("process_results")))
+        if one.get("hf_evaluate") or not (is_named or str(name) in METRICS):
+            yield f"metric {name}"
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from scored import metric, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.definitions import read_definition
+from calib_sweep.evaluation.definitions import METRICS, read_definition
 from calib_sweep.evaluation.tasks import find_tasks
 from calib_sweep.evaluation.zero_shot import prepare_tasks
 from calib_sweep.miniature.tasks import TASKS, task_folder
@@ -158,6 +158,31 @@ def test_code_of_own_tasks_is_named_and_runs_only_when_it_is_trusted(tmp_path):
     with pytest.raises(ConfigError):  # it has no items
         prepare_tasks(trusted, None)
     assert ran.exists()
+
+
+@pytest.mark.parametrize("place", ["harm.py", "harm/harm.py"])
+def test_a_metric_that_is_a_program_in_the_current_folder_runs_only_when_it_is_trusted(
+    tmp_path, monkeypatch, tokenizer, place
+):
+    """lm-eval takes a name that it does not know for a program, and runs what is called so."""
+    items = [{"q": "a", "c": ["x", "y"], "g": 0}]
+    texts = {"doc_to_text": "{{q}}", "doc_to_choice": "{{c}}", "doc_to_target": "g"}
+    listed = {"output_type": "multiple_choice", "metric_list": [metric("acc"), metric("harm")]}
+    write_task(tmp_path, "own", items, **texts, **listed)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    settings = zero_shot_of(tmp_path, "own")
+    with pytest.raises(ConfigError, match=r"this one would run metric harm \(in .*own\.yaml\)"):
+        prepare_tasks(settings, tokenizer)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_metrics_of_lm_eval_are_no_programs():
+    import lm_eval.api.metrics  # noqa: F401
+    from lm_eval.api.registry import METRIC_REGISTRY
+
+    assert set(METRIC_REGISTRY.keys()) <= METRICS
 
 
 def test_code_of_shipped_tasks_needs_no_trust(tmp_path):
