@@ -70,7 +70,8 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
     known = measured(store)
     cells_of: dict[Work, list[Cell]] = {}
     for cell in todo:
-        work = work_of(cell.config, cell.method, needs_data=cell.needs_data)
+        num = num_weights(cell.config["model"])
+        work = work_of(cell.config, cell.method, needs_data=cell.needs_data, weights=num)
         cells_of.setdefault(work, []).append(cell)
     seconds = {work: predict(work, known) for work in cells_of}
     timed = {work: value for work, value in seconds.items() if value is not None}
@@ -106,31 +107,51 @@ def _describe_flops(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def measured(store: Store) -> dict[Work, dict[str, float]]:
-    """Mean seconds of each part of finished cells, over all sweeps in results_dir."""
+    """Mean seconds of each part of finished cells, over all sweeps in results_dir.
+
+    Of their models only what records tell: anybody's records are here, and a model can bring code.
+    """
+    records = list(_timed(store))
+    weights = {
+        _model(record["config"]): num
+        for record in records
+        if isinstance(num := (record.get("compression") or {}).get("num_weights"), int) and num
+    }
     found: dict[Work, list[Mapping[str, float]]] = {}
-    for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
-        config, seconds = record.get("config"), record.get("timings_s")
-        if record["status"] != "done" or not config or not seconds:
-            continue
-        needs_data = record["cell"].get("dataset") is not None
+    for record in records:
+        config, cell = record["config"], record["cell"]
+        needs_data, num = cell.get("dataset") is not None, weights.get(_model(config))
         try:
-            work = work_of(config, record["cell"]["method"], needs_data=needs_data)
+            work = work_of(config, cell["method"], needs_data=needs_data, weights=num)
         except (KeyError, TypeError, AttributeError):
             continue  # scored elsewhere, or by a version with other keys
-        found.setdefault(work, []).append(seconds)
+        found.setdefault(work, []).append(record["timings_s"])
     return {
         work: {part: fmean(one.get(part, 0.0) for one in all_of) for part in all_of[0]}
         for work, all_of in found.items()
     }
 
 
-def work_of(config: Mapping[str, Any], method: str, *, needs_data: bool) -> Work:
+def _timed(store: Store) -> Iterator[dict[str, Any]]:
+    """The records of finished cells that tell their configuration and seconds."""
+    for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
+        if record["status"] == "done" and record.get("config") and record.get("timings_s"):
+            yield record
+
+
+def _model(config: Mapping[str, Any]) -> str:
+    return digest(without_execution(config.get("model")))
+
+
+def work_of(
+    config: Mapping[str, Any], method: str, *, needs_data: bool, weights: int | None
+) -> Work:
     """What the time of a cell with this configuration depends on."""
     evaluation, calibration = without_execution(config["evaluation"]), config["calibration"]
     return Work(
         method=method,
-        model=digest(without_execution(config["model"])),
-        weights=num_weights(config["model"]),
+        model=_model(config),
+        weights=weights,
         tokens=calibration["num_samples"] * calibration["seq_len"] if needs_data else 0,
         windows=_scored_tokens(evaluation["perplexity"]),
         items=_num_items(evaluation["zero_shot"]),

@@ -1,11 +1,13 @@
 """The cost of a sweep, from finished cells of other sizes: scaled by hand, or not known."""
 
 import copy
+import json
+import sys
 
 import pytest
 
-from calib_sweep import estimate
-from calib_sweep.estimate import predict, work_of
+from calib_sweep.estimate import measured, predict, work_of
+from calib_sweep.results.store import Store
 
 SECONDS = {"load": 2.0, "draw": 1.0, "describe": 4.0, "compress": 20.0, "evaluate": 100.0}
 CONFIG = {
@@ -18,10 +20,7 @@ CONFIG = {
 }
 
 
-@pytest.fixture(autouse=True)
-def sizes(monkeypatch):
-    weights = {"small": 1000, "large": 10_000, "elsewhere": None}
-    monkeypatch.setattr(estimate, "num_weights", lambda model: weights[model["path"]])
+WEIGHTS = {"small": 1000, "large": 10_000, "elsewhere": None}
 
 
 def work(needs_data=True, **changed):
@@ -32,7 +31,8 @@ def work(needs_data=True, **changed):
         for name in path:
             node = node[name]
         node[last] = value
-    return work_of(config, "wanda", needs_data=needs_data)
+    weights = WEIGHTS[config["model"]["path"]]
+    return work_of(config, "wanda", needs_data=needs_data, weights=weights)
 
 
 @pytest.fixture
@@ -80,10 +80,28 @@ def test_what_was_not_done_says_nothing_of_it(known):
 
 
 def test_cells_of_another_method_say_nothing(known):
-    other = work_of(CONFIG, "gptq", needs_data=True)
+    other = work_of(CONFIG, "gptq", needs_data=True, weights=1000)
     assert predict(other, known) is None
 
 
 def test_an_equal_cell_is_asked_before_all_others():
     known = {work(): SECONDS, work(model__path="large"): {"evaluate": 5.0}}
     assert predict(work(model__path="large"), known) == 5.0
+
+
+def test_of_finished_cells_the_records_alone_are_asked(tmp_path, monkeypatch):
+    """Whose model may be gone, or bring code; the dense cell's has as many weights as the other."""
+    (tmp_path / "planted.py").write_text("raise SystemExit('was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {**CONFIG, "model": {"_target_": "planted.Model", "path": "gone"}}
+    for method, num in (("wanda", 1000), ("dense", 0)):
+        cell = {"model": "m", "method": method, "dataset": "text" if num else None}
+        record = {"schema": 1, "status": "done", "cell": cell, "scores": {}, "config": config}
+        record |= {"timings_s": SECONDS, "compression": {"num_weights": num}}
+        folder = tmp_path / "results" / "sweep" / method
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(record))
+    known = measured(Store(tmp_path / "results", "other"))
+    assert {work.method: work.weights for work in known} == {"wanda": 1000, "dense": 1000}
+    assert predict(work(), known) == pytest.approx(127)  # another model of that size
+    assert "planted" not in sys.modules
