@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 READERS = ("model", "dataset", "evaluation")  # parts that read files
 CODE = ".code"  # "method.code": of the classes of the part
+KEYS = (*READERS, *(f"{key}{CODE}" for key in (*READERS, "method")))  # what records may hold
 OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
 
 
@@ -57,7 +58,8 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
     stale: dict[tuple[str, str | None, str | None], list[Cell]] = defaultdict(list)
     hashes: dict[str, str | None] = {}
     for cell, record in done:
-        for key, then in record.get("inputs", {}).items():
+        kept = record.get("inputs", {})
+        for key, then in ((key, kept[key]) for key in KEYS if key in kept):
             address = f"{key}:{digest(cell.config[key.removesuffix(CODE)])}"
             if address not in hashes:
                 hashes[address] = _now(key, cell, then)

@@ -83,3 +83,15 @@ def test_the_code_of_a_class_is_that_of_its_modules_in_its_own_package(tmp_path,
 def test_the_code_of_shipped_classes_is_no_input():
     """What changes there and moves a number raises NUMBERS_VERSION."""
     assert code_of("method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
+
+
+def test_inputs_that_no_cell_has_are_not_looked_for(own_method, run_cli, tiny_world):
+    """As a damaged record has them, or one of another version."""
+    command = ["method=rounded", *tiny_world]
+    assert run_cli(*command, cwd=own_method).code == 0
+    for path in own_method.rglob("record.json"):
+        record = json.loads(path.read_text())
+        record["inputs"] |= {"modem": "0a", "method": "0a", "tracking": None, "seed.code": "0a"}
+        path.write_text(json.dumps(record))
+    ended = run_cli(*command, cwd=own_method)
+    assert ended.code == 0 and "2 done, 0 failed" in ended.out
