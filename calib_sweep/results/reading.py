@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 RECORD = "record.json"
 CONFLICT = "record.conflict-*.json"  # a second result for the same cell
 
+MOST = 10**300  # a whole number from here on is no float any more
 _OF_A_CELL = re.compile(r".*-(?P<id>[0-9a-f]{12})")  # how the folders of our own cells are named
 
 
@@ -60,10 +61,11 @@ def _by_name(kind: _Kind) -> _Kind:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a float, or can be made one."""
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, float) or (is_int and abs(value) < MOST)
 
 
-SHARED_KEYS = ("share", "samples")
 ANYTHING = _Kind(lambda _: True, "values")
 TEXT = _Kind(lambda value: isinstance(value, str), "text")
 NAME = _Kind(lambda value: isinstance(value, str) and value != "", "a name")
@@ -71,8 +73,12 @@ NUMBER = _Kind(_is_number, "a number")
 WHOLE = _Kind(lambda value: _is_number(value) and isinstance(value, int), "a whole number")
 STATUS = _Kind(lambda value: value in STATUSES, " or ".join(STATUSES))
 SHARED = _Kind(
-    lambda value: isinstance(value, dict) and all(map(_is_number, map(value.get, SHARED_KEYS))),
-    "numbers called " + " and ".join(SHARED_KEYS),
+    lambda value: (
+        isinstance(value, dict)
+        and NUMBER.holds(value.get("share"))
+        and WHOLE.holds(value.get("samples"))
+    ),
+    "numbers called share and samples",
 )
 NUMBERS = _by_name(_or_null(NUMBER))
 SECTION = _by_name(ANYTHING)

@@ -129,6 +129,8 @@ WRONG = [
     ("scores", [1.0]),
     ("scores", {"acc/mean": "high"}),
     ("scores", {"acc/mean": True}),
+    ("scores", {"acc/mean": 10**400}),
+    ("calibration", {"overlap": {"a@32": {"share": 0.5, "samples": float("inf")}}}),
     ("stderr", []),
     ("versions", None),
     ("timings_s", {"load": "long"}),
