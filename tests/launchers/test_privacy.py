@@ -2,7 +2,7 @@
 
 import pytest
 from hydra_plugins.calib_sweep import slurm_launcher
-from hydra_plugins.calib_sweep.private import make_private, open_log
+from hydra_plugins.calib_sweep.private import delete_pickles, make_private, open_log
 from sweeping import planted
 
 from calib_sweep.errors import ConfigError
@@ -52,3 +52,16 @@ def test_a_log_is_not_written_through_a_link(tmp_path):
     with open_log(tmp_path / "own.log") as log:
         log.write(b"said\n")
     assert (tmp_path / "own.log").read_bytes() == b"said\n"
+
+
+def test_pickles_of_an_earlier_version_are_deleted_and_no_others(tmp_path):
+    folder, link = tmp_path / ".workers", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    names = ("host-1-0.task.pkl", "host-1-0.2.result.pkl", "data.pkl")
+    for name in names:
+        (folder / name).touch()
+    delete_pickles(link)
+    assert {path.name for path in folder.iterdir()} == set(names)
+    delete_pickles(folder)
+    assert [path.name for path in folder.iterdir()] == ["data.pkl"]

@@ -22,6 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.calib_sweep import outcome
 from hydra_plugins.calib_sweep.crew import Crew
+from hydra_plugins.calib_sweep.private import delete_pickles
 from omegaconf import DictConfig, open_dict
 
 from calib_sweep.errors import ConfigError, collected, require
@@ -82,8 +83,7 @@ class AccelerateLauncher(Launcher):
 
         folder = Path(str(self.config.hydra.sweep.dir)).absolute() / ".workers"
         folder.mkdir(parents=True, exist_ok=True)
-        for left_behind in folder.glob("*.pkl"):  # by an earlier version that was killed
-            left_behind.unlink(missing_ok=True)
+        delete_pickles(folder)
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")

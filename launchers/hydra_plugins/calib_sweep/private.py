@@ -26,3 +26,12 @@ def open_log(path: Path) -> BinaryIO:
     """Open a log to append to; a link that somebody put there is not followed."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
+def delete_pickles(folder: Path) -> None:
+    """Delete what launchers of an earlier version left; what a link leads to is anybody's."""
+    if folder.is_symlink():
+        return
+    for kind in ("task", "result"):
+        for left_behind in folder.glob(f"*.{kind}.pkl"):
+            left_behind.unlink(missing_ok=True)
