@@ -34,12 +34,12 @@ from gpu import describe, load_method
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from calib_sweep import block as block_module
-from calib_sweep.layer import compress_layer
-from calib_sweep.method.precision import allow_tensor_cores
-from calib_sweep.method.statistics import Hessian
+from calib_sweep.compression import block as block_module
+from calib_sweep.compression.layer import compress_layer
+from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.method.gpu.precision import allow_tensor_cores
+from calib_sweep.method.statistics.statistic import Hessian
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.walk import Walk, walk
 
 METHODS = {
     "wanda": ("wanda", {}),

@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from calib_sweep.check import build
-from calib_sweep.cli import CONF
-from calib_sweep.dataset.artifact import draw_or_load
-from calib_sweep.plan import compose_command_line
+from calib_sweep.dataset.calibration.artifact import draw_or_load
+from calib_sweep.parts import build
+from calib_sweep.places import CONF
+from calib_sweep.sweep.plan import compose_command_line
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     (point,) = compose_command_line(CONF, ["evaluation.zero_shot=null", *arguments.overrides])
     config = point.config
-    target = "calib_sweep.dataset.calibration.Calibration"
+    target = "calib_sweep.dataset.calibration.settings.Calibration"
     calibration = build("calibration", {"_target_": target, **config["calibration"]})
     dataset = build("dataset", config["dataset"])
     tokenizer = build("model", config["model"]).load_tokenizer()

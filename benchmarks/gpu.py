@@ -33,8 +33,8 @@ import yaml
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
+from calib_sweep.compression.walk import Walk, walk
 from calib_sweep.method import gptq, sparsegpt, spqr
-from calib_sweep.walk import Walk, walk
 
 ROOT = Path(__file__).parents[1]
 METHODS = {

@@ -73,7 +73,7 @@ def sum_of_products(inputs_TI: Tensor, num_tokens: int) -> Tensor:
 
 
 def by_kernel(inputs_TI: Tensor, depth: int) -> Tensor:
-    from calib_sweep.method import kernels
+    from calib_sweep.method.gpu import kernels
 
     num_features = inputs_TI.shape[1]
     total_II = inputs_TI.new_zeros(num_features, num_features, dtype=torch.float32)

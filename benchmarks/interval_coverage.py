@@ -14,19 +14,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from calib_sweep.analysis import intervals
-from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.correlations import correlate
-from calib_sweep.analysis.flips import Split, split, systematic_sd
-from calib_sweep.analysis.grids import Grid
-from calib_sweep.analysis.names import Names
-from calib_sweep.analysis.profiles import profile_tables, resampled_iqm
-from calib_sweep.analysis.ranking import ranking_tables
-from calib_sweep.analysis.samples import Compared, compare_paired, compare_unpaired
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.anova import squares_across, squares_of_one
+from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
+from calib_sweep.analysis.inference.two_sample import Compared, compare_paired, compare_unpaired
+from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.sizes import floor_interval
-from calib_sweep.analysis.squares import squares_across, squares_of_one
-from calib_sweep.analysis.unequal import unequal_variance_table
+from calib_sweep.analysis.tables.comparisons import comparison_table
+from calib_sweep.analysis.tables.correlations import correlate
+from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.profiles import profile_tables, resampled_iqm
+from calib_sweep.analysis.tables.ranking import ranking_tables
+from calib_sweep.analysis.tables.set_sizes import floor_interval
 from calib_sweep.seeding import stream
 
 SEEDS, DATASETS = (3, 5, 10, 20), (3, 5, 10)

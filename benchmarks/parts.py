@@ -24,11 +24,11 @@ from unittest.mock import patch
 
 import torch
 
-from calib_sweep import block, walk
+from calib_sweep.compression import block, walk
+from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import LayerMethod
-from calib_sweep.method.statistics import Hessian, Statistic
+from calib_sweep.method.statistics.statistic import Hessian, Statistic
 from calib_sweep.model.placement import _Home
-from calib_sweep.model.replay import BlockInputs
 
 PARTS = (
     "load", "embed", "forward", "statistics", "factorise", "solve", "report", "propagate", "other"

@@ -24,7 +24,7 @@ from gpu import describe, floors, load_method
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
-from calib_sweep.walk import Walk, walk
+from calib_sweep.compression.walk import Walk, walk
 
 METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}}
 CPU = torch.device("cpu")

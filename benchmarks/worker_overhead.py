@@ -21,13 +21,13 @@ from typing import Any
 
 from calib_sweep import run
 from calib_sweep.cell import Cell
-from calib_sweep.cli import CONF
-from calib_sweep.plan import Composed, compose_command_line, plan_cells
-from calib_sweep.queue import Outlook, failures
+from calib_sweep.places import CONF
 from calib_sweep.results.record import new_record, utc_now
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import NoTracking
-from calib_sweep.worker import Worker
+from calib_sweep.sweep.plan import Composed, compose_command_line, plan_cells
+from calib_sweep.sweep.queue import Outlook, failures
+from calib_sweep.sweep.worker import Worker
+from calib_sweep.tracking.base import NoTracking
 
 NUM_ALONE = 100
 

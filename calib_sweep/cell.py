@@ -12,7 +12,8 @@ from typing import Any
 # new ones. A raise needs a "Numbers:" line in CHANGELOG.md.
 NUMBERS_VERSION = 1
 
-DENSE = {"_target_": "calib_sweep.method.dense.Dense"}
+PACKAGE, TARGET = "calib_sweep", "_target_"
+DENSE = {TARGET: "calib_sweep.method.dense.Dense"}
 
 # How a cell is run, not what it computes: the result is the same up to float32 summation order.
 # Only in these parts: a method's own `batch_size` can mean anything. What code of a task may run is
@@ -129,7 +130,27 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys
     }
-    return digest({"numbers": NUMBERS_VERSION, **moving})
+    return digest({"numbers": NUMBERS_VERSION, **_by_kind(moving)})
+
+
+def _by_kind(value: Any) -> Any:
+    """A configuration whose classes are named as `kind_of` names them."""
+    if isinstance(value, Mapping):
+        return {
+            key: kind_of(item) if key == TARGET else _by_kind(item) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_by_kind(item) for item in value]
+    return value
+
+
+def kind_of(target: Any) -> Any:
+    """Name a class of this package without its module, so that a file may move and a cell stays.
+
+    A class from elsewhere keeps its whole name: another package may have one that is called alike.
+    """
+    is_ours = isinstance(target, str) and target.startswith(f"{PACKAGE}.")
+    return target.rpartition(".")[2] if is_ours else target
 
 
 def digest(value: Any) -> str:

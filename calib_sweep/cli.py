@@ -17,18 +17,16 @@ from omegaconf import DictConfig
 from calib_sweep import __version__
 from calib_sweep.completion import complete
 from calib_sweep.errors import ConfigError
-from calib_sweep.handover import hand_over
 from calib_sweep.interruption import interruptible, raise_if_told
-
-HERE = Path(__file__).resolve().parent
-# In a wheel conf/ lies inside the package, in a checkout beside it.
-CONF = next(p for p in (HERE / "conf", HERE.parent / "conf") if (p / "config.yaml").is_file())
+from calib_sweep.places import CONF
+from calib_sweep.sweep.handover import hand_over
 
 GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
-    "report": "calib_sweep.analysis.report",
-    "dashboard": "calib_sweep.results.dashboard",
-    "sync": "calib_sweep.results.sync",
+    "report": "calib_sweep.analysis.report.write",
+    "dashboard": "calib_sweep.tracking.dashboard",
+    "sync": "calib_sweep.tracking.sync",
+    "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]
 
@@ -42,6 +40,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
+    calib-sweep doctor [results]             what this machine has; for a bug report
 
 Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
 {choices}
@@ -126,7 +125,7 @@ def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except Exception as error:  # decided below: ours to explain, or a bug to let fly
         raise_if_told()  # whatever a library made of the signal
-        from calib_sweep.sweep import explain
+        from calib_sweep.sweep.explain import explain
 
         code = explain(error if typed is None else _all_mistakes(error, typed))
         if code is None:
@@ -149,7 +148,7 @@ def _all_mistakes(error: Exception, typed: list[str]) -> Exception:
 
     if not isinstance(error, HydraException | ValueError):
         return error
-    from calib_sweep.plan import compose_command_line
+    from calib_sweep.sweep.plan import compose_command_line
 
     try:
         compose_command_line(CONF, typed)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.cell import Cell, digest
-from calib_sweep.check import Parts, build
 from calib_sweep.errors import ConfigError
+from calib_sweep.parts import Parts, build
 from calib_sweep.targets import target_classes
 
 log = logging.getLogger(__name__)

@@ -22,24 +22,24 @@ import yaml
 
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
-from calib_sweep.cell_log import LOG, log_to, place_of
-from calib_sweep.check import Parts, build_parts
-from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.compression.layer import LayerReport
+from calib_sweep.compression.walk import walk
+from calib_sweep.console import CellProgress
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
+from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.evaluation.suite import DenseReference, PreparedSuite, Scores
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
-from calib_sweep.layer import LayerReport
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
-from calib_sweep.progress import CellProgress
+from calib_sweep.parts import Parts, build_parts
 from calib_sweep.results import record as records
+from calib_sweep.results.cell_log import LOG, log_to, place_of
 from calib_sweep.results.files import ITEMS, LAYERS, NOT_KEPT, REFERENCE, hash_files
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
-from calib_sweep.set_perplexity import describe
-from calib_sweep.walk import walk
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _fill(
     with timings.of("draw"):
         drawn = parts.draw(store.results_dir, tokenizer)
     with timings.of("describe"):  # before the walk, as long as the model is dense
-        descriptors = describe(drawn, model, cell, parts, inputs["model"])
+        descriptors = describe(drawn, model, cell, parts.evaluation, inputs["model"])
     records.start_peak_memory(str(model.device))
     with timings.of("compress"):
         tokens_NT, lengths_N = _tensors(drawn)

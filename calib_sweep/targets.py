@@ -80,8 +80,8 @@ PLACES = {
     r"evaluation\.zero_shot": _ours("evaluation.tasks.ZeroShot", EVALUATION.example),
     r"evaluation\.divergence": _ours("evaluation.divergence.Divergence", EVALUATION.example),
     "tracking": TRACKING,
-    "calibration": _ours("dataset.calibration.Calibration", "conf/config.yaml"),
-    "walk": _ours("walk.Walk", "conf/config.yaml"),
+    "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),
+    "walk": _ours("compression.walk.Walk", "conf/config.yaml"),
     "analysis": _ours("analysis.settings.AnalysisSettings", "conf/config.yaml"),
 }
 

@@ -3,6 +3,7 @@
 import pytest
 
 from calib_sweep.cell import DENSE, Cell, cell_id
+from calib_sweep.places import CONF
 
 CONFIG = {
     "model": {"path": "tiny", "dtype": "float32", "device": "cpu"},
@@ -101,6 +102,27 @@ def test_the_order_of_keys_is_of_no_account_and_the_id_is_stable():
     assert cell_id(backwards, needs_data=True) == cell_id(CONFIG, needs_data=True)
     # A fixed value: ids must be equal on every machine and in every process.
     assert cell_id(CONFIG, needs_data=True) == "b09af9f78cd9"
+
+
+def test_a_class_of_the_package_may_move_to_another_file_and_one_from_elsewhere_is_another():
+    def named(target):
+        return cell_id(changed("method", {"_target_": target, "sparsity": 0.5}), needs_data=True)
+
+    assert named("calib_sweep.method.wanda.Wanda") == named("calib_sweep.pruning.Wanda")
+    assert named("calib_sweep.method.wanda.Wanda") != named("calib_sweep.method.wanda.Other")
+    assert named("calib_sweep.method.wanda.Wanda") != named("somewhere.Wanda")
+    assert named("here.Wanda") != named("somewhere.Wanda")
+
+
+def test_no_two_classes_that_a_configuration_names_are_called_alike():
+    found = {
+        line.rpartition(" ")[2]
+        for path in CONF.rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if "_target_: calib_sweep." in line and "{" not in line
+    }
+    names = [target.rpartition(".")[2] for target in found]
+    assert len(names) > 15 and len(names) == len(set(names))
 
 
 def make(config=CONFIG, **changes):

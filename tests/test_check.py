@@ -9,8 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from sweeps import write_documents
 
-from calib_sweep.cli import CONF
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
+from calib_sweep.places import CONF
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_set_is_drawn_once_per_source_for_its_largest_seed(
 def test_a_seed_that_no_pool_holds_is_told_before_a_large_grid_is_composed(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):
-    from calib_sweep import sweep
+    from calib_sweep.sweep import sweep
 
     compose, sizes = sweep.compose_grid, []
     monkeypatch.setattr(sweep, "compose_grid", lambda *a: sizes.append(len(a[2])) or compose(*a))

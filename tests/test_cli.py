@@ -9,7 +9,7 @@ import pytest
 from calib_sweep import __version__, cli
 from calib_sweep.cli import split_verb
 from calib_sweep.errors import ConfigError
-from calib_sweep.handover import hand_over, pack, unpack
+from calib_sweep.sweep.handover import hand_over, pack, unpack
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "lm_eval", "accelerate", "pandas")
 
@@ -89,7 +89,7 @@ def test_words_are_completed_also_after_a_verb_and_errors_stay_silent(
     assert words or not ended.out.strip()
 
 
-@pytest.mark.parametrize("verb", cli.FOLDER_VERBS)
+@pytest.mark.parametrize("verb", sorted(cli.FOLDER_VERBS.keys() - {"doctor"}))
 def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(verb, run_cli, tmp_path):
     (tmp_path / "a=b").mkdir()
     ended = run_cli(verb, "a=b", cwd=tmp_path)
@@ -167,7 +167,7 @@ def test_a_fault_of_ours_in_a_verb_is_not_told_as_a_mistake_of_the_command_line(
     def fails(arguments):
         raise ValueError(f"cannot report {arguments}")
 
-    monkeypatch.setattr("calib_sweep.analysis.report.main", fails)
+    monkeypatch.setattr("calib_sweep.analysis.report.write.main", fails)
     monkeypatch.setattr("sys.argv", ["calib-sweep", "report", "results/default"])
     with pytest.raises(ValueError, match="cannot report"):
         cli.main()

@@ -7,8 +7,8 @@ from fakes import random_tokens, tiny_model
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.method.base import Method
-from calib_sweep.walk import compress
 
 FOLDER = Path(__file__).parents[1] / "conf" / "method"
 YAMLS = sorted(FOLDER.glob("*.yaml"))

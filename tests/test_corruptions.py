@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from calib_sweep.analysis import report as report_module
+from calib_sweep.analysis.report import write as report_module
 
 FILES = {  # each file that is read: where it lies
     "record.json": "default/*wanda*",

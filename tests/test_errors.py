@@ -2,8 +2,8 @@
 
 import logging
 
+from calib_sweep.console import PlainFormatter
 from calib_sweep.errors import printable
-from calib_sweep.progress import PlainFormatter
 
 
 def test_control_characters_are_written_out():

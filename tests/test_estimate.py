@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from calib_sweep.estimate import measured, predict, work_of
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.estimate import measured, predict, work_of
 
 SECONDS = {"load": 2.0, "draw": 1.0, "describe": 4.0, "compress": 20.0, "evaluate": 100.0}
 CONFIG = {

@@ -22,7 +22,7 @@ METHOD = """
 from dataclasses import dataclass
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.statistics.statistic import InputNorm
 
 BREAKS_AT_CALL = None
 num_calls = 0
@@ -60,7 +60,7 @@ def finished(run_cli, tiny_world, tmp_path_factory):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Reports are written without figures, which take a second each time."""
-    monkeypatch.setattr("calib_sweep.analysis.report._draw", lambda *_: {})
+    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
 
 
 @pytest.fixture
@@ -428,7 +428,7 @@ def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
     def refuse(*_):
         raise ConfigError("report: no place to write to")
 
-    monkeypatch.setattr("calib_sweep.analysis.report.write_report", refuse)
+    monkeypatch.setattr("calib_sweep.analysis.report.write.write_report", refuse)
     ended = run_cli(*tiny_world, cwd=tmp_path)
     assert ended.code == 3 and "no place to write to" in ended.err
     assert len(read_records(tmp_path / "results" / "default")) == 2
@@ -438,7 +438,7 @@ def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
 def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
     run_cli, tiny_world, documents, tmp_path, monkeypatch, without_figures, num_points
 ):
-    monkeypatch.setattr("calib_sweep.sweep.MANY", 10)
+    monkeypatch.setattr("calib_sweep.sweep.sweep.MANY", 10)
     copy = tmp_path / "mine.jsonl"
     copy.write_bytes(documents.read_bytes())
     world = ["-m", *tiny_world, f"dataset.path={copy}", "seed=" + ",".join("0" * num_points)]

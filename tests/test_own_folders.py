@@ -2,8 +2,8 @@
 
 import pytest
 
-from calib_sweep.cli import CONF
-from calib_sweep.own_folders import describe, is_shipped
+from calib_sweep.places import CONF
+from calib_sweep.sweep.own_folders import describe, is_shipped
 
 WANDA = "_target_: calib_sweep.method.wanda.Wanda\nsparsity: 0.4\npattern: unstructured\n"
 

@@ -9,10 +9,10 @@ from hydra._internal.utils import create_automatic_config_search_path
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
-from calib_sweep.plan import compose_command_line, plan_cells
+from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 
 def compose(*arguments):

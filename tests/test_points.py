@@ -4,7 +4,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.points import MAX_POINTS, largest_seeds, parse, read_options, split_points
+from calib_sweep.sweep.points import MAX_POINTS, largest_seeds, parse, read_options, split_points
 
 
 def split(*words):

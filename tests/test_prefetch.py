@@ -2,7 +2,7 @@
 
 import subprocess
 
-from calib_sweep import prefetch as prefetch_module
+from calib_sweep.sweep import prefetch as prefetch_module
 
 WANDA = "_target_: calib_sweep.method.wanda.Wanda\nsparsity: 0.4\npattern: unstructured\n"
 

@@ -8,7 +8,7 @@ from fakes import save_tiny
 from sweeps import read_records, write_documents
 
 from calib_sweep import run as run_module
-from calib_sweep.layer import LayerReport
+from calib_sweep.compression.layer import LayerReport
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.loading import HubModel
 from calib_sweep.session import Session

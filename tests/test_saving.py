@@ -9,11 +9,11 @@ from fakes import byte_tokenizer, tiny_model
 from safetensors.torch import load_file
 from sweeps import read_records
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.method.rtn import RTN
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import LEAST_TRANSFORMERS, save_packed
 from calib_sweep.model.saving import save_dense
-from calib_sweep.walk import compress
 
 FORMS = {"dense": "model", "compressed-tensors": "model-compressed-tensors"}
 

@@ -11,14 +11,14 @@ import torch
 from fakes import random_tokens, tiny_model
 from sweeps import read_records
 
-from calib_sweep import set_perplexity
 from calib_sweep.atomic import partial_name
-from calib_sweep.dataset.artifact import load_set, save_set
-from calib_sweep.dataset.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.artifact import load_set, save_set
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.evaluation import set_perplexity
 from calib_sweep.evaluation.perplexity import token_perplexity
+from calib_sweep.evaluation.set_perplexity import dense_perplexity
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.model.placement import place
-from calib_sweep.set_perplexity import dense_perplexity
 
 MODEL = {"path": "tiny"}
 TOKENS = random_tokens(4, 24).numpy()

@@ -6,9 +6,9 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from calib_sweep.check import build
-from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
+from calib_sweep.parts import build
+from calib_sweep.places import CONF
 from calib_sweep.targets import check_targets, target_class, target_classes
 
 HOSTILE = [
@@ -32,7 +32,7 @@ HOSTILE = [
     "calib_sweep.method.wanda.torch.load",
     "calib_sweep.cli.os.system",
     "calib_sweep.method.wanda",
-    "calib_sweep.method.masks.lowest",
+    "calib_sweep.method.selection.masks.lowest",
     "calib_sweep.errors.collected",
     "calib_sweep.results.store.Store",
 ]

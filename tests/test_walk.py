@@ -10,20 +10,20 @@ import torch
 from fakes import ARCHITECTURES, random_tokens, tiny_model
 
 import calib_sweep
-from calib_sweep import block as block_module
+from calib_sweep.compression import block as block_module
+from calib_sweep.compression.layer import LayerError, compress_layer
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import Walk, compress, walk
 from calib_sweep.errors import ConfigError
-from calib_sweep.layer import LayerError, compress_layer
 from calib_sweep.method.awq import AWQ
 from calib_sweep.method.dense import Dense
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics import Hessian, InputNorm, Statistic
+from calib_sweep.method.statistics.statistic import Hessian, InputNorm, Statistic
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
-from calib_sweep.walk import Walk, compress, walk
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
 SOLVE = {"sparsity": 0.5, "damping": 0.01, "block_size": 16}

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from calib_sweep import worker as worker_module
-from calib_sweep.queue import Outlook, Queue
 from calib_sweep.results.store import Store
+from calib_sweep.sweep import worker as worker_module
+from calib_sweep.sweep.queue import Outlook, Queue
 
 
 def test_a_worker_that_waits_looks_ever_less_often(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.values import is_int
 
 KEY = "analysis"
 LEVEL = 0.95  # of every interval; tests are two-sided at 1 - LEVEL
@@ -30,10 +31,10 @@ class AnalysisSettings:
     def __post_init__(self) -> None:
         with collected() as problems:
             for name, is_good, expected, remedy in (
-                ("seed", _is_int(self.seed, 0), "an integer >= 0", "seed=0"),
+                ("seed", is_int(self.seed, 0), "an integer >= 0", "seed=0"),
                 (
                     "num_resamples",
-                    _is_int(self.num_resamples, 1000),
+                    is_int(self.num_resamples, 1000),
                     "an integer >= 1000",
                     "num_resamples=2000",
                 ),
@@ -57,10 +58,6 @@ class AnalysisSettings:
                 value = getattr(self, name)
                 remedy = f"Type '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
-
-
-def _is_int(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _is_between(value: object, low: float, high: float) -> bool:

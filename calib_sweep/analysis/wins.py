@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.descriptive import Group, direction
-from calib_sweep.analysis.table import OF_DATA, settings_text
+from calib_sweep.analysis.scores.groups import Group, direction
+from calib_sweep.analysis.scores.table import OF_DATA, settings_text
 
 
 @dataclass(frozen=True)

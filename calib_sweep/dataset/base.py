@@ -7,10 +7,10 @@ TextDataset    has documents besides, so that it can be scored as well; draws fr
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep.dataset.calibration import Calibration
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.documents.documents import Documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

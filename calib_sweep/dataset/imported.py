@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.dataset.artifact import CARD, SAMPLES, TOKENS, is_set, load_set
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration import Calibration, check_seed
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.files import fingerprint_files
-from calib_sweep.dataset.sampling import make_card
-from calib_sweep.dataset.tokenizing import tokenizer_hash
+from calib_sweep.dataset.calibration.artifact import CARD, SAMPLES, TOKENS, is_set, load_set
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.sampling import make_card
+from calib_sweep.dataset.calibration.settings import Calibration, check_seed
+from calib_sweep.dataset.documents.files import fingerprint_files
+from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, require
 
 if TYPE_CHECKING:

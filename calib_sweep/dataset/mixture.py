@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration import Calibration
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.sampling import make_card
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.sampling import make_card
+from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.errors import require
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration import Calibration, check_seed
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.sampling import make_card
-from calib_sweep.dataset.tokenizing import special_token
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.sampling import make_card
+from calib_sweep.dataset.calibration.settings import Calibration, check_seed
+from calib_sweep.dataset.documents.tokenizing import special_token
 from calib_sweep.errors import require
 from calib_sweep.seeding import stream
 

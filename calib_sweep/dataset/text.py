@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
-from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.files import (
+from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.files import (
     EXTENSIONS,
     content_hash,
     find_files,

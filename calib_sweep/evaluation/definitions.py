@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from calib_sweep.dataset.files import is_hidden
+from calib_sweep.dataset.documents.files import is_hidden
 from calib_sweep.errors import ConfigError, require
 
 STORYCLOZE = "storycloze"

@@ -139,7 +139,7 @@ def _unreadable(path: str) -> list[str]:
 
 def file_label(path: str) -> str:
     """The name of a text file in the scores: the file's, without what says its format."""
-    from calib_sweep.dataset.files import READERS
+    from calib_sweep.dataset.documents.files import READERS
 
     name = Path(path).name
     ending = next((end for end in READERS if name.lower().endswith(end)), "")

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep.dataset.files import content_hash, reader_of
-from calib_sweep.dataset.overlap import overlap
+from calib_sweep.dataset.calibration.overlap import overlap
+from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import ConfigError, Problems, require
 from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
 from calib_sweep.evaluation.items import Table, item_table, window_table

@@ -171,7 +171,7 @@ def require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
 
 def miniature_folder() -> Path:
     """The task folder of the miniature world."""
-    from calib_sweep.miniature.tasks import task_folder
+    from calib_sweep.places import task_folder
 
     return Path(task_folder())
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
-from calib_sweep.dataset.overlap import CONTAMINATION_TOKENS, run_hashes
+from calib_sweep.dataset.calibration.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
 
 if TYPE_CHECKING:

@@ -28,14 +28,11 @@ from calib_sweep.evaluation.definitions import (
     metric_key,
     storycloze_definition,
 )
-from calib_sweep.evaluation.guests import (
-    constant_global_seeds,
-    no_progress_bars,
-    quiet,
-    sandboxed_templates,
-)
 from calib_sweep.evaluation.requests import Encoder, batches, by_item, num_scored, require_tokens
+from calib_sweep.evaluation.sandbox import sandboxed_templates
 from calib_sweep.evaluation.tasks import KEY, ZeroShot, generated_error, require_headline
+from calib_sweep.quiet import no_progress_bars, quiet_logger
+from calib_sweep.seeding import constant_global_seeds
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -121,7 +118,7 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
     with (
         constant_global_seeds(),
         _templates(settings),
-        quiet("lm_eval.api.task"),
+        quiet_logger("lm_eval.api.task"),
         no_progress_bars(),
     ):
         for name, spec in specs.items():
@@ -238,7 +235,7 @@ def _language_model(
                     results[i] = result
             return results
 
-    with quiet("lm_eval.models.huggingface"):
+    with quiet_logger("lm_eval.models.huggingface"):
         return Resident(
             pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size
         )

@@ -40,8 +40,7 @@ from torch import Tensor
 from calib_sweep.errors import require
 from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup
 from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
-from calib_sweep.method.grid import GridFormat
-from calib_sweep.method.input_profile import InputProfile
+from calib_sweep.method.grids.grid import GridFormat
 from calib_sweep.method.settings import (
     check_all,
     check_bits,
@@ -50,7 +49,8 @@ from calib_sweep.method.settings import (
     check_positive_int,
     check_symmetric,
 )
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.statistics.input_profile import InputProfile
+from calib_sweep.method.statistics.statistic import Statistic
 
 SMALLEST_SCALE = 1e-4
 

@@ -19,8 +19,8 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.grid import Grid, GridFormat
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.grids.grid import Grid, GridFormat
+from calib_sweep.method.statistics.statistic import Statistic
 
 
 class Method:

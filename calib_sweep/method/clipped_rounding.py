@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import SCALE_BITS, Grid, average_bits
-from calib_sweep.method.input_profile import InputProfile
-from calib_sweep.method.precision import full_float32
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.grids.grid import SCALE_BITS, Grid, average_bits
+from calib_sweep.method.statistics.input_profile import InputProfile
+from calib_sweep.method.statistics.statistic import Statistic
 
 SMALLEST_RANGE = 1e-5
 SCALE_KEPT = "the scale of its inputs stays in the weights: nothing before this layer can absorb it"

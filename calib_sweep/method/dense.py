@@ -6,7 +6,7 @@ from typing import final
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.statistics.statistic import Statistic
 
 
 @final

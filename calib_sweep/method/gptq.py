@@ -38,10 +38,10 @@ from torch import Tensor
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, mean_group
-from calib_sweep.method.grid_search import search_grid
-from calib_sweep.method.launches import as_one_launch
-from calib_sweep.method.precision import full_float32, has_kernels
+from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.gpu.precision import full_float32, has_kernels
+from calib_sweep.method.grids.grid import Grid, GridFormat, average_bits, fit_grid, mean_group
+from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
     check_all,
@@ -52,7 +52,7 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_symmetric,
 )
-from calib_sweep.method.statistics import NO_TOKENS, Hessian, InverseFactor, Statistic
+from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, InverseFactor, Statistic
 
 PUBLISHED, UPDATED = "published", "updated"
 
@@ -247,7 +247,7 @@ class GPTQ(LayerMethod):
         if refits or not has_kernels(weight_BO):
             arguments = weight_BO, upper_BB, scale_BO, zero_BO, refits
             return as_one_launch(GPTQ._round_block, self, *arguments)
-        from calib_sweep.method.kernels import round_columns  # where there is Triton
+        from calib_sweep.method.gpu.kernels import round_columns  # where there is Triton
 
         return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, 2**self.bits - 1)
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.masks import lowest
+from calib_sweep.method.selection.masks import lowest
 from calib_sweep.method.settings import (
     check_all,
     check_compare,
@@ -28,7 +28,7 @@ from calib_sweep.method.settings import (
     check_sparsity,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.statistics.statistic import Statistic
 
 
 @final

@@ -22,7 +22,6 @@ Shapes: O = out_features, I = in_features, B = decoder blocks.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import ClassVar, final
 
 import numpy as np
@@ -32,7 +31,8 @@ from torch import Tensor
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.base import LayerMethod, ModelMethod
 from calib_sweep.method.settings import UNSTRUCTURED, check_all, check_sparsity
-from calib_sweep.method.statistics import InputNorm, Statistic
+from calib_sweep.method.statistics.statistic import InputNorm, Statistic
+from calib_sweep.values import is_number
 
 BASE_REMEDY = "See conf/method/owl.yaml: a pruning method with _partial_: true and no sparsity."
 
@@ -57,7 +57,7 @@ class OWL(ModelMethod):
 
     def _check_spread(self) -> None:
         require(
-            _is_number(self.spread) and 0 <= self.spread < 0.5,
+            is_number(self.spread) and 0 <= self.spread < 0.5,
             "method.spread",
             self.spread,
             "a number in [0, 0.5)",
@@ -66,7 +66,7 @@ class OWL(ModelMethod):
 
     def _check_outlier_multiple(self) -> None:
         require(
-            _is_number(self.outlier_multiple) and self.outlier_multiple > 0,
+            is_number(self.outlier_multiple) and self.outlier_multiple > 0,
             "method.outlier_multiple",
             self.outlier_multiple,
             "a number above 0",
@@ -162,7 +162,3 @@ def _as_of_base(problem: str) -> str:
     return problem.replace("method.", "method.base.").replace(
         "method.base.sparsity", "method.sparsity"
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.channel_permutation import assign_channels, deal_channels
-from calib_sweep.method.masks import lowest, lowest_in_groups
+from calib_sweep.method.selection.channel_permutation import assign_channels, deal_channels
+from calib_sweep.method.selection.masks import lowest, lowest_in_groups
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
     check_all,
@@ -43,7 +43,7 @@ from calib_sweep.method.settings import (
     check_sparsity,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics import InputNorm, Statistic
+from calib_sweep.method.statistics.statistic import InputNorm, Statistic
 from calib_sweep.method.wanda import unusual
 
 REALLOCATION, ASSIGNMENT = "reallocation", "assignment"

@@ -12,14 +12,14 @@ from typing import final
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import GridFormat, average_bits, fit_grid, mean_group
+from calib_sweep.method.grids.grid import GridFormat, average_bits, fit_grid, mean_group
 from calib_sweep.method.settings import (
     check_all,
     check_bits,
     check_group_size,
     check_symmetric,
 )
-from calib_sweep.method.statistics import Statistic
+from calib_sweep.method.statistics.statistic import Statistic
 
 
 @final

@@ -6,9 +6,9 @@ A method's `__post_init__` hands its checks to `check_all`, so that two mistakes
 import math
 import re
 from collections.abc import Callable
-from numbers import Real
 
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.values import is_int, is_number
 
 UNSTRUCTURED = "unstructured"
 LAYER, ROW = "layer", "row"
@@ -28,7 +28,7 @@ def check_all(*checks: Callable[[], None]) -> None:
 
 def check_sparsity(sparsity: object) -> None:
     require(
-        _is_number(sparsity) and 0 <= sparsity < 1,  # pyright: ignore[reportOperatorIssue]
+        is_number(sparsity) and 0 <= sparsity < 1,
         "method.sparsity",
         sparsity,
         "a fraction in [0, 1)",
@@ -47,7 +47,7 @@ def check_pattern(pattern: object, sparsity: object) -> None:
         'For two kept of every four, set method.pattern="2:4"; in a YAML file keep the quotes, '
         "because YAML reads a bare 2:4 as the number 124.",
     )
-    if kept is None or not _is_number(sparsity):
+    if kept is None or not is_number(sparsity):
         return
     zeros = 1 - kept[0] / kept[1]
     require(
@@ -72,7 +72,7 @@ def check_compare(compare: object, pattern: object) -> None:
 
 def check_damping(damping: object) -> None:
     require(
-        _is_number(damping) and 0 <= damping < math.inf,  # pyright: ignore[reportOperatorIssue]
+        is_number(damping) and 0 <= damping < math.inf,
         "method.damping",
         damping,
         "a fraction of the mean Hessian diagonal, 0 or more",
@@ -81,7 +81,7 @@ def check_damping(damping: object) -> None:
 
 
 def check_positive_int(key: str, value: object, remedy: str) -> None:
-    require(_is_int(value) and value >= 1, key, value, "a whole number, 1 or more", remedy)  # pyright: ignore[reportOperatorIssue]
+    require(is_int(value) and value >= 1, key, value, "a whole number, 1 or more", remedy)
 
 
 def check_block_size(block_size: object, pattern: object) -> None:
@@ -101,7 +101,7 @@ def check_block_size(block_size: object, pattern: object) -> None:
 
 def check_bits(bits: object) -> None:
     require(
-        _is_int(bits) and 2 <= bits <= 8,  # pyright: ignore[reportOperatorIssue]
+        is_int(bits) and 2 <= bits <= 8,
         "method.bits",
         bits,
         "a whole number from 2 to 8",
@@ -149,11 +149,3 @@ def num_kept_and_group_length(pattern: str) -> tuple[int, int] | None:
 def _parse(pattern: object) -> tuple[int, int] | None:
     match = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
     return (int(match[1]), int(match[2])) if match else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -34,10 +34,17 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.grid import Grid, GridFormat, average_bits, fit_grid, mean_group, nearest
-from calib_sweep.method.launches import as_one_launch
-from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups
-from calib_sweep.method.precision import full_float32
+from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.grids.grid import (
+    Grid,
+    GridFormat,
+    average_bits,
+    fit_grid,
+    mean_group,
+    nearest,
+)
+from calib_sweep.method.selection.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.settings import (
     check_all,
     check_bits,
@@ -50,7 +57,7 @@ from calib_sweep.method.settings import (
     check_symmetric,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics import NO_TOKENS, Hessian, Statistic
+from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, Statistic
 
 STRIP_LENGTH = 32  # columns updated one by one before a matrix product; speed, not results
 MASK_BITS = 1  # per weight: whether it was kept

@@ -39,16 +39,16 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.bilevel_grid import (
+from calib_sweep.method.column_blocks import column_blocks
+from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.grids.bilevel_grid import (
     BilevelGrid,
     grid_between,
     leave_one_out_gain,
     second_level,
 )
-from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.grid import mean_group
-from calib_sweep.method.launches import as_one_launch
-from calib_sweep.method.precision import full_float32
+from calib_sweep.method.grids.grid import mean_group
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
     check_all,
@@ -59,7 +59,7 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_positive_int,
 )
-from calib_sweep.method.statistics import NO_TOKENS, Hessian, Statistic
+from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, Statistic
 
 HALF_BITS = 16  # a number kept in half precision
 OUTLIER_BITS = 32  # an outlier: its value in half precision and its position

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.masks import lowest
+from calib_sweep.method.selection.masks import lowest
 from calib_sweep.method.settings import (
     ROW,
     check_all,
@@ -25,7 +25,7 @@ from calib_sweep.method.settings import (
     check_sparsity,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics import InputNorm, Statistic
+from calib_sweep.method.statistics.statistic import InputNorm, Statistic
 
 NO_TOKENS = "no calibration token reached this layer: input norms taken as equal"
 

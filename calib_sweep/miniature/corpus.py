@@ -8,13 +8,13 @@ from functools import cache
 from types import ModuleType
 
 from calib_sweep.errors import require
-from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.text.domains import anomalies, filtered, mix, news, practice, web, wiki
 from calib_sweep.miniature.text.knowledge import lexicon
 from calib_sweep.miniature.text.knowledge.world import FEMALE, MALE
 from calib_sweep.miniature.text.language.draw import Draw
 from calib_sweep.miniature.text.passages import blocks
 from calib_sweep.miniature.text.passages.writer import Writer
+from calib_sweep.places import DOMAINS
 
 VERSION = "2"  # raised whenever a document changes; the shipped weights belong to one version
 SPLITS = ("train", "calibration", "heldout")

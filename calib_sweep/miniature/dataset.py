@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
-from calib_sweep.dataset.documents import Documents, generated
+from calib_sweep.dataset.documents.documents import Documents, generated
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.miniature import DOMAINS, corpus
+from calib_sweep.miniature import corpus
+from calib_sweep.places import DOMAINS
 
 # The pool of one domain: the seeds of a sweep walk over the same documents.
 _document = lru_cache(maxsize=corpus.NUM_DOCUMENTS["calibration"])(corpus.document)
@@ -18,7 +19,7 @@ class MiniatureDataset(TextDataset):
     """The first `num_documents` generated documents of one domain and split."""
 
     name: str  # label in records and tables; also names the random streams of the draw
-    domain: str  # one of calib_sweep.miniature.DOMAINS
+    domain: str  # one of calib_sweep.places.DOMAINS
     split: str  # train, calibration or heldout; held-out text shares no sentence with the others
     num_documents: int  # the pool
 

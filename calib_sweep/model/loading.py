@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected, require
-from calib_sweep.miniature import WEIGHTS
 from calib_sweep.model.checkpoint import (
     CONVERT,
     check_folder,
@@ -23,14 +22,16 @@ from calib_sweep.model.checkpoint import (
     fingerprint,
 )
 from calib_sweep.model.hub import complete_snapshot, hub_answers
-from calib_sweep.model.reading import first_words, quiet, unreadable
+from calib_sweep.model.reading import first_words, unreadable
 from calib_sweep.model.weight_files import hollow, read_headers, some
+from calib_sweep.places import WEIGHTS
+from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from calib_sweep.method.grid import GridFormat
+    from calib_sweep.method.grids.grid import GridFormat
 
 DTYPES = ("float32", "float16", "bfloat16")
 MINIATURE = "miniature"  # the word that stands for the model shipped with the package
@@ -132,15 +133,6 @@ class HubModel:
         except unreadable() as error:
             raise self._explained(error) from error
 
-    def check_walk(self) -> None:
-        """Raise `ConfigError` unless the model can be compressed block by block on its inputs."""
-        from calib_sweep.model.blocks import check_owners
-        from calib_sweep.model.contract import check_hollow
-
-        model = self.skeleton()
-        check_owners(model)
-        check_hollow(model)
-
     def check_packable(self, form: "GridFormat") -> None:
         """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
         from calib_sweep.model.packing import check_packable
@@ -204,7 +196,7 @@ class HubModel:
         settings = {"trust_remote_code": self.trust_remote_code, **settings}
         folder = self.folder()
         try:
-            with quiet():
+            with quiet_transformers():
                 if folder is not None:
                     return read(str(folder), **settings)
                 settings["revision"] = self.revision or "main"

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.method.grid import Grid, GridFormat
+from calib_sweep.method.grids.grid import Grid, GridFormat
 from calib_sweep.model.blocks import Layer, LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.experts import ExpertLinear
 from calib_sweep.model.saving import write_checkpoint

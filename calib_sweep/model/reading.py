@@ -1,7 +1,4 @@
-"""Reading a checkpoint by transformers: without its bars and reports, and what it raises."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Reading a checkpoint by transformers: what it raises, in few words."""
 
 from safetensors import SafetensorError
 
@@ -20,20 +17,3 @@ def first_words(error: Exception) -> str:
     text = " ".join(lines[:2] if lines[0].endswith((":", "of")) else lines[:1]).rstrip(".: ")
     is_bare = isinstance(error, TypeError | LookupError | AttributeError)
     return f"{type(error).__name__}: {text}" if is_bare else text
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without loading bars, which would tear our progress display, and reports that we check."""
-    from transformers.utils import logging as transformers_logging
-
-    was_shown = transformers_logging.is_progress_bar_enabled()
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if was_shown:
-            transformers_logging.enable_progress_bar()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep.model.reading import quiet
+from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,7 +30,7 @@ def write_checkpoint(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path, **settings: Any
 ) -> None:
     """Settings, weights and tokenizer; `settings` go to `save_pretrained` of the model."""
-    with quiet(), _writable_generation(model, folder):
+    with quiet_transformers(), _writable_generation(model, folder):
         model.save_pretrained(folder, **settings)
     tokenizer.save_pretrained(folder)
 

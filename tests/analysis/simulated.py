@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.grids import Grid
-from calib_sweep.analysis.names import Names
+from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.seeding import stream
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from simulated import SETTINGS, normal, rows_of
 
-from calib_sweep.analysis import intervals
-from calib_sweep.analysis.power import smallest_detectable
-from calib_sweep.analysis.tables import Evidence, all_tables
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.power import smallest_detectable
+from calib_sweep.analysis.tables.tables import Evidence, all_tables
 
 TEXT = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text(encoding="utf-8")
 

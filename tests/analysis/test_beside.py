@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis import report
-from calib_sweep.analysis.report import is_current, write_report
+from calib_sweep.analysis.report import write as report
+from calib_sweep.analysis.report.write import is_current, write_report
 from calib_sweep.hashing import tokens_sha256
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from simulated import normal
 
-from calib_sweep.analysis import diagrams, report
-from calib_sweep.analysis.report import write_report
+from calib_sweep.analysis.figures import diagrams
+from calib_sweep.analysis.report import write as report
+from calib_sweep.analysis.report.write import write_report
 
 
 @pytest.mark.parametrize(("num_methods", "is_cut"), [(11, False), (12, True)])

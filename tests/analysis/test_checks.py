@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from simulated import SETTINGS, normal, row, rows_of
 
-from calib_sweep.analysis.checks import control_table
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.missing import missing_table
-from calib_sweep.analysis.names import Naming
-from calib_sweep.analysis.tails import tail_table
-from calib_sweep.analysis.unequal import unequal_variance_table
-from calib_sweep.analysis.variance import variance_table
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.names import Naming
+from calib_sweep.analysis.tables.checks import control_table
+from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.missing import missing_table
+from calib_sweep.analysis.tables.outliers import tail_table
+from calib_sweep.analysis.tables.variance_components import variance_table
 
 
 def tables_of(rows, set_problems=()):

@@ -4,10 +4,11 @@ from scipy import stats
 from simulated import SETTINGS, grid_of, normal, row, rows_of
 from statsmodels.stats.multitest import multipletests
 
-from calib_sweep.analysis import wording
-from calib_sweep.analysis.comparisons import COLUMNS, comparison_table, dataset_table
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.verdicts import NO_WIDTH, ONE_SPREAD, bh_corrected, holm_corrected
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.inference.multiplicity import bh_corrected, holm_corrected
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.tables.comparisons import COLUMNS, comparison_table, dataset_table
+from calib_sweep.analysis.tables.verdicts import NO_WIDTH, ONE_SPREAD
 
 
 def compare(a, b, **fields):
@@ -216,8 +217,8 @@ def test_a_spread_of_zero_is_not_lent_to_a_single_pair_that_differs():
 
 
 def test_a_perplexity_without_an_interval_is_shown_without_one():
-    assert np.isnan(wording.difference("ppl/a@64", np.nan))
-    assert wording.difference("ppl/a@64", 101.0) == np.inf
+    assert np.isnan(formatting.difference("ppl/a@64", np.nan))
+    assert formatting.difference("ppl/a@64", 101.0) == np.inf
 
 
 def test_an_infinite_perplexity_loses_and_leaves_no_mean():
@@ -313,7 +314,7 @@ def test_nothing_to_compare_is_an_empty_table_with_its_columns():
 
 
 def test_methods_too_many_to_meet_each_other_meet_those_with_their_settings(monkeypatch):
-    monkeypatch.setattr("calib_sweep.analysis.grids.MAX_METHODS", 5)
+    monkeypatch.setattr("calib_sweep.analysis.scores.arrays.MAX_METHODS", 5)
     rows = []
     for sparsity in (0.5, 0.6, 0.7):
         for shift, method in enumerate(("sparsegpt", "wanda")):

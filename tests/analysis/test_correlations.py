@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal
 
-from calib_sweep.analysis.correlations import COLUMNS, correlate, correlation_table
+from calib_sweep.analysis.tables.correlations import COLUMNS, correlate, correlation_table
 
 METRICS = ["acc/mean", "acc/x", "ppl/a@64"]
 

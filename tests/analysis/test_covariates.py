@@ -5,8 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 from simulated import SETTINGS, grid_of, normal
 
-from calib_sweep.analysis.correlations import correlate
-from calib_sweep.analysis.covariates import (
+from calib_sweep.analysis.tables.correlations import correlate
+from calib_sweep.analysis.tables.covariates import (
     COLUMNS,
     covariate_table,
     describe_tokens,

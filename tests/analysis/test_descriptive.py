@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from calib_sweep.analysis.controls import count_cells, failures, findings
-from calib_sweep.analysis.descriptive import describe, direction, drop, group_rows
-from calib_sweep.analysis.summary import comparison_sentences
-from calib_sweep.analysis.table import read_rows
+from calib_sweep.analysis.report.findings import findings
+from calib_sweep.analysis.report.terminal import comparison_sentences
+from calib_sweep.analysis.scores.groups import describe, direction, drop, group_rows
+from calib_sweep.analysis.scores.table import read_rows
+from calib_sweep.analysis.tables.controls import count_cells, failures
 from calib_sweep.analysis.wins import Wins, compare_methods, count_wins
 
 

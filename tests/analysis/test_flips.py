@@ -6,10 +6,11 @@ from simulated import normal
 from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
-from calib_sweep.analysis.flips import flip_table, split, unstable_table
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.items import Items, read_items
-from calib_sweep.analysis.table import read_cells, to_rows
+from calib_sweep.analysis.inference.flips import split
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.items import Items, read_items
+from calib_sweep.analysis.scores.table import read_cells, to_rows
+from calib_sweep.analysis.tables.flips import flip_table, unstable_table
 from calib_sweep.seeding import stream
 
 NUM_ITEMS = 400

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from simulated import row, rows_of
 
-from calib_sweep.analysis.grids import to_grids
+from calib_sweep.analysis.scores.arrays import to_grids
 
 
 def test_a_grid_holds_every_score_at_its_place():

@@ -10,19 +10,19 @@ import pytest
 from rich.console import Console
 from simulated import SETTINGS, grid_of, rows_of
 
-from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.controls import findings
-from calib_sweep.analysis.descriptive import describe, group_rows
-from calib_sweep.analysis.flips import split
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.means import PPL_MEAN
-from calib_sweep.analysis.report import is_current, write_report
+from calib_sweep.analysis.formatting import described
+from calib_sweep.analysis.inference.flips import split
+from calib_sweep.analysis.report.findings import findings
+from calib_sweep.analysis.report.terminal import terminal_summary
+from calib_sweep.analysis.report.write import is_current, write_report
 from calib_sweep.analysis.rounding import equalised, variance, without_rounding
-from calib_sweep.analysis.summary import terminal_summary
-from calib_sweep.analysis.unequal import unequal_variance_table
-from calib_sweep.analysis.variance import variance_table
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.groups import describe, group_rows
+from calib_sweep.analysis.scores.means import PPL_MEAN
+from calib_sweep.analysis.tables.comparisons import comparison_table
+from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.variance_components import variance_table
 from calib_sweep.analysis.wins import compare_methods
-from calib_sweep.analysis.wording import described
 
 BROKEN = re.compile(
     r", \.(?!\.)|: \.|\(\)|  |\bnan\b|(?<!-)None|, ,|\s\.(?!\.)|\bby  |and \.|of \.|^$"

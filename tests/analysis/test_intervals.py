@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from simulated import normal, share_inside
 
-from calib_sweep.analysis import intervals
+from calib_sweep.analysis.inference import intervals
 
 NUM_SWEEPS = 4000
 # Of 4,000 sweeps a share of 0.95 is seen within 0.0103 in 99.7 % of cases.

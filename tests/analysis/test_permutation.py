@@ -3,9 +3,9 @@ import pytest
 from scipy import stats
 from simulated import normal
 
-from calib_sweep.analysis import permutation
-from calib_sweep.analysis.permutation import sign_flip_p, two_sample_p
-from calib_sweep.analysis.verdicts import holm_corrected
+from calib_sweep.analysis.inference import permutation
+from calib_sweep.analysis.inference.multiplicity import holm_corrected
+from calib_sweep.analysis.inference.permutation import sign_flip_p, two_sample_p
 
 
 def column(*values):

@@ -3,15 +3,14 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal
 
-from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.power import (
-    COLUMNS,
+from calib_sweep.analysis.inference.power import (
     noncentrality,
-    power_table,
     seeds_for_difference,
     seeds_for_half_width,
     smallest_detectable,
 )
+from calib_sweep.analysis.tables.comparisons import comparison_table
+from calib_sweep.analysis.tables.power import COLUMNS, power_table
 
 
 @pytest.mark.parametrize("num_pairs", [3, 5, 10, 20])

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal, row, rows_of
 
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.profiles import (
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.tables.profiles import (
     IQM_COLUMNS,
     PROFILE_COLUMNS,
     iqm,

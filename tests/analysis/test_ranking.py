@@ -3,9 +3,9 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal, row, rows_of
 
-from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.ranking import (
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.tables.comparisons import comparison_table
+from calib_sweep.analysis.tables.ranking import (
     PROBABILITY_COLUMNS,
     RANKING_COLUMNS,
     STABILITY_COLUMNS,

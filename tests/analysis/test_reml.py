@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from simulated import COMPONENTS, crossed
 
-from calib_sweep.analysis.reml import fit_reml, fit_squares
-from calib_sweep.analysis.squares import squares_across
+from calib_sweep.analysis.inference.anova import squares_across
+from calib_sweep.analysis.inference.reml import fit_reml, fit_squares
 
 # Yield of dyestuff in grams, 5 samples of 6 batches: Davies and Goldsmith 1972, R's lme4::Dyestuff.
 DYESTUFF = np.array(

@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from calib_sweep.analysis import plots, report, strips
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.provenance import check_pairing, drawn_sets
-from calib_sweep.analysis.report import is_current, main, write_report
-from calib_sweep.analysis.table import read_cells, read_rows
+from calib_sweep.analysis.figures import plots, strip_plot
+from calib_sweep.analysis.report import write as report
+from calib_sweep.analysis.report.write import is_current, main, write_report
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.table import read_cells, read_rows
+from calib_sweep.analysis.tables.provenance import check_pairing, drawn_sets
 from calib_sweep.errors import ConfigError
 
 PERPLEXITY, ACCURACY = "ppl/geomean", "acc/mean"
@@ -33,7 +34,7 @@ def undrawn(monkeypatch):
 def figure_of(sweep, metric):
     rows = read_rows(sweep.folder)
     metrics = sorted({row["metric"] for row in rows})
-    return strips.seeds_figure(group_rows(rows), metric, metrics)
+    return strip_plot.seeds_figure(group_rows(rows), metric, metrics)
 
 
 def test_every_group_and_metric_is_a_row_of_the_summary(two_methods, undrawn):

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis import columns, conclusions, diagrams, plots, strips
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.document import (
+from calib_sweep.analysis.figures import diagrams, plots, strip_plot
+from calib_sweep.analysis.report import columns, conclusions
+from calib_sweep.analysis.report.document import (
     Bullets,
     Callout,
     Figures,
@@ -19,9 +19,10 @@ from calib_sweep.analysis.document import (
     Table,
     to_markdown,
 )
-from calib_sweep.analysis.exhibits import Column, exhibit
-from calib_sweep.analysis.latex import escaped, to_latex
-from calib_sweep.analysis.page import to_html
+from calib_sweep.analysis.report.latex import escaped, to_latex
+from calib_sweep.analysis.report.page import to_html
+from calib_sweep.analysis.report.table_format import Column, exhibit
+from calib_sweep.analysis.scores.groups import group_rows
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
 WORDS = {PERPLEXITY: "perplexity", ACCURACY: "accuracy"}
@@ -306,7 +307,7 @@ def test_a_strip_says_how_many_of_its_seeds_cannot_be_drawn():
     fields |= {"metric": PERPLEXITY, "stderr": 0.0, "replicate": 0, "status": "done"}
     values = enumerate([5.0, 6.0, float("inf")])
     rows = [fields | {"seed": s, "value": value, "cell_id": str(s)} for s, value in values]
-    (axes,) = strips.seeds_figure(group_rows(rows), PERPLEXITY, [PERPLEXITY]).axes
+    (axes,) = strip_plot.seeds_figure(group_rows(rows), PERPLEXITY, [PERPLEXITY]).axes
     assert axes.get_yticklabels()[0].get_text().replace("\n", " ") == "wanda web (1 not finite)"
 
 

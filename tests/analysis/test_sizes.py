@@ -3,10 +3,10 @@ import pytest
 from scipy import optimize
 from simulated import METHODS, SETTINGS, normal, rows_of
 
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.diagrams import sizes_figure
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.sizes import (
+from calib_sweep.analysis.figures.diagrams import sizes_figure
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.tables.set_sizes import (
     COLUMNS,
     FLOOR_COLUMNS,
     fit_floor,

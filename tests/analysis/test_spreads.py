@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from simulated import normal, row, rows_of
 
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.names import Naming
-from calib_sweep.analysis.spreads import (
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.names import Naming
+from calib_sweep.analysis.tables.summary import (
     SPREAD_COLUMNS,
     spread_table,
     uncertainty_table,

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from calib_sweep.analysis.beside import unfit
-from calib_sweep.analysis.document import Paragraph, to_markdown
-from calib_sweep.analysis.report import write_report
-from calib_sweep.analysis.spreadsheet import as_data, frame_csv, rows_csv
-from calib_sweep.analysis.summary import terminal_summary
+from calib_sweep.analysis.report.document import Paragraph, to_markdown
+from calib_sweep.analysis.report.terminal import terminal_summary
+from calib_sweep.analysis.report.write import write_report
+from calib_sweep.analysis.scores.sidecars import unfit
+from calib_sweep.analysis.tables.spreadsheet import as_data, frame_csv, rows_csv
 
 FORMULAS = ["=1+cmd|'/C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
 RED = "\x1b[31m"

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from calib_sweep.analysis import wording
-from calib_sweep.analysis.descriptive import describe
-from calib_sweep.analysis.report import write_report
-from calib_sweep.analysis.summary import terminal_summary
-from calib_sweep.analysis.table import read_rows
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.report.terminal import terminal_summary
+from calib_sweep.analysis.report.write import write_report
+from calib_sweep.analysis.scores.groups import describe
+from calib_sweep.analysis.scores.table import read_rows
 
 
 def shown(what, *, width=120, title="sweep made_up", seconds=None):
@@ -126,33 +126,33 @@ def test_only_what_was_scored_has_a_column_group(sweep):
     ],
 )
 def test_numbers_have_no_more_digits_than_they_can_bear(value, decimals, text):
-    assert wording.number(value, decimals) == text
+    assert formatting.number(value, decimals) == text
 
 
 def test_an_sd_of_zero_is_told_from_a_small_one_and_from_an_undefined_one():
-    assert wording.sd_text(0.0, 3, 2) == "0"
-    assert wording.sd_text(1e-9, 3, 2) == "<0.01"
-    assert wording.sd_text(math.nan, 1, 2) == "-"
+    assert formatting.sd_text(0.0, 3, 2) == "0"
+    assert formatting.sd_text(1e-9, 3, 2) == "<0.01"
+    assert formatting.sd_text(math.nan, 1, 2) == "-"
 
 
 def test_decimals_follow_the_median_sd_within_limits():
     def of(*sds):
         return [describe(np.array([5.0, 5.0 + sd * math.sqrt(2)])) for sd in sds]
 
-    assert wording.decimals("ppl/geomean", of(0.017, 0.019)) == 3
-    assert wording.decimals("ppl/geomean", of(1e-9)) == 4
-    assert wording.decimals("ppl/geomean", []) == 2
-    assert wording.decimals("acc/mean", of(0.013)) == 1
-    assert wording.decimals("acc/mean", of(0.002)) == 2
+    assert formatting.decimals("ppl/geomean", of(0.017, 0.019)) == 3
+    assert formatting.decimals("ppl/geomean", of(1e-9)) == 4
+    assert formatting.decimals("ppl/geomean", []) == 2
+    assert formatting.decimals("acc/mean", of(0.013)) == 1
+    assert formatting.decimals("acc/mean", of(0.002)) == 2
 
 
 def test_seconds_are_said_as_people_do():
-    said = [wording.duration(seconds) for seconds in (1.24, 38.2, 125, 3780)]
+    said = [formatting.duration(seconds) for seconds in (1.24, 38.2, 125, 3780)]
     assert said == ["1.2 s", "38 s", "2 min 5 s", "1 h 3 min"]
 
 
 def test_after_the_report_the_terminal_says_its_conclusion(two_methods, monkeypatch):
-    monkeypatch.setattr("calib_sweep.analysis.report._draw", lambda *_: {})
+    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
     write_report(two_methods.folder)
     lines = shown(two_methods.folder, width=300)
     assert "sparsegpt beats wanda in perplexity on every draw (paired, 5 of 5), by 24" in lines[-3]

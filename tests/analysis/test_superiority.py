@@ -3,15 +3,15 @@ import pytest
 from scipy import stats
 from simulated import SETTINGS, grid_of, normal
 
-from calib_sweep.analysis import intervals
-from calib_sweep.analysis.comparisons import comparison_table
-from calib_sweep.analysis.superiority import (
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.superiority import (
     draws_needed,
     draws_show,
-    needed,
     pairs_needed,
     pairs_show,
 )
+from calib_sweep.analysis.tables.comparisons import comparison_table
+from calib_sweep.analysis.tables.power import needed
 
 
 def shown_by_pairs(num_pairs, share):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calib_sweep.analysis.controls import count_cells
-from calib_sweep.analysis.report import write_report
-from calib_sweep.analysis.table import UNNAMED, read_rows, read_table, settings_of
+from calib_sweep.analysis.report.write import write_report
+from calib_sweep.analysis.scores.table import UNNAMED, read_rows, read_table, settings_of
+from calib_sweep.analysis.tables.controls import count_cells
 
 ANALYSIS = Path(__file__).parents[2] / "calib_sweep" / "analysis"
 
@@ -218,12 +218,14 @@ def test_the_table_has_typed_columns_and_missing_settings(two_methods):
 
 
 def test_analysis_needs_no_torch_and_the_end_of_a_sweep_no_pandas_nor_matplotlib(two_methods):
-    modules = [f"calib_sweep.analysis.{path.stem}" for path in sorted(ANALYSIS.glob("[a-z]*.py"))]
+    files = sorted(ANALYSIS.rglob("[a-z]*.py"))
+    names = [path.relative_to(ANALYSIS).with_suffix("").as_posix() for path in files]
+    modules = [f"calib_sweep.analysis.{name.replace('/', '.')}" for name in names]
     code = f"""
 import sys, io, json
 from rich.console import Console
-from calib_sweep.analysis.report import is_current
-from calib_sweep.analysis.summary import terminal_summary
+from calib_sweep.analysis.report.write import is_current
+from calib_sweep.analysis.report.terminal import terminal_summary
 is_current({str(two_methods.folder)!r})
 Console(file=io.StringIO()).print(terminal_summary({str(two_methods.folder)!r}, title="sweep"))
 early = [m for m in ("torch", "pandas", "matplotlib", "scipy") if m in sys.modules]
@@ -234,4 +236,4 @@ print(json.dumps([early, late]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[], []]
-    assert len(modules) >= 8
+    assert len(modules) >= 40

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from simulated import COMPONENTS, SETTINGS, crossed, normal, row, rows_of
 
-from calib_sweep.analysis.table import read_rows
-from calib_sweep.analysis.tables import Evidence, all_tables
+from calib_sweep.analysis.scores.table import read_rows
+from calib_sweep.analysis.tables.tables import Evidence, all_tables
 
 PROMISED = {
     "summary": "model method dataset metric n mean mean_lo mean_hi sd sd_lo sd_hi min max dense "

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from simulated import normal, row, rows_of
 
-from calib_sweep.analysis.controls import findings
-from calib_sweep.analysis.descriptive import group_rows
-from calib_sweep.analysis.means import PPL_MEAN
-from calib_sweep.analysis.names import Naming
-from calib_sweep.analysis.tails import COLUMNS, grubbs_limit, reasons, tail_table
+from calib_sweep.analysis.report.findings import findings
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.means import PPL_MEAN
+from calib_sweep.analysis.scores.names import Naming
+from calib_sweep.analysis.tables.outliers import COLUMNS, grubbs_limit, reasons, tail_table
 
 
 def tails(rows):

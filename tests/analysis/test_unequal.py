@@ -4,8 +4,8 @@ import pytest
 from scipy import stats
 from simulated import grid_of, normal, rows_of
 
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.unequal import contrasts, f_in_blocks, unequal_variance_table
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.tables.homogeneity import contrasts, f_in_blocks, unequal_variance_table
 from calib_sweep.seeding import stream
 
 

@@ -3,9 +3,9 @@ import pytest
 from simulated import COMPONENTS, SETTINGS, crossed, grid_of, normal, row, rows_of, share_inside
 from test_reml import DYESTUFF
 
-from calib_sweep.analysis.grids import to_grids
-from calib_sweep.analysis.squares import squares_across, squares_of_one
-from calib_sweep.analysis.variance import COLUMNS, variance_table
+from calib_sweep.analysis.inference.anova import squares_across, squares_of_one
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.tables.variance_components import COLUMNS, variance_table
 
 NUM_SWEEPS = 1500
 ONE_DRAWN = {"dataset": 0.5, "draw": 1.0}

@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 from words import NUM_WORDS, make_tokenizer, text_of
 
-from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration.settings import Calibration
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calib_sweep.dataset.calibration import check_seed
+from calib_sweep.dataset.calibration.settings import check_seed
 from calib_sweep.errors import ConfigError
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from words import FIRST, make_tokenizer, text_of
 
-from calib_sweep.dataset.documents import Documents
-from calib_sweep.dataset.sampling import draw_from_documents
-from calib_sweep.dataset.tokenizing import tokenizer_hash
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
+from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError
 
 WINDOWS = ("slice", "pack", "document")
@@ -94,8 +94,8 @@ import random, sys
 import numpy as np
 sys.path[:0] = sys.argv[1:]
 from words import make_tokenizer, text_of
-from calib_sweep.dataset.calibration import Calibration
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 np.random.seed(99)
 random.seed(99)
 texts, first = [], 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from words import BOS, make_tokenizer, text_of
 
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.errors import ConfigError
 
 

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 from words import FIRST, NUM_WORDS, ids_of, make_tokenizer, text_of
 
-from calib_sweep.dataset.artifact import draw_or_load, save_set
+from calib_sweep.dataset.calibration.artifact import draw_or_load, save_set
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.imported import Imported
-from calib_sweep.dataset.sampling import draw_from_documents
 from calib_sweep.errors import ConfigError, StoreError
 
 TEXTS = [text_of(20 * i, 20) for i in range(60)]

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from words import PAD, ids_of, text_of
 
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.descriptors import (
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.descriptors import (
     describe_samples,
     find_duplicates,
     find_outliers,
@@ -18,8 +18,8 @@ from calib_sweep.dataset.descriptors import (
     shared_documents,
     shared_windows,
 )
-from calib_sweep.dataset.inspect import expected_shared_documents, inspect_set
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.inspect import expected_shared_documents, inspect_set
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 
 
 def make_set(rows, texts=None, names=None, lengths=None):

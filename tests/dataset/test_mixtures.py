@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from words import BOS, FIRST, NUM_WORDS, make_tokenizer, text_of
 
-from calib_sweep.dataset.artifact import draw_or_load
 from calib_sweep.dataset.base import Dataset
+from calib_sweep.dataset.calibration.artifact import draw_or_load
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.mixture import Mixture, share_out
 from calib_sweep.dataset.random_tokens import RandomTokens
-from calib_sweep.dataset.sampling import draw_from_documents
 from calib_sweep.errors import ConfigError
 
 

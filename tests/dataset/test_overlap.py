@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from calib_sweep.dataset.overlap import CONTAMINATION_TOKENS, Overlap, overlap, run_hashes
+from calib_sweep.dataset.calibration.overlap import (
+    CONTAMINATION_TOKENS,
+    Overlap,
+    overlap,
+    run_hashes,
+)
 
 WIDTH = CONTAMINATION_TOKENS
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from words import make_tokenizer, text_of
 
-from calib_sweep.dataset import artifact
-from calib_sweep.dataset.artifact import (
+from calib_sweep.dataset.base import Dataset
+from calib_sweep.dataset.calibration import artifact
+from calib_sweep.dataset.calibration.artifact import (
     address,
     describe_draw,
     draw_or_load,
@@ -20,8 +21,7 @@ from calib_sweep.dataset.artifact import (
     load_set,
     save_set,
 )
-from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.sampling import draw_from_documents
+from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.errors import ConfigError, StoreError
 
 
@@ -189,7 +189,7 @@ def test_results_below_a_file_are_refused(tmp_path, tokenizer, settings):
 
 
 def test_the_hash_is_over_shape_tokens_and_lengths(tokenizer, settings):
-    from calib_sweep.dataset.calibration_set import CalibrationSet
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
     def hash_of(tokens, lengths=None):
         tokens_NT = np.array(tokens)

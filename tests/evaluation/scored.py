@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from calib_sweep.dataset.base import TextDataset
-from calib_sweep.dataset.documents import Documents, in_memory
+from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.tasks import ZeroShot
 from calib_sweep.seeding import stream

@@ -12,8 +12,7 @@ from scored import text
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.suite import Evaluation
-from calib_sweep.miniature import DOMAINS, WEIGHTS
-from calib_sweep.miniature.tasks import TASKS
+from calib_sweep.places import DOMAINS, TASKS, WEIGHTS
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES = sorted(path.stem for path in (CONF / "evaluation").glob("*.yaml"))

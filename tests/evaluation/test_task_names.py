@@ -7,7 +7,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.definitions import METRICS, read_definition
 from calib_sweep.evaluation.tasks import find_tasks
 from calib_sweep.evaluation.zero_shot import prepare_tasks
-from calib_sweep.miniature.tasks import TASKS, task_folder
+from calib_sweep.places import TASKS, task_folder
 
 
 def test_the_five_miniature_tasks_are_found():

@@ -13,15 +13,16 @@ from fakes import random_tokens, tiny_model
 from safetensors.torch import load_file
 from sweeps import read_records
 
-from calib_sweep.method import gptq, launches, sparsegpt, spqr
-from calib_sweep.method.bilevel_grid import grid_between
-from calib_sweep.method.grid import fit_grid
-from calib_sweep.method.launches import as_one_launch
-from calib_sweep.method.precision import allow_tensor_cores
-from calib_sweep.method.statistics import Hessian
+from calib_sweep.compression.walk import compress
+from calib_sweep.method import gptq, sparsegpt, spqr
+from calib_sweep.method.gpu import cuda_graphs
+from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.gpu.precision import allow_tensor_cores
+from calib_sweep.method.grids.bilevel_grid import grid_between
+from calib_sweep.method.grids.grid import fit_grid
+from calib_sweep.method.statistics.statistic import Hessian
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.placement import place
-from calib_sweep.walk import compress
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,7 +46,7 @@ SOLVERS = {
 
 @pytest.fixture(autouse=True)
 def nothing_recorded():
-    launches._recordings.clear()
+    cuda_graphs._recordings.clear()
 
 
 def method(name, **changes):
@@ -69,7 +70,7 @@ def test_replayed_kernels_give_the_same_bits_as_launched_ones(name, monkeypatch)
     monkeypatch.setattr(gptq, "has_kernels", lambda tensor: False)
     solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
     replayed = [solver.compress_weight(weight, statistic) for _ in range(3)]
-    assert any(launches._recordings.values())
+    assert any(cuda_graphs._recordings.values())
     for module in (gptq, sparsegpt, spqr):
         monkeypatch.setattr(module, "as_one_launch", lambda function, *args: function(*args))
     launched = solver.compress_weight(weight, statistic)
@@ -81,7 +82,7 @@ def test_replayed_kernels_give_the_same_bits_as_launched_ones(name, monkeypatch)
 def test_the_column_kernel_rounds_as_the_plain_loop_does(name, monkeypatch):
     solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
     got = solver.compress_weight(weight, statistic)
-    assert bool(launches._recordings) == (name == "gptq fresh groups")  # fitted on the way
+    assert bool(cuda_graphs._recordings) == (name == "gptq fresh groups")  # fitted on the way
     monkeypatch.setattr(gptq, "has_kernels", lambda tensor: False)
     plain = solver.compress_weight(weight, statistic)
     close = torch.isclose(got.weight_OI, plain.weight_OI, rtol=1e-4, atol=1e-5)
@@ -117,7 +118,7 @@ def test_a_gpu_solves_as_a_cpu_does(name):
 
 
 def test_recordings_are_bounded_and_tell_shapes_and_settings_apart(monkeypatch):
-    monkeypatch.setattr(launches, "MAX_RECORDINGS", 2)
+    monkeypatch.setattr(cuda_graphs, "MAX_RECORDINGS", 2)
 
     def scaled(factor, tensor):
         return (tensor * factor,)
@@ -127,7 +128,7 @@ def test_recordings_are_bounded_and_tell_shapes_and_settings_apart(monkeypatch):
             for value in (1.0, 2.0, 3.0):
                 (got,) = as_one_launch(scaled, factor, torch.full((size,), value, device="cuda"))
                 assert got.tolist() == [factor * value] * size
-    assert len(launches._recordings) == 2
+    assert len(cuda_graphs._recordings) == 2
 
 
 @pytest.mark.parametrize(("num_tokens", "num_in"), [(16384, 512), (100, 200), (1, 33)])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def watch(folder: Path) -> int:
-    from hydra_plugins.calib_sweep import crew
+    from hydra_plugins.calib_sweep import supervisor as crew
 
     from calib_sweep.interruption import TERMINATION, ending_on
 

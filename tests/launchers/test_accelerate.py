@@ -196,7 +196,7 @@ def test_no_process_of_accelerate_launch_but_the_first_ends_it_early(
     tmp_path, grid, run_cli, monkeypatch
 ):
     """accelerate kills all processes at the first non-zero exit, so the others leave that to it."""
-    monkeypatch.setattr("calib_sweep.sweep.Sweep._launch", lambda *_: None)
+    monkeypatch.setattr("calib_sweep.sweep.sweep.Sweep._launch", lambda *_: None)
     (tmp_path / "default").mkdir()
     codes = {}
     for rank in ("0", "1"):

@@ -7,8 +7,8 @@ interpreter cannot multiply bfloat16 matrices; tests/gpu does that.
 import pytest
 import torch
 
-from calib_sweep.method import kernels
 from calib_sweep.method.gptq import GPTQ
+from calib_sweep.method.gpu import kernels
 
 
 def generator():

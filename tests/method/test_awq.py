@@ -6,16 +6,16 @@ import pytest
 import torch
 from fakes import random_tokens, tiny_model
 
-from calib_sweep.block import LayerError
+from calib_sweep.compression.block import LayerError
+from calib_sweep.compression.dense_block import ObservedBlock
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import Walk, compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ, scale_of
 from calib_sweep.method.clipped_rounding import fit_range
-from calib_sweep.method.input_profile import InputProfile
+from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.dense_block import ObservedBlock
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
-from calib_sweep.walk import Walk, compress
 
 TOKENS = random_tokens(6, 40)
 LLAMA = {"num_key_value_heads": 4, "mlp_bias": True, "attention_bias": True}

@@ -5,7 +5,7 @@ import torch
 from torch import tensor
 
 from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
-from calib_sweep.method.input_profile import InputProfile
+from calib_sweep.method.statistics.input_profile import InputProfile
 
 
 def method(**settings):

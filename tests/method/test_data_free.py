@@ -6,8 +6,8 @@ from slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
 from calib_sweep.method.dense import Dense
-from calib_sweep.method.grid import average_bits, fit_grid
-from calib_sweep.method.grid_search import search_grid
+from calib_sweep.method.grids.grid import average_bits, fit_grid
+from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 

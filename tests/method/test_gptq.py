@@ -8,13 +8,13 @@ from random_layers import correlated_inputs, hessian_of, random_weight
 from slow_grids import distance_from_tie, slow_grid, slow_published_search, slow_round
 from torch import tensor
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.gptq import GPTQ
-from calib_sweep.method.grid import fit_grid
-from calib_sweep.method.grid_search import search_grid
+from calib_sweep.method.grids.grid import fit_grid
+from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.rtn import RTN
-from calib_sweep.method.statistics import Hessian
-from calib_sweep.walk import compress
+from calib_sweep.method.statistics.statistic import Hessian
 
 DEFAULTS = {
     "bits": 4,

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import tensor
 
-import calib_sweep.method
-from calib_sweep.method import input_profile, statistics
-from calib_sweep.method.input_profile import InputProfile
-from calib_sweep.method.statistics import TENSOR_CORES, Hessian
+import calib_sweep.method.gpu
+from calib_sweep.method.statistics import input_profile
+from calib_sweep.method.statistics import statistic as statistics
+from calib_sweep.method.statistics.input_profile import InputProfile
+from calib_sweep.method.statistics.statistic import TENSOR_CORES, Hessian
 
 
 def profile_of(inputs_TI, batch=None):
@@ -103,7 +104,7 @@ def test_where_tensor_cores_may_be_used_products_are_left_to_them(kind, monkeypa
         product_II += inputs_TI.float().T @ inputs_TI.float()
 
     kernels = SimpleNamespace(add_gram=add_gram)  # the module itself needs Triton
-    monkeypatch.setattr(calib_sweep.method, "kernels", kernels, raising=False)
+    monkeypatch.setattr(calib_sweep.method.gpu, "kernels", kernels, raising=False)
     inputs_TI = random_inputs(600).half()
     plain, statistic = kind(6), kind(6)
     plain.add(inputs_TI)

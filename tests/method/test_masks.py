@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import tensor
 
-from calib_sweep.method.masks import at_or_below_threshold, lowest_in_groups, lowest_per_row
+from calib_sweep.method.selection.masks import (
+    at_or_below_threshold,
+    lowest_in_groups,
+    lowest_per_row,
+)
 
 
 def test_the_threshold_weight_itself_goes_too():

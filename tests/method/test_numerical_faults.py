@@ -7,10 +7,10 @@ import torch
 from fakes import random_tokens, tiny_model
 from shipped import LAYER_METHODS, METHODS, NUM_IN, WITH_DATA, is_finite, layer, output_error, seen
 
+from calib_sweep.compression.layer import LayerError
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.layer import LayerError
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.walk import compress
 
 every_layer_method = pytest.mark.parametrize("name", LAYER_METHODS)
 every_method_with_data = pytest.mark.parametrize("name", WITH_DATA)

@@ -11,16 +11,16 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import tensor
 
+from calib_sweep.compression.layer import LayerError
+from calib_sweep.compression.profile import survey
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.layer import LayerError
 from calib_sweep.method.owl import OWL
 from calib_sweep.method.rtn import RTN
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.replay import record
-from calib_sweep.survey import survey
-from calib_sweep.walk import compress
 
 CONF = Path(__file__).parents[2] / "conf" / "method"
 WANDA = partial(Wanda, pattern="unstructured")

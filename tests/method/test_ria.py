@@ -8,9 +8,13 @@ from random_layers import correlated_inputs, random_weight
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.channel_permutation import assign_channels, deal_channels, kept_scores
 from calib_sweep.method.ria import RIA, relative_importance
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.selection.channel_permutation import (
+    assign_channels,
+    deal_channels,
+    kept_scores,
+)
+from calib_sweep.method.statistics.statistic import InputNorm
 
 
 def ria(**settings):

@@ -8,10 +8,10 @@ from slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.grid import fit_grid
+from calib_sweep.method.grids.grid import fit_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics import Hessian
+from calib_sweep.method.statistics.statistic import Hessian
 
 DEFAULTS = {
     "sparsity": 0.5,

@@ -9,17 +9,17 @@ from least_squares import deficient, pivots, swept
 from random_layers import correlated_inputs, hessian_of
 from torch import tensor
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.bilevel_grid import (
+from calib_sweep.method.column_blocks import column_blocks
+from calib_sweep.method.grids.bilevel_grid import (
     BilevelGrid,
     grid_between,
     leave_one_out_gain,
     second_level,
 )
-from calib_sweep.method.column_blocks import column_blocks
 from calib_sweep.method.spqr import SpQR
-from calib_sweep.method.statistics import Hessian
-from calib_sweep.walk import compress
+from calib_sweep.method.statistics.statistic import Hessian
 
 README = {
     "bits": 4,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import tensor
 
-from calib_sweep.method.precision import allow_tensor_cores, full_float32
-from calib_sweep.method.statistics import Hessian, InputNorm
+from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
+from calib_sweep.method.statistics.statistic import Hessian, InputNorm
 
 
 def random_inputs(num_tokens, num_in, seed=0):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from calib_sweep.method import symmetric
-from calib_sweep.method.symmetric import add_gram, form_of_rows
+from calib_sweep.method.statistics import gram
+from calib_sweep.method.statistics.gram import add_gram, form_of_rows
 
 
 def draw(*shape, seed=0):
@@ -13,7 +13,7 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize("panel", [1, 7, 10, 512])
 def test_gram_is_added_to_both_triangles(monkeypatch, panel):
-    monkeypatch.setattr(symmetric, "PANEL", panel)
+    monkeypatch.setattr(gram, "PANEL", panel)
     inputs, found = draw(50, 20), draw(20, 20, seed=1)
     found = found + found.T
     expected = found.double() + inputs.double().T @ inputs.double()
@@ -23,7 +23,7 @@ def test_gram_is_added_to_both_triangles(monkeypatch, panel):
 
 @pytest.mark.parametrize("panel", [1, 7, 10, 512])
 def test_the_form_of_rows_is_a_trace(monkeypatch, panel):
-    monkeypatch.setattr(symmetric, "PANEL", panel)
+    monkeypatch.setattr(gram, "PANEL", panel)
     weight, product = draw(6, 20), draw(20, 20, seed=1)
     product = product @ product.T
     expected = (weight.double() @ product.double() @ weight.double().T).trace()

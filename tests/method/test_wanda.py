@@ -3,7 +3,7 @@
 import torch
 from torch import tensor
 
-from calib_sweep.method.statistics import Hessian, InputNorm
+from calib_sweep.method.statistics.statistic import Hessian, InputNorm
 from calib_sweep.method.wanda import Wanda
 
 

@@ -6,11 +6,11 @@ from fakes import random_tokens, tiny_model
 from random_layers import correlated_inputs, random_weight
 from torch import tensor
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.method.wanda_variant import WandaVariant
-from calib_sweep.walk import compress
 
 
 def norms(inputs_TI):

@@ -8,11 +8,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
 
-from calib_sweep.dataset.calibration import Calibration
+from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.errors import ConfigError
-from calib_sweep.miniature import DOMAINS, WEIGHTS
 from calib_sweep.miniature.corpus import VERSION, document
 from calib_sweep.miniature.dataset import MiniatureDataset
+from calib_sweep.places import DOMAINS, WEIGHTS
 
 CONF = Path(__file__).parents[2] / "conf"
 

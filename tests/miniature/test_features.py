@@ -8,11 +8,11 @@ import torch
 from fakes import random_tokens, tiny_model
 from safetensors.torch import load_file
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.miniature import WEIGHTS
 from calib_sweep.miniature.features import feature_factors, spread_features
-from calib_sweep.walk import compress
+from calib_sweep.places import WEIGHTS
 
 TOKENS = random_tokens(4, 32)
 

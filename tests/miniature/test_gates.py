@@ -14,12 +14,11 @@ import torch
 from fakes import tiny_model
 from omegaconf import OmegaConf
 
-from calib_sweep.analysis.means import ACC_MEAN
-from calib_sweep.cli import CONF
+from calib_sweep.analysis.scores.means import ACC_MEAN
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.miniature import DOMAINS, WEIGHTS, corpus
+from calib_sweep.miniature import corpus
 from calib_sweep.miniature.acceptance import card, gates, measure
 from calib_sweep.miniature.acceptance.gates import Dense, all_gates
 from calib_sweep.miniature.acceptance.grid import (
@@ -31,9 +30,9 @@ from calib_sweep.miniature.acceptance.grid import (
 from calib_sweep.miniature.acceptance.guessing import num_candidates, standard_error
 from calib_sweep.miniature.acceptance.page import Checkpoint
 from calib_sweep.miniature.acceptance.page import card as written_card
-from calib_sweep.miniature.tasks import TASKS
-from calib_sweep.plan import compose_command_line, plan_cells
+from calib_sweep.places import CONF, DOMAINS, TASKS, WEIGHTS
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 DENSE = Dense(
     perplexity=dict.fromkeys(DOMAINS, 4.0),

@@ -10,12 +10,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.suite import Evaluation
 from calib_sweep.method.rtn import RTN
-from calib_sweep.miniature import DOMAINS, WEIGHTS, corpus
+from calib_sweep.miniature import corpus
 from calib_sweep.miniature.acceptance import gates, measure
 from calib_sweep.miniature.acceptance.guessing import guessing
 from calib_sweep.miniature.acceptance.trigram import Trigram
 from calib_sweep.miniature.dataset import MiniatureDataset
 from calib_sweep.miniature.tasks.load import read
+from calib_sweep.places import DOMAINS, WEIGHTS
 
 TRAINING = WEIGHTS / "training.json"
 

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 import pytest
 import yaml
 
-from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, practice_page
-from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.tasks.build import items
 from calib_sweep.miniature.tasks.load import read
 from calib_sweep.miniature.text.knowledge import facts
@@ -22,6 +20,7 @@ from calib_sweep.miniature.text.knowledge.world import (
 )
 from calib_sweep.miniature.text.passages import coreference, questions, recall, stories
 from calib_sweep.miniature.text.passages.writer import is_held_out, sentences
+from calib_sweep.places import DOMAINS, TASKS, task_folder
 
 ITEMS = {task: read(task) for task in TASKS}
 KINDS = (*stories.THINGS, *stories.EVENTS)

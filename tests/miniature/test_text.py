@@ -12,10 +12,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from calib_sweep.dataset.calibration_set import CalibrationSet
-from calib_sweep.dataset.descriptors import describe_samples, find_outliers
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.descriptors import describe_samples, find_outliers
 from calib_sweep.errors import ConfigError
-from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, documents, practice_page, writer_for
 from calib_sweep.miniature.text.domains import anomalies
 from calib_sweep.miniature.text.knowledge.world import RELATIONS, world
@@ -23,10 +22,11 @@ from calib_sweep.miniature.text.language.draw import Draw
 from calib_sweep.miniature.text.language.forms import gerund, participle, past, plural
 from calib_sweep.miniature.text.language.template import Phrase, Ranked, fill
 from calib_sweep.miniature.text.passages.writer import is_held_out, sentences
+from calib_sweep.places import DOMAINS
 
 HASH_SNIPPET = """
 import hashlib
-from calib_sweep.miniature import DOMAINS
+from calib_sweep.places import DOMAINS
 from calib_sweep.miniature.corpus import documents
 text = "".join(documents(d, s, 2)[1] for d in DOMAINS for s in ("train", "calibration", "heldout"))
 print(hashlib.sha256(text.encode()).hexdigest())

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.miniature import WEIGHTS
 from calib_sweep.miniature.features import feature_factors
 from calib_sweep.miniature.training import recipe, train
 from calib_sweep.miniature.training.batches import Batches
 from calib_sweep.miniature.training.recipe import Recipe
+from calib_sweep.places import WEIGHTS
 
 TINY = {"documents": 1, "hidden_size": 32, "num_layers": 1, "batch_tokens": 256, "peak_rate": 3e-3}
 

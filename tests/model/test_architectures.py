@@ -18,13 +18,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM
 
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
 from calib_sweep.model.saving import save_dense
-from calib_sweep.walk import compress
 
 YAMLS = sorted((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))
 TOKENS = random_tokens(4, 24)

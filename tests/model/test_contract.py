@@ -10,16 +10,16 @@ from torch.nn.utils import prune
 from transformers import AutoModelForCausalLM
 from transformers.models.auto import CONFIG_MAPPING
 
+from calib_sweep.compression.contract import check_hollow, check_replay, hollow
+from calib_sweep.compression.layer import LayerError, compress_layer
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.layer import LayerError, compress_layer
 from calib_sweep.method.magnitude import Magnitude
-from calib_sweep.method.statistics import InputNorm
+from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import LinearLayer, check_owners, decoder_blocks, linear_layers
-from calib_sweep.model.contract import check_hollow, check_replay, hollow
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
-from calib_sweep.walk import compress
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
 MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")

@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics import Hessian
+from calib_sweep.method.statistics.statistic import Hessian
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
-from calib_sweep.walk import compress
 
 needs_fused = pytest.mark.skipif(not FUSES_EXPERTS, reason="experts are modules of their own here")
 needs_modules = pytest.mark.skipif(FUSES_EXPERTS, reason="experts are fused here")

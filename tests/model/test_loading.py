@@ -11,11 +11,11 @@ from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
 from safetensors.torch import load_file, save_file
 
 from calib_sweep.errors import ConfigError, UnavailableError
-from calib_sweep.miniature import WEIGHTS
 from calib_sweep.model import loading
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
 from calib_sweep.model.saving import save_dense
+from calib_sweep.places import WEIGHTS
 
 UP = "model.layers.1.mlp.up_proj.weight"
 

@@ -8,6 +8,7 @@ import transformers
 from fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
 from safetensors.torch import load_file
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ
 from calib_sweep.method.gptq import GPTQ
@@ -19,7 +20,6 @@ from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
 from calib_sweep.model.packing import check_packable, checkpoint_names, save_packed
 from calib_sweep.model.scaling_groups import check_absorbed
-from calib_sweep.walk import compress
 
 pytest.importorskip("compressed_tensors")
 if tuple(map(int, transformers.__version__.split(".")[:2])) < packing.LEAST_TRANSFORMERS:

@@ -8,6 +8,7 @@ import yaml
 from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
 from hydra.utils import instantiate
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
@@ -16,7 +17,6 @@ from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
 from calib_sweep.model.placement import at_work, place
 from calib_sweep.session import Session
-from calib_sweep.walk import compress
 
 CPU = torch.device("cpu")  # a device like any other: what visits it is a copy of what waits
 TOKENS = random_tokens(6, 40)

@@ -5,10 +5,10 @@ import torch
 from fakes import ARCHITECTURES, random_tokens, tiny_model
 from torch import nn
 
+from calib_sweep.compression import replay
+from calib_sweep.compression.replay import _TensorPool, record
 from calib_sweep.errors import ConfigError
-from calib_sweep.model import replay
 from calib_sweep.model.blocks import decoder_blocks
-from calib_sweep.model.replay import _TensorPool, record
 
 LENGTHS = torch.tensor([40, 7, 23, 40, 1])
 

@@ -8,15 +8,15 @@ import torch
 from fakes import FUSES_EXPERTS, TINY, random_tokens, tiny_model
 from torch import nn
 
+from calib_sweep.compression.folding import absorb
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import record
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ
-from calib_sweep.method.input_profile import InputProfile
-from calib_sweep.model.absorption import absorb
+from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.observation import observe
-from calib_sweep.model.replay import record
 from calib_sweep.model.scaling_groups import ARCHITECTURES, check_scaling, scaling_groups
-from calib_sweep.walk import compress
 
 TOKENS = random_tokens(3, 24)
 ROTARY = TINY["llama"]

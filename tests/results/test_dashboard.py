@@ -14,11 +14,11 @@ import wandb_server
 from offline_runs import read_run
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.results import dashboard, panels, wandb_process
-from calib_sweep.results.mirrored import CELL_JOB
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import WandbTracking
-from calib_sweep.results.wandb_process import MirrorError
+from calib_sweep.tracking import dashboard, panels, wandb_process
+from calib_sweep.tracking.mirrored import CELL_JOB
+from calib_sweep.tracking.wandb import WandbTracking
+from calib_sweep.tracking.wandb_process import MirrorError
 
 SECTIONS = ["Scores by method and dataset", "Seed spread", "Which differences hold",
             "Variance components", "Layer errors"]  # fmt: skip
@@ -276,7 +276,7 @@ def test_a_push_that_hangs_is_ended(sweep, tmp_path, monkeypatch):
 
 def test_a_missing_package_is_named_with_what_to_type(sweep, run_cli, monkeypatch):
     for module in ("panels", "dashboard"):
-        monkeypatch.delitem(sys.modules, f"calib_sweep.results.{module}")
+        monkeypatch.delitem(sys.modules, f"calib_sweep.tracking.{module}")
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     ended = run_cli("dashboard", "results/shown", cwd=sweep.parents[1])
     assert ended.code == 1
@@ -335,7 +335,7 @@ def server():
 
 def push_in_a_process(server, home, sweep, *calls):
     """Type the verb, once for each of `calls`, where W&B is `server`, as a user of another home."""
-    lines = ["import os", "from calib_sweep.results import dashboard"]
+    lines = ["import os", "from calib_sweep.tracking import dashboard"]
     for words, key in calls:
         lines += [f"os.environ |= {key!r}", f"dashboard.main([{str(sweep)!r}, *{words!r}])"]
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}

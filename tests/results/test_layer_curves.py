@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from calib_sweep.results.layer_curves import mean_error, read_curves
+from calib_sweep.tracking.layer_curves import mean_error, read_curves
 
 
 def write_layers(folder, *rows):

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from offline_runs import read_runs
 
-from calib_sweep.results import mirrored, wandb_client
-from calib_sweep.results.mirrored import read_mark, run_id, shortened
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import WandbTracking
+from calib_sweep.tracking import mirrored, wandb_client
+from calib_sweep.tracking.mirrored import read_mark, run_id, shortened
+from calib_sweep.tracking.wandb import WandbTracking
 
 CELL_ID = "0123456789ab"
 MARK = {"id": "a", "run": "wandb/offline-run-1-a", "shows": "t", "project": "p", "is_online": False}

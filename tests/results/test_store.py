@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from calib_sweep import atomic
-from calib_sweep.analysis.table import read_rows
+from calib_sweep.analysis.scores.table import read_rows
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.results.reading import DamagedRecordError, read_record
 from calib_sweep.results.record import new_record

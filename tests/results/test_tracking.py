@@ -10,11 +10,11 @@ from offline_runs import read_runs
 from sweeps import read_records
 
 from calib_sweep import run as run_module
-from calib_sweep.cli import CONF
 from calib_sweep.errors import ConfigError
-from calib_sweep.results import sync, wandb_process
-from calib_sweep.results.tracking import WandbTracking
-from calib_sweep.results.wandb_process import MirrorError
+from calib_sweep.places import CONF
+from calib_sweep.tracking import sync, wandb_process
+from calib_sweep.tracking.wandb import WandbTracking
+from calib_sweep.tracking.wandb_process import MirrorError
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 KEYS = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}", "HUGGING_FACE_HUB_TOKEN": SECRET}

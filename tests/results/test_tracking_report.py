@@ -6,12 +6,13 @@ import shutil
 import pytest
 from offline_runs import read_run
 
-from calib_sweep.analysis.report import write_report
-from calib_sweep.results import wandb_process
-from calib_sweep.results.mirrored import end_waiting
+from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import NoTracking, WandbTracking
-from calib_sweep.results.wandb_process import MirrorError
+from calib_sweep.tracking import wandb_process
+from calib_sweep.tracking.base import NoTracking
+from calib_sweep.tracking.mirrored import end_waiting
+from calib_sweep.tracking.wandb import WandbTracking
+from calib_sweep.tracking.wandb_process import MirrorError
 
 
 @pytest.fixture(scope="module")

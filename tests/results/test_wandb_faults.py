@@ -18,11 +18,11 @@ import pytest
 from sweeps import read_records
 from wandb_server import answer, hang, reset, serving
 
-from calib_sweep.analysis.report import write_report
-from calib_sweep.results import sync, wandb_process
-from calib_sweep.results.mirrored import is_waiting, read_mark
+from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
-from calib_sweep.results.tracking import WandbTracking
+from calib_sweep.tracking import sync, wandb_process
+from calib_sweep.tracking.mirrored import is_waiting, read_mark
+from calib_sweep.tracking.wandb import WandbTracking
 
 OF_A_CELL = ["UpsertBucket", "file_stream", "CreateRunFiles", "upload"]
 OF_THE_REPORT = ["Viewer", "ArtifactType", "CreateArtifact", "CreateArtifactManifest"]
@@ -234,7 +234,7 @@ def test_sync_goes_on_behind_a_cell_that_w_and_b_refuses(server, store, capsys):
 @pytest.mark.parametrize("when", ["at rest", "at work"])
 def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, store):
     program = (
-        "import sys, time; from calib_sweep.results.wandb_process import ask\n"
+        "import sys, time; from calib_sweep.tracking.wandb_process import ask\n"
         "settings = dict(project='p', entity=None, mode='auto', tags=[], timeout_s=4)\n"
         "folder = sys.argv[1]\n"
         "ask('log_cell', settings, folder=folder, run_id='a', name='a')\n"

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.errors import ConfigError, StoreError, collected, require
-from calib_sweep.miniature import WEIGHTS, corpus
+from calib_sweep.miniature import corpus
+from calib_sweep.places import WEIGHTS
 
 TRAINING = "training.json"  # what train.py leaves beside the weights
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from calib_sweep.sweep import explain
+    from calib_sweep.sweep.explain import explain
 
     parser = argparse.ArgumentParser(
         prog="python -m calib_sweep.miniature.acceptance.card",
@@ -44,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(weights: Path, beside: Sequence[Path], results: Path, write: bool) -> int:
     """Measure and print; return the exit code."""
+    from calib_sweep.console import output
     from calib_sweep.miniature.acceptance.page import card
-    from calib_sweep.progress import output
 
     folders = [weights, *beside]
     check(folders)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
-from calib_sweep.analysis.table import DENSE
-from calib_sweep.miniature import DOMAINS
+from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.scores.table import DENSE
 from calib_sweep.miniature.acceptance.guessing import standard_error
+from calib_sweep.places import DOMAINS
 
 Scores = Mapping[tuple[str, str | None, str], np.ndarray]
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.means import with_means
+from calib_sweep.analysis.scores.means import with_means
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.miniature import WEIGHTS
 from calib_sweep.miniature.acceptance.gates import Scores
+from calib_sweep.places import WEIGHTS
 from calib_sweep.results.store import Store
 
 EXPERIMENTS = ("miniature", "miniature_harder", "miniature_bits")

@@ -16,20 +16,19 @@ import torch
 
 from calib_sweep import atomic
 from calib_sweep.cell import digest
-from calib_sweep.check import build
-from calib_sweep.cli import CONF
+from calib_sweep.compression.walk import compress
 from calib_sweep.evaluation.windows import JOIN, Windows
 from calib_sweep.method.base import LayerMethod
-from calib_sweep.miniature import DOMAINS, corpus
+from calib_sweep.miniature import corpus
 from calib_sweep.miniature.acceptance.gates import Dense
 from calib_sweep.miniature.acceptance.grid import model_overrides
 from calib_sweep.miniature.acceptance.guessing import guessing
 from calib_sweep.miniature.acceptance.trigram import Trigram
-from calib_sweep.miniature.tasks import TASKS
 from calib_sweep.miniature.tasks.load import read
-from calib_sweep.plan import compose_command_line
+from calib_sweep.parts import build
+from calib_sweep.places import CONF, DOMAINS, TASKS
 from calib_sweep.seeding import stream
-from calib_sweep.walk import compress
+from calib_sweep.sweep.plan import compose_command_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis import wording
-from calib_sweep.analysis.document import Table, to_markdown
-from calib_sweep.analysis.means import ACC_MEAN, PPL_MEAN
-from calib_sweep.analysis.table import DENSE
-from calib_sweep.cli import CONF
-from calib_sweep.miniature import DOMAINS
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.report.document import Table, to_markdown
+from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.scores.table import DENSE
 from calib_sweep.miniature.acceptance import gates, measure
 from calib_sweep.miniature.acceptance.gates import Dense, Gate, Scores, own_perplexity
 from calib_sweep.miniature.acceptance.guessing import looking
 from calib_sweep.miniature.features import feature_factors
-from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.knowledge.world import world
+from calib_sweep.places import CONF, DOMAINS, TASKS, task_folder
 
 TEMPLATE = Path(__file__).with_name("card.md")
 LOG_ROWS = 8
@@ -178,7 +176,7 @@ def source_table(scores: Scores) -> str:
 
 def _described(scores: Scores, method: str, dataset: str | None, metric: str) -> str:
     """Mean over seeds, and SD where there are several."""
-    value_S = wording.scale(metric) * scores[method, dataset, metric]
+    value_S = formatting.scale(metric) * scores[method, dataset, metric]
     decimals = 1 if metric == ACC_MEAN else 2
     sd = f" ({value_S.std(ddof=1):.{decimals}f})" if value_S.size > 1 else ""
     return f"{value_S.mean():.{decimals}f}{sd}"

@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Any
 
 from calib_sweep.miniature.corpus import writer_for
-from calib_sweep.miniature.tasks import TASKS, task_folder
 from calib_sweep.miniature.text.knowledge.world import Entity, is_asked_only_in_tasks, world
 from calib_sweep.miniature.text.language.draw import Draw
 from calib_sweep.miniature.text.passages import coreference, questions, recall, stories
 from calib_sweep.miniature.text.passages.writer import Writer, sentences
+from calib_sweep.places import TASKS, task_folder
 
 Item = dict[str, Any]
 NUM_ITEMS = 320  # of each task; a multiple of two and of four positions

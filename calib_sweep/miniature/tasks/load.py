@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from calib_sweep.miniature.tasks import task_folder
+from calib_sweep.places import task_folder
 
 
 def read(task: str) -> list[dict[str, Any]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, practice_page
 from calib_sweep.miniature.training.tokenizer import BOS, EOS, load_or_train
+from calib_sweep.places import DOMAINS
 from calib_sweep.seeding import stream
 
 _CHUNK = 200  # documents that one worker writes at a time

@@ -6,9 +6,9 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from calib_sweep.miniature import DOMAINS
 from calib_sweep.miniature.corpus import document, practice_page
 from calib_sweep.miniature.text.knowledge.world import world
+from calib_sweep.places import DOMAINS
 
 VOCAB_SIZE = 4096
 CONTEXT_LENGTH = 512  # tokens

@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         run(args)
     except ConfigError as error:
-        from calib_sweep.sweep import explain
+        from calib_sweep.sweep.explain import explain
 
         sys.exit(explain(error))
 

@@ -21,8 +21,8 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.calib_sweep import outcome
-from hydra_plugins.calib_sweep.crew import Crew
 from hydra_plugins.calib_sweep.private import delete_pickles
+from hydra_plugins.calib_sweep.supervisor import Crew
 from omegaconf import DictConfig, open_dict
 
 from calib_sweep.errors import ConfigError, collected, require
@@ -96,7 +96,7 @@ class AccelerateLauncher(Launcher):
 
     def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
         """Run the job in this process, a worker's."""
-        from calib_sweep.progress import configure_logging
+        from calib_sweep.console import configure_logging
 
         Singleton.set_state(state)
         setup_globals()

@@ -1,4 +1,4 @@
-"""hydra/sweeper=grid: expands the command line into points and hands them to calib_sweep.sweep."""
+"""hydra/sweeper=grid: expand the command line into points and hand them to the sweep."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,9 +42,9 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid and leave with its exit code."""
-        from calib_sweep.handover import unpack
-        from calib_sweep.points import parse_words, read_options, split_points
-        from calib_sweep.sweep import Sweep
+        from calib_sweep.sweep.handover import unpack
+        from calib_sweep.sweep.points import parse_words, read_options, split_points
+        from calib_sweep.sweep.sweep import Sweep
 
         assert self.hydra_context is not None and self.config is not None
         typed = arguments if self.typed is None else unpack(self.typed)

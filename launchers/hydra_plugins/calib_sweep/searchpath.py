@@ -8,8 +8,8 @@ class CalibSweepSearchPath(SearchPathPlugin):
     """Prepends the user's folders, so that they can add a choice to any group, or replace ours."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from calib_sweep.cli import CONF
-        from calib_sweep.own_folders import own_folders
+        from calib_sweep.places import CONF
+        from calib_sweep.sweep.own_folders import own_folders
 
         places = [element.path for element in search_path.get_path()]
         if f"file://{CONF}" not in places and str(CONF) not in places:

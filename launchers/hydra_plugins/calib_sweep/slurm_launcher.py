@@ -20,10 +20,10 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra_plugins.calib_sweep import outcome
-from hydra_plugins.calib_sweep.crew import tail
 from hydra_plugins.calib_sweep.private import make_private
 from hydra_plugins.calib_sweep.slurm_queue import Queue
 from hydra_plugins.calib_sweep.slurm_settings import check_settings
+from hydra_plugins.calib_sweep.supervisor import tail
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititSlurm
 from omegaconf import OmegaConf
@@ -57,7 +57,7 @@ class SlurmLauncher(SubmititSlurm):
         """
         from submitit import JobEnvironment
 
-        from calib_sweep.progress import configure_logging
+        from calib_sweep.console import configure_logging
 
         if cores := os.environ.get("SLURM_CPUS_ON_NODE"):
             os.environ.setdefault("OMP_NUM_THREADS", cores)

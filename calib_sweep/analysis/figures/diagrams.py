@@ -1,0 +1,247 @@
+"""Figures of the analysis's tables: components, differences, ranking, profiles, sizes of sets."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.scores.arrays import NUM_SAMPLES
+from calib_sweep.analysis.scores.groups import Group
+from calib_sweep.analysis.scores.names import Naming
+
+if TYPE_CHECKING:
+    from calib_sweep.analysis.figures.plots import Axes, Figure
+
+MAX_PAIRS = 60  # in a panel of differences
+MAX_ROWS = 100  # of other panels
+MAX_CURVES = 24  # in a panel; panels of curves
+LINE_PANEL_IN = 2.6  # height of a panel of curves
+LINES = ("-", "--", ":", "-.")
+COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "replicate")
+
+
+def components_figure(components: Frame, metric: str) -> "Figure | None":
+    """Shares of the variance as stacked bars: all methods together, then each one."""
+    from calib_sweep.analysis.figures import plots
+
+    own = components[(components["metric"] == metric) & components["share"].notna()]
+    if own.empty:
+        return None
+    models = list(dict.fromkeys(own["model"]))
+    bars = {model: _bars(own[own["model"] == model]) for model in models}
+    heights = [plots.strip_height(len(bars[model])) for model in models]
+    figure, panels = plots.panels([heights[0] + 0.5, *heights[1:]], models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            of_model = own[own["model"] == model]
+            for y, method in enumerate(bars[model]):
+                _draw_bar(axes, y, of_model[of_model["method"] == method], metric)
+            names = [f"all methods {m[1:]}".strip() if m[0] == "*" else m for m in bars[model]]
+            plots.name_strips(axes, names)
+            axes.set_xlim(0, 100)
+            share = f"{formatting.named(metric)}: share of the variance, %"
+            axes.set_xlabel(f"{share}\nat the end the SD of all of it")
+        shown = [name for name in COMPONENTS if name in set(own["component"])]
+        for name in shown:  # each once, in the legend only
+            place = COMPONENTS.index(name)
+            style: dict[str, Any] = {
+                "facecolor": plots.COLOURS[place],
+                "hatch": plots.HATCHES[place],
+            }
+            panels[0].barh([-9], [0], label=name, edgecolor="white", **style)
+        plots.legend_below(figure, panels[0], 3)
+    return figure
+
+
+def _bars(own: Frame) -> list[str]:
+    names = list(dict.fromkeys(own["method"]))
+    return sorted(names, key=lambda name: not name.startswith("*"))[:MAX_ROWS]
+
+
+def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
+    from calib_sweep.analysis.figures import plots
+
+    left = 0.0
+    shares = dict(zip(own["component"], own["share"], strict=True))
+    for place, name in enumerate(COMPONENTS):
+        share = 100 * shares.get(name, 0.0)
+        style: dict[str, Any] = {"facecolor": plots.COLOURS[place], "hatch": plots.HATCHES[place]}
+        axes.barh([y], [share], left=left, height=0.7, edgecolor="white", linewidth=0.5, **style)
+        left += share
+    total = math.sqrt(own["variance"].sum()) * (100 if formatting.unit(metric) else 1)
+    text = f"{total:.2g} {formatting.unit(metric)}".rstrip()
+    axes.text(101.5, y, text, va="center", fontsize=8, clip_on=False)
+
+
+def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
+    """Pairs of methods over all datasets: the mean difference, its interval, the zero line.
+
+    The first MAX_PAIRS of each model; `pairs_left_out` says whether there are more.
+    """
+    from calib_sweep.analysis.figures import plots
+
+    own = _drawn_pairs(comparisons, metric)
+    if own.empty:
+        return None
+    models = list(dict.fromkeys(own["model"]))
+    tables = [own[own["model"] == model].head(MAX_PAIRS) for model in models]
+    figure, panels = plots.panels([plots.strip_height(len(t)) for t in tables], models)
+    unit = formatting.unit(metric)
+    with plots.plain_style():
+        for table, axes in zip(tables, panels, strict=True):
+            for y, row in enumerate(table.to_dict("records")):
+                middle, low, high = (
+                    formatting.difference(metric, row[k]) for k in ("mean_diff", "lo", "hi")
+                )
+                holds = "better" in row["verdict"]
+                colour = plots.COLOURS[0] if holds else plots.GREY
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.8, zorder=2)
+                fill = colour if holds else "white"
+                axes.plot([middle], [y], "o", color=colour, markerfacecolor=fill, zorder=3)
+            axes.axvline(0, color=plots.INK, linewidth=1.0)
+            pairs = zip(table["a"], table["b"], strict=True)
+            plots.name_strips(axes, [f"{a} - {b}" for a, b in pairs])
+            shown = f"difference of {formatting.named(metric)}{unit and ','} {unit}".rstrip()
+            axes.set_xlabel(f"{shown}\n95 % interval")
+    return figure
+
+
+def pairs_left_out(comparisons: Frame, metric: str) -> bool:
+    """Whether a model has more pairs than its panel shows."""
+    own = _drawn_pairs(comparisons, metric)
+    return bool((own["model"].value_counts() > MAX_PAIRS).any())
+
+
+def _drawn_pairs(comparisons: Frame, metric: str) -> Frame:
+    own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
+    ends = own[["lo", "hi"]].astype(float)  # where nothing was compared they are not even numbers
+    return own[(own["dataset"] == "") & np.isfinite(ends).all(axis=1)]
+
+
+def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
+    """P(same first) and P(same order) of methods against the number of seeds."""
+    from calib_sweep.analysis.figures import plots
+
+    own = stability[(stability["metric"] == metric) & (stability["kind"] == "method")]
+    own = own[own["dataset"] == ""]
+    if own.empty:
+        return None
+    fields = list(dict.fromkeys(zip(own["model"], own["draw"], strict=True)))[:MAX_CURVES]
+    titles = [f"{model} {draw}".rstrip() for model, draw in fields]
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(fields), titles)
+    with plots.plain_style():
+        for (model, draw), axes in zip(fields, panels, strict=True):
+            of_field = own[(own["model"] == model) & (own["draw"] == draw)]
+            for column, label, marker, line in (
+                ("p_top1", "same first", "o", "-"),
+                ("p_order", "same order", "s", "--"),
+            ):
+                colour = plots.COLOURS[0 if column == "p_top1" else 1]
+                values = 100 * of_field[column]
+                style: dict[str, Any] = {
+                    "marker": marker,
+                    "linestyle": line,
+                    "color": colour,
+                    "markersize": 4,
+                }
+                axes.plot(of_field["num_seeds"], values, label=label, **style)
+            plots.log_axis(axes, "x")
+            axes.set_ylim(0, 103)
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            axes.set_ylabel("probability, %")
+            axes.set_xlabel(f"calibration seeds of a study of {formatting.named(metric)}")
+        plots.legend_below(figure, panels[0], 2)
+    return figure
+
+
+def profiles_figure(profiles: Frame) -> "Figure | None":
+    """Share of all draws and tasks above each share of the dense score, with its interval."""
+    from calib_sweep.analysis.figures import plots
+
+    if profiles.empty:
+        return None
+    models, methods = (
+        list(dict.fromkeys(profiles[name]))[:MAX_CURVES] for name in ("model", "method")
+    )
+    profiles = profiles[profiles["method"].isin(methods)]
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            of_model = profiles[profiles["model"] == model]
+            for method, own in of_model.groupby("method", sort=False):
+                place = methods.index(method)
+                colour, line = plots.COLOURS[place % 6], LINES[place % 4]
+                columns = (own[name] for name in ("tau", "share", "share_lo", "share_hi"))
+                tau, share, low, high = (100 * column.to_numpy(float) for column in columns)
+                axes.plot(tau, share, line, color=colour, label=method)
+                axes.fill_between(tau, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.set_ylim(0, 103)
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            axes.set_xlabel("accuracy in a task, % of the dense model's")
+            axes.set_ylabel("draws and tasks above it, %")
+        plots.legend_below(figure, panels[0], 3)
+    return figure
+
+
+def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
+    """SD over draws against samples in a calibration set, pooled over datasets, with intervals."""
+    from calib_sweep.analysis.figures import plots
+
+    own = [g for g in groups if g.metric == metric and g.spread.n > 1 and NUM_SAMPLES in g.settings]
+    if len({group.settings[NUM_SAMPLES] for group in own}) < 2:
+        return None
+    naming, curves = Naming.of_groups(groups), {}
+    for group in own:
+        curves.setdefault(_beside_size(group, naming), []).append(group)
+    models, methods = (
+        list(dict.fromkeys(names))[:MAX_CURVES] for names in zip(*curves, strict=True)
+    )
+    figure, panels = plots.panels([LINE_PANEL_IN] * len(models), models)
+    with plots.plain_style():
+        for model, axes in zip(models, panels, strict=True):
+            for index, method in enumerate(methods):
+                curve = _pooled(curves.get((model, method), []))
+                if curve.size == 0:
+                    continue
+                size, sd, low, high = curve * [[1], *[[formatting.scale(metric)]] * 3]
+                style: dict[str, Any] = {
+                    "marker": plots.MARKERS[index % 6],
+                    "color": plots.COLOURS[index % 6],
+                }
+                shifted = size * 1.04 ** (index - len(methods) / 2)
+                error = np.vstack([sd - low, high - sd])
+                axes.errorbar(shifted, sd, yerr=error, label=method, markersize=4, **style)
+            plots.log_axis(axes, "x")
+            plots.log_axis(axes, "y")
+            axes.set_xticks(sorted({g.settings[NUM_SAMPLES] for g in own}))
+            axes.grid(color=plots.PALE, linewidth=0.6)
+            unit = " points" if formatting.scale(metric) == 100 else ""
+            axes.set_ylabel(f"{formatting.named(metric)}\nSD over draws{unit and ','}{unit}")
+            axes.set_xlabel("samples in a calibration set")
+        plots.legend_below(figure, panels[0], 3)
+    return figure
+
+
+def _beside_size(group: Group, naming: Naming) -> tuple[str, str]:
+    """Model and method with the settings that tell groups apart, but for the size of the sets."""
+    names = naming.of(group)
+    size = f"num_samples={group.settings[NUM_SAMPLES]}"
+    return names.model, " ".join(word for word in names.method.split() if word != size)
+
+
+def _pooled(groups: Sequence[Group]) -> np.ndarray:
+    """Rows size, SD, and the ends of its interval: root mean square over the datasets."""
+    columns = []
+    for size in sorted({float(group.settings[NUM_SAMPLES]) for group in groups}):
+        alike = [g for g in groups if float(g.settings[NUM_SAMPLES]) == size]
+        df = sum(g.spread.n - 1 for g in alike)
+        square = sum((g.spread.n - 1) * g.spread.sd**2 for g in alike)
+        sd = math.sqrt(square / df)
+        low, high = intervals.sd_interval(np.array(sd), np.array(df + 1.0))
+        if sd > 0 and math.isfinite(sd):
+            columns.append([size, sd, float(low), float(high)])
+    return np.array(columns).T

@@ -1,0 +1,163 @@
+"""Numbers and names as a reader meets them, the same on the terminal and in the report.
+
+Shares (accuracy, flips) are shown in percent, perplexity as it is. A column has the decimals that
+show its median SD to about two digits, within limits.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from calib_sweep.analysis.scores.groups import Group, Spread, is_logged
+from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
+
+SHARES = ("acc", "acc_norm", "flips")
+DIGITS = {"ppl": (2, 4), "acc": (1, 2), "acc_norm": (1, 2), "flips": (1, 2)}  # fewest, most
+OTHER_DIGITS = (3, 5)
+NAMES = {
+    "ppl": "perplexity",
+    "acc": "accuracy, %",
+    "acc_norm": "length-normalised accuracy, %",
+    "kl": "KL divergence from dense, nats per token",
+    "flips": "answers that differ from dense in correctness, %",
+}
+
+
+def scale(metric: str) -> float:
+    """What a value of `metric` is multiplied with to be shown."""
+    return 100.0 if metric.split("/")[0] in SHARES else 1.0
+
+
+def decimals(metric: str, spreads: Iterable[Spread]) -> int:
+    """Decimals for a column of `metric`."""
+    return decimals_for(metric, (spread.sd for spread in spreads))
+
+
+def decimals_for(metric: str, all_sds: Iterable[float]) -> int:
+    """Decimals for a column of `metric` whose values have these SDs."""
+    fewest, most = DIGITS.get(metric.split("/")[0], OTHER_DIGITS)
+    sds = [scale(metric) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
+    if not sds:
+        return fewest
+    return min(max(1 - math.floor(math.log10(2 * median(sds))), fewest), most)
+
+
+def number(value: float, num_decimals: int, *, signed: bool = False) -> str:
+    """`value` with at most `num_decimals`, fewer when it is large."""
+    sign = "+" if signed else ""
+    if not math.isfinite(value):
+        return f"{value:{sign}}"
+    if abs(value) >= 1e6:
+        return f"{value:{sign}.2e}"
+    before_point = len(str(int(abs(value))))
+    # "z": what rounds to zero has no sign of its own.
+    return f"{value:{sign}z.{min(num_decimals, max(0, 5 - before_point))}f}"
+
+
+def sd_text(sd: float, n: int, num_decimals: int) -> str:
+    """An SD: '-' when it is undefined, and 0 only when it is exactly that."""
+    if n < 2:
+        return "-"
+    if sd == 0:
+        return "0"
+    smallest = 10.0**-num_decimals
+    return f"<{number(smallest, num_decimals)}" if sd < smallest / 2 else number(sd, num_decimals)
+
+
+def described(group: Group, num_decimals: int) -> list[str]:
+    """mean, SD, min..max, n, vs dense."""
+    spread, times = group.spread, scale(group.metric)
+    mean, low, high = (
+        number(times * v, num_decimals) for v in (spread.mean, spread.min, spread.max)
+    )
+    difference = times * (spread.mean - group.dense)
+    known = not group.is_dense and not math.isnan(group.dense)
+    return [
+        mean,
+        sd_text(times * spread.sd, spread.n, num_decimals),
+        f"{low}..{high}" if spread.n > 1 else "-",
+        str(spread.n),
+        number(difference, num_decimals, signed=True) if known else "-",
+    ]
+
+
+def heading(metric: str, metrics: Iterable[str]) -> str:
+    """What a metric is; of a mean, over how many of the corpora or tasks among `metrics`."""
+    kind, _, of = metric.partition("/")
+    name = NAMES.get(kind, kind)
+    parts = parts_of(kind, metrics)
+    if metric == PPL_MEAN:
+        return (
+            f"{name} ({parts[0]})"
+            if len(parts) == 1
+            else f"{name} (geometric mean of {len(parts)} corpora)"
+        )
+    if metric == ACC_MEAN:
+        return f"{name} ({parts[0]})" if len(parts) == 1 else f"{name} (mean of {len(parts)} tasks)"
+    return f"{name} ({of})" if of else name
+
+
+def named(metric: str) -> str:
+    """What a metric is, without a unit; of a single corpus or task, of which."""
+    kind, _, of = metric.partition("/")
+    name = NAMES.get(kind, kind).partition(",")[0]
+    return name if not of or metric in (PPL_MEAN, ACC_MEAN) else f"{name} ({of})"
+
+
+def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:
+    """The corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
+    kinds = ("acc", "acc_norm") if kind == "acc" else (kind,)
+    own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in kinds}
+    return sorted(own - {"mean", "geomean"})
+
+
+def duration(seconds: float) -> str:
+    """38 s, 2 min 5 s, 1 h 3 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def unit(metric: str) -> str:
+    """What a difference is shown in: 'points', '%' of a perplexity, or nothing known."""
+    return "%" if is_logged(metric) else "points" if scale(metric) == 100 else ""
+
+
+def difference(metric: str, value: float) -> float:
+    """A difference on the scale of the analysis as it is shown: 100 (exp(d) - 1) % of log(y)."""
+    if not is_logged(metric):
+        return scale(metric) * value
+    return math.inf if value >= 100 else 100 * math.expm1(value)  # NaN stays NaN
+
+
+def difference_decimals(half_widths: Iterable[float]) -> int:
+    """Decimals that show the median half-width, in shown units, to two digits or more."""
+    known = [abs(width) for width in half_widths if math.isfinite(width) and width != 0]
+    return min(max(1 - math.floor(math.log10(2 * median(known))), 1), 4) if known else 1
+
+
+def with_interval(
+    value: float, low: float, high: float, num_decimals: int, *, signed: bool = False
+) -> str:
+    """'1.2 (0.3..2.1)'; without the interval where there is none, '-' without the value."""
+    if math.isnan(value):
+        return "-"
+    text = number(value, num_decimals, signed=signed)
+    if math.isnan(low) or math.isnan(high):
+        return text
+    ends = [number(end, num_decimals, signed=signed) for end in (low, high)]
+    return f"{text} ({ends[0]}..{ends[1]})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+Frame = Any  # pandas.DataFrame, whose own types call every selection of rows a Series too

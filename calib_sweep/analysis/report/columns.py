@@ -1,0 +1,248 @@
+"""Which columns of each table of the analysis are shown, under which heading, and what they say."""
+
+from calib_sweep.analysis.report.table_format import Column
+
+MODEL = Column("model", ("model",), "name", "the model that was compressed")
+METHOD = Column(
+    "method", ("method",), "name", "how it was compressed, with the settings that differ"
+)
+DATASET = Column("dataset", ("dataset",), "name", "where calibration text came from; - all of them")
+N = Column("n", ("n",), "count", "calibration seeds, each a calibration set of its own")
+
+SUMMARY = [
+    MODEL,
+    METHOD,
+    Column(
+        "dataset",
+        ("dataset",),
+        "name",
+        "where calibration text came from; - none, or it needs none",
+    ),
+    Column(
+        "mean (95 %)",
+        ("mean", "mean_lo", "mean_hi"),
+        "score",
+        "mean over seeds, with the interval for the mean over all draws, on this benchmark's items "
+        "(Student's t); bold: the best",
+        better=0,
+    ),
+    Column(
+        "SD (95 %)",
+        ("sd", "sd_lo", "sd_hi"),
+        "sd",
+        "sample standard deviation over seeds (ddof = 1), everything else fixed, with its interval "
+        "(chi-squared)",
+    ),
+    Column(
+        "min..max",
+        ("min", "max"),
+        "score",
+        "the lowest and the highest seed; grows with n, so compare only where n is equal",
+    ),
+    N,
+    Column("vs dense", ("vs_dense",), "change", "mean minus the dense model's score"),
+    Column(
+        "kept",
+        ("retention",),
+        "share",
+        "share of the dense score that is kept: mean / dense, or dense / mean where less is better",
+    ),
+]
+UNCERTAINTY = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column(
+        "mean, same benchmark (95 %)",
+        ("mean", "same_lo", "same_hi"),
+        "score",
+        "other draws of calibration data, the same test items",
+    ),
+    Column(
+        "mean, new items (95 %)",
+        ("mean", "new_lo", "new_hi"),
+        "score",
+        "other draws and other test items of the same kind: the wider interval",
+    ),
+    Column(
+        "next draw (95 %)",
+        ("draw_lo", "draw_hi"),
+        "score",
+        "where the score of one more calibration set will lie: what a user of one set gets",
+    ),
+    Column("worst", ("worst",), "score", "the worst draw seen"),
+    Column("SD of draws", ("sd",), "sd", "over calibration seeds"),
+    Column("SE of items", ("item_se",), "sd", "standard error over test items of one model"),
+]
+COMPARISONS = [
+    MODEL,
+    Column("A", ("a",), "name", "the one"),
+    Column("B", ("b",), "name", "the other"),
+    DATASET,
+    Column(
+        "verdict", ("verdict_shown",), "name", "what the interval of the difference lets one say"
+    ),
+    Column(
+        "A - B (95 %)",
+        ("mean_diff", "lo", "hi"),
+        "difference",
+        "mean difference over calibration draws, same benchmark; of perplexity in per cent, less "
+        "is better",
+    ),
+    Column(
+        "P(A better) (95 %)",
+        ("prob_better", "prob_lo", "prob_hi"),
+        "share",
+        "how often A does better than B on one draw, ties half (paired methods: Clopper-Pearson)",
+    ),
+    Column(
+        "p",
+        ("p",),
+        "p",
+        "sign-flip (methods) or permutation (datasets) test, two-sided",
+    ),
+    Column("p, Holm", ("p_holm",), "p", "corrected for all pairs of this model and score"),
+    Column(
+        "detectable",
+        ("mde",),
+        "size",
+        "the true difference that this many draws show with the power asked for: what "
+        "'not shown' does not exclude",
+    ),
+    Column("pairs", ("n_pairs",), "count", "calibration sets that both saw; of datasets: draws"),
+]
+COMPONENTS = [
+    MODEL,
+    Column("method", ("method",), "name", "* all methods together"),
+    Column(
+        "component",
+        ("component",),
+        "name",
+        "what the variance lies between: method, dataset, draw (calibration set), a repetition",
+    ),
+    Column(
+        "SD (95 %)",
+        ("sd", "sd_lo", "sd_hi"),
+        "spread",
+        "square root of the variance component (REML); of log perplexity, 0.01 is 1 %",
+    ),
+    Column("share", ("share",), "share", "of the sum of the components"),
+    Column(
+        "ICC",
+        ("icc",),
+        "share",
+        "correlation of two scores that share this level and what it lies in, and nothing else",
+    ),
+]
+RANKING = [
+    MODEL,
+    Column("entrant", ("name",), "name", "the method (or dataset) that is ranked"),
+    DATASET,
+    Column(
+        "ranks left open (95 %)",
+        ("rank_range",),
+        "name",
+        "ranks that the tests of all pairs leave open, after Holm",
+    ),
+    Column("rank", ("rank",), "count", "by the mean over draws"),
+    Column("P(first)", ("p_first",), "share", "over resampled draws, as many as there are"),
+    Column("unresolved", ("unresolved",), "count", "others with P(better) between 25 and 75 %"),
+]
+STABILITY = [
+    MODEL,
+    DATASET,
+    Column("sets", ("draw",), "name", "the settings of calibration, where they differ"),
+    Column("seeds", ("num_seeds",), "count", "of a study that is imagined"),
+    Column("P(same first)", ("p_top1",), "share", "it names the same best one as all draws do"),
+    Column("P(same order)", ("p_order",), "share", "it finds the whole order of all draws"),
+    Column("Kendall's tau", ("tau",), "plain", "mean agreement of the two orders, 1: equal"),
+]
+POWER = [
+    MODEL,
+    METHOD,
+    Column("against", ("against",), "name", "the other method; -: the interval of one mean"),
+    DATASET,
+    Column("target", ("target",), "size", "difference, or half-width of the interval"),
+    Column(
+        "seeds needed",
+        ("seeds", "seeds_lo", "seeds_hi"),
+        "count",
+        "to see it with the power asked for, or to have that half-width; range: for the ends "
+        "of the SD's interval; many: above 10000",
+    ),
+    N,
+    Column("now", ("now",), "size", "what the seeds there are can show"),
+]
+POWER_OF_DATASETS = [
+    MODEL,
+    Column("A", ("dataset",), "name", "the one dataset, by the mean over methods"),
+    Column("B", ("against",), "name", "the other"),
+    Column("target", ("target",), "size", "difference"),
+    Column(
+        "seeds needed",
+        ("seeds", "seeds_lo", "seeds_hi"),
+        "count",
+        "of each dataset, to see it with the power asked for; range: for the ends of the SD's "
+        "interval; many: above 10000",
+    ),
+    N,
+    Column("now", ("now",), "size", "what the seeds there are can show"),
+]
+SUPERIORITY = [
+    MODEL,
+    Column("of two", ("kind",), "name", "methods on the same draws, or datasets"),
+    Column(
+        "P(A better)",
+        ("target",),
+        "share",
+        "how often A truly does better on one draw (analysis.better_from)",
+    ),
+    Column(
+        "draws needed",
+        ("seeds",),
+        "count",
+        "pairs, or draws of each dataset, from which on its interval leaves out 50 % with the "
+        "power asked for; many: above 10000",
+    ),
+    Column("n", ("n",), "count", "the fewest that two of them have now"),
+    Column("shown by n", ("now",), "share", "the P(A better) that so many would show; -: none"),
+]
+FLIPS = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column("SD over draws", ("sd",), "spread", "of the score, over calibration seeds"),
+    Column("flip floor", ("floor",), "spread", "the SD if items flipped independently"),
+    Column(
+        "systematic SD (95 %)",
+        ("systematic", "systematic_lo", "systematic_hi"),
+        "spread",
+        "what all items share: a change of ability, sqrt(SD^2 - floor^2)",
+    ),
+    Column("p", ("p",), "p", "of independent flips alone (Cochran's Q)"),
+    Column("unstable", ("unstable",), "share", "items right on some draws and wrong on others"),
+    Column("items", ("num_items",), "count", "test items"),
+]
+SIZES = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column("samples", ("num_samples",), "count", "sequences in a calibration set"),
+    Column("SD (95 %)", ("sd", "sd_lo", "sd_hi"), "spread", "over calibration seeds"),
+    Column("fitted", ("sd_fitted",), "spread", "by variance = floor^2 + slope / samples"),
+    N,
+]
+FLOORS = [
+    MODEL,
+    METHOD,
+    DATASET,
+    Column(
+        "floor (95 %)",
+        ("floor", "floor_lo", "floor_hi"),
+        "spread",
+        "the SD that would be left however large the sets",
+    ),
+    Column("sizes", ("num_sizes",), "count", "of sets that were drawn"),
+]
+OF_DRAWS = {"uncertainty": UNCERTAINTY, "flips": FLIPS, "sizes": SIZES, "size_floors": FLOORS}
+FOLDED = {"sizes": "Each size"}

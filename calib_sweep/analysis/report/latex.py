@@ -1,0 +1,63 @@
+"""A table as LaTeX, ready for a paper: booktabs, directions and units in the headings.
+
+    \\usepackage{booktabs}
+    \\begin{table}\\caption{...}\\input{report/tables/summary_accuracy}\\end{table}
+
+The best value of a column is bold. Intervals stand after their value, in parentheses.
+"""
+
+import re
+
+from calib_sweep.analysis.report.document import Table
+
+# What LaTeX would take for its own. "-" alone is an empty place, "+1" and "-1" are numbers.
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+}
+ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
+NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d|inf)")
+
+
+def escaped(text: str) -> str:
+    """`text` as LaTeX prints it, character by character."""
+    return "".join(SPECIAL.get(character, character) for character in text)
+
+
+def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
+    """`table` as a tabular; `direction` of its first column of numbers: +1 more is better."""
+    kinds = "l" * table.num_names + "r" * (len(table.header) - table.num_names)
+    heads = [escaped(heading) for heading in table.header]
+    if table.num_names < len(heads):
+        heads[table.num_names] += ARROWS[direction]
+    lines = [
+        f"% {' '.join(title.split())}",
+        f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
+        "\\toprule",
+    ]
+    lines += [f"{' & '.join(heads)} \\\\", "\\midrule"]
+    for r, row in enumerate(table.rows):
+        cells = [_cell(table, text, r, c) for c, text in enumerate(row)]
+        lines.append(f"{' & '.join(cells)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _cell(table: Table, text: str, r: int, c: int) -> str:
+    if text == "-":
+        return "--"
+    shown = escaped(" ".join(text.split()))
+    if c >= table.num_names:
+        shown = "--".join(NEGATIVE.sub(r"$-$", end) for end in shown.split(".."))
+    return rf"\textbf{{{shown}}}" if (r, c) in table.best else shown

@@ -1,0 +1,61 @@
+"""What the chapters of the report are made from: rows, groups, tables, and the sets drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.analysis.report.document import Table
+from calib_sweep.analysis.scores.table import Row, to_rows
+from calib_sweep.analysis.tables import provenance
+from calib_sweep.errors import printable
+
+MAX_SETS = 60  # calibration sets listed on the page; tables/calibration_sets.csv has all
+
+
+SET_MEANINGS = {
+    "settings": "of the draw, where they differ",
+    "hash": "SHA-256 of its tokens; equal hashes are equal sets",
+    "design": "how the seed chooses documents",
+    "window": "how a sample is cut from documents",
+    "num_samples": "samples in the set",
+    "seq_len": "tokens in a sample",
+    "pool": "what there was to draw from, and how much of it was looked at",
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the records say of the sweep; scores of items and the sets themselves lie beside."""
+
+    name: str
+    rows: list[Row]
+    scores: list[Any]  # of each cell: all of its record that `rows` repeats
+    sets: list[provenance.DrawnSet]
+    environments: dict[str, list[str]]
+    warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
+
+    @classmethod
+    def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
+        scores = [
+            [record["cell"], record["scores"], record.get("stderr"), provenance.described(record)]
+            for record in cells
+        ]
+        sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
+        return cls(printable(name), to_rows(cells), scores, sets, found)
+
+    @property
+    def metrics(self) -> list[str]:
+        return sorted({str(row["metric"]) for row in self.rows if row["metric"] is not None})
+
+
+def set_table(sets: Sequence[provenance.DrawnSet], num_digits: int | None) -> Table:
+    """The calibration sets, with the first `num_digits` of their hashes (None: all)."""
+    keys = [key for key in provenance.CARD_KEYS if any(key in drawn.card for drawn in sets)]
+    header = ["model", "dataset", "seed", "settings", "hash", *keys]
+    rows = []
+    for drawn in sets:
+        hashes = " ".join(sorted(one[:num_digits] for one in drawn.hashes))
+        seed = "-" if drawn.seed is None else str(drawn.seed)
+        card = [drawn.card.get(key, "-") for key in keys]
+        rows.append([drawn.model, drawn.dataset, seed, drawn.settings or "-", hashes, *card])
+    return Table(header, rows, len(header), meanings=SET_MEANINGS)

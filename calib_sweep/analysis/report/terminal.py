@@ -1,0 +1,233 @@
+"""The table at the end of a sweep: every method beside the dense model, perplexity and accuracy.
+
+The two halves stand side by side where the terminal is wide enough, else one below the other.
+Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.report.findings import findings
+from calib_sweep.analysis.scores.groups import Group, group_rows
+from calib_sweep.analysis.scores.means import HEADLINES
+from calib_sweep.analysis.scores.names import setting, short_names, shown_settings
+from calib_sweep.analysis.scores.table import Row, read_rows
+from calib_sweep.analysis.tables import controls
+from calib_sweep.analysis.wins import Wins, compare_methods
+from calib_sweep.errors import printable
+
+REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences
+NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
+NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
+MIN_NAME_WIDTH = 6
+MAX_SENTENCES = 6
+MAX_FAILURES = 20
+
+
+def terminal_summary(
+    folder_or_rows: str | Path | Sequence[Row], *, title: str, seconds: float | None = None
+) -> "Summary":
+    """What a person sees at the end of a sweep, for `rich.console.Console.print`."""
+    if isinstance(folder_or_rows, str | Path):
+        folder = Path(folder_or_rows)
+        rows, page = read_rows(folder), folder / REPORT / "index.html"
+    else:
+        rows, page = list(folder_or_rows), None
+    return Summary(tuple(rows), _title(rows, title, seconds), page)
+
+
+def _written(page: Path | None) -> list[str] | None:
+    """The sentences of the report; None where none has been written, or they are damaged.
+
+    Making them anew would take scipy and pandas, whose import takes longer than all the rest.
+    """
+    try:
+        said = None if page is None else json.loads((page.parent / CONCLUSION).read_bytes())
+    except (OSError, ValueError):
+        return None
+    is_list = isinstance(said, list) and all(isinstance(sentence, str) for sentence in said)
+    return said if is_list else None
+
+
+def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
+    count = controls.count_cells(rows)
+    cells = "1 cell" if count.total == 1 else f"{count.total} cells"
+    parts = [cells, f"{count.done} done", f"{count.failed} failed"]
+    parts += [f"{count.unfinished} unfinished"] if count.unfinished else []
+    parts += [formatting.duration(seconds)] if seconds is not None else []
+    return f"{title}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A rich renderable that fits itself to the width it is given."""
+
+    rows: tuple[Row, ...]
+    title: str
+    page: Path | None  # where the report is
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(printable(self.title), style="bold")
+        groups = group_rows(row for row in self.rows if row["metric"] in HEADLINES)
+        metrics = sorted({str(row["metric"]) for row in self.rows if row["status"] == "done"})
+        yield from table_lines(groups, metrics, options.max_width)
+        yield from self._sentences(groups)
+        yield from self._failures()
+        if self.page is not None:
+            yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")
+
+    def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
+        written = _written(self.page)
+        said = comparison_sentences(groups) if written is None else written
+        yield from (Text(printable(sentence)) for sentence in said[:MAX_SENTENCES])
+        if len(said) > MAX_SENTENCES:
+            yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
+        yield from (Text(sentence) for sentence in findings(self.rows, groups))
+
+    def _failures(self) -> Iterator[Text]:
+        failed = controls.failures(self.rows)
+        for cell, why in failed[:MAX_FAILURES]:
+            status = "unfinished" if why.startswith("no record") else "failed"
+            line = Text.assemble((f"{status}: ", "bold red"), f"{cell}: {why}")
+            line.no_wrap, line.overflow = True, "ignore"  # whole, wherever it is read
+            yield line
+        if len(failed) > MAX_FAILURES:
+            yield Text(f"{len(failed) - MAX_FAILURES} more are listed in the report.")
+
+
+def _near(path: Path) -> str:
+    """`path` as one would type it from here."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def comparison_sentences(groups: Sequence[Group]) -> list[str]:
+    """One sentence for each pair of methods and model."""
+    by_word = {word: compare_methods(groups, metric) for metric, word in HEADLINES.items()}
+    pairs = dict.fromkeys(key for found in by_word.values() for key in found)
+    several = len({group.model for group in groups}) > 1
+    sentences = []
+    for key in pairs:
+        wins = {word: found[key] for word, found in by_word.items() if key in found}
+        model, first, second = key
+        sentences.append(comparison(model if several else None, (first, second), wins))
+    return sentences
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns under one heading, padded to their widths; line 0 holds the columns' headings."""
+
+    heading: str
+    lines: list[str]
+
+    @cached_property
+    def width(self) -> int:
+        return max([cell_len(self.heading), *(cell_len(line) for line in self.lines)])
+
+
+def table_lines(groups: Sequence[Group], metrics: Sequence[str], width: int) -> list[Text]:
+    """The table as lines: its halves side by side if `width` allows, else one below the other."""
+    labels = list({group.label: group for group in groups}.values())
+    halves = [
+        _numbers_block(metric, labels, groups, metrics)
+        for metric in HEADLINES
+        if any(group.metric == metric for group in groups)
+    ]
+    if not halves:
+        return []
+    names = _name_columns(labels)
+    beside = sum(half.width for half in halves) + len(HALF_GAP) * len(halves)
+    if _block_width(names) + beside <= width:
+        return _joined([_name_block(names, None), *halves])
+    lines = []
+    for half in halves:
+        room = width - half.width - len(HALF_GAP)
+        lines += [*([Text()] if lines else []), *_joined([_name_block(names, room), half])]
+    return lines
+
+
+def _joined(blocks: Sequence[Block]) -> list[Text]:
+    """Blocks side by side: a line of headings, a line of column headings, the rows."""
+    rows = zip(*([block.heading, *block.lines] for block in blocks), strict=True)
+    texts = []
+    for index, row in enumerate(rows):
+        padded = [set_cell_size(part, block.width) for part, block in zip(row, blocks, strict=True)]
+        style = "bold" if index < 2 else ""
+        texts.append(
+            Text(HALF_GAP.join(padded).rstrip(), style=style, no_wrap=True, overflow="ignore")
+        )
+    return texts
+
+
+def _numbers_block(
+    metric: str, labels: Sequence[Group], groups: Sequence[Group], metrics: Sequence[str]
+) -> Block:
+    """mean, SD, min..max, n, vs dense of every row, right-aligned."""
+    own = {group.label: group for group in groups if group.metric == metric}
+    digits = formatting.decimals(metric, (group.spread for group in own.values()))
+    empty = ["-"] * len(NUMBER_HEADINGS)
+    rows = [list(NUMBER_HEADINGS)] + [
+        formatting.described(own[label.label], digits) if label.label in own else empty
+        for label in labels
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        NUMBER_GAP.join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows
+    ]
+    return Block(formatting.heading(metric, metrics), lines)
+
+
+def _name_columns(labels: Sequence[Group]) -> list[list[str]]:
+    """model (if there are several), method, dataset, settings that differ: heading first."""
+    columns = [["method"] + [group.method for group in labels]]
+    columns.append(["dataset"] + [group.dataset or "-" for group in labels])
+    if len({group.model for group in labels}) > 1:
+        columns.insert(0, ["model"] + [group.model for group in labels])
+    names = shown_settings(labels)
+    for name, heading in zip(names, short_names(names), strict=True):
+        columns.append([heading, *(setting(group, name) for group in labels)])
+    return columns
+
+
+def _block_width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(cell_len, c)) for c in columns) + len(NAME_GAP) * (len(columns) - 1)
+
+
+def _name_block(columns: Sequence[Sequence[str]], room: int | None) -> Block:
+    """Columns of names, the widest ones cut until they fit into `room`."""
+    widths = [max(map(cell_len, column)) for column in columns]
+    if room is not None:
+        room -= len(NAME_GAP) * (len(columns) - 1)
+        while sum(widths) > room and max(widths) > MIN_NAME_WIDTH:
+            widths[widths.index(max(widths))] -= 1
+    rows = zip(*columns, strict=True)
+    lines = [NAME_GAP.join(_fit(c, w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    return Block("", lines)
+
+
+def _fit(name: str, width: int) -> str:
+    return set_cell_size(name if cell_len(name) <= width else f"{name[: width - 3]}...", width)
+
+
+def comparison(model: str | None, pair: tuple[str, str], wins: Mapping[str, Wins]) -> str:
+    """One sentence on two methods; the first of `wins` (by metric in words) decides the order."""
+    leading = next(iter(wins.values()))
+    swapped = leading.second > leading.first
+    better, worse = reversed(pair) if swapped else pair
+    counts = []
+    for word, win in wins.items():
+        won = win.second if swapped else win.first
+        unit = f" {win.unit}" if win is leading or win.unit != leading.unit else ""
+        ties = f" ({win.ties} equal)" if win.ties else ""
+        counts.append(f"on {won} of {win.n}{unit} in {word}{ties}")
+    where = f"{model}: " if model else ""
+    return f"{where}{better} beats {worse} {' and '.join(counts)} (paired)."

@@ -1,0 +1,208 @@
+"""The report of a sweep, made from its records alone: tables, figures, Markdown, one HTML page.
+
+    report/  index.html  report.md  conclusion.json  figures/*.{png,svg}
+             tables/*.csv  tables/*.tex  made_from.json
+
+The same records, items, calibration sets and settings give the same bytes. Several workers may
+write at once: each file is replaced in one step, and `made_from.json`, written last, says which
+records and which bytes belong together.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep import atomic
+from calib_sweep.analysis.report.document import to_markdown
+from calib_sweep.analysis.report.material import Material, set_table
+from calib_sweep.analysis.report.terminal import CONCLUSION, REPORT, terminal_summary
+from calib_sweep.analysis.scores import sidecars
+from calib_sweep.analysis.scores.means import ACC_MEAN, HEADLINES
+from calib_sweep.analysis.scores.table import read_cells
+from calib_sweep.analysis.settings import AnalysisSettings, read_settings
+from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
+from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
+from calib_sweep.arguments import folder_and_settings
+from calib_sweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from calib_sweep.analysis.scores.groups import Group
+    from calib_sweep.analysis.tables.tables import Evidence
+
+MADE_FROM = "made_from.json"
+REPORT_VERSION = 9  # raised when the same records are to give another report
+PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
+PLAIN_WIDTH = 120  # columns where there is no terminal to ask
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of the sweep in the folder named, print its table, return the exit code."""
+    from rich.console import Console
+
+    folder, typed = folder_and_settings("report", arguments)
+    settings = read_settings(typed)
+    require_records(folder)
+    write_report(folder, settings)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
+    return 0
+
+
+def require_records(folder: Path) -> None:
+    """Raise `ConfigError` unless `folder` is the folder of a sweep with a cell in it."""
+    if folder.is_dir() and read_cells(folder):
+        return
+    what = "has none" if folder.is_dir() else "does not exist"
+    near = folder if folder.is_dir() else folder.parent
+    sweeps = sorted({str(path.parent.parent) for path in near.glob("*/*/record.json")})
+    if not sweeps:
+        sweeps = sorted(
+            {str(path.parent.parent) for path in Path("results").glob("*/*/record.json")}
+        )
+    remedy = f"Type report {' or report '.join(sweeps[:5])}." if sweeps else "Run the sweep first."
+    raise ConfigError(
+        f"report {str(folder)!r}: expected the folder of a sweep, with its records in "
+        f"{folder.absolute() / '*' / 'record.json'}, but it {what}. {remedy}"
+    )
+
+
+def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -> Path:
+    """Write report/ of the sweep in `folder` from its records; return the path of the HTML page.
+
+    `settings` None: the shipped ones.
+    """
+    folder, settings = Path(folder), settings or read_settings()
+    cells = read_cells(folder)
+    material = Material.of(folder.resolve().name, cells)
+    warnings = sidecars.conflicts(folder, cells)
+    evidence = _gather(folder, material, cells, warnings.append)
+    files = _make(replace(material, warnings=warnings), evidence, settings)
+    report = folder / REPORT
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
+    files[MADE_FROM] = (json.dumps(made_from, indent=1) + "\n").encode()
+    try:
+        for name, data in files.items():
+            (report / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(report / name, data)
+    except OSError as error:
+        raise ConfigError(
+            f"report {str(folder)!r}: expected a folder that can be written "
+            f"({error.strerror}: {error.filename}). Copy it to a folder of yours."
+        ) from error
+    return report / "index.html"
+
+
+def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
+    """Whether the report is there, whole, and made from what there is now."""
+    folder, settings = Path(folder), settings or read_settings()
+    try:
+        made_from = json.loads((folder / REPORT / MADE_FROM).read_bytes())
+        records, hashes = made_from["records"], dict(made_from["files"])
+        found = {name: (folder / REPORT / name).read_bytes() for name in hashes}
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
+        return False
+    cells = read_cells(folder)
+    material = Material.of(folder.resolve().name, cells)
+    return records == _digest(folder, material, cells, settings) and all(
+        hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
+    )
+
+
+def _digest(
+    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], settings: AnalysisSettings
+) -> str:
+    """A hash of all that the report is made of: nothing else may move a byte of it."""
+    status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
+    parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
+    parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
+    told = {**asdict(settings), "targets": list(settings.targets)}
+    text = json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) -> dict[str, bytes]:
+    """Every file of the report by its path."""
+    from calib_sweep.analysis.report import chapters
+    from calib_sweep.analysis.report.page import to_html
+    from calib_sweep.analysis.scores.groups import group_rows
+    from calib_sweep.analysis.tables.tables import all_tables
+
+    groups = group_rows(material.rows)
+    tables = all_tables(material.rows, evidence, settings)
+    figures = _draw(material, groups, tables)
+    drawn = [path for path in figures if path.endswith(".png")]
+    blocks = chapters.write(material, groups, tables, drawn)
+    vector = {path: figures[path.replace(".png", ".svg")] for path in drawn}
+    said = chapters.conclusion(material, tables)
+    return {
+        **{f"tables/{name}.csv": frame_csv(frame) for name, frame in tables.items()},
+        "tables/calibration_sets.csv": _set_csv(material),
+        **_latex(material, tables),
+        **figures,
+        CONCLUSION: (json.dumps(said, indent=1) + "\n").encode(),
+        "report.md": to_markdown(blocks).encode(),
+        "index.html": to_html(blocks, f"sweep {material.name}", vector).encode(),
+    }
+
+
+def _gather(
+    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], tell: sidecars.Tell
+) -> "Evidence":
+    """What lies beside the records: scores per item, the calibration sets that were drawn."""
+    from calib_sweep.analysis.scores.items import read_items
+    from calib_sweep.analysis.tables.covariates import read_descriptors
+    from calib_sweep.analysis.tables.tables import Evidence
+
+    return Evidence(
+        items=read_items(folder, cells, tell),
+        descriptors=read_descriptors(folder.parent, cells, tell),
+        set_problems=[*seen_text(material.sets), *check_pairing(material.sets)],
+    )
+
+
+def _draw(
+    material: Material, groups: Sequence["Group"], tables: Mapping[str, "pd.DataFrame"]
+) -> dict[str, bytes]:
+    """Every figure of every headline score by its path, as PNG and SVG."""
+    shown = [metric for metric in HEADLINES if metric in material.metrics]
+    if not shown:
+        return {}
+    from calib_sweep.analysis.figures import diagrams, plots, strip_plot
+
+    files, profiles = {}, tables["profiles"]
+    for metric in shown:
+        for kind, figure in (
+            ("seeds", strip_plot.seeds_figure(groups, metric, material.metrics)),
+            ("differences", diagrams.differences_figure(tables["comparisons"], metric)),
+            ("components", diagrams.components_figure(tables["variance_components"], metric)),
+            ("ranks", diagrams.ranks_figure(tables["rank_stability"], metric)),
+            ("num_samples", diagrams.sizes_figure(groups, metric)),
+            ("profiles", diagrams.profiles_figure(profiles) if metric == ACC_MEAN else None),
+        ):
+            for form, data in plots.render(figure).items() if figure is not None else ():
+                files[f"figures/{kind}_{HEADLINES[metric]}.{form}"] = data
+    return files
+
+
+def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str, bytes]:
+    from calib_sweep.analysis.report.chapters import paper_tables
+    from calib_sweep.analysis.report.latex import to_latex
+
+    return {
+        f"tables/{name}.tex": to_latex(table, title, direction=sign).encode()
+        for name, (table, sign, title) in paper_tables(material, tables).items()
+    }
+
+
+def _set_csv(material: Material) -> bytes:
+    table = set_table(material.sets, None)
+    rows = [[cell if cell != "-" else "" for cell in row] for row in table.rows]
+    return rows_csv([table.header, *rows])

@@ -1,0 +1,168 @@
+"""Each model x method x dataset x settings x metric over its calibration seeds, beside dense.
+
+    mean = sum(y) / n    SD = sqrt(sum((y - mean)^2) / (n - 1)), undefined for n = 1    min, max, n
+    drop = dense - mean for accuracy, mean - dense for perplexity: positive is worse
+
+The mean over corpora or tasks is taken in each cell first (ppl/geomean, acc/mean), then described
+over seeds: scores of one draw vary together, so a mean of per-task SDs would be another, wrong
+number. The mean over seeds is arithmetic, also of perplexities.
+
+Spread over seeds is that of replicate 0 (the lowest there is). Other replicates measure the
+machine, and are described apart. A method that reads no data has one value, which stands for
+every dataset and seed.
+
+Shapes: S seeds, R pairs of a cell with its repetition.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from calib_sweep.analysis.rounding import variance
+from calib_sweep.analysis.scores.table import DENSE, OF_DENSE, Row, settings_of, settings_text
+
+# Which way is better: +1 more, -1 less. The first word of a metric's name decides.
+DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A sample described; `sd` is NaN for n = 1 and with an infinite value."""
+
+    n: int
+    mean: float
+    sd: float  # ddof = 1
+    min: float
+    max: float
+
+
+def describe(value_S: np.ndarray) -> Spread:
+    """Describe the values of one metric over seeds; needs at least one."""
+    assert value_S.ndim == 1 and value_S.size > 0, value_S
+    low, high = float(np.min(value_S)), float(np.max(value_S))
+    with np.errstate(invalid="ignore", over="ignore"):  # of an infinite perplexity there is no SD
+        sd = float(np.sqrt(variance(value_S))) if value_S.size > 1 else np.nan
+        mean = float(np.mean(value_S))
+    if sd == 0:  # equal but for rounding
+        return Spread(value_S.size, low, sd, low, low)
+    return Spread(value_S.size, mean, sd, low, high)
+
+
+def direction(metric: str) -> int:
+    """+1 when more of `metric` is better, -1 when less is, 0 for a metric not known here."""
+    return DIRECTIONS.get(metric.split("/")[0], 0)
+
+
+def is_logged(metric: str) -> bool:
+    """Whether `metric` is analysed on the log scale, and its differences are of logarithms."""
+    return metric.split("/")[0] == "ppl"
+
+
+def drop(mean: float, dense: float, metric: str) -> float:
+    """How much worse than the dense model; NaN when the metric or its dense value is not known."""
+    sign = direction(metric)
+    return sign * (dense - mean) + 0.0 if sign else np.nan  # + 0: no drop is 0, not -0
+
+
+def max_difference(first_R: np.ndarray, again_R: np.ndarray) -> float:
+    """The largest difference between a cell and its repetition; NaN without repetitions.
+
+    Infinite where only one of the two is finite; two that are no number do not differ.
+    """
+    are_alike_R = (again_R == first_R) | (np.isnan(again_R) & np.isnan(first_R))
+    with np.errstate(invalid="ignore"):
+        away_R = np.where(are_alike_R, 0.0, np.abs(again_R - first_R))
+    return float(np.max(np.nan_to_num(away_R, nan=np.inf))) if first_R.size else np.nan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """The cells that differ in nothing but seed and replicate, in one metric."""
+
+    model: str
+    method: str
+    dataset: str | None  # None: needs no data, stands for every dataset
+    settings: Mapping[str, Any]
+    metric: str
+    seeds: tuple[int | None, ...]  # S, of replicate 0
+    value_S: np.ndarray
+    stderr_S: np.ndarray  # of each value, over items; NaN where not recorded
+    spread: Spread
+    dense: float  # NaN: no dense cell of this model and evaluation
+    drop: float
+    num_repeated: int = 0  # R
+    max_difference: float = field(default=np.nan)
+
+    @property
+    def is_dense(self) -> bool:
+        return self.method == DENSE
+
+    @property
+    def label(self) -> tuple[str, str, str | None, str]:
+        """What identifies the group, apart from its metric."""
+        return (self.model, self.method, self.dataset, settings_text(self.settings))
+
+
+Key = tuple[str, str, str | None, str, str]  # model, method, dataset, settings, metric
+
+
+def group_rows(rows: Iterable[Row]) -> list[Group]:
+    """Every group of `rows`, by model: the dense one, those without data, the others by name."""
+    members: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row["metric"] is not None and row["status"] == "done":
+            key = (row["model"], row["method"], row["dataset"], row["settings"], row["metric"])
+            members.setdefault(key, []).append(row)
+    dense = {
+        (model, settings, metric): float(np.mean([row["value"] for row in own]))
+        for (model, method, _, settings, metric), own in members.items()
+        if method == DENSE
+    }
+    return sorted((_group(own, dense) for own in members.values()), key=_order)
+
+
+def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> Group:
+    model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
+    of_dense = {name: v for name, v in settings.items() if name.split(".")[0] in OF_DENSE}
+    reference = dense.get((model, settings_text(of_dense), metric), np.nan)
+    first: dict[int, Row] = {}
+    pairs = []
+    for row in sorted(rows, key=lambda row: (_seed(row), row["replicate"])):
+        if _seed(row) in first:
+            pairs.append((first[_seed(row)]["value"], row["value"]))
+        first.setdefault(_seed(row), row)
+    value_S = np.array([row["value"] for row in first.values()], dtype=float)
+    pair_R2 = np.array(pairs, dtype=float).reshape(-1, 2)
+    spread = describe(value_S)
+    return Group(
+        model=model,
+        method=rows[0]["method"],
+        dataset=rows[0]["dataset"],
+        settings=settings,
+        metric=metric,
+        seeds=tuple(None if seed < 0 else seed for seed in first),
+        value_S=value_S,
+        stderr_S=np.array([row["stderr"] for row in first.values()], dtype=float),
+        spread=spread,
+        dense=reference,
+        drop=drop(spread.mean, reference, metric),
+        num_repeated=len(pairs),
+        max_difference=max_difference(pair_R2[:, 0], pair_R2[:, 1]),
+    )
+
+
+def _seed(row: Row) -> int:
+    return -1 if row["seed"] is None else row["seed"]
+
+
+def _order(group: Group) -> tuple[Any, ...]:
+    settings = tuple((name, _comparable(value)) for name, value in group.settings.items())
+    data = (group.dataset is not None, group.method, group.dataset or "")
+    return (group.model, not group.is_dense, *data, settings, group.metric)
+
+
+def _comparable(value: Any) -> tuple[int, float, str]:
+    is_number = isinstance(value, int | float)
+    return (0, float(value), "") if is_number else (1, 0.0, str(value))

@@ -1,0 +1,106 @@
+"""What cells are called in tables: a name carries the settings that tell cells apart.
+
+    model     with settings of model and evaluation    opt_125m dtype=float16
+    method    with settings of method and walk         wanda sparsity=0.6
+    dataset   with settings of dataset                 text path=a.txt
+    draw      settings of calibration                  num_samples=64; part of the method's name
+
+Only cells of one model (in this wide sense) are ever compared. Two methods meet on the same
+calibration sets, hence with the same dataset, draw and seed. A setting that is the same wherever it
+applies is left out of names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.analysis.scores.groups import Group
+from calib_sweep.analysis.scores.table import settings_text
+
+PART_OF = {
+    "model": "model",
+    "evaluation": "model",
+    "dataset": "dataset",
+    "calibration": "draw",
+}  # first word of a setting -> the name it belongs to; any other one belongs to the method
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one cell or group. `dataset` None: reads no data, stands for every draw."""
+
+    model: str
+    method: str  # with `draw`
+    dataset: str | None
+    draw: str
+    bare_method: str  # without `draw`
+    settings: str = ""  # those of `bare_method`
+
+
+@dataclass(frozen=True)
+class Naming:
+    """`short`: the settings worth naming, by their whole name."""
+
+    short: Mapping[str, str]
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[Group]) -> "Naming":
+        names = shown_settings(groups)
+        return cls(dict(zip(names, short_names(names), strict=True)))
+
+    def name(
+        self, model: str, method: str, dataset: str | None, settings: Mapping[str, Any]
+    ) -> Names:
+        """The names of a cell with these axes and settings."""
+        parts: dict[str, dict[str, Any]] = {}
+        for key, short in self.short.items():
+            if key in settings:
+                part = PART_OF.get(key.split(".")[0], "method")
+                parts.setdefault(part, {})[short] = settings[key]
+        texts = {part: settings_text(own) for part, own in parts.items()}
+        bare, draw = _join(method, texts.get("method")), texts.get("draw", "")
+        return Names(
+            model=_join(model, texts.get("model")),
+            method=_join(bare, draw),
+            dataset=None if dataset is None else _join(dataset, texts.get("dataset")),
+            draw=draw,
+            bare_method=bare,
+            settings=texts.get("method", ""),
+        )
+
+    def of(self, group: Group) -> Names:
+        """The names of a group."""
+        return self.name(group.model, group.method, group.dataset, group.settings)
+
+
+def _join(name: str, settings: str | None) -> str:
+    return f"{name} {settings}" if settings else name
+
+
+def shown_settings(groups: Sequence[Group]) -> list[str]:
+    """Names of the settings that tell groups apart."""
+    names = dict.fromkeys(name for group in groups for name in group.settings)
+    return [name for name in sorted(names) if _tells_apart(name, groups)]
+
+
+def _tells_apart(name: str, groups: Sequence[Group]) -> bool:
+    """Whether a setting has two values, or only some of the cells of the same label have it."""
+    values = {settings_text({name: g.settings[name]}) for g in groups if name in g.settings}
+    if len(values) > 1:
+        return True
+    labels = [{g.label[:3] for g in groups if (name in g.settings) is has} for has in (True, False)]
+    return bool(labels[0] & labels[1])
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The last word of each setting's name, the whole name where that is not enough."""
+    leaves = [name.rpartition(".")[2] for name in names]
+    pairs = zip(names, leaves, strict=True)
+    return [leaf if leaves.count(leaf) == 1 else name for name, leaf in pairs]
+
+
+def setting(group: Group, name: str) -> str:
+    """The value of a setting; '-' where the group does not have it."""
+    if name not in group.settings:
+        return "-"
+    return settings_text({"": group.settings[name]}).removeprefix("=")

@@ -1,0 +1,240 @@
+"""A sweep's records as one tidy table: one row per cell and score.
+
+Columns: model, method, dataset, seed, replicate; one column per setting that the cell has;
+settings (all of them as text), metric, value, stderr, status, error, cell_id. A cell without
+scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), or
+"unfinished" (started, no record yet). Of done cells that nothing tells apart, as an older version
+of this program may have left, all but the last are "superseded". Of a record only schema, status,
+cell and scores are needed, so that scores from elsewhere can be read as well.
+
+A setting is what was swept or overridden, or differs between cells of the same model, method and
+dataset. It is looked up in each cell's configuration, so that a default and the same value typed
+are one setting. What cannot move a cell's numbers is left out.
+
+Cells without the means over corpora and tasks are given them (`means`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
+from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
+from calib_sweep.errors import printable
+from calib_sweep.results.reading import RECORD, UnreadableRecordError, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DENSE = "dense"
+UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, and names none
+
+AXES = ("model", "method", "dataset", "seed", "replicate")
+COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
+
+# Parts of the configuration that can move a number; those that are only about calibration data.
+MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
+OF_DATA = frozenset({"dataset", "calibration", "walk"})
+OF_DENSE = frozenset({"model", "evaluation"})
+
+Row = dict[str, Any]
+
+
+def read_table(folder: str | Path) -> "pd.DataFrame":
+    """The tidy table of the sweep in `folder`; a setting that a cell does not have is missing."""
+    import pandas as pd
+
+    rows = read_rows(folder)
+    names = [*AXES, *_setting_names(rows), *COLUMNS[len(AXES) :]]
+    table = pd.DataFrame(rows, columns=pd.Index(names))
+    return table.astype({"seed": "Int64", "replicate": "Int64", "value": float, "stderr": float})
+
+
+def _setting_names(rows: Iterable[Row]) -> list[str]:
+    return sorted({name for row in rows for name in settings_of(row)})
+
+
+def read_rows(folder: str | Path) -> list[Row]:
+    """The tidy table of the sweep in `folder` as dictionaries, ordered as the cells' folders."""
+    return to_rows(read_cells(folder))
+
+
+def read_cells(folder: str | Path) -> list[dict[str, Any]]:
+    """One record per cell of the sweep in `folder`; a stub where none can be read."""
+    found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+    return [record for record in found if record is not None]
+
+
+def _read_cell(folder: Path) -> dict[str, Any] | None:
+    try:
+        record = read_record(folder / RECORD)
+    except UnreadableRecordError as error:
+        return _stub(folder, "unreadable", f"{RECORD} {error.what}")
+    except OSError as error:
+        return _stub(folder, "unreadable", f"{RECORD} cannot be read: {error.strerror}")
+    if record is not None:
+        record = _printable(record)
+        cell = record["cell"]
+        read_data = cell["method"] != DENSE and cell.get("seed") is not None
+        cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
+        name = record.get("cell_id") or printable(folder.name)
+        return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
+    if aside := sorted(folder.glob("record.broken-*.json")):
+        return _stub(folder, "unreadable", f"damaged record, set aside: {aside[-1].name}")
+    if (folder / "config.yaml").exists():
+        return _stub(folder, "unfinished", "no record: interrupted, or still running")
+    return None  # not a cell: the report, logs
+
+
+def _stub(folder: Path, status: str, why: str) -> dict[str, Any]:
+    cell = dict.fromkeys(AXES)
+    error = {"type": status, "message": printable(why)}
+    name = printable(folder.name)
+    names = {"cell_id": name, "folder": folder.name}
+    return {"status": status, "cell": cell, "scores": {}, "error": error, **names}
+
+
+def _printable(value: Any) -> Any:
+    """`value` of a record with the control characters in its texts written out."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The tidy rows of `cells` (records, and stubs of cells that have none)."""
+    heads = []
+    for record, settings in zip(cells, cell_settings(cells), strict=True):
+        axes = {key: record["cell"].get(key) for key in AXES}
+        axes["replicate"] = axes["replicate"] or 0
+        heads.append({**axes, **settings, "settings": settings_text(settings)})
+    superseded, unlike = _superseded(cells, heads), unlike_tasks(cells)
+    rows = []
+    for index, (record, common) in enumerate(zip(cells, heads, strict=True)):
+        status = "superseded" if index in superseded else record["status"]
+        rest = {"status": status, "error": None, "cell_id": record["cell_id"]}
+        if record["status"] == "done" and record["scores"]:
+            values = with_means(record["scores"])
+            has_none = _chose_headlines(record) or common["model"] in unlike
+            if has_none and ACC_MEAN not in record["scores"]:
+                values.pop(ACC_MEAN, None)
+            stderr = stderr_with_means(record.get("stderr") or {}, values)
+            for metric, value in values.items():
+                score = {"metric": metric, "value": value, "stderr": stderr[metric]}
+                rows.append({**common, **score, **rest})
+        else:
+            rest["error"] = _first_line(record)
+            rows.append({**common, "metric": None, "value": np.nan, "stderr": np.nan, **rest})
+    return rows
+
+
+def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set[int]:
+    """Indices of done cells that finished before another one which nothing tells from them."""
+    order = sorted(range(len(cells)), key=lambda i: str(cells[i].get("finished_at") or ""))
+    last: dict[tuple[Any, ...], int] = {}
+    superseded = set()
+    for index in order:
+        if cells[index]["status"] == "done":
+            key = (*(heads[index][axis] for axis in AXES), heads[index]["settings"])
+            if key in last:
+                superseded.add(last[key])
+            last[key] = index
+    return superseded
+
+
+def _chose_headlines(record: Mapping[str, Any]) -> bool:
+    """Whether the cell was told which scores go into acc/mean: a mean that it lacks has no part."""
+    return any("zero_shot.headline." in name for name in _moving(record.get("config") or {}))
+
+
+def _first_line(record: Mapping[str, Any]) -> str:
+    """What went wrong in a cell, on one line."""
+    error = record.get("error")
+    if not error:
+        return "no scores" if record["status"] == "done" else "no error recorded"
+    lines = str(error.get("message") or "").strip().splitlines()
+    first = lines[0] if lines else "no message"
+    return first if error["type"] == record["status"] else f"{error['type']}: {first}"
+
+
+def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings of each cell, by name: what was typed or differs, as the cell was run."""
+    typed = [_flatten(record["cell"].get("settings") or {}) for record in cells]
+    config = [_moving(record.get("config") or {}) for record in cells]
+    names = sorted({name for own in typed for name in own} | _differing(cells, config))
+    result = []
+    for record, own, run in zip(cells, typed, config, strict=True):
+        known = {**own, **run}
+        applying = [name for name in names if name in known and _applies(name, record["cell"])]
+        result.append({_column(name): _plain(known[name]) for name in applying})
+    return result
+
+
+def _moving(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _flatten({part: config[part] for part in MOVING if part in config})
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots, without what says how a cell is run."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        part = f"{prefix}{key}".partition(".")[0]
+        if part in EXECUTION_PARTS and key.rpartition(".")[2] in EXECUTION_KEYS:
+            continue
+        if isinstance(item, dict):
+            flat |= _flatten(item, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
+def _applies(name: str, cell: Mapping[str, Any]) -> bool:
+    """Whether a setting can move the numbers of a cell."""
+    part = name.split(".")[0]
+    if cell["method"] == DENSE:
+        return part in OF_DENSE
+    return cell["dataset"] is not None or part not in OF_DATA
+
+
+def _differing(cells: Sequence[Mapping[str, Any]], config: Sequence[dict[str, Any]]) -> set[str]:
+    """Names of what differs between cells that have the same model, method and dataset."""
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    names = set()
+    for record, run in zip(cells, config, strict=True):
+        cell = record["cell"]
+        if not run:
+            continue
+        other = first.setdefault((cell["model"], cell["method"], cell["dataset"]), run)
+        if run != other:
+            missing = object()
+            differ = (k for k in run | other if run.get(k, missing) != other.get(k, missing))
+            names |= {name for name in differ if _applies(name, cell)}
+    return names
+
+
+def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings columns of a row."""
+    return {name: value for name, value in row.items() if name not in COLUMNS}
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings on one line, as they are typed."""
+    return " ".join(f"{name}={_text(value)}" for name, value in settings.items())
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _plain(value: Any) -> Any:
+    """A value that can be compared and sorted: lists become text."""
+    return _text(value) if isinstance(value, list | tuple) else value
+
+
+def _column(name: str) -> str:
+    return f"setting.{name}" if name in COLUMNS else name

@@ -1,0 +1,122 @@
+"""What about a calibration set goes with its score? Descriptors of the sets against the scores.
+
+Of the token ids of a set:
+    entropy          of the tokens' frequencies, in bits: low is repetitive
+    unique_share     different tokens / tokens
+    duplicates       share of samples whose tokens occur before in the set
+    filled           share of positions that are no padding
+and any number that a record keeps under calibration.descriptors:
+    dense_perplexity the dense model's, of the set's tokens: high is far from what the model knows
+
+    rho              Spearman's over the draws of a dataset, as in `correlations`; dataset empty:
+                     pooled within datasets, so that what lies between corpora has no part in it
+
+Shapes: N samples, T tokens, S draws.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.scores.sidecars import Tell, token_sets
+from calib_sweep.analysis.settings import AnalysisSettings
+from calib_sweep.analysis.tables.comparisons import POOLED
+from calib_sweep.analysis.tables.correlations import MIN_PAIRS, Pair, correlate
+from calib_sweep.analysis.tables.provenance import described
+
+COLUMNS = [
+    *("model", "method", "dataset", "descriptor", "metric"),
+    *("n", "rho", "rho_lo", "rho_hi", "p"),
+]
+
+log = logging.getLogger(__name__)
+
+Descriptors = Mapping[str, Mapping[str, float]]  # cell id -> descriptor -> value
+
+
+def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict[str, float]:
+    """Descriptors of one calibration set."""
+    num_samples, seq_len = tokens_NT.shape
+    lengths_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+    valid = tokens_NT[np.arange(seq_len) < lengths_N[:, None]]
+    count = np.unique(valid, return_counts=True)[1]
+    share = count / count.sum()
+    different = {row.tobytes() for row in tokens_NT}
+    return {
+        "entropy": float(-(share * np.log2(share)).sum()),
+        "unique_share": len(count) / valid.size,
+        "duplicates": 1 - len(different) / num_samples,
+        "filled": valid.size / tokens_NT.size,
+    }
+
+
+def read_descriptors(
+    results_dir: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell = log.warning
+) -> Descriptors:
+    """Descriptors of the sets behind `cells`, of those that are still on disk or recorded.
+
+    `tell`: takes a sentence about each set that is damaged.
+    """
+    by_hash = {
+        hash_: describe_tokens(*tokens) for hash_, tokens in token_sets(results_dir, cells, tell)
+    }
+    found = {}
+    for record in cells:
+        card = record.get("calibration") or {}
+        recorded = described(record).items()
+        own = {k: float(v) for k, v in recorded if isinstance(v, int | float)}
+        own = {**by_hash.get(str(card.get("hash")), {}), **own}
+        if own:
+            found[str(record["cell_id"])] = own
+    return found
+
+
+def covariate_table(
+    grids: Sequence[Grid], descriptors: Descriptors, settings: AnalysisSettings
+) -> pd.DataFrame:
+    """covariates.csv: each descriptor against the headline scores, over draws."""
+    rows = [row for grid in grids for row in _rows(grid, descriptors, settings)]
+    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+def _rows(grid: Grid, descriptors: Descriptors, settings: AnalysisSettings) -> Iterator[tuple]:
+    names = sorted({name for own in descriptors.values() for name in own})
+    for m in np.flatnonzero(grid.reads_data_M):
+        for name in names:
+            x_DS = _values(grid, int(m), name, descriptors)
+            for metric in (PPL_MEAN, ACC_MEAN):
+                if metric in grid.metrics:
+                    y_DS = grid.value_MDSE[m, :, :, grid.metrics.index(metric)]
+                    keys = grid.model, grid.methods[m].method
+                    for dataset, found in _related(grid.datasets, x_DS, y_DS, settings):
+                        yield *keys, dataset, name, metric, *found
+
+
+def _values(grid: Grid, m: int, name: str, descriptors: Descriptors) -> np.ndarray:
+    """One descriptor of the sets of a method [D, S]."""
+    cell_DS = [
+        [next((i for i in ids if i), "") for ids in by_seed] for by_seed in grid.cell_ids_MDSR[m]
+    ]
+    return np.array(
+        [[descriptors.get(i, {}).get(name, np.nan) for i in by_seed] for by_seed in cell_DS]
+    )
+
+
+def _related(
+    datasets: Sequence[str], x_DS: np.ndarray, y_DS: np.ndarray, settings: AnalysisSettings
+) -> Iterator[tuple[str, tuple[float, ...]]]:
+    blocks: list[Pair] = []
+    for dataset, x_S, y_S in zip(datasets, x_DS, y_DS, strict=True):
+        both_S = np.isfinite(x_S) & np.isfinite(y_S)
+        x_S, y_S = x_S[both_S], y_S[both_S]
+        if len(x_S) >= MIN_PAIRS and np.ptp(x_S) > 0 and np.ptp(y_S) > 0:
+            blocks.append((x_S, y_S))
+            yield dataset, correlate([blocks[-1]], settings)
+    if blocks:
+        yield POOLED, correlate(blocks, settings)

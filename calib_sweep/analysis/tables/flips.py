@@ -1,0 +1,141 @@
+"""Does a score move with the draw because single items flip, or because ability shifts?
+
+For n draws and N items, x[s, i] the score of item i on draw s, a_s = mean over items:
+
+    s^2           = variance of a_s over draws                              what summary.csv shows
+    floor^2       = sum_i var_s(x[s, i]) / N^2                  if items moved independently; for
+                    right or wrong var_s = n/(n-1) p_i (1 - p_i), p_i the share of draws right
+    systematic^2  = max(0, s^2 - floor^2)                                   what all items share
+    p             = P(chi2(n-1) >= (n-1) s^2 / floor^2)                     Cochran's Q
+
+The floor falls with more items, the systematic part is a change of ability. The interval of the
+systematic SD is that of s, less the floor. ceiling = sqrt(pbar (1 - pbar) / N): the floor if each
+item were tossed anew. acc/mean and ppl/geomean combine their parts, floor^2 = sum floor_t^2 / T^2.
+Perplexity counts windows and is on the log scale.
+
+    unstable    share of items that are right on some draws and wrong on others
+    agreement   share of items on which two draws agree, in both right and wrong; kappa: beyond
+                chance (Fleiss 1971)
+
+Shapes: S draws (n), I items (N).
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.rounding import variance
+from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.items import Items, parts_of_mean
+from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
+
+COLUMNS = [
+    *("model", "method", "dataset", "metric", "n", "num_items", "sd", "floor", "ceiling"),
+    *("systematic", "systematic_lo", "systematic_hi", "p", "unstable", "agreement", "kappa"),
+]
+UNSTABLE_COLUMNS = [
+    *("model", "metric", "item", "item_hash", "num_groups", "num_unstable"),
+    *("share_right", "instability"),
+]
+MAX_UNSTABLE = 50  # items listed for each model and metric
+
+
+def flip_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
+    """flips.csv: each method, dataset and metric with items, of three draws or more."""
+    rows = []
+    for grid in grids:
+        for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
+            names = (grid.model, grid.methods[m].method, grid.datasets[d])
+            splits = dict(_splits(grid, int(m), d, items))
+            splits |= dict(_of_means(grid, int(m), d, items, splits))
+            rows += [(*names, metric, own) for metric, own in splits.items()]
+    table = pd.DataFrame([[*row[:4], *_numbers(row[4])] for row in rows])
+    return table.set_axis(COLUMNS, axis=1) if rows else pd.DataFrame(columns=pd.Index(COLUMNS))
+
+
+def _splits(grid: Grid, m: int, d: int, items: Items) -> Iterator[tuple[str, Split]]:
+    for metric in grid.metrics:
+        value_SI, _ = items.of(metric, _cells(grid, m, d))
+        if len(value_SI) >= MIN_DRAWS and value_SI.shape[1] > 1:
+            yield metric, split(value_SI)
+
+
+def _cells(grid: Grid, m: int, d: int) -> list[str]:
+    """Ids of the cells of one method and dataset, the first replicate of each seed."""
+    return [next((i for i in ids if i), "") for ids in grid.cell_ids_MDSR[m, d]]
+
+
+def _of_means(
+    grid: Grid, m: int, d: int, items: Items, splits: dict[str, Split]
+) -> Iterator[tuple[str, Split]]:
+    """acc/mean and ppl/geomean, from the splits of their parts."""
+    for metric in (ACC_MEAN, PPL_MEAN):
+        if metric not in grid.metrics:
+            continue
+        value_S = grid.value_MDSE[m, d, :, grid.metrics.index(metric)]
+        scored = np.flatnonzero(np.isfinite(value_S))
+        if len(scored) < MIN_DRAWS:
+            continue
+        first = grid.value_MDSE[m, d, scored[0]]
+        parts = parts_of_mean(metric, items, dict(zip(grid.metrics, first, strict=True)))
+        own = [splits[part] for part in parts if part in splits]
+        if parts and len(own) == len(parts) and {part.n for part in own} == {len(scored)}:
+            floor_variance = sum(part.floor_variance for part in own) / len(own) ** 2
+            num_items = sum(part.num_items for part in own)
+            seen = float(variance(value_S[scored]))
+            yield metric, Split(len(scored), num_items, seen, floor_variance)
+
+
+def _numbers(own: Split) -> list[float]:
+    """The number columns of a row."""
+    sd, floor = np.sqrt(own.variance), np.sqrt(own.floor_variance)
+    systematic, low, high = systematic_sd(own)
+    if own.floor_variance > 0:
+        p = stats.chi2.sf((own.n - 1) * own.variance / own.floor_variance, own.n - 1)
+    else:
+        p = np.nan  # no item ever moved
+    shares = [own.unstable, own.agreement, own.kappa]
+    numbers = [own.n, own.num_items, sd, floor, own.ceiling, systematic, low, high, p, *shares]
+    return [float(number) if index > 1 else number for index, number in enumerate(numbers)]
+
+
+def unstable_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
+    """unstable_items.csv: the items of each task that change most often with the draw."""
+    tables = []
+    for grid in grids:
+        for metric in grid.metrics:
+            table = _unstable(grid, metric, items)
+            if table is not None:
+                tables.append(table.assign(model=grid.model, metric=metric))
+    empty = pd.DataFrame(columns=pd.Index(UNSTABLE_COLUMNS))
+    joined = pd.concat(tables, ignore_index=True) if tables else empty
+    return joined.reindex(columns=UNSTABLE_COLUMNS)
+
+
+def _unstable(grid: Grid, metric: str, items: Items) -> pd.DataFrame | None:
+    """Items of one task over all methods and datasets whose cells have the same layout."""
+    groups: dict[int, list[np.ndarray]] = {}
+    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
+        value_SI, kept = items.of(metric, _cells(grid, int(m), d))
+        if len(kept) >= MIN_DRAWS and np.isin(value_SI, (0.0, 1.0)).all():
+            groups.setdefault(items.layout_of[kept[0]], []).append(value_SI.mean(0, dtype=float))
+    if not groups:
+        return None
+    layout = max(groups, key=lambda number: len(groups[number]))
+    share_GI = np.stack(groups[layout])
+    is_unstable_GI = (share_GI > 0) & (share_GI < 1)
+    labels = items.labels[metric.partition("/")[2], layout]
+    table = pd.DataFrame(labels, columns=pd.Index(["item", "item_hash"])).assign(
+        num_groups=len(share_GI),
+        num_unstable=is_unstable_GI.sum(0),
+        share_right=share_GI.mean(0),
+        instability=(4 * share_GI * (1 - share_GI)).mean(0),
+    )
+    order = ["num_unstable", "instability", "item"]
+    table = table.loc[table["num_unstable"] > 0].sort_values(order, ascending=[False, False, True])
+    return table.head(MAX_UNSTABLE)

@@ -1,0 +1,115 @@
+"""Where the numbers come from: the calibration sets behind the cells, and the software used.
+
+Comparisons between methods are paired because a (dataset, seed) draws one set for all of them.
+The hash of its tokens, which is in every record, proves or disproves that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from calib_sweep.analysis.scores.table import OF_DATA, cell_settings, settings_text
+
+# Of a set's 13-token runs, those in scored text; the miniature's phrases make 1 % at most.
+MAX_SEEN = 0.05
+
+CARD_KEYS = ("design", "window", "num_samples", "seq_len", "pool", "source", "revision")
+
+
+@dataclass
+class DrawnSet:
+    """What one (model's tokenizer, dataset, seed, settings of the draw) gave its cells."""
+
+    model: str
+    dataset: str
+    seed: int | None
+    settings: str
+    hashes: set[str] = field(default_factory=set)
+    methods: set[str] = field(default_factory=set)
+    card: dict[str, str] = field(default_factory=dict)
+    overlap: dict[str, dict[str, Any]] = field(default_factory=dict)  # corpus -> share, samples
+
+
+def described(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The descriptors of its calibration set that a record keeps."""
+    return (record.get("calibration") or {}).get("descriptors") or {}
+
+
+def drawn_sets(cells: Sequence[Mapping[str, Any]]) -> list[DrawnSet]:
+    """The calibration sets of the done cells that recorded one, in order."""
+    found: dict[tuple[str, str, int, str], DrawnSet] = {}
+    for record, settings in zip(cells, cell_settings(cells), strict=True):
+        cell, card = record["cell"], record.get("calibration")
+        if record["status"] != "done" or not card or not cell["dataset"]:
+            continue
+        of_draw = {k: v for k, v in settings.items() if k.split(".")[0] in OF_DATA | {"model"}}
+        text, seed = settings_text(of_draw), cell.get("seed")
+        key = (cell["model"], cell["dataset"], -1 if seed is None else seed, text)
+        own = found.setdefault(key, DrawnSet(cell["model"], cell["dataset"], seed, text))
+        own.hashes.add(str(card.get("hash")))
+        own.methods.add(cell["method"])
+        own.overlap = dict(card.get("overlap") or {})
+        own.card = {k: _words(card[k]) for k in CARD_KEYS if card.get(k) is not None}
+    return [found[key] for key in sorted(found)]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)
+
+
+def check_pairing(sets: Iterable[DrawnSet]) -> list[str]:
+    """One sentence for each set that is not what a paired comparison over seeds needs."""
+    problems: list[str] = []
+    seeds_by_hash: dict[tuple[str, str, str], set[int | None]] = {}
+    for drawn in sets:
+        name = " ".join(
+            p for p in (drawn.model, drawn.dataset, f"seed {drawn.seed}", drawn.settings) if p
+        )
+        if len(drawn.hashes) > 1:
+            problems.append(
+                f"not paired: {name} gave different calibration sets to different cells "
+                f"({', '.join(sorted(h[:12] for h in drawn.hashes))})."
+            )
+        for one in drawn.hashes:
+            seeds_by_hash.setdefault((drawn.model, drawn.dataset, one), set()).add(drawn.seed)
+    for (model, dataset, one), seeds in seeds_by_hash.items():
+        if len(seeds) > 1:
+            problems.append(
+                f"seeds {', '.join(sorted(map(str, seeds)))} of {dataset} drew the same "
+                f"calibration set for {model} ({one[:12]}): their spread says nothing of it."
+            )
+    return problems
+
+
+def seen_text(sets: Iterable[DrawnSet]) -> list[str]:
+    """A sentence where calibration sets hold text that is scored: such scores are too good."""
+    found = [
+        (float(one["share"]), int(one["samples"]), drawn, corpus)
+        for drawn in sets
+        for corpus, one in drawn.overlap.items()
+        if one["share"] > MAX_SEEN or one["samples"]
+    ]
+    if not found:
+        return []
+    share, samples, drawn, corpus = max(found, key=lambda one: one[:2])
+    num_sets = len({id(drawn) for _, _, drawn, _ in found})
+    return [
+        f"Calibration text is scored (sets: {num_sets}; most of all {drawn.dataset} seed "
+        f"{drawn.seed}): {100 * share:.0f} % of its 13-token runs and most of {samples} samples "
+        f"stand in {corpus}. Scores on text that was seen are too good."
+    ]
+
+
+def environments(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Every distinct value of each part of the recorded environments and task versions."""
+    found: dict[str, set[str]] = {}
+    for record in cells:
+        environment = dict(record.get("environment") or {})
+        versions = environment.pop("versions", None) or {}
+        tasks = {f"version of {k}": v for k, v in (record.get("versions") or {}).items()}
+        for key, value in {**environment, **versions, **tasks}.items():
+            if value is not None:
+                found.setdefault(key, set()).add(str(value))
+    return {key: sorted(values) for key, values in sorted(found.items())}

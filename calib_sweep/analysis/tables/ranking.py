@@ -1,0 +1,274 @@
+"""Who is first, how sure is that, and how many seeds would it take to be sure?
+
+Entrants are the methods on one dataset (or on all, each counting equally), or the datasets by the
+mean over methods. Draws are resampled whole, all methods of a draw together, those of different
+datasets apart; residuals are stretched by sqrt(n / (n-1)), as the draws at hand lie closer to their
+own mean than to the true one.
+
+    probability of a rank   over resamples of as many draws as there are    rank_probabilities.csv
+    p_first                 the same, of rank 1                                        ranking.csv
+    rank_lo .. rank_hi      1 + the entrants shown to be better .. the number of entrants less those
+                            shown to be worse, by t tests of all pairs at 5 % after Holm: holds for
+                            all entrants at once
+    unresolved              other entrants with P(better) between 0.25 and 0.75
+    p_top1, p_order, tau    with k seeds: how often the first, and the whole order, are those of all
+                            draws; Kendall's tau-b between the two orders      rank_stability.csv
+
+Stability takes the draws at hand for all there are: it says how far a study of k seeds can be
+repeated, not that the order is the true one.
+
+Shapes: K entrants, S draws, E metrics, B resamples, P pairs of entrants.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.inference.multiplicity import holm_corrected
+from calib_sweep.analysis.inference.resampling import resampled_counts
+from calib_sweep.analysis.scores.arrays import MAX_METHODS, Grid
+from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
+from calib_sweep.analysis.tables.comparisons import POOLED
+
+SEED_COUNTS = (1, 2, 3, 5, 10, 20, 50)
+UNRESOLVED = (0.25, 0.75)
+KEYS = ["model", "metric", "kind", "dataset"]
+RANKING_COLUMNS = [
+    *(*KEYS, "name", "n", "mean", "rank", "rank_lo", "rank_hi", "p_first", "unresolved"),
+]
+PROBABILITY_COLUMNS = [*KEYS, "name", "rank", "probability"]
+STABILITY_COLUMNS = [
+    *(*KEYS, "draw", "num_entrants", "num_seeds", "p_top1", "p_order", "tau", "tau_q05"),
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Entrants that are ranked together. Draws of one block are shared by its entrants."""
+
+    model: str
+    kind: str
+    dataset: str
+    draw: str  # settings of calibration, as in the names
+    names: tuple[str, ...]  # K
+    metrics: tuple[str, ...]  # E
+    directions_E: np.ndarray
+    blocks: list[tuple[np.ndarray, np.ndarray]]  # which entrants, their scores [S, entrants, E]
+
+    @property
+    def num_draws(self) -> int:
+        return min(len(value) for _, value in self.blocks)
+
+    def means(self) -> np.ndarray:
+        """Mean of each entrant [K, E], blocks counting equally."""
+        return self._joined([value.mean(0)[None] for _, value in self.blocks])[0]
+
+    def resampled(self, num_seeds: int | None, settings: AnalysisSettings) -> np.ndarray:
+        """Means over `num_seeds` draws of each block (None: as many as it has) [B, K, E]."""
+        parts = []
+        for block, (_, value) in enumerate(self.blocks):
+            num = len(value)
+            size = num_seeds or num
+            count_BS = resampled_counts(block, num, size, settings.seed, settings.num_resamples)
+            mean = value.mean(0)
+            moved = np.einsum("bs,ske->bke", count_BS / size, value - mean)
+            parts.append(mean + np.sqrt(num / (num - 1)) * moved)
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        shape = (len(parts[0]), len(self.names), len(self.metrics))
+        total, count = np.zeros(shape), np.zeros(len(self.names))
+        for (entrants, _), part in zip(self.blocks, parts, strict=True):
+            total[:, entrants] += part
+            count[entrants] += 1
+        return total / count[:, None]
+
+
+Key = tuple[str, str, str, str]  # the values of KEYS
+Test = tuple[str, str, float, float]  # a, b, p of the t test, P(A > B)
+Tests = Mapping[Key, Sequence[Test]]
+
+
+def ranking_tables(
+    grids: Sequence[Grid], comparisons: pd.DataFrame, settings: AnalysisSettings
+) -> dict[str, pd.DataFrame]:
+    """ranking, rank_probabilities and rank_stability."""
+    ranking: list[tuple] = []
+    probabilities: list[tuple] = []
+    stability: list[tuple] = []
+    tests = _tests(comparisons)
+    for grid in grids:
+        for field in _fields(grid):
+            signs = pair_signs(field.resampled(None, settings))
+            rank_BKE = _ranks(signs, field.directions_E)
+            ranking += _ranking(field, rank_BKE, tests)
+            probabilities += _probabilities(field, rank_BKE)
+            stability += _stability(field, settings)
+    return {
+        "ranking": pd.DataFrame(ranking, columns=pd.Index(RANKING_COLUMNS)),
+        "rank_probabilities": pd.DataFrame(probabilities, columns=pd.Index(PROBABILITY_COLUMNS)),
+        "rank_stability": pd.DataFrame(stability, columns=pd.Index(STABILITY_COLUMNS)),
+    }
+
+
+def _tests(comparisons: pd.DataFrame) -> Tests:
+    tests: dict[Key, list[Test]] = {}
+    columns = [comparisons[name].tolist() for name in (*KEYS, "a", "b", "p_t", "prob_better")]
+    for model, metric, kind, dataset, a, b, p, share in zip(*columns, strict=True):
+        tests.setdefault((model, metric, kind, dataset), []).append((a, b, p, share))
+    return tests
+
+
+def _fields(grid: Grid) -> Iterator[Field]:
+    """Every set of entrants of a grid that has enough complete and finite draws."""
+    for draw in grid.draws:
+        methods = grid.drawn_with(draw, data_free=True)
+        names = tuple(grid.methods[m].method for m in methods)
+        value = grid.value_MDSE[methods]
+        everyone = np.arange(len(methods))
+        if 1 < len(methods) <= MAX_METHODS:
+            for dataset, own in zip(grid.datasets, value.swapaxes(0, 1), strict=True):
+                blocks = [(everyone, own.swapaxes(0, 1))]
+                yield from _complete(grid, "method", dataset, draw, names, blocks)
+            blocks = [(everyone, own.swapaxes(0, 1)) for own in value.swapaxes(0, 1)]
+            yield from _complete(grid, "method", POOLED, draw, names, blocks)
+        mean_DSE = grid.value_MDSE[grid.drawn_with(draw)].mean(0)
+        blocks = [(np.array([d]), own[:, None]) for d, own in enumerate(mean_DSE)]
+        if 1 < len(blocks) <= MAX_METHODS:
+            names = tuple(f"{name} {draw}".rstrip() for name in grid.datasets)
+            yield from _complete(grid, "dataset", POOLED, draw, names, blocks)
+
+
+def _complete(
+    grid: Grid,
+    kind: str,
+    dataset: str,
+    draw: str,
+    names: tuple[str, ...],
+    blocks: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> Iterator[Field]:
+    """Fields of those metrics that have the same complete draws, three or more in each block."""
+    metrics_of: dict[bytes, list[int]] = {}
+    for e in np.flatnonzero(grid.directions_E):
+        kept = [np.isfinite(value[..., e]).all(axis=1) for _, value in blocks]
+        if min(own.sum() for own in kept) >= MIN_DRAWS:
+            metrics_of.setdefault(np.concatenate(kept).tobytes(), []).append(int(e))
+    for metrics in metrics_of.values():
+        own = [(entrants, value[..., metrics]) for entrants, value in blocks]
+        yield Field(
+            model=grid.model,
+            kind=kind,
+            dataset=dataset,
+            draw=draw,
+            names=names,
+            metrics=tuple(grid.metrics[e] for e in metrics),
+            directions_E=grid.directions_E[metrics],
+            blocks=[(k, v[np.isfinite(v).all(axis=(1, 2))]) for k, v in own],
+        )
+
+
+def _ranks(sign_BPE: np.ndarray, directions_E: np.ndarray) -> np.ndarray:
+    """1 + the number of entrants that are better [B, K, E], from the signs of all pairs."""
+    num_pairs = sign_BPE.shape[1]
+    num = (1 + math.isqrt(1 + 8 * num_pairs)) // 2
+    rank_BKE = np.ones((len(sign_BPE), num, sign_BPE.shape[2]), dtype=np.int16)
+    for pair, (i, j) in enumerate(combinations(range(num), 2)):
+        better_BE = sign_BPE[:, pair] * directions_E
+        rank_BKE[:, i] += better_BE < 0
+        rank_BKE[:, j] += better_BE > 0
+    return rank_BKE
+
+
+def _keys(field: Field, metric: str) -> Key:
+    return field.model, metric, field.kind, field.dataset
+
+
+def _ranking(field: Field, rank_BKE: np.ndarray, tests: Tests) -> Iterator[tuple]:
+    mean_KE = field.means()
+    rank_KE = _ranks(pair_signs(mean_KE[None]), field.directions_E)[0]
+    first_KE = (rank_BKE == 1).mean(0)
+    for e, metric in enumerate(field.metrics):
+        keys = _keys(field, metric)
+        score_K = mean_KE[:, e] * field.directions_E[e]
+        low_K, high_K, open_K = _rank_intervals(field.names, score_K, tests.get(keys, ()))
+        for k, name in enumerate(field.names):
+            ranks = (int(rank_KE[k, e]), int(low_K[k]), int(high_K[k]))
+            numbers = (field.num_draws, float(mean_KE[k, e]), *ranks, float(first_KE[k, e]))
+            yield *keys, name, *numbers, int(open_K[k])
+
+
+def _rank_intervals(
+    names: Sequence[str], score_K: np.ndarray, tests: Sequence[Test]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks that the pairwise tests leave open, and how many pairs of each entrant are open.
+
+    Two methods without data have no test: their scores are what they are.
+    """
+    num = len(names)
+    place = {name: k for k, name in enumerate(names)}
+    own = [test for test in tests if test[0] in place and test[1] in place]
+    a, b = (np.array([place[name] for name in names], dtype=int) for names in _ends(own))
+    p, share = np.array([test[2:] for test in own], dtype=float).reshape(-1, 2).T
+    p_KK, share_KK = np.zeros((num, num)), np.full((num, num), np.nan)
+    p_KK[a, b] = p_KK[b, a] = holm_corrected(p)
+    share_KK[a, b], share_KK[b, a] = share, 1 - share
+    is_shown_KK = p_KK < 1 - LEVEL
+    low_K = 1 + np.sum(is_shown_KK & (score_K[:, None] < score_K), axis=1)
+    high_K = num - np.sum(is_shown_KK & (score_K[:, None] > score_K), axis=1)
+    is_open_KK = (share_KK > UNRESOLVED[0]) & (share_KK < UNRESOLVED[1])
+    return low_K, high_K, is_open_KK.sum(1)
+
+
+def _ends(tests: Sequence[Test]) -> tuple[list[str], list[str]]:
+    return [test[0] for test in tests], [test[1] for test in tests]
+
+
+def _probabilities(field: Field, rank_BKE: np.ndarray) -> Iterator[tuple]:
+    for rank in range(1, len(field.names) + 1):
+        share_KE = (rank_BKE == rank).mean(0)
+        for e, metric in enumerate(field.metrics):
+            for name, share in zip(field.names, share_KE[:, e].tolist(), strict=True):
+                yield *_keys(field, metric), name, rank, share
+
+
+def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
+    reference_1PE = pair_signs(field.means()[None])
+    first_KE = _ranks(reference_1PE, field.directions_E)[0] == 1
+    reference_PE = reference_1PE[0]
+    for num_seeds in SEED_COUNTS:
+        sign_BPE = pair_signs(field.resampled(num_seeds, settings))
+        is_first_BKE = _ranks(sign_BPE, field.directions_E) == 1
+        tau_BE = tau_b(sign_BPE, reference_PE)
+        numbers_4E = [
+            (is_first_BKE == first_KE).all(axis=1).mean(0),
+            (sign_BPE == reference_PE).all(axis=1).mean(0),
+            tau_BE.mean(0),
+            np.quantile(tau_BE, 0.05, axis=0),
+        ]
+        for e, metric in enumerate(field.metrics):
+            numbers = (float(number_E[e]) for number_E in numbers_4E)
+            yield *_keys(field, metric), field.draw, len(field.names), num_seeds, *numbers
+
+
+def pair_signs(score_BKE: np.ndarray) -> np.ndarray:
+    """Sign of the difference of each pair of entrants [B, P, E], as small integers."""
+    pairs = combinations(range(score_BKE.shape[1]), 2)
+    signs = [
+        np.greater(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
+        - np.less(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
+        for i, j in pairs
+    ]
+    return np.stack(signs, axis=1)
+
+
+def tau_b(sign_BPE: np.ndarray, reference_PE: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of two orders, from the signs of their pairs [B, E]."""
+    agreeing_BE = (sign_BPE * reference_PE).sum(1, dtype=np.int32)
+    untied_BE = np.abs(sign_BPE).sum(1, dtype=np.int32)
+    size_BE = np.sqrt(untied_BE * np.abs(reference_PE).sum(0, dtype=np.int32))
+    return agreeing_BE / np.where(size_BE > 0, size_BE, np.nan)

@@ -1,0 +1,119 @@
+"""Every method x dataset x metric over its calibration seeds, with the uncertainty of each number.
+
+`spread_table` (summary.csv): mean, SD and their 95 % intervals, extremes, and what dense scores.
+`uncertainty_table` (uncertainty.csv): what moves a score, draws beside items, with the intervals
+
+    same_*    of the mean over draws, on this benchmark's items     ybar -+ h,  h = t s / sqrt(n)
+    new_*     the same on new items of the same kind      ybar -+ sqrt(h^2 + (1.96 item_se)^2)
+    draw_*    where the score of one more draw will lie, on the same items
+    worst     the worst draw seen; a user of the method gets one draw, not the mean
+    q05       the 5 % quantile on the worse side: of n draws the ceil(n / 20)-th worst
+    cvar05    mean of the worst 5 %: of the n / 20 worst draws, the last of them in part
+
+The worst 5 % of up to 20 draws are the worst one: all three are equal. The worst is the worse the
+more draws there are; `draw_lo..draw_hi`, for normal draws, is not.
+
+item_se is the root mean square of the records' standard errors over items: of one compressed model,
+so for the mean of several it is slightly too large, and new_* slightly too wide.
+
+Means and SDs are of the scores as recorded, also of perplexities. `retention` is the share of the
+dense score that is kept: mean / dense, and dense / mean where less is better.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.scores.groups import Group, direction
+from calib_sweep.analysis.scores.names import Naming
+
+ONE_IN = 20  # draws: 5 %
+NAMES = ["model", "method", "dataset", "metric"]
+SPREAD_COLUMNS = [
+    *NAMES,
+    *("n", "mean", "mean_lo", "mean_hi", "sd", "sd_lo", "sd_hi", "min", "max"),
+    *("dense", "drop", "retention"),
+]
+UNCERTAINTY_COLUMNS = [
+    *NAMES,
+    *("n", "mean", "sd", "draw_se", "item_se", "same_lo", "same_hi", "new_lo", "new_hi"),
+    *("draw_lo", "draw_hi", "worst", "q05", "cvar05"),
+]
+
+
+def spread_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
+    """summary.csv, a row per group, and a note where there is no interval."""
+    table = _described(groups, naming)
+    number_of = {name: table[name].to_numpy(float) for name in ("n", "mean", "sd", "dense")}
+    n, mean, sd, dense = number_of.values()
+    table["mean_lo"], table["mean_hi"] = intervals.mean_interval(mean, sd, n)
+    table["sd_lo"], table["sd_hi"] = intervals.sd_interval(sd, n)
+    sign = np.array([direction(group.metric) for group in groups])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        retention = np.where(sign > 0, mean / dense, dense / mean)
+    table["retention"] = np.where((sign != 0) & (dense > 0), retention, np.nan)
+    table["note"] = [_note(group) for group in groups]
+    return table.reindex(columns=[*SPREAD_COLUMNS, "note"])
+
+
+def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
+    """uncertainty.csv, a row per group of several draws."""
+    groups = [group for group in groups if group.spread.n > 1]
+    table = _described(groups, naming)
+    n, mean, sd = (table[name].to_numpy(float) for name in ("n", "mean", "sd"))
+    item_se = np.array([_root_mean_square(group.stderr_S) for group in groups])
+    table["item_se"], table["draw_se"] = item_se, sd / np.sqrt(n)
+    table["same_lo"], table["same_hi"] = intervals.mean_interval(mean, sd, n)
+    half = np.hypot(mean - table["same_lo"], stats.norm.isf(intervals.TAIL) * item_se)
+    table["new_lo"], table["new_hi"] = mean - half, mean + half
+    table["draw_lo"], table["draw_hi"] = intervals.next_draw_interval(mean, sd, n)
+    worst = [worst_draws(group.value_S, direction(group.metric)) for group in groups]
+    table[["worst", "q05", "cvar05"]] = np.array(worst, dtype=float).reshape(-1, 3)
+    return table.reindex(columns=UNCERTAINTY_COLUMNS)
+
+
+def worst_draws(value_S: np.ndarray, sign: int) -> tuple[float, float, float]:
+    """The worst draw, the 5 % quantile on its side, the mean of the worst 5 %; `sign`: direction.
+
+    NaN where it is not known which side is worse, or a score is no number.
+    """
+    if sign == 0 or np.isnan(value_S).any():
+        return np.nan, np.nan, np.nan
+    ordered_S = sign * np.sort(sign * value_S)
+    share = len(value_S) / ONE_IN  # how many draws the worst 5 % are
+    whole, last = int(share), int(np.ceil(share)) - 1
+    total = ordered_S[:whole].sum()
+    if share > whole:
+        total += (share - whole) * ordered_S[whole]
+    return float(ordered_S[0]), float(ordered_S[last]), float(total / share)
+
+
+def _described(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
+    """Names and plain numbers of each group."""
+    rows = []
+    for group in groups:
+        names, spread = naming.of(group), group.spread
+        labels = [names.model, names.method, names.dataset or "", group.metric]
+        numbers = [spread.n, spread.mean, spread.sd, spread.min, spread.max]
+        rows.append([*labels, *numbers, group.dense, group.drop])
+    columns = [*NAMES, "n", "mean", "sd", "min", "max", "dense", "drop"]
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def _root_mean_square(stderr_S: np.ndarray) -> float:
+    known_S = stderr_S[np.isfinite(stderr_S)]
+    return float(np.sqrt(np.mean(known_S**2))) if known_S.size else np.nan
+
+
+def _note(group: Group) -> str:
+    if group.dataset is None:
+        return ""  # reads no data: one value stands for all draws
+    if not np.isfinite(group.value_S).all():
+        return "a score is not finite: no SD, no interval"
+    if group.spread.n < MIN_DRAWS:
+        return f"{group.spread.n} of at least {MIN_DRAWS} seeds: no interval"
+    return ""

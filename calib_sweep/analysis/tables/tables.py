@@ -1,0 +1,97 @@
+"""All tables of a sweep, each a pure function of its rows, items and settings.
+
+summary.csv, variance_components.csv, comparisons.csv, ranking.csv, power.csv and controls.csv are
+the report's; the others are what they leave out. notes.csv says where a table has no number and
+why. All are on the scale of the analysis (log perplexity), but for the scores as recorded in
+summary, uncertainty and tails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.items import Items
+from calib_sweep.analysis.scores.names import Naming
+from calib_sweep.analysis.scores.table import Row
+from calib_sweep.analysis.settings import AnalysisSettings
+from calib_sweep.analysis.tables.checks import control_table
+from calib_sweep.analysis.tables.comparisons import COLUMNS as COMPARISON_COLUMNS
+from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_table
+from calib_sweep.analysis.tables.correlations import correlation_table
+from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
+from calib_sweep.analysis.tables.flips import flip_table, unstable_table
+from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.missing import missing_table
+from calib_sweep.analysis.tables.outliers import tail_table
+from calib_sweep.analysis.tables.power import power_table
+from calib_sweep.analysis.tables.profiles import profile_tables
+from calib_sweep.analysis.tables.ranking import ranking_tables
+from calib_sweep.analysis.tables.set_sizes import size_tables
+from calib_sweep.analysis.tables.summary import SPREAD_COLUMNS, spread_table, uncertainty_table
+from calib_sweep.analysis.tables.variance_components import COLUMNS as COMPONENT_COLUMNS
+from calib_sweep.analysis.tables.variance_components import variance_table
+
+NOTE_COLUMNS = ["table", "model", "method", "a", "b", "dataset", "metric", "component", "note"]
+# Tables that are computed with more columns than their file has, and these columns.
+SHOWN_COLUMNS = {
+    "summary": SPREAD_COLUMNS,
+    "variance_components": COMPONENT_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "dataset_comparisons": ["model", "method", *COMPARISON_COLUMNS[1:]],
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What there is besides the rows; all of it may be lacking."""
+
+    items: Items = field(default_factory=Items)  # scores per test item
+    descriptors: Descriptors = field(default_factory=dict)  # of the calibration sets
+    set_problems: Sequence[str] = ()  # what is wrong with their pairing, in sentences
+
+
+def all_tables(
+    rows: Sequence[Row], evidence: Evidence, settings: AnalysisSettings
+) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file, without `.csv`."""
+    groups = group_rows(rows)
+    naming = Naming.of_groups(groups)
+    grids = to_grids(rows, naming)
+    comparisons = comparison_table(grids, settings)
+    tables = {
+        "summary": spread_table(groups, naming),
+        "variance_components": variance_table(grids, settings),
+        "comparisons": comparisons,
+        **ranking_tables(grids, comparisons, settings),
+        "power": power_table(grids, comparisons, settings),
+        "uncertainty": uncertainty_table(groups, naming),
+        "dataset_comparisons": dataset_table(grids, settings),
+        "unequal_variance": unequal_variance_table(grids),
+        "flips": flip_table(grids, evidence.items),
+        "unstable_items": unstable_table(grids, evidence.items),
+        **profile_tables(grids, settings),
+        **size_tables(grids, settings),
+        "correlations": correlation_table(grids, settings),
+        "covariates": covariate_table(grids, evidence.descriptors, settings),
+        "tails": tail_table(groups, naming),
+        "missing": missing_table(rows, grids, naming),
+    }
+    tables["controls"] = control_table(rows, grids, tables, evidence.set_problems)
+    tables["notes"] = _notes(tables)
+    return {
+        name: table.reindex(columns=SHOWN_COLUMNS.get(name, list(table.columns)))
+        for name, table in tables.items()
+    }
+
+
+def _notes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every note of the tables, with what it is about."""
+    noted = [
+        table.loc[table["note"].fillna("") != ""].assign(table=name).reindex(columns=NOTE_COLUMNS)
+        for name, table in tables.items()
+        if "note" in table
+    ]
+    return pd.concat(noted, ignore_index=True).fillna("")

@@ -1,0 +1,125 @@
+"""Compressing one decoder block: at once, layer by layer in order, or as a method planned it.
+
+Shapes: I = in_features.
+"""
+
+from torch import Tensor, nn
+
+from calib_sweep.compression.dense_block import ObservedBlock
+from calib_sweep.compression.folding import absorb
+from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
+from calib_sweep.compression.observation import observe
+from calib_sweep.compression.replay import BlockInputs
+from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
+from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.model.blocks import linear_layers
+
+# Which outputs of a block become the inputs of the next one.
+COMPRESSED, DENSE = "compressed", "dense"
+
+
+def compress_block(
+    block: nn.Module,
+    index: int,
+    method: LayerMethod | BlockMethod,
+    inputs: BlockInputs | None,
+    propagate: str | None,
+    *,
+    in_order: bool,
+) -> list[LayerReport]:
+    """Observe, compress, propagate. `inputs` None: without data. `propagate` None: to nobody."""
+    if inputs is None or method.statistic is None:
+        assert isinstance(method, LayerMethod), method
+        return _compress_without_data(block, index, method)
+    if isinstance(method, BlockMethod):
+        reports = _compress_as_planned(block, index, method, inputs, propagate == DENSE)
+    elif in_order:
+        reports = _compress_in_order(block, index, method, inputs)
+    else:
+        reports = _compress_at_once(block, index, method, inputs, propagate == DENSE)
+    if propagate == COMPRESSED:
+        inputs.advance(block, index)
+    return reports
+
+
+def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
+    return [
+        compress_layer(index, name, layer, method, None)
+        for name, layer in linear_layers(block).items()
+    ]
+
+
+def _compress_at_once(
+    block: nn.Module, index: int, method: LayerMethod, inputs: BlockInputs, keep_outputs: bool
+) -> list[LayerReport]:
+    """Compress all layers of a block as they were observed in the dense one."""
+    assert method.statistic is not None
+    layers = linear_layers(block)
+    seen = observe(
+        block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
+    ).statistics
+    return [
+        compress_layer(index, name, layer, method, seen.pop(name, None))  # gone with its last layer
+        for name, layer in layers.items()
+    ]
+
+
+def _compress_in_order(
+    block: nn.Module, index: int, method: LayerMethod, inputs: BlockInputs
+) -> list[LayerReport]:
+    """Compress groups of layers with one input in order of execution, each newly observed."""
+    assert method.statistic is not None
+    layers = linear_layers(block)
+    first = observe(block, index, layers, inputs, method.statistic, num_batches=1)
+    each_once, groups = first.each_once, first.groups()
+    groups += [[name] for name in layers if name not in first.statistics]
+    del first  # and its statistics: each group is observed anew
+    reports = {}
+    for group in groups:
+        members = {name: layers[name] for name in group}
+        seen = observe(
+            block, index, members, inputs, method.statistic, may_stop=each_once
+        ).statistics
+        for name, layer in members.items():
+            reports[name] = compress_layer(index, name, layer, method, seen.pop(name, None))
+    return [reports[name] for name in layers]
+
+
+def _compress_as_planned(
+    block: nn.Module, index: int, method: BlockMethod, inputs: BlockInputs, keep_outputs: bool
+) -> list[LayerReport]:
+    """Let the method see the dense block; move scale as it wants it, compress as it wants it."""
+    assert method.statistic is not None
+    layers = linear_layers(block)
+    seen = observe(block, index, layers, inputs, method.statistic).statistics
+    plan = _plan(ObservedBlock(block, index, inputs, seen), method)
+    if keep_outputs:
+        inputs.advance(block, index)
+    for group, scale_I in plan.scales.items():
+        _move_scale(block, group, scale_I, seen)
+    return [
+        compress_layer(index, name, layer, plan.methods[name], seen.pop(name, None))
+        for name, layer in layers.items()
+    ]
+
+
+def _plan(observed: ObservedBlock, method: BlockMethod) -> BlockPlan:
+    """Let `method` plan; whatever goes wrong is raised with block and, where known, layer."""
+    for name, layer in observed.layers.items():
+        check_finite(observed.index, name, layer, observed.statistics.get(name))
+    try:
+        return method.plan_block(observed)
+    except (ArithmeticError, RuntimeError) as error:
+        raise LayerError(f"block {observed.index}: {error}") from error
+
+
+def _move_scale(
+    block: nn.Module, group: ScalingGroup, scale_I: Tensor, statistics: dict[str, Statistic]
+) -> None:
+    """Change weights, and statistics with them: those of the layers' inputs as they are now."""
+    divided_I = absorb(block, group, scale_I)
+    shared = {id(statistics[name]): statistics[name] for name in group.layers if name in statistics}
+    others = {id(statistic) for name, statistic in statistics.items() if name not in group.layers}
+    assert not shared.keys() & others, f"{group.layers} are not all that read the tensor"
+    for statistic in shared.values():
+        statistic.divide_inputs(divided_I)

@@ -1,0 +1,125 @@
+"""Compressing one linear layer: replace its weight, check it, say what was done.
+
+Shapes: O, I = out_features, in_features.
+"""
+
+import time
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.grids.grid import Grid
+from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.model.blocks import Layer
+
+WIDER_DTYPE = "Try model.dtype=bfloat16 or model.dtype=float32"
+
+
+class LayerError(Exception):
+    """One layer could not be compressed; the message names block, layer and shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """What happened to one linear layer."""
+
+    block: int
+    layer: str
+    num_out: int
+    num_in: int
+    sparsity: float  # fraction of zeros in the new weight, counted
+    bits: float | None  # average bits per weight; None: not on a grid
+    output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2, see _output_error
+    damping: float | None  # fraction really used; None: no solve
+    num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
+    products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
+    seconds: float  # compressing the layer; observing and propagating belong to the block
+    note: str | None
+    grid: Grid | None = field(repr=False)  # where the new weights lie, on the CPU; not in tables
+
+    def row(self) -> dict[str, Any]:
+        """One row of a table of layers."""
+        names = [known.name for known in fields(self) if known.name != "grid"]
+        return {name: getattr(self, name) for name in names}
+
+
+def compress_layer(
+    index: int, name: str, layer: Layer, method: LayerMethod, statistic: Statistic | None
+) -> LayerReport:
+    """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
+    start_s = time.perf_counter()
+    weight_OI = layer.weight_OI()
+    where = _where(index, name, weight_OI)
+    if method.statistic is not None and statistic is None:
+        if not layer.is_routed:
+            raise LayerError(f"{where}: no calibration token went through its module")
+        statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
+    check_finite(index, name, layer, statistic)
+    try:
+        compressed = method.compress_weight(weight_OI, statistic)
+    except (ArithmeticError, RuntimeError) as error:
+        raise LayerError(f"{where}: {error}") from error
+    new_OI = compressed.weight_OI
+    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
+    if not bool(torch.isfinite(new_OI).all()):
+        raise LayerError(
+            f"{where}: the compressed weight is not finite in {_name_of(new_OI.dtype)}. "
+            f"{WIDER_DTYPE}."
+        )
+    output_error = _output_error(weight_OI, new_OI, statistic)
+    layer.set_weight_OI(new_OI)
+    return LayerReport(
+        block=index,
+        layer=name,
+        num_out=weight_OI.shape[0],
+        num_in=weight_OI.shape[1],
+        sparsity=int((new_OI == 0).sum()) / new_OI.numel(),
+        bits=compressed.bits,
+        output_error=output_error,
+        damping=compressed.damping,
+        num_tokens=None if statistic is None else statistic.num_tokens,
+        products=None if statistic is None else statistic.products,
+        seconds=time.perf_counter() - start_s,
+        note=compressed.note,
+        grid=None if compressed.grid is None else compressed.grid.cpu(),
+    )
+
+
+def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
+    """||XW^T - XW'^T||^2 / ||XW^T||^2, X the calibration tokens as the layer's statistic saw them.
+
+    All of them where it is a Hessian, the first samples where it is an `InputNorm`. None: a method
+    without data, a layer without tokens or with an output of zero, or a statistic that cannot tell.
+    """
+    if statistic is None:
+        return None
+    whole = statistic.weighted_square_sum(weight_OI)
+    if not whole:
+        return None
+    change = statistic.weighted_square_sum(weight_OI.float() - new_OI.float())
+    return None if change is None else max(change, 0.0) / whole
+
+
+def check_finite(index: int, name: str, layer: Layer, statistic: Statistic | None) -> None:
+    """Raise `LayerError` where a weight or an input of a layer is NaN or infinite."""
+    weight_OI = layer.weight_OI()
+    where = _where(index, name, weight_OI)
+    if not bool(torch.isfinite(weight_OI).all()):
+        raise LayerError(f"{where}: the model's weight is not finite; is the checkpoint damaged?")
+    if statistic is not None and not statistic.is_finite():
+        raise LayerError(
+            f"{where}: inputs are not finite: the layers before it overflow in "
+            f"{_name_of(weight_OI.dtype)}, or hold a NaN. "
+            f"{WIDER_DTYPE}; if that does not help, the checkpoint is damaged."
+        )
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _where(index: int, name: str, weight_OI: Tensor) -> str:
+    return f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"

@@ -1,0 +1,202 @@
+"""Accumulating statistics of the inputs of a block's linear layers.
+
+Layers fed by the very same tensor (q, k and v; gate and up) are found by the identity of that
+tensor's storage and share one statistic. Fused experts have no modules of their own to look at:
+what each of them sees is worked out from the routing.
+
+Shapes: B = samples of a batch, T = tokens of a sample, I = in_features.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from calib_sweep.compression.replay import BlockInputs
+from calib_sweep.errors import ConfigError
+from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.model.blocks import Layer, LinearLayer
+from calib_sweep.model.experts import ExpertLinear, Routing
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Statistics of the observed layers, in order of execution."""
+
+    statistics: dict[str, Statistic]  # layers fed by the same tensor hold the same object
+    each_once: bool  # whether every layer was called exactly once for the first batch
+    layers: Mapping[str, Layer]
+
+    def groups(self) -> list[list[str]]:
+        """Names of layers that can be compressed together, in order of execution.
+
+        They share an input, or are the same part of fused experts: these do not feed each other.
+        """
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for name, statistic in self.statistics.items():
+            layer = self.layers[name]
+            is_fused = isinstance(layer, ExpertLinear)
+            key = (id(layer.experts), layer.is_down) if is_fused else (id(statistic),)
+            groups.setdefault(key, []).append(name)
+        return list(groups.values())
+
+
+def observe(
+    block: nn.Module,
+    index: int,
+    layers: Mapping[str, Layer],
+    inputs: BlockInputs,
+    statistic_type: type[Statistic],
+    *,
+    keep_outputs: bool = False,
+    num_batches: int | None = None,
+    may_stop: bool = False,
+) -> Observation:
+    """Run `block` on its inputs and accumulate a statistic of the inputs of each of `layers`.
+
+    `keep_outputs`: outputs take the place of the inputs. `num_batches`: only so many (None: all).
+    `may_stop`: a run may end as soon as every layer was called, known to happen once per batch.
+    """
+    observer = _Observer(layers, statistic_type)
+    handles = observer.attach()
+    each_once = may_stop
+    try:
+        for batch in range(len(inputs.batches))[:num_batches]:
+            observer.start_batch(
+                inputs.batch_size(batch),
+                inputs.valid_BT(batch),
+                stop=each_once and not keep_outputs,
+            )
+            try:
+                output_BTD = inputs.run(block, index, batch)
+            except _AllSeen:
+                continue
+            if batch == 0:
+                each_once = observer.saw_each_once()
+            if keep_outputs:
+                inputs.replace(batch, output_BTD)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Observation(statistics=observer.statistics, each_once=each_once, layers=layers)
+
+
+class _AllSeen(Exception):
+    """Ends a run of the block early: nothing that follows would be observed."""
+
+
+class _Observer:
+    """Collects what the hooks see during one batch after the other."""
+
+    def __init__(self, layers: Mapping[str, Layer], statistic_type: type[Statistic]) -> None:
+        self._layers = layers
+        self._statistic_type = statistic_type
+        self._num_calls: Counter[str] = Counter()
+        self.statistics: dict[str, Statistic] = {}
+        self.start_batch(0, None, stop=False)
+
+    def start_batch(self, num_samples: int, valid_BT: Tensor | None, *, stop: bool) -> None:
+        self._num_samples = num_samples
+        self._valid_BT = valid_BT
+        self._stop = stop
+        self._num_calls.clear()
+        # Holding on to the tensors keeps their addresses from being used again within the batch.
+        self._seen: dict[tuple[Any, ...], tuple[Tensor, Statistic]] = {}
+        self._started: set[int] = set()  # statistics that began with this batch
+
+    def saw_each_once(self) -> bool:
+        return all(self._num_calls[name] == 1 for name in self._layers)
+
+    def attach(self) -> list[RemovableHandle]:
+        """Watch the layers' modules, and every module of fused experts once."""
+        handles, fused = [], defaultdict[nn.Module, list[str]](list)
+        for name, layer in self._layers.items():
+            if isinstance(layer, ExpertLinear):
+                fused[layer.experts].append(name)
+            else:
+                handles.append(layer.module.register_forward_pre_hook(self._hook_of(name)))
+        for experts, names in fused.items():
+            hook = self._hook_of_experts(names)
+            handles.append(experts.register_forward_pre_hook(hook, with_kwargs=True))
+        return handles
+
+    def _hook_of(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if args[0].numel() > 0:
+                self._take(name, args[0])
+            self._count(name)
+
+        return hook
+
+    def _hook_of_experts(self, names: list[str]) -> Callable[..., None]:
+        members: dict[int, tuple[list[str], list[str]]] = {}
+        for name in names:
+            layer = self._layers[name]
+            assert isinstance(layer, ExpertLinear)
+            members.setdefault(layer.expert, ([], []))[layer.is_down].append(name)
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            routing = Routing.of_call(module, args, kwargs)
+            valid_T = self._valid_of(len(routing.hidden_TD), names[0])
+            for expert, (gate_and_up, down) in members.items():
+                hidden_RD = routing.hidden(expert, valid_T)
+                if gate_and_up:
+                    self._take_shared(gate_and_up, hidden_RD)
+                if down:
+                    self._take_shared(down, routing.gated(expert, hidden_RD))
+            self._count(*names)
+
+        return hook
+
+    def _count(self, *names: str) -> None:
+        self._num_calls.update(names)
+        if self._stop and len(self._num_calls) == len(self._layers):
+            raise _AllSeen
+
+    def _take_shared(self, names: list[str], rows_RI: Tensor) -> None:
+        """Take in what `names`, and no other layer, see; also that it is nothing."""
+        own = self.statistics.get(names[0])
+        if own is None:
+            own = self._statistic_type(rows_RI.shape[1], rows_RI.device)
+            self.statistics |= dict.fromkeys(names, own)
+        own.add(rows_RI, num_samples=self._num_samples)
+
+    def _take(self, name: str, inputs: Tensor) -> None:
+        key = (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs._version)
+        seen = self._seen.get(key)
+        own = self.statistics.get(name)
+        if seen is not None and (own is seen[1] or (own is None and id(seen[1]) in self._started)):
+            self.statistics[name] = seen[1]
+            return
+        if own is None:
+            own = self._statistic_type(inputs.shape[-1], inputs.device)
+            self.statistics[name] = own
+            self._started.add(id(own))
+        sharing = [other for other, shared in self.statistics.items() if shared is own]
+        assert sharing[0] == name, f"{sharing} had the same input before, now {name} has another"
+        own.add(self._rows(name, inputs), num_samples=self._num_samples)
+        self._seen[key] = (inputs, own)
+
+    def _rows(self, name: str, inputs: Tensor) -> Tensor:
+        """One row per token, padding left out."""
+        rows_TI = inputs.reshape(-1, inputs.shape[-1])
+        valid_T = self._valid_of(len(rows_TI), name)
+        return rows_TI if valid_T is None else rows_TI[valid_T]
+
+    def _valid_of(self, num_rows: int, name: str) -> Tensor | None:
+        """Which of the rows that a layer sees are no padding; None: all."""
+        if self._valid_BT is None:
+            return None
+        layer = self._layers[name]
+        is_routed = isinstance(layer, LinearLayer) and layer.is_routed
+        if is_routed or num_rows != self._valid_BT.numel():
+            raise ConfigError(
+                f"calibration.window='document': expected unpadded samples, because {name} sees "
+                f"{num_rows} rows for {self._valid_BT.numel()} tokens and padding cannot be told "
+                "apart (experts of its own that this release of transformers keeps as separate "
+                "modules?). Set calibration.window=slice."
+            )
+        return self._valid_BT.flatten()

@@ -1,0 +1,231 @@
+"""The walk: one pass over the decoder blocks that compresses every linear layer.
+
+    per block:  observe    run the block, accumulate a statistic of every linear's inputs
+                compress   replace every linear's weight
+                propagate  run the compressed block; its outputs are the next block's inputs
+
+Inside a block all linears see dense inputs, unless `true_sequential`: then layers are compressed in
+order of execution, each group of layers fed by the same tensor observed after the earlier ones were
+compressed. `propagate="dense"` passes the dense block's outputs on instead (a different algorithm);
+"published" does what the method's authors do. Linears fed by the same tensor share one statistic
+object, hence one factorisation.
+
+A method of blocks plans between observing and compressing, and scale that it moves is moved first;
+a method of the model has seen all dense blocks before the first one is compressed.
+
+Shapes: N = samples, T = tokens of a sample, D = hidden size, O, I = out_features, in_features.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
+from calib_sweep.compression.contract import check_replay
+from calib_sweep.compression.layer import LayerReport
+from calib_sweep.compression.profile import survey
+from calib_sweep.compression.replay import BlockInputs, record
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
+from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
+from calib_sweep.method.settings import check_all, check_flag, check_positive_int
+from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
+from calib_sweep.model.placement import at_work
+from calib_sweep.model.scaling_groups import check_scaling
+
+logger = logging.getLogger(__name__)
+
+
+PUBLISHED = "published"
+
+OnBlock = Callable[[int, int, float], None]  # block index, number of blocks, seconds it took
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walk:
+    """Settings of the walk."""
+
+    propagate: str  # which outputs feed the next block: compressed, dense, or as published
+    true_sequential: bool  # whether layers of a block see their compressed predecessors
+    batch_tokens: int | None  # at once through a block: memory, not results; None: by device
+    tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
+
+    def __post_init__(self) -> None:
+        check_all(
+            self._check_propagate,
+            self._check_true_sequential,
+            self._check_batch_tokens,
+            self._check_tensor_cores,
+        )
+
+    def propagated(self, method: Method) -> str:
+        """Which outputs feed the next block when `method` compresses: compressed or dense."""
+        if self.propagate != PUBLISHED:
+            return self.propagate
+        return DENSE if method.passes_dense else COMPRESSED
+
+    def check_method(self, method: Method) -> None:
+        """Raise `ConfigError` when `method` cannot be walked with these settings."""
+        require(
+            not (self.true_sequential and (method.moves_scale or self.propagated(method) == DENSE)),
+            "walk.true_sequential",
+            self.true_sequential,
+            f"false with {type(method).__name__}, which plans for a dense block as a whole",
+            "Set walk.true_sequential=false.",
+        )
+
+    def _check_propagate(self) -> None:
+        require(
+            self.propagate in (PUBLISHED, COMPRESSED, DENSE),
+            "walk.propagate",
+            self.propagate,
+            f"{PUBLISHED}, {COMPRESSED} or {DENSE}",
+            f"To pass on what the method's authors pass on, set walk.propagate={PUBLISHED}.",
+        )
+
+    def _check_true_sequential(self) -> None:
+        require(
+            isinstance(self.true_sequential, bool)
+            and not (self.true_sequential and self.propagate == DENSE),
+            "walk.true_sequential",
+            self.true_sequential,
+            "true or false, and false with walk.propagate=dense",
+            "Layers cannot see compressed inputs when dense ones are passed on: "
+            "set walk.true_sequential=false or walk.propagate=compressed.",
+        )
+
+    def _check_batch_tokens(self) -> None:
+        if self.batch_tokens is not None:
+            remedy = "Set walk.batch_tokens=16384, less if memory runs out, or null."
+            check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
+
+    def _check_tensor_cores(self) -> None:
+        remedy = "Set walk.tensor_cores=false to sum in float32 units throughout, which is slower."
+        check_flag("walk.tensor_cores", self.tensor_cores, remedy)
+
+
+def compress(
+    model: nn.Module,
+    method: Method,
+    tokens: Tensor | None,
+    *,
+    lengths: Tensor | None = None,
+    propagate: str = PUBLISHED,
+    true_sequential: bool = False,
+    batch_tokens: int | None = None,
+    tensor_cores: bool = True,
+) -> list[LayerReport]:
+    """Compress a Hugging Face causal language model in place and report on every layer.
+
+    `tokens`: LongTensor [num_samples, seq_len]; None will do for a method that needs no data.
+    `lengths`: valid tokens of each sample where samples are padded on the right.
+    """
+    settings = Walk(
+        propagate=propagate,
+        true_sequential=true_sequential,
+        batch_tokens=batch_tokens,
+        tensor_cores=tensor_cores,
+    )
+    return walk(model, method, tokens, lengths_N=lengths, settings=settings)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+@full_float32()
+def walk(
+    model: nn.Module,
+    method: Method,
+    tokens_NT: Tensor | None,
+    *,
+    lengths_N: Tensor | None = None,
+    settings: Walk,
+    on_block: OnBlock | None = None,
+) -> list[LayerReport]:
+    """Compress every linear layer of every decoder block in place; leaves `model` in eval mode."""
+    blocks = decoder_blocks(model)
+    settings.check_method(method)
+    check_owners(model)
+    _check_shapes(blocks, method)
+    if method.moves_scale:
+        check_scaling(blocks)
+    model.eval()
+    if method.statistic is not None:
+        check_replay(model, _checked_tokens(method, tokens_NT, lengths_N))
+    begin = partial(_begin, model, blocks, method, tokens_NT, lengths_N, settings)
+    with allow_tensor_cores(settings.tensor_cores):
+        methods = _method_of_each_block(blocks, method, begin)
+    needs_inputs = any(of_block.statistic is not None for of_block in methods)
+    inputs = begin() if needs_inputs else None
+    reports: list[LayerReport] = []
+    for index, (block, of_block) in enumerate(zip(blocks, methods, strict=True)):
+        start_s = time.perf_counter()
+        is_last = index == len(blocks) - 1
+        propagate = None if is_last else settings.propagated(of_block)
+        with at_work(block), allow_tensor_cores(settings.tensor_cores):
+            reports += compress_block(
+                block, index, of_block, inputs, propagate, in_order=settings.true_sequential
+            )
+        seconds = time.perf_counter() - start_s
+        logger.info("block %d of %d: %.2f s", index + 1, len(blocks), seconds)
+        if on_block is not None:
+            on_block(index, len(blocks), seconds)
+    return reports
+
+
+def _method_of_each_block(
+    blocks: nn.ModuleList, method: Method, begin: Callable[[], BlockInputs]
+) -> Sequence[LayerMethod | BlockMethod]:
+    if isinstance(method, ModelMethod):
+        return survey(blocks, method, begin())
+    assert isinstance(method, LayerMethod | BlockMethod), method
+    return [method] * len(blocks)
+
+
+def _begin(
+    model: nn.Module,
+    blocks: nn.ModuleList,
+    method: Method,
+    tokens_NT: Tensor | None,
+    lengths_N: Tensor | None,
+    settings: Walk,
+) -> BlockInputs:
+    """The inputs of the first block."""
+    tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
+    return record(model, blocks, tokens_NT, lengths_N, settings.batch_tokens)
+
+
+def _check_shapes(blocks: nn.ModuleList, method: Method) -> None:
+    """Refuse, before anything is changed, layers that the method's settings do not fit.
+
+    The first layer of each shape stands for all: blocks repeat, and one message will do.
+    """
+    first: dict[torch.Size, str] = {}
+    for index, block in enumerate(blocks):
+        for name, layer in linear_layers(block).items():
+            first.setdefault(layer.weight_OI().shape, f"block {index} {name}")
+    check_all(
+        *(
+            partial(method.check_shape, name, num_out, num_in)
+            for (num_out, num_in), name in first.items()
+        )
+    )
+
+
+def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor | None) -> Tensor:
+    if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
+        found = None if tokens_NT is None else tuple(tokens_NT.shape)
+        raise ConfigError(
+            f"tokens={found}: expected calibration tokens of shape [num_samples, seq_len], because "
+            f"{type(method).__name__} needs data. Pass a LongTensor of token ids."
+        )
+    if lengths_N is not None and lengths_N.shape != tokens_NT.shape[:1]:
+        raise ConfigError(
+            f"lengths={tuple(lengths_N.shape)}: expected one length per sample, "
+            f"{len(tokens_NT)} in all. Leave lengths out when no sample is padded."
+        )
+    return tokens_NT

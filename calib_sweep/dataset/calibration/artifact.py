@@ -1,0 +1,229 @@
+"""Calibration sets on disk: drawn once, shared by every method, checked whenever they are read.
+
+    results_dir/calibration/<address>/tokens.safetensors    tokens [N, T], lengths [N] where padded
+                                      samples.jsonl         document, offset, text of each sample
+                                      card.json             provenance, pool, settings, hashes
+
+The address is a hash of everything that the tokens depend on, so it is known before drawing and two
+processes that want the same set meet at the same folder. A folder appears whole or not at all.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep import atomic
+from calib_sweep.cell import kind_of
+from calib_sweep.dataset.base import Dataset
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
+from calib_sweep.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+# Part of every address, by window. Raise it when the same settings come to mean other tokens.
+DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+BROKEN = ".broken-"  # in the name of a folder that was set aside
+
+TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
+
+
+class DamagedSetError(StoreError):
+    """A folder that does not hold the calibration set that was written into it."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"calibration set {folder} is damaged: {what}. Delete that folder to have it drawn "
+            "again; cells that used the undamaged set keep its hash in their records."
+        )
+
+
+def draw_or_load(
+    results_dir: Path,
+    dataset: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+) -> CalibrationSet:
+    """The set of this dataset and seed: from disk when it was drawn before, else drawn and kept."""
+    kept_in = Path(results_dir) / "calibration"
+    _refuse_reading_from(kept_in, dataset)
+    identity = describe_draw(dataset, tokenizer, calibration, seed)
+    folder = kept_in / address(identity)
+    if (kept := _load_kept(folder)) is not None:
+        return kept
+    drawn = dataset.draw(tokenizer, calibration, seed)
+    save_set(drawn, folder)
+    log.info(
+        "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
+    )
+    return dataclasses.replace(drawn, folder=folder)
+
+
+def _load_kept(folder: Path) -> CalibrationSet | None:
+    """The set that was drawn before, or None. A damaged one is set aside, to be drawn again."""
+    if not folder.exists():
+        return None
+    try:
+        return load_set(folder)
+    except DamagedSetError as damage:
+        aside = folder.with_name(f"{folder.name}{BROKEN}{uuid.uuid4().hex[:8]}")
+        with contextlib.suppress(FileNotFoundError):  # somebody else has just set it aside
+            folder.rename(aside)
+        told = "calibration set %s is damaged: %s; it was kept as %s and is drawn again"
+        log.warning(told, folder, damage.what, aside.name)
+    except StoreError as error:  # somebody else's
+        log.warning("%s Until then it is drawn for each cell.", error)
+    return None
+
+
+def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
+    """Every draw adds a folder to `kept_in`, so what seed k finds there would change as it runs."""
+    for path in _paths(_describe(dataset, without_path=False)):
+        if Path(path).expanduser().resolve() == kept_in.resolve():
+            raise ConfigError(
+                f"dataset.path={path!r}: expected a folder that stays as it is, and this is where "
+                "this sweep keeps its calibration sets. Copy the sets that you want into a folder "
+                f"of their own, or name one of them: dataset.path={path.rstrip('/')}/FOLDER."
+            )
+
+
+def _paths(described: Any) -> list[str]:
+    """What stands under `path` anywhere in a described dataset."""
+    if isinstance(described, list):
+        return [path for part in described for path in _paths(part)]
+    if not isinstance(described, dict):
+        return []
+    own = [described["path"]] if isinstance(described.get("path"), str) else []
+    return own + [path for part in described.values() for path in _paths(part)]
+
+
+def describe_draw(
+    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+) -> dict[str, Any]:
+    """Everything that the tokens of a set depend on, as plain values."""
+    fingerprint = dataset.fingerprint()
+    return {
+        "draw_version": DRAW_VERSIONS[calibration.window],
+        "dataset": _describe(dataset, without_path=fingerprint is not None),
+        "fingerprint": fingerprint,
+        "calibration": dataclasses.asdict(calibration),
+        "seed": seed,
+        "tokenizer": tokenizer_hash(tokenizer),
+    }
+
+
+def address(identity: dict[str, Any]) -> str:
+    """The folder name that belongs to a draw."""
+    content = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+
+def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
+    """Write a set into `folder`, all at once. A set that is there already stays as it is."""
+    from safetensors.numpy import save
+
+    tensors = {"tokens": calibration_set.tokens_NT}
+    if calibration_set.lengths_N is not None:
+        tensors["lengths"] = calibration_set.lengths_N
+    lines = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
+    card = {
+        **calibration_set.card,
+        "hash": calibration_set.hash,
+        "samples_sha256": hashlib.sha256(lines.encode()).hexdigest(),
+    }
+    card["card_sha256"] = _card_sha256(card)
+    try:
+        atomic.make_folder(folder.parent)
+        with atomic.new_folder(folder) as partial:
+            # Not save_file, which hides why a disk takes no more.
+            (partial / TOKENS).write_bytes(save(tensors))
+            (partial / SAMPLES).write_bytes(lines.encode())
+            (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise ConfigError(
+            f"results_dir={str(folder.parent.parent)!r}: expected a folder that can be written "
+            f"({error.strerror}). Set results_dir to one of yours."
+        ) from error
+
+
+def load_set(folder: Path) -> CalibrationSet:
+    """Read a set and prove that its tokens and samples are the ones that were written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    try:
+        card = dict(json.loads((folder / CARD).read_text(encoding="utf-8")))
+        lines = (folder / SAMPLES).read_bytes()
+        tensors = load_file(folder / TOKENS)
+        whole = card.pop("card_sha256", None)  # sets of earlier versions have none
+        is_changed = whole is not None and whole != _card_sha256(card)
+        wanted, wanted_samples = str(card.pop("hash")), card.pop("samples_sha256")
+        loaded = CalibrationSet(
+            tokens_NT=tensors["tokens"],
+            lengths_N=tensors.get("lengths"),
+            samples=[],
+            card=card,
+            folder=folder,
+        )
+    except PermissionError as error:
+        raise StoreError(
+            f"calibration set {folder} cannot be read ({error.strerror}: {error.filename}). It is "
+            f"not damaged: ask whose it is to type chmod -R a+rX {folder}."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise DamagedSetError(
+            folder, f"it cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if is_changed:
+        raise DamagedSetError(folder, f"{CARD} is not the file that was written")
+    if loaded.hash != wanted:
+        raise DamagedSetError(
+            folder, f"its tokens hash to {loaded.hash[:12]}, recorded {wanted[:12]}"
+        )
+    if hashlib.sha256(lines).hexdigest() != wanted_samples:
+        raise DamagedSetError(folder, f"{SAMPLES} is not the file that was written")
+    loaded.samples.extend(json.loads(line) for line in lines.decode().split("\n") if line)
+    return loaded
+
+
+def _card_sha256(card: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def is_set(folder: Path) -> bool:
+    """Whether `folder` holds a calibration set written by this package."""
+    return (folder / CARD).is_file() and (folder / TOKENS).is_file()
+
+
+def _describe(part: Any, *, without_path: bool) -> Any:
+    """A dataclass as its class and fields. The place of files that a fingerprint covers is left
+    out, so that the same text at another place is the same set."""
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        if isinstance(part, dict):
+            return {key: _describe(part[key], without_path=without_path) for key in part}
+        if isinstance(part, list | tuple):
+            return [_describe(value, without_path=without_path) for value in part]
+        return part
+    kind = type(part)
+    described = {"kind": kind_of(f"{kind.__module__}.{kind.__qualname__}")}
+    for field in dataclasses.fields(part):
+        if not (without_path and field.name == "path"):
+            described[field.name] = _describe(getattr(part, field.name), without_path=without_path)
+    return described

@@ -1,0 +1,139 @@
+"""Draw a calibration set: a design says which documents, a window says which of their tokens.
+
+A draw is a function of documents, settings, tokenizer and seed. It does not depend on the method,
+on other draws, on the process, or on any generator that somebody else may have touched.
+
+Shapes: N = samples, T = tokens in a sample (`seq_len`).
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.reference import reference_packed, reference_slices
+from calib_sweep.dataset.calibration.settings import Calibration, check_seed
+from calib_sweep.dataset.calibration.shortage import pool_too_small
+from calib_sweep.dataset.calibration.windows import (
+    Cut,
+    Piece,
+    Source,
+    cut_heads,
+    cut_packed,
+    cut_slices,
+)
+from calib_sweep.dataset.documents.documents import Documents, in_memory
+from calib_sweep.dataset.documents.tokenizing import special_token, tokenizer_hash
+from calib_sweep.errors import ConfigError
+from calib_sweep.seeding import stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def draw_from_documents(
+    documents: Documents | Sequence[str],
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+    provenance: Mapping[str, Any],
+    name: str,
+) -> CalibrationSet:
+    """Draw the set of `seed` from `documents`; `name` labels the dataset, in the streams too."""
+    check_seed(seed)
+    if not isinstance(documents, Documents):
+        documents = in_memory(documents)
+    if not documents:
+        raise ConfigError(f"dataset={name}: expected documents, found none. Point it at some text.")
+    source = Source(name=name, documents=documents, tokenizer=tokenizer, calibration=calibration)
+    cut = _cut(source, seed)
+    if len(cut.pieces) < calibration.num_samples:
+        raise pool_too_small(source, cut, seed)
+    tokens_NT, lengths_N = _assemble(source, cut.pieces)
+    texts = [tokenizer.decode(tokens_NT[i, :length]) for i, length in _spans(tokens_NT, lengths_N)]
+    return CalibrationSet(
+        tokens_NT=tokens_NT,
+        lengths_N=lengths_N,
+        samples=[
+            {**piece.origin(), "text": text} for piece, text in zip(cut.pieces, texts, strict=True)
+        ],
+        card=make_card(name, provenance, cut.pool(), calibration, seed, tokenizer),
+    )
+
+
+def make_card(
+    name: str,
+    provenance: Mapping[str, Any],
+    pool: Mapping[str, Any] | None,
+    calibration: Calibration,
+    seed: int,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> dict[str, Any]:
+    """The provenance card of a set: where it is from, how it was drawn, with which software."""
+    return {
+        "dataset": name,
+        "provenance": dict(provenance),
+        "pool": None if pool is None else dict(pool),
+        "design": calibration.design,
+        "window": calibration.window,
+        "bos": calibration.bos,
+        "seed": seed,
+        "num_samples": calibration.num_samples,
+        "seq_len": calibration.seq_len,
+        "tokenizer": {
+            "hash": tokenizer_hash(tokenizer),
+            "class": type(tokenizer).__name__,
+            "name": tokenizer.name_or_path or None,
+            "vocabulary": len(tokenizer),
+        },
+        "versions": {package: version(package) for package in ("tokenizers", "transformers")},
+    }
+
+
+def _cut(source: Source, seed: int) -> Cut:
+    """The samples that the design gives to this seed."""
+    design, window = source.calibration.design, source.calibration.window
+    if design == "reference":
+        draw = reference_slices if window == "slice" else reference_packed
+        return draw(source, seed)
+    count = source.calibration.num_samples
+    if design == "disjoint":  # one order for all seeds, seed k takes the k-th run
+        shuffle, first, rotation = stream("calibration/disjoint", source.name), seed * count, None
+    else:  # independent: an order per seed, always from its beginning
+        shuffle, first = stream("calibration/independent", source.name, seed), 0
+        rotation = stream("calibration/rotation", source.name, seed)
+    order = shuffle.permutation(len(source.documents))
+    if window == "slice":
+        return cut_slices(source, order, first, count, seed)
+    if window == "document":
+        return cut_heads(source, order, first, count)
+    return cut_packed(source, order, first, count, rotation)
+
+
+def _assemble(source: Source, pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Token array [N, T] and, for whole documents, the lengths [N] before padding."""
+    tokenizer, calibration = source.tokenizer, source.calibration
+    head: list[int] = []
+    if calibration.bos == "sample":
+        setting = "calibration.bos='sample'"
+        head = [special_token(tokenizer, "bos", setting, "which begins every sample")]
+    rows = [[*head, *piece.tokens] for piece in pieces]
+    if calibration.window != "document":
+        return np.array(rows, dtype=np.int64), None
+    padding = tokenizer.pad_token_id
+    if padding is None:
+        setting = "calibration.window='document'"
+        padding = special_token(tokenizer, "eos", setting, "or a padding token, to fill short ones")
+    tokens_NT = np.full((len(rows), calibration.seq_len), padding, dtype=np.int64)
+    for sample, row in enumerate(rows):
+        tokens_NT[sample, : len(row)] = row
+    return tokens_NT, np.array([len(row) for row in rows], dtype=np.int64)
+
+
+def _spans(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> list[tuple[int, int]]:
+    """(sample, number of tokens that are no padding) of every sample."""
+    num_samples, seq_len = tokens_NT.shape
+    lengths = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
+    return list(enumerate(lengths))

@@ -1,0 +1,56 @@
+"""What to say when a pool does not hold the set asked for: its size, and what would fit."""
+
+from calib_sweep.dataset.calibration.windows import Cut, Source
+from calib_sweep.errors import ConfigError
+
+
+def pool_too_small(source: Source, cut: Cut, seed: int) -> ConfigError:
+    """The error for a draw that found fewer samples than `num_samples`."""
+    setting, limit = _binding_limit(source, cut, seed)
+    remedies = ["lower calibration.num_samples", "lower calibration.seq_len"]
+    if source.calibration.window != "pack":
+        remedies.append("set calibration.window=pack")
+    if setting.startswith("seed"):
+        remedies.append("set calibration.design=independent (its sets may overlap)")
+    remedy = ", ".join([*remedies, "or use more text"])
+    return ConfigError(
+        f"{setting}: expected {limit}; the pool of dataset {source.name!r} holds "
+        f"{_describe_pool(source, cut)}. {remedy[0].upper()}{remedy[1:]}."
+    )
+
+
+def _binding_limit(source: Source, cut: Cut, seed: int) -> tuple[str, str]:
+    """The setting that does not fit (key=value), and what would."""
+    calibration = source.calibration
+    count, seq_len = calibration.num_samples, calibration.seq_len
+    if calibration.design == "reference" or (
+        cut.eligible == 0 and calibration.window != "document"
+    ):
+        longest = cut.longest + seq_len - calibration.text_len
+        bound = "less than" if calibration.design == "reference" else "at most"
+        return f"calibration.seq_len={seq_len}", f"{bound} {longest}"
+    num_sets = cut.eligible // count
+    if calibration.design == "independent" or num_sets == 0:
+        return f"calibration.num_samples={count}", f"at most {cut.eligible}"
+    sets = f"{num_sets} disjoint set{'s' if num_sets > 1 else ''} of {count} samples"
+    return f"seed={seed}", f"at most {num_sets - 1} ({sets})"
+
+
+def _describe_pool(source: Source, cut: Cut) -> str:
+    """The pool in words, as far as the draw had to look at it: all of it, by now."""
+    calibration, width = source.calibration, source.calibration.text_len
+    if calibration.window == "pack":
+        return f"{cut.longest} tokens, enough for {cut.longest // width} windows of {width}"
+    if calibration.window == "document":
+        return f"{cut.eligible} with text of {cut.documents} documents"
+    bound = "more than" if calibration.design == "reference" else "at least"
+    return (
+        f"{cut.eligible} with {bound} {width} tokens of {_documents(cut)} "
+        f"(the longest has {cut.longest})"
+    )
+
+
+def _documents(cut: Cut) -> str:
+    if cut.documents > 1:
+        return f"{cut.documents} documents"
+    return "1 document (a .txt file is one, unless dataset.separator says what parts it)"

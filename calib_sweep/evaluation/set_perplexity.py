@@ -1,0 +1,87 @@
+"""The dense model's perplexity of a calibration set: how usual the set is to the model.
+
+    exp(mean NLL of the set's tokens), padding and first tokens of samples left out
+
+It describes the set, moves no score, and is the same for every method. So it is kept beside the set
+
+    results_dir/calibration/<hash>/dense_perplexity-<model>.json    {set, model, dense_perplexity}
+
+and found there by other methods and workers. <model> hashes what the dense weights depend on: the
+configuration of the model, the content of its local files, its commit on the hub. Workers that want
+the same one at the same time all compute it: it takes none of them longer than waiting would.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from calib_sweep import atomic
+from calib_sweep.cell import Cell, digest, without_execution
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.evaluation.perplexity import token_perplexity
+from calib_sweep.evaluation.windows import Windows
+
+log = logging.getLogger(__name__)
+
+DENSE_PERPLEXITY = "dense_perplexity"  # the switch, the descriptor, the file
+ONE_SAMPLE = 1  # tokens at once: a batch holds at least one sample
+
+
+def describe(
+    drawn: CalibrationSet | None, model: Any, cell: Cell, evaluation: Any, content: str | None
+) -> dict[str, float | None]:
+    """Descriptors of a set that need the dense `model`; none if not asked for, or without a set.
+
+    `content`: hash of the files that the model was read from; None for the hub.
+    """
+    if drawn is None or not cell.config[DENSE_PERPLEXITY]:
+        return {}
+    identity = {
+        "model": without_execution(cell.config["model"]),
+        "content": content,
+        "commit": getattr(model.config, "_commit_hash", None),
+    }
+    scored = evaluation.perplexity  # as many tokens at once as there, where logits are held
+    batch_tokens = ONE_SAMPLE if scored is None else scored.batch_tokens
+    return {DENSE_PERPLEXITY: dense_perplexity(drawn, model, identity, batch_tokens)}
+
+
+def dense_perplexity(
+    drawn: CalibrationSet, model: Any, identity: Mapping[str, Any], batch_tokens: int
+) -> float | None:
+    """Perplexity of a set that is kept on disk, computed unless it was before.
+
+    `identity`: what the weights of `model` depend on. None: samples of a single token have none.
+    """
+    assert drawn.folder is not None, "a set is described where it is kept"
+    path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"
+    known = _read(path, drawn.hash)
+    if known is None:
+        windows = Windows(DENSE_PERPLEXITY, drawn.tokens_NT)
+        value = token_perplexity(model, windows, drawn.lengths_N, batch_tokens)
+        known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
+        try:
+            atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this
+            atomic.write(path, json.dumps(known, indent=1) + "\n")
+        except OSError as error:  # somebody else's folder, say: the next cell computes it again
+            log.warning("%s cannot be kept: %s", path, error)
+    return known[DENSE_PERPLEXITY]
+
+
+def _read(path: Path, set_hash: str) -> dict[str, Any] | None:
+    """What `path` says of the set with this hash; None where it is not there, or damaged."""
+    try:
+        known = json.loads(path.read_bytes())
+        value = known[DENSE_PERPLEXITY]
+        possible = value is None or (isinstance(value, int | float) and not value < 1)
+        if known["set"] == set_hash and possible:
+            return known
+        reason = "it cannot be of this set"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    log.warning("%s is damaged (%s); it is computed again", path, reason)
+    return None

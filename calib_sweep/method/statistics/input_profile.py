@@ -1,0 +1,78 @@
+"""What AWQ needs to know about a layer's inputs: their size, their products, and some of them.
+
+    mean magnitude   mean over tokens of |x_i|
+    products         sum over tokens of x x^T: the change of the layer's own output, for any weight
+    spaced tokens    every s-th token, s the largest power of two that leaves 512 of them or more
+
+The published code takes every floor(T / 512)-th of T tokens, which is the same where T is 512 times
+a power of two; it fails with fewer than 512, where all are taken here. (Its own data, 128 documents
+of at most 512 tokens, joined and cut into blocks of 512, gives fewer than 128 blocks: any number.)
+With powers of two the spacing can widen as batches arrive, so no tokens beyond these need be kept,
+and the split into batches is of no account.
+
+Shapes: T = tokens, I = in_features, G = groups of neighbouring features, C = features of a group.
+"""
+
+import torch
+from torch import Tensor
+
+from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
+from calib_sweep.method.statistics.statistic import Hessian, Statistic
+
+NUM_SPACED = 512
+
+
+class InputProfile(Statistic):
+    """Mean magnitudes, products and evenly spaced tokens of the inputs."""
+
+    def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(num_in, device)
+        self._magnitude_sum_I = torch.zeros(num_in, device=self.device)
+        self._hessian = Hessian(num_in, device)
+        self._spaced: list[Tensor] = []
+        self._step = 1
+        self._num_seen = 0
+
+    def mean_magnitude_I(self) -> Tensor:
+        return self._magnitude_sum_I / max(self.num_tokens, 1)
+
+    def weighted_square_sum(self, weight_OI: Tensor) -> float:
+        return self._hessian.weighted_square_sum(weight_OI)
+
+    def spaced_TI(self) -> Tensor:
+        """The tokens kept, from 512 to 1024; all where there are fewer."""
+        empty = torch.zeros(0, self.num_in, device=self.device)
+        return torch.cat([empty, *self._spaced])
+
+    @full_float32()
+    def spaced_products_GCC(self, group_size: int) -> Tensor:
+        """Sum of x x^T over the spaced tokens, features of a group with each other only."""
+        spaced_GTC = self.spaced_TI().unflatten(1, (-1, group_size)).transpose(0, 1)
+        return spaced_GTC.transpose(1, 2) @ spaced_GTC
+
+    def divide_inputs(self, scale_I: Tensor) -> None:
+        """Become the profile of the inputs divided by a scale."""
+        scale_I = scale_I.to(self.device)
+        self._magnitude_sum_I /= scale_I
+        self._hessian.divide_inputs(scale_I)
+        self._spaced = [spaced_TI / scale_I for spaced_TI in self._spaced]
+
+    def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
+        return may_use_tensor_cores(inputs_TI)
+
+    def _accumulate(self, inputs_TI: Tensor) -> None:
+        self._hessian.add(inputs_TI)
+        self.products = self._hessian.products
+        self._magnitude_sum_I += inputs_TI.abs().sum(dim=0, dtype=torch.float32)
+        self._keep_spaced(inputs_TI)
+
+    def _keep_spaced(self, inputs_TI: Tensor) -> None:
+        first = -self._num_seen % self._step
+        self._spaced.append(inputs_TI[first :: self._step].to(torch.float32, copy=True))
+        self._num_seen += len(inputs_TI)
+        while self._num_seen // (2 * self._step) >= NUM_SPACED:
+            self._spaced = [self.spaced_TI()[::2].clone()]
+            self._step *= 2
+
+    def _square_sum(self) -> Tensor:
+        return self._hessian._square_sum()

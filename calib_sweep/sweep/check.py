@@ -1,0 +1,125 @@
+"""Check every part of every cell before the first weight is read; report all problems at once."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from calib_sweep.cell import Cell, digest
+from calib_sweep.errors import ConfigError, Problems, collected
+from calib_sweep.parts import Parts, check_tokens, collect_parts
+from calib_sweep.sweep.compatibility import (
+    check_apart,
+    check_fit,
+    check_model,
+    check_packing,
+    context_length,
+)
+from calib_sweep.values import is_int
+
+
+def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) -> list[str]:
+    """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
+
+    Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
+    of each source: it exists only if all before it do. Returns notes: what could not be checked
+    because it is not on this machine.
+    """
+    notes: dict[str, None] = {}
+    with collected(notes) as problems:
+        parts = {cell.id: collect_parts(cell, problems) for cell in cells}
+        _check_models(cells, parts, problems)
+        _check_evaluations(cells, parts, problems)
+        draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
+        for cell in _largest_seeds(cells):
+            _check_draw(cell, parts[cell.id], draw, problems)
+    return list(notes)
+
+
+def build_problems(cells: Iterable[Cell]) -> list[str]:
+    """What is wrong with the values of `cells`, without a look at any file."""
+    problems = Problems()
+    for cell in cells:
+        collect_parts(cell, problems)
+    return list(ConfigError.merge(problems.errors).problems)
+
+
+def _check_models(cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems) -> None:
+    for cell in _one_of_each_model(cells):
+        check_model(parts[cell.id], problems)
+    for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
+        check_fit(parts[cell.id], problems)
+    packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
+    for cell in _distinct(packed, ("model", "method")):
+        check_packing(parts[cell.id], problems)
+
+
+def _check_evaluations(
+    cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems
+) -> None:
+    for cell in _distinct(cells, ("model", "evaluation")):
+        _check_evaluation(cell, parts[cell.id], problems)
+    for cell in _distinct(cells, ("dataset", "evaluation")):
+        if not problems.errors:  # else files may be missing, and that is told already
+            check_apart(parts[cell.id], problems)
+
+
+def _check_evaluation(cell: Cell, parts: Parts, problems: Problems) -> None:
+    if parts.evaluation is None:
+        return
+    num_before = len(problems.errors)
+    problems.of(parts.evaluation.check, context_length(parts, problems))
+    # What the dense cell could score, every other one can.
+    if cell.is_dense and parts.model is not None and len(problems.errors) == num_before:
+        tokenizer = problems.of(parts.model.load_tokenizer)
+        if tokenizer is not None:
+            num_embeddings = problems.of(parts.model.num_embeddings)
+            parts.evaluation.check_text(tokenizer, num_embeddings, problems)
+
+
+def _check_draw(
+    cell: Cell, parts: Parts, draw: Callable[[Cell, Parts], Any], problems: Problems
+) -> None:
+    if parts.dataset is None:
+        return
+    drawable = None not in (parts.model, parts.calibration) and is_int(parts.seed, 0)
+    if not drawable or problems.of(draw, cell, parts) is None:
+        # Whatever else hindered it, files that are not there are told too.
+        problems.of(parts.dataset.fingerprint)
+
+
+def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
+    seen = set()
+    for cell in cells:
+        address = json.dumps([cell.config[key] for key in keys] + [cell.needs_data], sort_keys=True)
+        if address not in seen:
+            seen.add(address)
+            yield cell
+
+
+def _one_of_each_model(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """A cell of each model, of those that need data where there is one: more can be asked of it."""
+    ordered = sorted(cells, key=lambda cell: cell.needs_data)
+    return {digest(cell.config["model"]): cell for cell in ordered}.values()
+
+
+def _largest_seeds(cells: Iterable[Cell]) -> list[Cell]:
+    """Per source and settings the cell with the largest seed: its set needs all before it."""
+    largest: dict[str, Cell] = {}
+    for cell in (cell for cell in cells if cell.needs_data):
+        address = digest([cell.config[key] for key in ("model", "dataset", "calibration")])
+        if address not in largest or _rank(cell.seed) > _rank(largest[address].seed):
+            largest[address] = cell
+    return list(largest.values())
+
+
+def _rank(seed: object) -> int:
+    return seed if isinstance(seed, int) else -1
+
+
+def check_pool(_cell: Cell, parts: Parts) -> Any:
+    """The set of the cell, not kept: drawn for the error that this may raise."""
+    if parts.dataset is None:
+        return None
+    drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+    check_tokens(parts, drawn)
+    return drawn

@@ -1,0 +1,58 @@
+"""Say what went wrong in words for the person who typed it, and with which exit code."""
+
+from collections.abc import Iterable
+
+from calib_sweep.atomic import DISK_TROUBLES
+from calib_sweep.errors import ConfigError, StoreError, printable
+from calib_sweep.sweep.compose import GridError
+from calib_sweep.sweep.mistakes import describe_hydra_error
+from calib_sweep.sweep.plan import plan_cells, store_of
+
+DONE, REFUSED, SOME_FAILED = 0, 1, 3  # exit codes
+
+
+def explain(error: BaseException) -> int | None:
+    """Print an error that is the user's to fix and return the exit code; None for any other."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, GridError):
+        _print_problems("ConfigError", error.problems)
+        # Importing the methods takes seconds, so what was typed wrong is told first.
+        further = [text for text in _further_problems(error) if text not in error.problems]
+        _print_problems("ConfigError", further)
+    elif isinstance(error, ConfigError):
+        _print_problems("ConfigError", error.problems)
+    elif isinstance(error, StoreError):
+        _print_problems("StoreError", [str(error)])
+    elif isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
+        _print_problems("ConfigError", [describe_hydra_error(error)])
+    elif isinstance(error, OSError) and error.errno in DISK_TROUBLES:
+        where = "" if error.filename is None else f": {error.filename}"
+        remedy = "What is finished is kept. When it is mended, type the same command again."
+        _print_problems("OSError", [f"{error.strerror}{where}. {remedy}"])
+        return SOME_FAILED
+    else:
+        return None
+    return REFUSED
+
+
+def _print_problems(kind: str, problems: Iterable[str]) -> None:
+    from calib_sweep.console import console
+
+    for problem in problems:
+        text = printable(f"{kind}: {problem}")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _further_problems(error: GridError) -> list[str]:
+    """What is wrong with the values of a grid, besides the mistakes that kept it from running."""
+    from calib_sweep.sweep.check import build_problems
+
+    if not error.composed:
+        return []
+    try:
+        return build_problems(plan_cells(store_of(error.composed[0].config), error.composed))
+    except ConfigError as further:
+        return list(further.problems)

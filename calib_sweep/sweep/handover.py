@@ -1,0 +1,85 @@
+"""What of a command line Hydra itself is given: its own settings, and choices that may hold some.
+
+Hydra would apply every plain value to the default choice of its group before it sweeps, and that
+need not have such a key. So all that was typed reaches the sweeper as it was typed, in one setting.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from calib_sweep.errors import ConfigError
+
+FOLDERS = ("results_dir", "sweep_name")  # a launcher writes its own files below
+
+# Settings of Hydra's that do nothing here: what to type instead.
+FOLDER_REMEDY = "A sweep's folder is results_dir/sweep_name: type results_dir= and sweep_name=."
+WITHOUT_EFFECT = {
+    "hydra.sweep.": FOLDER_REMEDY,
+    "hydra.run.": FOLDER_REMEDY,
+    "hydra.output_subdir": "Leave it out: a cell's folder is made by its name.",
+    "hydra/sweeper": "Leave it out: the grid sweeper plans, skips and summarises.",
+    "hydra.sweeper.action": "Leave it out: type a verb, such as check.",
+    "hydra.sweeper.typed": "Leave it out.",
+    "hydra.mode": "Leave it out: one cell is a grid of one.",
+    "hydra.callbacks": "Leave it out: nothing of ours is one.",
+}
+WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.job")
+
+
+def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments that Hydra gets, to do `action` with the grid that was typed."""
+    from calib_sweep.sweep.own_folders import check_own_folders
+    from calib_sweep.sweep.points import read_options
+
+    options = read_options(arguments)
+    check_own_folders(conf, options.config_dir)
+    words = list(options.overrides)
+    flags = [argument for argument in arguments if argument not in words]
+    _refuse_without_effect(words)
+    shows = [option for option in (options.cfg, options.info, options.hydra_help) if option]
+    if len(shows) + options.run > 1 or (options.resolve and not options.cfg):
+        raise ConfigError("--cfg, --info, --run: expected one of them, and --resolve with --cfg.")
+    if shows:  # something, and sweeps nothing
+        return [flag for flag in flags if flag not in ("-m", "--multirun")] + words
+    groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
+    own = [word for word in words if _is_for_hydra(word, groups)]
+    return [
+        *flags,
+        *own,
+        f"hydra.sweeper.action={action}",
+        f"hydra.sweeper.typed={pack(arguments)}",
+    ]
+
+
+def _refuse_without_effect(words: Sequence[str]) -> None:
+    problems = []
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in WHOLE_NODES:
+            problems.append(
+                f"{word}: expected one key of it, {key}.KEY=VALUE, or hydra/launcher=NAME."
+            )
+        for start, remedy in WITHOUT_EFFECT.items():
+            if key.startswith(start):
+                problems.append(f"{word}: expected not to be given, it has no effect. {remedy}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _is_for_hydra(word: str, groups: set[str]) -> bool:
+    """Whether the word is a setting of Hydra's, or a single choice of a group, or a folder."""
+    key, _, value = word.partition("=")
+    if key.lstrip("+~").startswith(("hydra.", "hydra/")):
+        return True
+    return key in (*groups, *FOLDERS) and not set(",([") & set(value)
+
+
+def pack(words: Sequence[str]) -> str:
+    """Words as one text without any character that means something to Hydra."""
+    return "'" + " ".join(quote(word, safe="", errors="surrogatepass") for word in words) + "'"
+
+
+def unpack(text: str) -> list[str]:
+    """The words again."""
+    return [unquote(word, errors="surrogatepass") for word in text.split()]

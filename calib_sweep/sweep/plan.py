@@ -1,0 +1,121 @@
+"""The plan of a sweep: points -> cells, each once, each with the dense cell it is compared to."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.types import RunMode
+
+from calib_sweep.cell import DENSE, Cell, cell_id
+from calib_sweep.errors import CONTROLS, ConfigError, collected, require
+from calib_sweep.results.store import Store
+from calib_sweep.sweep.compose import Composed, GridError, compose_grid
+from calib_sweep.sweep.launching import launcher_problems
+from calib_sweep.sweep.points import parse_words, read_options, split_points
+from calib_sweep.targets import target_class
+
+# What file systems hold, less what is longest below: the name of a cell, and of its files.
+MAX_SWEEP_NAME, MAX_PATH = 200, 3000  # bytes
+
+
+def store_of(config: Mapping[str, Any]) -> Store:
+    """Where the records of the sweep are; `ConfigError` for a name that no file system holds."""
+    # Names that are no text are refused later, with all that is wrong besides.
+    folder, name = Path(str(config["results_dir"])).absolute(), str(config["sweep_name"])
+    with collected() as problems:
+        for key, path, limit in (
+            ("results_dir", str(folder), MAX_PATH),
+            ("sweep_name", name, MAX_SWEEP_NAME),
+        ):
+            expected = f"at most {limit:,} bytes, 255 in each name, and no control characters"
+            remedy = f"Type a shorter {key}."
+            problems.of(require, _fits(path, limit), key, path[:80], expected, remedy)
+    return Store(folder, name)
+
+
+def _fits(path: str, limit: int) -> bool:
+    """Whether a file system holds `path`, with `limit` bytes in all."""
+    sizes = [len(part.encode(errors="replace")) for part in (path, *path.split("/"))]
+    return sizes[0] <= limit and max(sizes[1:]) <= 255 and CONTROLS.search(path) is None
+
+
+def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
+    """Turn points into cells: duplicates dropped, each with the dense cell it is compared to.
+
+    Whether a method needs data is known by its class, and importing that costs seconds. So a
+    point whose record exists under either of its two possible ids is taken from there.
+    """
+    cells: dict[str, Cell] = {}
+    composed = list(composed)
+    varied = _varied([point.settings for point in composed])
+    with collected() as problems:
+        named = [problems.of(_to_cell, store, point, varied) for point in composed]
+    for cell in named:
+        dense = cell.dense()
+        cells.setdefault(dense.id, dense)
+        if not cell.is_dense or cell.id != dense.id:
+            cells.setdefault(cell.id, cell)
+    return sorted(cells.values(), key=_running_order)
+
+
+def _varied(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The keys whose values are not the same for all."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    values = {key: {json.dumps(one.get(key), sort_keys=True) for one in settings} for key in keys}
+    return tuple(key for key in keys if len(values[key]) > 1)
+
+
+def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
+    both = [
+        Cell(
+            config=point.config,
+            choices=point.choices,
+            settings=point.settings,
+            needs_data=needs_data,
+            varied=varied,
+        )
+        for needs_data in (False, True)
+    ]
+    if point.config["method"] == DENSE:
+        return both[False]
+    for cell in both:
+        if store.cell_folder(cell).is_dir():
+            record, hindrance = store.look(cell)
+            if hindrance or (record is not None and store.completes(cell, record)):
+                return cell
+    return both[_needs_data(point.config["method"])]
+
+
+def _needs_data(method: Mapping[str, Any]) -> bool:
+    return target_class("method", method.get("_target_")).statistic is not None
+
+
+def _running_order(cell: Cell) -> tuple[Any, ...]:
+    """Models together, dense first, then by calibration set: what is loaded serves on."""
+    # A seed that is no number is refused later, with all that is wrong besides.
+    data = (str(cell.dataset), cell.seed if isinstance(cell.seed, int) else -1)
+    evaluation = cell_id({**cell.config, "method": DENSE, "replicate": 0}, needs_data=False)
+    return (cell.model, evaluation, not cell.is_dense, *data, cell.method, cell.folder_name)
+
+
+def compose_command_line(conf: Path, arguments: Sequence[str]) -> list[Composed]:
+    """Compose all points of a command line outside of a run; `ConfigError` names every mistake."""
+    options = read_options(arguments)
+    search_path = create_automatic_config_search_path(None, None, str(conf))
+    if options.config_dir:
+        search_path.prepend("command-line", f"file://{Path(options.config_dir).resolve()}")
+    loader = ConfigLoaderImpl(config_search_path=search_path)
+    words = parse_words(options.overrides, loader)
+    task = [word for word in words if not word.is_hydra_override()]
+    master = loader.load_configuration("config", overrides=[], run_mode=RunMode.MULTIRUN)
+    of_launcher = launcher_problems(loader, words)
+    try:
+        composed = compose_grid(loader, master, split_points(task))
+    except GridError as error:
+        raise GridError(*error.problems, *of_launcher, composed=error.composed) from None
+    if of_launcher:
+        raise ConfigError(*of_launcher)
+    return composed

@@ -1,0 +1,63 @@
+"""Download all that a grid needs, then prove that it loads without a network.
+
+The proof is a second process that is told to stay offline and reads everything again: what loads
+there loads on a compute node that shares the cache (HF_HOME).
+"""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from calib_sweep.cell import Cell
+from calib_sweep.errors import FETCH, ConfigError
+from calib_sweep.parts import build_parts
+from calib_sweep.sweep.check import check_cells, check_pool, collected
+
+log = logging.getLogger(__name__)
+
+RETRY = (
+    "Type the same where there is a connection, without HF_HUB_OFFLINE, and set HF_HOME here to a "
+    "copy of the folder that it is there."
+)
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
+    """Fetch models, datasets, corpora and tasks; `ConfigError` lists what is not to be had.
+
+    `arguments`: all that was typed after the program, for the process that proves it.
+    """
+    _read_all(cells)
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return
+    log.info("everything is here; now once more without a network")
+    command = [sys.executable, "-m", "calib_sweep", *arguments]
+    proof = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True)
+    if proof.returncode != 0:
+        raise ConfigError(
+            "prefetch: everything was downloaded, but does not load offline. Set HF_HOME to the "
+            f"same folder for both and try again. The offline process said: {proof.stderr[-2000:]}"
+        )
+
+
+def _read_all(cells: Sequence[Cell]) -> None:
+    parts = [build_parts(cell) for cell in cells]
+    missing: dict[str, None] = {}
+    with collected(missing) as problems:
+        for model in dict.fromkeys(part.model for part in parts):
+            problems.of(model.prefetch)
+        notes = problems.of(partial(check_cells, cells, draw=check_pool)) or []
+    _refuse([*missing, *notes])
+    with collected(missing) as problems:
+        for part in {id(part.evaluation): part for part in parts}.values():
+            problems.of(part.evaluation.prepare, part.model.load_tokenizer())
+    _refuse(list(missing))
+
+
+def _refuse(missing: Sequence[str]) -> None:
+    """Say what could not be fetched; to fetch it is what was typed, so that is no remedy here."""
+    if missing:
+        raise ConfigError(*(text.replace(FETCH, RETRY) for text in missing))

@@ -1,0 +1,252 @@
+"""A sweep from the command line to its exit code: plan, check, launch workers, summarise.
+
+Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, the others
+are kept.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from calib_sweep.cell import Cell
+from calib_sweep.console import configure_logging, is_speaker
+from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
+from calib_sweep.places import CONF
+from calib_sweep.results.store import Store
+from calib_sweep.sweep.compose import Composed, compose_grid
+from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
+from calib_sweep.sweep.launching import check_launcher
+from calib_sweep.sweep.own_folders import log_own_folders
+from calib_sweep.sweep.plan import plan_cells, store_of
+from calib_sweep.sweep.points import Point, largest_seeds
+from calib_sweep.sweep.queue import Failures, Outlook, failures, tidy_settled
+from calib_sweep.sweep.reach import cells_to_run, within_reach
+
+log = logging.getLogger(__name__)
+
+MANY = 1000  # points from which it pays to look at a few of them first
+
+
+class Sweep:
+    """The cells that one command line names, and what can be done with them."""
+
+    def __init__(
+        self,
+        context: HydraContext,
+        master: DictConfig,
+        points: Sequence[Point],
+        typed: Sequence[str] = (),
+    ) -> None:
+        self.context, self.master, self.points, self.typed = context, master, points, typed
+
+    @cached_property
+    def composed(self) -> list[Composed]:
+        composed = compose_grid(self.context.config_loader, self.master, self.points)
+        for key in ("results_dir", "sweep_name", "analysis"):
+            values = sorted({str(point.config[key]) for point in composed})
+            if len(values) > 1:
+                raise ConfigError(
+                    f"{key}={','.join(values)}: expected one value for all cells of a sweep. "
+                    "Start one command for each."
+                )
+        return composed
+
+    @cached_property
+    def store(self) -> Store:
+        return store_of(self.composed[0].config)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        return plan_cells(self.store, self.composed)
+
+    def perform(self, action: str) -> int:
+        """Do `action` with the cells; return the exit code."""
+        actions: dict[str, Callable[[], int]] = {
+            "run": self.run,
+            "check": self.check,
+            "prefetch": self.prefetch,
+            "inspect": self.inspect,
+        }
+        configure_logging()
+        log_own_folders(CONF, self.typed)
+        self._refuse_what_no_pool_holds()
+        return actions[action]()
+
+    def _refuse_what_no_pool_holds(self) -> None:
+        """Try the largest seeds of a large grid before all others are composed."""
+        last = largest_seeds(self.points)
+        if len(self.points) < MANY or len(last) > len(self.points) / 10:
+            return
+        few = Sweep(self.context, self.master, last)
+        # What is done is not read again: its files may be gone.
+        if todo := [cell for cell in few.cells if few.store.look(cell) == (None, None)]:
+            from calib_sweep.sweep.check import check_cells, check_pool
+
+            check_cells(todo, draw=check_pool)
+
+    def run(self) -> int:
+        """Run every cell that has no record yet, then say what came out."""
+        start = time.perf_counter()
+        self.store.sweep_leftovers()
+        num_planned = len(self.cells)
+        self.cells, found = within_reach(self.store, self.cells)
+        todo = cells_to_run(self.store, self.cells, found)
+        _refuse_changed_inputs(found)
+        if todo:
+            self._check(todo)
+            num_done = len(self.cells) - len(todo)
+            log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
+        try:
+            code = self._work(todo, failures(found), start)
+            return SOME_FAILED if len(self.cells) < num_planned and is_speaker() else code
+        except (ConfigError, StoreError) as error:
+            if all(self.store.find(cell) is None for cell in todo):
+                raise  # refused, as nothing has run
+            explain(error)
+            return SOME_FAILED
+
+    def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
+        if todo:
+            self._launch(todo, failed_before)
+        tidy_settled(self.store, self.cells)
+        self._mirror()
+        code = self._summarise(time.perf_counter() - start)
+        undecided = any(self.store.conflicts(cell) for cell in self.cells)  # the summary says which
+        return SOME_FAILED if undecided and is_speaker() else code
+
+    def check(self) -> int:
+        """Validate every cell; say which are done and what the others may cost."""
+        from calib_sweep.console import output
+        from calib_sweep.sweep.check import check_cells, check_pool
+        from calib_sweep.sweep.estimate import describe_plan
+
+        num_planned = len(self.cells)
+        self.cells, _ = within_reach(self.store, self.cells)
+        notes: dict[str, None] = {}
+        with collected(notes) as problems:
+            problems.of(check_launcher, self.master)
+            found = problems.of(partial(check_cells, self.cells, draw=check_pool))
+        output(describe_plan(self.store, self.cells, [*notes, *found]))
+        return DONE if len(self.cells) == num_planned else SOME_FAILED
+
+    def prefetch(self) -> int:
+        """Download all that the cells need, and prove that it loads offline."""
+        from calib_sweep.console import output
+        from calib_sweep.sweep.prefetch import prefetch_cells
+
+        prefetch_cells(self.cells, ["prefetch", *self.typed])
+        output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
+        return DONE
+
+    def inspect(self) -> int:
+        """Show the calibration sets of the cells."""
+        from calib_sweep.console import output
+        from calib_sweep.dataset.calibration.inspect import inspect_set
+        from calib_sweep.parts import build_parts
+
+        cells = [cell for cell in self.cells if cell.needs_data]
+        if not cells:
+            raise ConfigError(
+                "method: expected one that needs calibration data. Type method=wanda."
+            )
+        sets = {cell.title: self._draw(cell, build_parts(cell)) for cell in cells}
+        for title, one in sets.items():
+            output(inspect_set(one, {name: other for name, other in sets.items() if name != title}))
+        return DONE
+
+    def _check(self, todo: Sequence[Cell]) -> None:
+        """Check the cells to run; what is not on this machine is an error now."""
+        from calib_sweep.sweep.check import check_cells, check_pool
+
+        with collected() as problems:
+            problems.of(self.store.require_writable)
+            problems.of(check_launcher, self.master)
+            draw = check_pool if problems.errors else self._draw
+            notes = problems.of(partial(check_cells, todo, draw=draw))
+        if notes:
+            raise ConfigError(*notes)
+
+    def _draw(self, cell: Cell, parts: Any) -> Any:
+        return parts.draw(self.store.results_dir, parts.model.load_tokenizer())
+
+    def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
+        """Start workers by Hydra's launcher, again as long as each time leaves fewer cells."""
+        outlook = Outlook(self.store, failed_before)
+        failed: set[str] = set()
+        while True:
+            jobs = self._start_workers(todo, failed_before)
+            ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
+            for error in ended:
+                log.error("a worker ended: %s: %s", type(error).__name__, error)
+            failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
+            left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
+            if not left or len(left) >= len(todo):
+                break
+            log.warning("%d cells were left by workers that ended; starting again", len(left))
+            todo = left
+        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
+        if left and errors:
+            raise errors[0]
+
+    def _start_workers(self, todo: Sequence[Cell], failed_before: Failures) -> Sequence[JobReturn]:
+        """Have Hydra's launcher run as many workers as `todo` needs, and wait for them."""
+        from hydra.core.plugins import Plugins
+
+        from calib_sweep.sweep.worker import Worker
+
+        per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
+        num_workers = math.ceil(len(todo) / per_worker) if per_worker else 1
+        worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=worker, config=self.master
+        )
+        return launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
+
+    def _tracking(self) -> Any:
+        from calib_sweep.parts import build
+
+        return build("tracking", self.composed[0].config["tracking"])
+
+    def _analysis_settings(self) -> Any:
+        from calib_sweep.analysis.settings import AnalysisSettings
+
+        return AnalysisSettings(**self.composed[0].config["analysis"])
+
+    def _mirror(self) -> None:
+        self._tracking().log_missing(self.cells, self.store)
+
+    def _summarise(self, seconds: float) -> int:
+        from calib_sweep.analysis.report import terminal as summary
+        from calib_sweep.analysis.report import write as report
+        from calib_sweep.console import output
+
+        settings = self._analysis_settings()
+        if not report.is_current(self.store.folder, settings):
+            report.write_report(self.store.folder, settings)
+        title = f"sweep {self.store.sweep_name}"
+        output(summary.terminal_summary(self.store.folder, title=title, seconds=seconds))
+        records = [(cell, self.store.find(cell)) for cell in self.cells]
+        for cell in [cell for cell, record in records if record is None]:
+            log.error("not run: %s", cell.title)
+        unfinished = any(
+            not (found and self.store.completes(cell, found)) for cell, found in records
+        )
+        self._tracking().log_report(self.store)
+        # `accelerate launch` kills all processes when one fails, so only the speaker does.
+        return SOME_FAILED if unfinished and is_speaker() else DONE
+
+
+def _refuse_changed_inputs(found: Iterable[tuple[Cell, Mapping[str, Any]]]) -> None:
+    """A finished cell is skipped only if the local files it read are still what they were."""
+    from calib_sweep.inputs import changed_inputs
+
+    done = [(cell, record) for cell, record in found if record["status"] == "done"]
+    if changed := changed_inputs(done):
+        raise ConfigError(*changed)

@@ -1,0 +1,21 @@
+"""What every tracker does, and the one that does nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.cell import Cell
+from calib_sweep.results.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoTracking:
+    """Keep no mirror; nothing is imported."""
+
+    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
+        """Do nothing."""
+
+    def log_missing(self, cells: list[Cell], store: Store) -> None:
+        """Do nothing."""
+
+    def log_report(self, store: Store) -> None:
+        """Do nothing."""

@@ -1,0 +1,133 @@
+"""The verb `sync`: bring over to W&B what it lacks of a sweep, when the user asks for it."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.arguments import folder_and_settings
+from calib_sweep.console import configure_logging, output
+from calib_sweep.errors import ConfigError
+from calib_sweep.results.store import Store
+from calib_sweep.tracking import mirrored
+from calib_sweep.tracking.mirrored import REPORT
+from calib_sweep.tracking.wandb import WandbTracking, with_overrides
+from calib_sweep.tracking.wandb_process import MirrorError
+
+log = logging.getLogger(__name__)
+
+Records = Mapping[Path, Mapping[str, Any]]  # of finished cells, by folder
+
+DONE, SOME_LEFT = 0, 3
+# As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
+DEFAULTS = {"project": "calib_sweep", "entity": None, "mode": "auto", "tags": [], "timeout_s": 30}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Mirror all finished cells of the sweep in the folder named, and its report."""
+    configure_logging()
+    store, typed = sweep_of("sync", arguments)
+    records = mirrored.done_records(store.folder)
+    if not records:
+        raise ConfigError(
+            f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
+            "Type sync results/NAME."
+        )
+    tracking = with_overrides("sync", settings_of(records), typed)
+    return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")
+
+
+def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
+    """The store of the one folder among `arguments`, and the settings."""
+    folder, typed = folder_and_settings(verb, arguments)
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
+    return Store(folder.parent, folder.name), typed
+
+
+def settings_of(records: Records) -> dict[str, Any]:
+    """The tracking of the last finished cell that had any; the mode is that of who asks now."""
+    ordered = sorted(records.values(), key=lambda record: str(record.get("finished_at")))
+    configs = [record.get("config", {}).get("tracking") for record in ordered]
+    kept = [config for config in configs if isinstance(config, Mapping) and "project" in config]
+    own = kept[-1] if kept else {}
+    return DEFAULTS | {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}
+
+
+def _require_mode(tracking: WandbTracking) -> str:
+    try:
+        mode = tracking.current_mode()
+    except MirrorError as error:
+        raise ConfigError(f"sync: W&B's client does not start ({error}).") from error
+    if mode == "online" or tracking.mode == mode:
+        return mode
+    raise ConfigError(
+        f"sync: W&B is {mode}, or you are not logged in. Type wandb login and the same command, or "
+        "tracking.mode=offline for offline runs of what is missing."
+    )
+
+
+def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_online: bool) -> int:
+    """Mirror what is missing until W&B gives no answer; say what came out."""
+
+    def missing() -> list[Path]:
+        shown = partial(mirrored.is_shown, online=is_online)
+        return [folder for folder, record in records.items() if not shown(folder, record)]
+
+    names, before = titles(records), missing()
+    tasks: list[Callable[[], None]] = [
+        partial(tracking.mirror_missing, folder, names[folder], online=is_online)
+        for folder in before
+    ]
+    tasks.append(partial(tracking.mirror_report, store.folder / REPORT, online=is_online))
+    problem, left = _perform(tasks), missing()
+    where = "in W&B" if is_online else "offline runs"
+    num_taken = len(before) - len(left)
+    output(f"sync {store.folder}: {num_taken} cells are now {where}, {len(left)} left")
+    if problem is not None:
+        mirrored.begin_waiting(store.folder, problem)
+        output(
+            f"W&B did not take all ({problem}). Type the same command to go on; "
+            "tracking.timeout_s=120 gives each run more time."
+        )
+    elif left:
+        output("They are with workers that run. Type the same command when they have ended.")
+    else:
+        mirrored.end_waiting(store.folder)
+    return SOME_LEFT if left or problem is not None else DONE
+
+
+def _perform(tasks: Sequence[Callable[[], None]]) -> str | None:
+    """Do `tasks`; the last problem, None without. Silence ends it: each further one may cost it."""
+    problem = None
+    for number, task in enumerate(tasks, 1):
+        try:
+            task()
+        except (MirrorError, OSError) as error:
+            problem = str(error)
+            log.warning("run %d of %d: %s", number, len(tasks), error)
+            if isinstance(error, MirrorError) and error.is_silence:
+                break
+    return problem
+
+
+def titles(records: Records) -> dict[Path, str]:
+    """Name the run of each finished cell, by folder: its axes, and the settings that differ."""
+    cells = {folder: record["cell"] for folder, record in records.items()}
+    values: dict[str, set[str]] = {}
+    for cell in cells.values():
+        for key, value in (cell.get("settings") or {}).items():
+            values.setdefault(key, set()).add(json.dumps(value))
+    varied = [key for key, found in values.items() if len(found) > 1]
+    return {folder: _title(cell, varied) for folder, cell in cells.items()}
+
+
+def _title(cell: Mapping[str, Any], varied: Sequence[str]) -> str:
+    axes = [cell[key] for key in ("model", "method", "dataset") if cell.get(key)]
+    seed = [] if cell.get("seed") is None else [f"seed {cell['seed']}"]
+    settings = cell.get("settings") or {}
+    return " ".join(
+        [*axes, *seed, *(f"{key}={settings[key]}" for key in varied if key in settings)]
+    )

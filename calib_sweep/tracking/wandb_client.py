@@ -1,0 +1,263 @@
+"""W&B's client: a program of its own that `wandb_process` asks. The only file that imports wandb.
+
+What it is asked and what it answers is one line of JSON each. Whatever wandb waits for, who asks
+can end it. A run has the resolved configuration, and the scores as summary. Bar charts and curves
+are drawn from a history, so it has one too: the output errors of the layers, block by block, then
+the scores. The run of the report has its tables, figures, page and sentences.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from calib_sweep.results.reading import RECORD
+from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
+from calib_sweep.tracking.mirrored import (
+    ANALYSIS_JOB,
+    CELL,
+    CELL_JOB,
+    CONCLUSION,
+    MAX_NAME,
+    MAX_TAG,
+    MEAN_ERROR,
+    group_of,
+    report_files,
+    report_state,
+    shortened,
+)
+
+MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
+GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
+
+# What wandb's log says, as an error, of data that was refused or not written: `finish` is silent.
+LOSSES = (
+    "/file_stream",
+    "file transfer: upload",
+    "runfiles: ",
+    "failed to log artifact",
+    "writer: failed",
+)
+
+
+class LossError(Exception):
+    """Not all of a run was taken by W&B, or written to the disk."""
+
+
+def find_mode(tracking: Mapping[str, Any]) -> str:
+    """Say online, offline or disabled; never prompt: who is not logged in gets offline runs."""
+    import wandb
+
+    if tracking["mode"] != "auto":
+        return tracking["mode"]
+    if wished := os.environ.get("WANDB_MODE"):
+        return wished
+    return "online" if wandb.login(prompt=False) else "offline"
+
+
+def log_cell(
+    tracking: Mapping[str, Any], folder: str, run_id: str, name: str
+) -> dict[str, Any] | None:
+    """Mirror the record in `folder` as one run; say where it is, None where W&B is disabled."""
+    record = json.loads((Path(folder) / RECORD).read_bytes())
+    is_done = record["status"] == "done"
+    cell = {key: value for key, value in record["cell"].items() if value is not None}
+    summary = {"status": record["status"], **_summary(record)}
+    if is_done:  # charts count every run that has a score
+        summary |= _numbers("", record["scores"]) | _numbers("stderr/", record.get("stderr") or {})
+        if (error := mean_error(Path(folder))) is not None:
+            summary[MEAN_ERROR] = error
+    fields: dict[str, Any] = {"id": run_id, "name": shortened(name, MAX_NAME)}
+    fields |= {"job_type": CELL_JOB, "config": {**(record.get("config") or {}), CELL: cell}}
+    tags = [cell.get(axis) for axis in ("model", "method", "dataset")]
+    with _run(tracking, Path(folder).parent, tags, is_done, **fields) as place:
+        if place is None:
+            return None
+        if is_done:
+            _log_history(place.run, record, Path(folder))
+        place.run.summary.update(summary)
+    return place.told(str(record.get("finished_at")))
+
+
+def log_report(
+    tracking: Mapping[str, Any], folder: str, run_id: str, name: str
+) -> dict[str, Any] | None:
+    """Mirror the report in `folder` as one run; say where it is, None where W&B is disabled."""
+    state = report_state(Path(folder))
+    fields = {"id": run_id, "name": shortened(name, MAX_NAME), "job_type": ANALYSIS_JOB}
+    with _run(tracking, Path(folder).parent, [ANALYSIS_JOB], True, **fields) as place:
+        if place is None:
+            return None
+        files = report_files(Path(folder))
+        place.run.log({key: _to_media(path) for key, path in files.items()})
+        sentences = json.loads((Path(folder) / CONCLUSION).read_bytes())
+        place.run.summary.update({"conclusion": "\n".join(sentences)})
+    return place.told(str(state))
+
+
+def push(tracking: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Push the dashboard of the sweep in `folder`; say where workspace and report are."""
+    from calib_sweep.tracking.dashboard import push_sweep
+
+    return push_sweep(Path(folder), tracking["project"], tracking["entity"])
+
+
+class _Place:
+    """A run that is open, and where it lies."""
+
+    def __init__(self, run: Any, sweep: Path) -> None:
+        self.run, self.sweep = run, sweep
+        self.folder = Path(run.dir).parent
+        self.url = None if run.offline else run.url
+
+    def told(self, shows: str) -> dict[str, Any]:
+        if self.url is not None:
+            return {"is_online": True, "run": self.url, "shows": shows}
+        return {"is_online": False, "run": str(self._inside()), "shows": shows}
+
+    def require_whole(self) -> None:
+        """Raise `LossError` if the server refused a part of the run, or the disk was full."""
+        log = self.folder / "logs" / "debug-internal.log"
+        text = log.read_text() if log.is_file() else ""
+        errors = [line for line in text.splitlines() if '"level":"ERROR"' in line]
+        if lost := [line for line in errors if any(loss in line for loss in LOSSES)]:
+            raise LossError(lost[0][:300])
+        files = [*self.folder.glob("*.wandb"), *([log] if log.is_file() else [])]
+        if not all(file.stat().st_size for file in files):
+            raise LossError("its files were not written")
+        self._inside()
+
+    def _inside(self) -> Path:
+        """Where it is, seen from the sweep. wandb goes elsewhere where it cannot write."""
+        try:
+            return self.folder.relative_to(self.sweep)
+        except ValueError:
+            raise LossError(f"{self.sweep} cannot be written") from None
+
+
+@contextlib.contextmanager
+def _run(
+    tracking: Mapping[str, Any], sweep: Path, tags: list[str | None], is_done: bool, **fields: Any
+) -> Iterator[_Place | None]:
+    import wandb
+
+    mode: Any = find_mode(tracking)
+    if mode == "disabled":
+        yield None
+        return
+    words = [shortened(tag, MAX_TAG) for tag in [*tracking["tags"], *tags] if tag]
+    run = wandb.init(
+        project=tracking["project"],
+        entity=tracking["entity"],
+        group=group_of(sweep.name),
+        tags=list(dict.fromkeys(words)),
+        dir=str(sweep),
+        mode=mode,
+        # Not `resume`: a mirror that is made again writes over the one before.
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            init_timeout=tracking["timeout_s"],
+            finish_timeout=tracking["timeout_s"],
+            finish_timeout_raises=True,
+        ),
+        **fields,
+    )
+    place = None if run.disabled else _Place(run, sweep)
+    yield place
+    run.finish(exit_code=0 if is_done else 1)
+    if place is not None:
+        place.require_whole()
+
+
+def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is besides scores; a record from elsewhere may have none of it."""
+    summary: dict[str, Any] = _numbers("timings_s/", record.get("timings_s") or {})
+    compression = (record.get("compression") or {}).items()
+    summary |= {f"compression/{key}": v for key, v in compression if v is not None}
+    if calibration := record.get("calibration"):
+        summary["calibration/hash"] = calibration["hash"]
+    return summary
+
+
+def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of `values` that are numbers, if only NaN or infinity; a lack of one is left out."""
+    numbers = {key: v for key, v in values.items() if isinstance(v, int | float)}
+    return {f"{prefix}{key}": value for key, value in numbers.items()}
+
+
+def _log_history(run: Any, record: Mapping[str, Any], folder: Path) -> None:
+    """A step for each block, with the errors of its layers, and one with the scores."""
+    run.define_metric(BLOCK, summary="none")
+    run.define_metric(f"{ERROR}/*", step_metric=BLOCK, summary="none")
+    for point in read_curves(folder):
+        run.log(point)
+    run.log(_numbers("", record["scores"]))
+
+
+def _to_media(path: Path) -> Any:
+    import wandb
+
+    if path.suffix == ".png":
+        return wandb.Image(str(path))
+    if path.suffix == ".html":
+        return wandb.Html(str(path), inject=False)
+    columns, rows = _read_csv(path)
+    return wandb.Table(columns=list(columns), data=list(rows), allow_mixed_types=True)
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows; a column of numbers as such, with nothing where there is none."""
+    with path.open(newline="") as file:
+        columns, *rows = csv.reader(file)
+    values = [_floats([row[c] for row in rows]) for c in range(len(columns))]
+    return columns, [list(row) for row in zip(*values, strict=True)][:MAX_TABLE_ROWS]
+
+
+def _floats(texts: list[str]) -> list[Any]:
+    try:
+        return [float(text) if text else None for text in texts]
+    except ValueError:
+        return list(texts)
+
+
+CALLS: Mapping[str, Callable[..., Any]] = {
+    "find_mode": find_mode,
+    "log_cell": log_cell,
+    "log_report": log_report,
+    "push": push,
+}
+
+
+def _answer(call: str, tracking: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    signal.alarm(int(tracking["timeout_s"]) + GRACE_S)  # who asked may be gone
+    try:
+        return {"answer": CALLS[call](tracking, **arguments)}
+    except Exception as error:  # W&B raises far more than wandb.Error; who asked decides
+        what = str(error).partition("\n")[0]  # hints for who calls wandb follow
+        return {"problem": f"{type(error).__name__}: {what}"}
+    finally:
+        signal.alarm(0)
+
+
+def main() -> None:
+    """Answer what is asked on standard input, until there is nobody to ask."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what wandb prints is no answer
+    import wandb  # noqa: F401
+
+    answers.write("{}\n")  # ready
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(**json.loads(line))) + "\n")
+    os._exit(0)  # every run is finished; wandb's own farewell can wait for ever
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The worker processes of hydra/launcher=accelerate: started, watched, replaced, stopped.
+
+A worker that comes back has seen every cell settled. One that is killed or crashes left a claim,
+which any other takes over, and another process is put in its place.
+
+A worker is told its task, and tells its outcome, through open files without a name: in the sweep's
+folder, which others may write to, there are only logs.
+"""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.calib_sweep import outcome
+from hydra_plugins.calib_sweep.accelerate_worker import GRACE_S
+from hydra_plugins.calib_sweep.private import open_log
+
+from calib_sweep.errors import WorkerLostError
+
+log = logging.getLogger("calib_sweep.launcher")
+
+POLL_S = 0.1
+TIME_STAMP = re.compile(r"\[\d\d:\d\d:\d\d\] ")  # as calib_sweep.sweep.progress writes it
+WORKER = "hydra_plugins.calib_sweep.accelerate_worker"
+
+
+@dataclass
+class _Member:
+    number: int
+    environment: Mapping[str, str]
+    log: Path
+    result: IO[bytes]
+    process: subprocess.Popen[bytes]
+    num_read: int = 0  # bytes of the log
+
+    def news(self) -> list[str]:
+        """What the worker's logger wrote since the last call, without its time stamps."""
+        with self.log.open("rb") as file:
+            file.seek(self.num_read)
+            whole_lines = file.read().rpartition(b"\n")[0]
+        self.num_read += len(whole_lines) + bool(whole_lines)
+        lines = whole_lines.decode(errors="replace").splitlines()
+        return [line[stamp.end() :] for line in lines if (stamp := TIME_STAMP.match(line))]
+
+    def outcome(self) -> JobReturn | None:
+        """How the job ended, once the process has; None when it was killed or crashed."""
+        with self.result as file:
+            file.seek(0)
+            text = file.read() if self.process.returncode in (0, 1) else b""
+        return outcome.from_text(text, ()) if text else None
+
+    def ending(self) -> str:
+        """How the process ended, in words."""
+        code = self.process.returncode
+        return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+
+
+@dataclass
+class Crew:
+    """The worker processes of one job. `task`: pickled; `stem`: where their logs go."""
+
+    task: bytes
+    stem: Path
+    max_restarts: int
+    num_started: int = 0
+    num_restarts: int = 0
+    running: list[_Member] = field(default_factory=list)
+    outcomes: list[JobReturn] = field(default_factory=list)  # of the workers that came back
+    last_death: str = ""
+
+    def work(self, environments: Sequence[Mapping[str, str]]) -> list[JobReturn]:
+        """Start a worker in each environment and wait for all: how those ended that came back."""
+        for environment in environments:
+            self._start(environment)
+        while self.running:
+            time.sleep(POLL_S)
+            ended = [member for member in self.running if member.process.poll() is not None]
+            for member in self.running:
+                for line in member.news():
+                    log.info("worker %d: %s", member.number, line)
+            for member in ended:
+                self.running.remove(member)
+                self._settle(member)
+        return self.outcomes
+
+    def loss(self) -> WorkerLostError:
+        """Why nobody came back."""
+        return WorkerLostError(f"every worker died. {self.last_death}")
+
+    def stop(self) -> None:
+        """End the workers that still run, with all they started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + GRACE_S
+            for member in self._alive():
+                os.killpg(member.process.pid, number)
+            while self._alive() and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+    def _alive(self) -> list[_Member]:
+        return [member for member in self.running if member.process.poll() is None]
+
+    def _start(self, environment: Mapping[str, str]) -> None:
+        number = self.num_started
+        self.num_started += 1
+        log_path = self.stem.with_name(f"{self.stem.name}.{number}.log")
+        result = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
+        with tempfile.TemporaryFile() as task, open_log(log_path) as log_file:
+            task.write(self.task)
+            task.seek(0)
+            files = (task.fileno(), result.fileno())
+            process = subprocess.Popen(
+                [sys.executable, "-m", WORKER, *map(str, files)],
+                env=dict(environment),
+                stdin=subprocess.PIPE,  # closes when we die, however we die: see die_with_parent
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=files,
+            )
+        self.running.append(_Member(number, environment, log_path, result, process))
+
+    def _settle(self, member: _Member) -> None:
+        """A worker has ended: take its outcome, or put another in its place."""
+        assert member.process.stdin is not None
+        member.process.stdin.close()
+        if (job := member.outcome()) is not None:
+            self.outcomes.append(job)
+            if job.status == JobStatus.FAILED:
+                log.error("worker %d ended with an error. Its log: %s", member.number, member.log)
+            return
+        self.last_death = (
+            f"Worker {member.number}: {member.ending()}. End of {member.log}:\n" + tail(member.log)
+        )
+        if any(job.status == JobStatus.COMPLETED for job in self.outcomes):
+            log.warning(
+                "worker %d: %s; no cell is left for another", member.number, member.ending()
+            )
+        elif self.num_restarts < self.max_restarts:
+            self.num_restarts += 1
+            log.warning(
+                "worker %d: %s; starting worker %d in its place (%d of at most %d). Its log: %s",
+                *(member.number, member.ending(), self.num_started),
+                *(self.num_restarts, self.max_restarts, member.log),
+            )
+            self._start(member.environment)
+        else:
+            log.error(
+                "worker %d: %s; not replaced, as %d were before. Its log: %s",
+                *(member.number, member.ending(), self.num_restarts, member.log),
+            )
+
+
+def tail(path: Path, num_lines: int = 15) -> str:
+    """The last lines of a log."""
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-num_lines:])
+    except FileNotFoundError:
+        return "(no log)"
