@@ -201,7 +201,8 @@ def _slurm() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"installed, but sinfo fails: {error}"
     if asked.returncode:
-        return f"installed, but sinfo fails: {(asked.stderr.strip().splitlines() or ['it says nothing'])[-1]}"
+        lines = asked.stderr.strip().splitlines() or ["it says nothing"]
+        return f"installed, but sinfo fails: {lines[-1]}"
     return "yes: partitions " + "; ".join(asked.stdout.split("\n")[:8]).strip("; ")
 
 
