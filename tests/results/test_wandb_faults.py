@@ -247,9 +247,9 @@ def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, 
     arguments = [sys.executable, "-c", program, str(folder), *(["on"] if when == "at work" else [])]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout.readline() == "ready\n"
-        family = psutil.Process(started.pid).children(recursive=True)
-        assert len(family) == 2
         time.sleep(1)
+        family = psutil.Process(started.pid).children(recursive=True)
+        assert len(family) >= 2  # the client and its service, and what these may just be asking
         started.send_signal(signal.SIGKILL)
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
