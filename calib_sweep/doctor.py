@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from calib_sweep import __version__
+from calib_sweep import __version__, atomic
 from calib_sweep.errors import ConfigError
 
 PACKAGES = (
@@ -207,7 +207,7 @@ def _slurm() -> str:
 
 
 def _disk(folder: Path, trouble: list[str]) -> Iterator[Line]:
-    """Try in the folder what a sweep does there; the probe's files go again."""
+    """Try in the folder what a sweep does there, by the same functions; the probe goes again."""
     parent = folder
     while not parent.exists():
         parent = parent.parent
@@ -219,41 +219,34 @@ def _disk(folder: Path, trouble: list[str]) -> Iterator[Line]:
         yield "write", f"NO: {error.strerror}. Set results_dir to a folder of yours."
         return
     try:
-        for name, attempt in (("write and sync", _sync), ("hard link", _link), ("rename", _rename)):
+        for name, attempt in (
+            ("write and sync", _write),
+            ("hard link", _link),
+            ("rename", _rename),
+        ):
             try:
                 attempt(probe)
                 yield name, "works"
             except OSError as error:
                 trouble.append(name)
-                yield name, f"NO: {error.strerror}. Claims and records need it: use another disk."
-        yield "clock of the disk", f"{_clock_offset(probe):+.1f} s from this machine's"
+                yield name, f"NO: {error.strerror}. Set results_dir to a folder on another disk."
+        before = time.time()
+        yield (
+            "clock of the disk",
+            f"{atomic.server_time(probe) - before:+.1f} s from this machine's",
+        )
     finally:
         shutil.rmtree(probe, ignore_errors=True)
 
 
-def _sync(probe: Path) -> None:
-    with (probe / "a").open("w") as file:
-        file.write("a")
-        file.flush()
-        os.fsync(file.fileno())
-    descriptor = os.open(probe, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(probe: Path) -> None:
+    atomic.write(probe / "written", "whole")
 
 
 def _link(probe: Path) -> None:
-    (probe / "linked").touch()
-    os.link(probe / "linked", probe / "link")
+    atomic.write_new(probe / "linked", "once")
 
 
 def _rename(probe: Path) -> None:
-    (probe / "from").mkdir()
-    (probe / "from").rename(probe / "to")
-
-
-def _clock_offset(probe: Path) -> float:
-    before = time.time()
-    (probe / "clock").touch()
-    return (probe / "clock").stat().st_mtime - before
+    with atomic.new_folder(probe / "folder"):
+        pass

@@ -49,7 +49,7 @@ def test_a_folder_without_hard_links_is_told_and_the_code_is_one(
     monkeypatch.setattr(os, "link", refuse)
     ended = run_cli("doctor", str(tmp_path / "results"), cwd=tmp_path)
     assert ended.code == 1
-    assert "NO: Operation not permitted. Claims and records need it" in ended.out
+    assert "hard link              NO: Operation not permitted, by a file system that" in ended.out
 
 
 def test_two_folders_are_refused(run_cli, tmp_path):
