@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from calib_sweep.model.blocks import decoder_blocks
-from calib_sweep.model.placement import at_work, place
+from calib_sweep.model.placement import onload
 
 WEIGHT_SD = 0.02  # as transformers initialises LLaMA
 
@@ -88,7 +88,7 @@ def random_llama(
     model.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
     model.eval().requires_grad_(False)
     if offload:
-        place(model, device)
+        offload(model, device)
     return model
 
 
@@ -101,7 +101,7 @@ def draw_weights(model: torch.nn.Module, device: torch.device, seed: int = 0) ->
     rest = [parameter for parameter in model.parameters() if id(parameter) not in inside]
     _draw(rest, generator)
     for block in blocks:
-        with at_work(block):
+        with onload(block):
             _draw(list(block.parameters()), generator)
 
 

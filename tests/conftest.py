@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from sweeps import write_documents
+from helpers.sweeps import write_documents
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
 

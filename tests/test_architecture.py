@@ -1,11 +1,10 @@
 """What the code may import, draw and measure: rules that hold for every file."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from helpers.repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "calib_sweep").rglob("*.py")) + sorted((ROOT / "launchers").rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 

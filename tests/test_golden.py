@@ -12,7 +12,7 @@ import platform
 from pathlib import Path
 
 import pytest
-from sweeps import read_records
+from helpers.sweeps import read_records
 
 GOLDEN = Path(__file__).parent / "golden" / "miniature.json"
 NUM_ITEMS = 40

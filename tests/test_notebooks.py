@@ -10,17 +10,16 @@ import shutil
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 
 import nbformat
 import pytest
+from helpers.repository import ROOT
+from helpers.sweeps import read_records
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from sweeps import read_records
 from traitlets import default
 
-ROOT = Path(__file__).parents[1]
 WALKTHROUGH = ROOT / "notebooks" / "variance_walkthrough.ipynb"
 PAPER = ROOT / "notebooks" / "paper_figures.ipynb"
 PNG = "image/png"

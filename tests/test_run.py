@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 import torch
-from fakes import save_tiny
-from sweeps import read_records, write_documents
+from helpers.fakes import save_tiny
+from helpers.sweeps import read_records, write_documents
 
 from calib_sweep import run as run_module
 from calib_sweep.compression.layer import LayerReport

@@ -6,7 +6,7 @@ Shapes: I = in_features.
 from torch import Tensor, nn
 
 from calib_sweep.compression.dense_block import ObservedBlock
-from calib_sweep.compression.folding import absorb
+from calib_sweep.compression.folding import fold
 from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import BlockInputs
@@ -117,7 +117,7 @@ def _move_scale(
     block: nn.Module, group: ScalingGroup, scale_I: Tensor, statistics: dict[str, Statistic]
 ) -> None:
     """Change weights, and statistics with them: those of the layers' inputs as they are now."""
-    divided_I = absorb(block, group, scale_I)
+    divided_I = fold(block, group, scale_I)
     shared = {id(statistics[name]): statistics[name] for name in group.layers if name in statistics}
     others = {id(statistic) for name, statistic in statistics.items() if name not in group.layers}
     assert not shared.keys() & others, f"{group.layers} are not all that read the tensor"

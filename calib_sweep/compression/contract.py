@@ -24,7 +24,7 @@ from calib_sweep.compression.replay import hidden_of, record, without_head
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import LINEAR_TYPES, LinearLayer, decoder_blocks, linear_layers
 from calib_sweep.model.experts import holds_fused_experts
-from calib_sweep.model.placement import at_work
+from calib_sweep.model.placement import onload
 
 NUM_SAMPLES, NUM_TOKENS, BATCH = 3, 8, 2  # a batch of two and one of one
 TOLERANCE = 0.01  # of the largest hidden state: sums in another order, not another computation
@@ -161,7 +161,7 @@ class _Contract:
             size = BATCH * self._tokens_NT.shape[1]
             inputs = record(self._model, self._blocks, self._tokens_NT, None, size)
             for index, block in enumerate(self._blocks):
-                with at_work(block):
+                with onload(block):
                     inputs.advance(block, index)
                 for batch, answers in zip(inputs.batches, self._seen.answers, strict=True):
                     if not _is_close(inputs.hidden_NTD[batch], hidden_of(answers[index])):

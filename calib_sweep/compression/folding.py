@@ -12,19 +12,19 @@ from calib_sweep.model.scaling_groups import architecture_of
 
 
 @torch.no_grad()
-def absorb(block: nn.Module, scaled: ScalingGroup, scale_I: Tensor) -> Tensor:
+def fold(block: nn.Module, scaled: ScalingGroup, scale_I: Tensor) -> Tensor:
     """Divide the features that feed `scaled` by a scale, multiply its columns; change nothing else.
 
-    Returns the scale [I] that the absorber was really divided by, after rounding to its dtype, and
+    Returns the scale [I] that the producer was really divided by, after rounding to its dtype, and
     the columns multiplied by. Another than asked for in half precision only, above all in Gemma,
     whose norms store their gain less 1.
     """
-    assert scaled.absorber is not None
+    assert scaled.folds_into is not None
     layers = linear_layers(block)
-    if scaled.absorber in layers:
-        _divide_last_rows(layers[scaled.absorber], scale_I)
+    if scaled.folds_into in layers:
+        _divide_last_rows(layers[scaled.folds_into], scale_I)
     else:
-        norm, offset = block.get_submodule(scaled.absorber), architecture_of(block).norm_offset
+        norm, offset = block.get_submodule(scaled.folds_into), architecture_of(block).norm_offset
         scale_I = _divide_norm(norm, scale_I, offset)
     for name in scaled.layers:
         layer = layers[name]

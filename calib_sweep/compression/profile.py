@@ -1,4 +1,4 @@
-"""The survey: one dense pass over the decoder blocks, for methods that plan before they compress.
+"""The profile: one dense pass over the decoder blocks, for methods that plan before they compress.
 
     per block:  observe    run the dense block, accumulate a statistic of every linear's inputs
                 rate       one number for the block
@@ -15,10 +15,10 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import LayerMethod, ModelMethod
 from calib_sweep.model.blocks import linear_layers
-from calib_sweep.model.placement import at_work
+from calib_sweep.model.placement import onload
 
 
-def survey(blocks: nn.ModuleList, method: ModelMethod, inputs: BlockInputs) -> list[LayerMethod]:
+def profile(blocks: nn.ModuleList, method: ModelMethod, inputs: BlockInputs) -> list[LayerMethod]:
     """Let `method` see all dense blocks; return what each of them is to be compressed with.
 
     `inputs` are used up: they end as those of the last block.
@@ -26,7 +26,7 @@ def survey(blocks: nn.ModuleList, method: ModelMethod, inputs: BlockInputs) -> l
     ratings_B, num_weights_B = [], []
     for index, block in enumerate(blocks):
         is_last = index == len(blocks) - 1
-        with at_work(block):
+        with onload(block):
             rating, num_weights = _rate(block, index, method, inputs, is_last)
         ratings_B.append(rating)
         num_weights_B.append(num_weights)
@@ -48,4 +48,4 @@ def _rate(
     for name, layer in layers.items():
         check_finite(index, name, layer, statistics[name])
     num_weights = sum(weight_OI.numel() for weight_OI in weights.values())
-    return method.rate_block(weights, statistics), num_weights
+    return method.sensitivity(weights, statistics), num_weights

@@ -28,14 +28,14 @@ from torch import Tensor, nn
 from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.compression.contract import check_replay
 from calib_sweep.compression.layer import LayerReport
-from calib_sweep.compression.profile import survey
+from calib_sweep.compression.profile import profile
 from calib_sweep.compression.replay import BlockInputs, record
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_all, check_flag, check_positive_int
 from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
-from calib_sweep.model.placement import at_work
+from calib_sweep.model.placement import onload
 from calib_sweep.model.scaling_groups import check_scaling
 
 logger = logging.getLogger(__name__)
@@ -67,12 +67,14 @@ class Walk:
         """Which outputs feed the next block when `method` compresses: compressed or dense."""
         if self.propagate != PUBLISHED:
             return self.propagate
-        return DENSE if method.passes_dense else COMPRESSED
+        return DENSE if method.propagates_dense else COMPRESSED
 
     def check_method(self, method: Method) -> None:
         """Raise `ConfigError` when `method` cannot be walked with these settings."""
         require(
-            not (self.true_sequential and (method.moves_scale or self.propagated(method) == DENSE)),
+            not (
+                self.true_sequential and (method.migrates_scale or self.propagated(method) == DENSE)
+            ),
             "walk.true_sequential",
             self.true_sequential,
             f"false with {type(method).__name__}, which plans for a dense block as a whole",
@@ -151,7 +153,7 @@ def walk(
     settings.check_method(method)
     check_owners(model)
     _check_shapes(blocks, method)
-    if method.moves_scale:
+    if method.migrates_scale:
         check_scaling(blocks)
     model.eval()
     if method.statistic is not None:
@@ -166,7 +168,7 @@ def walk(
         start_s = time.perf_counter()
         is_last = index == len(blocks) - 1
         propagate = None if is_last else settings.propagated(of_block)
-        with at_work(block), allow_tensor_cores(settings.tensor_cores):
+        with onload(block), allow_tensor_cores(settings.tensor_cores):
             reports += compress_block(
                 block, index, of_block, inputs, propagate, in_order=settings.true_sequential
             )
@@ -181,7 +183,7 @@ def _method_of_each_block(
     blocks: nn.ModuleList, method: Method, begin: Callable[[], BlockInputs]
 ) -> Sequence[LayerMethod | BlockMethod]:
     if isinstance(method, ModelMethod):
-        return survey(blocks, method, begin())
+        return profile(blocks, method, begin())
     assert isinstance(method, LayerMethod | BlockMethod), method
     return [method] * len(blocks)
 

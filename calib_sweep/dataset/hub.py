@@ -39,7 +39,7 @@ class HubText(TextDataset):
     data_files: list[str]  # paths in the repository, patterns allowed
     column: str  # which column holds the text
     join: str  # what stands between documents where they are read as one evaluation text
-    licence: str | None
+    license: str | None
     path: str | None  # folder with a copy of the repository; null: the hub and its local cache
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ class HubText(TextDataset):
             "copy": self.path,
             "files": [file.relative_to(root).as_posix() for file in self._files(root)],
             "column": self.column,
-            "licence": self.licence,
+            "license": self.license,
             "fingerprint": self.fingerprint(),
         }
 

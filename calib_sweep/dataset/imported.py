@@ -39,7 +39,7 @@ class Imported(Dataset):
     name: str  # label in records and tables
     path: str  # calibration folder, token file, or a folder of several
     tokenizer: str | None  # whose tokenizer made the ids of a token file; null: folders of ours
-    licence: str | None
+    license: str | None
 
     def __post_init__(self) -> None:
         for field in ("name", "path"):
@@ -75,7 +75,7 @@ class Imported(Dataset):
 
     def provenance(self) -> dict[str, Any]:
         """Where the sets are from."""
-        return {"source": self.path, "tokenizer": self.tokenizer, "licence": self.licence}
+        return {"source": self.path, "tokenizer": self.tokenizer, "license": self.license}
 
     def fingerprint(self) -> str:
         """Content hash of all sets behind `path`."""

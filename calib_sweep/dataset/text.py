@@ -24,7 +24,7 @@ class TextFiles(TextDataset):
     column: str  # which column of record files holds the text
     separator: str | None  # what stands between documents of a .txt; null: a file is a document
     join: str  # what stands between documents where they are read as one evaluation text
-    licence: str | None
+    license: str | None
 
     def __post_init__(self) -> None:
         for field in ("name", "path", "column"):
@@ -64,7 +64,7 @@ class TextFiles(TextDataset):
             "source": self.path,
             "files": [file.relative_to(root).as_posix() for file in files],
             "column": self.column,
-            "licence": self.licence,
+            "license": self.license,
             "fingerprint": fingerprint_files(root, files),
         }
 

@@ -151,7 +151,7 @@ def text_file(path: str) -> TextDataset:
     from calib_sweep.dataset.text import TextFiles
 
     return TextFiles(
-        name=file_label(path), path=path, column="text", separator=None, join="\n\n", licence=None
+        name=file_label(path), path=path, column="text", separator=None, join="\n\n", license=None
     )
 
 

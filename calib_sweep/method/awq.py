@@ -66,7 +66,7 @@ class AWQ(BlockMethod):
     max_shrink: float  # largest fraction by which a limit is lowered; 0: nothing is clipped
 
     statistic: ClassVar[type[Statistic] | None] = InputProfile
-    passes_dense: ClassVar[bool] = True
+    propagates_dense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         published = "The published value is method."
@@ -120,7 +120,7 @@ class AWQ(BlockMethod):
             name: scale_I
             for group, scale_I in scales.items()
             for name in group.layers
-            if group.absorber is None
+            if group.folds_into is None
         }
         methods = {
             name: ClippedRounding(
@@ -133,8 +133,8 @@ class AWQ(BlockMethod):
             )
             for name in block.weights
         }
-        absorbed = {group: s_I for group, s_I in scales.items() if group.absorber is not None}
-        return BlockPlan(scales=absorbed, methods=methods)
+        folded = {group: s_I for group, s_I in scales.items() if group.folds_into is not None}
+        return BlockPlan(scales=folded, methods=methods)
 
     def _search_scale(self, block: DenseBlock, group: ScalingGroup) -> Tensor:
         """The scale [I] that changes the output of the inspected module least."""

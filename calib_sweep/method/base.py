@@ -31,10 +31,10 @@ class Method:
     statistic: ClassVar[type[Statistic] | None] = None
 
     # Whether the authors pass the outputs of the dense block on, not those of the compressed one.
-    passes_dense: ClassVar[bool] = False
+    propagates_dense: ClassVar[bool] = False
 
     # Whether it moves scale between the layers of a block: it must be known which to which.
-    moves_scale: ClassVar[bool] = False
+    migrates_scale: ClassVar[bool] = False
 
     def num_passes(self) -> int:
         """Forward passes over the calibration set, about, for an estimate of the cost."""
@@ -81,7 +81,7 @@ class ScalingGroup:
     """Linear layers fed by one tensor, whose features can be divided by a scale."""
 
     layers: tuple[str, ...]  # all that read the tensor: their columns are multiplied
-    absorber: str | None  # norm or linear layer that makes it and is divided; None: nothing can be
+    folds_into: str | None  # norm or linear layer whose output is divided; None: no such
     inspected: str | None  # smallest module around the layers; None: the layer itself
     followers: tuple[str, ...] = ()  # modules that read it too and stay dense: routers
 
@@ -123,14 +123,14 @@ class DenseBlock(Protocol):
 class BlockPlan:
     """What a `BlockMethod` wants done to a block."""
 
-    scales: Mapping[ScalingGroup, Tensor]  # [I], moved into the absorber; first of all
+    scales: Mapping[ScalingGroup, Tensor]  # [I], folded into the producer; first of all
     methods: Mapping[str, LayerMethod]  # for every linear layer, on weight and inputs as scaled
 
 
 class BlockMethod(Method, ABC):
     """Looks at a dense block as a whole, then hands each of its layers a method."""
 
-    moves_scale: ClassVar[bool] = True
+    migrates_scale: ClassVar[bool] = True
 
     @abstractmethod
     def plan_block(self, block: DenseBlock) -> BlockPlan:
@@ -141,10 +141,10 @@ class ModelMethod(Method, ABC):
     """Looks at the dense model as a whole, in a pass of its own, then hands each block a method."""
 
     def num_passes(self) -> int:
-        return 3  # survey, observe, propagate
+        return 3  # profile, observe, propagate
 
     @abstractmethod
-    def rate_block(
+    def sensitivity(
         self, weights: Mapping[str, Tensor], statistics: Mapping[str, Statistic]
     ) -> float:
         """Say how a dense block is, from its weights [O, I] and statistics of their inputs."""

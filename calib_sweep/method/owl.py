@@ -98,7 +98,7 @@ class OWL(ModelMethod):
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         self.base(sparsity=self.sparsity).check_shape(name, num_out, num_in)
 
-    def rate_block(
+    def sensitivity(
         self, weights: Mapping[str, Tensor], statistics: Mapping[str, Statistic]
     ) -> float:
         """Share of outliers among the scores of all linear layers of a block."""

@@ -60,7 +60,7 @@ class MiniatureDataset(TextDataset):
             "split": self.split,
             "num_documents": self.num_documents,
             "version": corpus.VERSION,
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
         }
 
     def fingerprint(self) -> str:

@@ -61,7 +61,7 @@ class HubModel:
         from transformers import AutoModelForCausalLM
 
         from calib_sweep.model.packing import reading_settings
-        from calib_sweep.model.placement import named_device, place
+        from calib_sweep.model.placement import named_device, offload
         from calib_sweep.model.vocabulary import guard
 
         self.check_files()
@@ -80,7 +80,7 @@ class HubModel:
         self._check_complete(info)
         guard(model)
         if offloads:
-            place(model, device)
+            offload(model, device)
         return model.eval().requires_grad_(False)
 
     def load_tokenizer(self) -> "PreTrainedTokenizerBase":

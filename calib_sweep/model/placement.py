@@ -2,10 +2,10 @@
 
 Models larger than a GPU: decoder blocks wait in host memory and visit the device one at a time.
 
-    place(model, device)      once, after loading: all but the blocks moves to the device for good
-    with at_work(block): ...  the block is on the device; its weights are taken back at the end
+    offload(model, device)   once, after loading: all but the blocks moves to the device for good
+    with onload(block): ...  the block is on the device; its weights are taken back at the end
 
-A block that is called outside of `at_work`, when an evaluation runs the whole model, visits for the
+A block that is called outside of `onload`, when an evaluation runs the whole model, visits for the
 time of the call. Whoever calls the model need not know. Host memory is pinned, so that a block
 comes and goes at the full speed of the bus; waiting for it is a hundredth of a walk's time, and a
 copy of the next block meanwhile, which would take memory of a second one, is not made.
@@ -45,7 +45,7 @@ def named_device(name: str) -> torch.device:
     return device
 
 
-def place(model: nn.Module, device: torch.device) -> None:
+def offload(model: nn.Module, device: torch.device) -> None:
     """Move `model`, loaded on the CPU, to `device`, except for its decoder blocks."""
     blocks = decoder_blocks(model)
     waiting = {id(tensor) for tensor in _tensors(blocks)}
@@ -58,7 +58,7 @@ def place(model: nn.Module, device: torch.device) -> None:
         block.forward = _visiting(block.forward, home)
 
 
-def at_work(block: nn.Module) -> AbstractContextManager[None]:
+def onload(block: nn.Module) -> AbstractContextManager[None]:
     """A context in which `block` is where the model computes; changes of its weights are kept."""
     home = getattr(block, _HOME, None)
     return nullcontext() if home is None else home.visit(changes=True)

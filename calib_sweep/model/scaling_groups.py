@@ -27,9 +27,9 @@ class Architecture:
     norm_offset: float = 0.0  # norms multiply by their weight plus this
 
 
-def group(layers: str, absorber: str | None, inspected: str | None = None) -> ScalingGroup:
+def group(layers: str, folds_into: str | None, inspected: str | None = None) -> ScalingGroup:
     """A group of the layers in a list of names."""
-    return ScalingGroup(layers=tuple(layers.split()), absorber=absorber, inspected=inspected)
+    return ScalingGroup(layers=tuple(layers.split()), folds_into=folds_into, inspected=inspected)
 
 
 Q_K_V = "self_attn.q_proj self_attn.k_proj self_attn.v_proj"
@@ -134,7 +134,7 @@ def _mixture(block: nn.Module) -> Architecture:
     }
     experts = ScalingGroup(
         layers=tuple(name for name in names if name not in maker_of),
-        absorber="post_attention_layernorm",
+        folds_into="post_attention_layernorm",
         inspected=mixture,
         followers=tuple(f"{mixture}.{name}" for name in parts[mixture] if name in ROUTERS),
     )
@@ -211,7 +211,7 @@ def check_scaling(blocks: nn.ModuleList) -> None:
 
 def check_absorbed(blocks: nn.ModuleList) -> None:
     """Raise `ConfigError` where a layer would keep the scale of its inputs in its weights."""
-    kept = [group for group in scaling_groups(blocks[0]) if group.absorber is None]
+    kept = [group for group in scaling_groups(blocks[0]) if group.folds_into is None]
     if kept:
         raise ConfigError(
             "save_model='compressed-tensors': expected a model in which every scale can be moved "
@@ -244,7 +244,7 @@ def scaling_groups(block: nn.Module) -> tuple[ScalingGroup, ...]:
     if found.values is None:
         return found.groups
     layers = linear_layers(block)
-    (reader,), maker = found.values.layers, found.values.absorber
+    (reader,), maker = found.values.layers, found.values.folds_into
     assert maker is not None
     num_out, num_in = layers[maker].weight_OI().shape
     parts = 3 if maker in found.score_layers else 1

@@ -58,7 +58,7 @@ def _check_layers(parts: "Parts", problems: Problems) -> None:
     layers = problems.of(parts.model.linear_shapes) or []
     for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
         problems.of(parts.method.check_shape, name, num_out, num_in)
-    if parts.method.moves_scale and layers:
+    if parts.method.migrates_scale and layers:
         from calib_sweep.model.blocks import decoder_blocks
         from calib_sweep.model.scaling_groups import check_scaling
 
@@ -73,7 +73,7 @@ def check_packing(parts: "Parts", problems: Problems) -> None:
     if form is None:
         return
     problems.of(parts.model.check_packable, form)
-    if parts.method.moves_scale:
+    if parts.method.migrates_scale:
         from calib_sweep.model.blocks import decoder_blocks
         from calib_sweep.model.scaling_groups import check_absorbed
 

@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import random_tokens, save_tiny
+from helpers.fakes import random_tokens, save_tiny
+from helpers.repository import ROOT
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from helpers.words import NUM_WORDS, make_tokenizer, text_of
 from transformers import PreTrainedTokenizerFast
-from words import NUM_WORDS, make_tokenizer, text_of
 
 from calib_sweep.dataset.calibration.settings import Calibration
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from scored import random_llama, train_tokenizer, write_tasks
+from helpers.scored import random_llama, train_tokenizer, write_tasks
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from scored import metric, sentence, write_task, zero_shot_of
+from helpers.scored import metric, sentence, write_task, zero_shot_of
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 

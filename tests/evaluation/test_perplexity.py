@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scored import Known, corpus, perplexity_of, slow_nll
+from helpers.scored import Known, corpus, perplexity_of, slow_nll
 
 from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.errors import ConfigError

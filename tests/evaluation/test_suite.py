@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scored import corpus, perplexity_of, slow_nll, zero_shot_of
+from helpers.scored import corpus, perplexity_of, slow_nll, zero_shot_of
 
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.evaluation.divergence import Divergence

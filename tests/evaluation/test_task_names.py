@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from scored import metric, write_task, zero_shot_of
+from helpers.scored import metric, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.definitions import METRICS, read_definition

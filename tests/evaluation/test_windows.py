@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scored import Corpus, corpus, train_tokenizer
+from helpers.scored import Corpus, corpus, train_tokenizer
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.windows import FIRST_DOCUMENTS, Windows, cut, windows_of

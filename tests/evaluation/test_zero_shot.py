@@ -4,8 +4,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from fakes import tiny_model
-from scored import metric, random_llama, sentence, train_tokenizer, write_task, zero_shot_of
+from helpers.fakes import tiny_model
+from helpers.scored import metric, random_llama, sentence, train_tokenizer, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation.requests import batches, num_scored

@@ -4,14 +4,14 @@ pytest -m gpu -n 0
 """
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from fakes import random_tokens, tiny_model
+from helpers.fakes import random_tokens, tiny_model
+from helpers.repository import ROOT
+from helpers.sweeps import read_records
 from safetensors.torch import load_file
-from sweeps import read_records
 
 from calib_sweep.compression.walk import compress
 from calib_sweep.method import gptq, sparsegpt, spqr
@@ -22,13 +22,13 @@ from calib_sweep.method.grids.bilevel_grid import grid_between
 from calib_sweep.method.grids.grid import fit_grid
 from calib_sweep.method.statistics.statistic import Hessian
 from calib_sweep.model.blocks import decoder_blocks
-from calib_sweep.model.placement import place
+from calib_sweep.model.placement import offload
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
-CONF = Path(__file__).parents[2] / "conf" / "method"
+CONF = ROOT / "conf" / "method"
 TOKENS = random_tokens(16, 100)
 SOLVERS = {
     "sparsegpt": ("sparsegpt", {}),
@@ -210,7 +210,7 @@ def zeros_of(sweep, name):
 @pytest.mark.parametrize("name", ["magnitude", "wanda", "sparsegpt", "gptq"])
 def test_blocks_that_wait_in_host_memory_give_the_same_bits(name):
     model, resident = tiny_model().half(), tiny_model().half().cuda()
-    place(model, torch.device("cuda"))
+    offload(model, torch.device("cuda"))
     inside = {id(p) for p in decoder_blocks(model).parameters()}
     for parameter in model.parameters():
         assert parameter.is_cuda == (id(parameter) not in inside)

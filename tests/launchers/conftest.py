@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mini_slurm import MiniSlurm, missing_binaries
-from sweeping import GRID, NUM_CELLS, Results
+from helpers.mini_slurm import MiniSlurm, missing_binaries
+from helpers.sweeping import GRID, NUM_CELLS, Results
 
 
 @pytest.fixture(scope="session")

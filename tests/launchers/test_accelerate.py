@@ -8,11 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.repository import ROOT
+from helpers.sweeping import (
+    NUM_CELLS,
+    Results,
+    killing_the_first_worker_on,
+    planted,
+    starts,
+    wait_until,
+)
 from hydra_plugins.calib_sweep.accelerate_launcher import visible_gpus, worker_environments
-from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, planted, starts, wait_until
 
-HERE = Path(__file__).parent
-CPU_CONFIG = HERE.parents[1] / "launchers/accelerate/cpu.yaml"
+CPU_CONFIG = ROOT / "launchers/accelerate/cpu.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +116,7 @@ def test_both_ways_to_start_several_processes_at_once_are_refused(tmp_path, grid
 def test_however_the_command_ends_its_workers_end_too(name, tmp_path):
     """They are in process groups of their own, so no signal reaches them by itself."""
     parent = subprocess.Popen(
-        [sys.executable, HERE / "crew_of_sleepers.py", tmp_path],
+        [sys.executable, ROOT / "tests/helpers/supervised_sleepers.py", tmp_path],
         stderr=subprocess.DEVNULL,
         # A shell that runs the tests in the background has them ignore it, and all they start too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

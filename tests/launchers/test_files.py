@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.repository import ROOT
 
-LAUNCHERS = Path(__file__).parents[2] / "launchers"
+LAUNCHERS = ROOT / "launchers"
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 

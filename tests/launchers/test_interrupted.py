@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import drowsy
 import pytest
-from sweeping import Results, program, wait_until
+from helpers import drowsy
+from helpers.repository import ROOT
+from helpers.sweeping import Results, program, wait_until
 
-CPU_CONFIG = Path(__file__).parents[2] / "launchers/accelerate/cpu.yaml"
+CPU_CONFIG = ROOT / "launchers/accelerate/cpu.yaml"
 GRID = ["-m", "method=drowsy", "seed=0"]
 ACCELERATE = ["hydra/launcher=accelerate", "hydra.launcher.num_workers=2"]
 pytestmark = pytest.mark.slow

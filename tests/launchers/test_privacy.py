@@ -1,9 +1,9 @@
 """A results folder that others may write to: nothing they put there is run, or written to."""
 
 import pytest
+from helpers.sweeping import planted
 from hydra_plugins.calib_sweep import slurm_launcher
 from hydra_plugins.calib_sweep.private import delete_pickles, make_private, open_log
-from sweeping import planted
 
 from calib_sweep.errors import ConfigError
 

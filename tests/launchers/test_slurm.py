@@ -8,13 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.repository import ROOT
+from helpers.sweeping import NUM_CELLS, Results, killing_the_first_worker_on, starts, wait_until
 from hydra_plugins.calib_sweep.slurm_settings import SlurmLauncherConf, check_settings
 from omegaconf import OmegaConf
-from sweeping import NUM_CELLS, Results, killing_the_first_worker_on, starts, wait_until
 
 from calib_sweep.errors import ConfigError
 
-LAUNCHERS = Path(__file__).parents[2] / "launchers"
+LAUNCHERS = ROOT / "launchers"
 OPTIONS = ["hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.cpus_per_task=1"]
 
 
@@ -136,7 +137,7 @@ def test_the_jobs_of_an_interrupted_command_are_cancelled(tmp_path, slurm):
     """SIGTERM stands for Ctrl-C too: both leave by the same door."""
     environment = {**os.environ, **slurm.environment}
     sweep = subprocess.Popen(
-        [sys.executable, Path(__file__).parent / "slurm_of_sleepers.py", tmp_path],
+        [sys.executable, ROOT / "tests/helpers/slurm_of_sleepers.py", tmp_path],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import drowsy
 import pytest
-from sweeping import Results, starts, wait_until
+from helpers import drowsy
+from helpers.sweeping import Results, starts, wait_until
 
 GRID = ["-m", "method=drowsy,magnitude", "seed=0"]
 NUM_CELLS = 3

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from offline_runs import read_runs
-from sweeps import read_records
+from helpers.offline_runs import read_runs
+from helpers.repository import ROOT
+from helpers.sweeps import read_records
 
-SWEEP = yaml.safe_load((Path(__file__).parents[2] / "launchers/wandb_sweep.yaml").read_text())
+SWEEP = yaml.safe_load((ROOT / "launchers/wandb_sweep.yaml").read_text())
 SMALL = ("calibration.", "evaluation.")  # of the tiny world: what makes a cell take a second
 POINT = {"method": "wanda", "dataset": "mini_news", "seed": 3}
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
+from helpers.fakes import random_tokens, tiny_model
 
 from calib_sweep.compression.block import LayerError
 from calib_sweep.compression.dense_block import ObservedBlock
@@ -21,8 +21,8 @@ TOKENS = random_tokens(6, 40)
 LLAMA = {"num_key_value_heads": 4, "mlp_bias": True, "attention_bias": True}
 Q_K_V = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
-# For each architecture: layers, what absorbs their scale, what is inspected; and what is clipped.
-# Written from the published code; "" as absorber: none.
+# For each architecture: layers, what their scale is folded into, what is inspected; and what is clipped.
+# Written from the published code; "" as what it is folded into: none.
 LLAMA_GROUPS = [
     (Q_K_V, "input_layernorm", "self_attn"),
     (("self_attn.o_proj",), "self_attn.v_proj", "self_attn.o_proj"),
@@ -162,14 +162,14 @@ def slow_awq(model, architecture, bits, group_size):
             for name, layer in linear_layers(block).items()
         }
         kept = {}
-        for names, absorber, inspected in groups:
+        for names, folds_into, inspected in groups:
             ratio, scale_I = slow_scale(block, dense, names, inspected, bits, group_size)
             ratios.append(ratio)
             for name in names:
                 layers[name].set_weight_OI(layers[name].weight_OI() * scale_I)
                 inputs[name] = inputs[name] / scale_I
-            if absorber:
-                divide_last(target.get_submodule(absorber), scale_I)
+            if folds_into:
+                divide_last(target.get_submodule(folds_into), scale_I)
             else:
                 kept[names[0]] = scale_I
         for name, layer in layers.items():

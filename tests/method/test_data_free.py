@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from slow_grids import distance_from_tie, slow_grid, slow_round
+from helpers.slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
 from calib_sweep.method.dense import Dense

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
-from least_squares import deficient, swept
-from random_layers import correlated_inputs, hessian_of, random_weight
-from slow_grids import distance_from_tie, slow_grid, slow_published_search, slow_round
+from helpers.fakes import random_tokens, tiny_model
+from helpers.least_squares import deficient, swept
+from helpers.random_layers import correlated_inputs, hessian_of, random_weight
+from helpers.slow_grids import distance_from_tie, slow_grid, slow_published_search, slow_round
 from torch import tensor
 
 from calib_sweep.compression.walk import compress

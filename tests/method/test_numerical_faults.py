@@ -4,8 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
-from shipped import LAYER_METHODS, METHODS, NUM_IN, WITH_DATA, is_finite, layer, output_error, seen
+from helpers.fakes import random_tokens, tiny_model
+from helpers.shipped import (
+    LAYER_METHODS,
+    METHODS,
+    NUM_IN,
+    WITH_DATA,
+    is_finite,
+    layer,
+    output_error,
+    seen,
+)
 
 from calib_sweep.compression.layer import LayerError
 from calib_sweep.compression.walk import compress

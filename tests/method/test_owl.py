@@ -1,18 +1,18 @@
 """OWL: shares of outliers and sparsities by hand and against a slow reference; what stays exact."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
+from helpers.fakes import random_tokens, tiny_model
+from helpers.repository import ROOT
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import tensor
 
 from calib_sweep.compression.layer import LayerError
-from calib_sweep.compression.profile import survey
+from calib_sweep.compression.profile import profile
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError, require
@@ -22,7 +22,7 @@ from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 
-CONF = Path(__file__).parents[2] / "conf" / "method"
+CONF = ROOT / "conf" / "method"
 WANDA = partial(Wanda, pattern="unstructured")
 TOKENS = random_tokens(6, 24)
 BASES = ("wanda", "sparsegpt", "magnitude")
@@ -110,16 +110,16 @@ def test_share_of_outliers_by_hand():
         "a": norms(tensor([[3.0, 0.0], [0.0, 1.0]])),
         "b": norms(torch.eye(2)),
     }
-    assert owl(outlier_multiple=4.9).rate_block(weights, statistics) == 1 / 6
-    assert owl(outlier_multiple=5).rate_block(weights, statistics) == 0  # 30 is not above 30
-    assert owl(outlier_multiple=0.4).rate_block(weights, statistics) == 2 / 6
-    assert owl(outlier_multiple=0.1).rate_block(weights, statistics) == 5 / 6  # a zero never is
+    assert owl(outlier_multiple=4.9).sensitivity(weights, statistics) == 1 / 6
+    assert owl(outlier_multiple=5).sensitivity(weights, statistics) == 0  # 30 is not above 30
+    assert owl(outlier_multiple=0.4).sensitivity(weights, statistics) == 2 / 6
+    assert owl(outlier_multiple=0.1).sensitivity(weights, statistics) == 5 / 6  # a zero never is
 
 
 def test_a_layer_without_tokens_has_no_outlier_but_counts():
     weights = {"a": tensor([[1.0, 9.0]]), "expert": tensor([[5.0, 5.0]])}
     statistics = {"a": norms(torch.eye(2)), "expert": InputNorm(2)}
-    assert owl(outlier_multiple=2).rate_block(weights, statistics) == 1 / 4
+    assert owl(outlier_multiple=2).sensitivity(weights, statistics) == 1 / 4
 
 
 def test_sparsities_by_hand():
@@ -169,7 +169,7 @@ def test_every_block_is_rated_on_what_the_dense_blocks_before_it_give():
     expected = slow_sparsities(model, 0.5, 0.08, 5)
     assert len({round(sparsity, 3) for sparsity in expected}) >= 4  # more than a best and a worst
     blocks = decoder_blocks(model)
-    methods = survey(blocks, owl(), record(model, blocks, TOKENS, None, 50))
+    methods = profile(blocks, owl(), record(model, blocks, TOKENS, None, 50))
     assert [method.sparsity for method in methods] == pytest.approx(expected, abs=1e-3)
 
 

@@ -5,8 +5,8 @@ from statistics import mean
 
 import pytest
 import torch
-from random_layers import correlated_inputs, hessian_of, random_weight
-from shipped import LAYER_METHODS, WITH_DATA, layer, output_error, seen
+from helpers.random_layers import correlated_inputs, hessian_of, random_weight
+from helpers.shipped import LAYER_METHODS, WITH_DATA, layer, output_error, seen
 
 GPTQ, RTN = WITH_DATA["gptq"], LAYER_METHODS["rtn"]
 SHAPES = [(8, 32), (16, 16), (4, 64)]

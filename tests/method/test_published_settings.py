@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import pytest
-from shipped import METHODS
+from helpers.shipped import METHODS
 
 ONE_GRID_PER_ROW = {"bits": 4, "group_size": None, "symmetric": False}
 PRUNE_ONLY = {"bits": None, "group_size": None, "symmetric": False}

@@ -2,11 +2,10 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from helpers.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "methods" / "quirks.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]

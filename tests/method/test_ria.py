@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from random_layers import correlated_inputs, random_weight
+from helpers.random_layers import correlated_inputs, random_weight
 from torch import tensor
 
 from calib_sweep.errors import ConfigError

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from least_squares import deficient, pivots, swept
-from random_layers import correlated_inputs, hessian_of, random_weight
-from slow_grids import distance_from_tie, slow_grid, slow_round
+from helpers.least_squares import deficient, pivots, swept
+from helpers.random_layers import correlated_inputs, hessian_of, random_weight
+from helpers.slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
 from calib_sweep.errors import ConfigError

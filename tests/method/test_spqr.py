@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
-from least_squares import deficient, pivots, swept
-from random_layers import correlated_inputs, hessian_of
+from helpers.fakes import random_tokens, tiny_model
+from helpers.least_squares import deficient, pivots, swept
+from helpers.random_layers import correlated_inputs, hessian_of
 from torch import tensor
 
 from calib_sweep.compression.walk import compress

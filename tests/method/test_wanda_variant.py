@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
-from random_layers import correlated_inputs, random_weight
+from helpers.fakes import random_tokens, tiny_model
+from helpers.random_layers import correlated_inputs, random_weight
 from torch import tensor
 
 from calib_sweep.compression.walk import compress

@@ -1,9 +1,8 @@
 """A miniature domain as a dataset: drawn like any other, checked like any other."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from helpers.repository import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import AutoTokenizer
@@ -14,7 +13,7 @@ from calib_sweep.miniature.corpus import VERSION, document
 from calib_sweep.miniature.dataset import MiniatureDataset
 from calib_sweep.places import DOMAINS, WEIGHTS
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = ROOT / "conf"
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

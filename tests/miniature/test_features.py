@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from fakes import random_tokens, tiny_model
+from helpers.fakes import random_tokens, tiny_model
 from safetensors.torch import load_file
 
 from calib_sweep.compression.walk import compress

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fakes import tiny_model
+from helpers.fakes import tiny_model
 from omegaconf import OmegaConf
 
 from calib_sweep.analysis.scores.means import ACC_MEAN

@@ -9,11 +9,11 @@ import copy
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
-from fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from helpers.fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from helpers.repository import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM
@@ -26,7 +26,7 @@ from calib_sweep.method.statistics.statistic import InputNorm
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.saving import save_dense
 
-YAMLS = sorted((Path(__file__).parents[2] / "conf" / "method").glob("*.yaml"))
+YAMLS = sorted((ROOT / "conf" / "method").glob("*.yaml"))
 TOKENS = random_tokens(4, 24)
 NARROW = 16  # columns of a group and of a block, where the YAML's do not fit matrices this small
 

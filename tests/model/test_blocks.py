@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fakes import ARCHITECTURES, tiny_model
+from helpers.fakes import ARCHITECTURES, tiny_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 

@@ -1,11 +1,11 @@
 """Mixtures of experts: every expert is a layer of its own and sees the tokens routed to it."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
-from fakes import FUSES_EXPERTS, random_tokens, tiny_model
+from helpers.fakes import FUSES_EXPERTS, random_tokens, tiny_model
+from helpers.repository import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
@@ -24,7 +24,7 @@ needs_modules = pytest.mark.skipif(FUSES_EXPERTS, reason="experts are fused here
 
 MIXTURES = ("mixtral", "qwen3_moe")
 TOKENS = random_tokens(4, 24)
-CONF = Path(__file__).parents[2] / "conf" / "method"
+CONF = ROOT / "conf" / "method"
 LENGTHS = torch.tensor([24, 5, 17, 1])
 
 

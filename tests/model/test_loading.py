@@ -7,23 +7,17 @@ import sys
 
 import pytest
 import torch
-from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+from helpers.fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+from helpers.hub_models import hub_model
 from safetensors.torch import load_file, save_file
 
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.model import loading
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
-from calib_sweep.model.loading import HubModel
 from calib_sweep.model.saving import save_dense
 from calib_sweep.places import WEIGHTS
 
 UP = "model.layers.1.mlp.up_proj.weight"
-
-
-def hub_model(path, **settings):
-    defaults = {"name": None, "revision": None, "dtype": "float32", "device": "cpu"}
-    defaults |= {"offload": None, "trust_remote_code": False}
-    return HubModel(**{**defaults, "path": str(path), **settings})
 
 
 @pytest.fixture(scope="module")

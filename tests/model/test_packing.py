@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 import transformers
-from fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
+from helpers.fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
 from safetensors.torch import load_file
 
 from calib_sweep.compression.walk import compress

@@ -1,11 +1,10 @@
 """Blocks that wait in host memory: they visit one at a time, and no number moves."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import yaml
-from fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+from helpers.fakes import ARCHITECTURES, random_tokens, save_tiny, tiny_model
+from helpers.repository import ROOT
 from hydra.utils import instantiate
 
 from calib_sweep.compression.walk import compress
@@ -15,7 +14,7 @@ from calib_sweep.method.wanda import Wanda
 from calib_sweep.model import placement
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
-from calib_sweep.model.placement import at_work, place
+from calib_sweep.model.placement import offload, onload
 from calib_sweep.session import Session
 
 CPU = torch.device("cpu")  # a device like any other: what visits it is a copy of what waits
@@ -32,7 +31,7 @@ SPARSEGPT = SparseGPT(
 )
 
 
-CONF = Path(__file__).parents[2] / "conf" / "method"
+CONF = ROOT / "conf" / "method"
 
 
 def method(name):
@@ -43,7 +42,7 @@ def method(name):
 
 def placed(architecture="llama"):
     model = tiny_model(architecture)
-    place(model, CPU)
+    offload(model, CPU)
     return model
 
 
@@ -111,10 +110,10 @@ def test_one_block_at_a_time_is_on_the_device():
 def test_changes_are_kept_at_work_and_only_there():
     model = placed()
     layer = linear_layers(decoder_blocks(model)[0])["mlp.up_proj"]
-    with at_work(decoder_blocks(model)[0]):
+    with onload(decoder_blocks(model)[0]):
         layer.set_weight_OI(torch.ones_like(layer.weight_OI()))
     assert (layer.weight_OI() == 1).all()
-    with pytest.raises(KeyError), at_work(decoder_blocks(model)[0]):
+    with pytest.raises(KeyError), onload(decoder_blocks(model)[0]):
         raise KeyError
     assert (layer.weight_OI() == 1).all()
 
@@ -122,7 +121,7 @@ def test_changes_are_kept_at_work_and_only_there():
 def test_a_block_that_never_left_is_at_work_anyway():
     block = decoder_blocks(tiny_model())[0]
     before = addresses(block)
-    with at_work(block):
+    with onload(block):
         assert addresses(block) == before
 
 
@@ -143,7 +142,7 @@ def test_a_checkpoint_is_loaded_and_restored_that_way(tmp_path, monkeypatch, dev
     monkeypatch.setattr(placement, "place", lambda model, device: calls.append(device.type))
     model = part.load()
     assert calls == ["cuda"] and model.device == CPU
-    place(model, CPU)
+    offload(model, CPU)
     monkeypatch.setattr(HubModel, "load", lambda self: model)
     session = Session()
     compress(session.model(part, "x"), WANDA, TOKENS)

@@ -2,13 +2,13 @@
 
 import copy
 
-import fakes
 import pytest
 import torch
-from fakes import FUSES_EXPERTS, TINY, random_tokens, tiny_model
+from helpers import fakes
+from helpers.fakes import FUSES_EXPERTS, TINY, random_tokens, tiny_model
 from torch import nn
 
-from calib_sweep.compression.folding import absorb
+from calib_sweep.compression.folding import fold
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
@@ -84,9 +84,9 @@ def test_a_model_whose_scale_is_moved_computes_what_it_did(case):
             before = copy.deepcopy(block)
             layer = linear_layers(block)[group.layers[0]]
             scale_I = random_scale(layer.weight_OI().shape[1], seed=num_moved)
-            if group.absorber is None:
+            if group.folds_into is None:
                 continue
-            moved_I = absorb(block, group, scale_I)
+            moved_I = fold(block, group, scale_I)
             torch.testing.assert_close(moved_I, scale_I, rtol=1e-3, atol=0)
             for name in group.layers:
                 old_OI = linear_layers(before)[name].weight_OI()
@@ -139,7 +139,7 @@ def test_a_group_is_all_that_reads_a_tensor(case):
 def test_the_layer_after_attention_is_scaled_where_shapes_match(case, after_attention):
     for block in decoder_blocks(lively_model(case)):
         found = [
-            (group.layers[0], group.absorber)
+            (group.layers[0], group.folds_into)
             for group in scaling_groups(block)
             if group.layers[0].endswith(("o_proj", "out_proj", "attn.c_proj", "attention.dense"))
         ]
@@ -149,7 +149,7 @@ def test_the_layer_after_attention_is_scaled_where_shapes_match(case, after_atte
 def test_groups_of_llama():
     (block, _) = decoder_blocks(lively_model("llama, all heads"))
     assert [
-        (*group.layers, group.absorber, group.inspected) for group in scaling_groups(block)
+        (*group.layers, group.folds_into, group.inspected) for group in scaling_groups(block)
     ] == [
         (
             *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -173,7 +173,7 @@ def test_groups_of_llama():
 def test_behind_a_gelu_nothing_absorbs(case, kept):
     (block, _) = decoder_blocks(lively_model(case))
     groups = scaling_groups(block)
-    assert [group.layers[0] for group in groups if group.absorber is None] == kept
+    assert [group.layers[0] for group in groups if group.folds_into is None] == kept
 
 
 def test_the_table_holds_no_architecture_that_is_not_tested_here():
@@ -188,10 +188,10 @@ def test_in_half_precision_columns_follow_what_the_norm_could_be_divided_by(case
     model = lively_model(case).to(dtype)
     (block, _) = decoder_blocks(model)
     group = next(g for g in scaling_groups(block) if len(g.layers) == 3)
-    norm, offset = block.get_submodule(group.absorber), 1.0 if case == "gemma2" else 0.0
+    norm, offset = block.get_submodule(group.folds_into), 1.0 if case == "gemma2" else 0.0
     gain_I = norm.weight.float() + offset
     scale_I = random_scale(32, seed=0) * 20
-    moved_I = absorb(block, group, scale_I)
+    moved_I = fold(block, group, scale_I)
     torch.testing.assert_close((norm.weight.float() + offset) * moved_I, gain_I)
     # Gemma stores gain - 1: what is left of a small gain is coarse, and that is the point.
     assert torch.allclose(moved_I, scale_I, rtol=0.01) == (case != "gemma2")
@@ -202,7 +202,7 @@ def test_a_gain_that_would_round_to_nothing_stays():
     model = lively_model("gemma2").to(torch.bfloat16)
     (block, _) = decoder_blocks(model)
     group, before = scaling_groups(block)[0], block.input_layernorm.weight.clone()
-    moved_I = absorb(block, group, torch.full((32,), 1e4))
+    moved_I = fold(block, group, torch.full((32,), 1e4))
     assert torch.equal(moved_I, torch.ones(32)) and torch.equal(
         block.input_layernorm.weight, before
     )

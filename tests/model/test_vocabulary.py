@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from fakes import byte_tokenizer, save_tiny
-from test_loading import hub_model
+from helpers.fakes import byte_tokenizer, save_tiny
+from helpers.hub_models import hub_model
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.vocabulary import check_ids

@@ -9,7 +9,7 @@ Harville 1977; only matrices of the Q levels are inverted (Woodbury; Bates et al
 H^-1 = I - Z G A^-1 G Z' with G = diag(sqrt g), A = I + G Z'Z G. Searched over log(1 + g) >= 0: g
 may be zero or huge, and at zero the slope must still point away (over sqrt(g) it vanishes there,
 and a search that touches zero stays). statsmodels' MixedLM gives the same numbers, at a hundred
-times the cost (tests/analysis/test_reml.py).
+times the cost (tests/analysis/inference/test_reml.py).
 
 Of a complete grid the mean squares say all (`fit_squares`), with lambda = weight @ components:
 -2 log L = sum_l df_l (log lambda_l + MS_l / lambda_l)

@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.calib_sweep import outcome
 from hydra_plugins.calib_sweep.private import delete_pickles
-from hydra_plugins.calib_sweep.supervisor import Crew
+from hydra_plugins.calib_sweep.supervisor import Supervisor
 from omegaconf import DictConfig, open_dict
 
 from calib_sweep.errors import ConfigError, collected, require
@@ -87,12 +87,12 @@ class AccelerateLauncher(Launcher):
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")
-        crew = Crew(task, folder / name, self.max_restarts)
+        supervisor = Supervisor(task, folder / name, self.max_restarts)
         try:
-            ended = crew.work(environments)
+            ended = supervisor.work(environments)
         finally:
-            crew.stop()
-        return ended or [outcome.failed(overrides, crew.loss())]
+            supervisor.stop()
+        return ended or [outcome.failed(overrides, supervisor.loss())]
 
     def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
         """Run the job in this process, a worker's."""

@@ -66,7 +66,7 @@ class _Member:
 
 
 @dataclass
-class Crew:
+class Supervisor:
     """The worker processes of one job. `task`: pickled; `stem`: where their logs go."""
 
     task: bytes

@@ -1,0 +1,235 @@
+"""Hub datasets, offline: every YAML on a small copy with the hub repository's own file layout."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.repository import ROOT
+from helpers.words import text_of
+from hydra.utils import instantiate
+
+from calib_sweep.dataset.hub import HubText
+from calib_sweep.errors import FETCH, ConfigError
+
+CONF = ROOT / "conf" / "dataset"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def texts_of(part: int) -> list[str]:
+    """Three documents of 12 words; no word is in two files."""
+    return [text_of(40 * part + 13 * i, 12) for i in range(3)]
+
+
+def write_gz(file: Path, rows: list[dict]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(gzip.compress(json_lines(rows).encode()))
+
+
+def write_jsonl(file: Path, rows: list[dict]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json_lines(rows))
+
+
+def write_parquet(file: Path, rows: list[dict]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), file)
+
+
+def json_lines(rows: list[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+REDPAJAMA = [
+    "arxiv_sample",
+    "book_sample",
+    "c4_sample",
+    "cc_2019-30_sample",
+    "cc_2020-05_sample",
+    "cc_2021-04_sample",
+    "cc_2022-05_sample",
+    "cc_2023-06_sample",
+    "github_sample",
+    "stackexchange_sample",
+    "wikipedia_sample",
+]
+
+
+def copy_c4(root: Path) -> list[str]:
+    for split, number in (("train", 0), ("train", 1), ("validation", 0)):
+        shards = 1024 if split == "train" else 8
+        rows = [
+            {"text": t, "timestamp": "2019-04-25T12:57:54Z", "url": "u"} for t in texts_of(number)
+        ]
+        write_gz(root / "en" / f"c4-{split}.{number:05d}-of-{shards:05d}.json.gz", rows)
+    return texts_of(0)
+
+
+def copy_cnn_dailymail(root: Path) -> list[str]:
+    for version in ("1.0.0", "3.0.0"):
+        for number in range(3):
+            rows = [{"article": t, "highlights": "h", "id": "i"} for t in texts_of(number)]
+            write_parquet(root / version / f"train-{number:05d}-of-00003.parquet", rows)
+        rows = [{"article": "w3999", "highlights": "h", "id": "i"}]
+        write_parquet(root / version / "test-00000-of-00001.parquet", rows)
+    return texts_of(0) + texts_of(1) + texts_of(2)
+
+
+def copy_redpajama(root: Path) -> list[str]:
+    for part, name in enumerate(REDPAJAMA):
+        meta = {"url": "u"} if part % 2 else "a string"  # differs from file to file, as there
+        rows = [{"text": t, "meta": meta} for t in texts_of(part)]
+        write_jsonl(root / f"{name}.jsonl", rows)
+    (root / "RedPajama-Data-1T-Sample.py").write_text("raise SystemExit('never run')")
+    return [text for part in range(11) for text in texts_of(part)]
+
+
+def copy_refinedweb(root: Path) -> list[str]:
+    for number, end in ((0, "b8fc5348cbe605a5"), (1, "9bca3ce859516338")):
+        rows = [{"content": t, "url": "u", "image_urls": [["a", "b"]]} for t in texts_of(number)]
+        write_parquet(root / "data" / f"train-{number:05d}-of-05534-{end}.parquet", rows)
+    return texts_of(0)
+
+
+def copy_wikipedia(root: Path) -> list[str]:
+    for number in range(41):
+        rows = [{"id": "1", "url": "u", "title": "t", "text": t} for t in texts_of(number)]
+        folder = root / "data" / "20220301.en"
+        write_parquet(folder / f"train-{number:05d}-of-00041.parquet", rows)
+    rows = [{"id": "1", "url": "u", "title": "t", "text": "w3999"}]
+    write_parquet(root / "data" / "20220301.de" / "train-00000-of-00001.parquet", rows)
+    return [text for number in range(41) for text in texts_of(number)]
+
+
+def copy_wikitext2(root: Path) -> list[str]:
+    for split, part in (("train", 0), ("test", 1), ("validation", 2)):
+        rows = [{"text": t} for t in ["", *texts_of(part)]]
+        write_parquet(root / "wikitext-2-raw-v1" / f"{split}-00000-of-00001.parquet", rows)
+    return ["", *texts_of(0)]
+
+
+COPIES = {
+    "c4": copy_c4,
+    "cnn_dailymail": copy_cnn_dailymail,
+    "redpajama": copy_redpajama,
+    "refinedweb": copy_refinedweb,
+    "wikipedia": copy_wikipedia,
+    "wikitext2": copy_wikitext2,
+}
+
+
+def hub_yamls() -> list[str]:
+    return sorted(f.stem for f in CONF.glob("*.yaml") if "dataset.hub.HubText" in f.read_text())
+
+
+def build(name: str, **changed) -> HubText:
+    return instantiate({**yaml.safe_load((CONF / f"{name}.yaml").read_text()), **changed})
+
+
+def test_every_hub_dataset_is_tried_here():
+    assert hub_yamls() == sorted(COPIES)
+
+
+@pytest.mark.parametrize("name", sorted(COPIES))
+def test_a_copy_with_the_hub_layout_is_read(tmp_path, tokenizer, settings, name):
+    expected = COPIES[name](tmp_path)
+    dataset = build(name, path=str(tmp_path))
+    documents = dataset.documents()
+    assert list(documents) == expected
+    window = "pack" if name == "wikitext2" else "slice"
+    drawn = dataset.draw(tokenizer, settings(num_samples=3, window=window), 0)
+    assert drawn.tokens_NT.shape == (3, 8)
+    assert drawn.card["provenance"]["source"] == dataset.hub_id
+    assert drawn.card["provenance"]["fingerprint"] == dataset.fingerprint()
+    assert drawn.card["provenance"]["license"]
+
+
+@pytest.mark.parametrize("name", sorted(COPIES))
+def test_a_yaml_pins_its_files_and_names_a_licence(name):
+    dataset = build(name)
+    assert dataset.name == name and dataset.path is None and dataset.license
+    assert dataset.revision is None or len(dataset.revision) == 40
+    assert dataset.fingerprint() is None  # hub data: the settings say what it is, nothing is read
+
+
+def test_documents_are_named_by_the_file_in_the_repository(tmp_path):
+    copy_wikipedia(tmp_path)
+    documents = build("wikipedia", path=str(tmp_path)).documents()
+    assert documents.id(4) == "data/20220301.en/train-00001-of-00041.parquet:1"
+
+
+def test_a_missing_shard_is_not_a_smaller_pool(tmp_path):
+    copy_wikipedia(tmp_path)
+    (tmp_path / "data" / "20220301.en" / "train-00017-of-00041.parquet").unlink()
+    with pytest.raises(ConfigError, match=r"expected 41 files train-\*-of-00041 .*found 40"):
+        build("wikipedia", path=str(tmp_path)).documents()
+    few = ["data/20220301.en/train-0000*-of-00041.parquet"]
+    assert len(build("wikipedia", path=str(tmp_path), data_files=few).documents()) == 30
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"en/c4-train.*expected a file of that name.*allenai/c4"):
+        build("c4", path=str(tmp_path)).documents()
+    with pytest.raises(ConfigError, match=r"dataset\.path=.*copy of allenai/c4"):
+        build("c4", path=str(tmp_path / "gone")).documents()
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """A hub cache of our own, and no connection."""
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    return tmp_path / "hub"
+
+
+def test_without_cache_and_connection_prefetch_is_named(hub_cache, tokenizer, settings):
+    with pytest.raises(ConfigError) as caught:
+        build("c4").draw(tokenizer, settings(), 0)
+    assert FETCH in str(caught.value)
+    assert "dataset.path" in str(caught.value)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_the_hub_cache_holds_is_read_offline(hub_cache, tokenizer, settings, pinned):
+    repository = hub_cache / "datasets--allenai--c4"
+    expected = copy_c4(repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    dataset = build("c4", revision=COMMIT if pinned else None)
+    dataset.prefetch()
+    assert list(dataset.documents()) == expected
+    card = dataset.draw(tokenizer, settings(num_samples=2), 0).card
+    assert card["provenance"]["commit"] == COMMIT
+    assert dataset.fingerprint() is None
+
+
+def test_another_revision_than_the_cached_one_is_not_taken(hub_cache, tokenizer, settings):
+    copy_c4(hub_cache / "datasets--allenai--c4" / "snapshots" / COMMIT)
+    with pytest.raises(ConfigError, match="prefetch"):
+        build("c4", revision="f" * 40).documents()
+
+
+@pytest.mark.parametrize(
+    ("changed", "phrase"),
+    [
+        ({"hub_id": ""}, r"dataset\.hub_id=''"),
+        ({"data_files": []}, r"dataset\.data_files"),
+        ({"data_files": "en/a.json.gz"}, r"dataset\.data_files='en/a\.json\.gz'"),
+        ({"data_files": ["en/a.arrow"]}, r"a\.arrow'.*\.parquet"),
+        ({"data_files": ["README.txt"]}, r"README\.txt"),
+    ],
+)
+def test_settings_are_checked_without_a_connection(changed, phrase):
+    with pytest.raises(ConfigError, match=phrase):
+        try:
+            build("c4", **changed)
+        except Exception as error:  # hydra wraps what a constructor raises
+            raise error.__cause__ or error from None

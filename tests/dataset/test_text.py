@@ -1,0 +1,254 @@
+"""Text of one's own in every format: the same documents, whatever the file."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+from helpers.words import text_of
+
+from calib_sweep.dataset.text import TextFiles
+from calib_sweep.errors import ConfigError
+
+TEXTS = [text_of(20 * i, 12) for i in range(9)]
+
+
+def text_files(path, **changed):
+    chosen = {
+        "name": "text",
+        "column": "text",
+        "separator": None,
+        "join": "\n\n",
+        "license": None,
+    }
+    return TextFiles(path=str(path), **{**chosen, **changed})
+
+
+def lines(texts, column="text"):
+    return "".join(json.dumps({"id": i, column: text}) + "\n" for i, text in enumerate(texts))
+
+
+def write_parquet(file: Path, texts, column="text"):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"id": list(range(len(texts))), column: list(texts)}), file)
+
+
+def write(folder: Path, kind: str, texts, column="text") -> Path:
+    file = folder / f"words{kind}"
+    if kind == ".parquet":
+        write_parquet(file, texts, column)
+    elif kind == ".json":
+        file.write_text(json.dumps([{"id": i, column: text} for i, text in enumerate(texts)]))
+    elif kind.endswith(".gz"):
+        file.write_bytes(gzip.compress(lines(texts, column).encode()))
+    elif kind == ".txt":
+        file.write_text("\n\n".join(texts))
+    else:
+        file.write_text(lines(texts, column))
+    return file
+
+
+@pytest.fixture(autouse=True)
+def no_cache_is_touched(tmp_path_factory, monkeypatch):
+    """Reading local files must leave nothing in the user's cache of the `datasets` library."""
+    import datasets
+
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    yield
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet"])
+@pytest.mark.parametrize("column", ["text", "article"])
+def test_records_of_every_format(tmp_path, kind, column):
+    file = write(tmp_path, kind, TEXTS, column)
+    documents = text_files(file, column=column).documents()
+    assert list(documents) == TEXTS
+    assert documents[2] == TEXTS[2] and documents[3:5] == TEXTS[3:5]
+    assert [documents.id(i) for i in (0, 8)] == [f"words{kind}:0", f"words{kind}:8"]
+
+
+def test_plain_text_is_one_document_a_file(tmp_path):
+    file = write(tmp_path, ".txt", TEXTS)
+    documents = text_files(file).documents()
+    assert list(documents) == ["\n\n".join(TEXTS)]
+    assert documents.id(0) == "words.txt"
+
+
+def test_a_separator_typed_with_backslashes_means_what_it_says(tmp_path):
+    file = tmp_path / "some.txt"
+    file.write_text("a\n\nb\nc\n\nd")
+    documents = text_files(file, separator=r"\n\n").documents()
+    assert [documents[i] for i in range(len(documents))] == ["a", "b\nc", "d"]
+
+
+def test_plain_text_is_split_at_a_separator(tmp_path):
+    file = write(tmp_path, ".txt", [*TEXTS, "", "  "])
+    documents = text_files(file, separator="\n\n").documents()
+    assert list(documents) == TEXTS
+    assert documents.id(8) == "words.txt:8"
+
+
+def test_a_json_list_of_strings_is_a_column_called_text(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(TEXTS))
+    assert list(text_files(tmp_path / "a.json").documents()) == TEXTS
+
+
+def test_other_columns_may_hold_anything(tmp_path):
+    rows = [{"text": "w1", "meta": {"a": 1}}, {"text": "w2", "meta": "none"}, {"text": "w3"}]
+    rows += [{"text": None, "meta": [1, 2]}, {"text": "w4", "meta": {"b": [{"c": "d"}]}}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert list(text_files(tmp_path / "a.jsonl").documents()) == ["w1", "w2", "w3", "", "w4"]
+
+
+def test_folders_and_patterns_are_read_in_the_order_of_names(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name, texts in (
+        ("b/z.jsonl", TEXTS[6:]),
+        ("a.jsonl", TEXTS[:2]),
+        ("b/a.jsonl", TEXTS[2:6]),
+    ):
+        (tmp_path / name).write_text(lines(texts))
+    (tmp_path / ".hidden.jsonl").write_text(lines(["w1"]))
+    (tmp_path / "notes.md").write_text("not ours")
+    documents = text_files(tmp_path).documents()
+    assert list(documents) == TEXTS
+    assert documents.id(2) == "b/a.jsonl:0" and documents.id(8) == "b/z.jsonl:2"
+    assert list(text_files(tmp_path / "b" / "*.jsonl").documents()) == TEXTS[2:]
+    assert list(text_files(tmp_path / "**" / "a.jsonl").documents()) == TEXTS[:6]
+
+
+def test_hidden_folders_are_no_text_unless_they_are_named(tmp_path):
+    hidden = [tmp_path / ".ipynb_checkpoints", tmp_path / "sub" / ".cache"]
+    for folder in (tmp_path, *hidden):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.jsonl").write_text(lines(TEXTS[:2]))
+    for path in (tmp_path, tmp_path / "**" / "*.jsonl"):
+        assert text_files(path).provenance()["files"] == ["a.jsonl"]
+        assert list(text_files(path).documents()) == TEXTS[:2]
+    assert list(text_files(hidden[0]).documents()) == TEXTS[:2]
+    (tmp_path / ".own.jsonl").write_text(lines(TEXTS[2:]))
+    assert list(text_files(tmp_path / ".own.jsonl").documents()) == TEXTS[2:]
+
+
+def test_the_mark_of_the_byte_order_is_no_text(tmp_path):
+    for place, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.txt").write_bytes(mark + TEXTS[0].encode())
+        (tmp_path / place / "b.jsonl").write_bytes(mark + lines(TEXTS).encode())
+    plain, marked = (text_files(tmp_path / place / "a.txt") for place in ("plain", "marked"))
+    assert list(marked.documents()) == list(plain.documents()) == TEXTS[:1]
+    assert marked.fingerprint() == plain.fingerprint()
+    assert list(text_files(tmp_path / "marked" / "b.jsonl").documents()) == TEXTS
+
+
+@pytest.mark.parametrize("kind", [".jsonl", ".parquet", ".txt"])
+def test_names_with_signs_of_patterns_are_names(tmp_path, kind):
+    folder = tmp_path / "of [2024] a*b?"
+    folder.mkdir()
+    file = write(folder, kind, TEXTS[:1])
+    assert list(text_files(file).documents()) == TEXTS[:1]
+    assert list(text_files(folder).documents()) == TEXTS[:1]
+
+
+def test_a_draw_depends_on_content_and_not_on_place(tmp_path, tokenizer, settings):
+    drawn = []
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        source = text_files(write(tmp_path / place, ".jsonl", TEXTS))
+        drawn.append((source.fingerprint(), source.draw(tokenizer, settings(), 0)))
+    assert drawn[0][0] == drawn[1][0]
+    assert drawn[0][1].hash == drawn[1][1].hash
+    source = text_files(write(tmp_path / "there", ".jsonl", [*TEXTS[:-1], "w7"]))
+    assert source.fingerprint() != drawn[0][0]
+
+
+def test_files_written_anew_are_read_anew(tmp_path):
+    file = write(tmp_path, ".jsonl", TEXTS)
+    stamp = file.stat()
+    assert list(text_files(file).documents()) == TEXTS
+    write(tmp_path, ".jsonl", TEXTS[::-1])
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert list(text_files(file).documents()) == TEXTS[::-1]
+
+
+def test_the_card_names_files_column_and_licence(tmp_path, tokenizer, settings):
+    file = write(tmp_path, ".jsonl", TEXTS)
+    card = text_files(file, license="CC0").draw(tokenizer, settings(), 0).card
+    assert card["provenance"]["files"] == ["words.jsonl"]
+    assert card["provenance"]["license"] == "CC0"
+    assert card["pool"]["documents"] == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "phrase"),
+    [
+        ("gone.jsonl", None, r"dataset\.path=.*nothing at that place"),
+        ("a.docx", b"x", r"\.jsonl, .*a\.docx is none of them"),
+        ("a.jsonl", b"", r"can be read, .*a\.jsonl is not: it is empty"),
+        ("a.jsonl", b"{not json\n", r"expected records that can be read, .*a\.jsonl is not"),
+        ("a.jsonl", b'{"body": "w1"}\n', r"dataset\.column='text'.*: body\. Set dataset\.column"),
+        ("a.jsonl", b'{"text": 5}\n', r"dataset\.column='text': expected a column of text"),
+        ("a.jsonl.gz", b"no gzip", r"expected records that can be read"),
+        ("a.parquet", b"no parquet", r"expected records that can be read"),
+        ("a.txt", b"\xff\xfe\x00", r"expected UTF-8 text, .*byte 0"),
+        ("a.txt", b"", r"expected text, found none in 1 file"),
+        ("a.jsonl", b'{"text": ""}\n{"text": ""}\n', r"expected text, found none"),
+    ],
+)
+def test_unusable_files_are_explained(tmp_path, name, content, phrase):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=phrase):
+        text_files(tmp_path / name).documents()
+
+
+def test_unusable_folders_are_explained(tmp_path):
+    with pytest.raises(ConfigError, match=r"at least one file of these kinds: \.jsonl\.gz"):
+        text_files(tmp_path).documents()
+    with pytest.raises(ConfigError, match="at least one file"):
+        text_files(tmp_path / "*.txt").documents()
+    (tmp_path / "a.txt").write_text("w1")
+    (tmp_path / "b.jsonl").write_text(lines(["w2"]))
+    with pytest.raises(ConfigError, match="found both"):
+        text_files(tmp_path).documents()
+
+
+@pytest.mark.parametrize(
+    ("changed", "phrase"),
+    [
+        ({"name": ""}, r"dataset\.name=''"),
+        ({"column": 3}, r"dataset\.column=3"),
+        ({"separator": ""}, r"dataset\.separator=''"),
+    ],
+)
+def test_settings_are_checked_without_touching_files(changed, phrase):
+    with pytest.raises(ConfigError, match=phrase):
+        text_files("nowhere", **changed)
+    text_files("nowhere")
+
+
+def test_one_document_is_too_few_and_the_separator_is_named(tmp_path, tokenizer, settings):
+    file = write(tmp_path, ".txt", TEXTS)
+    with pytest.raises(ConfigError, match=r"of 1 document \(a \.txt file .*dataset\.separator"):
+        text_files(file).draw(tokenizer, settings(), 0)
+    split = text_files(file, separator="\n\n").draw(tokenizer, settings(), 0)
+    assert split.card["pool"]["documents"] == 9
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "text"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the folder of real text")
+@pytest.mark.parametrize(
+    ("name", "num_documents"),
+    [("c4.calib.jsonl", 1000), ("bbc_news.jsonl", 700), ("wikitext2.test.txt", 1)],
+)
+def test_real_text_is_read(name, num_documents):
+    documents = text_files(SHARED / name).documents()
+    assert len(documents) == num_documents and len(documents[0]) > 100

@@ -1,0 +1,111 @@
+"""Every conf/evaluation/*.yaml composes, builds and can be typed over; the miniature one is run."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers.repository import ROOT
+from helpers.scored import text
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.evaluation.suite import Evaluation
+from calib_sweep.places import DOMAINS, TASKS, WEIGHTS
+
+CONF = ROOT / "conf"
+NAMES = sorted(path.stem for path in (CONF / "evaluation").glob("*.yaml"))
+
+
+def build(name, *overrides):
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose(f"evaluation/{name}", overrides=[f"evaluation.{o}" for o in overrides])
+    return instantiate(OmegaConf.to_container(config.evaluation), _convert_="all")
+
+
+@pytest.fixture
+def story(tmp_path):
+    path = tmp_path / "story.txt"
+    path.write_text("\n\n".join(text(i) for i in range(40)))
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_builds_and_passes_its_own_check(name, story):
+    corpora = [f"perplexity.corpora=[{story}]"] if name == "perplexity" else []
+    evaluation = build(name, *corpora)
+    assert isinstance(evaluation, Evaluation)
+    evaluation.check(context_length=4096)
+
+
+def test_the_paper_scores_ten_tasks_once_storycloze_is_given(tmp_path):
+    assert len(build("paper").zero_shot.names()) == 9
+    cloze = tmp_path / "cloze.csv"
+    assert (
+        build("paper", f"zero_shot.storycloze_path={cloze}").zero_shot.names()[-1] == "storycloze"
+    )
+    assert build("paper").perplexity.names() == ["wikitext2"]
+    assert build("paper").perplexity == build("wikitext2").perplexity
+
+
+def test_wikitext2_is_cut_as_the_papers_cut_it():
+    perplexity = build("wikitext2").perplexity
+    assert (perplexity.seq_len, perplexity.bos, perplexity.max_windows) == (2048, "stream", None)
+    (test_split,) = perplexity.corpora
+    assert test_split.join == "\n\n"
+    assert test_split.data_files == ["wikitext-2-raw-v1/test-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_file_takes_the_place_of_the_corpora(name, story, tokenizer):
+    evaluation = build(
+        name, f"perplexity.corpora=[{story}]", "perplexity.seq_len=64", "zero_shot=null"
+    )
+    (windows,) = evaluation.prepare(tokenizer).windows
+    assert windows.label == "story@64"
+
+
+def test_parts_are_switched_off_by_null():
+    assert build("miniature", "zero_shot=null", "divergence=null").divergence is None
+    assert build("miniature", "perplexity=null").perplexity is None
+    with pytest.raises(Exception, match="perplexity, zero_shot or both"):
+        build("miniature", "perplexity=null", "zero_shot=null")
+
+
+def test_a_window_longer_than_the_context_is_found_before_any_weight_is_read():
+    with pytest.raises(ConfigError, match=r"seq_len=2048: expected at most 256"):
+        build("miniature", "perplexity.seq_len=2048").check(context_length=256)
+
+
+def test_building_and_checking_imports_nothing_heavy():
+    script = f"""
+import sys
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+config = OmegaConf.load({str(CONF / "evaluation" / "miniature.yaml")!r})
+instantiate(OmegaConf.to_container(config), _convert_="all").check(256)
+heavy = ["torch", "transformers", "datasets", "lm_eval", "pandas", "accelerate"]
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not (WEIGHTS / "model.safetensors").exists(), reason="weights not built yet")
+def test_the_miniature_world_is_scored():
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    evaluation = build("miniature", "zero_shot.num_items=20", "perplexity.max_windows=2")
+    suite = evaluation.prepare(AutoTokenizer.from_pretrained(WEIGHTS))
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype="float32").eval()
+    dense = suite.score(model, None)
+    corpora = [f"ppl/{domain}@256" for domain in DOMAINS]
+    assert set(corpora + [f"acc/{task}" for task in TASKS]) < set(dense.scores)
+    assert all(1 < dense.scores[name] < 10 for name in corpora)
+    assert 0.4 < dense.scores["acc/mean"] <= 1
+    again = suite.score(model, dense.reference)
+    assert all(abs(again.scores[f"kl/{domain}@256"]) < 2e-6 for domain in DOMAINS)
+    assert all(again.scores[f"flips/{task}"] == 0 for task in TASKS)

@@ -1,0 +1,274 @@
+"""`check`: says what a grid is before it is run, without weights, and finds what cannot run."""
+
+import json
+
+import pytest
+from helpers.fakes import save_tiny
+from helpers.sweeps import write_documents
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
+from calib_sweep.places import CONF
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Whatever reads weights fails the test."""
+    import safetensors.torch
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def load(*_, **__):
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr(safetensors.torch, "load_file", load)
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """A machine without a network: the hub does not answer."""
+    monkeypatch.setattr("calib_sweep.model.loading.hub_answers", lambda: False)
+
+
+def test_check_counts_cells_and_leaves_nothing(run_cli, tiny_world, no_weights, tmp_path):
+    grid = ["method=wanda,sparsegpt,magnitude", "seed=range(5)"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "sweep default: 11 cells and 1 dense, 0 done, 12 to run" in ended.out
+    assert "every cell is valid" in ended.out and "PFLOP" in ended.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_estimate_counts_the_passes_of_each_method(run_cli, tiny_world, no_weights, tmp_path):
+    flops = {}
+    for method in ("wanda", "owl", "awq"):
+        told = run_cli("check", *tiny_world, f"method={method}", cwd=tmp_path).out
+        flops[method] = float(told.partition("compression: about ")[2].split()[0])
+    assert flops["owl"] / flops["wanda"] == pytest.approx(3 / 2, rel=0.01)
+    assert flops["awq"] / flops["wanda"] == pytest.approx(23 / 2, rel=0.01)
+
+
+def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tiny_world, tmp_path):
+    assert run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path).code == 0
+    ended = run_cli("check", "-m", *tiny_world, "seed=range(5)", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "5 cells and 1 dense, 3 done, 3 to run" in ended.out
+    assert "for 3 cells, as finished cells of the same method took" in ended.out
+    assert "not known" not in ended.out
+    windows = "evaluation.perplexity.max_windows=2"
+    ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
+    assert "for 6 cells, as finished cells of the same method took, scaled by" in ended.out
+    windows = "evaluation.perplexity.max_windows=null"
+    ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
+    assert "time: not known for 6 cells, as no finished cell is like them" in ended.out
+    ended = run_cli("check", "-m", *tiny_world, "seed=0,1", cwd=tmp_path)
+    assert "2 cells and 1 dense, 3 done, 0 to run" in ended.out
+
+
+def test_problems_of_several_cells_are_found_each_once(run_cli, tiny_world, no_weights, tmp_path):
+    grid = ["method=wanda,sparsegpt", "method.sparsity=0.5,2", "seed=0,40", "replicate=0,-1"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 1
+    told = ended.err.splitlines()
+    assert len(told) == 3
+    for start in ("replicate=-1:", "method.sparsity=2:", "seed=40:"):
+        assert [line for line in told if line.startswith(f"ConfigError: {start}")]
+
+
+def test_a_set_is_drawn_once_per_source_for_its_largest_seed(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    from calib_sweep.dataset.text import TextFiles
+
+    draw, seeds = TextFiles.draw, []
+    monkeypatch.setattr(TextFiles, "draw", lambda self, *a: seeds.append(a[-1]) or draw(self, *a))
+    grid = ["method=wanda,sparsegpt", "seed=range(5)", "calibration.num_samples=2,3"]
+    assert run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path).code == 0
+    assert seeds == [4, 4]
+
+
+def test_a_seed_that_no_pool_holds_is_told_before_a_large_grid_is_composed(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    from calib_sweep.sweep import sweep
+
+    compose, sizes = sweep.compose_grid, []
+    monkeypatch.setattr(sweep, "compose_grid", lambda *a: sizes.append(len(a[2])) or compose(*a))
+    ended = run_cli(
+        "check", "-m", *tiny_world, "method=wanda,sparsegpt", "seed=range(9000)", cwd=tmp_path
+    )
+    assert ended.code == 1 and "seed=8999: expected at most 31" in ended.err
+    assert sizes == [2]
+
+
+def test_the_papers_grid_has_1800_cells():
+    experiment = OmegaConf.load(CONF / "experiment" / "paper.yaml")
+    words = [f"{key}={value}" for key, value in experiment.hydra.sweeper.params.items()]
+    overrides = OverridesParser.create().parse_overrides(words)
+    points = BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
+    assert len(points) == len({tuple(point) for point in points}) == 1800
+
+
+def test_cells_of_the_papers_grid_are_valid(run_cli, no_weights, no_hub, tmp_path):
+    """Two of the nine models and one of the ten sets; composing it all takes half a minute."""
+    part = ["model=llama_7b,opt_30b", "seed=9"]
+    ended = run_cli("check", "-m", "experiment=paper", *part, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "sweep paper: 40 cells and 2 dense, 0 done, 42 to run" in ended.out
+    assert "every cell is valid" in ended.out
+    notes = [line for line in ended.out.splitlines() if line.startswith("not checked: ")]
+    for model in ("huggyllama/llama-7b", "facebook/opt-30b"):
+        assert len([line for line in notes if f"'{model}'" in line]) == 1
+
+
+def test_what_only_the_hub_has_stops_a_run(run_cli, no_weights, no_hub, tmp_path):
+    ended = run_cli("-m", "experiment=paper", "model=opt_6.7b", "seed=0", cwd=tmp_path)
+    assert ended.code == 1
+    assert "model.path='facebook/opt-6.7b': expected a folder, or a hub model" in ended.err
+    assert "calib_sweep prefetch" in ended.err
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_mistake_is_found_beside_a_model_that_is_not_here(
+    run_cli, tiny_world, no_weights, no_hub, tmp_path
+):
+    """The note about the model must not hide what is wrong with tasks and datasets."""
+    typed = ["model=opt_6.7b", "dataset.path=gone.txt", "evaluation.perplexity.corpora=[gone.txt]"]
+    ended = run_cli("check", "-m", *tiny_world, *typed, cwd=tmp_path)
+    assert ended.code == 1
+    assert "dataset.path='gone.txt'" in ended.err
+    assert "evaluation.perplexity.corpora='gone.txt'" in ended.err
+    assert "facebook/opt-6.7b" not in ended.err
+
+
+def test_problems_are_collected_and_told_once():
+    def refuse(text):
+        raise ConfigError(text)
+
+    def miss(text):
+        raise UnavailableError(text)
+
+    notes = {}
+    with pytest.raises(ConfigError) as caught, collected(notes) as problems:
+        assert problems.of(len, "abc") == 3
+        for text in ("one", "two", "one"):
+            assert problems.of(refuse, text) is None
+        problems.of(miss, "elsewhere")
+    assert caught.value.problems == ("one", "two")
+    assert list(notes) == ["elsewhere"]
+
+
+def test_a_bug_is_not_collected():
+    with pytest.raises(ZeroDivisionError), collected() as problems:
+        problems.of(lambda: 1 / 0)
+
+
+def test_a_dataset_that_only_the_hub_has_is_a_note_and_stops_a_run(
+    run_cli, tiny_world, no_weights, tmp_path, monkeypatch
+):
+    from huggingface_hub import HfApi, constants
+
+    def no_answer(*_, **__):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(HfApi, "repo_info", no_answer)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    world = [word for word in tiny_world if not word.startswith("dataset")]
+    ended = run_cli("check", "-m", *world, "dataset=c4,redpajama", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    for hub_id in ("allenai/c4", "togethercomputer/RedPajama-Data-1T-Sample"):
+        assert f"expected {hub_id} in the local cache" in ended.out
+    ended = run_cli("-m", *world, "dataset=c4", cwd=tmp_path)
+    assert (
+        ended.code == 1
+        and "expected allenai/c4 in the local cache" in ended.err
+        and FETCH in ended.err
+    )
+
+
+def test_a_method_that_plans_for_whole_blocks_cannot_be_walked_layer_by_layer(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    grid = ["method=awq,wanda", "walk.true_sequential=true"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 1
+    (told,) = [line for line in ended.err.splitlines() if "true_sequential" in line]
+    assert told.startswith("ConfigError: walk.true_sequential=True: expected false with AWQ")
+
+
+def test_an_architecture_whose_scale_cannot_be_moved_is_found_without_weights(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    folder = save_tiny("olmo2", tmp_path / "tiny")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "model_type": "olmo", "architectures": ["OlmoForCausalLM"]})
+    )
+    world = [word for word in tiny_world if word != "model=miniature"]
+    world += ["model=hf", f"model.path={folder}"]
+    ended = run_cli("check", *world, "method=awq", "method.group_size=null", cwd=tmp_path)
+    assert ended.code == 1
+    assert "LlamaDecoderLayer" in ended.err and "they are OlmoDecoderLayer" in ended.err
+    assert "method=gptq" in ended.err
+    assert run_cli("check", *world, "method=gptq", cwd=tmp_path).code == 0
+
+
+def test_packing_a_scale_that_stays_in_the_weights_is_refused_without_weights(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    folder = save_tiny("gpt_neox", tmp_path / "tiny")
+    world = [word for word in tiny_world if word != "model=miniature"]
+    world += ["model=hf", f"model.path={folder}", "method=awq", "method.group_size=16"]
+    assert run_cli("check", *world, cwd=tmp_path).code == 0
+    ended = run_cli("check", *world, "save_model=compressed-tensors", cwd=tmp_path)
+    assert ended.code == 1 and "dense_4h_to_h" in ended.err and "save_model=dense" in ended.err
+
+
+@pytest.fixture
+def three_files(tmp_path):
+    """one.jsonl, a copy of it, and other text."""
+    for name in ("one", "copy", "other"):
+        write_documents(tmp_path / f"{name}.jsonl", name="other" if name == "other" else "same")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["one", "copy"])
+@pytest.mark.parametrize("verb", [["check"], []])
+def test_text_that_is_scored_is_no_calibration_text(run_cli, tiny_world, three_files, name, verb):
+    drawn, scored = three_files / f"{name}.jsonl", three_files / "one.jsonl"
+    paths = [f"dataset.path={drawn}", f"evaluation.perplexity.corpora=[{scored}]"]
+    ended = run_cli(*verb, *tiny_world, *paths, cwd=three_files)
+    assert ended.code == 1
+    (told,) = ended.err.splitlines()
+    assert "dataset='text': expected text that is not scored as well" in told
+    assert f"{drawn} (scored as {scored})" in told
+    assert not list(three_files.glob("results/calibration/*"))
+
+
+def test_other_text_beside_it_is_calibration_text(run_cli, tiny_world, three_files):
+    paths = [f"dataset.path={three_files}/other.jsonl"]
+    paths += [f"evaluation.perplexity.corpora=[{three_files}/one.jsonl]"]
+    assert run_cli("check", *tiny_world, *paths, cwd=three_files).code == 0
+
+
+def test_a_part_of_a_mixture_is_not_scored_either(run_cli, tmp_path):
+    typed = ["dataset=mixture", "dataset.parts.mini_wiki.split=heldout", "tracking=none"]
+    typed += ["dataset.parts.mini_wiki.num_documents=400"]
+    ended = run_cli("check", *typed, "evaluation.zero_shot=null", cwd=tmp_path)
+    assert ended.code == 1 and "mini_wiki/heldout (scored as mini_wiki/heldout)" in ended.err
+    assert run_cli("check", *typed, "dataset.weights.mini_wiki=0", cwd=tmp_path).code == 0
+
+
+def test_a_corpus_shorter_than_a_window_is_told_before_anything_runs(run_cli, tiny_world, tmp_path):
+    (tmp_path / "short.txt").write_text("the cat sees a fox")
+    short = f"evaluation.perplexity.corpora=[{tmp_path}/short.txt]"
+    for verb in (["check"], []):
+        ended = run_cli(*verb, *tiny_world, short, cwd=tmp_path)
+        assert ended.code == 1
+        assert "evaluation.perplexity.seq_len=32: expected at most the" in ended.err
+        assert "tokens that the corpus 'short' has" in ended.err
+    assert not list(tmp_path.glob("results/*/*/record.json"))

@@ -1,0 +1,255 @@
+"""W&B online that hangs, errs or breaks off at any request: nothing is lost, one bounded attempt.
+
+The client is W&B's own, the server is on the loopback device. A command line is typed where it
+counts; elsewhere records are made up, and mirrored as a command mirrors them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from helpers.sweeps import read_records
+from helpers.wandb_server import answer, hang, reset, serving
+
+from calib_sweep.analysis.report.write import write_report
+from calib_sweep.results.store import Store
+from calib_sweep.tracking import sync, wandb_process
+from calib_sweep.tracking.mirrored import is_waiting, read_mark
+from calib_sweep.tracking.wandb import WandbTracking
+
+OF_A_CELL = ["UpsertBucket", "file_stream", "CreateRunFiles", "upload"]
+OF_THE_REPORT = ["Viewer", "ArtifactType", "CreateArtifact", "CreateArtifactManifest"]
+OF_THE_REPORT += ["CreateArtifactFiles", "CommitArtifact"]
+RETRIED = {"hang": hang, "500": answer(500), "reset": reset}  # by W&B's client, without end
+FAULTS = RETRIED | {"403": answer(403)}  # it gives up at once, and says that all is well
+TIMEOUT_S, AMPLE_S = 2, 60
+SLACK_S = 8  # for the client to start on a machine that is busy
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+    wandb_process.end()
+
+
+@pytest.fixture
+def store(tmp_path, server, monkeypatch):
+    """Three finished cells and a report, of a user who is logged in at `server`."""
+    for key, value in server.environment(tmp_path).items():
+        monkeypatch.setenv(key, value)
+    folder = tmp_path / "results" / "online"
+    for seed in range(3):
+        cell = {"model": "tiny", "method": "wanda", "dataset": "web", "seed": seed}
+        record = {"schema": 1, "status": "done", "cell": cell | {"replicate": 0}}
+        record |= {"cell_id": f"{seed:012x}", "finished_at": f"2030-01-0{seed + 1}"}
+        record |= {"config": {"seed": seed}, "scores": {"acc/mean": 0.5 + seed / 10}}
+        path = folder / f"tiny-wanda-{seed:012x}" / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record))
+    write_report(folder)
+    return Store(tmp_path / "results", "online")
+
+
+def tracking(**fields):
+    settings = {"project": "p", "entity": None, "mode": "auto", "tags": []}
+    return WandbTracking(**(settings | {"timeout_s": TIMEOUT_S} | fields))
+
+
+def mirror(store, **fields):
+    """Mirror what is missing, as the end of every command does; return the seconds it took."""
+    start = time.monotonic()
+    folders = sorted(path.parent for path in store.folder.glob("*/record.json"))
+    cells = [SimpleNamespace(folder_name=folder.name, title=folder.name) for folder in folders]
+    tracking(**fields).log_missing(cells, store)
+    tracking(**fields).log_report(store)
+    return time.monotonic() - start
+
+
+def bring_over(store, *words):
+    return sync.main([str(store.folder), f"tracking.timeout_s={AMPLE_S}", *words])
+
+
+def assert_whole(server, folder):
+    """Every finished cell is a run that holds its record, and the report is one."""
+    records = {record["cell_id"]: record for record in read_records(folder)}
+    runs = {name.rpartition("-")[0]: run for name, run in server.runs.items()}
+    assert len(runs) == len(server.runs) and runs.keys() == {*records, "analysis"}
+    for cell_id, record in records.items():
+        run = runs[cell_id]
+        assert (run.told["groupName"], run.told["jobType"], run.exit_code) == ("online", "cell", 0)
+        steps = [run.history[number] for number in sorted(run.history)]
+        assert [step["_step"] for step in steps] == list(range(len(steps)))  # nothing twice
+        for kept in (run.summary, steps[-1]):
+            assert {key: kept[key] for key in record["scores"]} == record["scores"]
+    report = runs["analysis"]
+    assert any("report_" in file and file.endswith(".html") for file in report.files)
+    assert "conclusion" in report.summary and report.exit_code == 0
+    for place in [*(path.parent for path in folder.glob("*/record.json")), folder / "report"]:
+        assert read_mark(place)["is_online"]
+
+
+def test_a_fault_costs_one_bounded_attempt_and_nothing_is_lost(server, store, caplog):
+    server.faults["UpsertBucket"] = hang
+    mirror(store, timeout_s=0.2)
+    assert is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
+    assert f"type: python -m calib_sweep sync {store.folder}" in caplog.records[-1].getMessage()
+    server.faults.clear()
+    num_asked = len(server.asked)
+    mirror(store)
+    assert len(server.asked) == num_asked  # nobody had asked for it
+    assert bring_over(store) == sync.DONE
+    assert_whole(server, store.folder)
+    num_asked = len(server.asked)
+    mirror(store)
+    assert len(server.asked) == num_asked  # mirrored once
+
+
+@pytest.mark.slow
+def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
+    run_cli, tiny_world, tmp_path, server
+):
+    environment = server.environment(tmp_path)
+    kept = [word for word in tiny_world if word != "tracking=none"]
+    command = ["-m", *kept, "method=magnitude", "sweep_name=online", "tracking=wandb"]
+    start = time.monotonic()
+    offline = ("sweep_name=offline", "tracking.mode=offline")
+    assert run_cli(*command, *offline, cwd=tmp_path, env=environment).code == 0
+    offline_s = time.monotonic() - start
+    server.faults["UpsertBucket"] = hang
+    ended = run_cli(*command, "tracking.timeout_s=0.2", cwd=tmp_path, env=environment)
+    took_s = time.monotonic() - start - offline_s
+    assert took_s < 2 * offline_s + 0.2 + wandb_process.GRACE_S
+    folder = tmp_path / "results" / "online"
+    assert ended.code == 0 and "2 cells, 2 done" in ended.out
+    assert ended.err.count("W&B did not take") == 1
+    told = f"bring them over when it answers, type: python -m calib_sweep sync {folder}"
+    assert ended.err.rstrip().endswith(told)
+    server.faults.clear()
+    num_asked = len(server.asked)
+    assert run_cli(*command, cwd=tmp_path, env=environment).err.rstrip().endswith(told)
+    assert len(server.asked) == num_asked  # nobody had asked for it
+
+    again = ["sync", "results/online", f"tracking.timeout_s={AMPLE_S}"]
+    synced = run_cli(*again, cwd=tmp_path, env=environment)
+    assert synced.code == 0 and "2 cells are now in W&B, 0 left" in synced.out, synced
+    assert_whole(server, folder)
+    num_asked = len(server.asked)
+    assert "W&B" not in run_cli(*command, cwd=tmp_path, env=environment).err
+    assert len(server.asked) == num_asked  # mirrored once
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("request_name", [*OF_A_CELL, *OF_THE_REPORT])
+def test_a_fault_at_any_request_costs_one_bounded_attempt_and_nothing_is_lost(
+    request_name, kind, server, store, caplog
+):
+    """From the second run on; what only the report asks fails there."""
+    server.faults[request_name] = FAULTS[kind]
+    server.num_good_runs = 1
+    took_s = mirror(store)
+    assert took_s < 4 * SLACK_S + TIMEOUT_S + wandb_process.GRACE_S
+    assert is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
+    assert mirror(store) < 1
+    marks = [read_mark(path.parent) for path in store.folder.glob("*/record.json")]
+    in_w_and_b = [run for run in server.runs.values() if run.exit_code == 0]
+    assert len([mark for mark in marks if mark]) <= len(in_w_and_b)  # no mark says more than is so
+    server.faults.clear()
+    assert bring_over(store) == sync.DONE
+    assert_whole(server, store.folder)
+    assert not is_waiting(store.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(RETRIED.keys() - {"hang"}))
+@pytest.mark.parametrize("request_name", OF_A_CELL)
+def test_a_fault_that_passes_in_time_is_not_noticed(request_name, kind, server, store, caplog):
+    def once(handler):
+        server.faults.clear()
+        RETRIED[kind](handler)
+
+    server.faults[request_name] = once
+    mirror(store, timeout_s=AMPLE_S)
+    assert "W&B" not in caplog.text
+    assert_whole(server, store.folder)
+
+
+def test_a_client_that_does_not_start_in_time_is_ended(monkeypatch):
+    wandb_process.end()
+    monkeypatch.setattr(wandb_process, "START_S", 0.0)
+    with pytest.raises(wandb_process.MirrorError, match="no answer within 0 s"):
+        tracking().current_mode()
+    assert not [child for child in psutil.Process().children() if "wandb" in str(child.cmdline())]
+
+
+@pytest.mark.slow
+def test_workers_of_one_sweep_try_once_and_sync_stops_at_the_first_silence(
+    server, store, capsys, monkeypatch
+):
+    server.faults["UpsertBucket"] = hang
+    mirror(store)
+    program = (
+        "import sys; import test_wandb_faults as t; from calib_sweep.results.store import Store\n"
+        "print(t.mirror(Store(sys.argv[1], 'online')))"
+    )
+    here = Path(__file__).parent
+    other = subprocess.run(
+        [sys.executable, "-c", program, str(store.results_dir)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(here)])},
+    )
+    assert float(other.stdout) < 1, other.stderr
+
+    start = time.monotonic()
+    assert sync.main([str(store.folder), f"tracking.timeout_s={TIMEOUT_S}"]) == sync.SOME_LEFT
+    assert time.monotonic() - start < TIMEOUT_S + wandb_process.GRACE_S + SLACK_S
+    told = capsys.readouterr().out
+    assert "0 cells are now in W&B, 3 left" in told and "Type the same command to go on" in told
+    assert is_waiting(store.folder)
+
+
+@pytest.mark.slow
+def test_sync_goes_on_behind_a_cell_that_w_and_b_refuses(server, store, capsys):
+    def once(handler):
+        server.faults.clear()
+        answer(403)(handler)
+
+    server.faults["UpsertBucket"] = once
+    assert bring_over(store) == sync.SOME_LEFT
+    assert "2 cells are now in W&B, 1 left" in capsys.readouterr().out
+    assert bring_over(store) == sync.DONE
+    assert_whole(server, store.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["at rest", "at work"])
+def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, store):
+    program = (
+        "import sys, time; from calib_sweep.tracking.wandb_process import ask\n"
+        "settings = dict(project='p', entity=None, mode='auto', tags=[], timeout_s=4)\n"
+        "folder = sys.argv[1]\n"
+        "ask('log_cell', settings, folder=folder, run_id='a', name='a')\n"
+        "print('ready', flush=True)\n"
+        "ask('log_cell', settings, folder=folder, run_id='b', name='b') if sys.argv[2:] else None\n"
+        "time.sleep(60)"
+    )
+    folder = next(store.folder.glob("tiny-*"))
+    server.num_good_runs, server.faults["file_stream"] = 1, hang
+    arguments = [sys.executable, "-c", program, str(folder), *(["on"] if when == "at work" else [])]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout.readline() == "ready\n"
+        time.sleep(1)
+        family = psutil.Process(started.pid).children(recursive=True)
+        assert len(family) >= 2  # the client and its service, and what these may just be asking
+        started.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
