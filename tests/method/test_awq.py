@@ -21,7 +21,8 @@ TOKENS = random_tokens(6, 40)
 LLAMA = {"num_key_value_heads": 4, "mlp_bias": True, "attention_bias": True}
 Q_K_V = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
-# For each architecture: layers, what their scale is folded into, what is inspected; and what is clipped.
+# For each architecture: layers, what their scale is folded into, what is inspected; and what is
+# clipped.
 # Written from the published code; "" as what it is folded into: none.
 LLAMA_GROUPS = [
     (Q_K_V, "input_layernorm", "self_attn"),
