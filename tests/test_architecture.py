@@ -26,7 +26,7 @@ LAYERS = {
     "calib_sweep/analysis": (
         "settings rounding",
         "scores inference",
-        "formatting wins",
+        "formatting",
         "tables figures",
         "report",
     ),

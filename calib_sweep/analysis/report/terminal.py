@@ -5,7 +5,7 @@ Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,6 @@ from calib_sweep.analysis.scores.means import HEADLINES
 from calib_sweep.analysis.scores.names import setting, short_names, shown_settings
 from calib_sweep.analysis.scores.table import Row, read_rows
 from calib_sweep.analysis.tables import controls
-from calib_sweep.analysis.wins import Wins, compare_methods
 from calib_sweep.errors import printable
 
 REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences
@@ -44,17 +43,17 @@ def terminal_summary(
     return Summary(tuple(rows), _title(rows, title, seconds), page)
 
 
-def _written(page: Path | None) -> list[str] | None:
-    """The sentences of the report; None where none has been written, or they are damaged.
+def _written(page: Path | None) -> list[str]:
+    """Read the sentences of the report; none where it is not written, or they are damaged.
 
     Making them anew would take scipy and pandas, whose import takes longer than all the rest.
     """
     try:
-        said = None if page is None else json.loads((page.parent / CONCLUSION).read_bytes())
+        said = [] if page is None else json.loads((page.parent / CONCLUSION).read_bytes())
     except (OSError, ValueError):
-        return None
+        return []
     is_list = isinstance(said, list) and all(isinstance(sentence, str) for sentence in said)
-    return said if is_list else None
+    return said if is_list else []
 
 
 def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
@@ -81,12 +80,11 @@ class Summary:
         yield from table_lines(groups, metrics, options.max_width)
         yield from self._sentences(groups)
         yield from self._failures()
-        if self.page is not None:
+        if self.page is not None and self.page.exists():
             yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")
 
     def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
-        written = _written(self.page)
-        said = comparison_sentences(groups) if written is None else written
+        said = _written(self.page)
         yield from (Text(printable(sentence)) for sentence in said[:MAX_SENTENCES])
         if len(said) > MAX_SENTENCES:
             yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
@@ -107,19 +105,6 @@ def _near(path: Path) -> str:
     """`path` as one would type it from here."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def comparison_sentences(groups: Sequence[Group]) -> list[str]:
-    """One sentence for each pair of methods and model."""
-    by_word = {word: compare_methods(groups, metric) for metric, word in HEADLINES.items()}
-    pairs = dict.fromkeys(key for found in by_word.values() for key in found)
-    several = len({group.model for group in groups}) > 1
-    sentences = []
-    for key in pairs:
-        wins = {word: found[key] for word, found in by_word.items() if key in found}
-        model, first, second = key
-        sentences.append(comparison(model if several else None, (first, second), wins))
-    return sentences
 
 
 @dataclass(frozen=True)
@@ -216,18 +201,3 @@ def _name_block(columns: Sequence[Sequence[str]], room: int | None) -> Block:
 
 def _fit(name: str, width: int) -> str:
     return set_cell_size(name if cell_len(name) <= width else f"{name[: width - 3]}...", width)
-
-
-def comparison(model: str | None, pair: tuple[str, str], wins: Mapping[str, Wins]) -> str:
-    """One sentence on two methods; the first of `wins` (by metric in words) decides the order."""
-    leading = next(iter(wins.values()))
-    swapped = leading.second > leading.first
-    better, worse = reversed(pair) if swapped else pair
-    counts = []
-    for word, win in wins.items():
-        won = win.second if swapped else win.first
-        unit = f" {win.unit}" if win is leading or win.unit != leading.unit else ""
-        ties = f" ({win.ties} equal)" if win.ties else ""
-        counts.append(f"on {won} of {win.n}{unit} in {word}{ties}")
-    where = f"{model}: " if model else ""
-    return f"{where}{better} beats {worse} {' and '.join(counts)} (paired)."

@@ -22,7 +22,6 @@ from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
 from calib_sweep.analysis.tables.variance_components import variance_table
-from calib_sweep.analysis.wins import compare_methods
 
 BROKEN = re.compile(
     r", \.(?!\.)|: \.|\(\)|  |\bnan\b|(?<!-)None|, ,|\s\.(?!\.)|\bby  |and \.|of \.|^$"
@@ -227,8 +226,8 @@ def test_a_perplexity_that_is_no_number_loses_against_any_other():
     value = np.array([[[[2.0], [2.1], [2.2]]], [[[1.0], [math.nan], [math.inf]]]])
     rows = rows_of(np.nan_to_num(value, nan=-1, posinf=math.inf), metrics=[PPL_MEAN])
     rows = [row | ({"value": math.nan} if row["value"] == -1 else {}) for row in rows]
-    ((_, wins),) = compare_methods(group_rows(rows), PPL_MEAN).items()
-    assert (wins.first, wins.second, wins.n) == (2, 1, 3)
+    found = comparison_table(to_grids(rows), SETTINGS)
+    assert found[["n_pairs", "prob_better"]].to_numpy().tolist() == [[3, 2 / 3]] * 2
 
 
 def test_a_perplexity_of_zero_or_less_is_no_perplexity():

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from calib_sweep.analysis.report.findings import findings
-from calib_sweep.analysis.report.terminal import comparison_sentences
 from calib_sweep.analysis.scores.groups import describe, direction, drop, group_rows
 from calib_sweep.analysis.scores.table import read_rows
 from calib_sweep.analysis.tables.controls import count_cells, failures
-from calib_sweep.analysis.wins import Wins, compare_methods, count_wins
 
 
 def groups_of(sweep):
@@ -135,50 +133,6 @@ def test_a_diverged_seed_is_kept_and_named(two_methods):
     assert "without it the mean is 4.06" in note
     assert any("different corpora" in note for note in notes)
     assert any("compare min..max only where n is equal" in note for note in notes)
-
-
-def test_wins_are_counted_in_the_direction_of_the_metric():
-    first, second = np.array([1.0, 2.0, 3.0, 3.0]), np.array([2.0, 1.0, 3.0, 4.0])
-    assert count_wins(first, second, -1) == (2, 1)
-    assert count_wins(first, second, +1) == (1, 2)
-
-
-def test_methods_are_compared_on_the_seeds_they_share(two_methods):
-    groups = groups_of(two_methods)
-    key = ("tiny", "sparsegpt", "wanda")
-    assert compare_methods(groups, "ppl/geomean") == {key: Wins(5, 0, 5, "seeds")}
-    # accuracies: wanda 61 62 63 64 65, sparsegpt 67 66 65 64 63
-    assert compare_methods(groups, "acc/mean") == {key: Wins(3, 1, 5, "seeds")}
-    assert comparison_sentences(groups) == [
-        "sparsegpt beats wanda on 5 of 5 seeds in perplexity and on 3 of 5 in accuracy (1 equal) "
-        "(paired)."
-    ]
-
-
-def test_the_method_that_wins_is_named_first_whatever_its_name(sweep):
-    for seed in range(3):
-        sweep.add("awq", {"acc/mean": 0.5}, dataset="d", seed=seed)
-        sweep.add("gptq", {"acc/mean": 0.6}, dataset="d", seed=seed)
-    sweep.add("gptq", {"acc/mean": 0.1}, dataset="d", seed=3)
-    sentences = comparison_sentences(groups_of(sweep))
-    assert sentences == ["gptq beats awq on 3 of 3 seeds in accuracy (paired)."]
-
-
-def test_several_datasets_or_settings_are_said_and_unequal_settings_never_paired(sweep):
-    for seed in range(2):
-        for dataset in ("d", "e"):
-            sweep.add("awq", {"acc/mean": 0.5}, dataset=dataset, seed=seed)
-            sweep.add("gptq", {"acc/mean": 0.6}, dataset=dataset, seed=seed)
-            other = {"calibration.num_samples": 8}
-            sweep.add("wanda", {"acc/mean": 0.6}, dataset=dataset, seed=seed, settings=other)
-    wins = compare_methods(groups_of(sweep), "acc/mean")
-    assert wins == {("tiny", "awq", "gptq"): Wins(0, 4, 4, "calibration sets")}
-
-
-def test_a_method_without_data_meets_every_calibration_set(two_methods):
-    two_methods.add("rtn", {"acc/mean": 0.635})
-    wins = compare_methods(groups_of(two_methods), "acc/mean")
-    assert wins["tiny", "rtn", "wanda"] == Wins(3, 2, 5, "seeds")
 
 
 def test_a_superseded_cell_is_neither_a_value_nor_a_replicate_but_is_named(sweep):
