@@ -8,36 +8,14 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, applying, title_of
+
 # Raised whenever the same settings begin to give other numbers, so that old cells are not taken for
 # new ones. A raise needs a "Numbers:" line in CHANGELOG.md.
 NUMBERS_VERSION = 1
 
 PACKAGE, TARGET = "calib_sweep", "_target_"
 DENSE = {TARGET: "calib_sweep.method.dense.Dense"}
-
-# How a cell is run, not what it computes: the result is the same up to float32 summation order.
-# Only in these parts: a method's own `batch_size` can mean anything. What code of a task may run is
-# asked before anything does: it moves no number either.
-EXECUTION_KEYS = frozenset(
-    {"device", "batch_size", "batch_tokens", "tensor_cores", "offload", "trust_task_code"}
-)
-EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
-
-# The axes have columns of their own in the record; bookkeeping moves no number.
-AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
-BOOKKEEPING = frozenset(
-    {
-        "analysis",
-        "tracking",
-        "sweep_name",
-        "results_dir",
-        "save_model",
-        "ranks_per_cell",
-        "num_threads",
-        "dense_perplexity",
-        "experiment",
-    }
-)
 
 # File systems hold names of 255 bytes. A cell's has at most 60 characters of each of its parts.
 MAX_PART, MAX_NAME = 60, 205  # without the id
@@ -49,9 +27,9 @@ class Cell:
 
     config: Mapping[str, Any] = field(repr=False)
     choices: Mapping[str, str] = field(repr=False)  # chosen YAML of each group
-    settings: Mapping[str, Any]  # swept or overridden keys beyond the axes
+    settings: Mapping[str, object]  # typed ones that can move its numbers
     needs_data: bool
-    varied: tuple[str, ...] = ()  # the settings in which cells of this sweep differ, for titles
+    shown: tuple[str, ...] = ()  # settings in its title: they tell cells of this sweep apart
 
     @cached_property
     def id(self) -> str:
@@ -99,11 +77,8 @@ class Cell:
 
     @property
     def title(self) -> str:
-        parts = [self.model, self.method]
-        if self.needs_data:
-            parts += [str(self.dataset), f"seed {self.seed}"]
-        shown = [f"{key}={self.settings[key]}" for key in self.varied if key in self.settings]
-        return " ".join(parts + shown)
+        """Its name in logs and messages: axes, and the settings that tell cells apart."""
+        return title_of(self.axes(), self.settings, self.shown)
 
     def dense(self) -> "Cell":
         """The cell of the uncompressed model that this cell is compared with."""
@@ -111,11 +86,11 @@ class Cell:
 
     @cached_property
     def _dense(self) -> "Cell":
-        kept = {
-            k: v for k, v in self.settings.items() if k.split(".")[0] in ("model", "evaluation")
-        }
+        kept = applying(self.settings, is_dense=True, reads_data=False)
         config = {**self.config, "method": DENSE, "replicate": 0, "save_model": None}
-        return Cell(config=config, choices=self.choices, settings=kept, needs_data=False)
+        return Cell(
+            config=config, choices=self.choices, settings=kept, needs_data=False, shown=self.shown
+        )
 
 
 def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
@@ -125,7 +100,7 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
     """
     keys = ["model", "method", "evaluation", "replicate"]
     if needs_data:
-        keys += ["dataset", "seed", "calibration", "walk"]
+        keys += ["seed", *sorted(OF_DATA)]
     moving = {
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys

@@ -12,8 +12,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 # only what stands in the lines before.
 LAYERS = {
     "calib_sweep": (
-        "errors values seeding cell places processes hashing quiet interruption completion",
-        "arguments atomic console targets",
+        "errors values seeding settings places processes hashing quiet interruption completion",
+        "arguments atomic cell console targets",
         "method",
         "dataset model results",
         "parts compression evaluation tracking analysis",

@@ -22,8 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from calib_sweep.cell import AXES, BOOKKEEPING
 from calib_sweep.errors import ConfigError
+from calib_sweep.settings import AXES, BOOKKEEPING, flatten, is_setting
 from calib_sweep.sweep.mistakes import (
     describe_hydra_error,
     describe_lost_parts,
@@ -239,23 +239,19 @@ def _settings(
     config: DictConfig, values: Iterable[Override], plain: Sequence[Override] = ()
 ) -> dict[str, Any]:
     """The settings that were typed; of `plain` ones their own value, of others that in `config`."""
-    typed = {o.key_or_group: o for o in values if _is_setting(o.key_or_group)}
-    return {
-        key: o.value() if o in plain else _to_plain(OmegaConf.select(config, key))
-        for key, o in typed.items()
-    }
+    typed = {o.key_or_group: o for o in values if is_setting(o.key_or_group)}
+    return flatten(
+        {
+            key: o.value() if o in plain else _to_plain(OmegaConf.select(config, key))
+            for key, o in typed.items()
+        }
+    )
 
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
         return "${" not in value and value != "???"
     return value is None or isinstance(value, int | float)
-
-
-def _is_setting(key: str) -> bool:
-    """`method.sparsity` is one; `method`, `tracking.mode` and the label `dataset.name` are not."""
-    first, _, rest = key.partition(".")
-    return first not in BOOKKEEPING and (first not in AXES or rest not in ("", "name"))
 
 
 def _to_plain(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """The plan of a sweep: points -> cells, each once, each with the dense cell it is compared to."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.types import RunMode
 
-from calib_sweep.cell import DENSE, Cell, cell_id
+from calib_sweep.cell import DENSE, Cell, cell_id, label
 from calib_sweep.errors import CONTROLS, ConfigError, collected, require
 from calib_sweep.results.store import Store
+from calib_sweep.settings import applying, telling
 from calib_sweep.sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.sweep.launching import launcher_problems
 from calib_sweep.sweep.points import parse_words, read_options, split_points
@@ -50,9 +50,9 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     """
     cells: dict[str, Cell] = {}
     composed = list(composed)
-    varied = _varied([point.settings for point in composed])
+    shown = tuple(telling((_axes(point), point.settings) for point in composed))
     with collected() as problems:
-        named = [problems.of(_to_cell, store, point, varied) for point in composed]
+        named = [problems.of(_to_cell, store, point, shown) for point in composed]
     for cell in named:
         dense = cell.dense()
         cells.setdefault(dense.id, dense)
@@ -61,25 +61,25 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     return sorted(cells.values(), key=_running_order)
 
 
-def _varied(settings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The keys whose values are not the same for all."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    values = {key: {json.dumps(one.get(key), sort_keys=True) for one in settings} for key in keys}
-    return tuple(key for key in keys if len(values[key]) > 1)
+def _axes(point: Composed) -> Hashable:
+    """Return model, method and dataset of a point, as its cell will be called."""
+    labels = (label(point.config[key], point.choices[key]) for key in ("model", "dataset"))
+    return (point.choices["method"], *labels)
 
 
-def _to_cell(store: Store, point: Composed, varied: tuple[str, ...]) -> Cell:
+def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:
+    is_dense = point.config["method"] == DENSE
     both = [
         Cell(
             config=point.config,
             choices=point.choices,
-            settings=point.settings,
+            settings=applying(point.settings, is_dense=is_dense, reads_data=needs_data),
             needs_data=needs_data,
-            varied=varied,
+            shown=shown,
         )
         for needs_data in (False, True)
     ]
-    if point.config["method"] == DENSE:
+    if is_dense:
         return both[False]
     for cell in both:
         if store.cell_folder(cell).is_dir():

@@ -16,6 +16,7 @@ from typing import Any
 from calib_sweep import atomic
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.store import Store
+from calib_sweep.settings import axes_of, telling
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
 from calib_sweep.tracking.mirrored import (
     CELL,
@@ -80,13 +81,10 @@ def _mirrored(store: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any], Pa
 
 def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys of the runs' configuration by which they are grouped: seeds fall into one group."""
-    several_models = len({record["cell"]["model"] for record in records}) > 1
-    values: dict[str, set[str]] = {}
-    for record in records:
-        for key, value in record["cell"]["settings"].items():
-            values.setdefault(key, set()).add(json.dumps(value))
+    cells = [record["cell"] for record in records]
+    several_models = len({cell["model"] for cell in cells}) > 1
     axes = ["model"] * several_models + ["method", "dataset"]
-    settings = sorted(key for key, found in values.items() if len(found) > 1)
+    settings = telling((axes_of(cell), cell["settings"]) for cell in cells)
     return [f"{CELL}.{axis}" for axis in axes] + settings
 
 

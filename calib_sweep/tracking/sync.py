@@ -1,6 +1,5 @@
 """The verb `sync`: bring over to W&B what it lacks of a sweep, when the user asks for it."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from calib_sweep.arguments import folder_and_settings
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.store import Store
+from calib_sweep.settings import axes_of, telling, title_of
 from calib_sweep.tracking import mirrored
 from calib_sweep.tracking.mirrored import REPORT
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
@@ -116,18 +116,7 @@ def _perform(tasks: Sequence[Callable[[], None]]) -> str | None:
 def titles(records: Records) -> dict[Path, str]:
     """Name the run of each finished cell, by folder: its axes, and the settings that differ."""
     cells = {folder: record["cell"] for folder, record in records.items()}
-    values: dict[str, set[str]] = {}
-    for cell in cells.values():
-        for key, value in (cell.get("settings") or {}).items():
-            values.setdefault(key, set()).add(json.dumps(value))
-    varied = [key for key, found in values.items() if len(found) > 1]
-    return {folder: _title(cell, varied) for folder, cell in cells.items()}
-
-
-def _title(cell: Mapping[str, Any], varied: Sequence[str]) -> str:
-    axes = [cell[key] for key in ("model", "method", "dataset") if cell.get(key)]
-    seed = [] if cell.get("seed") is None else [f"seed {cell['seed']}"]
-    settings = cell.get("settings") or {}
-    return " ".join(
-        [*axes, *seed, *(f"{key}={settings[key]}" for key in varied if key in settings)]
-    )
+    shown = telling((axes_of(cell), cell.get("settings") or {}) for cell in cells.values())
+    return {
+        folder: title_of(cell, cell.get("settings") or {}, shown) for folder, cell in cells.items()
+    }

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from calib_sweep.analysis.rounding import variance
-from calib_sweep.analysis.scores.table import DENSE, OF_DENSE, Row, settings_of, settings_text
+from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
+from calib_sweep.settings import applying, settings_text
 
 # Which way is better: +1 more, -1 less. The first word of a metric's name decides.
 DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
@@ -125,7 +126,7 @@ def group_rows(rows: Iterable[Row]) -> list[Group]:
 
 def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> Group:
     model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
-    of_dense = {name: v for name, v in settings.items() if name.split(".")[0] in OF_DENSE}
+    of_dense = applying(settings, is_dense=True, reads_data=False)
     reference = dense.get((model, settings_text(of_dense), metric), np.nan)
     first: dict[int, Row] = {}
     pairs = []

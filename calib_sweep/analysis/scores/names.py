@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.analysis.scores.table import settings_text
+from calib_sweep.settings import settings_text, telling, text_of
 
 PART_OF = {
     "model": "model",
@@ -78,18 +78,8 @@ def _join(name: str, settings: str | None) -> str:
 
 
 def shown_settings(groups: Sequence[Group]) -> list[str]:
-    """Names of the settings that tell groups apart."""
-    names = dict.fromkeys(name for group in groups for name in group.settings)
-    return [name for name in sorted(names) if _tells_apart(name, groups)]
-
-
-def _tells_apart(name: str, groups: Sequence[Group]) -> bool:
-    """Whether a setting has two values, or only some of the cells of the same label have it."""
-    values = {settings_text({name: g.settings[name]}) for g in groups if name in g.settings}
-    if len(values) > 1:
-        return True
-    labels = [{g.label[:3] for g in groups if (name in g.settings) is has} for has in (True, False)]
-    return bool(labels[0] & labels[1])
+    """Return the names of the settings that tell groups apart."""
+    return telling((group.label[:3], group.settings) for group in groups)
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -101,6 +91,4 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 def setting(group: Group, name: str) -> str:
     """The value of a setting; '-' where the group does not have it."""
-    if name not in group.settings:
-        return "-"
-    return settings_text({"": group.settings[name]}).removeprefix("=")
+    return text_of(group.settings[name]) if name in group.settings else "-"

@@ -14,7 +14,6 @@ are one setting. What cannot move a cell's numbers is left out.
 Cells without the means over corpora and tasks are given them (`means`).
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
-from calib_sweep.cell import EXECUTION_KEYS, EXECUTION_PARTS
 from calib_sweep.errors import printable
 from calib_sweep.results.reading import RECORD, UnreadableRecordError, read_record
+from calib_sweep.settings import MOVING, applies, axes_of, flatten, settings_text, telling, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +33,6 @@ UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, a
 
 AXES = ("model", "method", "dataset", "seed", "replicate")
 COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
-
-# Parts of the configuration that can move a number; those that are only about calibration data.
-MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
-OF_DATA = frozenset({"dataset", "calibration", "walk"})
-OF_DENSE = frozenset({"model", "evaluation"})
 
 Row = dict[str, Any]
 
@@ -164,7 +158,7 @@ def _first_line(record: Mapping[str, Any]) -> str:
 
 def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The settings of each cell, by name: what was typed or differs, as the cell was run."""
-    typed = [_flatten(record["cell"].get("settings") or {}) for record in cells]
+    typed = [flatten(record["cell"].get("settings") or {}) for record in cells]
     config = [_moving(record.get("config") or {}) for record in cells]
     names = sorted({name for own in typed for name in own} | _differing(cells, config))
     result = []
@@ -176,45 +170,27 @@ def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _moving(config: Mapping[str, Any]) -> dict[str, Any]:
-    return _flatten({part: config[part] for part in MOVING if part in config})
-
-
-def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots, without what says how a cell is run."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        part = f"{prefix}{key}".partition(".")[0]
-        if part in EXECUTION_PARTS and key.rpartition(".")[2] in EXECUTION_KEYS:
-            continue
-        if isinstance(item, dict):
-            flat |= _flatten(item, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat
+    return flatten({part: config[part] for part in MOVING if part in config})
 
 
 def _applies(name: str, cell: Mapping[str, Any]) -> bool:
-    """Whether a setting can move the numbers of a cell."""
-    part = name.split(".")[0]
-    if cell["method"] == DENSE:
-        return part in OF_DENSE
-    return cell["dataset"] is not None or part not in OF_DATA
+    """Tell whether a setting can move the numbers of a cell."""
+    reads_data = cell["dataset"] is not None
+    return applies(name, is_dense=cell["method"] == DENSE, reads_data=reads_data)
 
 
 def _differing(cells: Sequence[Mapping[str, Any]], config: Sequence[dict[str, Any]]) -> set[str]:
-    """Names of what differs between cells that have the same model, method and dataset."""
-    first: dict[tuple[Any, ...], dict[str, Any]] = {}
-    names = set()
+    """Return what tells cells apart that have the same model, method and dataset."""
+    alike: dict[tuple[Any, ...], list[tuple[None, dict[str, Any]]]] = {}
+    kind: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for record, run in zip(cells, config, strict=True):
-        cell = record["cell"]
-        if not run:
-            continue
-        other = first.setdefault((cell["model"], cell["method"], cell["dataset"]), run)
-        if run != other:
-            missing = object()
-            differ = (k for k in run | other if run.get(k, missing) != other.get(k, missing))
-            names |= {name for name in differ if _applies(name, cell)}
-    return names
+        if run:
+            axes = axes_of(record["cell"])
+            alike.setdefault(axes, []).append((None, run))
+            kind[axes] = record["cell"]
+    return {
+        name for axes, own in alike.items() for name in telling(own) if _applies(name, kind[axes])
+    }
 
 
 def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,18 +198,9 @@ def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in COLUMNS}
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """Settings on one line, as they are typed."""
-    return " ".join(f"{name}={_text(value)}" for name, value in settings.items())
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
 def _plain(value: Any) -> Any:
     """A value that can be compared and sorted: lists become text."""
-    return _text(value) if isinstance(value, list | tuple) else value
+    return text_of(value) if isinstance(value, list | tuple) else value
 
 
 def _column(name: str) -> str:

@@ -4,13 +4,14 @@ A run is called diverged when its perplexity is not finite, or above DIVERGED_TI
 its group, where what is no number counts as infinite.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.analysis.scores.table import Row, settings_of, settings_text
+from calib_sweep.analysis.scores.table import Row, settings_of
+from calib_sweep.settings import axes_of, telling, title_of
 
 DIVERGED_TIMES = 10.0
 
@@ -22,13 +23,7 @@ def cell_title(row: Row, shown: Collection[str] | None = None) -> str:
     """
     if row["model"] is None:
         return str(row["cell_id"])
-    parts = [row["model"], row["method"]]
-    parts += [row["dataset"]] if row["dataset"] is not None else []
-    parts += [f"seed {row['seed']}"] if row["seed"] is not None else []
-    parts += [f"replicate {row['replicate']}"] if row["replicate"] else []
-    settings = settings_of(row)
-    settings = settings_text({k: v for k, v in settings.items() if shown is None or k in shown})
-    return " ".join([*parts, settings] if settings else parts)
+    return title_of(row, settings_of(row), shown)
 
 
 @dataclass(frozen=True)
@@ -54,25 +49,12 @@ def count_cells(rows: Iterable[Row]) -> Count:
 def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
     """Title and reason of every cell that has no scores in the tables."""
     rows = list(rows)
-    varied = _varied_settings(rows)
+    shown = telling((axes_of(row), settings_of(row)) for row in rows)
     return [
-        (cell_title(row, varied), str(row["error"]))
+        (cell_title(row, shown), str(row["error"]))
         for row in rows
         if row["status"] != "superseded" and row["metric"] is None
     ]
-
-
-def _varied_settings(rows: Sequence[Row]) -> set[str]:
-    """Settings in which cells of one method differ, or those of two methods that both have it."""
-    names = {name for row in rows for name in settings_of(row)}
-    found = {(n, row["method"], str(settings_of(row).get(n))) for row in rows for n in names}
-    varied = set()
-    for name in names:
-        values = {(method, value) for n, method, value in found if n == name}
-        in_one_method = len(values) > len({method for method, _ in values})
-        if in_one_method or len({value for _, value in values} - {"None"}) > 1:
-            varied.add(name)
-    return varied
 
 
 def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from calib_sweep.analysis.scores.table import OF_DATA, cell_settings, settings_text
+from calib_sweep.analysis.scores.table import cell_settings
+from calib_sweep.settings import OF_DATA, settings_text
 
 # Of a set's 13-token runs, those in scored text; the miniature's phrases make 1 % at most.
 MAX_SEEN = 0.05
