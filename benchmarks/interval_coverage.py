@@ -15,15 +15,15 @@ import numpy as np
 from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
-from calib_sweep.analysis.inference.anova import squares_across, squares_of_one
+from calib_sweep.analysis.inference.anova import crossed_anova, nested_anova
 from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
 from calib_sweep.analysis.inference.two_sample import Compared, compare_paired, compare_unpaired
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.correlations import correlate
-from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.profiles import profile_tables, resampled_iqm
 from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.analysis.tables.set_sizes import floor_interval
@@ -135,10 +135,10 @@ def of_components(
     """Coverage of the variance between datasets and of that of draws, which is 1."""
     found: dict[str, list[float]] = {"dataset": [], "draw": []}
     for value in draws:
-        squares = squares_of_one(value)
-        low, high = squares.interval(0, SETTINGS.num_resamples)
+        anova = nested_anova(value)
+        low, high = anova.interval(0, SETTINGS.num_resamples)
         for component, truth in (("dataset", dataset), ("draw", 1.0)):
-            line = squares.names.index(component)
+            line = anova.names.index(component)
             found[component].append(held((low[line], high[line]), truth))
     for component, shares in found.items():
         yield f"{component}, {name}", shares
@@ -160,9 +160,9 @@ def crossed(
 def across_methods(num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
     found: dict[str, list[float]] = {name: [] for name in ACROSS}
     for n in SEEDS:
-        squares = squares_across(crossed(4, num_D, n, num, ACROSS))
-        low, high = squares.interval(0, SETTINGS.num_resamples)
-        for line, name in enumerate(squares.names):
+        anova = crossed_anova(crossed(4, num_D, n, num, ACROSS))
+        low, high = anova.interval(0, SETTINGS.num_resamples)
+        for line, name in enumerate(anova.names):
             found[name].append(held((low[line], high[line]), ACROSS[name]))
     yield from ((f"{name}, true variance {ACROSS[name]:g}", found[name]) for name in ACROSS)
 
@@ -204,10 +204,10 @@ def _of_one_comparison(compared: Compared, line: int) -> dict[str, float]:
     }
 
 
-def grid_of(value_MDSE: np.ndarray, *, dense: float = np.nan) -> Grid:
+def array_of(value_MDSE: np.ndarray, *, dense: float = np.nan) -> ScoreArray:
     num_M, num_D, num_S, num_E = value_MDSE.shape
     names = [f"method{m}" for m in range(num_M)]
-    return Grid(
+    return ScoreArray(
         model="simulated",
         methods=tuple(Names("simulated", name, "any", "", name) for name in names),
         datasets=tuple(f"text{d}" for d in range(num_D)),
@@ -225,8 +225,8 @@ def of_rankings(num: int) -> Iterator[tuple[str, list[float]]]:
         shares = []
         for n in SEEDS:
             value = normal("rank", 4, 1, n, num) + normal("rank/shared", 1, 1, n, num)
-            grid = grid_of(value + gap * np.arange(4).reshape(-1, 1, 1, 1))
-            ranking = ranking_tables([grid], comparison_table([grid], SETTINGS), SETTINGS)[
+            array = array_of(value + gap * np.arange(4).reshape(-1, 1, 1, 1))
+            ranking = ranking_tables([array], comparison_table([array], SETTINGS), SETTINGS)[
                 "ranking"
             ]
             own = ranking[ranking["dataset"] == "text0"]
@@ -240,8 +240,8 @@ def of_rankings(num: int) -> Iterator[tuple[str, list[float]]]:
     shares = []
     for n in SEEDS:
         value = 0.02 * normal("iqm", num, 1, n, 1) + 0.01 * normal("iqm/own", num, 1, n, 8)
-        grids = [grid_of(0.8 + own[None], dense=1.0) for own in value]
-        found = profile_tables(grids, SETTINGS)["iqm"]
+        arrays = [array_of(0.8 + own[None], dense=1.0) for own in value]
+        found = profile_tables(arrays, SETTINGS)["iqm"]
         shares.append(held((found["iqm_lo"].to_numpy(), found["iqm_hi"].to_numpy()), 0.8))
     yield "IQM of tasks that move together", shares
     value = 0.02 * normal("iqm", num, 5, 1) + 0.01 * normal("iqm/own", num, 5, 8)
@@ -256,7 +256,7 @@ def of_tests(num: int) -> Iterator[tuple[str, list[float]]]:
         shares = []
         for n in SEEDS:
             value = normal("own", methods, datasets, n, num) + normal("all", 1, datasets, n, num)
-            table = unequal_variance_table([grid_of(value)])
+            table = homogeneity_table([array_of(value)])
             shares.append(float(np.mean(table.loc[table["kind"] == "method", "p"] <= 0.05)))
         yield f"unequal variances, {methods} methods on {datasets} datasets", shares
     found = [[p_value(own) <= 0.05 for own in answered(n, num // 4, 0.0)] for n in SEEDS]

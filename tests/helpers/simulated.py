@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.seeding import stream
@@ -65,16 +65,16 @@ def rows_of(
     return rows
 
 
-def grid_of(
+def array_of(
     value_MDSE: np.ndarray, *, metrics: Sequence[str] | None = None, draw: str = ""
-) -> Grid:
-    """The grid of one model with these scores, without the detour over rows."""
+) -> ScoreArray:
+    """The array of one model with these scores, without the detour over rows."""
     num_M, num_D, num_S, num_E = value_MDSE.shape
     is_scored_MDS = np.isfinite(value_MDSE).any(axis=3)
     cell_ids = np.where(
         is_scored_MDS, np.arange(is_scored_MDS.size).reshape(num_M, num_D, num_S), ""
     )
-    return Grid(
+    return ScoreArray(
         model="tiny",
         methods=tuple(Names("tiny", name, "any", draw, name) for name in METHODS[:num_M]),
         datasets=tuple(DATASETS[:num_D]),

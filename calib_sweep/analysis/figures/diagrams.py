@@ -187,7 +187,7 @@ def profiles_figure(profiles: Frame) -> "Figure | None":
     return figure
 
 
-def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
+def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
     """SD over draws against samples in a calibration set, pooled over datasets, with intervals."""
     from calib_sweep.analysis.figures import plots
 
@@ -196,7 +196,7 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
         return None
     naming, curves = Naming.of_groups(groups), {}
     for group in own:
-        curves.setdefault(_beside_size(group, naming), []).append(group)
+        curves.setdefault(_without_size(group, naming), []).append(group)
     models, methods = (
         list(dict.fromkeys(names))[:MAX_CURVES] for names in zip(*curves, strict=True)
     )
@@ -226,7 +226,7 @@ def sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
     return figure
 
 
-def _beside_size(group: Group, naming: Naming) -> tuple[str, str]:
+def _without_size(group: Group, naming: Naming) -> tuple[str, str]:
     """Model and method with the settings that tell groups apart, but for the size of the sets."""
     names = naming.of(group)
     size = f"num_samples={group.settings[NUM_SAMPLES]}"

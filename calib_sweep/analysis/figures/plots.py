@@ -36,8 +36,8 @@ def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, 
     with plain_style():
         figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.subplots(len(heights_in), 1, squeeze=False, height_ratios=heights_in)
-        axes = [row[0] for row in grid]
+        rows = figure.subplots(len(heights_in), 1, squeeze=False, height_ratios=heights_in)
+        axes = [row[0] for row in rows]
         for own, title in zip(axes, titles, strict=True):
             own.set_axisbelow(True)
             for side in ("top", "right", "left"):

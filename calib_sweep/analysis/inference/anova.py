@@ -37,7 +37,7 @@ MIN_DF = 2  # of a mean square whose component has an interval
 
 
 @dataclass(frozen=True, eq=False)
-class Squares:
+class Anova:
     """Mean squares of one design. `weight_LL` @ components = expected mean squares."""
 
     names: tuple[str, ...]  # L, of the components
@@ -84,7 +84,7 @@ def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarra
     return special.chdtri(df, uniform_B)
 
 
-def squares_of_one(value_DSRE: np.ndarray) -> Squares:
+def nested_anova(value_DSRE: np.ndarray) -> Anova:
     """One method. NaN where there is no score, the same cells for all metrics."""
     scored_DSR = is_whole(value_DSRE, axis=3)
     value_DSRE = np.where(scored_DSR[..., None], value_DSRE, np.nan)
@@ -109,10 +109,10 @@ def squares_of_one(value_DSRE: np.ndarray) -> Squares:
         np.sum((mean_DE - mean_DE.mean(0)) ** 2, axis=0),
     ]
     weight_LL = np.array([[1, 0, 0], [h_rep, 1, 0], [h_draw * h_rep, h_draw, 1]])
-    return Squares(names, weight_LL, df_L, _per_df(sums_LE, df_L, value_DSRE))
+    return Anova(names, weight_LL, df_L, _per_df(sums_LE, df_L, value_DSRE))
 
 
-def squares_across(value_MDSE: np.ndarray) -> Squares:
+def crossed_anova(value_MDSE: np.ndarray) -> Anova:
     """Several methods on the draws that all of them have; all others must be NaN throughout."""
     kept_DS = is_whole(value_MDSE, axis=(0, 3))
     num_M, count_D = value_MDSE.shape[0], kept_DS.sum(1)
@@ -149,7 +149,7 @@ def squares_across(value_MDSE: np.ndarray) -> Squares:
     names = tuple(list(sums)[line] for line in kept)
     df_L = np.array(df)[kept]
     sums_LE = [sums[name] for name in names]
-    return Squares(names, weight_LL[np.ix_(kept, kept)], df_L, _per_df(sums_LE, df_L, value))
+    return Anova(names, weight_LL[np.ix_(kept, kept)], df_L, _per_df(sums_LE, df_L, value))
 
 
 def _mean(value: np.ndarray, axis: int) -> np.ndarray:

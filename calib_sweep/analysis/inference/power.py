@@ -27,7 +27,7 @@ def noncentrality(df: np.ndarray, power: float) -> np.ndarray:
     Only the tail on the difference's own side counts; at a power above 1/2 the other has nothing.
     """
     df = np.asarray(df, dtype=float)
-    different, place = np.unique(df, return_inverse=True)  # a grid has few, and each is dear
+    different, place = np.unique(df, return_inverse=True)  # an array has few, and each is dear
     threshold = stats.t.isf(TAIL, different)
     return special.nctdtrinc(different, 1 - power, threshold)[place].reshape(df.shape)
 

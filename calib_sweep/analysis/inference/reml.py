@@ -11,10 +11,10 @@ may be zero or huge, and at zero the slope must still point away (over sqrt(g) i
 and a search that touches zero stays). statsmodels' MixedLM gives the same numbers, at a hundred
 times the cost (tests/analysis/inference/test_reml.py).
 
-Of a complete grid the mean squares say all (`fit_squares`), with lambda = weight @ components:
--2 log L = sum_l df_l (log lambda_l + MS_l / lambda_l)
+Of a complete design the mean squares say all (`reml_from_anova`):
+-2 log L = sum_l df_l (log lambda_l + MS_l / lambda_l),   lambda = weight @ components
 
-Shapes: N observations, K factors, Q levels of all factors together; L mean squares.
+Shapes: N observations, K factors, Q levels of all factors together; L mean anova.
 """
 
 from collections.abc import Sequence
@@ -52,8 +52,8 @@ def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
     return scale**2 * model.residual_variance(ratio_K) * np.append(ratio_K, 1.0)
 
 
-def fit_squares(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarray) -> np.ndarray:
-    """Components of a complete grid from its mean squares, the residual's first [L]."""
+def reml_from_anova(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarray) -> np.ndarray:
+    """Components of a complete design from its mean squares, the residual's first [L]."""
     scale = float(square_L.max())
     if scale == 0:
         return np.zeros(len(square_L))

@@ -6,7 +6,7 @@ from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.report.columns import DATASET, METHOD, MODEL, N
 from calib_sweep.analysis.report.document import Block, Fold, Heading, Paragraph
 from calib_sweep.analysis.report.layout import figures_of
-from calib_sweep.analysis.report.table_format import Column, exhibit
+from calib_sweep.analysis.report.table_format import Column, format_table
 
 PROFILES = "Share of all draws and tasks above each share of the dense score, with 95 % intervals."
 MAX_ROWS = 200  # of each of these tables on the page
@@ -134,4 +134,4 @@ def control_table(tables: Mapping[str, Frame]) -> list[Block]:
 def _table(frame: Frame, shown: Sequence[Column], name: str) -> list[Block]:
     more = len(frame) - MAX_ROWS
     rest = f"The first {MAX_ROWS} rows; {more} more are in tables/{name}.csv." if more > 0 else ""
-    return [exhibit(frame.head(MAX_ROWS), shown, metric="", caption=rest)]
+    return [format_table(frame.head(MAX_ROWS), shown, metric="", caption=rest)]

@@ -15,7 +15,7 @@ from calib_sweep.analysis.report.document import Block, Bullets, Callout, Fold, 
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.report.table_format import exhibit
+from calib_sweep.analysis.report.table_format import format_table
 from calib_sweep.analysis.scores.groups import Group, direction
 from calib_sweep.analysis.scores.means import HEADLINES
 from calib_sweep.analysis.tables import controls
@@ -239,5 +239,5 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
             word = words.get(metric) or re.sub(r"[^A-Za-z0-9]+", "_", metric)
             title = f"{name} of {material.name}: {formatting.heading(metric, material.metrics)}"
             sign = direction(metric) if name in SCORED else 0
-            found[f"{name}_{word}"] = exhibit(own, shown, metric), sign, title
+            found[f"{name}_{word}"] = format_table(own, shown, metric), sign, title
     return found

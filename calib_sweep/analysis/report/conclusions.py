@@ -13,7 +13,7 @@ from typing import Any
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.scores.groups import direction
 
-Frame = Any  # pandas.DataFrame, as in `exhibits`; nothing here imports it
+Frame = Any  # pandas.DataFrame, as in `formatting`; nothing here imports it
 Tables = Mapping[str, Frame]
 
 MAX_PAIRS = 3  # of methods: more are counted, not told one by one, where space is short

@@ -14,7 +14,7 @@ from calib_sweep.analysis.report.document import (
     Table,
 )
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.report.table_format import Column, exhibit
+from calib_sweep.analysis.report.table_format import Column, format_table
 
 MAX_ROWS = 400  # of a table on the page
 MAX_FOLDED = 4  # scores beside the headline ones whose tables are on the page, in each chapter
@@ -71,4 +71,4 @@ def _table(frame: Frame, shown: Sequence[Column], metric: str) -> Table:
     own = frame[frame["metric"] == metric]
     more = len(own) - MAX_ROWS
     caption = f"The first {MAX_ROWS} rows; {more} more are in tables/*.csv." if more > 0 else ""
-    return exhibit(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption)
+    return format_table(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption)

@@ -7,7 +7,7 @@ from calib_sweep.analysis.report import columns
 from calib_sweep.analysis.report.document import Block, Fold, Paragraph
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.report.table_format import exhibit
+from calib_sweep.analysis.report.table_format import format_table
 
 PLANNED = (
     "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a "
@@ -29,7 +29,7 @@ def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Bl
     counted = counted[counted["metric"].isin(list(words or dict.fromkeys(counted["metric"])))]
     counted = counted.drop_duplicates(["model", "kind", "n"]).reset_index(drop=True)
     if not counted.empty:
-        table = exhibit(counted, columns.SUPERIORITY, metric="")
+        table = format_table(counted, columns.SUPERIORITY, metric="")
         shown.append(Fold("How often one does better", [Paragraph(WINNING), table]))
     return chapter("How many seeds it takes", [PLANNED], [], shown)
 

@@ -11,7 +11,7 @@ its interval), and in what form:
     share         a fraction, in percent                        p    a p-value
     count         a whole number                                plain   anything else
 
-`exhibit` makes one table of one metric, so that a column has one unit and one number of decimals.
+`format_table` makes one table of one metric: a column has one unit and one number of decimals.
 """
 
 import math
@@ -33,7 +33,7 @@ MARGIN = {"score", "sd", "change"}  # forms with the decimals of the scores
 
 @dataclass(frozen=True)
 class Column:
-    """One column of an exhibit. `better`: +1 mark the largest, -1 the smallest, 0 as the metric."""
+    """One column of a table. `better`: +1 mark the largest, -1 the smallest, 0 as the metric."""
 
     heading: str
     keys: tuple[str, ...]
@@ -42,7 +42,7 @@ class Column:
     better: int | None = None  # None: nothing to mark
 
 
-def exhibit(frame: Frame, columns: Sequence[Column], metric: str, caption: str = "") -> Table:
+def format_table(frame: Frame, columns: Sequence[Column], metric: str, caption: str = "") -> Table:
     """`frame`, rows of one metric, as a table; name columns that are all alike are left out."""
     own = [column for column in columns if _is_shown(frame, column)]
     digits = {column.heading: _digits(frame, column, metric) for column in own}

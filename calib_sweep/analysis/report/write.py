@@ -184,7 +184,7 @@ def _draw(
             ("differences", diagrams.differences_figure(tables["comparisons"], metric)),
             ("components", diagrams.components_figure(tables["variance_components"], metric)),
             ("ranks", diagrams.ranks_figure(tables["rank_stability"], metric)),
-            ("num_samples", diagrams.sizes_figure(groups, metric)),
+            ("num_samples", diagrams.set_sizes_figure(groups, metric)),
             ("profiles", diagrams.profiles_figure(profiles) if metric == ACC_MEAN else None),
         ):
             for form, data in plots.render(figure).items() if figure is not None else ():

@@ -25,7 +25,7 @@ NUM_SAMPLES = "calibration.num_samples"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Grid:
+class ScoreArray:
     """All compressed cells of one model, on the scale of the analysis."""
 
     model: str
@@ -77,8 +77,8 @@ class Grid:
         return found
 
 
-def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
-    """One grid per compressed model (with its settings of model and evaluation), by name."""
+def score_arrays(rows: Sequence[Row], naming: Naming | None = None) -> list[ScoreArray]:
+    """One array per compressed model (with its settings of model and evaluation), by name."""
     naming = naming or Naming.of_groups(group_rows(rows))
     members: dict[str, list[tuple[Names, Row]]] = {}
     for row in rows:
@@ -86,10 +86,10 @@ def to_grids(rows: Sequence[Row], naming: Naming | None = None) -> list[Grid]:
             names = naming.name(row["model"], row["method"], row["dataset"], settings_of(row))
             members.setdefault(names.model, []).append((names, row))
     compressed = {m for m, rows in members.items() if any(r["method"] != DENSE for _, r in rows)}
-    return [_grid(model, members[model]) for model in sorted(compressed)]
+    return [_score_array(model, members[model]) for model in sorted(compressed)]
 
 
-def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
+def _score_array(model: str, members: Sequence[tuple[Names, Row]]) -> ScoreArray:
     compressed = [(names, row) for names, row in members if row["method"] != DENSE]
     first = {names.method: names for names, _ in reversed(members)}
     methods = [first[name] for name in sorted({names.method for names, _ in compressed})]
@@ -113,7 +113,7 @@ def _grid(model: str, members: Sequence[tuple[Names, Row]]) -> Grid:
         num_samples[m] = size if isinstance(size, int | float) else np.nan
     for e in range(len(metrics)):
         value[..., e] = equalised(value[..., e])
-    return Grid(
+    return ScoreArray(
         model=model,
         methods=tuple(methods),
         datasets=tuple(datasets),

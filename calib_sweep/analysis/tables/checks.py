@@ -12,7 +12,7 @@ complete draws      methods are ranked on the draws that all of them have: three
 calibration sets    paired cells read the same tokens, different seeds did not
 heavy tails         scores that stand out of their draws, see tails.csv
 equal spread        methods move equally much with the draw; else pooled variances mislead
-REML and ANOVA      two ways to the same variance components, far apart only in broken grids
+REML and ANOVA      two ways to the same variance components, far apart only in broken designs
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ import pandas as pd
 
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.inference.multiplicity import holm_corrected
-from calib_sweep.analysis.scores.arrays import ALL, MAX_METHODS, Grid
+from calib_sweep.analysis.scores.arrays import ALL, MAX_METHODS, ScoreArray
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.settings import LEVEL
 from calib_sweep.analysis.tables.controls import count_cells
@@ -39,17 +39,22 @@ OK, LOOK = "ok", "look"
 
 def control_table(
     rows: Sequence[Row],
-    grids: Sequence[Grid],
+    arrays: Sequence[ScoreArray],
     tables: Mapping[str, pd.DataFrame],
     set_problems: Sequence[str],
 ) -> pd.DataFrame:
-    """controls.csv, from the rows, the grids and the other tables of the analysis."""
+    """controls.csv, from the rows, the score arrays and the other tables of the analysis."""
     found = [*_cells(rows, tables["missing"])]
-    for grid in grids:
-        found += [*_no_data(grid), *_draw_matters(grid), *_all_pairs(grid), *_complete_draws(grid)]
+    for array in arrays:
+        found += [
+            *_no_data(array),
+            *_draw_matters(array),
+            *_all_pairs(array),
+            *_complete_draws(array),
+        ]
     found += _replicates(tables["variance_components"])
     found += [_row("calibration sets", verdict=LOOK, detail=problem) for problem in set_problems]
-    found += [*_tails(tables["tails"]), *_equal_spread(tables["unequal_variance"])]
+    found += [*_outliers(tables["tails"]), *_equal_spread(tables["unequal_variance"])]
     found += _reml_beside_anova(tables["variance_components"])
     return pd.DataFrame(found, columns=pd.Index(COLUMNS))
 
@@ -79,19 +84,19 @@ def _cells(rows: Sequence[Row], missing: pd.DataFrame) -> Iterator[dict[str, obj
     )
 
 
-def _no_data(grid: Grid) -> Iterator[dict[str, object]]:
-    """Repetitions of methods without data, which take the same place in the grid as any cell."""
-    for m in np.flatnonzero(~grid.reads_data_M):
-        if not grid.value_MDSRE[m].size:
+def _no_data(array: ScoreArray) -> Iterator[dict[str, object]]:
+    """Repetitions of methods without data, which take the same place in the array as any cell."""
+    for m in np.flatnonzero(~array.reads_data_M):
+        if not array.value_MDSRE[m].size:
             continue
-        value_RE = grid.value_MDSRE[m, 0, 0]
+        value_RE = array.value_MDSRE[m, 0, 0]
         value_RE = value_RE[~np.isnan(value_RE).all(axis=1)]
         moved = float(np.nanmax(np.ptp(value_RE, axis=0))) if len(value_RE) > 1 else 0.0
         detail = f"{len(value_RE)} repetitions" if len(value_RE) > 1 else "one cell for all draws"
         yield _row(
             "no data",
-            model=grid.model,
-            method=grid.methods[m].method,
+            model=array.model,
+            method=array.methods[m].method,
             value=moved,
             limit=0.0,
             verdict=OK if moved == 0 else LOOK,
@@ -99,17 +104,19 @@ def _no_data(grid: Grid) -> Iterator[dict[str, object]]:
         )
 
 
-def _draw_matters(grid: Grid) -> Iterator[dict[str, object]]:
-    for m in np.flatnonzero(grid.reads_data_M):
-        names = {"model": grid.model, "method": grid.methods[m].method}
-        value_DSE = grid.value_MDSE[m]
+def _draw_matters(array: ScoreArray) -> Iterator[dict[str, object]]:
+    for m in np.flatnonzero(array.reads_data_M):
+        names = {"model": array.model, "method": array.methods[m].method}
+        value_DSE = array.value_MDSE[m]
         scored_DS = ~np.isnan(value_DSE).all(axis=2)
         several_D = scored_DS.sum(1) > 1
         if not several_D.any():
             continue
         still = [
             dataset
-            for dataset, value_SE, scored_S in zip(grid.datasets, value_DSE, scored_DS, strict=True)
+            for dataset, value_SE, scored_S in zip(
+                array.datasets, value_DSE, scored_DS, strict=True
+            )
             if scored_S.sum() > 1 and (value_SE[scored_S] == value_SE[scored_S][0]).all()
         ]
         detail = f"every score is the same on all draws of {', '.join(still)}" if still else ""
@@ -119,34 +126,34 @@ def _draw_matters(grid: Grid) -> Iterator[dict[str, object]]:
         )
 
 
-def _all_pairs(grid: Grid) -> Iterator[dict[str, object]]:
-    if grid.is_wide:
+def _all_pairs(array: ScoreArray) -> Iterator[dict[str, object]]:
+    if array.is_wide:
         yield _row(
             ALL_PAIRS,
-            model=grid.model,
-            value=len(grid.methods),
+            model=array.model,
+            value=len(array.methods),
             limit=MAX_METHODS,
             verdict=LOOK,
-            detail=f"{len(grid.methods)} methods and settings are too many to compare all pairs: "
+            detail=f"{len(array.methods)} methods and settings are too many to compare all pairs: "
             "only those with the same settings are compared, and none is ranked",
         )
 
 
-def _complete_draws(grid: Grid) -> Iterator[dict[str, object]]:
+def _complete_draws(array: ScoreArray) -> Iterator[dict[str, object]]:
     """Datasets of which some method has enough draws, and all methods together have too few."""
-    has_MDS = (grid.cell_ids_MDSR != "").any(axis=3)
-    for draw in grid.draws:
-        has_own_MDS = has_MDS[grid.drawn_with(draw)]
+    has_MDS = (array.cell_ids_MDSR != "").any(axis=3)
+    for draw in array.draws:
+        has_own_MDS = has_MDS[array.drawn_with(draw)]
         num_shared_D = has_own_MDS.all(axis=0).sum(axis=1)
         is_lacking_D = (has_own_MDS.sum(axis=2).max(axis=0) >= MIN_DRAWS) & (
             num_shared_D < MIN_DRAWS
         )
-        found = zip(np.array(grid.datasets)[is_lacking_D], num_shared_D[is_lacking_D], strict=True)
+        found = zip(np.array(array.datasets)[is_lacking_D], num_shared_D[is_lacking_D], strict=True)
         lacking = ", ".join(f"{dataset} has {num}" for dataset, num in found)
         if lacking:
             yield _row(
                 "complete draws",
-                model=grid.model,
+                model=array.model,
                 method=f"{ALL} {draw}".rstrip(),
                 value=int(num_shared_D[is_lacking_D].min()),
                 limit=MIN_DRAWS,
@@ -176,10 +183,10 @@ def _replicates(components: pd.DataFrame) -> Iterator[dict[str, object]]:
         )
 
 
-def _tails(tails: pd.DataFrame) -> Iterator[dict[str, object]]:
-    if tails.empty:
+def _outliers(outliers: pd.DataFrame) -> Iterator[dict[str, object]]:
+    if outliers.empty:
         yield _row("heavy tails", value=0, limit=0, verdict=OK, detail="")
-    for _, own in tails.groupby(["model", "method"], sort=False):
+    for _, own in outliers.groupby(["model", "method"], sort=False):
         whys = own["why"].value_counts(sort=False)
         detail = ", ".join(f"{num} {why}" for why, num in whys.items())
         yield _row(
@@ -193,8 +200,8 @@ def _tails(tails: pd.DataFrame) -> Iterator[dict[str, object]]:
         )
 
 
-def _equal_spread(unequal: pd.DataFrame) -> Iterator[dict[str, object]]:
-    own = unequal.loc[unequal["kind"] == "method"]
+def _equal_spread(homogeneity: pd.DataFrame) -> Iterator[dict[str, object]]:
+    own = homogeneity.loc[homogeneity["kind"] == "method"]
     for (model, method), rows in own.groupby(["model", "method"], sort=False):
         p = holm_corrected(rows["p"].to_numpy(float))
         shown = rows["metric"].to_numpy()[p < 1 - LEVEL]

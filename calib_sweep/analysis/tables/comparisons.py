@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference import two_sample
-from calib_sweep.analysis.scores.arrays import MAX_METHODS, Grid
+from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables import verdicts
 
@@ -44,24 +44,24 @@ PAIRS_AT_ONCE = 200
 POOLED = ""  # the dataset of a row that speaks of all of them
 
 
-def comparison_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+def comparison_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
     """comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
     tables = []
-    for grid in grids:
-        tables += _compare_methods(grid, settings)
-        for draw in grid.draws:
-            methods = grid.drawn_with(draw)
-            tables += _compare_datasets(grid, methods, draw, settings)
+    for array in arrays:
+        tables += _compare_methods(array, settings)
+        for draw in array.draws:
+            methods = array.drawn_with(draw)
+            tables += _compare_datasets(array, methods, draw, settings)
     return verdicts.with_verdicts(_joined(tables), COLUMNS, settings)
 
 
-def dataset_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+def dataset_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
     """dataset_comparisons.csv: the rows of kind dataset for each method on its own."""
     tables = []
-    for grid in grids:
-        for m in np.flatnonzero(grid.reads_data_M):
-            names = grid.methods[m]
-            for table in _compare_datasets(grid, np.array([m]), names.draw, settings):
+    for array in arrays:
+        for m in np.flatnonzero(array.reads_data_M):
+            names = array.methods[m]
+            for table in _compare_datasets(array, np.array([m]), names.draw, settings):
                 tables.append(table.assign(method=names.method))
     columns = ["model", "method", *COLUMNS[1:]]
     return verdicts.with_verdicts(_joined(tables), columns, settings)
@@ -71,25 +71,25 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _method_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
+def _method_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
     """Methods that can be compared: on the same sets, or one method on sets of other sizes.
 
-    Two that read no data have one value each, and nothing to pair. Of a wide grid only methods with
-    the same settings meet: a choice that no score has a part in.
+    Two that read no data have one value each, and nothing to pair. Of a wide array only methods
+    with the same settings meet: a choice that no score has a part in.
     """
-    for a, b in _near_pairs(grid) if grid.is_wide else combinations(range(len(grid.methods)), 2):
-        first, second = grid.methods[a], grid.methods[b]
-        reads = grid.reads_data_M[[a, b]]
+    for a, b in _near_pairs(array) if array.is_wide else combinations(range(len(array.methods)), 2):
+        first, second = array.methods[a], array.methods[b]
+        reads = array.reads_data_M[[a, b]]
         is_same_set = first.draw == second.draw or not reads.all()
         if reads.any() and (is_same_set or first.bare_method == second.bare_method):
             yield a, b
 
 
-def _near_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
+def _near_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
     """Methods with the same settings of their own and of calibration, where they read data."""
     groups: dict[tuple[str, str], list[int]] = {}
     free: dict[str, list[int]] = {}
-    for m, names in enumerate(grid.methods):
+    for m, names in enumerate(array.methods):
         if names.dataset is None:
             free.setdefault(names.settings, []).append(m)
         else:
@@ -98,43 +98,43 @@ def _near_pairs(grid: Grid) -> Iterator[tuple[int, int]]:
         yield from combinations(sorted([*own, *free.get(settings, [])]), 2)
 
 
-def _compare_methods(grid: Grid, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
+def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
     """Rows of all pairs of methods: each dataset, and all. Many pairs at once, as more metrics."""
-    value, pairs = grid.value_MDSE, _method_pairs(grid)
-    datasets = [*grid.datasets, POOLED]
+    value, pairs = array.value_MDSE, _method_pairs(array)
+    datasets = [*array.datasets, POOLED]
     while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
         a_P, b_P = np.array(chunk).T
         a_DSK, b_DSK = (
             value[of].transpose(1, 2, 0, 3).reshape(*value.shape[1:3], -1) for of in (a_P, b_P)
         )
-        directions_K = np.tile(grid.directions_E, len(chunk))
+        directions_K = np.tile(array.directions_E, len(chunk))
         found = two_sample.compare_paired(a_DSK, b_DSK, directions_K, settings)
-        first, second = ([grid.methods[m].method for m in of] for of in (a_P, b_P))
-        yield _rows(grid, "method", first, second, datasets, found)
+        first, second = ([array.methods[m].method for m in of] for of in (a_P, b_P))
+        yield _rows(array, "method", first, second, datasets, found)
 
 
 def _compare_datasets(
-    grid: Grid, methods: np.ndarray, draw: str, settings: AnalysisSettings
+    array: ScoreArray, methods: np.ndarray, draw: str, settings: AnalysisSettings
 ) -> list[pd.DataFrame]:
     """Rows of each pair of datasets, of the mean over those `methods` that have both."""
     tables = []
-    if len(grid.datasets) > MAX_METHODS:
+    if len(array.datasets) > MAX_METHODS:
         return tables
-    for a, b in combinations(range(len(grid.datasets)), 2):
-        value = grid.value_MDSE[methods][:, [a, b]]
+    for a, b in combinations(range(len(array.datasets)), 2):
+        value = array.value_MDSE[methods][:, [a, b]]
         num_scores_M2 = np.isfinite(value).sum(axis=(2, 3))
         has_both_M = num_scores_M2.min(axis=1) > 0
         if not has_both_M.any():
             continue
         mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
-        found = two_sample.compare_unpaired(mean_2SE[0], mean_2SE[1], grid.directions_E, settings)
-        names = [f"{grid.datasets[d]} {draw}".rstrip() for d in (a, b)]
-        tables.append(_rows(grid, "dataset", [names[0]], [names[1]], [POOLED], found))
+        found = two_sample.compare_unpaired(mean_2SE[0], mean_2SE[1], array.directions_E, settings)
+        names = [f"{array.datasets[d]} {draw}".rstrip() for d in (a, b)]
+        tables.append(_rows(array, "dataset", [names[0]], [names[1]], [POOLED], found))
     return tables
 
 
 def _rows(
-    grid: Grid,
+    array: ScoreArray,
     kind: str,
     a: Sequence[str],
     b: Sequence[str],
@@ -142,20 +142,20 @@ def _rows(
     found: two_sample.Compared,
 ) -> pd.DataFrame:
     """`found` [datasets, pairs x metrics] as rows, pair by pair, those without data left out."""
-    num_P, num_D, num_E = len(a), len(datasets), len(grid.metrics)
+    num_P, num_D, num_E = len(a), len(datasets), len(array.metrics)
     numbers = {
         name: value.reshape(num_D, num_P, num_E).swapaxes(0, 1).ravel()
         for name, value in found.columns().items()
     }
     table = pd.DataFrame(
         {
-            "model": grid.model,
-            "metric": np.tile(np.array(grid.metrics, dtype=object), num_P * num_D),
+            "model": array.model,
+            "metric": np.tile(np.array(array.metrics, dtype=object), num_P * num_D),
             "kind": kind,
             "a": np.repeat(np.array(a, dtype=object), num_D * num_E),
             "b": np.repeat(np.array(b, dtype=object), num_D * num_E),
             "dataset": np.tile(np.repeat(np.array(datasets, dtype=object), num_E), num_P),
-            "direction": np.tile(grid.directions_E, num_P * num_D),
+            "direction": np.tile(array.directions_E, num_P * num_D),
             **numbers,
         }
     )

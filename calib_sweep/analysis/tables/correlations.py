@@ -24,7 +24,7 @@ import pandas as pd
 from scipy import stats
 
 from calib_sweep.analysis.inference.intervals import TAIL
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.means import ACC_MEAN
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
@@ -36,29 +36,29 @@ COLUMNS = ["model", "method", "dataset", "x", "y", "n", "rho", "rho_lo", "rho_hi
 Pair = tuple[np.ndarray, np.ndarray]  # x and y of the draws of one dataset [S]
 
 
-def correlation_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+def correlation_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
     """correlations.csv: each perplexity against accuracy, per method and dataset, and pooled."""
-    rows = [row for grid in grids for row in _rows(grid, settings)]
+    rows = [row for array in arrays for row in _rows(array, settings)]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
-def _rows(grid: Grid, settings: AnalysisSettings) -> Iterator[tuple]:
-    perplexities = [metric for metric in grid.metrics if metric.startswith("ppl/")]
-    accuracies = [metric for metric in grid.metrics if metric.startswith("acc/")]
+def _rows(array: ScoreArray, settings: AnalysisSettings) -> Iterator[tuple]:
+    perplexities = [metric for metric in array.metrics if metric.startswith("ppl/")]
+    accuracies = [metric for metric in array.metrics if metric.startswith("acc/")]
     accuracies = [ACC_MEAN] if ACC_MEAN in accuracies else accuracies
-    for m in np.flatnonzero(grid.reads_data_M):
+    for m in np.flatnonzero(array.reads_data_M):
         for x, y in ((x, y) for x in perplexities for y in accuracies):
-            columns = [grid.metrics.index(x), grid.metrics.index(y)]
+            columns = [array.metrics.index(x), array.metrics.index(y)]
             blocks: list[Pair] = []
-            for dataset, value_SE in zip(grid.datasets, grid.value_MDSE[m], strict=True):
+            for dataset, value_SE in zip(array.datasets, array.value_MDSE[m], strict=True):
                 own = value_SE[:, columns]
                 own = own[np.isfinite(own).all(axis=1)]
                 if len(own) >= MIN_PAIRS and np.ptp(own, axis=0).all():
                     blocks.append((own[:, 0], own[:, 1]))
-                    keys = grid.model, grid.methods[m].method, dataset, x, y
+                    keys = array.model, array.methods[m].method, dataset, x, y
                     yield *keys, *correlate([blocks[-1]], settings)
             if blocks:
-                keys = grid.model, grid.methods[m].method, POOLED, x, y
+                keys = array.model, array.methods[m].method, POOLED, x, y
                 yield *keys, *correlate(blocks, settings)
 
 

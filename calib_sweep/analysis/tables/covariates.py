@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.sidecars import Tell, token_sets
 from calib_sweep.analysis.settings import AnalysisSettings
@@ -78,30 +78,32 @@ def read_descriptors(
 
 
 def covariate_table(
-    grids: Sequence[Grid], descriptors: Descriptors, settings: AnalysisSettings
+    arrays: Sequence[ScoreArray], descriptors: Descriptors, settings: AnalysisSettings
 ) -> pd.DataFrame:
     """covariates.csv: each descriptor against the headline scores, over draws."""
-    rows = [row for grid in grids for row in _rows(grid, descriptors, settings)]
+    rows = [row for array in arrays for row in _rows(array, descriptors, settings)]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
 
-def _rows(grid: Grid, descriptors: Descriptors, settings: AnalysisSettings) -> Iterator[tuple]:
+def _rows(
+    array: ScoreArray, descriptors: Descriptors, settings: AnalysisSettings
+) -> Iterator[tuple]:
     names = sorted({name for own in descriptors.values() for name in own})
-    for m in np.flatnonzero(grid.reads_data_M):
+    for m in np.flatnonzero(array.reads_data_M):
         for name in names:
-            x_DS = _values(grid, int(m), name, descriptors)
+            x_DS = _values(array, int(m), name, descriptors)
             for metric in (PPL_MEAN, ACC_MEAN):
-                if metric in grid.metrics:
-                    y_DS = grid.value_MDSE[m, :, :, grid.metrics.index(metric)]
-                    keys = grid.model, grid.methods[m].method
-                    for dataset, found in _related(grid.datasets, x_DS, y_DS, settings):
+                if metric in array.metrics:
+                    y_DS = array.value_MDSE[m, :, :, array.metrics.index(metric)]
+                    keys = array.model, array.methods[m].method
+                    for dataset, found in _related(array.datasets, x_DS, y_DS, settings):
                         yield *keys, dataset, name, metric, *found
 
 
-def _values(grid: Grid, m: int, name: str, descriptors: Descriptors) -> np.ndarray:
+def _values(array: ScoreArray, m: int, name: str, descriptors: Descriptors) -> np.ndarray:
     """One descriptor of the sets of a method [D, S]."""
     cell_DS = [
-        [next((i for i in ids if i), "") for ids in by_seed] for by_seed in grid.cell_ids_MDSR[m]
+        [next((i for i in ids if i), "") for ids in by_seed] for by_seed in array.cell_ids_MDSR[m]
     ]
     return np.array(
         [[descriptors.get(i, {}).get(name, np.nan) for i in by_seed] for by_seed in cell_DS]

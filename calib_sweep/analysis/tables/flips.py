@@ -30,7 +30,7 @@ from scipy import stats
 from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.rounding import variance
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.items import Items, parts_of_mean
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 
@@ -45,44 +45,44 @@ UNSTABLE_COLUMNS = [
 MAX_UNSTABLE = 50  # items listed for each model and metric
 
 
-def flip_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
+def flip_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
     """flips.csv: each method, dataset and metric with items, of three draws or more."""
     rows = []
-    for grid in grids:
-        for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
-            names = (grid.model, grid.methods[m].method, grid.datasets[d])
-            splits = dict(_splits(grid, int(m), d, items))
-            splits |= dict(_of_means(grid, int(m), d, items, splits))
+    for array in arrays:
+        for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
+            names = (array.model, array.methods[m].method, array.datasets[d])
+            splits = dict(_splits(array, int(m), d, items))
+            splits |= dict(_of_means(array, int(m), d, items, splits))
             rows += [(*names, metric, own) for metric, own in splits.items()]
     table = pd.DataFrame([[*row[:4], *_numbers(row[4])] for row in rows])
     return table.set_axis(COLUMNS, axis=1) if rows else pd.DataFrame(columns=pd.Index(COLUMNS))
 
 
-def _splits(grid: Grid, m: int, d: int, items: Items) -> Iterator[tuple[str, Split]]:
-    for metric in grid.metrics:
-        value_SI, _ = items.of(metric, _cells(grid, m, d))
+def _splits(array: ScoreArray, m: int, d: int, items: Items) -> Iterator[tuple[str, Split]]:
+    for metric in array.metrics:
+        value_SI, _ = items.of(metric, _cells(array, m, d))
         if len(value_SI) >= MIN_DRAWS and value_SI.shape[1] > 1:
             yield metric, split(value_SI)
 
 
-def _cells(grid: Grid, m: int, d: int) -> list[str]:
+def _cells(array: ScoreArray, m: int, d: int) -> list[str]:
     """Ids of the cells of one method and dataset, the first replicate of each seed."""
-    return [next((i for i in ids if i), "") for ids in grid.cell_ids_MDSR[m, d]]
+    return [next((i for i in ids if i), "") for ids in array.cell_ids_MDSR[m, d]]
 
 
 def _of_means(
-    grid: Grid, m: int, d: int, items: Items, splits: dict[str, Split]
+    array: ScoreArray, m: int, d: int, items: Items, splits: dict[str, Split]
 ) -> Iterator[tuple[str, Split]]:
     """acc/mean and ppl/geomean, from the splits of their parts."""
     for metric in (ACC_MEAN, PPL_MEAN):
-        if metric not in grid.metrics:
+        if metric not in array.metrics:
             continue
-        value_S = grid.value_MDSE[m, d, :, grid.metrics.index(metric)]
+        value_S = array.value_MDSE[m, d, :, array.metrics.index(metric)]
         scored = np.flatnonzero(np.isfinite(value_S))
         if len(scored) < MIN_DRAWS:
             continue
-        first = grid.value_MDSE[m, d, scored[0]]
-        parts = parts_of_mean(metric, items, dict(zip(grid.metrics, first, strict=True)))
+        first = array.value_MDSE[m, d, scored[0]]
+        parts = parts_of_mean(metric, items, dict(zip(array.metrics, first, strict=True)))
         own = [splits[part] for part in parts if part in splits]
         if parts and len(own) == len(parts) and {part.n for part in own} == {len(scored)}:
             floor_variance = sum(part.floor_variance for part in own) / len(own) ** 2
@@ -104,24 +104,24 @@ def _numbers(own: Split) -> list[float]:
     return [float(number) if index > 1 else number for index, number in enumerate(numbers)]
 
 
-def unstable_table(grids: Sequence[Grid], items: Items) -> pd.DataFrame:
+def unstable_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
     """unstable_items.csv: the items of each task that change most often with the draw."""
     tables = []
-    for grid in grids:
-        for metric in grid.metrics:
-            table = _unstable(grid, metric, items)
+    for array in arrays:
+        for metric in array.metrics:
+            table = _unstable(array, metric, items)
             if table is not None:
-                tables.append(table.assign(model=grid.model, metric=metric))
+                tables.append(table.assign(model=array.model, metric=metric))
     empty = pd.DataFrame(columns=pd.Index(UNSTABLE_COLUMNS))
     joined = pd.concat(tables, ignore_index=True) if tables else empty
     return joined.reindex(columns=UNSTABLE_COLUMNS)
 
 
-def _unstable(grid: Grid, metric: str, items: Items) -> pd.DataFrame | None:
+def _unstable(array: ScoreArray, metric: str, items: Items) -> pd.DataFrame | None:
     """Items of one task over all methods and datasets whose cells have the same layout."""
     groups: dict[int, list[np.ndarray]] = {}
-    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
-        value_SI, kept = items.of(metric, _cells(grid, int(m), d))
+    for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
+        value_SI, kept = items.of(metric, _cells(array, int(m), d))
         if len(kept) >= MIN_DRAWS and np.isin(value_SI, (0.0, 1.0)).all():
             groups.setdefault(items.layout_of[kept[0]], []).append(value_SI.mean(0, dtype=float))
     if not groups:

@@ -25,7 +25,7 @@ from scipy import linalg, stats
 
 from calib_sweep.analysis.inference.anova import is_whole
 from calib_sweep.analysis.rounding import without_rounding
-from calib_sweep.analysis.scores.arrays import ALL, Grid, equally_complete
+from calib_sweep.analysis.scores.arrays import ALL, ScoreArray, equally_complete
 
 COLUMNS = [
     *("model", "method", "metric", "kind", "num_groups", "num_contrasts"),
@@ -33,15 +33,15 @@ COLUMNS = [
 ]
 
 
-def unequal_variance_table(grids: Sequence[Grid]) -> pd.DataFrame:
+def homogeneity_table(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
     """unequal_variance.csv: kind method (all methods of a model), kind dataset (each method)."""
     tables = []
-    for grid in grids:
-        for draw in grid.draws:
-            methods = grid.drawn_with(draw)
-            tables += _between_methods(grid, methods, f"{ALL} {draw}" if draw else ALL)
-        for m in np.flatnonzero(grid.reads_data_M):
-            tables += _between_datasets(grid, int(m))
+    for array in arrays:
+        for draw in array.draws:
+            methods = array.drawn_with(draw)
+            tables += _between_methods(array, methods, f"{ALL} {draw}" if draw else ALL)
+        for m in np.flatnonzero(array.reads_data_M):
+            tables += _between_datasets(array, int(m))
     empty = pd.DataFrame(columns=pd.Index(COLUMNS))
     return pd.concat(tables, ignore_index=True) if tables else empty
 
@@ -64,9 +64,9 @@ def f_in_blocks(value_GCE: np.ndarray) -> tuple[np.ndarray, int, int]:
     return between_E / np.where(within_E > 0, within_E, np.nan), num_groups - 1, df
 
 
-def _between_methods(grid: Grid, methods: np.ndarray, name: str) -> Iterator[pd.DataFrame]:
-    for metrics in equally_complete(grid.value_MDSE[methods]):
-        value = grid.value_MDSE[methods][..., metrics]
+def _between_methods(array: ScoreArray, methods: np.ndarray, name: str) -> Iterator[pd.DataFrame]:
+    for metrics in equally_complete(array.value_MDSE[methods]):
+        value = array.value_MDSE[methods][..., metrics]
         value = value[np.isfinite(value[..., 0]).any(axis=(1, 2))]
         kept_DS = is_whole(value[..., 0], axis=0)
         if len(value) < 2 or (kept_DS.sum(1) - 1).clip(0).sum() < 2:
@@ -78,12 +78,12 @@ def _between_methods(grid: Grid, methods: np.ndarray, name: str) -> Iterator[pd.
             ]
         )
         found = f_in_blocks(np.abs(q_MCE))
-        yield _table((grid.model, name, "method"), grid, metrics, list(q_MCE), *found)
+        yield _table((array.model, name, "method"), array, metrics, list(q_MCE), *found)
 
 
-def _between_datasets(grid: Grid, m: int) -> Iterator[pd.DataFrame]:
-    for metrics in equally_complete(grid.value_MDSE[[m]]):
-        value = grid.value_MDSE[m][..., metrics]
+def _between_datasets(array: ScoreArray, m: int) -> Iterator[pd.DataFrame]:
+    for metrics in equally_complete(array.value_MDSE[[m]]):
+        value = array.value_MDSE[m][..., metrics]
         q_D = [contrasts(own[np.isfinite(own[:, 0])]) for own in value]
         q_D = [q_CE for q_CE in q_D if len(q_CE) > 1]
         if len(q_D) < 2:
@@ -91,12 +91,14 @@ def _between_datasets(grid: Grid, m: int) -> Iterator[pd.DataFrame]:
         with np.errstate(divide="ignore", invalid="ignore"):
             f_E = stats.f_oneway(*(np.abs(q_CE) for q_CE in q_D), axis=0).statistic
         df = len(q_D) - 1, sum(map(len, q_D)) - len(q_D)
-        yield _table((grid.model, grid.methods[m].method, "dataset"), grid, metrics, q_D, f_E, *df)
+        yield _table(
+            (array.model, array.methods[m].method, "dataset"), array, metrics, q_D, f_E, *df
+        )
 
 
 def _table(
     names: tuple[str, str, str],
-    grid: Grid,
+    array: ScoreArray,
     metrics: Sequence[int],
     groups: Sequence[np.ndarray],
     statistic_E: np.ndarray,
@@ -105,7 +107,7 @@ def _table(
 ) -> pd.DataFrame:
     sd_GE = np.stack([np.sqrt(np.mean(q_CE**2, axis=0)) for q_CE in groups])
     model, method, kind = names
-    table = pd.DataFrame({"metric": [grid.metrics[e] for e in metrics]})
+    table = pd.DataFrame({"metric": [array.metrics[e] for e in metrics]})
     table = table.assign(
         model=model,
         method=method,

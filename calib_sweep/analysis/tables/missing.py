@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import Row, settings_of
 
@@ -17,11 +17,13 @@ COLUMNS = ["model", "method", "dataset", "seed", "status", "why", "cell_id"]
 MISSING = "missing"  # the status of a cell without any trace
 
 
-def missing_table(rows: Sequence[Row], grids: Sequence[Grid], naming: Naming) -> pd.DataFrame:
+def missing_table(
+    rows: Sequence[Row], arrays: Sequence[ScoreArray], naming: Naming
+) -> pd.DataFrame:
     """missing.csv: a row per cell without scores."""
     without = [_without_scores(row, naming) for row in rows if _is_without_scores(row)]
     known = {tuple(row[:4]) for row in without}
-    never = [row for grid in grids for row in _never_run(grid) if tuple(row[:4]) not in known]
+    never = [row for array in arrays for row in _never_run(array) if tuple(row[:4]) not in known]
     return pd.DataFrame([*without, *never], columns=pd.Index(COLUMNS))
 
 
@@ -38,14 +40,14 @@ def _without_scores(row: Row, naming: Naming) -> list[str]:
     return [names.model, names.method, names.dataset or "", seed, *why]
 
 
-def _never_run(grid: Grid) -> Iterator[list[str]]:
-    has_MDS = (grid.cell_ids_MDSR != "").any(axis=3)
-    for draw in grid.draws:
-        methods = grid.drawn_with(draw)
+def _never_run(array: ScoreArray) -> Iterator[list[str]]:
+    has_MDS = (array.cell_ids_MDSR != "").any(axis=3)
+    for draw in array.draws:
+        methods = array.drawn_with(draw)
         expected_DS = has_MDS[methods].any(axis=0)
         for m in methods:
             for d, s in np.argwhere(expected_DS & ~has_MDS[m]):
-                seed = "" if grid.seeds[s] is None else str(grid.seeds[s])
+                seed = "" if array.seeds[s] is None else str(array.seeds[s])
                 why = "no record; other methods have this calibration set"
-                names = grid.model, grid.methods[m].method, grid.datasets[d]
+                names = array.model, array.methods[m].method, array.datasets[d]
                 yield [*names, seed, MISSING, why, ""]

@@ -18,7 +18,7 @@ from calib_sweep.analysis.inference.superiority import (
     pairs_show,
 )
 from calib_sweep.analysis.rounding import variance
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 
 COLUMNS = [
@@ -28,7 +28,7 @@ COLUMNS = [
 
 
 def power_table(
-    grids: Sequence[Grid], comparisons: pd.DataFrame, settings: AnalysisSettings
+    arrays: Sequence[ScoreArray], comparisons: pd.DataFrame, settings: AnalysisSettings
 ) -> pd.DataFrame:
     """power.csv: goal half_width, a row per method; difference, per pair; superiority, of any pair.
 
@@ -39,7 +39,7 @@ def power_table(
     tables = []
     for target in settings.targets:
         for table, seeds_for in (
-            (_half_widths_now(grids), seeds_for_half_width),
+            (_half_widths_now(arrays), seeds_for_half_width),
             (methods, partial(seeds_for_difference, power=settings.power, is_paired=True)),
             (datasets, partial(seeds_for_difference, power=settings.power, is_paired=False)),
         ):
@@ -64,9 +64,9 @@ def _differences_now(comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     return methods, datasets.assign(method=ANY, sd=sd)
 
 
-def _half_widths_now(grids: Sequence[Grid]) -> pd.DataFrame:
+def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
     """Every method and dataset with its draws' SD and the half-width that they give."""
-    rows = [row for grid in grids for row in _spreads(grid)]
+    rows = [row for array in arrays for row in _spreads(array)]
     columns = ["model", "method", "dataset", "metric", "n", "sd"]
     table = pd.DataFrame(rows, columns=pd.Index(columns))
     n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
@@ -74,14 +74,14 @@ def _half_widths_now(grids: Sequence[Grid]) -> pd.DataFrame:
     return table.assign(goal="half_width", kind="", against="", df=n - 1, now=now)
 
 
-def _spreads(grid: Grid) -> Iterator[tuple[str, str, str, str, int, float]]:
-    for m, d in product(np.flatnonzero(grid.reads_data_M), range(len(grid.datasets))):
-        value_SE = grid.value_MDSE[m, d]
-        names = grid.model, grid.methods[m].method, grid.datasets[d]
-        for e in np.flatnonzero(grid.directions_E):
+def _spreads(array: ScoreArray) -> Iterator[tuple[str, str, str, str, int, float]]:
+    for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
+        value_SE = array.value_MDSE[m, d]
+        names = array.model, array.methods[m].method, array.datasets[d]
+        for e in np.flatnonzero(array.directions_E):
             value_S = value_SE[np.isfinite(value_SE[:, e]), e]
             if len(value_S) >= MIN_DRAWS:
-                yield *names, grid.metrics[e], len(value_S), float(np.sqrt(variance(value_S)))
+                yield *names, array.metrics[e], len(value_S), float(np.sqrt(variance(value_S)))
 
 
 ANY = "*"  # whichever methods

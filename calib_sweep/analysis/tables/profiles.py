@@ -23,7 +23,7 @@ from scipy import stats
 
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS, around
 from calib_sweep.analysis.inference.resampling import resampled_counts
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.means import ACC_MEAN
 from calib_sweep.analysis.settings import AnalysisSettings
 
@@ -33,19 +33,21 @@ IQM_COLUMNS = ["model", "method", "num_tasks", "n", "iqm", "iqm_lo", "iqm_hi", "
 PROFILE_COLUMNS = ["model", "method", "tau", "share", "share_lo", "share_hi"]
 
 
-def profile_tables(grids: Sequence[Grid], settings: AnalysisSettings) -> dict[str, pd.DataFrame]:
+def profile_tables(
+    arrays: Sequence[ScoreArray], settings: AnalysisSettings
+) -> dict[str, pd.DataFrame]:
     """iqm and profiles, of all methods with two tasks or more and a dense model."""
     iqm: list[tuple] = []
     profiles: list[tuple] = []
-    for grid in grids:
-        own = dict(_retentions(grid))
+    for array in arrays:
+        own = dict(_retentions(array))
         if not own:
             continue
         everything = np.concatenate([v.ravel() for blocks in own.values() for v in blocks])
         tau_X = np.linspace(everything.min(), everything.max(), NUM_POINTS)
         for method, blocks in own.items():
-            iqm.append((grid.model, method, *_iqm_row(blocks, settings)))
-            profiles += [(grid.model, method, *row) for row in _profile_rows(blocks, tau_X)]
+            iqm.append((array.model, method, *_iqm_row(blocks, settings)))
+            profiles += [(array.model, method, *row) for row in _profile_rows(blocks, tau_X)]
     return {
         "iqm": pd.DataFrame(iqm, columns=pd.Index(IQM_COLUMNS)),
         "profiles": pd.DataFrame(profiles, columns=pd.Index(PROFILE_COLUMNS)),
@@ -57,21 +59,21 @@ def iqm(value: np.ndarray) -> float:
     return float(stats.trim_mean(value.ravel(), TRIMMED))
 
 
-def _retentions(grid: Grid) -> Iterator[tuple[str, list[np.ndarray]]]:
+def _retentions(array: ScoreArray) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Retention [S, T] of each method in each dataset, complete draws only."""
     tasks = [
         e
-        for e, metric in enumerate(grid.metrics)
-        if metric.startswith("acc/") and metric != ACC_MEAN and 0 < grid.dense_E[e] < np.inf
+        for e, metric in enumerate(array.metrics)
+        if metric.startswith("acc/") and metric != ACC_MEAN and 0 < array.dense_E[e] < np.inf
     ]
     if len(tasks) < 2:
         return
-    for m in np.flatnonzero(grid.reads_data_M):
-        value_DST = grid.value_MDSE[m][..., tasks] / grid.dense_E[tasks]
+    for m in np.flatnonzero(array.reads_data_M):
+        value_DST = array.value_MDSE[m][..., tasks] / array.dense_E[tasks]
         blocks = [value_ST[np.isfinite(value_ST).all(axis=1)] for value_ST in value_DST]
         blocks = [value_ST for value_ST in blocks if len(value_ST) >= MIN_DRAWS]
         if blocks:
-            yield grid.methods[m].method, blocks
+            yield array.methods[m].method, blocks
 
 
 def _iqm_row(blocks: Sequence[np.ndarray], settings: AnalysisSettings) -> tuple[float, ...]:

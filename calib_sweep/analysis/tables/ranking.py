@@ -31,7 +31,7 @@ import pandas as pd
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.inference.multiplicity import holm_corrected
 from calib_sweep.analysis.inference.resampling import resampled_counts
-from calib_sweep.analysis.scores.arrays import MAX_METHODS, Grid
+from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
 from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
 
@@ -95,15 +95,15 @@ Tests = Mapping[Key, Sequence[Test]]
 
 
 def ranking_tables(
-    grids: Sequence[Grid], comparisons: pd.DataFrame, settings: AnalysisSettings
+    arrays: Sequence[ScoreArray], comparisons: pd.DataFrame, settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
     """ranking, rank_probabilities and rank_stability."""
     ranking: list[tuple] = []
     probabilities: list[tuple] = []
     stability: list[tuple] = []
     tests = _tests(comparisons)
-    for grid in grids:
-        for field in _fields(grid):
+    for array in arrays:
+        for field in _fields(array):
             signs = pair_signs(field.resampled(None, settings))
             rank_BKE = _ranks(signs, field.directions_E)
             ranking += _ranking(field, rank_BKE, tests)
@@ -124,28 +124,28 @@ def _tests(comparisons: pd.DataFrame) -> Tests:
     return tests
 
 
-def _fields(grid: Grid) -> Iterator[Field]:
-    """Every set of entrants of a grid that has enough complete and finite draws."""
-    for draw in grid.draws:
-        methods = grid.drawn_with(draw, data_free=True)
-        names = tuple(grid.methods[m].method for m in methods)
-        value = grid.value_MDSE[methods]
+def _fields(array: ScoreArray) -> Iterator[Field]:
+    """Every set of entrants of an array that has enough complete and finite draws."""
+    for draw in array.draws:
+        methods = array.drawn_with(draw, data_free=True)
+        names = tuple(array.methods[m].method for m in methods)
+        value = array.value_MDSE[methods]
         everyone = np.arange(len(methods))
         if 1 < len(methods) <= MAX_METHODS:
-            for dataset, own in zip(grid.datasets, value.swapaxes(0, 1), strict=True):
+            for dataset, own in zip(array.datasets, value.swapaxes(0, 1), strict=True):
                 blocks = [(everyone, own.swapaxes(0, 1))]
-                yield from _complete(grid, "method", dataset, draw, names, blocks)
+                yield from _complete(array, "method", dataset, draw, names, blocks)
             blocks = [(everyone, own.swapaxes(0, 1)) for own in value.swapaxes(0, 1)]
-            yield from _complete(grid, "method", POOLED, draw, names, blocks)
-        mean_DSE = grid.value_MDSE[grid.drawn_with(draw)].mean(0)
+            yield from _complete(array, "method", POOLED, draw, names, blocks)
+        mean_DSE = array.value_MDSE[array.drawn_with(draw)].mean(0)
         blocks = [(np.array([d]), own[:, None]) for d, own in enumerate(mean_DSE)]
         if 1 < len(blocks) <= MAX_METHODS:
-            names = tuple(f"{name} {draw}".rstrip() for name in grid.datasets)
-            yield from _complete(grid, "dataset", POOLED, draw, names, blocks)
+            names = tuple(f"{name} {draw}".rstrip() for name in array.datasets)
+            yield from _complete(array, "dataset", POOLED, draw, names, blocks)
 
 
 def _complete(
-    grid: Grid,
+    array: ScoreArray,
     kind: str,
     dataset: str,
     draw: str,
@@ -154,20 +154,20 @@ def _complete(
 ) -> Iterator[Field]:
     """Fields of those metrics that have the same complete draws, three or more in each block."""
     metrics_of: dict[bytes, list[int]] = {}
-    for e in np.flatnonzero(grid.directions_E):
+    for e in np.flatnonzero(array.directions_E):
         kept = [np.isfinite(value[..., e]).all(axis=1) for _, value in blocks]
         if min(own.sum() for own in kept) >= MIN_DRAWS:
             metrics_of.setdefault(np.concatenate(kept).tobytes(), []).append(int(e))
     for metrics in metrics_of.values():
         own = [(entrants, value[..., metrics]) for entrants, value in blocks]
         yield Field(
-            model=grid.model,
+            model=array.model,
             kind=kind,
             dataset=dataset,
             draw=draw,
             names=names,
-            metrics=tuple(grid.metrics[e] for e in metrics),
-            directions_E=grid.directions_E[metrics],
+            metrics=tuple(array.metrics[e] for e in metrics),
+            directions_E=array.directions_E[metrics],
             blocks=[(k, v[np.isfinite(v).all(axis=(1, 2))]) for k, v in own],
         )
 

@@ -5,7 +5,7 @@
 
 Fitted to the s^2 of each size by maximum likelihood of their distribution, s^2 ~ v chi2(df) / df,
 iterating least squares weighted by df / v^2. The interval of the floor refits simulated s^2 df /
-chi2(df), as in `squares`, for normal draws, as if the sets of different sizes had no sample in
+chi2(df), as in `anova`, for normal draws, as if the sets of different sizes had no sample in
 common. They have: a larger set contains the smaller one of its seed (design: independent), or those
 of several seeds (design: disjoint). docs/analysis.md says that the interval holds all the same.
 
@@ -21,7 +21,7 @@ from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.anova import chi2_draws
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS, TAIL
 from calib_sweep.analysis.rounding import variance
-from calib_sweep.analysis.scores.arrays import Grid
+from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 
 KEYS = ["model", "method", "dataset", "metric"]
@@ -31,16 +31,18 @@ MIN_SIZES = 3  # two are fitted by any a and b
 ITERATIONS = 10
 
 
-def size_tables(grids: Sequence[Grid], settings: AnalysisSettings) -> dict[str, pd.DataFrame]:
+def set_size_tables(
+    arrays: Sequence[ScoreArray], settings: AnalysisSettings
+) -> dict[str, pd.DataFrame]:
     """sizes (each size) and size_floors (the fit), where sets of several sizes were drawn."""
     sizes: list[tuple] = []
     floors: list[tuple] = []
-    for grid in grids:
-        for method, methods in _by_method(grid):
-            for d, dataset in enumerate(grid.datasets):
-                for e in np.flatnonzero(grid.directions_E):
-                    keys = grid.model, method, dataset, grid.metrics[e]
-                    spreads = _spreads(grid, methods, d, int(e))
+    for array in arrays:
+        for method, methods in _by_method(array):
+            for d, dataset in enumerate(array.datasets):
+                for e in np.flatnonzero(array.directions_E):
+                    keys = array.model, method, dataset, array.metrics[e]
+                    spreads = _spreads(array, methods, d, int(e))
                     if len(spreads) >= 2:
                         sizes += _size_rows(keys, spreads, floors, settings)
     return {
@@ -49,25 +51,25 @@ def size_tables(grids: Sequence[Grid], settings: AnalysisSettings) -> dict[str, 
     }
 
 
-def _by_method(grid: Grid) -> Iterator[tuple[str, list[int]]]:
+def _by_method(array: ScoreArray) -> Iterator[tuple[str, list[int]]]:
     """Methods that differ in nothing but the number of samples, smallest sets first."""
     groups: dict[str, list[int]] = {}
-    for m in np.flatnonzero(grid.reads_data_M & np.isfinite(grid.num_samples_M)):
-        size = f"num_samples={grid.num_samples_M[m]:.0f}"
-        rest = " ".join(w for w in grid.methods[m].draw.split() if w != size)
-        groups.setdefault(f"{grid.methods[m].bare_method} {rest}".rstrip(), []).append(int(m))
+    for m in np.flatnonzero(array.reads_data_M & np.isfinite(array.num_samples_M)):
+        size = f"num_samples={array.num_samples_M[m]:.0f}"
+        rest = " ".join(w for w in array.methods[m].draw.split() if w != size)
+        groups.setdefault(f"{array.methods[m].bare_method} {rest}".rstrip(), []).append(int(m))
     for name, methods in groups.items():
-        yield name, sorted(methods, key=lambda m: grid.num_samples_M[m])
+        yield name, sorted(methods, key=lambda m: array.num_samples_M[m])
 
 
-def _spreads(grid: Grid, methods: Sequence[int], d: int, e: int) -> list[tuple[float, ...]]:
+def _spreads(array: ScoreArray, methods: Sequence[int], d: int, e: int) -> list[tuple[float, ...]]:
     """num_samples, n, mean, SD of each size with enough draws."""
     found = []
     for m in methods:
-        value_S = grid.value_MDSE[m, d, :, e]
+        value_S = array.value_MDSE[m, d, :, e]
         value_S = value_S[np.isfinite(value_S)]
         if len(value_S) >= MIN_DRAWS:
-            size = float(grid.num_samples_M[m])
+            size = float(array.num_samples_M[m])
             found.append(
                 (size, len(value_S), float(value_S.mean()), float(np.sqrt(variance(value_S))))
             )

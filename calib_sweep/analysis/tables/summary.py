@@ -1,6 +1,6 @@
 """Every method x dataset x metric over its calibration seeds, with the uncertainty of each number.
 
-`spread_table` (summary.csv): mean, SD and their 95 % intervals, extremes, and what dense scores.
+`summary_table` (summary.csv): mean, SD and their 95 % intervals, extremes, and what dense scores.
 `uncertainty_table` (uncertainty.csv): what moves a score, draws beside items, with the intervals
 
     same_*    of the mean over draws, on this benchmark's items     ybar -+ h,  h = t s / sqrt(n)
@@ -33,7 +33,7 @@ from calib_sweep.analysis.scores.names import Naming
 
 ONE_IN = 20  # draws: 5 %
 NAMES = ["model", "method", "dataset", "metric"]
-SPREAD_COLUMNS = [
+SUMMARY_COLUMNS = [
     *NAMES,
     *("n", "mean", "mean_lo", "mean_hi", "sd", "sd_lo", "sd_hi", "min", "max"),
     *("dense", "drop", "retention"),
@@ -45,7 +45,7 @@ UNCERTAINTY_COLUMNS = [
 ]
 
 
-def spread_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
+def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     """summary.csv, a row per group, and a note where there is no interval."""
     table = _described(groups, naming)
     number_of = {name: table[name].to_numpy(float) for name in ("n", "mean", "sd", "dense")}
@@ -57,7 +57,7 @@ def spread_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
         retention = np.where(sign > 0, mean / dense, dense / mean)
     table["retention"] = np.where((sign != 0) & (dense > 0), retention, np.nan)
     table["note"] = [_note(group) for group in groups]
-    return table.reindex(columns=[*SPREAD_COLUMNS, "note"])
+    return table.reindex(columns=[*SUMMARY_COLUMNS, "note"])
 
 
 def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:

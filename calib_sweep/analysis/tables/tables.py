@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.items import Items
 from calib_sweep.analysis.scores.names import Naming
@@ -23,21 +23,21 @@ from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_ta
 from calib_sweep.analysis.tables.correlations import correlation_table
 from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
-from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.missing import missing_table
-from calib_sweep.analysis.tables.outliers import tail_table
+from calib_sweep.analysis.tables.outliers import outlier_table
 from calib_sweep.analysis.tables.power import power_table
 from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
-from calib_sweep.analysis.tables.set_sizes import size_tables
-from calib_sweep.analysis.tables.summary import SPREAD_COLUMNS, spread_table, uncertainty_table
+from calib_sweep.analysis.tables.set_sizes import set_size_tables
+from calib_sweep.analysis.tables.summary import SUMMARY_COLUMNS, summary_table, uncertainty_table
 from calib_sweep.analysis.tables.variance_components import COLUMNS as COMPONENT_COLUMNS
 from calib_sweep.analysis.tables.variance_components import variance_table
 
 NOTE_COLUMNS = ["table", "model", "method", "a", "b", "dataset", "metric", "component", "note"]
 # Tables that are computed with more columns than their file has, and these columns.
 SHOWN_COLUMNS = {
-    "summary": SPREAD_COLUMNS,
+    "summary": SUMMARY_COLUMNS,
     "variance_components": COMPONENT_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
     "dataset_comparisons": ["model", "method", *COMPARISON_COLUMNS[1:]],
@@ -59,27 +59,27 @@ def all_tables(
     """Every table by the name of its file, without `.csv`."""
     groups = group_rows(rows)
     naming = Naming.of_groups(groups)
-    grids = to_grids(rows, naming)
-    comparisons = comparison_table(grids, settings)
+    arrays = score_arrays(rows, naming)
+    comparisons = comparison_table(arrays, settings)
     tables = {
-        "summary": spread_table(groups, naming),
-        "variance_components": variance_table(grids, settings),
+        "summary": summary_table(groups, naming),
+        "variance_components": variance_table(arrays, settings),
         "comparisons": comparisons,
-        **ranking_tables(grids, comparisons, settings),
-        "power": power_table(grids, comparisons, settings),
+        **ranking_tables(arrays, comparisons, settings),
+        "power": power_table(arrays, comparisons, settings),
         "uncertainty": uncertainty_table(groups, naming),
-        "dataset_comparisons": dataset_table(grids, settings),
-        "unequal_variance": unequal_variance_table(grids),
-        "flips": flip_table(grids, evidence.items),
-        "unstable_items": unstable_table(grids, evidence.items),
-        **profile_tables(grids, settings),
-        **size_tables(grids, settings),
-        "correlations": correlation_table(grids, settings),
-        "covariates": covariate_table(grids, evidence.descriptors, settings),
-        "tails": tail_table(groups, naming),
-        "missing": missing_table(rows, grids, naming),
+        "dataset_comparisons": dataset_table(arrays, settings),
+        "unequal_variance": homogeneity_table(arrays),
+        "flips": flip_table(arrays, evidence.items),
+        "unstable_items": unstable_table(arrays, evidence.items),
+        **profile_tables(arrays, settings),
+        **set_size_tables(arrays, settings),
+        "correlations": correlation_table(arrays, settings),
+        "covariates": covariate_table(arrays, evidence.descriptors, settings),
+        "tails": outlier_table(groups, naming),
+        "missing": missing_table(rows, arrays, naming),
     }
-    tables["controls"] = control_table(rows, grids, tables, evidence.set_problems)
+    tables["controls"] = control_table(rows, arrays, tables, evidence.set_problems)
     tables["notes"] = _notes(tables)
     return {
         name: table.reindex(columns=SHOWN_COLUMNS.get(name, list(table.columns)))

@@ -8,7 +8,7 @@ methods meet on the same calibration sets, so the draw has a part that they shar
 of its own for each (`method:draw`). Without replicates `draw` of one method contains the machine.
 
 `variance` is by restricted maximum likelihood (never negative), `anova` by analysis of variance;
-in complete grids the two are equal wherever the latter is not negative. Intervals: `squares`.
+in complete designs the two are equal wherever the latter is not negative. Intervals: `anova`.
 
     share   of the sum of the components
     icc     correlation of two scores that share this level and what it lies in, and nothing else
@@ -24,13 +24,13 @@ import pandas as pd
 
 from calib_sweep.analysis.inference.anova import (
     MIN_DF,
-    Squares,
+    Anova,
+    crossed_anova,
     is_whole,
-    squares_across,
-    squares_of_one,
+    nested_anova,
 )
-from calib_sweep.analysis.inference.reml import fit_reml, fit_squares
-from calib_sweep.analysis.scores.arrays import ALL, Grid, equally_complete
+from calib_sweep.analysis.inference.reml import fit_reml, reml_from_anova
+from calib_sweep.analysis.scores.arrays import ALL, ScoreArray, equally_complete
 from calib_sweep.analysis.settings import AnalysisSettings
 
 COLUMNS = [
@@ -54,58 +54,58 @@ LACKING = {
 ONE_SEED = "one seed in each dataset: dataset and draw cannot be told apart"
 
 
-def variance_table(grids: Sequence[Grid], settings: AnalysisSettings) -> pd.DataFrame:
+def variance_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
     """variance_components.csv, with `df`, `anova` and `note` besides."""
     rows = []
-    for grid in grids:
-        for m, names in enumerate(grid.methods):
+    for array in arrays:
+        for m, names in enumerate(array.methods):
             if names.dataset is not None:
-                rows += _of_one(grid, m, settings)
-        for draw in grid.draws:
-            rows += _across(grid, draw, settings)
+                rows += _of_one(array, m, settings)
+        for draw in array.draws:
+            rows += _across(array, draw, settings)
     return pd.DataFrame(rows, columns=pd.Index([*COLUMNS, "df", "anova", "note"]))
 
 
-def _of_one(grid: Grid, m: int, settings: AnalysisSettings) -> list[dict]:
+def _of_one(array: ScoreArray, m: int, settings: AnalysisSettings) -> list[dict]:
     """The components of one method, metric by metric: cells may lack some of the scores."""
     rows = []
-    for metrics in equally_complete(grid.value_MDSRE[[m]]):
-        value = grid.value_MDSRE[m][..., metrics]
-        squares = squares_of_one(value)
-        has_repeats = squares.df_L[0] > 0
+    for metrics in equally_complete(array.value_MDSRE[[m]]):
+        value = array.value_MDSRE[m][..., metrics]
+        anova = nested_anova(value)
+        has_repeats = anova.df_L[0] > 0
         where = np.argwhere(np.isfinite(value[..., 0]))
         draw_N = where[:, 0] * value.shape[1] + where[:, 1]
         factors = [where[:, 0], draw_N] if has_repeats else [where[:, 0]]
         order = ["dataset", "draw", "replicate"] if has_repeats else ["dataset", "draw"]
-        estimate = _estimate(squares, value[tuple(where.T)], factors, order)
-        keys = {"model": grid.model, "method": grid.methods[m].method}
+        estimate = _estimate(anova, value[tuple(where.T)], factors, order)
+        keys = {"model": array.model, "method": array.methods[m].method}
         table = {name: OF_ONE[name] for name in order}
-        named = [grid.metrics[e] for e in metrics]
+        named = [array.metrics[e] for e in metrics]
         left_out_E = [_infinite(num) for num in np.isinf(value).sum(axis=(0, 1, 2))]
-        rows += _rows(keys, table, named, squares, estimate, settings, left_out_E)
+        rows += _rows(keys, table, named, anova, estimate, settings, left_out_E)
     return rows
 
 
-def _across(grid: Grid, draw: str, settings: AnalysisSettings) -> list[dict]:
-    methods = grid.drawn_with(draw)
+def _across(array: ScoreArray, draw: str, settings: AnalysisSettings) -> list[dict]:
+    methods = array.drawn_with(draw)
     rows = []
-    for metrics in equally_complete(grid.value_MDSE[methods]):
-        value = grid.value_MDSE[methods][..., metrics]
+    for metrics in equally_complete(array.value_MDSE[methods]):
+        value = array.value_MDSE[methods][..., metrics]
         num_infinite_E = np.isinf(value).sum(axis=(0, 1, 2))
         value = value[np.isfinite(value[..., 0]).any(axis=(1, 2))]
         complete_DS = is_whole(value, axis=(0, 3))
         if len(value) < 2 or complete_DS.sum() < 2:
             continue
-        squares = squares_across(np.where(complete_DS[..., None], value, np.nan))
+        anova = crossed_anova(np.where(complete_DS[..., None], value, np.nan))
         m, d, s = np.argwhere(np.isfinite(value[..., 0])).T
         num_D, num_S = value.shape[1:3]
         factor_of = {"method": m, "draw": d * num_S + s}
-        if "dataset" in squares.names:
+        if "dataset" in anova.names:
             factor_of |= {"dataset": d, "method:dataset": m * num_D + d}
         estimate = _estimate(
-            squares, value[m, d, s], list(factor_of.values()), [*factor_of, "method:draw"]
+            anova, value[m, d, s], list(factor_of.values()), [*factor_of, "method:draw"]
         )
-        keys = {"model": grid.model, "method": f"{ALL} {draw}" if draw else ALL}
+        keys = {"model": array.model, "method": f"{ALL} {draw}" if draw else ALL}
         left_out = np.isfinite(value[:, ~complete_DS]).any(axis=0).sum() // value.shape[-1]
         incomplete = (
             f"the interval leaves out draws that not every method has: {left_out}"
@@ -113,8 +113,8 @@ def _across(grid: Grid, draw: str, settings: AnalysisSettings) -> list[dict]:
             else ""
         )
         left_out_E = [_joined(incomplete, _infinite(num)) for num in num_infinite_E]
-        named = [grid.metrics[e] for e in metrics]
-        rows += _rows(keys, ACROSS, named, squares, estimate, settings, left_out_E)
+        named = [array.metrics[e] for e in metrics]
+        rows += _rows(keys, ACROSS, named, anova, estimate, settings, left_out_E)
     return rows
 
 
@@ -127,26 +127,26 @@ def _joined(*notes: str) -> str:
 
 
 def _estimate(
-    squares: Squares, value_NE: np.ndarray, factors: Sequence[np.ndarray], order: Sequence[str]
+    anova: Anova, value_NE: np.ndarray, factors: Sequence[np.ndarray], order: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """REML of each component [E]. In a complete grid it is the ANOVA where that is feasible."""
-    anova_LE = squares.estimate()
-    estimate = dict(zip(squares.names, anova_LE.copy(), strict=True))
+    """REML of each component [E]. In a complete design it is the ANOVA where that is feasible."""
+    anova_LE = anova.estimate()
+    estimate = dict(zip(anova.names, anova_LE.copy(), strict=True))
     sizes = [np.unique(np.unique(f, return_counts=True)[1]) for f in factors]
     is_complete = all(len(size) == 1 for size in sizes)
-    shown = [squares.names.index(name) for name in order]
-    is_feasible_E = (anova_LE[shown] >= 0).all(axis=0) & bool((squares.df_L[shown] > 0).all())
+    shown = [anova.names.index(name) for name in order]
+    is_feasible_E = (anova_LE[shown] >= 0).all(axis=0) & bool((anova.df_L[shown] > 0).all())
     for e in np.flatnonzero(~(is_feasible_E & is_complete)):
         if is_complete:
             # The residual comes first; of one dataset there is nothing between datasets to fit.
-            own = sorted(line for line in shown if squares.df_L[line] > 0)
+            own = sorted(line for line in shown if anova.df_L[line] > 0)
             parts = (
-                squares.square_LE[own, e],
-                squares.df_L[own],
-                squares.weight_LL[np.ix_(own, own)],
+                anova.square_LE[own, e],
+                anova.df_L[own],
+                anova.weight_LL[np.ix_(own, own)],
             )
             fitted = dict(
-                zip((squares.names[line] for line in own), fit_squares(*parts), strict=True)
+                zip((anova.names[line] for line in own), reml_from_anova(*parts), strict=True)
             )
         else:
             fitted = dict(zip(order, _fit(value_NE[:, e], factors), strict=True))
@@ -168,15 +168,15 @@ def _rows(
     keys: dict[str, str],
     sharing: dict[str, tuple[str, ...]],
     metrics: Sequence[str],
-    squares: Squares,
+    anova: Anova,
     estimate: dict[str, np.ndarray],
     settings: AnalysisSettings,
     left_out_E: Sequence[str],
 ) -> list[dict]:
     """A row per metric and component; numbers only where draws are told from datasets."""
-    low_LE, high_LE = squares.interval(settings.seed, settings.num_resamples)
-    anova_LE = squares.estimate()
-    df = dict(zip(squares.names, squares.df_L, strict=True))
+    low_LE, high_LE = anova.interval(settings.seed, settings.num_resamples)
+    anova_LE = anova.estimate()
+    df = dict(zip(anova.names, anova.df_L, strict=True))
     is_told_apart = df["draw"] > 0
     known = {name: estimate[name] for name in sharing if is_told_apart and df.get(name, 0) > 0}
     total_E = np.sum(list(known.values()), axis=0)
@@ -189,7 +189,7 @@ def _rows(
                 lacking = LACKING if is_told_apart else {}
                 rows.append({**row, "note": lacking.get(name, ONE_SEED)})
                 continue
-            line = squares.names.index(name)
+            line = anova.names.index(name)
             alike = sum(known[other][e] for other in (name, *others) if other in known)
             rows.append(
                 row

@@ -5,8 +5,8 @@ import pytest
 from helpers.dyestuff import DYESTUFF
 from helpers.simulated import COMPONENTS, crossed
 
-from calib_sweep.analysis.inference.anova import squares_across
-from calib_sweep.analysis.inference.reml import fit_reml, fit_squares
+from calib_sweep.analysis.inference.anova import crossed_anova
+from calib_sweep.analysis.inference.reml import fit_reml, reml_from_anova
 
 
 def test_the_documented_fit_of_r_lme4_is_found():
@@ -46,16 +46,16 @@ def test_both_ways_to_the_likelihood_agree_also_where_components_are_zero(sizes)
     """Of most of these sweeps analysis of variance has a negative component."""
     small = {"method": 0.1, "dataset": 0.01, "method:dataset": 0.02, "draw": 0.05}
     value = crossed("twice", *sizes, 12, small | {"method:draw": 0.5})
-    squares = squares_across(value)
+    anova = crossed_anova(value)
     m, d, s = (axis.ravel() for axis in np.indices(sizes))
     factors = {"draw": d * sizes[2] + s, "method:dataset": m * sizes[1] + d}
     factors |= {"dataset": d, "method": m}
-    assert (squares.estimate() < 0).any(axis=0).mean() > 0.5
+    assert (anova.estimate() < 0).any(axis=0).mean() > 0.5
     for e in range(12):
         of_data = fit_reml(value[m, d, s, e], list(factors.values()))
         wanted = dict(zip([*factors, "method:draw"], of_data, strict=True))
-        found = fit_squares(squares.square_LE[:, e], squares.df_L, squares.weight_LL)
-        for name, variance in zip(squares.names, found, strict=True):
+        found = reml_from_anova(anova.square_LE[:, e], anova.df_L, anova.weight_LL)
+        for name, variance in zip(anova.names, found, strict=True):
             assert variance == pytest.approx(wanted[name], abs=1e-5 * of_data.sum()), name
 
 

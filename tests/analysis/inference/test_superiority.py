@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal
+from helpers.simulated import SETTINGS, array_of, normal
 from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
@@ -59,7 +59,7 @@ def test_two_datasets_with_so_many_draws_are_told_apart_as_often_as_said_or_more
 def test_a_row_for_any_two_methods_and_any_two_datasets_counts_the_fewest_draws():
     value = 0.5 + 0.01 * normal("rows", 3, 2, 8, 1)
     value[0, 0, 6:] = np.nan
-    comparisons = comparison_table([grid_of(value)], SETTINGS).rename(columns={"n_pairs": "n"})
+    comparisons = comparison_table([array_of(value)], SETTINGS).rename(columns={"n_pairs": "n"})
     own = comparisons[(comparisons["kind"] == "dataset") | (comparisons["dataset"] != "")]
     methods, datasets = needed(own, SETTINGS).to_dict("records")
     assert (methods["kind"], methods["n"], methods["seeds"]) == ("method", 6, 35)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, rows_of
+from helpers.simulated import SETTINGS, array_of, rows_of
 from rich.console import Console
 
 from calib_sweep.analysis.formatting import described
@@ -16,11 +16,11 @@ from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.report.write import is_current, write_report
 from calib_sweep.analysis.rounding import equalised, variance, without_rounding
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import describe, group_rows
 from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.tables.comparisons import comparison_table
-from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.variance_components import variance_table
 
 BROKEN = re.compile(
@@ -200,21 +200,21 @@ def test_rounding_is_told_from_the_smallest_spread():
 def test_two_methods_that_are_equal_but_for_rounding_are_called_equal():
     value = np.full((2, 2, 4, 1), 0.3)
     value[1] = 0.1 + 0.2
-    (grid,) = to_grids(rows_of(value, metrics=["acc/mean"]))
-    found = comparison_table([grid], SETTINGS)
+    (array,) = score_arrays(rows_of(value, metrics=["acc/mean"]))
+    found = comparison_table([array], SETTINGS)
     assert set(found["verdict"][found["kind"] == "method"]) == {"equal"}
-    parts = variance_table([grid], SETTINGS)
+    parts = variance_table([array], SETTINGS)
     assert parts["variance"].tolist() == [0.0] * len(parts)
 
 
 def test_equal_draws_of_unequal_datasets_leave_no_variance_between_draws():
     value = np.broadcast_to(np.array([0.44, 0.52, 0.61])[None, :, None, None], (2, 3, 5, 1))
-    grid = grid_of(np.array(value), metrics=["acc/mean"])
-    parts = variance_table([grid], SETTINGS).set_index(["method", "component"])["variance"]
+    array = array_of(np.array(value), metrics=["acc/mean"])
+    parts = variance_table([array], SETTINGS).set_index(["method", "component"])["variance"]
     assert parts["*", "draw"] == parts["*", "method:draw"] == parts["gptq", "draw"] == 0
     assert parts["gptq", "dataset"] == pytest.approx(np.var([0.44, 0.52, 0.61], ddof=1))
-    unequal = unequal_variance_table([grid])
-    assert (unequal["largest_sd"] == 0).all() and unequal["statistic"].isna().all()
+    homogeneity = homogeneity_table([array])
+    assert (homogeneity["largest_sd"] == 0).all() and homogeneity["statistic"].isna().all()
 
 
 def test_items_that_flip_while_the_score_stays_leave_a_floor_and_no_spread():
@@ -226,14 +226,14 @@ def test_a_perplexity_that_is_no_number_loses_against_any_other():
     value = np.array([[[[2.0], [2.1], [2.2]]], [[[1.0], [math.nan], [math.inf]]]])
     rows = rows_of(np.nan_to_num(value, nan=-1, posinf=math.inf), metrics=[PPL_MEAN])
     rows = [row | ({"value": math.nan} if row["value"] == -1 else {}) for row in rows]
-    found = comparison_table(to_grids(rows), SETTINGS)
+    found = comparison_table(score_arrays(rows), SETTINGS)
     assert found[["n_pairs", "prob_better"]].to_numpy().tolist() == [[3, 2 / 3]] * 2
 
 
 def test_a_perplexity_of_zero_or_less_is_no_perplexity():
     value = np.array([[[[2.0], [0.0], [-1.0]]]])
-    (grid,) = to_grids(rows_of(value, metrics=[PPL_MEAN]))
-    assert grid.value_MDSE[0, 0, :, 0].tolist() == [math.log(2.0), math.inf, math.inf]
+    (array,) = score_arrays(rows_of(value, metrics=[PPL_MEAN]))
+    assert array.value_MDSE[0, 0, :, 0].tolist() == [math.log(2.0), math.inf, math.inf]
     (group,) = group_rows(rows_of(value, metrics=[PPL_MEAN]))
     (note,) = findings(rows_of(value, metrics=[PPL_MEAN]), [group])
     assert "seed 1, 2; the table keeps them, without them the mean is 2.00." in note

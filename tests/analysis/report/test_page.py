@@ -21,7 +21,7 @@ from calib_sweep.analysis.report.document import (
 )
 from calib_sweep.analysis.report.latex import escaped, to_latex
 from calib_sweep.analysis.report.page import to_html
-from calib_sweep.analysis.report.table_format import Column, exhibit
+from calib_sweep.analysis.report.table_format import Column, format_table
 from calib_sweep.analysis.scores.groups import group_rows
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
@@ -142,7 +142,7 @@ def test_the_page_says_where_the_variance_lies_and_warns_of_looking_at_many_pair
     assert "cannot reach 5 % with so few draws" in text
 
 
-def test_an_exhibit_has_units_intervals_directions_and_marks_the_best():
+def test_a_table_has_units_intervals_directions_and_marks_the_best():
     rows = [
         {"model": "tiny", "method": "dense", "dataset": "", "n": 1, "mean": 0.84, "vs_dense": None},
         {"method": "wanda", "dataset": "web", "n": 5, "mean": 0.6, "vs_dense": -0.24, "sd": 0.013},
@@ -150,19 +150,19 @@ def test_an_exhibit_has_units_intervals_directions_and_marks_the_best():
     ]
     ends = {"mean_lo": 0.58, "mean_hi": 0.62, "sd_lo": 0.008, "sd_hi": 0.037}
     frame = pd.DataFrame([rows[0], *(row | ends for row in rows[1:])])
-    table = exhibit(frame, columns.SUMMARY, ACCURACY)
+    table = format_table(frame, columns.SUMMARY, ACCURACY)
     assert table.header == ["method", "dataset", "mean (95 %)", "SD (95 %)", "n", "vs dense"]
     assert table.rows[0] == ["dense", "-", "84.0", "-", "1", "-"]
     assert table.rows[1] == ["wanda", "web", "60.0 (58.0..62.0)", "1.3 (0.8..3.7)", "5", "-24.0"]
     assert table.best == {(2, 2)}
-    assert exhibit(frame, columns.SUMMARY, PERPLEXITY).best == {(1, 2)}  # the lower one
+    assert format_table(frame, columns.SUMMARY, PERPLEXITY).best == {(1, 2)}  # the lower one
     assert set(table.meanings) == set(table.header)
 
 
 def test_a_difference_of_log_perplexity_is_shown_in_per_cent():
     shown = [Column("A - B", ("mean_diff", "lo", "hi"), "difference", "")]
     row = {"mean_diff": 0.1, "lo": 0.09, "hi": 0.11}
-    table = exhibit(pd.DataFrame([row]), shown, PERPLEXITY)
+    table = format_table(pd.DataFrame([row]), shown, PERPLEXITY)
     assert (table.header, table.rows) == (["A - B, %"], [["+10.5 (+9.4..+11.6)"]])
 
 

@@ -2,27 +2,27 @@ import numpy as np
 import pytest
 from helpers.simulated import SETTINGS, normal, row, rows_of
 
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.tables.checks import control_table
-from calib_sweep.analysis.tables.homogeneity import unequal_variance_table
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.missing import missing_table
-from calib_sweep.analysis.tables.outliers import tail_table
+from calib_sweep.analysis.tables.outliers import outlier_table
 from calib_sweep.analysis.tables.variance_components import variance_table
 
 
 def tables_of(rows, set_problems=()):
     groups = group_rows(rows)
     naming = Naming.of_groups(groups)
-    grids = to_grids(rows, naming)
+    arrays = score_arrays(rows, naming)
     tables = {
-        "variance_components": variance_table(grids, SETTINGS),
-        "unequal_variance": unequal_variance_table(grids),
-        "tails": tail_table(groups, naming),
-        "missing": missing_table(rows, grids, naming),
+        "variance_components": variance_table(arrays, SETTINGS),
+        "unequal_variance": homogeneity_table(arrays),
+        "tails": outlier_table(groups, naming),
+        "missing": missing_table(rows, arrays, naming),
     }
-    return tables | {"controls": control_table(rows, grids, tables, set_problems)}
+    return tables | {"controls": control_table(rows, arrays, tables, set_problems)}
 
 
 def control(rows, name, **evidence):
@@ -122,6 +122,6 @@ def test_tails_unequal_spread_and_unpaired_sets_are_pointed_at():
     assert sets["detail"] == "not paired: this one."
 
 
-def test_reml_and_anova_agree_in_complete_grids():
+def test_reml_and_anova_agree_in_complete_designs():
     (found,) = control(rows_of(normal("agree", 3, 3, 5, 4)), "REML and ANOVA")
     assert found["value"] == pytest.approx(0, abs=1e-9)

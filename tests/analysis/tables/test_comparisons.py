@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal, row, rows_of
+from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.inference.multiplicity import bh_corrected, holm_corrected
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.comparisons import COLUMNS, comparison_table, dataset_table
 from calib_sweep.analysis.tables.verdicts import NO_WIDTH, ONE_SPREAD
 
@@ -14,7 +14,7 @@ from calib_sweep.analysis.tables.verdicts import NO_WIDTH, ONE_SPREAD
 def compare(a, b, **fields):
     """The rows of two methods with scores [D, S]; dataset "" is pooled."""
     value = np.stack([np.asarray(a, float), np.asarray(b, float)])[..., None]
-    table = comparison_table([grid_of(value, **fields)], SETTINGS)
+    table = comparison_table([array_of(value, **fields)], SETTINGS)
     return table[table["kind"] == "method"].set_index("dataset")
 
 
@@ -44,15 +44,15 @@ def test_lower_perplexity_is_better_and_compared_by_its_logarithm():
     found = compare([np.exp([1.0, 1.1, 1.2])], [np.exp([2.0, 2.2, 2.4])], metrics=["acc/x"])
     assert found["verdict"].tolist() == ["b better", "b better"]
     rows = rows_of(np.exp([[[1.0, 1.1, 1.2]], [[2.0, 2.2, 2.4]]])[..., None], metrics=["ppl/a@64"])
-    table = comparison_table(to_grids(rows), SETTINGS).set_index("dataset")
+    table = comparison_table(score_arrays(rows), SETTINGS).set_index("dataset")
     assert table.loc["text00", "mean_diff"] == pytest.approx(-1.1)
     assert table.loc["text00", "verdict"] == "a better"
     assert table.loc["text00", "prob_better"] == 1.0
 
 
 def test_the_columns_are_the_promised_ones_and_every_pair_has_a_pooled_row():
-    grid = grid_of(normal("columns", 3, 2, 4, 2))
-    table = comparison_table([grid], SETTINGS)
+    array = array_of(normal("columns", 3, 2, 4, 2))
+    table = comparison_table([array], SETTINGS)
     assert list(table.columns[: len(COLUMNS)]) == COLUMNS
     methods = table[table["kind"] == "method"]
     assert len(methods) == 3 * 2 * (2 + 1)
@@ -99,7 +99,7 @@ def test_a_dataset_of_two_pairs_varies_as_the_others_do():
 def test_pairs_of_all_datasets_are_enough_where_one_of_them_has_few():
     value = normal("few", 2, 2, 10, 1500)
     value[:, 1, 2:] = np.nan
-    table = comparison_table([grid_of(value)], SETTINGS)
+    table = comparison_table([array_of(value)], SETTINGS)
     pooled = table[(table["dataset"] == "") & (table["kind"] == "method")]
     assert not (pooled["verdict"] == "too few draws").any()
     assert pooled["p"].notna().all()
@@ -112,7 +112,7 @@ def test_a_dataset_of_many_pairs_keeps_its_own_variance_beside_one_of_few():
     value = normal("own spread", 2, 3, 20, 1500)
     value[:, 1] *= 4
     value[:, 1, 3:], value[:, 2, 2:] = np.nan, np.nan
-    table = comparison_table([grid_of(value)], SETTINGS)
+    table = comparison_table([array_of(value)], SETTINGS)
     pooled = table[(table["dataset"] == "") & (table["kind"] == "method")]
     held = (pooled["lo"] <= 0) & (pooled["hi"] >= 0)
     assert held.mean() == pytest.approx(0.95, abs=0.02)
@@ -122,7 +122,7 @@ def test_a_dataset_of_many_pairs_keeps_its_own_variance_beside_one_of_few():
 def test_intervals_of_differences_hold_the_truth_and_verdicts_keep_the_level(num_S):
     """Two methods that do not differ on average, though their draws move together."""
     value = normal("null", 1, 2, num_S, 1500) + 0.5 * normal("own", 2, 2, num_S, 1500)
-    table = comparison_table([grid_of(value)], SETTINGS)
+    table = comparison_table([array_of(value)], SETTINGS)
     own, pooled = table[table["dataset"] == "text00"], table[table["dataset"] == ""]
     pooled = pooled[pooled["kind"] == "method"]
     for found in (own, pooled):
@@ -136,7 +136,7 @@ def test_intervals_of_differences_hold_the_truth_and_verdicts_keep_the_level(num
 
 @pytest.mark.parametrize("num_S", [3, 5, 10])
 def test_datasets_that_do_not_differ_are_not_told_apart(num_S):
-    table = comparison_table([grid_of(normal("alike", 1, 2, num_S, 1500))], SETTINGS)
+    table = comparison_table([array_of(normal("alike", 1, 2, num_S, 1500))], SETTINGS)
     held = (table["lo"] <= 0) & (table["hi"] >= 0)
     assert held.mean() == pytest.approx(0.955, abs=0.02)
     assert (table["p"] <= 0.05).mean() <= 0.065
@@ -146,14 +146,14 @@ def test_the_detectable_difference_is_what_is_found_four_times_in_five():
     null = compare(np.zeros((1, 10)), normal("mde", 1, 10)).loc["text00"]
     shift = null["mde"] * 1.0 / null["sd_diff"]
     value = np.stack([np.zeros((1, 10, 3000)), shift + normal("found", 1, 10, 3000)])
-    table = comparison_table([grid_of(value)], SETTINGS)
+    table = comparison_table([array_of(value)], SETTINGS)
     found = table[table["dataset"] == "text00"]
     assert (found["verdict"] != "not shown").mean() == pytest.approx(0.8, abs=0.025)
 
 
 def test_datasets_are_two_samples_of_the_mean_over_methods():
     value = normal("datasets", 2, 2, 5, 1)
-    table = comparison_table([grid_of(value)], SETTINGS)
+    table = comparison_table([array_of(value)], SETTINGS)
     (found,) = table[table["kind"] == "dataset"].to_dict("records")
     a, b = value.mean(0)[..., 0]
     wanted = stats.ttest_ind(a, b, equal_var=False)
@@ -165,7 +165,7 @@ def test_datasets_are_two_samples_of_the_mean_over_methods():
     )
     assert found["prob_better"] == np.mean(a[:, None] > b)
     assert found["n_pairs"] == 5
-    alone = dataset_table([grid_of(value)], SETTINGS)
+    alone = dataset_table([array_of(value)], SETTINGS)
     assert alone["method"].tolist() == ["gptq", "sparsegpt"]
     assert alone["mean_diff"].mean() == pytest.approx(found["mean_diff"])
 
@@ -224,21 +224,21 @@ def test_a_perplexity_without_an_interval_is_shown_without_one():
 def test_an_infinite_perplexity_loses_and_leaves_no_mean():
     value = np.array([[[5.0, 6.0, np.inf, 5.5]], [[5.1, 6.1, 7.0, 5.6]]])[..., None]
     rows = rows_of(value, metrics=["ppl/a@64"])
-    found = comparison_table(to_grids(rows), SETTINGS).set_index("dataset").loc["text00"]
+    found = comparison_table(score_arrays(rows), SETTINGS).set_index("dataset").loc["text00"]
     assert (found["n_pairs"], found["prob_better"]) == (4, 0.75)
     assert found["verdict"] == "not finite"
     assert np.isnan([found["mean_diff"], found["lo"], found["p"]]).all()
     rows = rows_of(np.where(np.isinf(value), 1.0, value), metrics=["ppl/a@64"])
     rows[2]["value"] = np.nan  # recorded, and no number
-    again = comparison_table(to_grids(rows), SETTINGS).set_index("dataset").loc["text00"]
+    again = comparison_table(score_arrays(rows), SETTINGS).set_index("dataset").loc["text00"]
     assert (again["verdict"], again["prob_better"]) == ("not finite", 0.75)
 
 
 def test_an_infinite_perplexity_is_not_left_out_of_a_comparison_of_datasets():
     value = np.array([[[5.0, 6.0, np.inf], [5.1, 6.1, 5.7]]])[..., None]
-    (found,) = comparison_table(to_grids(rows_of(value, metrics=["ppl/a@64"])), SETTINGS).to_dict(
-        "records"
-    )
+    (found,) = comparison_table(
+        score_arrays(rows_of(value, metrics=["ppl/a@64"])), SETTINGS
+    ).to_dict("records")
     assert (found["verdict"], found["n_pairs"]) == ("not finite", 3)
     assert found["prob_better"] == pytest.approx(4 / 9)
 
@@ -247,7 +247,7 @@ def test_only_pairs_of_the_same_set_count_and_missing_cells_leave_theirs_out():
     value = normal("holes", 2, 2, 5, 1)
     value[0, 0, :2] = np.nan
     value[1, 1, 4] = np.nan
-    found = comparison_table([grid_of(value)], SETTINGS)
+    found = comparison_table([array_of(value)], SETTINGS)
     found = found[found["kind"] == "method"].set_index("dataset")
     assert found["n_pairs"].to_dict() == {"text00": 3, "text01": 4, "": 7}
     x = value[0, :, :, 0] - value[1, :, :, 0]
@@ -261,7 +261,7 @@ def test_a_method_without_data_meets_every_set_but_not_another_such_method():
         row("magnitude", 5.0, metric="acc/task0"),
         row("rtn", 6.0, metric="acc/task0"),
     ]
-    table = comparison_table(to_grids(rows), SETTINGS)
+    table = comparison_table(score_arrays(rows), SETTINGS)
     own = table[(table["dataset"] == "text00")]
     assert own[["a", "b", "mean_diff"]].to_numpy().tolist() == [
         ["gptq", "magnitude", -4.0],
@@ -273,7 +273,7 @@ def test_sets_of_other_sizes_meet_only_within_one_method():
     value = normal("sizes", 2, 1, 4, 1)
     small = rows_of(value, **{"calibration.num_samples": 16})
     large = rows_of(value + 1, **{"calibration.num_samples": 128})
-    table = comparison_table(to_grids([*small, *large]), SETTINGS)
+    table = comparison_table(score_arrays([*small, *large]), SETTINGS)
     pairs = table[table["kind"] == "method"][["a", "b"]].drop_duplicates().to_numpy().tolist()
     assert pairs == [
         ["gptq num_samples=128", "gptq num_samples=16"],
@@ -299,7 +299,7 @@ def test_corrections_are_statsmodels_and_leave_out_what_has_no_p():
 
 
 def test_holm_corrects_within_a_metric_and_kind_and_bh_over_the_table():
-    table = comparison_table([grid_of(normal("families", 3, 2, 8, 2))], SETTINGS)
+    table = comparison_table([array_of(normal("families", 3, 2, 8, 2))], SETTINGS)
     one = (table["metric"] == "acc/task0") & (table["kind"] == "method") & (table["dataset"] != "")
     assert one.sum() == 6
     wanted = multipletests(table[one]["p"], method="holm")[1]
@@ -308,7 +308,7 @@ def test_holm_corrects_within_a_metric_and_kind_and_bh_over_the_table():
 
 
 def test_nothing_to_compare_is_an_empty_table_with_its_columns():
-    table = comparison_table([grid_of(normal("alone", 1, 1, 3, 1))], SETTINGS)
+    table = comparison_table([array_of(normal("alone", 1, 1, 3, 1))], SETTINGS)
     assert table.empty
     assert list(table.columns[: len(COLUMNS)]) == COLUMNS
 
@@ -321,14 +321,14 @@ def test_methods_too_many_to_meet_each_other_meet_those_with_their_settings(monk
             value = normal(f"wide/{sparsity}/{method}", 1, 1, 5, 1) + shift
             settings = {"method.sparsity": sparsity}
             rows += rows_of(value, methods=[method], metrics=["acc/mean"], **settings)
-    (grid,) = to_grids(rows)
-    found = comparison_table([grid], SETTINGS)
+    (array,) = score_arrays(rows)
+    found = comparison_table([array], SETTINGS)
     found = found[(found["kind"] == "method") & (found["dataset"] == "")]
     assert list(zip(found["a"], found["b"], strict=True)) == [
         (f"sparsegpt sparsity={s}", f"wanda sparsity={s}") for s in (0.5, 0.6, 0.7)
     ]
     monkeypatch.undo()
-    every = comparison_table([grid], SETTINGS)
+    every = comparison_table([array], SETTINGS)
     every = every[(every["kind"] == "method") & (every["dataset"] == "")]
     assert len(every) == 15
     both = every.merge(found, on=["a", "b"], suffixes=("", "_wide"))

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal
+from helpers.simulated import SETTINGS, array_of, normal
 from scipy import stats
 
 from calib_sweep.analysis.tables.correlations import COLUMNS, correlate, correlation_table
@@ -69,8 +69,8 @@ def test_pooling_leaves_out_what_lies_between_datasets():
 
 def test_the_table_has_each_dataset_and_all_and_only_the_headline_accuracy():
     value = normal("table", 2, 2, 6, 3)
-    grid = grid_of(value, metrics=METRICS)
-    table = correlation_table([grid], SETTINGS)
+    array = array_of(value, metrics=METRICS)
+    table = correlation_table([array], SETTINGS)
     assert list(table.columns) == COLUMNS
     assert table[["method", "dataset"]].to_numpy().tolist() == [
         [method, dataset]
@@ -84,10 +84,10 @@ def test_the_table_has_each_dataset_and_all_and_only_the_headline_accuracy():
 
 
 def test_four_draws_or_a_score_that_never_moves_say_nothing():
-    few = grid_of(normal("few", 1, 1, 4, 3), metrics=METRICS)
+    few = array_of(normal("few", 1, 1, 4, 3), metrics=METRICS)
     still = normal("still", 1, 1, 8, 3)
     still[..., 2] = 1.0
-    still = grid_of(still, metrics=METRICS)
+    still = array_of(still, metrics=METRICS)
     assert correlation_table([few, still], SETTINGS).empty
     other = dataclasses.replace(SETTINGS, seed=9)
     assert correlation_table([still], other).empty

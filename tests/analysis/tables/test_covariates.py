@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal
+from helpers.simulated import SETTINGS, array_of, normal
 from safetensors.numpy import save_file
 
 from calib_sweep.analysis.tables.correlations import correlate
@@ -57,12 +57,12 @@ def test_sets_are_found_by_their_hash_and_recorded_numbers_are_added(tmp_path):
 
 def test_the_table_correlates_each_descriptor_with_the_headline_scores():
     value = normal("covariates", 1, 2, 6, 3)
-    grid = grid_of(value, metrics=["acc/mean", "acc/x", "ppl/geomean"])
+    array = array_of(value, metrics=["acc/mean", "acc/x", "ppl/geomean"])
     descriptors = {
         str(cell): {"entropy": float(value[0, d, s, 0]) * 2 + d, "constant": 1.0}
-        for (d, s), cell in np.ndenumerate(grid.cell_ids_MDSR[0, :, :, 0])
+        for (d, s), cell in np.ndenumerate(array.cell_ids_MDSR[0, :, :, 0])
     }
-    table = covariate_table([grid], descriptors, SETTINGS)
+    table = covariate_table([array], descriptors, SETTINGS)
     assert list(table.columns) == COLUMNS
     assert set(table["descriptor"]) == {"entropy"}
     own = table[table["metric"] == "acc/mean"].set_index("dataset")
@@ -73,4 +73,4 @@ def test_the_table_correlates_each_descriptor_with_the_headline_scores():
 
 
 def test_without_descriptors_there_is_no_row():
-    assert covariate_table([grid_of(normal("none", 1, 1, 6, 1))], {}, SETTINGS).empty
+    assert covariate_table([array_of(normal("none", 1, 1, 6, 1))], {}, SETTINGS).empty

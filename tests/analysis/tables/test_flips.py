@@ -7,7 +7,7 @@ from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from calib_sweep.analysis.inference.flips import split
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import Items, read_items
 from calib_sweep.analysis.scores.table import read_cells, to_rows
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
@@ -86,8 +86,8 @@ def write_items(path, value_I, name="x", hashes=None, column="correct", kind="ta
 def tables(sweep):
     cells = read_cells(sweep.folder)
     items = read_items(sweep.folder, cells)
-    grids = to_grids(to_rows(cells))
-    return flip_table(grids, items), unstable_table(grids, items), items
+    arrays = score_arrays(to_rows(cells))
+    return flip_table(arrays, items), unstable_table(arrays, items), items
 
 
 @pytest.fixture

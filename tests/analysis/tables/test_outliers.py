@@ -8,12 +8,12 @@ from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.scores.names import Naming
-from calib_sweep.analysis.tables.outliers import COLUMNS, grubbs_limit, reasons, tail_table
+from calib_sweep.analysis.tables.outliers import COLUMNS, grubbs_limit, outlier_table, reasons
 
 
 def tails(rows):
     groups = group_rows(rows)
-    return tail_table(groups, Naming.of_groups(groups))
+    return outlier_table(groups, Naming.of_groups(groups))
 
 
 def perplexities(*values):

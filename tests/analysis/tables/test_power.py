@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal
+from helpers.simulated import SETTINGS, array_of, normal
 from scipy import stats
 
 from calib_sweep.analysis.inference.power import (
@@ -45,9 +45,9 @@ def test_no_spread_needs_the_least_and_the_impossible_is_infinite():
 
 
 def test_the_table_has_a_row_per_target_for_each_method_and_each_pair():
-    grid = grid_of(0.5 + 0.01 * normal("table", 2, 2, 5, 1))
-    comparisons = comparison_table([grid], SETTINGS)
-    table = power_table([grid], comparisons, SETTINGS)
+    array = array_of(0.5 + 0.01 * normal("table", 2, 2, 5, 1))
+    comparisons = comparison_table([array], SETTINGS)
+    table = power_table([array], comparisons, SETTINGS)
     assert list(table.columns) == COLUMNS
     counts = table.groupby(["goal", "kind", "target"]).size().to_dict()
     assert counts == {
@@ -65,17 +65,17 @@ def test_the_table_has_a_row_per_target_for_each_method_and_each_pair():
     assert (pair["sd"], pair["now"], pair["n"]) == (row["sd_diff"], row["mde"], 5)
     assert pair["seeds_lo"] <= pair["seeds"] <= pair["seeds_hi"]
     width = table[table["goal"] == "half_width"].iloc[0]
-    draw_S = grid.value_MDSE[0, 0, :, 0]
+    draw_S = array.value_MDSE[0, 0, :, 0]
     assert width["sd"] == pytest.approx(draw_S.std(ddof=1))
     assert width["now"] == pytest.approx(2.7764 * draw_S.std(ddof=1) / np.sqrt(5), rel=1e-4)
 
 
 def test_two_datasets_need_the_seeds_of_two_samples():
-    grid = grid_of(0.5 + 0.01 * normal("datasets", 2, 2, 5, 1))
-    table = power_table([grid], comparison_table([grid], SETTINGS), SETTINGS)
+    array = array_of(0.5 + 0.01 * normal("datasets", 2, 2, 5, 1))
+    table = power_table([array], comparison_table([array], SETTINGS), SETTINGS)
     row = table[(table["kind"] == "dataset") & (table["target"] == 0.01)].iloc[0]
     assert (row["method"], row["dataset"], row["against"]) == ("*", "text00", "text01")
-    mean_2S = grid.value_MDSE[..., 0].mean(0)
+    mean_2S = array.value_MDSE[..., 0].mean(0)
     assert row["sd"] == pytest.approx(np.sqrt(mean_2S.var(axis=1, ddof=1).mean()))
     sd = np.array([row["sd"]])
     assert row["seeds"] == seeds_for_difference(sd, 0.01, 0.8, is_paired=False)[0]

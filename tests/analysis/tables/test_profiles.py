@@ -2,10 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal, row, rows_of
+from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.profiles import (
     IQM_COLUMNS,
     PROFILE_COLUMNS,
@@ -17,8 +17,8 @@ from calib_sweep.analysis.tables.profiles import (
 
 def with_dense(value, dense):
     metrics = [f"acc/task{e}" for e in range(value.shape[3])]
-    grid = grid_of(value, metrics=metrics)
-    return dataclasses.replace(grid, dense_E=np.asarray(dense, dtype=float))
+    array = array_of(value, metrics=metrics)
+    return dataclasses.replace(array, dense_E=np.asarray(dense, dtype=float))
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half():
@@ -41,8 +41,8 @@ def test_the_interval_of_the_iqm_holds_the_truth_where_tasks_move_together(num_D
     value = 0.02 * normal("iqm", num_sweeps, num_D, num_S, 1)
     value = value + 0.01 * normal("iqm/own", num_sweeps, num_D, num_S, num_T)
     value += 0.8 + np.linspace(-0.1, 0.1, num_T)
-    grids = [with_dense(one[None], np.ones(num_T)) for one in value]
-    found = profile_tables(grids, SETTINGS)["iqm"]
+    arrays = [with_dense(one[None], np.ones(num_T)) for one in value]
+    found = profile_tables(arrays, SETTINGS)["iqm"]
     held = (found["iqm_lo"] <= 0.8) & (found["iqm_hi"] >= 0.8)
     assert held.mean() == pytest.approx(0.95, abs=0.033)
 
@@ -80,12 +80,12 @@ def test_the_interval_of_a_profile_is_over_draws_not_over_single_scores():
 
 
 def test_one_task_no_dense_or_two_draws_make_no_profile():
-    for grid in (
+    for array in (
         with_dense(normal("one", 1, 1, 5, 1), [1.0]),
         with_dense(normal("two", 1, 1, 2, 3), np.ones(3)),
         with_dense(normal("none", 1, 1, 5, 3), np.full(3, np.nan)),
     ):
-        assert all(table.empty for table in profile_tables([grid], SETTINGS).values())
+        assert all(table.empty for table in profile_tables([array], SETTINGS).values())
 
 
 def test_methods_without_data_and_tasks_without_acc_are_left_out():
@@ -94,6 +94,6 @@ def test_methods_without_data_and_tasks_without_acc_are_left_out():
     rows = rows_of(value, metrics=metrics)
     for method in ("dense", "rtn"):
         rows += [row(method, 0.8, metric=metric) for metric in metrics]
-    (found,) = profile_tables(to_grids(rows), SETTINGS)["iqm"].to_dict("records")
+    (found,) = profile_tables(score_arrays(rows), SETTINGS)["iqm"].to_dict("records")
     assert (found["method"], found["num_tasks"]) == ("gptq", 2)
     assert found["mean"] == pytest.approx((value[..., :2] / 0.8).mean())

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from helpers.simulated import SETTINGS, grid_of, normal, row, rows_of
+from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.ranking import (
     PROBABILITY_COLUMNS,
@@ -16,8 +16,8 @@ from calib_sweep.analysis.tables.ranking import (
 )
 
 
-def rank(grid):
-    return ranking_tables([grid], comparison_table([grid], SETTINGS), SETTINGS)
+def rank(array):
+    return ranking_tables([array], comparison_table([array], SETTINGS), SETTINGS)
 
 
 def of_methods(table, dataset="text00"):
@@ -41,7 +41,7 @@ def test_tau_is_kendalls_tau_b_also_with_ties():
 
 
 def test_far_apart_the_order_is_certain_and_the_columns_are_there():
-    tables = rank(grid_of(shifted("far", [0.0, 100.0, 50.0], 5, 1)))
+    tables = rank(array_of(shifted("far", [0.0, 100.0, 50.0], 5, 1)))
     own = of_methods(tables["ranking"])
     assert list(own.columns) == RANKING_COLUMNS
     assert own["name"].tolist() == ["gptq", "sparsegpt", "spqr"]
@@ -57,12 +57,12 @@ def test_far_apart_the_order_is_certain_and_the_columns_are_there():
 
 def test_less_perplexity_ranks_higher():
     value = np.exp(shifted("ppl", [0.0, -9.0], 4, 1))
-    (grid,) = to_grids(rows_of(value, metrics=["ppl/a@64"]))
-    assert of_methods(rank(grid)["ranking"])["rank"].tolist() == [2, 1]
+    (array,) = score_arrays(rows_of(value, metrics=["ppl/a@64"]))
+    assert of_methods(rank(array)["ranking"])["rank"].tolist() == [2, 1]
 
 
 def test_rank_probabilities_add_up():
-    tables = rank(grid_of(shifted("sum", [0.0, 0.3, 0.1], 6, 2)))
+    tables = rank(array_of(shifted("sum", [0.0, 0.3, 0.1], 6, 2)))
     own = of_methods(tables["rank_probabilities"])
     by_name = own.groupby(["metric", "name"])["probability"].sum()
     assert by_name.to_numpy() == pytest.approx(1.0)
@@ -74,8 +74,8 @@ def test_rank_probabilities_add_up():
 @pytest.mark.parametrize("num_S", [3, 5, 10])
 def test_rank_intervals_hold_all_true_ranks_at_once(num_S):
     num_sweeps, true_rank = 150, np.array([4, 3, 2, 1])
-    grid = grid_of(shifted("ranks", [0.0, 0.7, 1.4, 2.1], num_S, num_sweeps))
-    own = of_methods(rank(grid)["ranking"])
+    array = array_of(shifted("ranks", [0.0, 0.7, 1.4, 2.1], num_S, num_sweeps))
+    own = of_methods(rank(array)["ranking"])
     low, high = (own[f"rank_{end}"].to_numpy().reshape(num_sweeps, 4) for end in ("lo", "hi"))
     held = ((low <= true_rank) & (true_rank <= high)).all(axis=1)
     assert held.mean() >= 0.93
@@ -84,8 +84,8 @@ def test_rank_intervals_hold_all_true_ranks_at_once(num_S):
 
 def test_no_rank_is_told_where_nothing_differs():
     num_sweeps = 300
-    grid = grid_of(shifted("none", [0.0, 0.0, 0.0, 0.0], 5, num_sweeps))
-    own = of_methods(rank(grid)["ranking"])
+    array = array_of(shifted("none", [0.0, 0.0, 0.0, 0.0], 5, num_sweeps))
+    own = of_methods(rank(array)["ranking"])
     is_open = ((own["rank_lo"] == 1) & (own["rank_hi"] == 4)).to_numpy().reshape(num_sweeps, 4)
     assert is_open.all(axis=1).mean() >= 0.92
 
@@ -105,7 +105,7 @@ def test_stability_is_what_repeated_studies_would_show():
     probability Phi(sqrt(k / 2))."""
     value = np.zeros((2, 1, 100, 1))
     value[1, 0, :, 0] = 1 + np.sqrt(2) * stats.norm.ppf((np.arange(100) + 0.5) / 100)
-    own = of_methods(rank(grid_of(value))["rank_stability"]).set_index("num_seeds")
+    own = of_methods(rank(array_of(value))["rank_stability"]).set_index("num_seeds")
     for num_seeds in (1, 2, 5, 10):
         wanted = stats.norm.cdf(np.sqrt(num_seeds / 2))
         assert own.loc[num_seeds, "p_top1"] == pytest.approx(wanted, abs=0.05)
@@ -115,7 +115,7 @@ def test_stability_is_what_repeated_studies_would_show():
 
 def test_a_coin_flip_is_unresolved_and_nobody_is_surely_first():
     value = shifted("coin", [0.0, 0.0], 10, 200)
-    own = of_methods(rank(grid_of(value))["ranking"])
+    own = of_methods(rank(array_of(value))["ranking"])
     assert own["p_first"].mean() == pytest.approx(0.5)
     surely = (own["p_first"] > 0.975) | (own["p_first"] < 0.025)
     assert surely.mean() < 0.12
@@ -127,7 +127,7 @@ def test_datasets_are_ranked_by_the_mean_over_methods_and_pooled_methods_over_da
     value[:, 1] += 1.0
     value[1] += 10.0
     value += 1e-3 * normal("pooled", 2, 2, 3, 1)
-    table = rank(grid_of(value))["ranking"]
+    table = rank(array_of(value))["ranking"]
     datasets = table[table["kind"] == "dataset"]
     assert datasets[["name", "rank"]].to_numpy().tolist() == [["text00", 2], ["text01", 1]]
     assert datasets["mean"].tolist() == pytest.approx([5.0, 6.0], abs=0.01)
@@ -138,8 +138,8 @@ def test_datasets_are_ranked_by_the_mean_over_methods_and_pooled_methods_over_da
 def test_a_method_without_data_is_ranked_among_the_others():
     rows = rows_of(0.01 * normal("free", 2, 1, 5, 1) + 0.5)
     rows += [row("rtn", 0.9, metric="acc/task0"), row("zero", 0.1, metric="acc/task0")]
-    (grid,) = to_grids(rows)
-    own = of_methods(rank(grid)["ranking"]).set_index("name")
+    (array,) = score_arrays(rows)
+    own = of_methods(rank(array)["ranking"]).set_index("name")
     assert own["rank"].to_dict()["rtn"] == 1
     assert own.loc["zero", ["rank", "rank_lo", "rank_hi"]].tolist() == [4, 4, 4]
 
@@ -147,8 +147,8 @@ def test_a_method_without_data_is_ranked_among_the_others():
 def test_sets_of_other_sizes_are_ranked_apart_and_the_table_says_which():
     value = shifted("sizes", [0.0, 1.0], 4, 1)
     sized = [("calibration.num_samples", 64), ("calibration.num_samples", 128)]
-    (grid,) = to_grids([r for one in sized for r in rows_of(value, **dict([one]))])
-    stability = of_methods(rank(grid)["rank_stability"])
+    (array,) = score_arrays([r for one in sized for r in rows_of(value, **dict([one]))])
+    stability = of_methods(rank(array)["rank_stability"])
     assert not stability.duplicated(["metric", "draw", "num_seeds"]).any()
     assert set(stability["draw"]) == {"num_samples=64", "num_samples=128"}
 
@@ -156,17 +156,17 @@ def test_sets_of_other_sizes_are_ranked_apart_and_the_table_says_which():
 def test_fewer_than_three_complete_draws_are_not_ranked():
     value = normal("few", 2, 1, 4, 1)
     value[0, 0, :2] = np.nan
-    assert all(table.empty for table in rank(grid_of(value)).values())
+    assert all(table.empty for table in rank(array_of(value)).values())
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others():
     import dataclasses
 
-    grid = grid_of(shifted("seeded", [0.0, 0.2], 4, 1))
-    comparisons = comparison_table([grid], SETTINGS)
+    array = array_of(shifted("seeded", [0.0, 0.2], 4, 1))
+    comparisons = comparison_table([array], SETTINGS)
     other = dataclasses.replace(SETTINGS, seed=1)
     first, again, third = (
-        ranking_tables([grid], comparisons, settings)["rank_stability"]
+        ranking_tables([array], comparisons, settings)["rank_stability"]
         for settings in (SETTINGS, SETTINGS, other)
     )
     assert first.equals(again)

@@ -3,15 +3,15 @@ import pytest
 from helpers.simulated import METHODS, SETTINGS, normal, rows_of
 from scipy import optimize
 
-from calib_sweep.analysis.figures.diagrams import sizes_figure
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.figures.diagrams import set_sizes_figure
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.tables.set_sizes import (
     COLUMNS,
     FLOOR_COLUMNS,
     fit_floor,
     floor_interval,
-    size_tables,
+    set_size_tables,
 )
 from calib_sweep.seeding import stream
 
@@ -63,7 +63,7 @@ def sized(sizes, num_S=6, method="gptq", **settings):
 
 
 def test_each_size_is_a_row_and_the_fit_is_another_table():
-    tables = size_tables(to_grids(sized([64, 16, 256])), SETTINGS)
+    tables = set_size_tables(score_arrays(sized([64, 16, 256])), SETTINGS)
     sizes, floors = tables["sizes"], tables["size_floors"]
     assert (list(sizes.columns), list(floors.columns)) == (COLUMNS, FLOOR_COLUMNS)
     assert sizes["num_samples"].tolist() == [16, 64, 256]
@@ -78,15 +78,15 @@ def test_each_size_is_a_row_and_the_fit_is_another_table():
 
 
 def test_two_sizes_are_shown_and_not_fitted_and_one_size_is_no_table():
-    tables = size_tables(to_grids(sized([16, 64])), SETTINGS)
+    tables = set_size_tables(score_arrays(sized([16, 64])), SETTINGS)
     assert len(tables["sizes"]) == 2
     assert tables["sizes"]["sd_fitted"].isna().all()
     assert tables["size_floors"].empty
-    assert size_tables(to_grids(sized([16])), SETTINGS)["sizes"].empty
+    assert set_size_tables(score_arrays(sized([16])), SETTINGS)["sizes"].empty
 
 
 def test_a_curve_is_of_one_method_with_all_its_settings():
     rows = [r for bits in (3, 4) for r in sized([16, 64], **{"method.bits": bits})]
-    (axes,) = sizes_figure(group_rows(rows), "acc/task0").axes
+    (axes,) = set_sizes_figure(group_rows(rows), "acc/task0").axes
     assert axes.get_legend_handles_labels()[1] == ["gptq bits=3", "gptq bits=4"]
     assert axes.get_ylabel() == "accuracy (task0)\nSD over draws, points"

@@ -7,8 +7,8 @@ from helpers.simulated import normal, row, rows_of
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.tables.summary import (
-    SPREAD_COLUMNS,
-    spread_table,
+    SUMMARY_COLUMNS,
+    summary_table,
     uncertainty_table,
     worst_draws,
 )
@@ -17,7 +17,7 @@ from calib_sweep.analysis.tables.summary import (
 def tables(rows):
     groups = group_rows(rows)
     naming = Naming.of_groups(groups)
-    return spread_table(groups, naming), uncertainty_table(groups, naming)
+    return summary_table(groups, naming), uncertainty_table(groups, naming)
 
 
 def test_a_worked_example():
@@ -28,7 +28,7 @@ def test_a_worked_example():
         for value in (1.0, 2.0, 3.0, 4.0, 5.0)
     ]
     spread, uncertainty = tables(rows)
-    assert list(spread.columns) == [*SPREAD_COLUMNS, "note"]
+    assert list(spread.columns) == [*SUMMARY_COLUMNS, "note"]
     found = spread.iloc[1]
     assert (found["n"], found["mean"], found["min"], found["max"]) == (5, 3.0, 1.0, 5.0)
     assert found["sd"] == pytest.approx(math.sqrt(2.5))

@@ -90,7 +90,7 @@ def test_notes_say_what_has_no_number_and_why():
     assert ("variance_components", lacking) in said
 
 
-def test_an_unbalanced_grid_uses_all_it_has():
+def test_an_unbalanced_design_uses_all_it_has():
     value = crossed("holes", 3, 3, 5, 1, COMPONENTS)
     value[2, 2] = np.nan  # a method without one dataset
     value[0, 0, 3:] = np.nan  # another with fewer seeds there

@@ -4,16 +4,16 @@ from helpers.dyestuff import DYESTUFF
 from helpers.simulated import (
     COMPONENTS,
     SETTINGS,
+    array_of,
     crossed,
-    grid_of,
     normal,
     row,
     rows_of,
     share_inside,
 )
 
-from calib_sweep.analysis.inference.anova import squares_across, squares_of_one
-from calib_sweep.analysis.scores.arrays import to_grids
+from calib_sweep.analysis.inference.anova import crossed_anova, nested_anova
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.variance_components import COLUMNS, variance_table
 
 NUM_SWEEPS = 1500
@@ -28,25 +28,25 @@ def one_method(num_D, num_S, num_sweeps, variances=ONE_DRAWN):
 
 @pytest.mark.parametrize(("num_D", "num_S"), [(3, 3), (3, 10), (5, 5), (10, 3)])
 def test_intervals_of_one_methods_components_hold_the_truth(num_D, num_S):
-    squares = squares_of_one(one_method(num_D, num_S, NUM_SWEEPS))
-    low, high = squares.interval(0, 1000)
+    anova = nested_anova(one_method(num_D, num_S, NUM_SWEEPS))
+    low, high = anova.interval(0, 1000)
     for name, truth in ONE_DRAWN.items():
-        line = squares.names.index(name)
+        line = anova.names.index(name)
         assert 0.93 <= share_inside((low[line], high[line]), truth) <= 0.97, name
 
 
 @pytest.mark.parametrize(("num_M", "num_D", "num_S"), [(4, 5, 5), (3, 3, 3)])
 def test_intervals_of_components_across_methods_hold_the_truth(num_M, num_D, num_S):
-    squares = squares_across(crossed("cover", num_M, num_D, num_S, NUM_SWEEPS, COMPONENTS))
-    low, high = squares.interval(0, 1000)
+    anova = crossed_anova(crossed("cover", num_M, num_D, num_S, NUM_SWEEPS, COMPONENTS))
+    low, high = anova.interval(0, 1000)
     for name, truth in COMPONENTS.items():
-        line = squares.names.index(name)
+        line = anova.names.index(name)
         assert 0.93 <= share_inside((low[line], high[line]), truth) <= 0.975, name
 
 
 def test_a_component_of_zero_is_held_by_its_interval():
-    squares = squares_of_one(one_method(5, 5, NUM_SWEEPS, {"dataset": 0.0, "draw": 1.0}))
-    low, high = squares.interval(0, 1000)
+    anova = nested_anova(one_method(5, 5, NUM_SWEEPS, {"dataset": 0.0, "draw": 1.0}))
+    low, high = anova.interval(0, 1000)
     assert share_inside((low[2], high[2]), 0.0) >= 0.95
     assert low[2].min() == 0  # a variance is not negative
 
@@ -56,24 +56,24 @@ def test_estimates_are_right_on_average_also_with_unequal_numbers_of_draws():
     for d in range(5):
         value[d, 3 + d :] = np.nan
     estimate = dict(
-        zip(("replicate", "draw", "dataset"), squares_of_one(value).estimate(), strict=True)
+        zip(("replicate", "draw", "dataset"), nested_anova(value).estimate(), strict=True)
     )
     assert estimate["draw"].mean() == pytest.approx(1.0, abs=0.02)
     assert estimate["dataset"].mean() == pytest.approx(0.5, abs=0.04)
     across = crossed("mean", 3, 4, 6, 4000, COMPONENTS)
     across[:, 0, 2:] = np.nan
-    squares = squares_across(across)
-    for name, found in zip(squares.names, squares.estimate(), strict=True):
+    anova = crossed_anova(across)
+    for name, found in zip(anova.names, anova.estimate(), strict=True):
         assert found.mean() == pytest.approx(COMPONENTS[name], abs=0.08), name
 
 
-def one_grid(value_MDSE, **fields):
-    (grid,) = to_grids(rows_of(value_MDSE, **fields))
-    return grid
+def one_array(value_MDSE, **fields):
+    (array,) = score_arrays(rows_of(value_MDSE, **fields))
+    return array
 
 
-def components(grid, **wanted):
-    table = variance_table([grid], SETTINGS)
+def components(array, **wanted):
+    table = variance_table([array], SETTINGS)
     for key, value in wanted.items():
         table = table[table[key] == value]
     return table.set_index("component")
@@ -81,7 +81,7 @@ def components(grid, **wanted):
 
 def test_the_dyestuff_data_have_their_published_components():
     value = DYESTUFF.reshape(1, 6, 5, 1)
-    found = components(grid_of(value), method="gptq")
+    found = components(array_of(value), method="gptq")
     assert found["variance"].to_dict() == {"dataset": pytest.approx(1764.05), "draw": 2451.25}
     assert found["anova"].to_dict() == pytest.approx(found["variance"].to_dict())
     assert found.loc["dataset", "share"] == pytest.approx(1764.05 / (1764.05 + 2451.25))
@@ -92,7 +92,7 @@ def test_the_dyestuff_data_have_their_published_components():
 
 
 def test_the_columns_are_the_promised_ones_and_all_methods_are_a_star():
-    table = variance_table([grid_of(crossed("table", 3, 3, 4, 2, COMPONENTS))], SETTINGS)
+    table = variance_table([array_of(crossed("table", 3, 3, 4, 2, COMPONENTS))], SETTINGS)
     assert list(table.columns[: len(COLUMNS)]) == COLUMNS
     assert list(dict.fromkeys(table["method"])) == ["gptq", "sparsegpt", "spqr", "*"]
     star = table[table["method"] == "*"]
@@ -102,9 +102,9 @@ def test_the_columns_are_the_promised_ones_and_all_methods_are_a_star():
     assert last["icc"].tolist() == pytest.approx([1.0, 1.0])
 
 
-def test_reml_is_the_anova_in_a_complete_grid_and_never_negative():
-    grid = grid_of(crossed("reml", 4, 3, 4, 20, COMPONENTS))
-    table = variance_table([grid], SETTINGS)
+def test_reml_is_the_anova_in_a_complete_design_and_never_negative():
+    array = array_of(crossed("reml", 4, 3, 4, 20, COMPONENTS))
+    table = variance_table([array], SETTINGS)
     feasible = table.groupby(["method", "metric"])["anova"].transform("min") >= 0
     assert feasible.any() and not feasible.all()
     same = table[feasible]
@@ -115,28 +115,28 @@ def test_reml_is_the_anova_in_a_complete_grid_and_never_negative():
 def test_a_missing_cell_is_left_out_of_the_interval_and_said():
     value = crossed("missing", 3, 3, 5, 1, COMPONENTS)
     value[1, 2, 0] = np.nan
-    star = components(grid_of(value), method="*")
+    star = components(array_of(value), method="*")
     assert star["note"].unique().tolist() == [
         "the interval leaves out draws that not every method has: 1"
     ]
     assert star.loc["method:draw", "df"] == 2 * 11
-    own = components(grid_of(value), method="sparsegpt")
+    own = components(array_of(value), method="sparsegpt")
     assert own.loc["draw", "df"] == 11
 
 
 def test_a_score_that_is_not_finite_is_left_out_and_said():
     value = crossed("infinite", 3, 3, 5, 1, COMPONENTS)
     value[1, 2, 0] = np.inf
-    grid = grid_of(value, metrics=["ppl/a"])
+    array = array_of(value, metrics=["ppl/a"])
     said = "leaves out scores that are not finite: 1"
     for method, its_own in (("sparsegpt", True), ("*", True), ("gptq", False)):
-        notes = components(grid, method=method)["note"]
+        notes = components(array, method=method)["note"]
         assert notes.str.endswith(said).all() == its_own, method
-    assert components(grid, method="sparsegpt").loc["draw", "df"] == 11
+    assert components(array, method="sparsegpt").loc["draw", "df"] == 11
 
 
 def test_one_dataset_has_no_number_for_what_lies_between_datasets():
-    found = components(grid_of(crossed("single", 3, 1, 5, 1, COMPONENTS)), method="*")
+    found = components(array_of(crossed("single", 3, 1, 5, 1, COMPONENTS)), method="*")
     assert np.isnan(found.loc["dataset", "variance"])
     assert np.isnan(found.loc["method:dataset", "variance"])
     assert "one dataset" in found.loc["dataset", "note"]
@@ -144,14 +144,14 @@ def test_one_dataset_has_no_number_for_what_lies_between_datasets():
 
 
 def test_two_datasets_have_an_estimate_but_no_interval():
-    found = components(grid_of(crossed("two", 2, 2, 5, 1, COMPONENTS)), method="gptq")
+    found = components(array_of(crossed("two", 2, 2, 5, 1, COMPONENTS)), method="gptq")
     assert found.loc["dataset", "variance"] >= 0
     assert np.isnan(found.loc["dataset", "sd_lo"])
     assert found.loc["dataset", "note"] == "dataset has 1 degree of freedom: no interval"
 
 
 def test_one_seed_each_tells_nothing_of_draws():
-    found = variance_table([grid_of(crossed("one", 3, 4, 1, 1, COMPONENTS))], SETTINGS)
+    found = variance_table([array_of(crossed("one", 3, 4, 1, 1, COMPONENTS))], SETTINGS)
     assert found["variance"].isna().all()
     assert found["note"].str.contains("cannot be told apart").all()
 
@@ -163,8 +163,8 @@ def repeated(noise):
 
 
 def test_replicates_have_a_component_of_their_own():
-    (grid,) = to_grids(repeated(0.1))
-    found = components(grid, method="gptq")
+    (array,) = score_arrays(repeated(0.1))
+    found = components(array, method="gptq")
     assert list(found.index) == ["dataset", "draw", "replicate"]
     difference = 0.1 * normal("again", 1, 3, 5, 1).ravel()
     assert found.loc["replicate", "variance"] == pytest.approx(np.mean(difference**2) / 2, rel=1e-6)
@@ -173,9 +173,9 @@ def test_replicates_have_a_component_of_their_own():
 
 
 def test_bit_equal_replicates_have_a_component_of_exactly_zero():
-    (grid,) = to_grids(repeated(0.0))
-    found = components(grid, method="gptq")
-    (without,) = to_grids(rows_of(one_method(3, 5, 1)[..., 0][None]))
+    (array,) = score_arrays(repeated(0.0))
+    found = components(array, method="gptq")
+    (without,) = score_arrays(rows_of(one_method(3, 5, 1)[..., 0][None]))
     assert found.loc["replicate", "variance"] == 0
     assert found.loc["draw", "variance"] == pytest.approx(
         components(without, method="gptq").loc["draw", "variance"]
@@ -186,8 +186,8 @@ def test_methods_without_data_and_sets_of_other_sizes_are_kept_apart():
     value = crossed("sizes", 2, 3, 4, 1, COMPONENTS)
     small = rows_of(value, **{"calibration.num_samples": 16})
     large = rows_of(value + 1, **{"calibration.num_samples": 128})
-    grids = to_grids([*small, *large, row("magnitude", 0.4, metric="acc/task0")])
-    methods = list(dict.fromkeys(variance_table(grids, SETTINGS)["method"]))
+    arrays = score_arrays([*small, *large, row("magnitude", 0.4, metric="acc/task0")])
+    methods = list(dict.fromkeys(variance_table(arrays, SETTINGS)["method"]))
     assert methods == [
         "gptq num_samples=128",
         "gptq num_samples=16",
@@ -200,8 +200,8 @@ def test_methods_without_data_and_sets_of_other_sizes_are_kept_apart():
 
 def test_perplexity_is_decomposed_on_the_log_scale():
     value = crossed("log", 1, 3, 4, 1, COMPONENTS)
-    plain = components(grid_of(value), method="gptq")
-    logged = components(one_grid(np.exp(value), metrics=["ppl/a@64"]), method="gptq")
+    plain = components(array_of(value), method="gptq")
+    logged = components(one_array(np.exp(value), metrics=["ppl/a@64"]), method="gptq")
     assert logged["variance"].to_numpy() == pytest.approx(plain["variance"].to_numpy())
 
 
@@ -209,6 +209,6 @@ def test_equal_draws_of_incomplete_datasets_leave_what_lies_between_datasets():
     """All of 0.7 in one dataset, one draw of 0.75 in another: the rest is still to come."""
     value = np.full((1, 2, 3, 1), 0.7)
     value[0, 1] = [[0.75], [np.nan], [np.nan]]
-    found = variance_table([grid_of(value)], SETTINGS).set_index("component")["variance"]
+    found = variance_table([array_of(value)], SETTINGS).set_index("component")["variance"]
     assert found["dataset"] == pytest.approx(0.05**2 / 2)
     assert found["draw"] == 0
