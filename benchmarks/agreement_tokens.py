@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from calib_sweep.building import Builder
 from calib_sweep.dataset.calibration.artifact import draw_or_load
-from calib_sweep.parts import build
 from calib_sweep.places import CONF
 from calib_sweep.sweep.plan import compose_command_line
 
@@ -30,6 +30,7 @@ def main() -> None:
     (point,) = compose_command_line(CONF, ["evaluation.zero_shot=null", *arguments.overrides])
     config = point.config
     target = "calib_sweep.dataset.calibration.settings.Calibration"
+    build = Builder().build
     calibration = build("calibration", {"_target_": target, **config["calibration"]})
     dataset = build("dataset", config["dataset"])
     tokenizer = build("model", config["model"]).load_tokenizer()

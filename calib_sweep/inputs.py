@@ -5,16 +5,14 @@ Its record keeps their hashes. Where they are others now, a finished cell is sta
 
 import hashlib
 import logging
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError
-from calib_sweep.parts import Parts, build
+from calib_sweep.parts import Parts
 from calib_sweep.targets import target_classes
 
 log = logging.getLogger(__name__)
@@ -25,18 +23,19 @@ KEYS = (*READERS, *(f"{key}{CODE}" for key in (*READERS, "method")))  # what rec
 OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
 
 
-def inputs_of(cell: Cell, parts: Parts) -> dict[str, str | None]:
-    """Hashes of the local files that `cell` reads, None for what is pinned, and of own code."""
+def inputs_of(builder: Builder, cell: Cell, parts: Parts) -> dict[str, str | None]:
+    """Hash the local files that `cell` reads, None for what is pinned, and code of one's own."""
     readers = {key: getattr(parts, key) for key in READERS}
     files = {key: part.fingerprint() for key, part in readers.items() if part is not None}
-    code = {f"{key}{CODE}": code_of(key, cell.config[key]) for key in (*files, "method")}
+    code = {f"{key}{CODE}": code_of(builder, key, cell.config[key]) for key in (*files, "method")}
     return files | {key: value for key, value in code.items() if value is not None}
 
 
-def code_of(key: str, node: Mapping[str, Any]) -> str | None:
-    """Hash of the modules that define the classes of a part; None if all are ours."""
+def code_of(builder: Builder, key: str, node: Mapping[str, Any]) -> str | None:
+    """Hash the modules that define the classes of a part; None if all are ours."""
     modules = {name for found in target_classes(key, node) for name in _own_modules(found)}
-    sources = [source for name in sorted(modules) if (source := _source(name)) is not None]
+    found = [builder.source_sha256(name) for name in sorted(modules)]
+    sources = [source for source in found if source is not None]
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:32] if sources else None
 
 
@@ -47,13 +46,7 @@ def _own_modules(found: type) -> set[str]:
     return {name for name in modules if name.partition(".")[0] == package != OURS}
 
 
-@cache  # the code that runs is that which was read when the process began
-def _source(module: str) -> str | None:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
-
-
-def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
+def changed_inputs(builder: Builder, done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
     """Say which files and code are no longer what finished cells read: their scores are stale."""
     stale: dict[tuple[str, str | None, str | None], list[Cell]] = defaultdict(list)
     hashes: dict[str, str | None] = {}
@@ -62,7 +55,7 @@ def changed_inputs(done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
         for key, then in ((key, kept[key]) for key in KEYS if key in kept):
             address = f"{key}:{digest(cell.config[key.removesuffix(CODE)])}"
             if address not in hashes:
-                hashes[address] = _now(key, cell, then)
+                hashes[address] = _now(builder, key, cell, then)
             if hashes[address] != then:
                 stale[key, then, hashes[address]].append(cell)
     return [_describe(*changed, cells) for changed, cells in stale.items()]
@@ -78,13 +71,13 @@ def _describe(key: str, then: str | None, now: str | None, cells: Sequence[Cell]
     )
 
 
-def _now(key: str, cell: Cell, before: str | None) -> str | None:
-    """The hash now; as before, with a warning, where the files are gone altogether."""
+def _now(builder: Builder, key: str, cell: Cell, before: str | None) -> str | None:
+    """Return the hash now; as before, with a warning, where the files are gone altogether."""
     name = key.removesuffix(CODE)
     try:
         if key.endswith(CODE):
-            return code_of(name, cell.config[name])
-        return build(name, cell.config[name]).fingerprint()
+            return code_of(builder, name, cell.config[name])
+        return builder.build(name, cell.config[name]).fingerprint()
     except ConfigError as error:
         log.warning("finished cells cannot be held against the files they read: %s", error)
         return before

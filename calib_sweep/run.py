@@ -34,7 +34,7 @@ from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
-from calib_sweep.parts import Parts, build_parts
+from calib_sweep.parts import Parts
 from calib_sweep.results import record as records
 from calib_sweep.results.cell_log import LOG, log_to, place_of
 from calib_sweep.results.files import ITEMS, LAYERS, NOT_KEPT, REFERENCE, hash_files
@@ -56,8 +56,8 @@ def run_cell(
     record = records.new_record(cell)
     try:
         with log_to(folder / LOG):
-            parts = build_parts(cell)
-            record["inputs"] = inputs_of(cell, parts)
+            parts = session.builder.parts(cell)
+            record["inputs"] = inputs_of(session.builder, cell, parts)
             _fill(record, cell, parts, store, session, progress or CellProgress())
     except Exception as error:  # the cell boundary: one failing cell must not end the sweep
         raise_if_told()  # what a library made of the signal is no failure of the cell

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from calib_sweep import atomic
+from calib_sweep.building import Builder
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.blocks import decoder_blocks
 
@@ -18,7 +19,8 @@ from calib_sweep.model.blocks import decoder_blocks
 class Session:
     """Loads on demand, restores the weights that compression changed, forgets after a failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, builder: Builder | None = None) -> None:
+        self.builder = builder or Builder()
         self.forget()
 
     def forget(self) -> None:

@@ -43,14 +43,12 @@ def run_cli() -> RunCli:
 
 
 def _run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ended:
-    from calib_sweep import cli, inputs, parts
+    from calib_sweep import cli
 
     out, err = io.StringIO(), io.StringIO()
     with _as_a_fresh_process(), contextlib.chdir(cwd):
         os.environ.update({"WANDB_MODE": "offline", **(env or {})})
         sys.argv = ["calib-sweep", *arguments]
-        parts._parts.clear()
-        inputs._source.cache_clear()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 code = cli.main()

@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
-from calib_sweep import inputs
+from calib_sweep.building import Builder
 from calib_sweep.inputs import code_of
 
 METHOD = """
@@ -27,7 +28,7 @@ class Rounded(LayerMethod):
 def own_method(tmp_path, monkeypatch):
     """A method in a module and a YAML of one's own, below the folder it returns."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(inputs.sys.modules, "my_methods", raising=False)
+    monkeypatch.delitem(sys.modules, "my_methods", raising=False)
     (tmp_path / "my_methods.py").write_text(METHOD)
     folder = tmp_path / "conf.local/method"
     folder.mkdir(parents=True)
@@ -38,7 +39,6 @@ def own_method(tmp_path, monkeypatch):
 def edit(folder):
     with (folder / "my_methods.py").open("a") as file:
         file.write("# edited\n")
-    inputs._source.cache_clear()
 
 
 def test_cells_of_a_method_whose_code_was_edited_are_refused(own_method, run_cli, tiny_world):
@@ -73,16 +73,17 @@ def test_the_code_of_a_class_is_that_of_its_modules_in_its_own_package(tmp_path,
     )
     fine = {"_target_": "my_package.fine.Fine", "step": 0.1}
     nested = {"_target_": "calib_sweep.method.owl.OWL", "base": {**fine, "_partial_": True}}
-    before = code_of("method", fine)
-    assert before is not None and code_of("method", nested) == before
+    builder = Builder()
+    before = code_of(builder, "method", fine)
+    assert before is not None and code_of(builder, "method", nested) == before
     (package / "base.py").write_text(METHOD + "# edited\n")
-    inputs._source.cache_clear()
-    assert code_of("method", fine) != before
+    assert code_of(builder, "method", fine) == before  # the code that runs is the old one
+    assert code_of(Builder(), "method", fine) != before
 
 
 def test_the_code_of_shipped_classes_is_no_input():
     """What changes there and moves a number raises NUMBERS_VERSION."""
-    assert code_of("method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
+    assert code_of(Builder(), "method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
 
 
 def test_inputs_that_no_cell_has_are_not_looked_for(own_method, run_cli, tiny_world):

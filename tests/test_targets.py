@@ -6,8 +6,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from calib_sweep.building import Builder
 from calib_sweep.errors import ConfigError
-from calib_sweep.parts import build
 from calib_sweep.places import CONF
 from calib_sweep.targets import check_targets, target_class, target_classes
 
@@ -73,7 +73,7 @@ def test_nothing_is_called_where_one_of_several_is_refused(tmp_path):
         {**perplexity, "_args_": [hostile]},
     ):
         with pytest.raises(ConfigError, match="FileHandler"):
-            build("evaluation", node)
+            Builder().build("evaluation", node)
     assert not victim.exists()
 
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import ConfigError, Problems, collected
-from calib_sweep.parts import Parts, check_tokens, collect_parts
+from calib_sweep.parts import PartialParts
 from calib_sweep.sweep.compatibility import (
     check_apart,
     check_fit,
@@ -16,8 +17,10 @@ from calib_sweep.sweep.compatibility import (
 )
 from calib_sweep.values import is_int
 
+Draw = Callable[[Cell, PartialParts], CalibrationSet | None]
 
-def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) -> list[str]:
+
+def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[str]:
     """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
 
     Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
@@ -26,7 +29,7 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
     """
     notes: dict[str, None] = {}
     with collected(notes) as problems:
-        parts = {cell.id: collect_parts(cell, problems) for cell in cells}
+        parts = {cell.id: builder.partial_parts(cell, problems) for cell in cells}
         _check_models(cells, parts, problems)
         _check_evaluations(cells, parts, problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
@@ -37,13 +40,15 @@ def check_cells(cells: Sequence[Cell], *, draw: Callable[[Cell, Parts], Any]) ->
 
 def build_problems(cells: Iterable[Cell]) -> list[str]:
     """What is wrong with the values of `cells`, without a look at any file."""
-    problems = Problems()
+    builder, problems = Builder(), Problems()
     for cell in cells:
-        collect_parts(cell, problems)
+        builder.partial_parts(cell, problems)
     return list(ConfigError.merge(problems.errors).problems)
 
 
-def _check_models(cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems) -> None:
+def _check_models(
+    cells: Sequence[Cell], parts: Mapping[str, PartialParts], problems: Problems
+) -> None:
     for cell in _one_of_each_model(cells):
         check_model(parts[cell.id], problems)
     for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
@@ -54,7 +59,7 @@ def _check_models(cells: Sequence[Cell], parts: Mapping[str, Parts], problems: P
 
 
 def _check_evaluations(
-    cells: Sequence[Cell], parts: Mapping[str, Parts], problems: Problems
+    cells: Sequence[Cell], parts: Mapping[str, PartialParts], problems: Problems
 ) -> None:
     for cell in _distinct(cells, ("model", "evaluation")):
         _check_evaluation(cell, parts[cell.id], problems)
@@ -63,7 +68,7 @@ def _check_evaluations(
             check_apart(parts[cell.id], problems)
 
 
-def _check_evaluation(cell: Cell, parts: Parts, problems: Problems) -> None:
+def _check_evaluation(cell: Cell, parts: PartialParts, problems: Problems) -> None:
     if parts.evaluation is None:
         return
     num_before = len(problems.errors)
@@ -76,9 +81,7 @@ def _check_evaluation(cell: Cell, parts: Parts, problems: Problems) -> None:
             parts.evaluation.check_text(tokenizer, num_embeddings, problems)
 
 
-def _check_draw(
-    cell: Cell, parts: Parts, draw: Callable[[Cell, Parts], Any], problems: Problems
-) -> None:
+def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems) -> None:
     if parts.dataset is None:
         return
     drawable = None not in (parts.model, parts.calibration) and is_int(parts.seed, 0)
@@ -116,10 +119,11 @@ def _rank(seed: object) -> int:
     return seed if isinstance(seed, int) else -1
 
 
-def check_pool(_cell: Cell, parts: Parts) -> Any:
-    """The set of the cell, not kept: drawn for the error that this may raise."""
+def check_pool(_cell: Cell, parts: PartialParts) -> CalibrationSet | None:
+    """Draw the set of the cell, not kept: for the error that this may raise."""
     if parts.dataset is None:
         return None
+    assert parts.model is not None and parts.calibration is not None and parts.seed is not None
     drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
-    check_tokens(parts, drawn)
+    parts.check_tokens(drawn)
     return drawn

@@ -1,19 +1,20 @@
 """Whether the parts of a cell fit each other, found out without a weight read."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calib_sweep.errors import Problems, require
 
 if TYPE_CHECKING:
-    from calib_sweep.parts import Parts
+    from calib_sweep.method.base import Method
+    from calib_sweep.parts import Model, PartialParts
 
 
-def context_length(parts: "Parts", problems: Problems) -> int | None:
+def context_length(parts: "PartialParts", problems: Problems) -> int | None:
     """Tokens that the model can attend to; None when it has no limit or could not be built."""
     return None if parts.model is None else problems.of(parts.model.context_length)
 
 
-def check_model(parts: "Parts", problems: Problems) -> None:
+def check_model(parts: "PartialParts", problems: Problems) -> None:
     """Whether the checkpoint can be read and the model walked, as far as its small files tell."""
     if parts.model is None:
         return
@@ -23,7 +24,7 @@ def check_model(parts: "Parts", problems: Problems) -> None:
         problems.of(_check_walk, parts.model)
 
 
-def _check_walk(model: Any) -> None:
+def _check_walk(model: "Model") -> None:
     """Raise `ConfigError` unless the model can be compressed block by block on its inputs."""
     from calib_sweep.compression.contract import check_hollow
     from calib_sweep.model.blocks import check_owners
@@ -33,7 +34,7 @@ def _check_walk(model: Any) -> None:
     check_hollow(skeleton)
 
 
-def check_fit(parts: "Parts", problems: Problems) -> None:
+def check_fit(parts: "PartialParts", problems: Problems) -> None:
     """Whether calibration set, method and walk fit the model and each other."""
     context = context_length(parts, problems)
     if parts.calibration is not None and context is not None:
@@ -42,7 +43,7 @@ def check_fit(parts: "Parts", problems: Problems) -> None:
             parts.calibration.seq_len <= context,
             "calibration.seq_len",
             parts.calibration.seq_len,
-            f"at most {context}, the context length of {parts.model.path}",
+            f"at most {context}, the context length of {parts.model and parts.model.path}",
             f"Type calibration.seq_len={context} or less.",
         )
     if parts.method is None:
@@ -50,22 +51,22 @@ def check_fit(parts: "Parts", problems: Problems) -> None:
     if parts.walk is not None:
         problems.of(parts.walk.check_method, parts.method)
     if parts.model is not None:
-        _check_layers(parts, problems)
+        _check_layers(parts.model, parts.method, problems)
 
 
-def _check_layers(parts: "Parts", problems: Problems) -> None:
+def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
     # One layer of each shape is enough: blocks repeat.
-    layers = problems.of(parts.model.linear_shapes) or []
+    layers = problems.of(model.linear_shapes) or []
     for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
-        problems.of(parts.method.check_shape, name, num_out, num_in)
-    if parts.method.migrates_scale and layers:
+        problems.of(method.check_shape, name, num_out, num_in)
+    if method.migrates_scale and layers:
         from calib_sweep.model.blocks import decoder_blocks
         from calib_sweep.model.scaling_groups import check_scaling
 
-        problems.of(check_scaling, decoder_blocks(parts.model.skeleton()))
+        problems.of(check_scaling, decoder_blocks(model.skeleton()))
 
 
-def check_packing(parts: "Parts", problems: Problems) -> None:
+def check_packing(parts: "PartialParts", problems: Problems) -> None:
     """Whether the method's weights can be saved as integers, and the model's layers."""
     if parts.method is None or parts.model is None:
         return
@@ -80,7 +81,7 @@ def check_packing(parts: "Parts", problems: Problems) -> None:
         problems.of(check_absorbed, decoder_blocks(parts.model.skeleton()))
 
 
-def check_apart(parts: "Parts", problems: Problems) -> None:
+def check_apart(parts: "PartialParts", problems: Problems) -> None:
     """Whether the text to draw from is scored as well: what was seen is no measure of a model."""
     if parts.dataset is None or parts.evaluation is None:
         return

@@ -20,9 +20,9 @@ from statistics import fmean
 from typing import Any
 
 from calib_sweep.analysis.formatting import duration
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.errors import ConfigError
-from calib_sweep.parts import build, build_parts
 from calib_sweep.results.reading import RECORD, readable_records
 from calib_sweep.results.store import Store
 
@@ -50,7 +50,9 @@ class Work:
 NOTHING = Amount("", 0)
 
 
-def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> str:
+def describe_plan(
+    builder: Builder, store: Store, cells: Sequence[Cell], notes: Sequence[str]
+) -> str:
     """How many cells, how many are done, what the rest may cost, what was not checked."""
     dense = [cell for cell in cells if cell.is_dense]
     todo = [cell for cell in cells if not store.is_done(cell)]
@@ -59,18 +61,18 @@ def describe_plan(store: Store, cells: Sequence[Cell], notes: Sequence[str]) -> 
         f"{len(cells) - len(todo):,} done, {len(todo):,} to run"
     ]
     if todo:
-        lines += _describe_cost(store, todo)
+        lines += _describe_cost(builder, store, todo)
     lines += [text for cell in cells for text in store.conflicts(cell)]
     lines += [f"not checked: {note}" for note in notes]
     lines.append("every cell is valid" + (", as far as can be seen from here" if notes else ""))
     return "\n".join(lines)
 
 
-def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
+def _describe_cost(builder: Builder, store: Store, todo: Sequence[Cell]) -> list[str]:
     known = measured(store)
     cells_of: dict[Work, list[Cell]] = {}
     for cell in todo:
-        num = num_weights(cell.config["model"])
+        num = num_weights(builder, cell.config["model"])
         work = work_of(cell.config, cell.method, needs_data=cell.needs_data, weights=num)
         cells_of.setdefault(work, []).append(cell)
     seconds = {work: predict(work, known) for work in cells_of}
@@ -93,12 +95,12 @@ def _describe_cost(store: Store, todo: Sequence[Cell]) -> list[str]:
         lines.append(
             f"time: not known for {len(untimed):,} cells, as no finished cell is like them"
         )
-        lines += _describe_flops(untimed)
+        lines += _describe_flops(builder, untimed)
     return lines
 
 
-def _describe_flops(cells: Sequence[Cell]) -> Iterator[str]:
-    flops = [_walk_flops(cell) for cell in cells if cell.needs_data]
+def _describe_flops(builder: Builder, cells: Sequence[Cell]) -> Iterator[str]:
+    flops = [_walk_flops(builder, cell) for cell in cells if cell.needs_data]
     if any(flops):
         yield (
             f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes "
@@ -217,23 +219,23 @@ def _ratio(one: int | None, other: int | None) -> float | None:
     return other / one if one else None
 
 
-def num_weights(model: Mapping[str, Any]) -> int | None:
+def num_weights(builder: Builder, model: Mapping[str, Any]) -> int | None:
     """Weights of the linear layers of a model; None if its configuration is not on this machine."""
-    return _num_weights(json.dumps(model, sort_keys=True))
+    return _num_weights(builder, json.dumps(model, sort_keys=True))
 
 
 @cache
-def _num_weights(model: str) -> int | None:
+def _num_weights(builder: Builder, model: str) -> int | None:
     try:
-        shapes = build("model", json.loads(model)).linear_shapes()
+        shapes = builder.build("model", json.loads(model)).linear_shapes()
     except ConfigError:
         return None
     return sum(num_out * num_in for _, num_out, num_in in shapes)
 
 
-def _walk_flops(cell: Cell) -> float | None:
+def _walk_flops(builder: Builder, cell: Cell) -> float | None:
     """The method's forward passes, 2 FLOP per weight and token; None if not known here."""
-    num = num_weights(cell.config["model"])
+    num = num_weights(builder, cell.config["model"])
     calibration = cell.config["calibration"]
     tokens = calibration["num_samples"] * calibration["seq_len"]
-    return None if num is None else build_parts(cell).method.num_passes() * 2 * num * tokens
+    return None if num is None else builder.parts(cell).method.num_passes() * 2 * num * tokens

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.errors import FETCH, ConfigError
-from calib_sweep.parts import build_parts
 from calib_sweep.sweep.check import check_cells, check_pool, collected
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,12 @@ RETRY = (
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
-def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
+def prefetch_cells(builder: Builder, cells: Sequence[Cell], arguments: Sequence[str]) -> None:
     """Fetch models, datasets, corpora and tasks; `ConfigError` lists what is not to be had.
 
     `arguments`: all that was typed after the program, for the process that proves it.
     """
-    _read_all(cells)
+    _read_all(builder, cells)
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return
     log.info("everything is here; now once more without a network")
@@ -43,13 +43,13 @@ def prefetch_cells(cells: Sequence[Cell], arguments: Sequence[str]) -> None:
         )
 
 
-def _read_all(cells: Sequence[Cell]) -> None:
-    parts = [build_parts(cell) for cell in cells]
+def _read_all(builder: Builder, cells: Sequence[Cell]) -> None:
+    parts = [builder.parts(cell) for cell in cells]
     missing: dict[str, None] = {}
     with collected(missing) as problems:
         for model in dict.fromkeys(part.model for part in parts):
             problems.of(model.prefetch)
-        notes = problems.of(partial(check_cells, cells, draw=check_pool)) or []
+        notes = problems.of(partial(check_cells, builder, cells, draw=check_pool)) or []
     _refuse([*missing, *notes])
     with collected(missing) as problems:
         for part in {id(part.evaluation): part for part in parts}.values():

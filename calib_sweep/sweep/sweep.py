@@ -9,15 +9,17 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
+from calib_sweep.parts import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.compose import Composed, compose_grid
@@ -28,6 +30,9 @@ from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, Outlook, failures, tidy_settled
 from calib_sweep.sweep.reach import cells_to_run, within_reach
+
+if TYPE_CHECKING:
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,7 @@ class Sweep:
         typed: Sequence[str] = (),
     ) -> None:
         self.context, self.master, self.points, self.typed = context, master, points, typed
+        self.builder = Builder()
 
     @cached_property
     def composed(self) -> list[Composed]:
@@ -89,7 +95,7 @@ class Sweep:
         if todo := [cell for cell in few.cells if few.store.look(cell) == (None, None)]:
             from calib_sweep.sweep.check import check_cells, check_pool
 
-            check_cells(todo, draw=check_pool)
+            check_cells(self.builder, todo, draw=check_pool)
 
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
@@ -98,7 +104,7 @@ class Sweep:
         num_planned = len(self.cells)
         self.cells, found = within_reach(self.store, self.cells)
         todo = cells_to_run(self.store, self.cells, found)
-        _refuse_changed_inputs(found)
+        _refuse_changed_inputs(self.builder, found)
         if todo:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
@@ -132,8 +138,8 @@ class Sweep:
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
-            found = problems.of(partial(check_cells, self.cells, draw=check_pool))
-        output(describe_plan(self.store, self.cells, [*notes, *found]))
+            found = problems.of(partial(check_cells, self.builder, self.cells, draw=check_pool))
+        output(describe_plan(self.builder, self.store, self.cells, [*notes, *found]))
         return DONE if len(self.cells) == num_planned else SOME_FAILED
 
     def prefetch(self) -> int:
@@ -141,7 +147,7 @@ class Sweep:
         from calib_sweep.console import output
         from calib_sweep.sweep.prefetch import prefetch_cells
 
-        prefetch_cells(self.cells, ["prefetch", *self.typed])
+        prefetch_cells(self.builder, self.cells, ["prefetch", *self.typed])
         output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
         return DONE
 
@@ -149,14 +155,14 @@ class Sweep:
         """Show the calibration sets of the cells."""
         from calib_sweep.console import output
         from calib_sweep.dataset.calibration.inspect import inspect_set
-        from calib_sweep.parts import build_parts
 
         cells = [cell for cell in self.cells if cell.needs_data]
         if not cells:
             raise ConfigError(
                 "method: expected one that needs calibration data. Type method=wanda."
             )
-        sets = {cell.title: self._draw(cell, build_parts(cell)) for cell in cells}
+        drawn = {cell.title: self._draw(cell, self.builder.parts(cell)) for cell in cells}
+        sets = {title: one for title, one in drawn.items() if one is not None}
         for title, one in sets.items():
             output(inspect_set(one, {name: other for name, other in sets.items() if name != title}))
         return DONE
@@ -169,11 +175,12 @@ class Sweep:
             problems.of(self.store.require_writable)
             problems.of(check_launcher, self.master)
             draw = check_pool if problems.errors else self._draw
-            notes = problems.of(partial(check_cells, todo, draw=draw))
+            notes = problems.of(partial(check_cells, self.builder, todo, draw=draw))
         if notes:
             raise ConfigError(*notes)
 
-    def _draw(self, cell: Cell, parts: Any) -> Any:
+    def _draw(self, cell: Cell, parts: PartialParts) -> "CalibrationSet | None":
+        assert parts.model is not None
         return parts.draw(self.store.results_dir, parts.model.load_tokenizer())
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
@@ -203,16 +210,14 @@ class Sweep:
 
         per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
         num_workers = math.ceil(len(todo) / per_worker) if per_worker else 1
-        worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before)
+        worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before, self.builder)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
         return launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
 
-    def _tracking(self) -> Any:
-        from calib_sweep.parts import build
-
-        return build("tracking", self.composed[0].config["tracking"])
+    def _tracking(self) -> Tracking:
+        return self.builder.build("tracking", self.composed[0].config["tracking"])
 
     def _analysis_settings(self) -> Any:
         from calib_sweep.analysis.settings import AnalysisSettings
@@ -243,10 +248,12 @@ class Sweep:
         return SOME_FAILED if unfinished and is_speaker() else DONE
 
 
-def _refuse_changed_inputs(found: Iterable[tuple[Cell, Mapping[str, Any]]]) -> None:
+def _refuse_changed_inputs(
+    builder: Builder, found: Iterable[tuple[Cell, Mapping[str, Any]]]
+) -> None:
     """A finished cell is skipped only if the local files it read are still what they were."""
     from calib_sweep.inputs import changed_inputs
 
     done = [(cell, record) for cell, record in found if record["status"] == "done"]
-    if changed := changed_inputs(done):
+    if changed := changed_inputs(builder, done):
         raise ConfigError(*changed)

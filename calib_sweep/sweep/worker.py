@@ -12,8 +12,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.interruption import raise_if_told
+from calib_sweep.parts import Tracking
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
@@ -37,9 +39,10 @@ class Worker:
 
     cells: Sequence[Cell]
     store: Store
-    tracking: Any
+    tracking: Tracking
     max_cells: int | None = None
     failed_before: Mapping[str, str | None] = field(default_factory=dict)
+    builder: Builder = field(default_factory=Builder)
     _poll_s: float = 0.0  # 0: not waiting
 
     def __call__(self, _config: Any = None) -> list[str]:
@@ -47,7 +50,7 @@ class Worker:
         from calib_sweep.run import run_cell
         from calib_sweep.session import Session
 
-        session, num_run, failed = Session(), 0, []
+        session, num_run, failed = Session(self.builder), 0, []
         queue = Queue(self._from_own_share(), Outlook(self.store, self.failed_before))
         with Progress(self.cells, self.store) as progress:
             while self.max_cells is None or num_run < self.max_cells:

@@ -1,5 +1,6 @@
 """What every tracker does, and the one that does nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ class NoTracking:
     def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
         """Do nothing."""
 
-    def log_missing(self, cells: list[Cell], store: Store) -> None:
+    def log_missing(self, cells: Sequence[Cell], store: Store) -> None:
         """Do nothing."""
 
     def log_report(self, store: Store) -> None:

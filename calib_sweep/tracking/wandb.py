@@ -76,7 +76,7 @@ class WandbTracking:
         folder = store.cell_folder(cell)
         self._attempt(folder, partial(self.mirror_cell, folder, record["cell_id"], cell.title))
 
-    def log_missing(self, cells: list[Cell], store: Store) -> None:
+    def log_missing(self, cells: Sequence[Cell], store: Store) -> None:
         """Mirror finished cells that are not yet: their worker died, or had W&B disabled."""
         for cell in cells:
             folder = store.cell_folder(cell)

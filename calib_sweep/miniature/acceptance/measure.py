@@ -15,17 +15,18 @@ import numpy as np
 import torch
 
 from calib_sweep import atomic
+from calib_sweep.building import Builder
 from calib_sweep.cell import digest
 from calib_sweep.compression.walk import compress
+from calib_sweep.evaluation.suite import PreparedSuite
 from calib_sweep.evaluation.windows import JOIN, Windows
-from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.base import Method
 from calib_sweep.miniature import corpus
 from calib_sweep.miniature.acceptance.gates import Dense
 from calib_sweep.miniature.acceptance.grid import model_overrides
 from calib_sweep.miniature.acceptance.guessing import guessing
 from calib_sweep.miniature.acceptance.trigram import Trigram
 from calib_sweep.miniature.tasks.load import read
-from calib_sweep.parts import build
 from calib_sweep.places import CONF, DOMAINS, TASKS
 from calib_sweep.seeding import stream
 from calib_sweep.sweep.plan import compose_command_line
@@ -53,9 +54,11 @@ def measure(weights: Path, results: Path, num_documents: int) -> Dense:
         "evaluation.divergence=null",
     )
     torch.set_num_threads(config["num_threads"])
+    build = Builder().build
     part = build("model", config["model"])
     model, tokenizer = part.load(), part.load_tokenizer()
     suite = build("evaluation", config["evaluation"]).prepare(tokenizer)
+    assert isinstance(suite, PreparedSuite)
     scores = suite.score(model, None).scores
     trigram = {
         domain: trigram_perplexity(windows, domain, tokenizer, num_documents, results / TRIGRAMS)
@@ -152,7 +155,7 @@ def copying(model: "PreTrainedModel", lists_NL: np.ndarray) -> tuple[float, floa
     return float(nats_NT[:, : num_first - 1].mean()), float(nats_NT[:, num_first:].mean())
 
 
-def num_moved(model: "PreTrainedModel", method: LayerMethod) -> int:
+def num_moved(model: "PreTrainedModel", method: Method) -> int:
     """Weights that differ when `method` is given one calibration set and another."""
     compressed = []
     for seed in range(2):

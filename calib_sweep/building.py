@@ -1,0 +1,175 @@
+"""Build the parts of a cell from its configuration: each once, and checked one by one."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from calib_sweep.cell import Cell, digest
+from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.parts import Evaluation, Model, PartialParts, Parts, Tracking
+from calib_sweep.results.store import MODEL_FORMS
+from calib_sweep.targets import check_targets
+from calib_sweep.values import is_int
+
+if TYPE_CHECKING:
+    from calib_sweep.dataset.base import Dataset
+    from calib_sweep.method.base import Method
+
+Node = Mapping[str, Any]  # of the configuration, with a `_target_`
+
+
+class Builder:
+    """Builds each part once per distinct configuration, however many cells share it.
+
+    A sweep has one, and so has each worker process: one that is pickled arrives empty.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Any] = {}
+        self._sources: dict[str, str | None] = {}
+
+    def __reduce__(self) -> tuple[type["Builder"], tuple[()]]:
+        return Builder, ()
+
+    @overload
+    def build(self, key: Literal["model"], node: Node) -> Model: ...
+    @overload
+    def build(self, key: Literal["method"], node: Node) -> "Method": ...
+    @overload
+    def build(self, key: Literal["dataset"], node: Node) -> "Dataset": ...
+    @overload
+    def build(self, key: Literal["evaluation"], node: Node) -> Evaluation: ...
+    @overload
+    def build(self, key: Literal["tracking"], node: Node) -> Tracking: ...
+    @overload
+    def build(self, key: str, node: Node) -> Any: ...
+
+    def build(self, key: str, node: Node) -> Any:
+        """Instantiate the part at `key` of the configuration; `ConfigError` names the key."""
+        address = f"{key}:{digest(node)}"
+        if address not in self._parts:
+            self._parts[address] = _instantiate(key, node)
+        return self._parts[address]
+
+    def parts(self, cell: Cell) -> Parts:
+        """Build every part of `cell`; `ConfigError` reports the problems of all parts together."""
+        with collected() as problems:
+            parts = self.partial_parts(cell, problems)
+        return Parts(**vars(parts))
+
+    def partial_parts(self, cell: Cell, problems: Problems) -> PartialParts:
+        """Build every part of `cell`; one that cannot be built is None, its problem is kept."""
+        config = cell.config
+        targets = {
+            "calibration": "calib_sweep.dataset.calibration.settings.Calibration",
+            "walk": "calib_sweep.compression.walk.Walk",
+        }
+        nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
+        nodes |= {key: {"_target_": target, **config[key]} for key, target in targets.items()}
+        if cell.needs_data:
+            nodes["dataset"] = config["dataset"]
+        else:
+            del nodes["calibration"]
+        parts = {key: problems.of(self.build, key, node) for key, node in nodes.items()}
+        analysis = "calib_sweep.analysis.settings.AnalysisSettings"
+        problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
+        problems.of(_check_plain_values, config)
+        return PartialParts(**{"dataset": None, "calibration": None, "seed": cell.seed, **parts})
+
+    def source_sha256(self, module: str) -> str | None:
+        """Hash the file of an imported module as it is when first asked: it is the code that runs.
+
+        None for a module without a file.
+        """
+        if module not in self._sources:
+            file = getattr(sys.modules.get(module), "__file__", None)
+            content = None if file is None else Path(file).read_bytes()
+            self._sources[module] = None if content is None else hashlib.sha256(content).hexdigest()
+        return self._sources[module]
+
+
+def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf.errors import MissingMandatoryValue
+
+    check_targets(key, node)
+    try:
+        return instantiate(dict(node), _convert_="all")
+    except MissingMandatoryValue as error:
+        lacking = f"{key}.{error.full_key}"
+        raise ConfigError(f"{lacking} is missing: type {lacking}=VALUE.") from None
+    except InstantiationException as error:
+        with collected() as problems:  # Hydra stops at the first part that cannot be built
+            for name, part in node.items():
+                if isinstance(part, Mapping) and "_target_" in part:
+                    problems.of(_instantiate, f"{key}.{name}", part)
+        raise _explained(key, error) from None
+
+
+def _explained(key: str, error: Exception) -> ConfigError:
+    """The `ConfigError` behind what Hydra raised, or one that says what it was."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigError):
+            return cause
+        cause = cause.__cause__
+    return ConfigError(f"{key}: cannot be built: {' '.join(str(error).split())}")
+
+
+def _is_folder_name(value: object) -> bool:
+    reserved = ("", ".", "..", "calibration")
+    return isinstance(value, str) and value not in reserved and not set("/\\") & set(value)
+
+
+# key: (is it acceptable?, what is, what to type)
+PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+    "seed": (
+        lambda v: is_int(v, 0),
+        "an integer >= 0",
+        "Type seed=0, or 'seed=range(5)' to sweep.",
+    ),
+    "replicate": (
+        lambda v: is_int(v, 0),
+        "an integer >= 0",
+        "Type replicate=0,1 to run every cell twice.",
+    ),
+    "ranks_per_cell": (
+        lambda v: v == 1,
+        "1 (several ranks that share one cell are not supported yet)",
+        "Leave ranks_per_cell=1: every process takes cells of its own.",
+    ),
+    "num_threads": (
+        lambda v: v is None or is_int(v, 1),
+        "null or an integer >= 1",
+        "Type num_threads=1 when several workers share the processor.",
+    ),
+    "dense_perplexity": (
+        lambda v: isinstance(v, bool),
+        "true or false",
+        "Type dense_perplexity=false to spare a forward pass of each calibration set.",
+    ),
+    "save_model": (
+        lambda v: v in (None, *MODEL_FORMS),
+        f"null, {' or '.join(MODEL_FORMS)}",
+        "Type save_model=dense to keep the compressed models.",
+    ),
+    "results_dir": (
+        lambda v: isinstance(v, str) and v != "",
+        "a folder",
+        "Type results_dir=results.",
+    ),
+    "sweep_name": (
+        _is_folder_name,
+        "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
+        "Type sweep_name=my_sweep.",
+    ),
+}
+
+
+def _check_plain_values(config: Mapping[str, Any]) -> None:
+    with collected() as problems:
+        for key, (accepts, expected, remedy) in PLAIN_VALUES.items():
+            problems.of(require, accepts(config[key]), key, config[key], expected, remedy)
