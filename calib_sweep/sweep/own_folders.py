@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.sweep.points import read_options
@@ -63,9 +64,15 @@ def is_shipped(name: str, conf: Path) -> bool:
     group, _, choice = name.rpartition("/")
     if group.startswith("hydra"):
         is_launcher = group == "hydra/launcher"
-        taken = f"{choice}.yaml" in ConfigStore.instance().list("hydra/launcher")
+        taken = is_launcher and f"{choice}.yaml" in _launchers_of_plugins()
         return not is_launcher or taken or (conf / f"{name}.yaml").is_file()
     return (conf / f"{name}.yaml").is_file()
+
+
+def _launchers_of_plugins() -> list[str]:
+    """List the files of the launchers that plugins bring; they register when they are imported."""
+    Plugins.instance()
+    return ConfigStore.instance().list("hydra/launcher")
 
 
 def log_own_folders(conf: Path, typed: Sequence[str]) -> None:

@@ -1,5 +1,8 @@
 """YAML of the user's own: what is asked for may replace ours, what is merely there may not."""
 
+import subprocess
+import sys
+
 import pytest
 
 from calib_sweep.places import CONF
@@ -82,6 +85,16 @@ def test_a_folder_that_is_not_there_is_told(run_cli, tmp_path):
 def test_launchers_may_be_added_and_nothing_else_of_hydras():
     assert not is_shipped("hydra/launcher/our_cluster", CONF)
     assert is_shipped("hydra/launcher/slurm_gpu", CONF) and is_shipped("hydra/config", CONF)
+
+
+def test_launchers_of_plugins_are_known_before_anything_else_has_asked_for_them():
+    code = """
+from calib_sweep.places import CONF
+from calib_sweep.sweep.own_folders import is_shipped
+print(*(is_shipped(f"hydra/launcher/{name}", CONF) for name in ("our_cluster", "slurm")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"], done.stderr
 
 
 def test_an_empty_folder_is_told_too(tmp_path):
