@@ -34,7 +34,7 @@ from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
 from calib_sweep.compression.walk import Walk, walk
-from calib_sweep.method import gptq, sparsegpt, spqr
+from calib_sweep.method import column_solver
 
 ROOT = Path(__file__).parents[1]
 METHODS = {
@@ -133,7 +133,7 @@ def run(
 @contextmanager
 def recorded_launches() -> Iterator[None]:
     """No column loop has a kernel of its own."""
-    with patch.object(gptq, "has_kernels", lambda tensor: False):
+    with patch.object(column_solver, "has_kernels", lambda tensor: False):
         yield
 
 
@@ -144,12 +144,7 @@ def single_launches() -> Iterator[None]:
     def call(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
 
-    with (
-        recorded_launches(),
-        patch.object(gptq, "as_one_launch", call),
-        patch.object(sparsegpt, "as_one_launch", call),
-        patch.object(spqr, "as_one_launch", call),
-    ):
+    with recorded_launches(), patch.object(column_solver, "as_one_launch", call):
         yield
 
 

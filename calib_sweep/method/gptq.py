@@ -37,9 +37,9 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.gpu.cuda_graphs import as_one_launch
-from calib_sweep.method.gpu.precision import full_float32, has_kernels
+from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel, column_blocks
+from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.grids.column_grids import ColumnGrids
 from calib_sweep.method.grids.grid import Grid, GridFormat, average_bits, fit_grid, mean_group
 from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.settings import (
@@ -52,24 +52,9 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_symmetric,
 )
-from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, InverseFactor, Statistic
+from calib_sweep.method.statistics.statistic import Hessian, Statistic
 
 PUBLISHED, UPDATED = "published", "updated"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Grids:
-    """The grids of a layer, and which of them each column uses."""
-
-    scale_GO: Tensor
-    zero_point_GO: Tensor
-    group_I: Tensor
-
-    def as_grid(self, bits: int, group_size: int | None) -> Grid:
-        scale_OG, zero_point_OG = self.scale_GO.T, self.zero_point_GO.T
-        return Grid(
-            scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=bits, group_size=group_size
-        )
 
 
 @final
@@ -131,27 +116,56 @@ class GPTQ(LayerMethod):
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
+        num_in = weight_OI.shape[1]
         dense_OI = weight_OI.to(torch.float32)
-        group = mean_group(weight_OI.shape[1], self.group_size)
-        bits = average_bits(self.bits, group, self.symmetric)
-        if statistic.num_tokens == 0:
-            identity_II = torch.eye(weight_OI.shape[1], device=weight_OI.device)
-            rounded_OI, grid = self._round(dense_OI, dense_OI, identity_II, None)
-            return CompressedWeight(
-                weight_OI=rounded_OI.to(weight_OI.dtype), bits=bits, grid=grid, note=NO_TOKENS
-            )
-        factor: InverseFactor = statistic.inverse_factor(self.damping, by_activation=self.act_order)
-        device = weight_OI.device
-        alive_OI = dense_OI.masked_fill(factor.dead_I.to(device), 0.0)
-        order_I = None if factor.order_I is None else factor.order_I.to(device)
-        rounded_OI, grid = self._round(dense_OI, alive_OI, factor.upper_II.to(device), order_I)
+        factor = statistic.inverse_factor(self.damping, by_activation=self.act_order)
+        factor = factor.to(weight_OI.device)
+        alive_OI = factor.without_dead(dense_OI)
+        solver = ColumnSolver(alive_OI, factor)
+        grids = self._known_grids(dense_OI, alive_OI, factor.order_I)
+        # Column by column is a group of one: blocks are then plain multiples of the block size.
+        whole = self.group_size if self.group_size and self.group_fit == UPDATED else 1
+        for start, stop in column_blocks(num_in, self.block_size, whole):
+            self._solve_block(solver, grids, start, stop)
         return CompressedWeight(
-            weight_OI=rounded_OI.to(weight_OI.dtype),
-            bits=bits,
-            grid=grid,
+            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            bits=average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric),
+            grid=None if self._scatters_groups else grids.as_grid(self.bits, self.group_size),
             damping=factor.damping,
             note=factor.note(),
         )
+
+    def _known_grids(
+        self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None
+    ) -> ColumnGrids:
+        """Grids that are fitted beforehand; room for those that are fitted on the way."""
+        num_in = dense_OI.shape[1]
+        if self.group_size is None:
+            return ColumnGrids.known(self.fit(dense_OI, None), num_in)
+        if self.static_groups:
+            return ColumnGrids.known(self.fit(alive_OI, self.group_size), num_in, order_I)
+        return ColumnGrids.unknown(dense_OI, self.group_size)
+
+    def _solve_block(self, solver: ColumnSolver, grids: ColumnGrids, start: int, stop: int) -> None:
+        """Round columns start, ..., stop - 1; fit the grids of the groups that begin there."""
+        size, highest = self.group_size or len(solver.weight_IO), 2**self.bits - 1
+        begun = slice(-(-start // size), -(-stop // size))
+        if self._fits_on_the_way and self.group_fit == UPDATED and size < stop - start:
+            scale_BO, zero_BO = solver.solve(start, stop, FittedRounding, self)
+            grids.scale_GO[begun], grids.zero_point_GO[begun] = scale_BO[::size], zero_BO[::size]
+            return
+        if self._fits_on_the_way and begun.start < begun.stop:
+            grid = self.fit(solver.weight_IO[begun.start * size : begun.stop * size].T, size)
+            grids.scale_GO[begun] = grid.scale_OG.T
+            grids.zero_point_GO[begun] = grid.zero_point_OG.T
+        scale_BO, zero_BO = grids.of_columns(start, stop)
+        kernel = _kernel(highest, scale_BO, zero_BO)
+        solver.solve(start, stop, Rounding, highest, scale_BO, zero_BO, kernel=kernel)
+
+    def fit(self, weight_OI: Tensor, group_size: int | None) -> Grid:
+        """Fit a grid to each group of columns."""
+        fit = search_grid if self.mse else fit_grid
+        return fit(weight_OI, self.bits, group_size, self.symmetric)
 
     def grid_format(self) -> GridFormat:
         require(
@@ -173,109 +187,55 @@ class GPTQ(LayerMethod):
         """Whether grids are fitted when the sweep reaches their groups."""
         return self.group_size is not None and not self.static_groups
 
-    def _round(
-        self, dense_OI: Tensor, alive_OI: Tensor, upper_II: Tensor, order_I: Tensor | None
-    ) -> tuple[Tensor, Grid | None]:
-        """Round in the given order of columns; `upper_II` is in that order already.
 
-        Returns the grids as well, unless their groups are not of neighbouring columns.
-        """
-        grids = self._grids(dense_OI, alive_OI, order_I)
-        # Columns become rows, so that the loop below reads and writes contiguous memory.
-        weight_IO = alive_OI.T if order_I is None else alive_OI.T[order_I]
-        weight_IO = weight_IO.clone(memory_format=torch.contiguous_format)
-        self._solve(weight_IO, upper_II, grids)
-        if order_I is not None:
-            weight_IO = torch.empty_like(weight_IO).index_copy_(0, order_I, weight_IO)
-        grid = None if self._scatters_groups else grids.as_grid(self.bits, self.group_size)
-        return weight_IO.T.contiguous(), grid
+class Rounding(Decision):
+    """Each weight rounded to the nearest point of the grid of its column, which is known."""
 
-    def _grids(self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None) -> _Grids:
-        """Grids that are known beforehand; room for those that the sweep will fit."""
-        num_out, num_in = dense_OI.shape
-        size = self.group_size or num_in
-        column_I = torch.arange(num_in, device=dense_OI.device)
-        if self.group_size is None:
-            scale_GO, zero_point_GO = self._fit(dense_OI, size)
-        elif self.static_groups:
-            scale_GO, zero_point_GO = self._fit(alive_OI, size)
-            column_I = column_I if order_I is None else order_I
-        else:
-            scale_GO = dense_OI.new_empty(-(-num_in // size), num_out)
-            zero_point_GO = torch.empty_like(scale_GO)
-        return _Grids(scale_GO=scale_GO, zero_point_GO=zero_point_GO, group_I=column_I // size)
+    def __init__(self, weight_BO: Tensor, highest: int, scale_BO: Tensor, zero_BO: Tensor) -> None:
+        self._scale_BO = scale_BO
+        self._low_BO, self._high_BO = -zero_BO, highest - zero_BO
+        self._nearest_BO = torch.empty_like(weight_BO)
 
-    def _fit(self, weight_OI: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
-        fit = search_grid if self.mse else fit_grid
-        grid = fit(weight_OI, self.bits, group_size, self.symmetric)
-        return grid.scale_OG.T.contiguous(), grid.zero_point_OG.T.contiguous()
+    def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
+        # With z = zero point, clamp(round(w / s) + z, 0, max) - z, in fewer steps.
+        level_O = (weight_BO[column] / self._scale_BO[column]).round_()
+        level_O.clamp_(self._low_BO[column], self._high_BO[column])
+        nearest_O = torch.mul(level_O, self._scale_BO[column], out=self._nearest_BO[column])
+        torch.sub(weight_BO[column], nearest_O, out=taken_O)
 
-    def _solve(self, weight_IO: Tensor, upper_II: Tensor, grids: _Grids) -> None:
-        """Round a float32 weight in place, given the factor of its inverse Hessian."""
-        num_in = len(weight_IO)
-        size = self.group_size or num_in
-        fits_updated = self._fits_on_the_way and self.group_fit == UPDATED
-        # Column by column is a group of one: blocks are then plain multiples of the block size.
-        for start, stop in column_blocks(num_in, self.block_size, size if fits_updated else 1):
-            refits = fits_updated and size < stop - start
-            if self._fits_on_the_way and not refits:
-                self._fit_groups(weight_IO, grids, -(-start // size), -(-stop // size))
-            group_B = grids.group_I[start:stop]
-            weight_IO[start:stop], error_BO, *refitted = self._round_fast(
-                weight_IO[start:stop],
-                upper_II[start:stop, start:stop],
-                grids.scale_GO[group_B],
-                grids.zero_point_GO[group_B],
-                refits,
-            )
-            weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
-            if refits:
-                fitted = slice(start // size, -(-stop // size))
-                grids.scale_GO[fitted], grids.zero_point_GO[fitted] = (x[::size] for x in refitted)
+    def new_BO(self, weight_BO: Tensor) -> Tensor:
+        return self._nearest_BO
 
-    def _fit_groups(self, weight_IO: Tensor, grids: _Grids, first: int, end: int) -> None:
-        """Fit grids first, ..., end - 1 to the weights as they are now."""
-        size = self.group_size or len(weight_IO)
-        if first < end:
-            group_OI = weight_IO[first * size : end * size].T
-            grids.scale_GO[first:end], grids.zero_point_GO[first:end] = self._fit(group_OI, size)
 
-    def _round_fast(
-        self, weight_BO: Tensor, upper_BB: Tensor, scale_BO: Tensor, zero_BO: Tensor, refits: bool
-    ) -> tuple[Tensor, ...]:
-        """`_round_block`, or what does the same in fewer launches where there is a GPU."""
-        if refits or not has_kernels(weight_BO):
-            arguments = weight_BO, upper_BB, scale_BO, zero_BO, refits
-            return as_one_launch(GPTQ._round_block, self, *arguments)
+class FittedRounding(Rounding):
+    """The same on grids that are fitted here, each when the turn of its group has come."""
+
+    def __init__(self, weight_BO: Tensor, method: GPTQ) -> None:
+        self._method, self._highest = method, 2**method.bits - 1
+        empty_BO = torch.empty_like(weight_BO)
+        super().__init__(weight_BO, self._highest, empty_BO, torch.empty_like(weight_BO))
+
+    def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
+        size = self._method.group_size or len(weight_BO)
+        if column % size == 0:
+            group = slice(column, column + size)
+            grid = self._method.fit(weight_BO[group].T, None)
+            zero_1O = grid.zero_point_OG.T
+            self._scale_BO[group] = grid.scale_OG.T
+            self._low_BO[group], self._high_BO[group] = -zero_1O, self._highest - zero_1O
+        super().decide(column, weight_BO, taken_O)
+
+    def extras(self) -> tuple[Tensor, ...]:
+        """Scale and zero point of each column."""
+        return self._scale_BO, -self._low_BO
+
+
+def _kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:
+    """What does the same as `Rounding`, and all of a block at once."""
+
+    def kernel(weight_BO: Tensor, upper_BB: Tensor) -> tuple[Tensor, Tensor]:
         from calib_sweep.method.gpu.kernels import round_columns  # where there is Triton
 
-        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, 2**self.bits - 1)
+        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, highest)
 
-    def _round_block(
-        self,
-        weight_BO: Tensor,
-        upper_BB: Tensor,
-        scale_BO: Tensor,
-        zero_point_BO: Tensor,
-        refits: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One block of columns rounded, the scaled error of each, and its grid.
-
-        `refits`: the grids of the block's groups are fitted here, each when its turn has come.
-        """
-        work_BO, scale_BO = weight_BO.clone(), scale_BO.clone()
-        lowest_BO, highest_BO = -zero_point_BO, 2**self.bits - 1 - zero_point_BO
-        rounded_BO, error_BO = torch.empty_like(work_BO), torch.empty_like(work_BO)
-        for column in range(len(work_BO)):
-            if refits and column % (self.group_size or 1) == 0:
-                group = slice(column, column + (self.group_size or 1))
-                scale_BO[group], zero_1O = self._fit(work_BO[group].T, len(work_BO[group]))
-                lowest_BO[group], highest_BO[group] = -zero_1O, 2**self.bits - 1 - zero_1O
-            # With z = zero point, clamp(round(w / s) + z, 0, max) - z, in fewer steps.
-            level_O = (work_BO[column] / scale_BO[column]).round_()
-            level_O.clamp_(lowest_BO[column], highest_BO[column])
-            torch.mul(level_O, scale_BO[column], out=rounded_BO[column])
-            error_O = torch.sub(work_BO[column], rounded_BO[column], out=error_BO[column])
-            error_O.div_(upper_BB[column, column])
-            work_BO[column + 1 :].addr_(upper_BB[column, column + 1 :], error_O, alpha=-1)
-        return rounded_BO, error_BO, scale_BO, -lowest_BO
+    return kernel

@@ -34,10 +34,10 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.grids.column_grids import ColumnGrids
 from calib_sweep.method.grids.grid import (
-    Grid,
     GridFormat,
     average_bits,
     fit_grid,
@@ -57,7 +57,7 @@ from calib_sweep.method.settings import (
     check_symmetric,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, Statistic
+from calib_sweep.method.statistics.statistic import Hessian, Statistic
 
 STRIP_LENGTH = 32  # columns updated one by one before a matrix product; speed, not results
 MASK_BITS = 1  # per weight: whether it was kept
@@ -105,24 +105,28 @@ class SparseGPT(LayerMethod):
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
+        num_in = weight_OI.shape[1]
         dense_OI = weight_OI.to(torch.float32)
-        damping, note, alive_OI = None, NO_TOKENS, dense_OI
-        upper_II = torch.eye(weight_OI.shape[1], device=weight_OI.device)
-        if statistic.num_tokens > 0:
-            factor = statistic.inverse_factor(self.damping)
-            damping, note = factor.damping, factor.note()
-            alive_OI = dense_OI.masked_fill(factor.dead_I.to(weight_OI.device), 0.0)
-            upper_II = factor.upper_II.to(weight_OI.device)
-        grid = None
+        grid = grids = None
         if self.bits is not None:
             grid = fit_grid(dense_OI, self.bits, self.group_size, self.symmetric)
-        new_OI, share_kept = self._solve(alive_OI, upper_II, grid)
+            grids = ColumnGrids.known(grid, num_in)
+        factor = statistic.inverse_factor(self.damping).to(weight_OI.device)
+        solver = ColumnSolver(
+            factor.without_dead(dense_OI), factor, strip_length=self._strip, divides_rows=True
+        )
+        num_gone = torch.zeros((), dtype=torch.float64, device=weight_OI.device)
+        for start, stop in column_blocks(num_in, self.block_size):
+            square_B1 = solver.diagonal_I[start:stop].square().unsqueeze(1)
+            grid_BO = (None, None) if grids is None else grids.of_columns(start, stop)
+            (gone_BO,) = solver.solve(start, stop, Pruning, self, square_B1, *grid_BO)
+            num_gone += gone_BO.sum()
         return CompressedWeight(
-            weight_OI=new_OI.to(weight_OI.dtype),
-            bits=self._average_bits(share_kept, weight_OI.shape[1]),
-            damping=damping,
+            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            bits=self._average_bits(1 - float(num_gone) / weight_OI.numel(), num_in),
+            damping=factor.damping,
             grid=grid,
-            note=note,
+            note=factor.note(),
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
@@ -141,78 +145,51 @@ class SparseGPT(LayerMethod):
         dense = average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric)
         return dense - self.bits * (1 - share_kept) + MASK_BITS
 
-    def _grid_of_columns(
-        self, grid: Grid | None, start: int, stop: int
-    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Scale and zero point of these columns, [B, O]; None: nothing is rounded."""
-        if grid is None:
-            return None, None
-        column_B = torch.arange(start, stop, device=grid.scale_OG.device)
-        group_B = column_B // (self.group_size or stop)
-        return grid.scale_OG.T[group_B], grid.zero_point_OG.T[group_B]
+    @property
+    def _strip(self) -> int:
+        """Columns of a strip, which cuts no group of a pattern."""
+        groups = num_kept_and_group_length(self.pattern)
+        return STRIP_LENGTH if groups is None else max(STRIP_LENGTH // groups[1], 1) * groups[1]
 
-    def _solve(
-        self, weight_OI: Tensor, upper_II: Tensor, grid: Grid | None
-    ) -> tuple[Tensor, float]:
-        """Prune (and round) and repair a float32 weight; the share of weights that were kept."""
-        # Columns become rows, so that the loops below read and write contiguous memory.
-        weight_IO = weight_OI.T.clone(memory_format=torch.contiguous_format)
-        num_gone = torch.zeros((), dtype=torch.float64, device=weight_IO.device)
-        for start in range(0, len(weight_IO), self.block_size):
-            stop = min(start + self.block_size, len(weight_IO))
-            diagonal_B1 = upper_II.diagonal()[start:stop].unsqueeze(1)
-            # Taking e from the weight w[i] takes e * share[i, j] from the columns j to its right.
-            share_BI = upper_II[start:stop, start:] / diagonal_B1
-            weight_IO[start:stop], taken_BO, gone_BO = as_one_launch(
-                SparseGPT._solve_block,
-                self,
-                weight_IO[start:stop],
-                share_BI[:, : stop - start],
-                diagonal_B1.square(),
-                *self._grid_of_columns(grid, start, stop),
-            )
-            weight_IO[stop:].addmm_(share_BI[:, stop - start :].T, taken_BO, alpha=-1)
-            num_gone += gone_BO.sum()
-        return weight_IO.T.contiguous(), 1 - float(num_gone) / weight_IO.numel()
 
-    def _solve_block(
+class Pruning(Decision):
+    """Weights removed by their scores, and with a grid the others rounded."""
+
+    def __init__(
         self,
         weight_BO: Tensor,
-        share_BB: Tensor,
+        method: SparseGPT,
         square_B1: Tensor,
         scale_BO: Tensor | None,
-        zero_point_BO: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """A block of columns solved, what was taken from its weights, and 1 where one was removed.
+        zero_BO: Tensor | None,
+    ) -> None:
+        self._groups = num_kept_and_group_length(method.pattern)
+        self._square_B1, self._bits = square_B1, method.bits
+        self._scale_BO, self._zero_BO = scale_BO, zero_BO
+        self._gone_BO = torch.zeros_like(weight_BO)  # 1 where a weight is removed
+        self._rounded_BO = None if scale_BO is None else torch.empty_like(weight_BO)
+        if self._groups is None:
+            score_BO = weight_BO.square() / square_B1
+            self._gone_BO.copy_(at_or_below_threshold(score_BO, method.sparsity))
 
-        One column after the other inside short strips, the rest of the block strip by strip.
-        """
-        work_BO, taken_BO = weight_BO.clone(), torch.empty_like(weight_BO)
-        groups = num_kept_and_group_length(self.pattern)
-        if groups is None:
-            strip_length = STRIP_LENGTH
-            mask_BO = at_or_below_threshold(weight_BO.square() / square_B1, self.sparsity)
-            gone_BO = mask_BO.to(torch.float32)
-        else:
-            strip_length = max(STRIP_LENGTH // groups[1], 1) * groups[1]
-            gone_BO = torch.zeros_like(weight_BO)
-        for start in range(0, len(work_BO), strip_length):
-            stop = min(start + strip_length, len(work_BO))
-            for column in range(start, stop):
-                if groups is not None and column % groups[1] == 0:
-                    group = slice(column, column + groups[1])
-                    score_MO = work_BO[group].square() / square_B1[group]
-                    gone_BO[group] = lowest_in_groups(score_MO.T, *groups).T.to(torch.float32)
-                taken_O = torch.mul(work_BO[column], gone_BO[column], out=taken_BO[column])
-                if self.bits is not None and scale_BO is not None and zero_point_BO is not None:
-                    kept_O = work_BO[column] - taken_O
-                    rounded_O = nearest(kept_O, scale_BO[column], zero_point_BO[column], self.bits)
-                    torch.sub(work_BO[column], rounded_O, out=taken_O)
-                    work_BO[column] = rounded_O
-                share_S = share_BB[column, column + 1 : stop]
-                work_BO[column + 1 : stop].addr_(share_S, taken_O, alpha=-1)
-            share_SB = share_BB[start:stop, stop:]
-            work_BO[stop:].addmm_(share_SB.T, taken_BO[start:stop], alpha=-1)
-        if self.bits is None:
-            work_BO -= taken_BO
-        return work_BO, taken_BO, gone_BO
+    def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
+        if self._groups is not None and column % self._groups[1] == 0:
+            group = slice(column, column + self._groups[1])
+            score_MO = weight_BO[group].square() / self._square_B1[group]
+            self._gone_BO[group] = lowest_in_groups(score_MO.T, *self._groups).T.to(torch.float32)
+        torch.mul(weight_BO[column], self._gone_BO[column], out=taken_O)
+        if self._rounded_BO is not None:
+            self._rounded_BO[column] = self._nearest_O(column, weight_BO[column] - taken_O)
+            torch.sub(weight_BO[column], self._rounded_BO[column], out=taken_O)
+
+    def _nearest_O(self, column: int, kept_O: Tensor) -> Tensor:
+        assert self._bits is not None and self._scale_BO is not None and self._zero_BO is not None
+        return nearest(kept_O, self._scale_BO[column], self._zero_BO[column], self._bits)
+
+    def new_BO(self, weight_BO: Tensor) -> Tensor:
+        if self._rounded_BO is not None:
+            return self._rounded_BO
+        return weight_BO.sub_(weight_BO * self._gone_BO)
+
+    def extras(self) -> tuple[Tensor]:
+        return (self._gone_BO,)

@@ -39,8 +39,7 @@ from torch import Tensor
 
 from calib_sweep.errors import require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.column_blocks import column_blocks
-from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.bilevel_grid import (
     BilevelGrid,
@@ -59,7 +58,7 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_positive_int,
 )
-from calib_sweep.method.statistics.statistic import NO_TOKENS, Hessian, Statistic
+from calib_sweep.method.statistics.statistic import Hessian, Statistic
 
 HALF_BITS = 16  # a number kept in half precision
 OUTLIER_BITS = 32  # an outlier: its value in half precision and its position
@@ -121,27 +120,53 @@ class SpQR(LayerMethod):
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
-        weight_IO = weight_OI.to(torch.float32).T.clone(memory_format=torch.contiguous_format)
-        damping, note, order_I = None, NO_TOKENS, None
-        upper_II = torch.eye(len(weight_IO), device=weight_IO.device)
-        if statistic.num_tokens > 0:
-            factor = statistic.inverse_factor(
-                self.damping, by_activation=self.act_order, dead_first=False
-            )
-            damping, note, order_I = factor.damping, factor.note(), factor.order_I
-            upper_II = factor.upper_II.to(weight_IO.device)
-            weight_IO[factor.dead_I.to(weight_IO.device)] = 0.0
-        if order_I is not None:
-            order_I = order_I.to(weight_IO.device)
-            weight_IO = weight_IO[order_I]
-        num_outliers = self._solve(weight_IO, upper_II)
-        if order_I is not None:
-            weight_IO = torch.empty_like(weight_IO).index_copy_(0, order_I, weight_IO)
+        factor = statistic.inverse_factor(
+            self.damping, by_activation=self.act_order, dead_first=False
+        ).to(weight_OI.device)
+        solver = ColumnSolver(factor.without_dead(weight_OI.to(torch.float32)), factor)
+        threshold = self._threshold(solver)
+        size = self.group_size or weight_OI.shape[1]
+        num_outliers = torch.zeros((), dtype=torch.int64, device=weight_OI.device)
+        scale_O = zero_O = None
+        for start, stop in column_blocks(weight_OI.shape[1], self.block_size, size):
+            if size > self.block_size and start % size == 0:
+                group = slice(start, start + size)
+                grid = self.fit(solver.weight_IO[group], solver.diagonal_I[group], threshold)
+                scale_O, zero_O = grid.scale_O, grid.zero_point_O
+            diagonal_B = solver.diagonal_I[start:stop]
+            arguments = self, diagonal_B, threshold, scale_O, zero_O
+            (is_outlier_BO,) = solver.solve(start, stop, SparingRounding, *arguments)
+            num_outliers += is_outlier_BO.sum()
         return CompressedWeight(
-            weight_OI=weight_IO.T.to(weight_OI.dtype).contiguous(),
-            bits=self._average_bits(num_outliers, weight_OI),
-            damping=damping,
-            note=note,
+            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            bits=self._average_bits(int(num_outliers), weight_OI),
+            damping=factor.damping,
+            note=factor.note(),
+        )
+
+    def _threshold(self, solver: ColumnSolver) -> Tensor | None:
+        """The squared error above which a weight is kept; None: none is."""
+        if self.outlier_threshold is None:
+            return None
+        spread_I = solver.weight_IO.var(dim=1) / solver.diagonal_I.square()
+        return self.outlier_threshold * spread_I.mean()
+
+    def fit(self, weight_CO: Tensor, diagonal_C: Tensor, threshold: Tensor | None) -> BilevelGrid:
+        """Fit the grid of a group, refitted without its likely outliers, second level applied."""
+        if threshold is not None:
+            gain_CO = leave_one_out_gain(weight_CO, diagonal_C, self.bits)
+            is_kept_CO = gain_CO <= threshold
+            mean_O = (weight_CO * is_kept_CO).sum(dim=0) / is_kept_CO.sum(dim=0).clamp_min(1)
+            weight_CO = torch.where(is_kept_CO, weight_CO, mean_O)
+        if self.per_row:
+            grid = grid_between(weight_CO.amin(dim=0), weight_CO.amax(dim=0), self.bits)
+        else:
+            low_1, high_1 = weight_CO.amin().unsqueeze(0), weight_CO.amax().unsqueeze(0)
+            grid = grid_between(low_1, high_1, self.bits)
+        return BilevelGrid(
+            scale_O=second_level(grid.scale_O, self.scale_bits, self.second_group_size),
+            zero_point_O=second_level(grid.zero_point_O, self.zero_bits, self.second_group_size),
+            highest=grid.highest,
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
@@ -174,97 +199,53 @@ class SpQR(LayerMethod):
                 bits += 2 * HALF_BITS / (group * self.second_group_size)
         return bits + OUTLIER_BITS * num_outliers / weight_OI.numel()
 
-    def _solve(self, weight_IO: Tensor, upper_II: Tensor) -> int:
-        """Round a float32 weight in place; returns the number of outliers."""
-        num_in = len(weight_IO)
-        size = self.group_size or num_in
-        diagonal_I = upper_II.diagonal()
-        threshold = None
-        if self.outlier_threshold is not None:
-            scale = (weight_IO.var(dim=1) / diagonal_I.square()).mean()
-            threshold = self.outlier_threshold * scale
-        num_outliers = torch.zeros((), dtype=torch.int64, device=weight_IO.device)
-        grid = None
-        for start, stop in column_blocks(num_in, self.block_size, size):
-            if size > self.block_size and start % size == 0:
-                group = slice(start, start + size)
-                grid = self._fit(weight_IO[group], diagonal_I[group], threshold)
-            weight_IO[start:stop], error_BO, is_outlier_BO = as_one_launch(
-                SpQR._round_block,
-                self,
-                weight_IO[start:stop],
-                upper_II[start:stop, start:stop],
-                threshold,
-                None if grid is None else grid.scale_O,
-                None if grid is None else grid.zero_point_O,
-            )
-            num_outliers += is_outlier_BO.sum()
-            weight_IO[stop:].addmm_(upper_II[start:stop, stop:].T, error_BO, alpha=-1)
-        return int(num_outliers)
 
-    def _round_block(
+class SparingRounding(Decision):
+    """Weights rounded to their group's grid, but outliers, which are kept.
+
+    Without a scale, the grids of the block's groups are fitted here, each in its turn.
+    """
+
+    def __init__(
         self,
         weight_BO: Tensor,
-        upper_BB: Tensor,
+        method: SpQR,
+        diagonal_B: Tensor,
         threshold: Tensor | None,
         scale_O: Tensor | None,
-        zero_point_O: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One block of columns rounded, the scaled error of each, and which weights were kept.
+        zero_O: Tensor | None,
+    ) -> None:
+        self._method, self._diagonal_B, self._threshold = method, diagonal_B, threshold
+        self._grid = None
+        if scale_O is not None and zero_O is not None:
+            highest = 2**method.bits - 1
+            self._grid = BilevelGrid(scale_O=scale_O, zero_point_O=zero_O, highest=highest)
+        self._size = (method.group_size or len(weight_BO)) if self._grid is None else None
+        self._new_BO = torch.empty_like(weight_BO)
+        self._is_outlier_BO = torch.zeros_like(weight_BO, dtype=torch.bool)
 
-        Without a scale, the grids of the block's groups are fitted here, each in its turn.
-        """
-        weight_BO, error_BO = weight_BO.clone(), torch.empty_like(weight_BO)
-        is_outlier_BO = torch.zeros_like(weight_BO, dtype=torch.bool)
-        grid = None
-        if scale_O is not None and zero_point_O is not None:
-            grid = BilevelGrid(scale_O=scale_O, zero_point_O=zero_point_O, highest=2**self.bits - 1)
-        size = self.group_size or len(weight_BO)
-        for column in range(len(weight_BO)):
-            if scale_O is None and column % size == 0:
-                group = slice(column, column + size)
-                grid = self._fit(weight_BO[group], upper_BB.diagonal()[group], threshold)
-            assert grid is not None
-            error_BO[column], is_outlier_O = _round_column(
-                weight_BO[column:], upper_BB[column, column:], grid, threshold
-            )
-            if is_outlier_O is not None:
-                is_outlier_BO[column] = is_outlier_O
-        return weight_BO, error_BO, is_outlier_BO
+    def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
+        if self._size is not None and column % self._size == 0:
+            group = slice(column, column + self._size)
+            diagonal_C = self._diagonal_B[group]
+            self._grid = self._method.fit(weight_BO[group], diagonal_C, self._threshold)
+        assert self._grid is not None
+        weight_O, new_O = weight_BO[column], self._new_BO[column]
+        rounded_O = self._grid.round(weight_O)
+        torch.sub(weight_O, rounded_O, out=taken_O)
+        if self._threshold is None:
+            new_O.copy_(rounded_O)
+            return
+        error_O = taken_O / self._diagonal_B[column]
+        is_outlier_O = torch.gt(error_O.square_(), self._threshold, out=self._is_outlier_BO[column])
+        torch.where(is_outlier_O, weight_O, rounded_O, out=new_O)
+        taken_O.masked_fill_(is_outlier_O, 0.0)
 
-    def _fit(self, weight_CO: Tensor, diagonal_C: Tensor, threshold: Tensor | None) -> BilevelGrid:
-        """The grid of a group, refitted without its likely outliers, second level applied."""
-        if threshold is not None:
-            gain_CO = leave_one_out_gain(weight_CO, diagonal_C, self.bits)
-            is_kept_CO = gain_CO <= threshold
-            mean_O = (weight_CO * is_kept_CO).sum(dim=0) / is_kept_CO.sum(dim=0).clamp_min(1)
-            weight_CO = torch.where(is_kept_CO, weight_CO, mean_O)
-        if self.per_row:
-            grid = grid_between(weight_CO.amin(dim=0), weight_CO.amax(dim=0), self.bits)
-        else:
-            low_1, high_1 = weight_CO.amin().unsqueeze(0), weight_CO.amax().unsqueeze(0)
-            grid = grid_between(low_1, high_1, self.bits)
-        return BilevelGrid(
-            scale_O=second_level(grid.scale_O, self.scale_bits, self.second_group_size),
-            zero_point_O=second_level(grid.zero_point_O, self.zero_bits, self.second_group_size),
-            highest=grid.highest,
-        )
+    def new_BO(self, weight_BO: Tensor) -> Tensor:
+        return self._new_BO
 
-
-def _round_column(
-    weight_BO: Tensor, upper_B: Tensor, grid: BilevelGrid, threshold: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Round the first of these columns, repair the others; its scaled error and its outliers."""
-    rounded_O = grid.round(weight_BO[0])
-    error_O = (weight_BO[0] - rounded_O).div_(upper_B[0])
-    is_outlier_O = None
-    if threshold is not None:
-        is_outlier_O = error_O.square() > threshold
-        rounded_O = torch.where(is_outlier_O, weight_BO[0], rounded_O)
-        error_O.masked_fill_(is_outlier_O, 0.0)
-    weight_BO[1:].addr_(upper_B[1:], error_O, alpha=-1)
-    weight_BO[0] = rounded_O
-    return error_O, is_outlier_O
+    def extras(self) -> tuple[Tensor]:
+        return (self._is_outlier_BO,)
 
 
 def _check_second_bits(key: str, bits: object) -> None:

@@ -14,7 +14,7 @@ from helpers.sweeps import read_records
 from safetensors.torch import load_file
 
 from calib_sweep.compression.walk import compress
-from calib_sweep.method import gptq, sparsegpt, spqr
+from calib_sweep.method import column_solver
 from calib_sweep.method.gpu import cuda_graphs
 from calib_sweep.method.gpu.cuda_graphs import as_one_launch
 from calib_sweep.method.gpu.precision import allow_tensor_cores
@@ -67,12 +67,11 @@ def random_layer(num_out=192, num_in=640, num_tokens=2000):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_replayed_kernels_give_the_same_bits_as_launched_ones(name, monkeypatch):
-    monkeypatch.setattr(gptq, "has_kernels", lambda tensor: False)
+    monkeypatch.setattr(column_solver, "has_kernels", lambda tensor: False)
     solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
     replayed = [solver.compress_weight(weight, statistic) for _ in range(3)]
     assert any(cuda_graphs._recordings.values())
-    for module in (gptq, sparsegpt, spqr):
-        monkeypatch.setattr(module, "as_one_launch", lambda function, *args: function(*args))
+    monkeypatch.setattr(column_solver, "as_one_launch", lambda function, *args: function(*args))
     launched = solver.compress_weight(weight, statistic)
     for got in replayed:
         assert torch.equal(got.weight_OI, launched.weight_OI) and got.bits == launched.bits
@@ -83,7 +82,7 @@ def test_the_column_kernel_rounds_as_the_plain_loop_does(name, monkeypatch):
     solver, (weight, statistic) = method(SOLVERS[name][0], **SOLVERS[name][1]), random_layer()
     got = solver.compress_weight(weight, statistic)
     assert bool(cuda_graphs._recordings) == (name == "gptq fresh groups")  # fitted on the way
-    monkeypatch.setattr(gptq, "has_kernels", lambda tensor: False)
+    monkeypatch.setattr(column_solver, "has_kernels", lambda tensor: False)
     plain = solver.compress_weight(weight, statistic)
     close = torch.isclose(got.weight_OI, plain.weight_OI, rtol=1e-4, atol=1e-5)
     assert close.double().mean() > 0.99  # a tie that falls the other way moves the rest of its row

@@ -11,7 +11,7 @@ from torch import tensor
 
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.column_blocks import column_blocks
+from calib_sweep.method.column_solver import column_blocks
 from calib_sweep.method.grids.bilevel_grid import (
     BilevelGrid,
     grid_between,

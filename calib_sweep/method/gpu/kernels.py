@@ -1,8 +1,8 @@
 """Two loops in Triton, for GPUs: sums of products of inputs, and rounding column after column.
 
 Needs the package triton, which comes with torch for CUDA on Linux; imported only where it is used.
-The maths is that of `Hessian` and of `GPTQ._round_block`, which run wherever there is no Triton and
-which the tests hold these kernels to, in Triton's interpreter where there is no GPU.
+The maths is that of `Hessian`, and of the column solver with GPTQ's decision, which run wherever
+there is no Triton and which the tests hold these kernels to, in Triton's interpreter if need be.
 
     add_gram        H += X^T X of half-precision X. A tensor core adds without rounding to nearest,
                     which over 16,384 tokens shifts a sum by 1e-4; so it sums DEPTH tokens, and
@@ -68,7 +68,7 @@ def _add_gram(inputs, product, factor, num_tokens, num_in, TILE: tl.constexpr, D
 def round_columns(
     weight_BO: Tensor, upper_BB: Tensor, scale_BO: Tensor, zero_point_BO: Tensor, highest: int
 ) -> tuple[Tensor, Tensor]:
-    """`GPTQ._round_block` for grids that are known: the rounded block, and its scaled error."""
+    """Round a block as GPTQ does to grids that are known: the rounded block, and its errors."""
     num_columns, num_rows = weight_BO.shape
     weight_BO, scale_BO = weight_BO.contiguous(), scale_BO.contiguous()
     rounded_BO, error_BO = torch.empty_like(weight_BO), torch.empty_like(weight_BO)

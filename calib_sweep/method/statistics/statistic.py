@@ -16,7 +16,7 @@ Shapes: T = tokens of one batch, I = in_features.
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -133,11 +133,23 @@ class InverseFactor:
     upper_II: Tensor  # rows and columns as `order_I` puts them
     dead_I: Tensor  # features that were zero in every token, as they came
     order_I: Tensor | None  # the features, largest diagonal first; None: as they came
-    damping: float  # fraction of the mean diagonal really added
+    damping: float | None  # fraction of the mean diagonal really added; None: no token, identity
     num_retries: int
 
+    def to(self, device: torch.device) -> "InverseFactor":
+        """The same where a weight is."""
+        order_I = None if self.order_I is None else self.order_I.to(device)
+        upper_II, dead_I = self.upper_II.to(device), self.dead_I.to(device)
+        return replace(self, upper_II=upper_II, dead_I=dead_I, order_I=order_I)
+
+    def without_dead(self, weight_OI: Tensor) -> Tensor:
+        """The weight with the columns of dead features set to zero."""
+        return weight_OI.masked_fill(self.dead_I, 0.0)
+
     def note(self) -> str | None:
-        """What was out of the ordinary, in words; None when nothing was."""
+        """Say what was out of the ordinary; None when nothing was."""
+        if self.damping is None:
+            return NO_TOKENS
         parts = []
         num_dead = int(self.dead_I.sum())
         if num_dead:
@@ -181,12 +193,21 @@ class Hessian(Statistic):
         as SparseGPT and GPTQ publish it, and with it their place in the order; otherwise after, as
         SpQR does. `by_activation`: the factor of the Hessian with its features in descending order
         of the undamped diagonal. A matrix that is not positive definite is tried again with ten
-        times the damping.
+        times the damping. Without a single token it is the identity, where nothing is repaired.
         """
+        if self.num_tokens == 0:
+            return self._identity()
         key = (damping, by_activation, dead_first)
         if key not in self._factors:
             self._factors[key] = self._factorise(*key)
         return self._factors[key]
+
+    def _identity(self) -> InverseFactor:
+        dead_I = torch.zeros(self.num_in, dtype=torch.bool, device=self.device)
+        upper_II = torch.eye(self.num_in, device=self.device)
+        return InverseFactor(
+            upper_II=upper_II, dead_I=dead_I, order_I=None, damping=None, num_retries=0
+        )
 
     @full_float32()
     def _factorise(self, damping: float, by_activation: bool, dead_first: bool) -> InverseFactor:

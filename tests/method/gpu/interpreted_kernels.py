@@ -7,7 +7,8 @@ interpreter cannot multiply bfloat16 matrices; tests/gpu does that.
 import pytest
 import torch
 
-from calib_sweep.method.gptq import GPTQ
+from calib_sweep.method.column_solver import solve_block
+from calib_sweep.method.gptq import Rounding
 from calib_sweep.method.gpu import kernels
 
 
@@ -41,10 +42,8 @@ def test_columns_are_rounded_as_gptq_rounds_them(num_columns, num_rows):
     upper += torch.diag(1 + torch.rand(num_columns, generator=draw))
     scale = 0.1 + torch.rand(num_columns, num_rows, generator=draw)
     zero_point = torch.randint(0, 16, scale.shape, generator=draw).float()
-    settings = {"group_size": None, "symmetric": False, "mse": False, "act_order": False}
-    settings |= {"static_groups": False, "group_fit": "published"}
-    method = GPTQ(bits=4, damping=0.01, block_size=128, **settings)
-    expected = method._round_block(weight, upper, scale, zero_point, False)
+    arguments = 15, scale, zero_point
+    expected = solve_block(Rounding, num_columns, False, weight, upper, *arguments)
     rounded, error = kernels.round_columns(weight, upper, scale, zero_point, 15)
     torch.testing.assert_close(rounded, expected[0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(error, expected[1], rtol=1e-4, atol=1e-5)
