@@ -20,6 +20,7 @@ Shapes: P positions, V vocabulary, R runs.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ RUN = 128  # positions; long beside the correlation of neighbouring tokens, shor
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """How much of each corpus the dense model's distribution is kept for."""
+    """The share of each corpus for which the dense model's distribution is kept."""
 
     num_tokens: int  # of each corpus, from its start; a shorter corpus is used whole
 
@@ -50,11 +51,6 @@ class Divergence:
             "Type evaluation.divergence.num_tokens=4096, or evaluation.divergence=null for none.",
         )
 
-    def num_positions(self, num_windows: int, seq_len: int) -> int:
-        """Scored positions among the first `num_tokens` tokens of `num_windows` windows."""
-        num_whole, rest = divmod(min(self.num_tokens, num_windows * seq_len), seq_len)
-        return num_whole * (seq_len - 1) + max(0, rest - 1)
-
 
 def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
     """KL(dense || compressed) of each position in nats ([P]), the dense model's in float16."""
@@ -65,13 +61,10 @@ def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
     return terms_PV.sum(-1).double().cpu().numpy()
 
 
-def mean_kl(kl_P: np.ndarray, seq_len: int) -> tuple[float, float | None]:
-    """Mean KL and its standard error over runs of positions that share a window."""
-    runs = [
-        run
-        for first in range(0, len(kl_P), seq_len - 1)
-        for run in _runs(kl_P[first : first + seq_len - 1])
-    ]
+def mean_kl(windows: Sequence[np.ndarray]) -> tuple[float, float | None]:
+    """Return the mean KL of all positions, given by window, and its standard error over runs."""
+    runs = [run for window_P in windows for run in _runs(window_P)]
+    kl_P = np.concatenate(runs)
     mean = float(np.mean(kl_P))
     if len(runs) < 2:
         return mean, None

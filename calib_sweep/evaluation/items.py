@@ -27,11 +27,11 @@ Table = dict[str, list[Any]]  # some of the columns above
 
 def window_table(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> Table:
     """The rows of one corpus: mean loss and divergence of each window."""
-    num_windows, seq_len = windows.tokens_NT.shape
-    kl_NP = kl_P.reshape(num_windows, -1)
-    num_inside_N = (~np.isnan(kl_NP)).sum(1)
-    with np.errstate(invalid="ignore"):
-        kl_N = np.nansum(kl_NP, 1) / num_inside_N  # NaN outside the budget
+    num_windows = len(windows.tokens_NT)
+    by_window = windows.by_window(kl_P)
+    num_inside_N = np.array([(~np.isnan(part)).sum() for part in by_window])
+    with np.errstate(invalid="ignore"):  # NaN outside the budget
+        kl_N = np.array([np.nansum(part) for part in by_window]) / num_inside_N
     return {
         "kind": ["window"] * num_windows,
         "name": [windows.label] * num_windows,
@@ -39,7 +39,7 @@ def window_table(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> Table
         "item_hash": windows.item_hashes(),
         "nll": nll_N.tolist(),
         "kl": kl_N.tolist(),
-        "tokens": [seq_len - 1] * num_windows,
+        "tokens": windows.num_scored_N.tolist(),
     }
 
 

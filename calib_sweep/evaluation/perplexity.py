@@ -12,8 +12,8 @@ arXiv:2306.11695); it is not lm-eval's word perplexity: they must never share a 
 
 The SE is the error of a corpus sampled anew, not of another calibration set.
 
-Shapes: N windows, T seq_len, P = N * (T - 1) scored positions in order, B windows at once,
-V vocabulary. Units: nats per token inside, perplexity at the boundary.
+Shapes: N windows, T seq_len, P scored tokens in order, B windows at once, V vocabulary.
+Units: nats per token inside, perplexity at the boundary.
 """
 
 import math
@@ -158,7 +158,7 @@ def text_file(path: str) -> TextDataset:
 def log_probs(
     model: "PreTrainedModel", windows: Windows, batch_tokens: int
 ) -> Iterator[tuple[slice, "Tensor"]]:
-    """Yield (positions, float32 log-probabilities of the vocabulary at them [., V]), in order.
+    """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]), in order.
 
     Windows go through the model as many at once as `batch_tokens` allow, and at least one. What the
     model returns is held once; its float32 copy is made in parts of at most `MAX_ELEMENTS` numbers.
@@ -167,14 +167,17 @@ def log_probs(
 
     num_at_once = max(1, batch_tokens // windows.seq_len)
     first = 0
-    for batch_BT in torch.from_numpy(windows.tokens_NT).split(num_at_once):
+    for start in range(0, len(windows.tokens_NT), num_at_once):
+        batch = slice(start, start + num_at_once)
+        input_BT = torch.from_numpy(windows.tokens_NT[batch]).to(model.device)
+        # A token is predicted where the one before it stands.
+        place_P = torch.from_numpy(np.flatnonzero(windows.scored_NT[batch]) - 1).to(model.device)
         with torch.inference_mode():
-            logits_BTV = model(input_ids=batch_BT.to(model.device), use_cache=False).logits
-            logits_PV = logits_BTV[:, :-1].flatten(0, 1)
-            del logits_BTV
-            for part_PV in logits_PV.split(max(1, MAX_ELEMENTS // logits_PV.shape[-1])):
-                yield slice(first, first + len(part_PV)), part_PV.float().log_softmax(-1)
-                first += len(part_PV)
+            logits_BTV = model(input_ids=input_BT, use_cache=False).logits
+            for part_P in place_P.split(max(1, MAX_ELEMENTS // logits_BTV.shape[-1])):
+                logits_PV = logits_BTV.flatten(0, 1)[part_P]
+                yield slice(first, first + len(part_P)), logits_PV.float().log_softmax(-1)
+                first += len(part_P)
     assert first == windows.num_positions, (first, windows.tokens_NT.shape)
 
 
@@ -186,23 +189,18 @@ def nll(log_probs_PV: "Tensor", targets_P: np.ndarray) -> np.ndarray:
     return -log_probs_PV.gather(1, targets_P1)[:, 0].double().cpu().numpy()
 
 
-def token_perplexity(
-    model: "PreTrainedModel", windows: Windows, lengths_N: np.ndarray | None, batch_tokens: int
-) -> float | None:
-    """Perplexity over the tokens of windows that are padded on the right from `lengths_N` on.
+def token_perplexity(model: "PreTrainedModel", windows: Windows, batch_tokens: int) -> float | None:
+    """Return the perplexity over all scored tokens; each counts the same, whatever its window.
 
-    Every scored token counts the same, whatever its window. No mask is needed: a causal model does
-    not look to the right. None where there is nothing to score, as no window has a second token.
+    None where there is nothing to score. Padding on the right needs no attention mask: a causal
+    model does not look to the right.
     """
-    scored_NP = np.ones((len(windows.tokens_NT), windows.seq_len - 1), dtype=bool)
-    if lengths_N is not None:
-        scored_NP = np.arange(1, windows.seq_len) < lengths_N[:, None]
-    if not scored_NP.any():
+    if not windows.num_positions:
         return None
     nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
     for part, log_probs_PV in log_probs(model, windows, batch_tokens):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
-    return perplexity(nll_P[scored_NP.ravel()])[0]
+    return perplexity(nll_P)[0]
 
 
 def perplexity(nll_N: np.ndarray) -> tuple[float, float | None]:

@@ -21,7 +21,7 @@ from calib_sweep import atomic
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
-from calib_sweep.evaluation.windows import Windows
+from calib_sweep.evaluation.windows import Windows, has_context
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,9 @@ def dense_perplexity(
     path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"
     known = _read(path, drawn.hash)
     if known is None:
-        windows = Windows(DENSE_PERPLEXITY, drawn.tokens_NT)
-        value = token_perplexity(model, windows, drawn.lengths_N, batch_tokens)
+        scored_NT = has_context(drawn.tokens_NT, drawn.lengths_N)
+        windows = Windows(DENSE_PERPLEXITY, drawn.tokens_NT, scored_NT)
+        value = token_perplexity(model, windows, batch_tokens)
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
         try:
             atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this

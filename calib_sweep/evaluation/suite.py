@@ -244,8 +244,8 @@ class _Scoring:
 
         assert self.suite.settings.perplexity is not None
         batch_tokens = self.suite.settings.perplexity.batch_tokens
-        num_windows, seq_len = windows.tokens_NT.shape
-        budget = self.divergence.num_positions(num_windows, seq_len) if self.divergence else 0
+        num_tokens = self.divergence.num_tokens if self.divergence else 0
+        budget = windows.num_scored_among(num_tokens)
         targets_P = windows.targets()
         nll_P = np.empty(windows.num_positions)
         kl_P = np.full(windows.num_positions, math.nan)
@@ -261,12 +261,12 @@ class _Scoring:
             elif self.dense is not None:
                 shape = (budget, log_probs_PV.shape[-1])
                 kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
-        nll_N = nll_P.reshape(num_windows, -1).mean(1)
+        nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
         self.add(f"ppl/{windows.label}", *perplexity(nll_N))
         if self.reference is not None:
             self.reference.log_probs[windows.label] = torch.cat(kept)
         elif self.dense is not None:
-            self.add(f"kl/{windows.label}", *mean_kl(kl_P[:budget], seq_len))
+            self.add(f"kl/{windows.label}", *mean_kl(windows.by_window(kl_P[:budget])))
         self.tables.append(window_table(windows, nll_N, kl_P))
 
     def add_tasks(self, tasks: PreparedTasks) -> None:

@@ -5,7 +5,7 @@ where it sets one, stands at the head of window 0 alone, as in the pruning paper
 BOS at the head of every window, where it takes one place, so that every token of the text is
 scored. `none` leaves special tokens out.
 
-Shapes: N windows, T seq_len, P = N * (T - 1) scored positions in order.
+Shapes: N windows, T seq_len, P scored tokens, in the order of windows.
 """
 
 import hashlib
@@ -34,12 +34,33 @@ FIRST_DOCUMENTS = 8
 MAX_CHARACTERS_OF_TOKEN = 100  # on average, in any text
 
 
+def has_context(tokens_NT: np.ndarray, lengths_N: np.ndarray | None = None) -> np.ndarray:
+    """Mark every token but the first of its window, and no padding from `lengths_N` on."""
+    seq_len = tokens_NT.shape[1]
+    ends_N = np.full(len(tokens_NT), seq_len) if lengths_N is None else lengths_N
+    place_T = np.arange(seq_len)
+    return (place_T > 0) & (place_T < ends_N[:, None])
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The tokenised windows of one corpus."""
+    """The tokenised windows of one corpus, and which of their tokens are scored.
+
+    The first token of a window has no context and cannot be scored.
+    """
 
     label: str  # <corpus>@<seq_len>, the end of the score's name
     tokens_NT: np.ndarray  # int64
+    scored_NT: np.ndarray  # bool
+
+    def __post_init__(self) -> None:
+        assert self.scored_NT.shape == self.tokens_NT.shape, self.scored_NT.shape
+        assert not self.scored_NT[:, :1].any(), "the first token of a window has no context"
+
+    @classmethod
+    def whole(cls, label: str, tokens_NT: np.ndarray) -> "Windows":
+        """Return windows of which every token is scored that has context."""
+        return cls(label, tokens_NT, has_context(tokens_NT))
 
     @property
     def seq_len(self) -> int:
@@ -47,12 +68,25 @@ class Windows:
 
     @property
     def num_positions(self) -> int:
-        """Scored positions: every token of a window but its first."""
-        return len(self.tokens_NT) * (self.seq_len - 1)
+        """Scored tokens, P."""
+        return int(self.scored_NT.sum())
+
+    @cached_property
+    def num_scored_N(self) -> np.ndarray:
+        """Scored tokens of each window."""
+        return self.scored_NT.sum(1)
+
+    def num_scored_among(self, num_tokens: int) -> int:
+        """Count the scored tokens among the first `num_tokens` tokens."""
+        return int(self.scored_NT.reshape(-1)[:num_tokens].sum())
 
     def targets(self) -> np.ndarray:
-        """The scored tokens in order ([P])."""
-        return np.ascontiguousarray(self.tokens_NT[:, 1:]).reshape(-1)
+        """Return the scored tokens in order ([P])."""
+        return self.tokens_NT[self.scored_NT]
+
+    def by_window(self, value_P: np.ndarray) -> list[np.ndarray]:
+        """Part the values of scored tokens, of all or of the first of them, by window (N parts)."""
+        return np.split(value_P, np.cumsum(self.num_scored_N)[:-1])
 
     @cached_property
     def runs(self) -> np.ndarray:
@@ -97,7 +131,7 @@ def windows_of(
             f"{KEY}.seq_len={seq_len}: expected at most the {len(ids)} tokens that the corpus "
             f"{dataset.name!r} has. Lower {KEY}.seq_len, or give a longer text."
         )
-    return Windows(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
+    return Windows.whole(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
 
 
 def check_corpus(

@@ -17,7 +17,7 @@ from calib_sweep.evaluation.perplexity import (
     perplexity,
     token_perplexity,
 )
-from calib_sweep.evaluation.windows import Windows, windows_of
+from calib_sweep.evaluation.windows import Windows, has_context, windows_of
 
 
 def window_nll(model, windows, batch_tokens=1024):
@@ -28,6 +28,11 @@ def window_nll(model, windows, batch_tokens=1024):
     return nll_P.reshape(len(windows.tokens_NT), -1).mean(1)
 
 
+def padded(label, tokens_NT, lengths_N):
+    lengths_N = None if lengths_N is None else np.asarray(lengths_N)
+    return Windows(label, tokens_NT, has_context(tokens_NT, lengths_N))
+
+
 def stories(tokenizer, **changes):
     settings = {"seq_len": 32, "bos": "stream", "max_windows": 7} | changes
     return windows_of(corpus(), tokenizer, **settings)
@@ -36,7 +41,7 @@ def stories(tokenizer, **changes):
 def test_perplexity_of_a_known_model_by_hand():
     # After 0 the tokens 0, 1 have odds 1:3, after 1 they have odds 1:1.
     model = Known([[0.0, math.log(3)], [5.0, 5.0]])
-    windows = Windows("hand@3", np.array([[0, 1, 0], [0, 0, 1], [1, 1, 1]]))
+    windows = Windows.whole("hand@3", np.array([[0, 1, 0], [0, 0, 1], [1, 1, 1]]))
     nll_N = window_nll(model, windows)
     by_hand = [
         (math.log(4 / 3) + math.log(2)) / 2,  # 0 -> 1, 1 -> 0
@@ -54,26 +59,26 @@ def test_perplexity_of_a_known_model_by_hand():
 def test_the_perplexity_of_padded_samples_by_hand():
     """After 0 the tokens 0, 1 have odds 1:3, after 1 odds 1:1; each scored token counts once."""
     model = Known([[0.0, math.log(3)], [5.0, 5.0]])
-    windows = Windows("hand@4", np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]]))
-    value = token_perplexity(model, windows, np.array([4, 2, 1]), batch_tokens=8)
+    tokens_NT = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]])
+    value = token_perplexity(model, padded("hand@4", tokens_NT, [4, 2, 1]), batch_tokens=8)
     # 0 -> 1, 1 -> 0, 0 -> 0 of the first; 0 -> 0 of the second; nothing of the third
     by_hand = math.log(4 / 3) + math.log(2) + math.log(4) + math.log(4)
     assert value == pytest.approx(math.exp(by_hand / 4), rel=1e-6)
-    full = token_perplexity(model, windows, None, batch_tokens=8)
-    assert full == token_perplexity(model, windows, np.array([4, 4, 4]), batch_tokens=8)
+    full = token_perplexity(model, Windows.whole("hand@4", tokens_NT), batch_tokens=8)
+    assert full == token_perplexity(model, padded("hand@4", tokens_NT, [4, 4, 4]), batch_tokens=8)
     assert full != pytest.approx(value, rel=0.01)
 
 
 def test_padding_counts_as_if_it_were_not_there(model, tokenizer):
     tokens_NT = stories(tokenizer, max_windows=3).tokens_NT
     lengths_N = np.array([32, 7, 2])
-    padded = np.where(np.arange(32) < lengths_N[:, None], tokens_NT, 0)
+    windows = padded("p@32", np.where(np.arange(32) < lengths_N[:, None], tokens_NT, 0), lengths_N)
     alone = [
         slow_nll(model, row[:length]) for row, length in zip(tokens_NT, lengths_N, strict=True)
     ]
     wanted = math.exp(float(np.average(alone, weights=lengths_N - 1)))
     before = torch.get_rng_state()
-    found = token_perplexity(model, Windows("p@32", padded), lengths_N, batch_tokens=64)
+    found = token_perplexity(model, windows, batch_tokens=64)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -81,14 +86,16 @@ def test_padding_counts_as_if_it_were_not_there(model, tokenizer):
 @pytest.mark.parametrize("lengths_N", [None, np.array([1, 1])])
 def test_tokens_without_one_before_them_have_no_perplexity(lengths_N):
     model, length = Known([[0.0, 0.0]] * 2), 1 if lengths_N is None else 3
-    windows = Windows("one@1", np.zeros((2, length), dtype=np.int64))
-    assert token_perplexity(model, windows, lengths_N, batch_tokens=8) is None
+    windows = padded("one@1", np.zeros((2, length), dtype=np.int64), lengths_N)
+    assert token_perplexity(model, windows, batch_tokens=8) is None
     assert model.shapes == []
 
 
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
     model = Known([[0.0] * 5] * 5)
-    value, error = perplexity(window_nll(model, Windows("u@4", np.arange(20).reshape(5, 4) % 5)))
+    value, error = perplexity(
+        window_nll(model, Windows.whole("u@4", np.arange(20).reshape(5, 4) % 5))
+    )
     assert value == pytest.approx(5, rel=1e-6)
     assert error == pytest.approx(0, abs=1e-6)
 
@@ -117,7 +124,7 @@ def test_the_batch_size_does_not_move_the_result(model, tokenizer):
 
 def test_batches_hold_as_many_windows_as_the_tokens_allow():
     model = Known([[0.0, 1.0], [1.0, 0.0]])
-    windows = Windows("x@4", np.zeros((7, 4), dtype=np.int64))
+    windows = Windows.whole("x@4", np.zeros((7, 4), dtype=np.int64))
     window_nll(model, windows, batch_tokens=13)
     assert model.shapes == [(3, 4), (3, 4), (1, 4)]
 
@@ -131,7 +138,7 @@ def test_memory_parts_do_not_move_the_result(model, tokenizer, monkeypatch):
 
 def test_losses_are_float32_whatever_the_model_computes_in():
     logits = [[0.0, 8.0], [3.0, 0.0]]
-    tokens = Windows("x@3", np.array([[0, 1, 0]]))
+    tokens = Windows.whole("x@3", np.array([[0, 1, 0]]))
     exact = window_nll(Known(logits), tokens)
     # 8 and 3 are exact in bfloat16, so that only the arithmetic after the logits could differ.
     assert (window_nll(Known(logits, torch.bfloat16), tokens) == exact).all()

@@ -17,7 +17,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation import set_perplexity
 from calib_sweep.evaluation.perplexity import token_perplexity
 from calib_sweep.evaluation.set_perplexity import dense_perplexity
-from calib_sweep.evaluation.windows import Windows
+from calib_sweep.evaluation.windows import Windows, has_context
 from calib_sweep.model.placement import offload
 
 MODEL = {"path": "tiny"}
@@ -54,8 +54,8 @@ def kept(drawn):
 def test_it_is_computed_once_and_then_read_beside_the_set(drawn, computed):
     model = tiny_model()
     value = dense_perplexity(drawn, model, MODEL, batch_tokens=48)
-    windows = Windows("", TOKENS)
-    assert value == pytest.approx(token_perplexity(model, windows, drawn.lengths_N, 1), rel=1e-6)
+    windows = Windows("", TOKENS, has_context(TOKENS, drawn.lengths_N))
+    assert value == pytest.approx(token_perplexity(model, windows, 1), rel=1e-6)
     assert dense_perplexity(drawn, None, MODEL, batch_tokens=48) == value  # no model is looked at
     assert computed == [4]
     (file,) = kept(drawn)

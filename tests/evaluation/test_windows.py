@@ -3,7 +3,13 @@ import pytest
 from helpers.scored import Corpus, corpus, train_tokenizer
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.windows import FIRST_DOCUMENTS, Windows, cut, windows_of
+from calib_sweep.evaluation.windows import (
+    FIRST_DOCUMENTS,
+    Windows,
+    cut,
+    has_context,
+    windows_of,
+)
 
 BOS = 0
 
@@ -24,9 +30,39 @@ def test_a_bos_of_every_window_takes_one_place_of_it():
 
 
 def test_scored_tokens_are_all_but_the_first_of_each_window():
-    cells = Windows("x@3", np.array([[1, 2, 3], [4, 5, 6]]))
+    cells = Windows.whole("x@3", np.array([[1, 2, 3], [4, 5, 6]]))
     assert cells.targets().tolist() == [2, 3, 5, 6]
     assert cells.num_positions == 4
+
+
+def test_padding_is_not_scored():
+    tokens_NT = np.arange(12).reshape(3, 4)
+    windows = Windows("x@4", tokens_NT, has_context(tokens_NT, np.array([4, 2, 1])))
+    assert windows.targets().tolist() == [1, 2, 3, 5]
+    assert windows.num_scored_N.tolist() == [3, 1, 0]
+
+
+def test_values_of_scored_tokens_are_parted_by_window():
+    tokens_NT = np.arange(12).reshape(3, 4)
+    scored_NT = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 1]], dtype=bool)
+    windows = Windows("x@4", tokens_NT, scored_NT)
+    parted = [part.tolist() for part in windows.by_window(windows.targets())]
+    assert parted == [[1, 3], [], [10, 11]]
+    assert [len(part) for part in windows.by_window(windows.targets()[:3])] == [2, 0, 1]
+
+
+def test_a_token_without_context_cannot_be_scored():
+    with pytest.raises(AssertionError, match="no context"):
+        Windows("x@2", np.zeros((1, 2), dtype=np.int64), np.ones((1, 2), dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "num_scored"),
+    [(2, 1), (8, 7), (9, 7), (10, 8), (16, 14), (24, 21), (1000, 21)],
+)
+def test_a_budget_of_tokens_leaves_out_the_first_of_a_window(num_tokens, num_scored):
+    windows = Windows.whole("x@8", np.zeros((3, 8), dtype=np.int64))
+    assert windows.num_scored_among(num_tokens) == num_scored
 
 
 def test_bos_stream_stands_at_the_head_of_the_text_alone(tokenizer):
@@ -77,12 +113,12 @@ def test_max_windows_reads_no_more_documents_than_it_needs(tokenizer):
 def test_the_hash_sees_every_token_and_the_shape():
     tokens = np.arange(12)
     hashes = [
-        Windows("x", tokens.reshape(3, 4)).hash(),
-        Windows("x", tokens.reshape(4, 3)).hash(),
-        Windows("x", np.where(tokens == 7, 8, tokens).reshape(3, 4)).hash(),
+        Windows.whole("x", tokens.reshape(3, 4)).hash(),
+        Windows.whole("x", tokens.reshape(4, 3)).hash(),
+        Windows.whole("x", np.where(tokens == 7, 8, tokens).reshape(3, 4)).hash(),
     ]
     assert len(set(hashes)) == 3
-    assert Windows("renamed", tokens.reshape(3, 4)).hash() == hashes[0]
+    assert Windows.whole("renamed", tokens.reshape(3, 4)).hash() == hashes[0]
 
 
 def test_a_corpus_shorter_than_a_window_is_told_how_long_it_is(tokenizer):
