@@ -27,8 +27,10 @@ from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import StoreError, WorkerLostError
+from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
-from calib_sweep.evaluation.suite import DenseReference, PreparedSuite, Scores
+from calib_sweep.evaluation.suite import PreparedSuite
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.card import model_card

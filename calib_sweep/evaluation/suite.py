@@ -6,14 +6,14 @@
     scores = prepared.score(model, dense.reference)
 
 Scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and whatever else lm-eval reports
-of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric).
+of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric),
+ppl/geomean (over the corpora).
 """
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,14 @@ import numpy as np
 from calib_sweep.dataset.calibration.overlap import overlap
 from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import ConfigError, Problems, require
-from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
-from calib_sweep.evaluation.items import Table, item_table, window_table
-from calib_sweep.evaluation.perplexity import Perplexity, log_probs, nll, perplexity
+from calib_sweep.evaluation.divergence import Divergence
+from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.scoring import Scores, Scoring
 from calib_sweep.evaluation.tasks import ZeroShot
 from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
 from calib_sweep.evaluation.zero_shot import (
     PreparedTasks,
-    TaskScore,
     check_own_items,
     prepare_tasks,
 )
@@ -38,21 +37,9 @@ from calib_sweep.hashing import file_sha256
 from calib_sweep.model.vocabulary import check_ids
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int, int, str], None]  # parts done, parts in all, the part that begins
-
-
-@dataclass(eq=False)
-class Scores:
-    """What one model scored."""
-
-    scores: dict[str, float]
-    stderr: dict[str, float]  # of the scores that have one
-    items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
-    versions: dict[str, Any]  # of lm-eval and of each task
-    reference: DenseReference | None = field(repr=False)  # where the dense model was scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,104 +184,15 @@ class PreparedSuite:
         Without `settings.divergence` no reference is made, and one that is given is not looked at.
         """
         report = on_progress or (lambda done, total, part: None)
-        scoring = _Scoring(self, model, dense)
+        scoring = Scoring(model, self.settings.divergence, self.hashes(), dense)
         num_parts = len(self.windows) + (self.tasks is not None)
         for index, windows in enumerate(self.windows):
             report(index, num_parts, windows.label)
-            scoring.add_corpus(windows)
+            assert self.settings.perplexity is not None
+            scoring.add_corpus(windows, self.settings.perplexity.batch_tokens)
         if self.tasks is not None:
             report(len(self.windows), num_parts, "tasks")
             scoring.add_tasks(self.tasks)
+        scoring.add_mean_perplexity()
         report(num_parts, num_parts, "")
-        return Scores(
-            scoring.scores,
-            scoring.stderr,
-            item_table(scoring.tables),
-            self.tasks.versions() if self.tasks else {},
-            scoring.reference,
-        )
-
-
-class _Scoring:
-    """One model on its way through the parts of the suite."""
-
-    def __init__(
-        self, suite: PreparedSuite, model: "PreTrainedModel", dense: DenseReference | None
-    ) -> None:
-        self.suite, self.model = suite, model
-        self.divergence = suite.settings.divergence
-        self.dense = self.reference = None
-        if self.divergence is not None and dense is not None:
-            self.dense = dense.check(suite.hashes())
-        elif self.divergence is not None:
-            self.reference = DenseReference(log_probs={}, correct={}, hashes=suite.hashes())
-        self.scores: dict[str, float] = {}
-        self.stderr: dict[str, float] = {}
-        self.tables: list[Table] = []
-
-    def add(self, name: str, value: float, stderr: float | None) -> None:
-        """Keep a score and, where it has one, its standard error."""
-        self.scores[name] = value
-        if stderr is not None:
-            self.stderr[name] = stderr
-
-    def add_corpus(self, windows: Windows) -> None:
-        """Perplexity and KL of one corpus, from one forward pass over its windows."""
-        import torch
-
-        assert self.suite.settings.perplexity is not None
-        batch_tokens = self.suite.settings.perplexity.batch_tokens
-        num_tokens = self.divergence.num_tokens if self.divergence else 0
-        budget = windows.num_scored_among(num_tokens)
-        targets_P = windows.targets()
-        nll_P = np.empty(windows.num_positions)
-        kl_P = np.full(windows.num_positions, math.nan)
-        kept: list[torch.Tensor] = []
-        for part, log_probs_PV in log_probs(self.model, windows, batch_tokens):
-            nll_P[part] = nll(log_probs_PV, targets_P[part])
-            inside = slice(part.start, min(part.stop, budget))
-            if inside.start >= inside.stop:
-                continue
-            log_probs_PV = log_probs_PV[: inside.stop - inside.start]
-            if self.reference is not None:
-                kept.append(log_probs_PV.half().cpu())
-            elif self.dense is not None:
-                shape = (budget, log_probs_PV.shape[-1])
-                kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
-        nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
-        self.add(f"ppl/{windows.label}", *perplexity(nll_N))
-        if self.reference is not None:
-            self.reference.log_probs[windows.label] = torch.cat(kept)
-        elif self.dense is not None:
-            self.add(f"kl/{windows.label}", *mean_kl(windows.by_window(kl_P[:budget])))
-        self.tables.append(window_table(windows, nll_N, kl_P))
-
-    def add_tasks(self, tasks: PreparedTasks) -> None:
-        """Every metric of every task, the mean of the headlines, and the flips."""
-        headlines: list[tuple[float, float | None]] = []
-        for name, task in tasks.score(self.model).items():
-            for metric, value in task.metrics.items():
-                self.add(f"{metric}/{name}", value, task.stderr.get(metric))
-            if task.headline is not None:
-                headlines.append((task.metrics[task.headline], task.stderr.get(task.headline)))
-            self._add_flips(name, task)
-            self.tables.append({"kind": ["task"] * len(task.rows["name"]), **task.rows})
-        if headlines:
-            self.add("acc/mean", *_unweighted_mean(headlines))
-
-    def _add_flips(self, name: str, task: TaskScore) -> None:
-        if task.correct is None:
-            return
-        if self.reference is not None:
-            self.reference.correct[name] = task.correct
-        elif self.dense is not None:
-            self.add(f"flips/{name}", *flips(task.correct, self.dense.answers(name)))
-
-
-def _unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
-    """The mean, and its SE: tasks share no items, so their errors are independent."""
-    mean = sum(value for value, _ in values) / len(values)
-    errors = [error for _, error in values if error is not None]
-    if len(errors) < len(values):
-        return mean, None
-    return mean, math.sqrt(sum(error**2 for error in errors)) / len(values)
+        return scoring.result(self.tasks.versions() if self.tasks else {})

@@ -46,6 +46,7 @@ def test_names_of_the_scores(dense, other):
     both = {
         *(f"ppl/{label}" for label in LABELS),
         *("acc/t_choice", "acc_norm/t_choice", "acc/t_word", "perplexity/t_word", "acc/mean"),
+        "ppl/geomean",
     }
     assert set(dense.scores) == both
     against_dense = {f"kl/{label}" for label in LABELS} | {"flips/t_choice", "flips/t_word"}
@@ -121,6 +122,14 @@ def test_the_mean_is_unweighted_over_the_headline_metrics(other):
     assert other.stderr["acc/mean"] == pytest.approx(np.hypot(*errors) / 2)
 
 
+def test_the_headline_perplexity_is_the_geometric_mean_over_the_corpora(other):
+    one, two = (other.scores[f"ppl/{label}"] for label in LABELS)
+    assert other.scores["ppl/geomean"] == pytest.approx(np.sqrt(one * two), rel=1e-12)
+    relative = [other.stderr[f"ppl/{label}"] / other.scores[f"ppl/{label}"] for label in LABELS]
+    error = other.scores["ppl/geomean"] * np.hypot(*relative) / 2
+    assert other.stderr["ppl/geomean"] == pytest.approx(error, rel=1e-12)
+
+
 def test_items_are_rows_of_known_columns_and_survive_a_file(other, suite, tmp_path):
     items = other.items
     assert list(items.columns) == list(COLUMNS)
@@ -188,7 +197,7 @@ def test_a_reference_of_other_items_is_refused(task_folder, tokenizer, other_mod
 def test_parts_can_be_left_out(task_folder, tokenizer, model):
     perplexity = evaluation(task_folder, zero_shot=None, divergence=None).prepare(tokenizer)
     scores = perplexity.score(model, None)
-    assert set(scores.scores) == {f"ppl/{label}" for label in LABELS}
+    assert set(scores.scores) == {*(f"ppl/{label}" for label in LABELS), "ppl/geomean"}
     assert scores.reference is None
     tasks = evaluation(task_folder, perplexity=None, divergence=None).prepare(tokenizer)
     scores = tasks.score(model, None)

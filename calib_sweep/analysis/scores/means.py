@@ -1,11 +1,10 @@
-"""The means over corpora and over tasks of a cell, for records that have none.
+"""The means over corpora and over tasks of a cell, for records from elsewhere that have none.
 
-    ppl/geomean    exp(mean over the C corpora of log perplexity)
-                   stderr: ppl/geomean * sqrt(sum (stderr / ppl)^2) / C
+    ppl/geomean    as `results.means` makes it
     acc/mean       mean over the T tasks of acc, or acc_norm of a task that has no acc
                    stderr: sqrt(sum stderr^2) / T
 
-Standard errors are over items, of which corpora and tasks share none.
+Standard errors are over items, of which tasks share none.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-PPL_MEAN, ACC_MEAN = "ppl/geomean", "acc/mean"
+from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 
 
 def with_means(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -22,8 +21,7 @@ def with_means(scores: Mapping[str, Any]) -> dict[str, float]:
     ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
     acc_T = np.array([values[metric] for metric in task_accuracies(values)])
     if ppl_C.size and PPL_MEAN not in values:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values[PPL_MEAN] = float(np.exp(np.mean(np.log(ppl_C))))
+        values[PPL_MEAN] = geometric_mean(ppl_C)
     if acc_T.size and ACC_MEAN not in values:
         values[ACC_MEAN] = float(np.mean(acc_T))
     return values
@@ -48,9 +46,7 @@ def stderr_with_means(stderr: Mapping[str, Any], values: Mapping[str, float]) ->
     corpora = [metric for metric in values if is_corpus_perplexity(metric)]
     if corpora and np.isnan(known[PPL_MEAN]):
         ppl_C, stderr_C = (np.array([of[metric] for metric in corpora]) for of in (values, known))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = np.sqrt(np.sum((stderr_C / ppl_C) ** 2)) / len(corpora)
-            known[PPL_MEAN] = float(values[PPL_MEAN] * relative)
+        known[PPL_MEAN] = geometric_stderr(values[PPL_MEAN], ppl_C, stderr_C)
     tasks = task_accuracies(values)
     if tasks and np.isnan(known.get(ACC_MEAN, 0.0)):
         acc_T, stderr_T = (np.array([of[metric] for metric in tasks]) for of in (values, known))

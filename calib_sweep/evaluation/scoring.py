@@ -1,0 +1,131 @@
+"""One model on its way through an evaluation: its scores, part by part."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.items import Table, item_table, window_table
+from calib_sweep.evaluation.perplexity import log_probs, nll, perplexity
+from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.windows import Windows
+from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore
+from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel
+
+
+@dataclass(eq=False)
+class Scores:
+    """What one model scored."""
+
+    scores: dict[str, float]
+    stderr: dict[str, float]  # of the scores that have one
+    items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
+    versions: dict[str, Any]  # of lm-eval and of each task
+    reference: DenseReference | None = field(repr=False)  # where the dense model was scored
+
+
+class Scoring:
+    """One model on its way through the parts of the suite."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        divergence: Divergence | None,
+        hashes: dict[str, str],
+        dense: DenseReference | None,
+    ) -> None:
+        self.model, self.divergence = model, divergence
+        self.dense = self.reference = None
+        if divergence is not None and dense is not None:
+            self.dense = dense.check(hashes)
+        elif divergence is not None:
+            self.reference = DenseReference(log_probs={}, correct={}, hashes=hashes)
+        self.scores: dict[str, float] = {}
+        self.stderr: dict[str, float] = {}
+        self.tables: list[Table] = []
+
+    def add(self, name: str, value: float, stderr: float | None) -> None:
+        """Keep a score and, where it has one, its standard error."""
+        self.scores[name] = value
+        if stderr is not None:
+            self.stderr[name] = stderr
+
+    def add_corpus(self, windows: Windows, batch_tokens: int) -> None:
+        """Perplexity and KL of one corpus, from one forward pass over its windows."""
+        import torch
+
+        num_tokens = self.divergence.num_tokens if self.divergence else 0
+        budget = windows.num_scored_among(num_tokens)
+        targets_P = windows.targets()
+        nll_P = np.empty(windows.num_positions)
+        kl_P = np.full(windows.num_positions, math.nan)
+        kept: list[torch.Tensor] = []
+        for part, log_probs_PV in log_probs(self.model, windows, batch_tokens):
+            nll_P[part] = nll(log_probs_PV, targets_P[part])
+            inside = slice(part.start, min(part.stop, budget))
+            if inside.start >= inside.stop:
+                continue
+            log_probs_PV = log_probs_PV[: inside.stop - inside.start]
+            if self.reference is not None:
+                kept.append(log_probs_PV.half().cpu())
+            elif self.dense is not None:
+                shape = (budget, log_probs_PV.shape[-1])
+                kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
+        nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
+        self.add(f"ppl/{windows.label}", *perplexity(nll_N))
+        if self.reference is not None:
+            self.reference.log_probs[windows.label] = torch.cat(kept)
+        elif self.dense is not None:
+            self.add(f"kl/{windows.label}", *mean_kl(windows.by_window(kl_P[:budget])))
+        self.tables.append(window_table(windows, nll_N, kl_P))
+
+    def add_tasks(self, tasks: PreparedTasks) -> None:
+        """Every metric of every task, the mean of the headlines, and the flips."""
+        headlines: list[tuple[float, float | None]] = []
+        for name, task in tasks.score(self.model).items():
+            for metric, value in task.metrics.items():
+                self.add(f"{metric}/{name}", value, task.stderr.get(metric))
+            if task.headline is not None:
+                headlines.append((task.metrics[task.headline], task.stderr.get(task.headline)))
+            self._add_flips(name, task)
+            self.tables.append({"kind": ["task"] * len(task.rows["name"]), **task.rows})
+        if headlines:
+            self.add(ACC_MEAN, *_unweighted_mean(headlines))
+
+    def add_mean_perplexity(self) -> None:
+        """Add the geometric mean over the corpora scored, if there are any."""
+        names = [name for name in self.scores if name.startswith("ppl/")]
+        if names:
+            ppl_C = np.array([self.scores[name] for name in names])
+            stderr_C = np.array([self.stderr.get(name, math.nan) for name in names])
+            mean = geometric_mean(ppl_C)
+            error = geometric_stderr(mean, ppl_C, stderr_C)
+            self.add(PPL_MEAN, mean, None if math.isnan(error) else error)
+
+    def result(self, versions: dict[str, Any]) -> Scores:
+        """Return all that was scored."""
+        table = item_table(self.tables)
+        return Scores(self.scores, self.stderr, table, versions, self.reference)
+
+    def _add_flips(self, name: str, task: TaskScore) -> None:
+        if task.correct is None:
+            return
+        if self.reference is not None:
+            self.reference.correct[name] = task.correct
+        elif self.dense is not None:
+            self.add(f"flips/{name}", *flips(task.correct, self.dense.answers(name)))
+
+
+def _unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
+    """The mean, and its SE: tasks share no items, so their errors are independent."""
+    mean = sum(value for value, _ in values) / len(values)
+    errors = [error for _, error in values if error is not None]
+    if len(errors) < len(values):
+        return mean, None
+    return mean, math.sqrt(sum(error**2 for error in errors)) / len(values)
