@@ -1,13 +1,13 @@
 """A cell: one point of the grid, one record. Its id hashes everything that can move a number."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from calib_sweep import valid_json
 from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, applying, title_of
 
 # Raised whenever the same settings begin to give other numbers, so that old cells are not taken for
@@ -130,7 +130,7 @@ def kind_of(target: Any) -> Any:
 
 def digest(value: Any) -> str:
     """A 12-digit hash of plain containers, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    text = valid_json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -4,8 +4,9 @@ A setting is a key of the configuration beyond the axes, joined by dots: `method
 title, label, column and table names cells by what `telling` answers.
 """
 
-import json
 from collections.abc import Collection, Hashable, Iterable, Mapping
+
+from calib_sweep import valid_json
 
 # The axes have columns of their own in the record; bookkeeping moves no number.
 AXES = frozenset({"model", "method", "dataset", "seed", "replicate"})
@@ -106,7 +107,7 @@ def settings_text(settings: Mapping[str, object]) -> str:
 
 def text_of(value: object) -> str:
     """Write the value of a setting as it is typed. Equal texts are equal values."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return value if isinstance(value, str) else valid_json.dumps(value, default=str)
 
 
 def title_of(

@@ -2,6 +2,7 @@
 
 run_cli(*arguments, cwd=folder)     code, out, err of `calib-sweep ARGUMENTS`, nothing left changed
 tiny_world                          overrides: text of our own, one window, two samples, no tracking
+make_cell(**changes)                a cell that never runs
 """
 
 import contextlib
@@ -15,6 +16,8 @@ from typing import NamedTuple
 
 import pytest
 from helpers.sweeps import write_documents
+
+from calib_sweep.cell import Cell
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a model of a megabyte gains nothing by threads
 
@@ -112,3 +115,29 @@ def tiny_world(documents, scored_documents) -> list[str]:
         "evaluation.divergence=null",
         "tracking=none",
     ]
+
+
+@pytest.fixture
+def make_cell():
+    """A cell of an invented model, method and dataset; keywords go into its configuration."""
+
+    def make(*, needs_data=True, method=None, settings=None, **changes):
+        config = {
+            "model": {"name": "tiny", "path": "tiny", "dtype": "float32", "device": "cpu"},
+            "method": method or {"_target_": "somewhere.Wanda", "sparsity": 0.5},
+            "dataset": {"name": "corpus", "path": "corpus.txt"},
+            "evaluation": {"perplexity": {"seq_len": 32, "batch_size": 4}},
+            "calibration": {"num_samples": 4, "seq_len": 32},
+            "walk": {"propagate": "compressed", "batch_tokens": 512},
+            "tracking": {"_target_": "somewhere.NoTracking"},
+            "seed": 0,
+            "replicate": 0,
+            "sweep_name": "default",
+            "results_dir": "results",
+            "save_model": None,
+            "ranks_per_cell": 1,
+        } | changes
+        choices = {"model": "hf", "method": "wanda", "dataset": "text"}
+        return Cell(config=config, choices=choices, settings=settings or {}, needs_data=needs_data)
+
+    return make

@@ -12,6 +12,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 # only what stands in the lines before.
 LAYERS = {
     "calib_sweep": (
+        "valid_json",
         "errors values seeding settings places processes hashing quiet interruption completion",
         "arguments atomic cell console targets",
         "method",
@@ -39,6 +40,7 @@ ONE_FILE_ONLY = {
     "wandb": "calib_sweep/tracking/wandb_client.py",
     "matplotlib": "calib_sweep/analysis/figures/plots.py",
 }
+JSON = "calib_sweep/valid_json.py"  # the only file that writes JSON
 GLOBAL_TORCH = {"manual_seed", "rand", "randn", "randint", "randperm", "multinomial", "normal"}
 # Guards against what third-party code draws: one constant seed per cell, lm-eval's own seeding, and
 # the training of the miniature model.
@@ -110,6 +112,14 @@ def test_some_libraries_are_imported_in_one_file_only(path):
     for name in imports(ast.parse(path.read_text())):
         for library, only in ONE_FILE_ONLY.items():
             assert str(relative) == only or name.split(".")[0] != library, name
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_json_is_written_by_one_file_only(path):
+    """Python's own writer writes NaN, which is no JSON, unless it is told not to."""
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    own = [call for call in calls if dotted(call.func) in ("json.dumps", "json.dump")]
+    assert not own or str(path.relative_to(ROOT)) == JSON
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.errors import StoreError
 from calib_sweep.hashing import file_sha256
 
@@ -40,7 +40,7 @@ class DenseReference:
         tensors |= {f"correct/{name}": torch.from_numpy(a) for name, a in self.correct.items()}
         atomic.make_folder(Path(folder))
         with atomic.replacing(Path(folder) / FILE) as partial:
-            save_file(tensors, partial, metadata={"hashes": json.dumps(self.hashes)})
+            save_file(tensors, partial, metadata={"hashes": valid_json.dumps(self.hashes)})
 
     @classmethod
     def load(cls, folder: Path, sha256: str | None = None) -> "DenseReference":

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
@@ -65,7 +65,7 @@ def dense_perplexity(
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
         try:
             atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this
-            atomic.write(path, json.dumps(known, indent=1) + "\n")
+            atomic.write(path, valid_json.dumps(known, indent=1) + "\n")
         except OSError as error:  # somebody else's folder, say: the next cell computes it again
             log.warning("%s cannot be kept: %s", path, error)
     return known[DENSE_PERPLEXITY]
@@ -75,7 +75,7 @@ def _read(path: Path, set_hash: str) -> dict[str, Any] | None:
     """What `path` says of the set with this hash; None where it is not there, or damaged."""
     try:
         known = json.loads(path.read_bytes())
-        value = known[DENSE_PERPLEXITY]
+        value = known[DENSE_PERPLEXITY] = valid_json.numbers(known[DENSE_PERPLEXITY])
         possible = value is None or (isinstance(value, int | float) and not value < 1)
         if known["set"] == set_hash and possible:
             return known

@@ -12,7 +12,6 @@ of these only that of `perplexity` is given, by the delta method.
 import contextlib
 import copy
 import inspect
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calib_sweep import valid_json
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
 from calib_sweep.evaluation.definitions import (
     GENERATED,
@@ -286,5 +286,5 @@ def _aggregate(
 def _doc_hash(doc: Any) -> str:
     from lm_eval.utils import handle_non_serializable, hash_string
 
-    text = json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    text = valid_json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)
     return hash_string(text)

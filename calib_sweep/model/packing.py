@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.grids.grid import Grid, GridFormat
 from calib_sweep.model.blocks import Layer, LinearLayer, decoder_blocks, linear_layers
@@ -53,7 +54,7 @@ def save_packed(
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config["quantization_config"] = _settings(scheme, dense).model_dump(mode="json")
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    path.write_text(valid_json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from calib_sweep import valid_json
 from calib_sweep.atomic import partial_name, server_time
 from calib_sweep.processes import host_identity, process_mark
 
@@ -187,7 +188,7 @@ def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
     path = folder / f"claim.{number}"
     temporary = partial_name(path)
     try:  # by hand, as it need not be brought to the disk: a claim does not outlast its machine
-        temporary.write_text(json.dumps(asdict(_this_process())))
+        temporary.write_text(valid_json.dumps(asdict(_this_process())))
         os.link(temporary, path)
     except FileExistsError:
         return None

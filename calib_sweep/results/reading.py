@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from calib_sweep import valid_json
 from calib_sweep.errors import StoreError
 from calib_sweep.results.record import SCHEMA, STATUSES
 
@@ -115,13 +116,15 @@ KINDS = {
     "error.message": _or_null(TEXT),
     "finished_at": _or_null(TEXT),
 }
+OF_NUMBERS = ("scores", "stderr", "timings_s", "compression")
+OF_A_SET = ("descriptors", "overlap")  # of its numbers, under calibration
 NEEDED_PARTS = {"cell": ("model", "method"), "error": ("type", "message")}
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """The record at `path`; None when there is none, an `UnreadableRecordError` when it is none."""
     try:
-        record = json.loads(path.read_bytes())
+        record = _with_numbers(json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except IsADirectoryError as error:
@@ -141,6 +144,17 @@ def read_record(path: Path) -> dict[str, Any] | None:
             f"{SCHEMA}). Install the newer version, or type sweep_name=NEW_NAME.",
         )
     return record
+
+
+def _with_numbers(record: Any) -> Any:
+    """Turn back the texts that stand for numbers (`valid_json`), where a record holds numbers."""
+    if not isinstance(record, dict):
+        return record
+    drawn = record.get("calibration")
+    if isinstance(drawn, dict):
+        found = {key: valid_json.numbers(drawn[key]) for key in OF_A_SET if key in drawn}
+        record = {**record, "calibration": {**drawn, **found}}
+    return record | {key: valid_json.numbers(record[key]) for key in OF_NUMBERS if key in record}
 
 
 def _of_another_cell(record: dict[str, Any], path: Path) -> str | None:
@@ -196,13 +210,13 @@ _ABSENT = object()
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    text = valid_json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def same_scores(record: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two records score the same; a perplexity that is not a number equals itself."""
-    texts = [json.dumps(one["scores"], sort_keys=True) for one in (record, other)]
+    texts = [valid_json.dumps(one["scores"], sort_keys=True) for one in (record, other)]
     return texts[0] == texts[1]
 
 

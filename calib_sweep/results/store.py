@@ -11,7 +11,6 @@ one; a finished cell's never does. Beside it may lie
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import uuid
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.results.files import REFERENCE, damage
@@ -139,7 +138,7 @@ class Store:
     def write(self, cell: Cell, record: dict[str, Any]) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
-        text = json.dumps(record, indent=1, allow_nan=True) + "\n"
+        text = valid_json.dumps(record, indent=1) + "\n"
         atomic.make_folder(path.parent)  # where somebody has deleted it while the cell ran
         for folder in (path.parent, self.folder, self.results_dir, self.results_dir.parent):
             atomic.sync_folder(folder)

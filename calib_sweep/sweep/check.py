@@ -1,8 +1,8 @@
 """Check every part of every cell before the first weight is read; report all problems at once."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from calib_sweep import valid_json
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -93,7 +93,9 @@ def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems)
 def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
     seen = set()
     for cell in cells:
-        address = json.dumps([cell.config[key] for key in keys] + [cell.needs_data], sort_keys=True)
+        address = valid_json.dumps(
+            [cell.config[key] for key in keys] + [cell.needs_data], sort_keys=True
+        )
         if address not in seen:
             seen.add(address)
             yield cell

@@ -7,7 +7,6 @@ points that share it, plain words and numbers, nearly all, by assigning them: 6 
 """
 
 import copy
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError
 from calib_sweep.settings import AXES, BOOKKEEPING, flatten, is_setting
 from calib_sweep.sweep.mistakes import (
@@ -126,7 +126,7 @@ def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str
 def _base(config: DictConfig, choices: dict[str, str]) -> Base:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
-    refers = "${" in json.dumps(plain, default=str)
+    refers = "${" in valid_json.dumps(plain, default=str)
     task = None if refers else {str(key): value for key, value in plain.items()}
     return Base(config, choices, task, frozenset(_missing(plain)))
 

@@ -19,6 +19,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
+from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest, without_execution
@@ -221,7 +222,7 @@ def _ratio(one: int | None, other: int | None) -> float | None:
 
 def num_weights(builder: Builder, model: Mapping[str, Any]) -> int | None:
     """Weights of the linear layers of a model; None if its configuration is not on this machine."""
-    return _num_weights(builder, json.dumps(model, sort_keys=True))
+    return _num_weights(builder, valid_json.dumps(model, sort_keys=True))
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
@@ -149,5 +149,5 @@ def push(path: Path, logged: Logged, project: str, entity: str | None) -> dict[s
         "workspace": {"name": name, "id": view, "url": workspace.url},
         "report": {"id": report.id, "url": report.url},
     }
-    atomic.write(path, json.dumps(pushed, indent=1) + "\n")
+    atomic.write(path, valid_json.dumps(pushed, indent=1) + "\n")
     return pushed

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.results.reading import RECORD, readable_records
 from calib_sweep.results.record import utc_now
 
@@ -72,7 +72,7 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
 def write_mark(folder: Path, mark: dict[str, Any]) -> None:
     """Say that what is in `folder` has been mirrored."""
     _make_room(folder / MARK)
-    atomic.write(folder / MARK, json.dumps(mark) + "\n")
+    atomic.write(folder / MARK, valid_json.dumps(mark) + "\n")
 
 
 def _make_room(path: Path) -> None:
@@ -123,7 +123,7 @@ def begin_waiting(sweep: Path, why: str) -> None:
     waits = {"why": why, "since": utc_now()}
     try:
         _make_room(sweep / WAITS)
-        atomic.write(sweep / WAITS, json.dumps(waits, indent=1) + "\n")
+        atomic.write(sweep / WAITS, valid_json.dumps(waits, indent=1) + "\n")
     except OSError as error:  # the folder has troubles that its records will tell of
         log.warning("%s cannot be written: %s", sweep / WAITS, error.strerror)
 

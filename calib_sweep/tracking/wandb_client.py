@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from calib_sweep.results.reading import RECORD
+from calib_sweep import valid_json
+from calib_sweep.results.reading import RECORD, read_record
 from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
 from calib_sweep.tracking.mirrored import (
     ANALYSIS_JOB,
@@ -63,8 +64,13 @@ def find_mode(tracking: Mapping[str, Any]) -> str:
 def log_cell(
     tracking: Mapping[str, Any], folder: str, run_id: str, name: str
 ) -> dict[str, Any] | None:
-    """Mirror the record in `folder` as one run; say where it is, None where W&B is disabled."""
-    record = json.loads((Path(folder) / RECORD).read_bytes())
+    """Mirror the record in `folder` as one run; say where it is.
+
+    None where W&B is disabled, or somebody has deleted the record.
+    """
+    record = read_record(Path(folder) / RECORD)
+    if record is None:
+        return None
     is_done = record["status"] == "done"
     cell = {key: value for key, value in record["cell"].items() if value is not None}
     summary = {"status": record["status"], **_summary(record)}
@@ -255,7 +261,7 @@ def main() -> None:
 
     answers.write("{}\n")  # ready
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(**json.loads(line))) + "\n")
+        answers.write(valid_json.dumps(_answer(**json.loads(line))) + "\n")
     os._exit(0)  # every run is finished; wandb's own farewell can wait for ever
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from calib_sweep import valid_json
+
 START_S = 120.0  # for Python and wandb to be imported, from a slow disk at worst
 GRACE_S = 2.0  # in which wandb says itself that it has waited long enough, and for what
 
@@ -91,7 +93,7 @@ class _Client:
     def ask(self, request: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(valid_json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._is_gone() from None

@@ -1,6 +1,7 @@
 """The store: records appear whole, once, and a finished one is never overwritten."""
 
 import json
+import math
 import os
 import shutil
 import threading
@@ -37,6 +38,29 @@ def test_a_record_is_read_back_as_it_was_written(store, make_cell):
     assert store.is_done(cell)
     assert record["cell"]["seed"] == 0 and record["cell"]["settings"] == {"method.sparsity": 0.5}
     assert [r["cell_id"] for r in store.records()] == [cell.id]
+
+
+def test_numbers_that_are_not_finite_are_valid_json_and_come_back(store, make_cell):
+    """As R, jq and a browser read it; the analysis sees what it saw when the cell ran."""
+    scores = {"ppl/a@32": math.inf, "kl/a@32": math.nan, "x": -math.inf, "acc/b": 0.5}
+    drawn = {"hash": "Infinity", "descriptors": {"dense_perplexity": math.nan}}
+    changes = {"stderr": {"ppl/a@32": math.nan}, "calibration": drawn}
+    record = record_of(make_cell(), **scores) | changes
+    write(store, make_cell(), record)
+    path = store.cell_folder(make_cell()) / "record.json"
+    text = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"bare {name}"))
+    assert text["scores"] == {
+        "ppl/a@32": "Infinity", "kl/a@32": "NaN", "x": "-Infinity", "acc/b": 0.5
+    }  # fmt: skip
+    assert text["calibration"]["descriptors"] == {"dense_perplexity": "NaN"}
+    found = store.find(make_cell())
+    assert repr(found["scores"]) == repr(scores) and repr(found["calibration"]) == repr(drawn)
+    rows = {row["metric"]: row for row in read_rows(store.folder)}
+    assert {key: repr(rows[key]["value"]) for key in scores} == {
+        key: repr(value) for key, value in scores.items()
+    }
+    assert math.isnan(rows["ppl/a@32"]["stderr"])
+    write(store, make_cell(), record)  # the same result again
 
 
 def test_nothing_but_the_record_is_left_behind(store, make_cell):

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
 from calib_sweep.analysis.report.terminal import CONCLUSION, REPORT, terminal_summary
@@ -87,7 +87,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
-    files[MADE_FROM] = (json.dumps(made_from, indent=1) + "\n").encode()
+    files[MADE_FROM] = (valid_json.dumps(made_from, indent=1) + "\n").encode()
     try:
         for name, data in files.items():
             (report / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def _digest(
     parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
     told = {**asdict(settings), "targets": list(settings.targets)}
-    text = json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
+    text = valid_json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -147,7 +147,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
         "tables/calibration_sets.csv": _set_csv(material),
         **_latex(material, tables),
         **figures,
-        CONCLUSION: (json.dumps(said, indent=1) + "\n").encode(),
+        CONCLUSION: (valid_json.dumps(said, indent=1) + "\n").encode(),
         "report.md": to_markdown(blocks).encode(),
         "index.html": to_html(blocks, f"sweep {material.name}", vector).encode(),
     }

@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -128,7 +128,7 @@ def describe_draw(
 
 def address(identity: dict[str, Any]) -> str:
     """The folder name that belongs to a draw."""
-    content = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    content = valid_json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:20]
 
 
@@ -139,7 +139,7 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
     tensors = {"tokens": calibration_set.tokens_NT}
     if calibration_set.lengths_N is not None:
         tensors["lengths"] = calibration_set.lengths_N
-    lines = "".join(json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
+    lines = "".join(valid_json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
     card = {
         **calibration_set.card,
         "hash": calibration_set.hash,
@@ -152,7 +152,7 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
             # Not save_file, which hides why a disk takes no more.
             (partial / TOKENS).write_bytes(save(tensors))
             (partial / SAMPLES).write_bytes(lines.encode())
-            (partial / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            (partial / CARD).write_text(valid_json.dumps(card, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
@@ -204,7 +204,7 @@ def load_set(folder: Path) -> CalibrationSet:
 
 
 def _card_sha256(card: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(valid_json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
 def is_set(folder: Path) -> bool:

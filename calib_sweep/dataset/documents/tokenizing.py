@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents
 from calib_sweep.errors import ConfigError
 
@@ -82,5 +83,5 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
     else:
         rules = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
     special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
-    content = json.dumps([rules, special], sort_keys=True, ensure_ascii=False)
+    content = valid_json.dumps([rules, special], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

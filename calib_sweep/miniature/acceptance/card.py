@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, StoreError, collected, require
 from calib_sweep.miniature import corpus
 from calib_sweep.places import WEIGHTS
@@ -85,7 +86,7 @@ def read_training(folder: Path) -> dict[str, Any]:
         f"a folder with {TRAINING}, the figures of its training",
         "It is written by python -m calib_sweep.miniature.training.train --out FOLDER.",
     )
-    figures = json.loads(path.read_text())
+    figures = valid_json.numbers(json.loads(path.read_text()))
     require(
         figures.get("text_version") == corpus.VERSION,
         f"{path}: text_version",

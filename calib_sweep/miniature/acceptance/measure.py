@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.building import Builder
 from calib_sweep.cell import digest
 from calib_sweep.compression.walk import compress
@@ -99,12 +99,12 @@ def trigram_perplexity(
     """Perplexity of the tokens that the model is scored on, by counts of the domain's own text."""
     text = "\n".join(corpus.documents(domain, "train", 2))
     key = digest([text, tokenizer.get_vocab(), num_documents, windows.hash(), domain])
-    known = json.loads(cache.read_text()) if cache.exists() else {}
+    known = valid_json.numbers(json.loads(cache.read_text())) if cache.exists() else {}
     if key not in known:
         counted = Trigram(domain_tokens(domain, tokenizer, num_documents), len(tokenizer))
         known[key] = counted_perplexity(counted, windows)
         cache.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(cache, json.dumps(known, indent=1) + "\n")
+        atomic.write(cache, valid_json.dumps(known, indent=1) + "\n")
     return known[key]
 
 

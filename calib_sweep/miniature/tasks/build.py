@@ -6,12 +6,12 @@ of closing phrase and last word) is what training text never asks for or never t
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from typing import Any
 
+from calib_sweep import valid_json
 from calib_sweep.miniature.corpus import writer_for
 from calib_sweep.miniature.text.knowledge.world import Entity, is_asked_only_in_tasks, world
 from calib_sweep.miniature.text.language.draw import Draw
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = task_folder() / "items"
     folder.mkdir(exist_ok=True)
     for task in TASKS:
-        lines = [json.dumps(item) + "\n" for item in items(task)]
+        lines = [valid_json.dumps(item) + "\n" for item in items(task)]
         (folder / f"{task}.jsonl").write_text("".join(lines))
 
 

@@ -1,11 +1,11 @@
 """The byte-level BPE of the miniature model, trained on generated text."""
 
-import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from calib_sweep import valid_json
 from calib_sweep.miniature.corpus import document, practice_page
 from calib_sweep.miniature.text.knowledge.world import world
 from calib_sweep.places import DOMAINS
@@ -55,5 +55,5 @@ def load_or_train(folder: Path) -> PreTrainedTokenizerFast:
         # The name that every version of transformers knows.
         words = {"tokenizer_class": "PreTrainedTokenizerFast"}
         words |= {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
-        settings.write_text(json.dumps(words, indent=2) + "\n")
+        settings.write_text(valid_json.dumps(words, indent=2) + "\n")
     return PreTrainedTokenizerFast.from_pretrained(folder)

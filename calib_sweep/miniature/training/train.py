@@ -7,7 +7,6 @@ same batches.
 """
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -23,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from calib_sweep import atomic
+from calib_sweep import atomic, valid_json
 from calib_sweep.cell import digest
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.miniature import corpus
@@ -149,7 +148,7 @@ class Training:
             "num_parameters": sum(parameter.numel() for parameter in half.parameters()),
             "log": self.log,
         }
-        (self.folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+        (self.folder / FIGURES).write_text(valid_json.dumps(figures, indent=1) + "\n")
 
 
 def _mean_losses(loss_BT: Tensor, num_text: int) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError
 
 # What the sweep tells apart; any other error is told by its name and its text.
@@ -20,7 +21,7 @@ KINDS: dict[str, type[Exception]] = {
 def to_text(job: JobReturn) -> str:
     """What the launcher is to know of a job that came back."""
     if job.status == JobStatus.COMPLETED:
-        return json.dumps({"completed": True, "returned": job._return_value})
+        return valid_json.dumps({"completed": True, "returned": job._return_value})
     error = job._return_value
     kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS]
     if isinstance(error, ConfigError):
@@ -30,7 +31,7 @@ def to_text(job: JobReturn) -> str:
     else:
         arguments = (str(error) if kinds else f"{type(error).__name__}: {error}",)
     answer = {"completed": False, "kind": (kinds or [""])[0], "arguments": arguments}
-    return json.dumps(answer, default=str)
+    return valid_json.dumps(answer, default=str)
 
 
 def from_text(text: str | bytes, overrides: Sequence[str]) -> JobReturn:
