@@ -27,7 +27,8 @@ import torch
 from calib_sweep.compression import block, walk
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import LayerMethod
-from calib_sweep.method.statistics.statistic import Hessian, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.placement import _Home
 
 PARTS = (

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from calib_sweep.method.gpu.cuda_graphs import as_one_launch
 from calib_sweep.method.gpu.precision import has_kernels
-from calib_sweep.method.statistics.statistic import InverseFactor
+from calib_sweep.method.statistics.hessian import InverseFactor
 
 
 class Decision(ABC):

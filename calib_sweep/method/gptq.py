@@ -52,7 +52,8 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_symmetric,
 )
-from calib_sweep.method.statistics.statistic import Hessian, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.statistic import Statistic
 
 PUBLISHED, UPDATED = "published", "updated"
 

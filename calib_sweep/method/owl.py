@@ -31,7 +31,8 @@ from torch import Tensor
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.base import LayerMethod, ModelMethod
 from calib_sweep.method.settings import UNSTRUCTURED, check_all, check_sparsity
-from calib_sweep.method.statistics.statistic import InputNorm, Statistic
+from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.values import is_number
 
 BASE_REMEDY = "See conf/method/owl.yaml: a pruning method with _partial_: true and no sparsity."

@@ -57,7 +57,8 @@ from calib_sweep.method.settings import (
     check_symmetric,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics.statistic import Hessian, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.statistic import Statistic
 
 STRIP_LENGTH = 32  # columns updated one by one before a matrix product; speed, not results
 MASK_BITS = 1  # per weight: whether it was kept

@@ -58,7 +58,8 @@ from calib_sweep.method.settings import (
     check_group_size,
     check_positive_int,
 )
-from calib_sweep.method.statistics.statistic import Hessian, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.statistic import Statistic
 
 HALF_BITS = 16  # a number kept in half precision
 OUTLIER_BITS = 32  # an outlier: its value in half precision and its position

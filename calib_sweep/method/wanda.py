@@ -25,7 +25,8 @@ from calib_sweep.method.settings import (
     check_sparsity,
     num_kept_and_group_length,
 )
-from calib_sweep.method.statistics.statistic import InputNorm, Statistic
+from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.statistics.statistic import Statistic
 
 NO_TOKENS = "no calibration token reached this layer: input norms taken as equal"
 

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.settings import check_sparsity
-from calib_sweep.method.statistics.statistic import InputNorm, Statistic
+from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.wanda import input_weighted, unusual
 
 FIRST_ALPHA = 0.4

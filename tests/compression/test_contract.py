@@ -17,7 +17,7 @@ from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.magnitude import Magnitude
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import LinearLayer, check_owners, decoder_blocks, linear_layers
 

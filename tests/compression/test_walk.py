@@ -21,7 +21,9 @@ from calib_sweep.method.dense import Dense
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics.statistic import Hessian, InputNorm, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 

@@ -20,7 +20,7 @@ from calib_sweep.method.gpu.cuda_graphs import as_one_launch
 from calib_sweep.method.gpu.precision import allow_tensor_cores
 from calib_sweep.method.grids.bilevel_grid import grid_between
 from calib_sweep.method.grids.grid import fit_grid
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.placement import offload
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 
 
 def hessian_of(inputs_TI, num_samples=1):

@@ -14,7 +14,7 @@ from calib_sweep.method.gptq import GPTQ
 from calib_sweep.method.grids.grid import fit_grid
 from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.rtn import RTN
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 
 DEFAULTS = {
     "bits": 4,

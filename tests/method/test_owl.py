@@ -18,7 +18,7 @@ from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.owl import OWL
 from calib_sweep.method.rtn import RTN
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 

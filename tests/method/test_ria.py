@@ -14,7 +14,7 @@ from calib_sweep.method.selection.channel_permutation import (
     deal_channels,
     kept_scores,
 )
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 
 
 def ria(**settings):

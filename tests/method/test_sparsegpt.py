@@ -11,7 +11,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.grids.grid import fit_grid
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.sparsegpt import SparseGPT
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 
 DEFAULTS = {
     "sparsity": 0.5,

@@ -19,7 +19,7 @@ from calib_sweep.method.grids.bilevel_grid import (
     second_level,
 )
 from calib_sweep.method.spqr import SpQR
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 
 README = {
     "bits": 4,

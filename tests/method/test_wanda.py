@@ -3,7 +3,8 @@
 import torch
 from torch import tensor
 
-from calib_sweep.method.statistics.statistic import Hessian, InputNorm
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
 
 

@@ -8,7 +8,7 @@ from torch import tensor
 
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.method.wanda_variant import WandaVariant
 

@@ -22,7 +22,7 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.saving import save_dense
 

@@ -15,7 +15,7 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.statistics.statistic import Hessian
+from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 

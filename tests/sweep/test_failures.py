@@ -22,7 +22,7 @@ METHOD = """
 from dataclasses import dataclass
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
-from calib_sweep.method.statistics.statistic import InputNorm
+from calib_sweep.method.statistics.input_norm import InputNorm
 
 BREAKS_AT_CALL = None
 num_calls = 0

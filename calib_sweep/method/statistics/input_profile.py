@@ -13,11 +13,14 @@ and the split into batches is of no account.
 Shapes: T = tokens, I = in_features, G = groups of neighbouring features, C = features of a group.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
-from calib_sweep.method.statistics.statistic import Hessian, Statistic
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.statistic import Statistic
 
 NUM_SPACED = 512
 
@@ -70,9 +73,26 @@ class InputProfile(Statistic):
         first = -self._num_seen % self._step
         self._spaced.append(inputs_TI[first :: self._step].to(torch.float32, copy=True))
         self._num_seen += len(inputs_TI)
+        self._widen_spacing()
+
+    def _widen_spacing(self) -> None:
         while self._num_seen // (2 * self._step) >= NUM_SPACED:
             self._spaced = [self.spaced_TI()[::2].clone()]
             self._step *= 2
+
+    def _merge(self, other: Self) -> None:
+        """Add sums, and join the tokens kept at the wider of the two spacings.
+
+        They are evenly spaced throughout where that spacing divides the number of tokens seen here;
+        otherwise the step from these to the others is a shorter one.
+        """
+        self._hessian.merge(other._hessian)
+        self._magnitude_sum_I += other._magnitude_sum_I.to(self.device)
+        step = max(self._step, other._step)
+        parts = [part.spaced_TI()[:: step // part._step] for part in (self, other)]
+        self._spaced = [part_TI.to(self.device, copy=True) for part_TI in parts]
+        self._step, self._num_seen = step, self._num_seen + other._num_seen
+        self._widen_spacing()
 
     def _square_sum(self) -> Tensor:
         return self._hessian._square_sum()

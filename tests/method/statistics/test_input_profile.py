@@ -7,10 +7,10 @@ import torch
 from torch import tensor
 
 import calib_sweep.method.gpu
-from calib_sweep.method.statistics import input_profile
-from calib_sweep.method.statistics import statistic as statistics
+from calib_sweep.method.statistics import hessian, input_profile
+from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_profile import InputProfile
-from calib_sweep.method.statistics.statistic import TENSOR_CORES, Hessian
+from calib_sweep.method.statistics.statistic import TENSOR_CORES
 
 
 def profile_of(inputs_TI, batch=None):
@@ -108,7 +108,7 @@ def test_where_tensor_cores_may_be_used_products_are_left_to_them(kind, monkeypa
     inputs_TI = random_inputs(600).half()
     plain, statistic = kind(6), kind(6)
     plain.add(inputs_TI)
-    for module in (statistics, input_profile):
+    for module in (hessian, input_profile):
         monkeypatch.setattr(module, "may_use_tensor_cores", lambda _: True)
     statistic.add(inputs_TI)
     assert seen == [torch.float16] and statistic.products == TENSOR_CORES

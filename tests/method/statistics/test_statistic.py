@@ -5,7 +5,8 @@ import torch
 from torch import tensor
 
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
-from calib_sweep.method.statistics.statistic import Hessian, InputNorm
+from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_norm import InputNorm
 
 
 def random_inputs(num_tokens, num_in, seed=0):
