@@ -5,7 +5,7 @@ Everything else is a bug of ours and is left to fly.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 # Control characters, all but tab and newline; what turns the direction of text; half characters.
@@ -23,11 +23,6 @@ class ConfigError(Exception):
     def __init__(self, *problems: str) -> None:
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__("\n".join(self.problems))
-
-    @classmethod
-    def merge(cls, errors: Iterable["ConfigError"]) -> "ConfigError":
-        """One error that reports every problem of `errors` once, in order."""
-        return cls(*(problem for error in errors for problem in error.problems))
 
 
 # The remedy of an `UnavailableError`. The verb prefetch itself gives another.
@@ -56,7 +51,7 @@ def require(ok: bool, key: str, value: object, expected: str, remedy: str) -> No
 
 
 class Problems:
-    """Collects the `ConfigError`s of several calls; what is merely not here, in `notes`."""
+    """The `ConfigError`s of several calls; what is merely not on this machine goes to `notes`."""
 
     def __init__(self, notes: dict[str, None] | None = None) -> None:
         self.errors: list[ConfigError] = []
@@ -73,9 +68,21 @@ class Problems:
                 self.errors.append(error)
             return None
 
+    def add(self, *texts: str) -> None:
+        """Keep problems that were found without a call."""
+        self.errors += [ConfigError(text) for text in texts]
+
+    @property
+    def texts(self) -> list[str]:
+        """Every problem, each once, in order."""
+        return list(dict.fromkeys(text for error in self.errors for text in error.problems))
+
 
 class collected:
-    """`with collected() as problems:` raises all problems together at the end of the block."""
+    """Raise all problems of a block together at its end: `with collected() as problems:`.
+
+    The error is an `UnavailableError` where nothing else was wrong.
+    """
 
     def __init__(self, notes: dict[str, None] | None = None) -> None:
         self.problems = Problems(notes)
@@ -84,5 +91,7 @@ class collected:
         return self.problems
 
     def __exit__(self, kind: type | None, *rest: object) -> None:
-        if kind is None and self.problems.errors:
-            raise ConfigError.merge(self.problems.errors)
+        errors = self.problems.errors
+        if kind is None and errors:
+            only_missing = all(isinstance(error, UnavailableError) for error in errors)
+            raise (UnavailableError if only_missing else ConfigError)(*self.problems.texts)

@@ -154,10 +154,9 @@ def _check_keys(place: str, node: Mapping[Any, Any], found: type, problems: Prob
     for key in node:
         if key not in names and not str(key).startswith("_"):
             known = ", ".join(names) or "no keys"
-            text = f"{place}.{key}: no such key. {found.__name__} has: {known}."
-            problems.errors.append(ConfigError(text))
+            problems.add(f"{place}.{key}: no such key. {found.__name__} has: {known}.")
     for parameter in takes:
         is_needed = parameter.default is parameter.empty and not node.get(PARTIAL)
         if is_needed and parameter.name not in node:
             key = f"{place}.{parameter.name}"
-            problems.errors.append(ConfigError(f"{key} is missing: type {key}=VALUE."))
+            problems.add(f"{key} is missing: type {key}=VALUE.")

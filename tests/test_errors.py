@@ -2,8 +2,10 @@
 
 import logging
 
+import pytest
+
 from calib_sweep.console import PlainFormatter
-from calib_sweep.errors import printable
+from calib_sweep.errors import ConfigError, UnavailableError, collected, printable
 
 
 def test_control_characters_are_written_out():
@@ -23,3 +25,22 @@ def test_the_log_sends_a_terminal_no_commands_of_others():
         "calib_sweep", logging.INFO, "", 0, "%s failed", ("\x1b]0;x\x07",), None
     )
     assert PlainFormatter("%(message)s").format(line) == "\\x1b]0;x\\x07 failed"
+
+
+@pytest.mark.parametrize("kinds", [(UnavailableError,), (UnavailableError, ConfigError)])
+def test_what_is_merely_not_here_stays_so_unless_something_else_is_wrong(kinds):
+    def refuse(kind, text):
+        raise kind(text)
+
+    with pytest.raises(ConfigError) as caught, collected() as problems:
+        for number, kind in enumerate(kinds):
+            problems.of(refuse, kind, f"problem {number}")
+    assert type(caught.value) is kinds[-1]
+    assert len(caught.value.problems) == len(kinds)
+
+
+def test_problems_found_without_a_call_are_told_once_with_the_others():
+    with pytest.raises(ConfigError) as caught, collected() as problems:
+        problems.add("one", "two")
+        problems.add("one")
+    assert caught.value.problems == ("one", "two")

@@ -30,10 +30,10 @@ from calib_sweep.compression.contract import check_replay
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
 from calib_sweep.compression.replay import BlockInputs, record
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
-from calib_sweep.method.settings import check_all, check_flag, check_positive_int
+from calib_sweep.method.settings import check_flag, check_positive_int
 from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
 from calib_sweep.model.placement import onload
 from calib_sweep.model.scaling_groups import check_scaling
@@ -56,12 +56,11 @@ class Walk:
     tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
 
     def __post_init__(self) -> None:
-        check_all(
-            self._check_propagate,
-            self._check_true_sequential,
-            self._check_batch_tokens,
-            self._check_tensor_cores,
-        )
+        with collected() as problems:
+            problems.of(self._check_propagate)
+            problems.of(self._check_true_sequential)
+            problems.of(self._check_batch_tokens)
+            problems.of(self._check_tensor_cores)
 
     def propagated(self, method: Method) -> str:
         """Which outputs feed the next block when `method` compresses: compressed or dense."""
@@ -210,12 +209,9 @@ def _check_shapes(blocks: nn.ModuleList, method: Method) -> None:
     for index, block in enumerate(blocks):
         for name, layer in linear_layers(block).items():
             first.setdefault(layer.weight_OI().shape, f"block {index} {name}")
-    check_all(
-        *(
-            partial(method.check_shape, name, num_out, num_in)
-            for (num_out, num_in), name in first.items()
-        )
-    )
+    with collected() as problems:
+        for (num_out, num_in), name in first.items():
+            problems.of(method.check_shape, name, num_out, num_in)
 
 
 def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor | None) -> Tensor:

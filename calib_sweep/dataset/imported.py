@@ -24,7 +24,7 @@ from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.files import fingerprint_files
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -201,15 +201,12 @@ def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) ->
     num_samples, seq_len = found.tokens_NT.shape
     remedy = f"Set calibration.num_samples={num_samples} calibration.seq_len={seq_len}."
     what = f"{place} holds {num_samples} samples of {seq_len} tokens"
-    problems = []
-    if calibration.num_samples > num_samples:
-        wrong = f"calibration.num_samples={calibration.num_samples}: expected at most {num_samples}"
-        problems.append(f"{wrong}, {what}. {remedy}")
-    if calibration.seq_len != seq_len:
-        wrong = f"calibration.seq_len={calibration.seq_len}: expected {seq_len}"
-        problems.append(f"{wrong}, {what}. {remedy}")
-    if problems:
-        raise ConfigError(*problems)
+    samples, length = calibration.num_samples, calibration.seq_len
+    with collected() as problems:
+        key, expected = "calibration.num_samples", f"at most {num_samples}, as {what}"
+        problems.of(require, samples <= num_samples, key, samples, expected, remedy)
+        key, expected = "calibration.seq_len", f"{seq_len}, as {what}"
+        problems.of(require, length == seq_len, key, length, expected, remedy)
     count = calibration.num_samples
     return CalibrationSet(
         tokens_NT=found.tokens_NT[:count],

@@ -89,28 +89,20 @@ class Perplexity:
 
     def check(self, context_length: int | None) -> None:
         """Raise `ConfigError` with all that can be seen to fail without reading the corpora."""
-        problems = []
-        if context_length is not None and self.seq_len > context_length:
-            problems.append(
-                f"{KEY}.seq_len={self.seq_len}: expected at most {context_length}, the context "
-                f"length of the model. Type {KEY}.seq_len={context_length}."
-            )
-        for corpus in self.corpora:
-            if isinstance(corpus, str) and not Path(corpus).expanduser().is_file():
-                problems.append(
-                    f"{KEY}.corpora={corpus!r}: expected the path of a text file, and there is "
-                    f"none (seen from {Path.cwd()}). Correct the path, or give it in full."
-                )
-            elif isinstance(corpus, str):
-                problems += _unreadable(corpus)
         names = self.names()
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            problems.append(
-                f"{KEY}.corpora: expected different names, and {names.count(name)} corpora are "
-                f"called {name!r}. Rename a file, or give a dataset another name."
-            )
-        if problems:
-            raise ConfigError(*problems)
+        with collected() as problems:
+            if context_length is not None and self.seq_len > context_length:
+                problems.add(
+                    f"{KEY}.seq_len={self.seq_len}: expected at most {context_length}, the context "
+                    f"length of the model. Example: {KEY}.seq_len={context_length}."
+                )
+            for corpus in (corpus for corpus in self.corpora if isinstance(corpus, str)):
+                problems.of(_check_file, corpus)
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                problems.add(
+                    f"{KEY}.corpora: expected different names, but {names.count(name)} corpora are "
+                    f"called {name!r}. Rename a file, or give a dataset another name."
+                )
 
 
 def _require_text(corpora: object) -> None:
@@ -127,14 +119,20 @@ def _require_text(corpora: object) -> None:
         )
 
 
-def _unreadable(path: str) -> list[str]:
-    """Why the file cannot be a corpus; nothing if it can."""
+def _check_file(path: str) -> None:
+    """Raise `ConfigError` unless there is a file at `path` that holds text."""
+    if not Path(path).expanduser().is_file():
+        raise ConfigError(
+            f"{KEY}.corpora={path!r}: expected the path of a text file, but there is none (seen "
+            f"from {Path.cwd()}). Correct the path, or give it in full."
+        )
     try:
         text_file(path).documents()
     except ConfigError as error:
         reason = " ".join(error.problems).replace("dataset.path=", "").replace("dataset.", "")
-        return [f"{KEY}.corpora={path!r}: expected a file of text that can be read. {reason}"]
-    return []
+        raise ConfigError(
+            f"{KEY}.corpora={path!r}: expected a file of text that can be read. {reason}"
+        ) from None
 
 
 def file_label(path: str) -> str:

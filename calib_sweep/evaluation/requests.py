@@ -40,20 +40,20 @@ def num_scored(requests: Sequence[Request], max_length: int) -> int:
 
 def require_tokens(lm: Any, instances: Sequence[Instance]) -> None:
     """Refuse answers that have no token of their own: nothing of them could be scored."""
-    problems: dict[str, str] = {}  # of each task the first
+    first: dict[str, str] = {}  # of each task
     for instance in instances:
         if instance.request_type != "loglikelihood" or _answer_tokens(lm, *instance.args):
             continue
         context, answer = instance.args
-        problems.setdefault(
+        first.setdefault(
             str(instance.task_name),
             f"{KEY}.tasks={instance.task_name!r}: expected answers with a token of their own, and "
             f"answer {instance.idx} of item {instance.doc_id}, {answer!r} after "
             f"{context[-20:]!r}, has none with this tokenizer. Mend the item, or begin the answer "
             "with a space.",
         )
-    if problems:
-        raise ConfigError(*problems.values())
+    if first:
+        raise ConfigError(*first.values())
 
 
 def _answer_tokens(lm: Any, context: str, answer: str) -> list[int]:

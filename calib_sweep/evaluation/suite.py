@@ -21,7 +21,7 @@ import numpy as np
 
 from calib_sweep.dataset.calibration.overlap import overlap
 from calib_sweep.dataset.documents.files import content_hash, reader_of
-from calib_sweep.errors import ConfigError, Problems, require
+from calib_sweep.errors import Problems, collected, require
 from calib_sweep.evaluation.divergence import Divergence
 from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.reference import DenseReference
@@ -71,17 +71,11 @@ class Evaluation:
 
     def check(self, context_length: int | None) -> None:
         """Raise `ConfigError` with all problems at once. Reads no weights, loads no task."""
-        problems = []
-        for check in (
-            lambda: self.perplexity and self.perplexity.check(context_length),
-            lambda: self.zero_shot and self.zero_shot.check(),
-        ):
-            try:
-                check()
-            except ConfigError as error:
-                problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
+        with collected() as problems:
+            if self.perplexity is not None:
+                problems.of(self.perplexity.check, context_length)
+            if self.zero_shot is not None:
+                problems.of(self.zero_shot.check)
 
     def check_text(
         self,
@@ -128,24 +122,14 @@ class Evaluation:
 
     def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> "PreparedSuite":
         """Tokenise the corpora and build the tasks' requests, for any number of models."""
-        windows, problems = [], []
+        windows = []
         if self.perplexity is not None:
-            settings = self.perplexity
-            for dataset in settings.datasets():
-                try:
-                    windows.append(
-                        windows_of(
-                            dataset,
-                            tokenizer,
-                            seq_len=settings.seq_len,
-                            bos=settings.bos,
-                            max_windows=settings.max_windows,
-                        )
-                    )
-                except ConfigError as error:
-                    problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
+            keys = ("seq_len", "bos", "max_windows")
+            cut = partial(windows_of, **{key: getattr(self.perplexity, key) for key in keys})
+            with collected() as problems:
+                windows = [
+                    problems.of(cut, dataset, tokenizer) for dataset in self.perplexity.datasets()
+                ]
         tasks = prepare_tasks(self.zero_shot, tokenizer) if self.zero_shot else None
         return PreparedSuite(self, windows, tasks)
 

@@ -105,25 +105,17 @@ class ZeroShot:
 
     def check(self) -> None:
         """Raise `ConfigError` with every problem that can be seen without loading a task."""
-        problems = []
-        for key, path, exists in (
-            ("include_path", self.include_path, Path.is_dir),
-            ("storycloze_path", self.storycloze_path, Path.is_file),
-        ):
-            if path is not None and not exists(Path(path)):
-                kind = "folder" if key == "include_path" else "file"
-                problems.append(
-                    ConfigError(
+        with collected() as problems:
+            for key, kind, path, exists in (
+                ("include_path", "folder", self.include_path, Path.is_dir),
+                ("storycloze_path", "file", self.storycloze_path, Path.is_file),
+            ):
+                if path is not None and not exists(Path(path)):
+                    problems.add(
                         f"{KEY}.{key}={path!r}: expected a {kind} that exists (seen from "
                         f"{Path.cwd()}). Correct the path, or give it in full."
                     )
-                )
-        try:
-            self.check_definitions()
-        except ConfigError as error:
-            problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
+            problems.of(self.check_definitions)
 
     def check_definitions(self) -> None:
         """Raise `ConfigError` for every task that cannot be scored here, or would run code."""
@@ -204,9 +196,8 @@ def find_tasks(names: Sequence[str], folders: Sequence[Path]) -> dict[str, Path]
     if any(name not in index for name in names):
         looked.append(_default_folder())
         index = {**_default_index(), **index}
-    problems = [problem for name in names if (problem := _problem(name, index, looked))]
-    if problems:
-        raise ConfigError(*problems)
+    with collected() as problems:
+        problems.add(*(text for name in names if (text := _problem(name, index, looked))))
     return {name: index[name].path for name in names}
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep import valid_json
-from calib_sweep.errors import FETCH, ConfigError, UnavailableError
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.evaluation.definitions import (
     GENERATED,
     STORYCLOZE,
@@ -114,21 +114,14 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
     specs: dict[str, Any] = {name: str(path) for name, path in settings.files().items()}
     if settings.storycloze_path is not None:
         specs[STORYCLOZE] = storycloze_definition(Path(settings.storycloze_path))
-    tasks, problems = {}, []
     with (
+        collected() as problems,
         constant_global_seeds(),
         _templates(settings),
         quiet_logger("lm_eval.api.task"),
         no_progress_bars(),
     ):
-        for name, spec in specs.items():
-            try:
-                tasks[name] = _build(name, spec, settings)
-            except ConfigError as error:
-                problems.append(error)
-    if problems:
-        only_missing = all(isinstance(problem, UnavailableError) for problem in problems)
-        raise (UnavailableError if only_missing else ConfigError).merge(problems)
+        tasks = {name: problems.of(_build, name, spec, settings) for name, spec in specs.items()}
     hashes = {
         name: [_doc_hash(instances[0].doc) for instances in by_item(task.instances)]
         for name, task in tasks.items()

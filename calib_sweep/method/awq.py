@@ -37,12 +37,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup
 from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
 from calib_sweep.method.grids.grid import GridFormat
 from calib_sweep.method.settings import (
-    check_all,
     check_bits,
     check_group_size,
     check_groups_fit,
@@ -69,19 +68,14 @@ class AWQ(BlockMethod):
     propagates_dense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        published = "The published value is method."
-        check_all(
-            lambda: check_bits(self.bits),
-            lambda: check_group_size(self.group_size),
-            lambda: check_symmetric(self.symmetric),
-            lambda: check_positive_int(
-                "method.scale_steps", self.scale_steps, f"{published}scale_steps=20."
-            ),
-            lambda: check_positive_int(
-                "method.clip_steps", self.clip_steps, f"{published}clip_steps=20."
-            ),
-            self._check_max_shrink,
-        )
+        with collected() as problems:
+            problems.of(check_bits, self.bits)
+            problems.of(check_group_size, self.group_size)
+            problems.of(check_symmetric, self.symmetric)
+            for key in ("scale_steps", "clip_steps"):
+                remedy = f"The published value is method.{key}=20."
+                problems.of(check_positive_int, f"method.{key}", getattr(self, key), remedy)
+            problems.of(self._check_max_shrink)
         self._check_limits()
 
     def _check_max_shrink(self) -> None:

@@ -35,7 +35,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
@@ -44,7 +44,6 @@ from calib_sweep.method.grids.grid import Grid, GridFormat, average_bits, fit_gr
 from calib_sweep.method.grids.grid_search import search_grid
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
-    check_all,
     check_bits,
     check_block_size,
     check_damping,
@@ -74,19 +73,20 @@ class GPTQ(LayerMethod):
     statistic: ClassVar[type[Statistic] | None] = Hessian
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_bits(self.bits),
-            lambda: check_group_size(self.group_size),
-            lambda: check_symmetric(self.symmetric),
-            lambda: check_flag("method.mse", self.mse, "Published results use method.mse=false."),
-            lambda: check_flag(
-                "method.act_order", self.act_order, "The published default is false."
-            ),
-            self._check_static_groups,
-            self._check_group_fit,
-            lambda: check_damping(self.damping),
-            lambda: check_block_size(self.block_size, UNSTRUCTURED),
-        )
+        with collected() as problems:
+            problems.of(check_bits, self.bits)
+            problems.of(check_group_size, self.group_size)
+            problems.of(check_symmetric, self.symmetric)
+            problems.of(
+                check_flag, "method.mse", self.mse, "Published results use method.mse=false."
+            )
+            problems.of(
+                check_flag, "method.act_order", self.act_order, "The published default is false."
+            )
+            problems.of(self._check_static_groups)
+            problems.of(self._check_group_fit)
+            problems.of(check_damping, self.damping)
+            problems.of(check_block_size, self.block_size, UNSTRUCTURED)
 
     def _check_static_groups(self) -> None:
         check_flag("method.static_groups", self.static_groups, "The published default is false.")

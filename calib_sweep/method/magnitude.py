@@ -18,10 +18,10 @@ from typing import final
 import torch
 from torch import Tensor
 
+from calib_sweep.errors import collected
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.selection.masks import lowest
 from calib_sweep.method.settings import (
-    check_all,
     check_compare,
     check_groups_fit,
     check_pattern,
@@ -39,11 +39,10 @@ class Magnitude(LayerMethod):
     compare: str  # "layer" or "row": the weights that a weight is compared with
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_sparsity(self.sparsity),
-            lambda: check_pattern(self.pattern, self.sparsity),
-            lambda: check_compare(self.compare, self.pattern),
-        )
+        with collected() as problems:
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(check_pattern, self.pattern, self.sparsity)
+            problems.of(check_compare, self.compare, self.pattern)
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         score_OI = weight_OI.to(torch.float32).abs()

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.method.base import LayerMethod, ModelMethod
-from calib_sweep.method.settings import UNSTRUCTURED, check_all, check_sparsity
+from calib_sweep.method.settings import UNSTRUCTURED, check_sparsity
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.values import is_number
@@ -49,12 +49,11 @@ class OWL(ModelMethod):
     statistic: ClassVar[type[Statistic] | None] = InputNorm
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_sparsity(self.sparsity),
-            self._check_spread,
-            self._check_outlier_multiple,
-            self._check_base,
-        )
+        with collected() as problems:
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(self._check_spread)
+            problems.of(self._check_outlier_multiple)
+            problems.of(self._check_base)
 
     def _check_spread(self) -> None:
         require(

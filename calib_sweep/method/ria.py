@@ -30,13 +30,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.selection.channel_permutation import assign_channels, deal_channels
 from calib_sweep.method.selection.masks import lowest, lowest_in_groups
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
-    check_all,
     check_compare,
     check_groups_fit,
     check_pattern,
@@ -62,13 +61,12 @@ class RIA(LayerMethod):
     statistic: ClassVar[type[Statistic] | None] = InputNorm
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_sparsity(self.sparsity),
-            lambda: check_pattern(self.pattern, self.sparsity),
-            lambda: check_compare(self.compare, self.pattern),
-            self._check_exponent,
-            self._check_permutation,
-        )
+        with collected() as problems:
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(check_pattern, self.pattern, self.sparsity)
+            problems.of(check_compare, self.compare, self.pattern)
+            problems.of(self._check_exponent)
+            problems.of(self._check_permutation)
 
     def _check_exponent(self) -> None:
         is_number = isinstance(self.exponent, int | float) and not isinstance(self.exponent, bool)

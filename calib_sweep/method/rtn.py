@@ -11,10 +11,10 @@ from typing import final
 
 from torch import Tensor
 
+from calib_sweep.errors import collected
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.grids.grid import GridFormat, average_bits, fit_grid, mean_group
 from calib_sweep.method.settings import (
-    check_all,
     check_bits,
     check_group_size,
     check_symmetric,
@@ -30,11 +30,10 @@ class RTN(LayerMethod):
     symmetric: bool  # whether the zero point is the middle of the grid
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_bits(self.bits),
-            lambda: check_group_size(self.group_size),
-            lambda: check_symmetric(self.symmetric),
-        )
+        with collected() as problems:
+            problems.of(check_bits, self.bits)
+            problems.of(check_group_size, self.group_size)
+            problems.of(check_symmetric, self.symmetric)
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         grid = fit_grid(weight_OI, self.bits, self.group_size, self.symmetric)

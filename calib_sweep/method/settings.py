@@ -1,29 +1,17 @@
 """Checks of the settings that several methods share: the same word, the same rule, everywhere.
 
-A method's `__post_init__` hands its checks to `check_all`, so that two mistakes cost one attempt.
+A method's `__post_init__` makes them in a block of `collected`, so that two mistakes cost one
+attempt.
 """
 
 import math
 import re
-from collections.abc import Callable
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import require
 from calib_sweep.values import is_int, is_number
 
 UNSTRUCTURED = "unstructured"
 LAYER, ROW = "layer", "row"
-
-
-def check_all(*checks: Callable[[], None]) -> None:
-    """Run every check, then raise one `ConfigError` with all problems, if there are any."""
-    errors = []
-    for check in checks:
-        try:
-            check()
-        except ConfigError as error:
-            errors.append(error)
-    if errors:
-        raise ConfigError.merge(errors)
 
 
 def check_sparsity(sparsity: object) -> None:

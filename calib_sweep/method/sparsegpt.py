@@ -32,7 +32,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
@@ -46,7 +46,6 @@ from calib_sweep.method.grids.grid import (
 )
 from calib_sweep.method.selection.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.settings import (
-    check_all,
     check_bits,
     check_block_size,
     check_damping,
@@ -78,13 +77,12 @@ class SparseGPT(LayerMethod):
     statistic: ClassVar[type[Statistic] | None] = Hessian
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_sparsity(self.sparsity),
-            lambda: check_pattern(self.pattern, self.sparsity),
-            self._check_grid,
-            lambda: check_damping(self.damping),
-            lambda: check_block_size(self.block_size, self.pattern),
-        )
+        with collected() as problems:
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(check_pattern, self.pattern, self.sparsity)
+            problems.of(self._check_grid)
+            problems.of(check_damping, self.damping)
+            problems.of(check_block_size, self.block_size, self.pattern)
 
     def _check_grid(self) -> None:
         if self.bits is not None:

@@ -37,7 +37,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
@@ -50,7 +50,6 @@ from calib_sweep.method.grids.bilevel_grid import (
 from calib_sweep.method.grids.grid import mean_group
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
-    check_all,
     check_bits,
     check_block_size,
     check_damping,
@@ -83,18 +82,19 @@ class SpQR(LayerMethod):
 
     def __post_init__(self) -> None:
         key, remedy = "method.second_group_size", "The published value is 16."
-        check_all(
-            lambda: check_bits(self.bits),
-            lambda: check_group_size(self.group_size),
-            lambda: _check_second_bits("method.scale_bits", self.scale_bits),
-            lambda: _check_second_bits("method.zero_bits", self.zero_bits),
-            lambda: check_positive_int(key, self.second_group_size, remedy),
-            self._check_outlier_threshold,
-            self._check_per_row,
-            lambda: check_flag("method.act_order", self.act_order, "The README's setting is true."),
-            lambda: check_damping(self.damping),
-            lambda: check_block_size(self.block_size, UNSTRUCTURED),
-        )
+        with collected() as problems:
+            problems.of(check_bits, self.bits)
+            problems.of(check_group_size, self.group_size)
+            problems.of(_check_second_bits, "method.scale_bits", self.scale_bits)
+            problems.of(_check_second_bits, "method.zero_bits", self.zero_bits)
+            problems.of(check_positive_int, key, self.second_group_size, remedy)
+            problems.of(self._check_outlier_threshold)
+            problems.of(self._check_per_row)
+            problems.of(
+                check_flag, "method.act_order", self.act_order, "The README's setting is true."
+            )
+            problems.of(check_damping, self.damping)
+            problems.of(check_block_size, self.block_size, UNSTRUCTURED)
 
     def _check_outlier_threshold(self) -> None:
         threshold = self.outlier_threshold

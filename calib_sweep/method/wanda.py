@@ -15,11 +15,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from calib_sweep.errors import collected
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.selection.masks import lowest
 from calib_sweep.method.settings import (
     ROW,
-    check_all,
     check_groups_fit,
     check_pattern,
     check_sparsity,
@@ -40,10 +40,9 @@ class Wanda(LayerMethod):
     statistic: ClassVar[type[Statistic] | None] = InputNorm
 
     def __post_init__(self) -> None:
-        check_all(
-            lambda: check_sparsity(self.sparsity),
-            lambda: check_pattern(self.pattern, self.sparsity),
-        )
+        with collected() as problems:
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(check_pattern, self.pattern, self.sparsity)
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, InputNorm), statistic

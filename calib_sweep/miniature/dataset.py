@@ -6,9 +6,10 @@ from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents, generated
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import collected, require
 from calib_sweep.miniature import corpus
 from calib_sweep.places import DOMAINS
+from calib_sweep.values import is_int
 
 # The pool of one domain: the seeds of a sweep walk over the same documents.
 _document = lru_cache(maxsize=corpus.NUM_DOCUMENTS["calibration"])(corpus.document)
@@ -25,24 +26,17 @@ class MiniatureDataset(TextDataset):
 
     def __post_init__(self) -> None:
         most = corpus.NUM_DOCUMENTS.get(str(self.split), 1 << 30)
-        problems = [
-            *_wrong_word("domain", self.domain, DOMAINS),
-            *_wrong_word("split", self.split, corpus.SPLITS),
-        ]
-        try:
-            require(
-                isinstance(self.num_documents, int)
-                and not isinstance(self.num_documents, bool)
-                and 1 <= self.num_documents <= most,
+        with collected() as problems:
+            problems.of(_check_word, "domain", self.domain, DOMAINS)
+            problems.of(_check_word, "split", self.split, corpus.SPLITS)
+            problems.of(
+                require,
+                is_int(self.num_documents, 1) and self.num_documents <= most,
                 "dataset.num_documents",
                 self.num_documents,
                 f"a whole number from 1 to {most}, the documents of this split",
-                "Set dataset.num_documents=400.",
+                "Example: dataset.num_documents=400.",
             )
-        except ConfigError as error:
-            problems.append(error)
-        if problems:
-            raise ConfigError.merge(problems)
 
     def documents(self) -> Documents:
         """The documents, each written when it is asked for."""
@@ -72,15 +66,6 @@ class MiniatureDataset(TextDataset):
         return {f"{self.domain}/{self.split}": f"miniature:{self.domain}/{self.split}"}
 
 
-def _wrong_word(field: str, value: object, accepted: tuple[str, ...]) -> list[ConfigError]:
-    try:
-        require(
-            value in accepted,
-            f"dataset.{field}",
-            value,
-            "one of " + ", ".join(accepted),
-            f"Set dataset.{field}={accepted[0]}.",
-        )
-    except ConfigError as error:
-        return [error]
-    return []
+def _check_word(field: str, value: object, accepted: tuple[str, ...]) -> None:
+    key, words = f"dataset.{field}", ", ".join(accepted)
+    require(value in accepted, key, value, f"one of {words}", f"Example: {key}={accepted[0]}.")

@@ -6,7 +6,7 @@ from calib_sweep import valid_json
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-from calib_sweep.errors import ConfigError, Problems, collected
+from calib_sweep.errors import Problems, collected
 from calib_sweep.parts import PartialParts
 from calib_sweep.sweep.compatibility import (
     check_apart,
@@ -43,7 +43,7 @@ def build_problems(cells: Iterable[Cell]) -> list[str]:
     builder, problems = Builder(), Problems()
     for cell in cells:
         builder.partial_parts(cell, problems)
-    return list(ConfigError.merge(problems.errors).problems)
+    return problems.texts
 
 
 def _check_models(

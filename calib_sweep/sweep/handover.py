@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, collected
 
 FOLDERS = ("results_dir", "sweep_name")  # a launcher writes its own files below
 
@@ -53,18 +53,16 @@ def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _refuse_without_effect(words: Sequence[str]) -> None:
-    problems = []
-    for word in words:
-        key = word.partition("=")[0].lstrip("+~")
-        if key in WHOLE_NODES:
-            problems.append(
-                f"{word}: expected one key of it, {key}.KEY=VALUE, or hydra/launcher=NAME."
-            )
-        for start, remedy in WITHOUT_EFFECT.items():
-            if key.startswith(start):
-                problems.append(f"{word}: expected not to be given, it has no effect. {remedy}")
-    if problems:
-        raise ConfigError(*problems)
+    with collected() as problems:
+        for word in words:
+            key = word.partition("=")[0].lstrip("+~")
+            if key in WHOLE_NODES:
+                problems.add(
+                    f"{word}: expected one key of it, {key}.KEY=VALUE, or hydra/launcher=NAME."
+                )
+            for start, remedy in WITHOUT_EFFECT.items():
+                if key.startswith(start):
+                    problems.add(f"{word}: has no effect here. {remedy}")
 
 
 def _is_for_hydra(word: str, groups: set[str]) -> bool:

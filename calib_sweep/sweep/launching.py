@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, Problems
 from calib_sweep.sweep.mistakes import describe_unknown
 
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."
@@ -60,18 +60,15 @@ def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> li
         master = loader.load_configuration("config", choices, run_mode=RunMode.MULTIRUN)
     except HydraException as error:
         return [_first_lines(error)]
-    problems = []
+    problems = Problems()
     for override in typed:
         try:
             if override.key_or_group != GROUP:
                 ConfigLoaderImpl._apply_overrides_to_config([override], master)
         except (HydraException, OmegaConfBaseException) as error:
-            problems.append(_describe(override, master, error))
-    try:
-        check_launcher(master)
-    except ConfigError as error:
-        problems += error.problems
-    return problems
+            problems.add(_describe(override, master, error))
+    problems.of(check_launcher, master)
+    return problems.texts
 
 
 def _describe_choice(override: Override, known: Sequence[str]) -> str | None:

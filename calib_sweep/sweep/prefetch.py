@@ -13,8 +13,8 @@ from functools import partial
 
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
-from calib_sweep.errors import FETCH, ConfigError
-from calib_sweep.sweep.check import check_cells, check_pool, collected
+from calib_sweep.errors import FETCH, ConfigError, collected
+from calib_sweep.sweep.check import check_cells, check_pool
 
 log = logging.getLogger(__name__)
 

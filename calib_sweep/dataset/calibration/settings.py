@@ -18,7 +18,7 @@ bos        special tokens of the text
 
 from dataclasses import dataclass
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import collected, require
 
 DESIGNS = ("disjoint", "independent", "reference")
 WINDOWS = ("slice", "pack", "document")
@@ -36,14 +36,17 @@ class Calibration:
     bos: str  # none | document | sample
 
     def __post_init__(self) -> None:
-        _check_all(
-            (is_count(self.num_samples), "num_samples", "a whole number from 1", "num_samples=128"),
-            (is_count(self.seq_len), "seq_len", "a whole number from 1", "seq_len=2048"),
-            (self.design in DESIGNS, "design", _one_of(DESIGNS), "design=disjoint"),
-            (self.window in WINDOWS, "window", _one_of(WINDOWS), "window=slice"),
-            (self.bos in BOS_PLACES, "bos", _one_of(BOS_PLACES), "bos=document"),
-            settings=self,
-        )
+        with collected() as problems:
+            for key, accepts, expected, example in (
+                ("num_samples", is_count, "a whole number from 1", 128),
+                ("seq_len", is_count, "a whole number from 1", 2048),
+                ("design", DESIGNS.__contains__, _one_of(DESIGNS), "disjoint"),
+                ("window", WINDOWS.__contains__, _one_of(WINDOWS), "slice"),
+                ("bos", BOS_PLACES.__contains__, _one_of(BOS_PLACES), "document"),
+            ):
+                key, value = f"calibration.{key}", getattr(self, key)
+                remedy = f"Example: {key}={example}."
+                problems.of(require, accepts(value), key, value, expected, remedy)
         require(
             not (self.design == "reference" and self.window == "document"),
             "calibration.window",
@@ -84,16 +87,3 @@ def check_seed(seed: object) -> None:
 
 def _one_of(words: tuple[str, ...]) -> str:
     return "one of " + ", ".join(words)
-
-
-def _check_all(*rules: tuple[bool, str, str, str], settings: Calibration) -> None:
-    """Raise one `ConfigError` that holds every broken rule (ok, field, expected, example)."""
-    problems: list[ConfigError] = []
-    for ok, field, expected, example in rules:
-        try:
-            remedy = f"Set calibration.{example}."
-            require(ok, f"calibration.{field}", getattr(settings, field), expected, remedy)
-        except ConfigError as error:
-            problems.append(error)
-    if problems:
-        raise ConfigError.merge(problems)
