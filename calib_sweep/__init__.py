@@ -1,18 +1,77 @@
-"""How much of a compressed language model's score is the method, and how much the data it saw?"""
+"""How much of a compressed language model's score is the method, and how much the data it saw?
 
+The functions below are those of `calib_sweep.api`. Some are called as a room of the package is:
+`calib_sweep.method("gptq")` builds a method, and `calib_sweep.method.gptq` is the file it is from.
+Both hold, because these rooms can be called.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from calib_sweep.compression.walk import compress as compress
+    from calib_sweep.api import compress as compress
+    from calib_sweep.api import dataset as dataset
+    from calib_sweep.api import draw as draw
+    from calib_sweep.api import evaluate as evaluate
+    from calib_sweep.api import evaluation as evaluation
+    from calib_sweep.api import load_scores as load_scores
+    from calib_sweep.api import method as method
+    from calib_sweep.api import model as model
+    from calib_sweep.api import run as run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compress"]
+__all__ = [
+    "__version__",
+    "compress",
+    "dataset",
+    "draw",
+    "evaluate",
+    "evaluation",
+    "load_scores",
+    "method",
+    "model",
+    "run",
+]
+
+ROOMS = ("dataset", "evaluation", "method", "model", "run")
+
+
+class Room(ModuleType):
+    """A room that can be called: by the function of `calib_sweep.api` that has its name."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The function: its signature is shown as that of the room."""
+        return getattr(import_module("calib_sweep.api"), self.__name__.rpartition(".")[2])
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """Call the function of `calib_sweep.api` that is called as this room; see help(...api)."""
+        return self.__wrapped__(*arguments, **settings)
+
+
+class House(ModuleType):
+    """The package. Python tells it of each room that is imported, whoever imports it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ROOMS and isinstance(value, ModuleType):
+            value.__class__ = Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = House
 
 
 def __getattr__(name: str) -> Any:
-    """Import `compress`, and torch with it, when it is first asked for."""
-    if name == "compress":
-        from calib_sweep.compression.walk import compress
-
-        return compress
+    """Import what is asked for, and torch with it, when it is first asked for."""
+    if name in ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what can be asked for, for who completes words."""
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ Nothing heavy is imported here: --help and --cfg job answer at once.
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +29,8 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]
+
+FULL_ERROR = "HYDRA_FULL_ERROR"  # a variable of Hydra's
 
 HELP = """\
 calib-sweep: how much of a compressed model's score is the method, how much the calibration data
@@ -73,15 +75,15 @@ def main() -> int:
         sys.stdout.write(f"calib-sweep {__version__}\n")
         return 0
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ[FULL_ERROR] = "1"
     if {"-sc", "--shell-completion"} & set(arguments):
         return complete(run_grid, VERBS, FOLDER_VERBS)
     if verb in FOLDER_VERBS:
         return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
-    return _reporting(lambda: _compose_and_run(verb, arguments), arguments)
+    return _reporting(lambda: compose_and_run(verb, arguments), arguments)
 
 
-def _compose_and_run(verb: str | None, arguments: list[str]) -> object:
+def compose_and_run(verb: str | None, arguments: Sequence[str]) -> object:
     """Hand over to Hydra, which hands over to the sweeper."""
     if verb is not None and verb not in GRID_VERBS:
         near = "".join(f" Did you mean {word}?" for word in get_close_matches(verb, VERBS, n=1))
@@ -127,7 +129,7 @@ def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
         raise_if_told()  # whatever a library made of the signal
         from calib_sweep.sweep.explain import explain
 
-        code = explain(error if typed is None else _all_mistakes(error, typed))
+        code = explain(error if typed is None else all_mistakes(error, typed))
         if code is None:
             raise
         return code
@@ -142,7 +144,7 @@ def _require_current_folder() -> None:
         ) from error
 
 
-def _all_mistakes(error: Exception, typed: list[str]) -> Exception:
+def all_mistakes(error: Exception, typed: Sequence[str]) -> Exception:
     """Hydra stops at the first mistake of a command line; return one error that names them all."""
     from hydra.errors import HydraException
 

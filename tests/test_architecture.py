@@ -24,7 +24,8 @@ LAYERS = {
         "run",
         "sweep",
         "cli miniature doctor",
-        "__main__",
+        "child __main__",
+        "api",
     ),
     "calib_sweep/analysis": (
         "settings rounding",

@@ -1,6 +1,7 @@
 """Say what went wrong in words for the person who typed it, and with which exit code."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from calib_sweep.atomic import DISK_TROUBLES
 from calib_sweep.errors import ConfigError, StoreError, printable
@@ -11,23 +12,40 @@ from calib_sweep.sweep.plan import plan_cells, store_of
 DONE, REFUSED, SOME_FAILED = 0, 1, 3  # exit codes
 
 
-def explain(error: BaseException) -> int | None:
-    """Print an error that is the user's to fix and return the exit code; None for any other."""
+class SweepEnded(SystemExit):
+    """Leaves Hydra with the exit code of a sweep, and says where its records are."""
+
+    def __init__(self, exit_code: int, folder: Path) -> None:
+        super().__init__(exit_code)
+        self.exit_code, self.folder = exit_code, folder
+
+
+def told(error: BaseException) -> ConfigError | None:
+    """Return all of the user's mistakes behind `error`; None where it is another's fault."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError
 
     if isinstance(error, GridError):
+        return ConfigError(*error.problems, *_further_problems(error))
+    if isinstance(error, ConfigError):
+        return error
+    if isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
+        return ConfigError(describe_hydra_error(error))
+    return None
+
+
+def explain(error: BaseException) -> int | None:
+    """Print an error that is the user's to fix and return the exit code; None for any other."""
+    if isinstance(error, GridError):
         _print_problems("ConfigError", error.problems)
         # Importing the methods takes seconds, so what was typed wrong is told first.
         further = [text for text in _further_problems(error) if text not in error.problems]
         _print_problems("ConfigError", further)
-    elif isinstance(error, ConfigError):
-        _print_problems("ConfigError", error.problems)
+    elif (mistake := told(error)) is not None:
+        _print_problems("ConfigError", mistake.problems)
     elif isinstance(error, StoreError):
         _print_problems("StoreError", [str(error)])
-    elif isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
-        _print_problems("ConfigError", [describe_hydra_error(error)])
     elif isinstance(error, OSError) and error.errno in DISK_TROUBLES:
         where = "" if error.filename is None else f": {error.filename}"
         remedy = "What is finished is kept. When it is mended, type the same command again."

@@ -1,15 +1,12 @@
 """The walk against a slow walk that runs the whole model for every layer, and its promises."""
 
 import copy
-import subprocess
-import sys
 import weakref
 
 import pytest
 import torch
 from helpers.fakes import ARCHITECTURES, random_tokens, tiny_model
 
-import calib_sweep
 from calib_sweep.compression import block as block_module
 from calib_sweep.compression.layer import LayerError, compress_layer
 from calib_sweep.compression.observation import observe
@@ -454,12 +451,3 @@ def test_a_failing_solve_is_named(monkeypatch):
 def test_wrong_settings_of_the_walk_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         compress(tiny_model(), WANDA, TOKENS, **settings)
-
-
-def test_compress_is_public_and_imported_only_when_asked_for():
-    assert calib_sweep.compress is compress
-    code = "import sys, calib_sweep; print('torch' in sys.modules, calib_sweep.__version__)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.split() == ["False", calib_sweep.__version__], result.stderr
-    with pytest.raises(AttributeError):
-        calib_sweep.nothing  # noqa: B018

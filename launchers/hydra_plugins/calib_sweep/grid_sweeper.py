@@ -42,6 +42,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid and leave with its exit code."""
+        from calib_sweep.sweep.explain import SweepEnded
         from calib_sweep.sweep.handover import unpack
         from calib_sweep.sweep.points import parse_words, read_options, split_points
         from calib_sweep.sweep.sweep import Sweep
@@ -52,4 +53,5 @@ class GridSweeper(BasicSweeper):
         overrides = parse_words(words, self.hydra_context.config_loader)
         points = split_points([o for o in overrides if not o.is_hydra_override()])
         sweep = Sweep(self.hydra_context, self.config, points, typed)
-        raise SystemExit(sweep.perform(self.action))
+        code = sweep.perform(self.action)
+        raise SweepEnded(code, sweep.store.folder)

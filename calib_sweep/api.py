@@ -1,0 +1,295 @@
+"""The front door for Python: what the command line says, as functions.
+
+    model=miniature                                 model("miniature")
+    method=gptq method.bits=3                       method("gptq", bits=3)
+    dataset=text dataset.path=my/texts.jsonl        dataset("text", path="my/texts.jsonl")
+    evaluation=paper                                evaluation("paper")
+    -m method=wanda,rtn 'seed=range(5)'             run(["method=wanda,rtn", "seed=range(5)"])
+
+Every default is the YAML's. Names and keys are looked up, checked and told as those of the command
+line are, also in folders of your own (`./conf.local`, `$CALIB_SWEEP_CONF`). A mistake raises
+`calib_sweep.errors.ConfigError`. Building a part reads no weights and no text: using it does.
+
+One cell by hand has the scores that the command line writes into its record:
+
+    >>> model = calib_sweep.model("miniature").load()
+    >>> drawn = calib_sweep.draw("mini_web", "miniature", seed=0)
+    >>> layers = calib_sweep.compress(model, "wanda", drawn)
+    >>> calib_sweep.evaluate(model, "miniature").scores["acc/mean"]
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calib_sweep.building import Builder
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.parts import Evaluation, Model
+from calib_sweep.places import CONF
+from calib_sweep.sweep.explain import told
+from calib_sweep.sweep.own_folders import check_own_folders
+from calib_sweep.sweep.plan import compose_command_line
+from calib_sweep.sweep.words import word, words
+from calib_sweep.targets import DATASET, EVALUATION, METHOD, Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from calib_sweep.compression.layer import LayerReport
+    from calib_sweep.dataset.base import Dataset
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.evaluation.suite import Scores
+    from calib_sweep.method.base import Method
+
+    Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
+
+# A model whose YAML sets nothing but the model, where it does not matter which one.
+ANY_MODEL = ["model=hf", "model.path=."]
+
+
+def model(name: str, /, **settings: object) -> Model:
+    """Return the model of `model=NAME`, not loaded yet.
+
+    `.load()` returns a Hugging Face model with its weights, `.load_tokenizer()` its tokenizer.
+
+        >>> calib_sweep.model("hf", path="facebook/opt-125m", dtype="float16").load()
+    """
+    return _build("model", name, settings)
+
+
+def method(name: str, /, **settings: object) -> "Method":
+    """Return the compression method of `method=NAME`.
+
+    >>> calib_sweep.method("gptq", bits=3)
+    >>> calib_sweep.method("owl", sparsity=0.7, base={"pattern": "unstructured"})
+    """
+    return _build("method", name, settings)
+
+
+def dataset(name: str, /, **settings: object) -> "Dataset":
+    """Return the source of calibration text of `dataset=NAME`.
+
+    >>> calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")
+    """
+    return _build("dataset", name, settings)
+
+
+def evaluation(name: str, /, **settings: object) -> Evaluation:
+    """Return the evaluation of `evaluation=NAME`.
+
+    >>> calib_sweep.evaluation("miniature", zero_shot=None, perplexity={"max_windows": 2})
+    """
+    return _build("evaluation", name, settings)
+
+
+def draw(
+    dataset: "str | Dataset",
+    tokenizer: "str | Model | PreTrainedModel | PreTrainedTokenizerBase",
+    *,
+    num_samples: int | None = None,
+    seq_len: int | None = None,
+    seed: int | None = None,
+    **settings: object,
+) -> "CalibrationSet":
+    """Draw the calibration set of a seed: `num_samples` sequences of `seq_len` tokens.
+
+    dataset: a name, or what `dataset` returns.
+    tokenizer: a tokenizer, a model that has one, or the name of a model. With a name, sizes are by
+    default what they are under this model: the miniature's YAML brings smaller sets.
+    settings: the other keys of `calibration`: design, window, bos.
+
+        >>> calib_sweep.draw("c4", "llama_7b", num_samples=64, seed=1).tokens_NT.shape
+    """
+    sizes = {"num_samples": num_samples, "seq_len": seq_len}
+    given = {key: value for key, value in sizes.items() if value is not None} | settings
+    typed = [word(f"calibration.{key}", value) for key, value in given.items()]
+    typed += [word("seed", seed)] if seed is not None else []
+    typed += [word("dataset", dataset)] if isinstance(dataset, str) else []
+    typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
+    config = _compose(typed)
+    from calib_sweep.dataset.calibration.settings import Calibration, check_seed
+
+    check_seed(config["seed"])
+    calibration = Calibration(**config["calibration"])
+    source = _part("dataset", DATASET, dataset, config)
+    if isinstance(tokenizer, str):
+        tokenizer = Builder().build("model", config["model"])
+    return source.draw(_tokenizer(tokenizer), calibration, config["seed"])
+
+
+def compress(
+    model: "PreTrainedModel",
+    method: "str | Method",
+    tokens: "Tokens | None" = None,
+    *,
+    lengths: "Tensor | np.ndarray | Sequence[int] | None" = None,
+    **settings: object,
+) -> "list[LayerReport]":
+    """Compress a Hugging Face causal language model in place; return a report of every layer.
+
+    method: a name, with the defaults of its YAML, or what `method` returns.
+    tokens: token ids [num_samples, seq_len] or what `draw` returns; None will do for a method that
+    needs no data.
+    lengths: valid tokens of each sample [num_samples], where samples are padded on the right.
+    settings: the keys of `walk`: propagate, true_sequential, batch_tokens, tensor_cores.
+
+        >>> calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)
+    """
+    typed = [word(f"walk.{key}", value) for key, value in settings.items()]
+    typed += [word("method", method)] if isinstance(method, str) else []
+    config = _compose(typed)
+    from calib_sweep.compression.walk import Walk, walk
+
+    tokens_NT, lengths_N = _tensors(tokens, lengths)
+    _check_length(model, tokens_NT)
+    part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
+    return walk(model, part, tokens_NT, lengths_N=lengths_N, settings=how)
+
+
+def evaluate(
+    model: "PreTrainedModel",
+    evaluation: "str | Evaluation",
+    *,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    dense: "Scores | None" = None,
+) -> "Scores":
+    """Score a model: `.scores` and `.stderr` by name, `.items` with a row for each item and window.
+
+    evaluation: a name, or what `evaluation` returns.
+    tokenizer: of the model; None: the one that lies where the model was loaded from.
+    dense: what this returned for the dense model, to have KL divergence and flips against it.
+
+        >>> dense = calib_sweep.evaluate(model, "miniature")
+        >>> layers = calib_sweep.compress(model, "rtn")
+        >>> calib_sweep.evaluate(model, "miniature", dense=dense).scores["flips/mini_boolq"]
+    """
+    config = _compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
+    part = _part("evaluation", EVALUATION, evaluation, config)
+    part.check(_context_length(model))
+    prepared = part.prepare(_tokenizer(model) if tokenizer is None else tokenizer)
+    return prepared.score(model, None if dense is None else dense.reference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How a sweep ended."""
+
+    code: int  # 0: all cells are done; 3: some failed, and a row of the scores says why
+    folder: Path  # the records: results_dir/sweep_name
+
+    def scores(self) -> "pd.DataFrame":
+        """Return the scores of all cells, as `load_scores` does."""
+        return load_scores(self.folder)
+
+
+def run(overrides: Sequence[str]) -> Finished:
+    """Run a grid, given in the words of the command line; finished cells are not run again.
+
+    It is run as there, by any launcher, in a process of its own that finds the modules that this
+    one finds. Raises `ConfigError` with all mistakes where the command line refuses.
+
+        >>> run(["method=wanda,sparsegpt", "seed=range(5)", "sweep_name=first"]).scores()
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(f'run({overrides!r}): expected a list of words, ["{overrides}"].')
+    from calib_sweep.child import run_in_child
+
+    code, folder = run_in_child(list(overrides))
+    return Finished(code=code, folder=folder)
+
+
+def load_scores(folder: str | Path) -> "pd.DataFrame":
+    """Return the scores of a sweep, a row for each cell and score.
+
+    Columns: model, method, dataset, seed, replicate, one for each setting that was swept, settings
+    (all of them as text), metric, value, stderr, status, error, cell_id.
+
+        >>> calib_sweep.load_scores("results/default").query("metric == 'acc/mean'")
+    """
+    from calib_sweep.analysis.report.write import require_records
+    from calib_sweep.analysis.scores.table import read_table
+
+    require_records(Path(folder))
+    return read_table(folder)
+
+
+def _compose(typed: Sequence[str]) -> Mapping[str, Any]:
+    """Compose the configuration of one cell from the words that one would type."""
+    check_own_folders(CONF, None)
+    try:
+        (composed,) = compose_command_line(CONF, typed)
+    except Exception as error:
+        raise told(error) or error from None
+    return composed.config
+
+
+def _build(group: str, name: str, settings: Mapping[str, object]) -> Any:
+    """Build the part that `group=name` stands for."""
+    return Builder().build(group, _compose(words(group, name, settings))[group])
+
+
+def _part(group: str, kind: Kind, given: Any, config: Mapping[str, Any]) -> Any:
+    """Return the part that was given, or build the one that was named."""
+    if isinstance(given, str):
+        return Builder().build(group, config[group])
+    expected = f"a name, or {kind.expected}"
+    require(kind.accepts(type(given)), group, given, expected, f"See {kind.example}.")
+    return given
+
+
+def _tokenizer(owner: Any) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of what was given: itself, of a model of `model`, of a loaded one."""
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    if isinstance(owner, PreTrainedTokenizerBase):
+        return owner
+    if not isinstance(owner, PreTrainedModel):
+        has_one = hasattr(owner, "load_tokenizer")
+        expected = "a tokenizer, a model, or the name of one"
+        require(has_one, "tokenizer", owner, expected, "Pass AutoTokenizer.from_pretrained(PATH).")
+        return owner.load_tokenizer()
+    expected = "one, as this model does not say which folder or hub id it is from"
+    remedy = "Pass AutoTokenizer.from_pretrained(PATH)."
+    require(bool(owner.name_or_path), "tokenizer", None, expected, remedy)
+    commit = getattr(owner.config, "_commit_hash", None)
+    return model("hf", path=owner.name_or_path, revision=commit).load_tokenizer()
+
+
+def _tensors(tokens: Any, lengths: Any) -> "tuple[Tensor | None, Tensor | None]":
+    """Return token ids and lengths as tensors, of whatever they were given as."""
+    import torch
+
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+
+    if isinstance(tokens, CalibrationSet):
+        tokens, lengths = tokens.tokens_NT, tokens.lengths_N
+    try:
+        both = [None if given is None else torch.as_tensor(given) for given in (tokens, lengths)]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"tokens: expected whole numbers of shape [num_samples, seq_len], but: {error}. Pad "
+            "samples of several lengths on the right, and say with lengths= how long each is."
+        ) from None
+    for name, given in zip(("tokens", "lengths"), both, strict=True):
+        is_whole = given is None or not (given.is_floating_point() or given.is_complex())
+        kind = None if given is None else given.dtype
+        require(is_whole, f"{name}.dtype", kind, "whole numbers", "Pass token ids.")
+    return both[0], both[1]
+
+
+def _context_length(model: "PreTrainedModel") -> int | None:
+    config = model.config.get_text_config(decoder=True)
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _check_length(model: "PreTrainedModel", tokens_NT: "Tensor | None") -> None:
+    """Refuse samples that the model cannot attend to."""
+    context = _context_length(model)
+    if tokens_NT is not None and tokens_NT.ndim == 2 and context is not None:
+        expected = f"[num_samples, seq_len] with seq_len at most {context}, the model's context"
+        shape, remedy = tuple(tokens_NT.shape), f"Draw with seq_len={context} or less."
+        require(shape[1] <= context, "tokens", shape, expected, remedy)

@@ -1,0 +1,91 @@
+"""A sweep in a process of its own, for a program that wants its outcome as values.
+
+The command line has its process for itself: Hydra's one seat, threads, signals, the log. And what
+is imported anew there is the code that lies on the disk, which a cell's record vouches for.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from calib_sweep import cli, valid_json
+from calib_sweep.errors import ConfigError
+from calib_sweep.interruption import INTERRUPTED, interruptible, raise_if_told
+from calib_sweep.sweep.explain import REFUSED, SweepEnded, explain, told
+
+CHILD = "calib_sweep.child"
+
+
+def run_in_child(words: Sequence[str]) -> tuple[int, Path]:
+    """Run a grid as the command line does; return its exit code and the folder of its records.
+
+    Its results go to standard output, and its log to standard error. `ConfigError` holds what it
+    refused; `RuntimeError` stands for all else, which it has told by then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "outcome.json"
+        code = _wait_for([sys.executable, "-m", CHILD, str(file), *words])
+        outcome = json.loads(file.read_text()) if file.exists() else {}
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if "problems" in outcome:
+        raise ConfigError(*outcome["problems"])
+    if "folder" not in outcome:
+        raise RuntimeError(
+            f"run({list(words)}) ended with exit code {code}; it has said why above."
+        )
+    return code, Path(outcome["folder"])
+
+
+def _wait_for(command: Sequence[str]) -> int:
+    """Run `command` with our modules, and pass on what it says; told to end, it is told too."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment.pop("FORCE_COLOR", None)  # notebooks set it, and we pass text on
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                sys.stdout.write(line)
+        except BaseException:
+            child.send_signal(signal.SIGINT)
+            raise
+    return child.returncode
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the sweep that is named in `arguments`, behind the file for its outcome."""
+    file, *words = arguments
+    outcome: dict[str, Any] = {}
+    os.environ[cli.FULL_ERROR] = "1"
+    code = interruptible(lambda: _run(words, outcome))
+    Path(file).write_text(valid_json.dumps(outcome))
+    return code
+
+
+def _run(words: Sequence[str], outcome: dict[str, Any]) -> int:
+    try:
+        cli.compose_and_run(None, words)
+    except SweepEnded as ended:
+        outcome["folder"] = str(ended.folder)
+        return ended.exit_code
+    except Exception as error:
+        raise_if_told()
+        if mistake := told(cli.all_mistakes(error, words)):
+            outcome["problems"] = mistake.problems
+            return REFUSED
+        code = explain(error)
+        if code is None:
+            raise
+        return code
+    outcome["problems"] = [f"run({list(words)}): expected the words of a sweep; these only show."]
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

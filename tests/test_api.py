@@ -1,0 +1,280 @@
+"""The front door for Python says what the command line says, and does what it does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from helpers.fakes import random_tokens, tiny_model
+from helpers.repository import ROOT
+from helpers.sweeps import read_records
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import calib_sweep
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.errors import ConfigError
+from calib_sweep.sweep.points import parse
+from calib_sweep.sweep.words import word
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CALIB_SWEEP_CONF", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def by_hand(documents, scored_documents):
+    """The settings of `tiny_world` as Python says them: dataset, sizes of a set, evaluation."""
+    perplexity = {"corpora": [scored_documents], "seq_len": 32, "max_windows": 1}
+    return (
+        calib_sweep.dataset("text", path=documents),
+        {"num_samples": 2, "seq_len": 32},
+        calib_sweep.evaluation("miniature", perplexity=perplexity, zero_shot=None, divergence=None),
+    )
+
+
+@pytest.mark.parametrize("name", ["gptq", "spqr", "magnitude_24"])
+def test_a_method_has_the_settings_of_its_yaml(name, inside):
+    written = instantiate(OmegaConf.load(ROOT / "conf" / "method" / f"{name}.yaml"))
+    assert calib_sweep.method(name) == written
+
+
+def test_keys_are_set_one_by_one_also_in_what_a_part_is_made_of(inside):
+    assert calib_sweep.method("gptq", bits=3, act_order=True).act_order is True
+    assert calib_sweep.method("owl", base={"pattern": "unstructured"}).sparsity == 0.5
+    few = calib_sweep.evaluation("miniature", **{"zero_shot.num_items": 3})
+    assert few.zero_shot.num_items == 3 and few.zero_shot.batch_size == 32
+    assert calib_sweep.dataset("text", path="a.txt", name="true").name == "true"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("wanda", "2:4", "true", "Null", "nan", "", " ", "1e3", "a,b", "range(3)", "a=b", "$x"),
+        *("it's", 'say "so"', "back\\", '\\"', "a\\'b", "{x}", "[1]", "naïve", "\n\n", "-m", "a b"),
+        *(
+            0,
+            -3,
+            2.5,
+            1e-07,
+            float("inf"),
+            True,
+            None,
+            [],
+            [1, "a b"],
+            {"a": {"b-c": [None, "x:y"]}},
+        ),
+    ],
+)
+def test_what_is_said_in_python_is_read_as_the_same_value(value):
+    assert parse(word("method.key", value)).value() == value
+
+
+def test_numbers_of_numpy_and_paths_are_values_too_and_nothing_else_is():
+    assert word("a", np.float64(0.5)) == "a=0.5" and word("a", np.int64(3)) == "a=3"
+    assert parse(word("a", Path("x y/z.txt"))).value() == "x y/z.txt"
+    with pytest.raises(ConfigError, match=r"a=.*expected a value that can be typed"):
+        word("a", object())
+
+
+@pytest.mark.parametrize(
+    ("build", "typed"),
+    [
+        (lambda: calib_sweep.method("gptq", bitz=3), ["method=gptq", "method.bitz=3"]),
+        (lambda: calib_sweep.method("gptq", bits=99), ["method=gptq", "method.bits=99"]),
+        (lambda: calib_sweep.method("gptqq"), ["method=gptqq"]),
+        (lambda: calib_sweep.model("hf"), ["model=hf"]),
+        (lambda: calib_sweep.draw("mini_web", "miniature", sed=1), ["calibration.sed=1"]),
+        (lambda: calib_sweep.run(["method=wnda", "seed=x"]), ["method=wnda", "seed=x"]),
+    ],
+)
+def test_a_mistake_is_told_in_the_words_of_the_command_line(build, typed, run_cli, inside):
+    ended = run_cli(*typed, cwd=inside)
+    with pytest.raises(ConfigError) as refused:
+        build()
+    said = [line.removeprefix("ConfigError: ") for line in ended.err.splitlines()]
+    assert ended.code == 1 and list(refused.value.problems) == said
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_yaml_of_ones_own_is_found(asked, inside, monkeypatch):
+    folder = inside / ("mine" if asked else "conf.local")
+    own = folder / "method" / "half.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("defaults: [wanda]\nsparsity: 0.25\n")
+    if asked:
+        monkeypatch.setenv("CALIB_SWEEP_CONF", str(folder))
+    assert calib_sweep.method("half").sparsity == 0.25
+    monkeypatch.setenv("CALIB_SWEEP_CONF", "nowhere")
+    with pytest.raises(ConfigError, match="nowhere: expected a folder"):
+        calib_sweep.method("half")
+
+
+def test_a_set_is_drawn_with_the_sizes_of_the_yaml_and_of_the_model_s(by_hand, inside):
+    dataset, sizes, _ = by_hand
+    tokenizer = calib_sweep.model("miniature").load_tokenizer()
+    assert calib_sweep.draw(dataset, "miniature", seq_len=32).tokens_NT.shape == (16, 32)
+    with pytest.raises(ConfigError, match=r"calibration\.num_samples=128: expected at most 64"):
+        calib_sweep.draw(dataset, tokenizer, seq_len=4)
+    loaded = calib_sweep.model("miniature").load()
+    owners = ("miniature", tokenizer, calib_sweep.model("miniature"), loaded)
+    sets = [calib_sweep.draw(dataset, owner, **sizes, seed=2) for owner in owners]
+    assert len({drawn.hash for drawn in sets}) == 1
+    assert calib_sweep.draw(dataset, tokenizer, **sizes).hash != sets[0].hash
+    with pytest.raises(ConfigError, match="tokenizer=5: expected a tokenizer"):
+        calib_sweep.draw(dataset, 5, **sizes)
+
+
+def test_tokens_are_taken_in_every_form(inside):
+    tokens = random_tokens(4, 24)
+    drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=None, samples=[], card={})
+    weights = []
+    for given in (tokens, tokens.int(), tokens.numpy(), tokens.tolist(), drawn):
+        model = tiny_model()
+        reports = calib_sweep.compress(model, "wanda", given)
+        assert len(reports) == 14
+        weights.append(torch.cat([p.flatten() for p in model.parameters()]))
+    assert all(torch.equal(weights[0], other) for other in weights)
+
+
+def test_lengths_of_a_drawn_set_count(inside):
+    tokens, lengths = random_tokens(4, 24), np.array([24, 3, 5, 24])
+    drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=lengths, samples=[], card={})
+    models = [tiny_model() for _ in range(3)]
+    calib_sweep.compress(models[0], "wanda", drawn)
+    calib_sweep.compress(models[1], "wanda", tokens, lengths=list(lengths))
+    calib_sweep.compress(models[2], "wanda", tokens)
+    first, same, full = (torch.cat([p.flatten() for p in m.parameters()]) for m in models)
+    assert torch.equal(first, same) and not torch.equal(first, full)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (("wanda", [[0.5, 1.0]]), {}, r"tokens\.dtype=torch\.float32: expected whole numbers"),
+        (("wanda", [[1, 2], [3]]), {}, r"tokens: expected whole numbers of shape"),
+        (("wanda", [[1] * 600]), {}, r"tokens=\(1, 600\): expected .* at most 128"),
+        (("wanda", None), {}, r"tokens=None: expected calibration tokens"),
+        ((5, [[1, 2]]), {}, r"method=5: expected a name, or a class derived"),
+        (("wanda", [[1, 2]]), {"propagat": "dense"}, r"walk\.propagat=dense: no such key"),
+        (("wanda", [[1, 2]]), {"propagate": "x"}, r"walk\.propagate='x': expected published"),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused(arguments, settings, message, inside):
+    with pytest.raises(ConfigError, match=message):
+        calib_sweep.compress(tiny_model(), *arguments, **settings)
+
+
+def test_a_model_that_does_not_say_where_it_is_from_needs_a_tokenizer(inside, by_hand):
+    with pytest.raises(ConfigError, match="tokenizer=None: expected one"):
+        calib_sweep.evaluate(tiny_model(), by_hand[2])
+
+
+def test_by_hand_by_run_and_by_the_command_line_the_scores_are_the_same(
+    tiny_world, by_hand, run_cli, inside
+):
+    typed = ["method=wanda,rtn", "seed=1", *tiny_world]
+    assert run_cli("-m", *typed, "results_dir=typed", cwd=inside).code == 0
+    finished = calib_sweep.run([*typed, "results_dir=said"])
+    assert (finished.code, finished.folder) == (0, inside / "said" / "default")
+    dataset, sizes, evaluation = by_hand
+    model = calib_sweep.model("miniature")
+    for said, record in zip(
+        read_records(finished.folder), read_records(inside / "typed" / "default"), strict=True
+    ):
+        assert said["scores"] == record["scores"] and said["cell_id"] == record["cell_id"]
+        loaded, drawn = model.load(), None
+        if record["calibration"] is not None:
+            drawn = calib_sweep.draw(dataset, model, seed=1, **sizes)
+            assert drawn.hash == said["calibration"]["hash"] == record["calibration"]["hash"]
+        calib_sweep.compress(loaded, record["cell"]["method"], drawn)
+        scored = calib_sweep.evaluate(loaded, evaluation)
+        assert (scored.scores, scored.stderr) == (record["scores"], record["stderr"])
+    table = finished.scores()
+    assert sorted(table["method"].unique()) == ["dense", "rtn", "wanda"]
+    assert table.equals(calib_sweep.load_scores("said/default"))
+
+
+def test_a_dense_model_s_scores_are_what_others_diverge_from(documents, inside):
+    settings = {"corpora": [documents], "seq_len": 32, "max_windows": 1}
+    evaluation = calib_sweep.evaluation("miniature", perplexity=settings, zero_shot=None)
+    model = calib_sweep.model("miniature").load()
+    dense = calib_sweep.evaluate(model, evaluation)
+    calib_sweep.compress(model, "rtn")
+    (kl,) = (
+        name
+        for name in calib_sweep.evaluate(model, evaluation, dense=dense).scores
+        if "kl/" in name
+    )
+    assert calib_sweep.evaluate(model, evaluation, dense=dense).scores[kl] > 0
+
+
+def test_hydra_is_left_as_it_was_found(inside):
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        theirs, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        calib_sweep.method("rtn")
+        with pytest.raises(ConfigError):
+            calib_sweep.method("rtm")
+        assert GlobalHydra.instance().hydra is theirs and HydraConfig.instance().cfg is config
+
+
+def test_cells_that_fail_are_told_by_the_code_and_in_the_scores(tiny_world, inside, capfd):
+    write_failing_method(inside)
+    finished = calib_sweep.run(["method=failing", *tiny_world])
+    assert finished.code == 3
+    done, failed = finished.scores()["status"], finished.scores()["error"].dropna()
+    assert set(done) == {"done", "failed"} and failed.str.contains("nothing works").all()
+    said = capfd.readouterr()
+    assert "2 cells, 1 done, 1 failed" in said.out and "failing failed: " in said.err
+
+
+def write_failing_method(folder):
+    """A method of one's own in the current folder."""
+    (folder / "failing.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from calib_sweep.method.base import LayerMethod\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Failing(LayerMethod):\n"
+        "    def compress_weight(self, weight_OI, statistic):\n"
+        "        raise ArithmeticError('nothing works')\n"
+    )
+    (folder / "conf.local" / "method").mkdir(parents=True)
+    (folder / "conf.local" / "method" / "failing.yaml").write_text("_target_: failing.Failing\n")
+
+
+def test_a_run_takes_a_list_of_words_that_run_something(inside):
+    with pytest.raises(ConfigError, match=r'expected a list of words, \["method=wanda"\]'):
+        calib_sweep.run("method=wanda")
+    with pytest.raises(ConfigError, match="expected the words of a sweep"):
+        calib_sweep.run(["--cfg", "job"])
+    with pytest.raises(ConfigError, match=r"nowhere.*expected"):
+        calib_sweep.load_scores("nowhere")
+
+
+def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before():
+    code = (
+        "import sys, calib_sweep\n"
+        "heavy = {'torch', 'hydra', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from calib_sweep.method.rtn import RTN\n"
+        "import calib_sweep.model.loading, calib_sweep.dataset.text\n"
+        "assert calib_sweep.method('rtn') == calib_sweep.api.method('rtn')\n"
+        "assert isinstance(calib_sweep.method('rtn'), calib_sweep.method.rtn.RTN)\n"
+        "assert calib_sweep.model('miniature').name == 'miniature'\n"
+        "from calib_sweep import run, evaluation\n"
+        "assert callable(run) and run.run_cell and evaluation('paper').zero_shot\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(calib_sweep.__all__) <= set(dir(calib_sweep))
+    with pytest.raises(AttributeError):
+        calib_sweep.nothing  # noqa: B018
