@@ -139,7 +139,7 @@ def test_a_checkpoint_is_loaded_and_restored_that_way(tmp_path, monkeypatch, dev
     )
     calls = []
     monkeypatch.setattr(placement, "named_device", lambda name: FakeGPU())
-    monkeypatch.setattr(placement, "place", lambda model, device: calls.append(device.type))
+    monkeypatch.setattr(placement, "offload", lambda model, device: calls.append(device.type))
     model = part.load()
     assert calls == ["cuda"] and model.device == CPU
     offload(model, CPU)
