@@ -136,6 +136,7 @@ def _fill(
             lengths_N=lengths_N,
             settings=parts.walk,
             on_block=progress.on_block,
+            keep_grids=cell.config["save_model"] not in (None, "dense"),
         )
     with timings.of("evaluate"):
         scores = suite.score(model, dense, progress.on_score)

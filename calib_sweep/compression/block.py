@@ -3,7 +3,7 @@
 Shapes: I = in_features.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.folding import fold
@@ -12,15 +12,14 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
 from calib_sweep.method.statistics.statistic import Statistic
-from calib_sweep.model.blocks import linear_layers
+from calib_sweep.model.blocks import DecoderBlock
 
 # Which outputs of a block become the inputs of the next one.
 COMPRESSED, DENSE = "compressed", "dense"
 
 
 def compress_block(
-    block: nn.Module,
-    index: int,
+    block: DecoderBlock,
     method: LayerMethod | BlockMethod,
     inputs: BlockInputs | None,
     propagate: str | None,
@@ -30,76 +29,77 @@ def compress_block(
     """Observe, compress, propagate. `inputs` None: without data. `propagate` None: to nobody."""
     if inputs is None or method.statistic is None:
         assert isinstance(method, LayerMethod), method
-        return _compress_without_data(block, index, method)
+        return _compress_without_data(block, method)
     if isinstance(method, BlockMethod):
-        reports = _compress_as_planned(block, index, method, inputs, propagate == DENSE)
+        reports = _compress_as_planned(block, method, inputs, propagate == DENSE)
     elif in_order:
-        reports = _compress_in_order(block, index, method, inputs)
+        reports = _compress_in_order(block, method, inputs)
     else:
-        reports = _compress_at_once(block, index, method, inputs, propagate == DENSE)
+        reports = _compress_at_once(block, method, inputs, propagate == DENSE)
     if propagate == COMPRESSED:
-        inputs.advance(block, index)
+        inputs.advance(block.module, block.index)
     return reports
 
 
-def _compress_without_data(block: nn.Module, index: int, method: LayerMethod) -> list[LayerReport]:
+def _compress_without_data(block: DecoderBlock, method: LayerMethod) -> list[LayerReport]:
     return [
-        compress_layer(index, name, layer, method, None)
-        for name, layer in linear_layers(block).items()
+        compress_layer(block.index, name, layer, method, None)
+        for name, layer in block.layers.items()
     ]
 
 
 def _compress_at_once(
-    block: nn.Module, index: int, method: LayerMethod, inputs: BlockInputs, keep_outputs: bool
+    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs, keep_outputs: bool
 ) -> list[LayerReport]:
     """Compress all layers of a block as they were observed in the dense one."""
     assert method.statistic is not None
-    layers = linear_layers(block)
     seen = observe(
-        block, index, layers, inputs, method.statistic, keep_outputs=keep_outputs
+        block.module,
+        block.index,
+        block.layers,
+        inputs,
+        method.statistic,
+        keep_outputs=keep_outputs,
     ).statistics
-    return [
-        compress_layer(index, name, layer, method, seen.pop(name, None))  # gone with its last layer
-        for name, layer in layers.items()
+    return [  # a statistic is gone with its last layer
+        compress_layer(block.index, name, layer, method, seen.pop(name, None))
+        for name, layer in block.layers.items()
     ]
 
 
 def _compress_in_order(
-    block: nn.Module, index: int, method: LayerMethod, inputs: BlockInputs
+    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs
 ) -> list[LayerReport]:
     """Compress groups of layers with one input in order of execution, each newly observed."""
     assert method.statistic is not None
-    layers = linear_layers(block)
-    first = observe(block, index, layers, inputs, method.statistic, num_batches=1)
+    layers, place = block.layers, (block.module, block.index)
+    first = observe(*place, layers, inputs, method.statistic, num_batches=1)
     each_once, groups = first.each_once, first.groups()
     groups += [[name] for name in layers if name not in first.statistics]
     del first  # and its statistics: each group is observed anew
     reports = {}
     for group in groups:
         members = {name: layers[name] for name in group}
-        seen = observe(
-            block, index, members, inputs, method.statistic, may_stop=each_once
-        ).statistics
+        seen = observe(*place, members, inputs, method.statistic, may_stop=each_once).statistics
         for name, layer in members.items():
-            reports[name] = compress_layer(index, name, layer, method, seen.pop(name, None))
+            reports[name] = compress_layer(block.index, name, layer, method, seen.pop(name, None))
     return [reports[name] for name in layers]
 
 
 def _compress_as_planned(
-    block: nn.Module, index: int, method: BlockMethod, inputs: BlockInputs, keep_outputs: bool
+    block: DecoderBlock, method: BlockMethod, inputs: BlockInputs, keep_outputs: bool
 ) -> list[LayerReport]:
     """Let the method see the dense block; move scale as it wants it, compress as it wants it."""
     assert method.statistic is not None
-    layers = linear_layers(block)
-    seen = observe(block, index, layers, inputs, method.statistic).statistics
-    plan = _plan(ObservedBlock(block, index, inputs, seen), method)
+    seen = observe(block.module, block.index, block.layers, inputs, method.statistic).statistics
+    plan = _plan(ObservedBlock(block, inputs, seen), method)
     if keep_outputs:
-        inputs.advance(block, index)
+        inputs.advance(block.module, block.index)
     for group, scale_I in plan.scales.items():
         _move_scale(block, group, scale_I, seen)
     return [
-        compress_layer(index, name, layer, plan.methods[name], seen.pop(name, None))
-        for name, layer in layers.items()
+        compress_layer(block.index, name, layer, plan.methods[name], seen.pop(name, None))
+        for name, layer in block.layers.items()
     ]
 
 
@@ -114,7 +114,7 @@ def _plan(observed: ObservedBlock, method: BlockMethod) -> BlockPlan:
 
 
 def _move_scale(
-    block: nn.Module, group: ScalingGroup, scale_I: Tensor, statistics: dict[str, Statistic]
+    block: DecoderBlock, group: ScalingGroup, scale_I: Tensor, statistics: dict[str, Statistic]
 ) -> None:
     """Change weights, and statistics with them: those of the layers' inputs as they are now."""
     divided_I = fold(block, group, scale_I)

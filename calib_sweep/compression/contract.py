@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.replay import hidden_of, record, without_head
 from calib_sweep.errors import ConfigError
-from calib_sweep.model.blocks import LINEAR_TYPES, LinearLayer, decoder_blocks, linear_layers
+from calib_sweep.model.blocks import LINEAR_TYPES, DecoderBlock, LinearLayer, enumerate_blocks
 from calib_sweep.model.experts import holds_fused_experts
 from calib_sweep.model.placement import onload
 
@@ -34,10 +34,10 @@ SMALL = 2**20  # numbers of a tensor that a hollow model keeps in memory of thei
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
 
 
-def check_replay(model: nn.Module, tokens_NT: Tensor) -> None:
-    """Raise `ConfigError` unless blocks run alone give what they give in `model`."""
+def check_replay(model: nn.Module, blocks: Sequence[DecoderBlock], tokens_NT: Tensor) -> None:
+    """Raise `ConfigError` unless `blocks` run alone give what they give in `model`, theirs."""
     tokens_NT = tokens_NT[:NUM_SAMPLES, :NUM_TOKENS]
-    _Contract(model, tokens_NT, _seen(model, tokens_NT)).check()
+    _Contract(model, blocks, tokens_NT, _seen(model, blocks, tokens_NT)).check()
 
 
 def check_hollow(model: nn.Module) -> None:
@@ -46,11 +46,12 @@ def check_hollow(model: nn.Module) -> None:
     num_rows = model.get_input_embeddings().weight.shape[0]  # pyright: ignore
     tokens_NT = torch.arange(NUM_SAMPLES * NUM_TOKENS).reshape(NUM_SAMPLES, NUM_TOKENS)
     tokens_NT = (num_rows // 2 + tokens_NT) % num_rows  # away from special tokens at either end
+    blocks = enumerate_blocks(model)
     try:
-        seen = _seen(model, tokens_NT)
+        seen = _seen(model, blocks, tokens_NT)
     except FAILURES:
         return  # the run asks again, of the model with its weights
-    _Contract(model, tokens_NT, seen).check()
+    _Contract(model, blocks, tokens_NT, seen).check()
 
 
 def hollow(model: nn.Module) -> nn.Module:
@@ -74,13 +75,13 @@ class _Seen:
     called: set[nn.Module] = field(default_factory=set)  # layers
 
 
-def _seen(model: nn.Module, tokens_NT: Tensor) -> _Seen:
+def _seen(model: nn.Module, blocks: Sequence[DecoderBlock], tokens_NT: Tensor) -> _Seen:
     """Run `model` on `tokens_NT` in batches, its blocks and their layers watched."""
-    seen, blocks = _Seen(), decoder_blocks(model)
+    seen = _Seen()
     device, backbone = next(model.parameters()).device, without_head(model)
     hooks: list[tuple[nn.Module, Callable[..., None]]] = []
-    for index, block in enumerate(blocks):
-        hooks.append((block, _watching(seen, index)))
+    for block in blocks:
+        hooks.append((block.module, _watching(seen, block.index)))
         hooks += [(module, lambda m, *_: seen.called.add(m)) for module in _called_layers(block)]
     with _hooked(hooks), torch.no_grad():
         for batch_BT in tokens_NT.split(BATCH):
@@ -107,11 +108,11 @@ def _hooked(hooks: Sequence[tuple[nn.Module, Callable[..., None]]]) -> Iterator[
             handle.remove()
 
 
-def _called_layers(block: nn.Module) -> dict[nn.Module, str]:
+def _called_layers(block: DecoderBlock) -> dict[nn.Module, str]:
     """Modules that every token goes through, and their names; experts see some tokens only."""
     return {
         layer.module: name
-        for name, layer in linear_layers(block).items()
+        for name, layer in block.layers.items()
         if isinstance(layer, LinearLayer) and not layer.is_routed
     }
 
@@ -119,8 +120,10 @@ def _called_layers(block: nn.Module) -> dict[nn.Module, str]:
 class _Contract:
     """Holds what was seen of a model against what the walk takes for granted."""
 
-    def __init__(self, model: nn.Module, tokens_NT: Tensor, seen: _Seen) -> None:
-        self._model, self._blocks = model, decoder_blocks(model)
+    def __init__(
+        self, model: nn.Module, blocks: Sequence[DecoderBlock], tokens_NT: Tensor, seen: _Seen
+    ) -> None:
+        self._model, self._blocks = model, blocks
         self._tokens_NT, self._seen = tokens_NT, seen
 
     def check(self) -> None:
@@ -159,10 +162,11 @@ class _Contract:
         index = 0
         try:
             size = BATCH * self._tokens_NT.shape[1]
-            inputs = record(self._model, self._blocks, self._tokens_NT, None, size)
-            for index, block in enumerate(self._blocks):
-                with onload(block):
-                    inputs.advance(block, index)
+            modules = [block.module for block in self._blocks]
+            inputs = record(self._model, modules, self._tokens_NT, None, size)
+            for index, module in enumerate(modules):
+                with onload(module):
+                    inputs.advance(module, index)
                 for batch, answers in zip(inputs.batches, self._seen.answers, strict=True):
                     if not _is_close(inputs.hidden_NTD[batch], hidden_of(answers[index])):
                         raise self._refusal(index, "gives other hidden states alone")
@@ -174,11 +178,12 @@ class _Contract:
             ) from error
 
     def _refusal(self, index: int, reason: str) -> ConfigError:
+        kind = type(self._blocks[index].module).__name__
         return ConfigError(
             f"model={type(self._model).__name__}: expected decoder blocks that run one after the "
             "other, each on the hidden states of the one before, but block "
-            f"{index} ({type(self._blocks[index]).__name__}) {reason}. Choose another model, or a "
-            "method that needs no calibration data, such as method=magnitude or method=rtn."
+            f"{index} ({kind}) {reason}. Choose another model, or a method "
+            "that needs no calibration data, such as method=magnitude or method=rtn."
         )
 
 

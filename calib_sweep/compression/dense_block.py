@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from calib_sweep.compression.replay import BlockInputs, hidden_of
 from calib_sweep.method.base import ScalingGroup
 from calib_sweep.method.statistics.statistic import Statistic
-from calib_sweep.model.blocks import linear_layers
+from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.scaling_groups import architecture_of, scaling_groups
 
 Weights = Mapping[str, Tensor]
@@ -26,18 +26,17 @@ class ObservedBlock:
 
     def __init__(
         self,
-        block: nn.Module,
-        index: int,
+        block: DecoderBlock,
         inputs: BlockInputs,
         statistics: Mapping[str, Statistic],
     ) -> None:
-        self.index = index
-        self.layers = linear_layers(block)
+        self.index = block.index
+        self.layers = block.layers
         self.weights = {name: layer.weight_OI() for name, layer in self.layers.items()}
         self.statistics = statistics
         self.groups = scaling_groups(block)
         self.score_layers = architecture_of(block).score_layers
-        self._block = block
+        self._block = block.module
         self._inputs = inputs
 
     def output_errors(

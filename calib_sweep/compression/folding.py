@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from calib_sweep.method.base import ScalingGroup
-from calib_sweep.model.blocks import Layer, LinearLayer, linear_layers
+from calib_sweep.model.blocks import DecoderBlock, Layer, LinearLayer
 from calib_sweep.model.scaling_groups import architecture_of
 
 
 @torch.no_grad()
-def fold(block: nn.Module, scaled: ScalingGroup, scale_I: Tensor) -> Tensor:
+def fold(block: DecoderBlock, scaled: ScalingGroup, scale_I: Tensor) -> Tensor:
     """Divide the features that feed `scaled` by a scale, multiply its columns; change nothing else.
 
     Returns the scale [I] that the producer was really divided by, after rounding to its dtype, and
@@ -20,18 +20,18 @@ def fold(block: nn.Module, scaled: ScalingGroup, scale_I: Tensor) -> Tensor:
     whose norms store their gain less 1.
     """
     assert scaled.folds_into is not None
-    layers = linear_layers(block)
-    if scaled.folds_into in layers:
-        _divide_last_rows(layers[scaled.folds_into], scale_I)
+    if scaled.folds_into in block.layers:
+        _divide_last_rows(block.layers[scaled.folds_into], scale_I)
     else:
-        norm, offset = block.get_submodule(scaled.folds_into), architecture_of(block).norm_offset
+        norm = block.module.get_submodule(scaled.folds_into)
+        offset = architecture_of(block).norm_offset
         scale_I = _divide_norm(norm, scale_I, offset)
     for name in scaled.layers:
-        layer = layers[name]
+        layer = block.layers[name]
         weight_OI = layer.weight_OI()
         layer.set_weight_OI((weight_OI.to(torch.float32) * scale_I).to(weight_OI.dtype))
     for name in scaled.followers:
-        block.get_submodule(name).get_parameter("weight").mul_(scale_I)
+        block.module.get_submodule(name).get_parameter("weight").mul_(scale_I)
     return scale_I
 
 

@@ -8,7 +8,7 @@ From then on a block can be run on its recorded batches, with the hidden states 
 Shapes: N = samples, T = tokens of a sample, D = hidden size, B = samples of a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +69,7 @@ def hidden_of(output: Any) -> Any:
 
 def record(
     model: nn.Module,
-    blocks: nn.ModuleList,
+    blocks: Sequence[nn.Module],
     tokens_NT: Tensor,
     lengths_N: Tensor | None,
     batch_tokens: int | None,
@@ -169,7 +169,7 @@ class _TensorPool:
 
 @contextmanager
 def _replaced_forwards(
-    blocks: nn.ModuleList, forward_of: Callable[[int], Callable[..., Any]]
+    blocks: Sequence[nn.Module], forward_of: Callable[[int], Callable[..., Any]]
 ) -> Iterator[None]:
     """Replace the blocks' forward functions; whatever happens, put the found ones back."""
     found = [block.__dict__.get("forward") for block in blocks]

@@ -8,6 +8,7 @@ are matrices that a block multiplies by itself, past their modules: nobody can s
 Shapes: O = out_features, I = in_features.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -99,21 +100,40 @@ def linear_layers(block: nn.Module) -> dict[str, Layer]:
     return layers
 
 
-def check_owners(model: nn.Module) -> None:
+@dataclass(frozen=True)
+class DecoderBlock:
+    """A decoder block, its place in the model, and its linear layers, looked for once."""
+
+    module: nn.Module
+    index: int
+    layers: Mapping[str, Layer]
+
+
+def enumerate_blocks(model: nn.Module) -> list[DecoderBlock]:
+    """The decoder blocks of `model` with their linear layers; errors as of `linear_layers`."""
+    return [
+        DecoderBlock(module, index, linear_layers(module))
+        for index, module in enumerate(decoder_blocks(model))
+    ]
+
+
+def check_owners(model: nn.Module, blocks: Sequence[DecoderBlock] | None = None) -> None:
     """Raise `ConfigError` where a matrix to compress is used in two places of `model`.
 
     It is one matrix: compressed in each place, it would be another one than the first place fits.
+    `blocks`: those of `model`, where they are enumerated already.
     """
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
-    for index, block in enumerate(decoder_blocks(model)):
-        for name, layer in linear_layers(block).items():
+    for block in enumerate_blocks(model) if blocks is None else blocks:
+        kind = type(block.module).__name__
+        for name, layer in block.layers.items():
             places = owners[id(layer.stored)]
             if len(places) > 1:
                 raise ConfigError(
                     f"model={type(model).__name__}: expected matrices of their own in every "
-                    f"{type(block).__name__}, but that of block {index} {name} is also "
+                    f"{kind}, but that of block {block.index} {name} is also "
                     f"{places[1]}. Models whose blocks share weights cannot be compressed."
                 )
 

@@ -109,14 +109,15 @@ class HubModel:
 
     def linear_shapes(self) -> list[tuple[str, int, int]]:
         """(name, out_features, in_features) of all that is compressed; reads no weights."""
-        from calib_sweep.model.blocks import check_owners, decoder_blocks, linear_layers
+        from calib_sweep.model.blocks import check_owners, enumerate_blocks
 
         model = self.skeleton()
-        check_owners(model)
+        blocks = enumerate_blocks(model)
+        check_owners(model, blocks)
         return [
-            (f"block {index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
-            for index, block in enumerate(decoder_blocks(model))
-            for name, layer in linear_layers(block).items()
+            (f"block {block.index} {name}", layer.weight_OI().shape[0], layer.weight_OI().shape[1])
+            for block in blocks
+            for name, layer in block.layers.items()
         ]
 
     def skeleton(self) -> "PreTrainedModel":

@@ -26,7 +26,7 @@ from torch import Tensor
 from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.grids.grid import Grid, GridFormat
-from calib_sweep.model.blocks import Layer, LinearLayer, decoder_blocks, linear_layers
+from calib_sweep.model.blocks import Layer, LinearLayer, enumerate_blocks
 from calib_sweep.model.experts import ExpertLinear
 from calib_sweep.model.saving import write_checkpoint
 
@@ -134,6 +134,11 @@ def _packed_state(
     names, layers = checkpoint_names(model), _layers(model)
     state = dict(revert_weight_conversion(model, model.state_dict()))
     for key, name in names.items():
+        if key not in grids:
+            raise ConfigError(
+                f"grids: expected one of every layer, but that of block {key[0]} {key[1]} is "
+                "missing. Call compress(..., keep_grids=True), which leaves them in its reports."
+            )
         weight_OI = state.pop(name)
         assert torch.equal(weight_OI, layers[key].weight_OI()), name
         packed = _packed(weight_OI, grids[key], scheme)
@@ -192,9 +197,9 @@ def _settings(scheme: "QuantizationScheme", dense: list[str]) -> "QuantizationCo
 
 def _layers(model: "PreTrainedModel") -> dict[Key, Layer]:
     return {
-        (index, name): layer
-        for index, block in enumerate(decoder_blocks(model))
-        for name, layer in linear_layers(block).items()
+        (block.index, name): layer
+        for block in enumerate_blocks(model)
+        for name, layer in block.layers.items()
     }
 
 

@@ -7,14 +7,14 @@ them. (A linear layer behind a ReLU will do too, one behind a GELU will not: the
 the reader's weights.) This file knows the architectures of which that is known.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import ScalingGroup
-from calib_sweep.model.blocks import ROUTERS, linear_layers
+from calib_sweep.model.blocks import ROUTERS, DecoderBlock
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,14 @@ FALCON_40B = replace(
 )
 
 
-def _mixture(block: nn.Module) -> Architecture:
+def _mixture(block: DecoderBlock) -> Architecture:
     """LLaMA with experts in place of some blocks' MLP; routers read the norm as experts do."""
-    layers = linear_layers(block)
-    parts = {name: tuple(dict(child.named_children())) for name, child in block.named_children()}
+    children = block.module.named_children()
+    parts = {name: tuple(dict(child.named_children())) for name, child in children}
     mixture = next((name for name, inside in parts.items() if "experts" in inside), None)
     if mixture is None:
         return LLAMA
-    names = [name for name in layers if name.startswith(f"{mixture}.")]
+    names = [name for name in block.layers if name.startswith(f"{mixture}.")]
     maker_of = {
         name: f"{_stem(name)}.{AFTER[_leaf(name)]}" for name in names if _leaf(name) in AFTER
     }
@@ -150,34 +150,34 @@ def _leaf(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _opt(block: nn.Module) -> Architecture:
+def _opt(block: DecoderBlock) -> Architecture:
     """OPT-350M norms after it adds, so a norm's output is also what is added to."""
-    norm = block.get_submodule("self_attn_layer_norm")
-    norms_first = block.do_layer_norm_before and "weight" in dict(norm.named_parameters())
+    norm = block.module.get_submodule("self_attn_layer_norm")
+    norms_first = block.module.do_layer_norm_before and "weight" in dict(norm.named_parameters())
     groups = OPT.groups if norms_first else OPT.groups[2:]
-    if not isinstance(block.activation_fn, nn.ReLU):  # Galactica
+    if not isinstance(block.module.activation_fn, nn.ReLU):  # Galactica
         groups = (*groups[:-1], group("fc2", None))
     return replace(OPT, groups=groups)
 
 
-def _bloom(block: nn.Module) -> Architecture:
-    norm_is_added_to = block.apply_residual_connection_post_layernorm
+def _bloom(block: DecoderBlock) -> Architecture:
+    norm_is_added_to = block.module.apply_residual_connection_post_layernorm
     return replace(BLOOM, groups=BLOOM.groups[2:]) if norm_is_added_to else BLOOM
 
 
-def _falcon(block: nn.Module) -> Architecture:
-    norms = {name for name, _ in block.named_children()}
+def _falcon(block: DecoderBlock) -> Architecture:
+    norms = {name for name, _ in block.module.named_children()}
     if "ln_mlp" in norms:
         return FALCON_40B
     return BLOOM if "post_attention_layernorm" in norms else FALCON_7B
 
 
-def _stablelm(block: nn.Module) -> Architecture:
-    return PARALLEL if block.use_parallel_residual else LLAMA
+def _stablelm(block: DecoderBlock) -> Architecture:
+    return PARALLEL if block.module.use_parallel_residual else LLAMA
 
 
 # Class of the blocks, as transformers calls it: how they are scaled, or a function that tells.
-ARCHITECTURES: dict[str, Architecture | Callable[[nn.Module], Architecture]] = {
+ARCHITECTURES: dict[str, Architecture | Callable[[DecoderBlock], Architecture]] = {
     "LlamaDecoderLayer": LLAMA,
     "MistralDecoderLayer": LLAMA,
     "Qwen2DecoderLayer": LLAMA,
@@ -203,26 +203,26 @@ ARCHITECTURES: dict[str, Architecture | Callable[[nn.Module], Architecture]] = {
 }
 
 
-def check_scaling(blocks: nn.ModuleList) -> None:
+def check_scaling(blocks: Sequence[DecoderBlock]) -> None:
     """Raise `ConfigError` unless it is known of all `blocks` how they are scaled."""
     for block in blocks:
         architecture_of(block)
 
 
-def check_absorbed(blocks: nn.ModuleList) -> None:
+def check_absorbed(blocks: Sequence[DecoderBlock]) -> None:
     """Raise `ConfigError` where a layer would keep the scale of its inputs in its weights."""
     kept = [group for group in scaling_groups(blocks[0]) if group.folds_into is None]
     if kept:
         raise ConfigError(
             "save_model='compressed-tensors': expected a model in which every scale can be moved "
             f"out of the weights, but nothing before {kept[0].layers[0]} of a "
-            f"{type(blocks[0]).__name__} can take it. Type save_model=dense."
+            f"{type(blocks[0].module).__name__} can take it. Type save_model=dense."
         )
 
 
-def architecture_of(block: nn.Module) -> Architecture:
+def architecture_of(block: DecoderBlock) -> Architecture:
     """How `block` can be scaled; `ConfigError` where nobody told us."""
-    name = type(block).__name__
+    name = type(block.module).__name__
     if name not in ARCHITECTURES:
         raise ConfigError(
             f"model: expected blocks of which it is known how scale can be moved between their "
@@ -234,7 +234,7 @@ def architecture_of(block: nn.Module) -> Architecture:
     return found if isinstance(found, Architecture) else found(block)
 
 
-def scaling_groups(block: nn.Module) -> tuple[ScalingGroup, ...]:
+def scaling_groups(block: DecoderBlock) -> tuple[ScalingGroup, ...]:
     """The groups of `block`, with the layer after attention where its inputs are all its own.
 
     The rule of the published code: where the matrix of values and the one after attention have one
@@ -243,10 +243,9 @@ def scaling_groups(block: nn.Module) -> tuple[ScalingGroup, ...]:
     found = architecture_of(block)
     if found.values is None:
         return found.groups
-    layers = linear_layers(block)
     (reader,), maker = found.values.layers, found.values.folds_into
     assert maker is not None
-    num_out, num_in = layers[maker].weight_OI().shape
+    num_out, num_in = block.layers[maker].weight_OI().shape
     parts = 3 if maker in found.score_layers else 1
-    has_one_shape = layers[reader].weight_OI().shape == (num_out / parts, num_in)
+    has_one_shape = block.layers[reader].weight_OI().shape == (num_out / parts, num_in)
     return (*found.groups, found.values) if has_one_shape else found.groups

@@ -60,10 +60,10 @@ def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
     for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
         problems.of(method.check_shape, name, num_out, num_in)
     if method.migrates_scale and layers:
-        from calib_sweep.model.blocks import decoder_blocks
+        from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_scaling
 
-        problems.of(check_scaling, decoder_blocks(model.skeleton()))
+        problems.of(check_scaling, enumerate_blocks(model.skeleton()))
 
 
 def check_packing(parts: "PartialParts", problems: Problems) -> None:
@@ -75,10 +75,11 @@ def check_packing(parts: "PartialParts", problems: Problems) -> None:
         return
     problems.of(parts.model.check_packable, form)
     if parts.method.migrates_scale:
-        from calib_sweep.model.blocks import decoder_blocks
+        from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_absorbed
 
-        problems.of(check_absorbed, decoder_blocks(parts.model.skeleton()))
+        skeleton = parts.model.skeleton()
+        problems.of(lambda: check_absorbed(enumerate_blocks(skeleton)))
 
 
 def check_apart(parts: "PartialParts", problems: Problems) -> None:

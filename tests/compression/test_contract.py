@@ -19,7 +19,13 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.model.blocks import LinearLayer, check_owners, decoder_blocks, linear_layers
+from calib_sweep.model.blocks import (
+    LinearLayer,
+    check_owners,
+    decoder_blocks,
+    enumerate_blocks,
+    linear_layers,
+)
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
 MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")
@@ -249,7 +255,7 @@ def test_a_block_that_gives_something_else_alone_is_refused():
     left = [torch.zeros(())]
     model.model.layers = nn.ModuleList(Remembers(block, left) for block in model.model.layers)
     with pytest.raises(ConfigError, match=r"\(Remembers\) gives other hidden states alone"):
-        check_replay(model, random_tokens(3, 8))
+        check_replay(model, enumerate_blocks(model), random_tokens(3, 8))
 
 
 @pytest.mark.skipif(not FUSES_EXPERTS, reason="older releases keep experts as modules")

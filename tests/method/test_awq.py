@@ -15,7 +15,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ, scale_of
 from calib_sweep.method.clipped_rounding import fit_range
 from calib_sweep.method.statistics.input_profile import InputProfile
-from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks, linear_layers
 
 TOKENS = random_tokens(6, 40)
 LLAMA = {"num_key_value_heads": 4, "mlp_bias": True, "attention_bias": True}
@@ -209,11 +209,10 @@ def test_agrees_with_the_slow_reference(architecture):
 
 
 def observed(model, index=0):
-    blocks = decoder_blocks(model)
-    inputs = record(model, blocks, TOKENS, None, 100)
-    layers = linear_layers(blocks[index])
-    seen = observe(blocks[index], index, layers, inputs, InputProfile)
-    return ObservedBlock(blocks[index], index, inputs, seen.statistics)
+    inputs = record(model, decoder_blocks(model), TOKENS, None, 100)
+    block = enumerate_blocks(model)[index]
+    seen = observe(block.module, index, block.layers, inputs, InputProfile)
+    return ObservedBlock(block, inputs, seen.statistics)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "opt", "gpt2"])

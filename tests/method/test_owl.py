@@ -20,7 +20,7 @@ from calib_sweep.method.owl import OWL
 from calib_sweep.method.rtn import RTN
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
-from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks, linear_layers
 
 CONF = ROOT / "conf" / "method"
 WANDA = partial(Wanda, pattern="unstructured")
@@ -168,8 +168,8 @@ def test_every_block_is_rated_on_what_the_dense_blocks_before_it_give():
     model = model_with_outliers(num_hidden_layers=5)
     expected = slow_sparsities(model, 0.5, 0.08, 5)
     assert len({round(sparsity, 3) for sparsity in expected}) >= 4  # more than a best and a worst
-    blocks = decoder_blocks(model)
-    methods = profile(blocks, owl(), record(model, blocks, TOKENS, None, 50))
+    inputs = record(model, decoder_blocks(model), TOKENS, None, 50)
+    methods = profile(enumerate_blocks(model), owl(), inputs)
     assert [method.sparsity for method in methods] == pytest.approx(expected, abs=1e-3)
 
 

@@ -16,7 +16,7 @@ from calib_sweep.method.rtn import RTN
 from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model import packing
-from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks, linear_layers
 from calib_sweep.model.loading import HubModel
 from calib_sweep.model.packing import check_packable, checkpoint_names, save_packed
 from calib_sweep.model.scaling_groups import check_absorbed
@@ -87,7 +87,7 @@ def hub_model(path, dtype="float32"):
 
 
 def pack(model, method, folder):
-    reports = compress(model, method, TOKENS)
+    reports = compress(model, method, TOKENS, keep_grids=True)
     grids = {(report.block, report.layer): report.grid for report in reports}
     check_packable("tiny", model, method.grid_format())
     save_packed(model, byte_tokenizer(), folder, grids, method.grid_format())
@@ -107,6 +107,14 @@ def test_what_is_unpacked_is_what_the_walk_left(method, tmp_path):
     model = tiny_model()
     pack(model, method, tmp_path)
     assert_loads_equal(model, tmp_path)
+
+
+def test_a_model_whose_grids_were_not_kept_is_refused_with_the_word_that_keeps_them(tmp_path):
+    model = tiny_model()
+    reports = compress(model, rtn(), None)
+    assert {report.grid for report in reports} == {None}
+    with pytest.raises(ConfigError, match=r"block 0 .* is missing\. Call .*keep_grids=True"):
+        save_packed(model, byte_tokenizer(), tmp_path, {}, rtn().grid_format())
 
 
 @pytest.mark.parametrize("architecture", [name for name in TINY if name not in NOT_PACKED])
@@ -189,7 +197,7 @@ def test_experts_on_asymmetric_grids_are_refused(architecture, tmp_path):
 @pytest.mark.parametrize("architecture", ["opt", "phi3", "gemma2"])
 def test_a_model_inside_which_scale_was_moved_is_packed_like_any_other(architecture, tmp_path):
     model = tiny_model(architecture)
-    check_absorbed(decoder_blocks(model))
+    check_absorbed(enumerate_blocks(model))
     pack(model, awq(), tmp_path)
     assert_loads_equal(model, tmp_path)
 
@@ -197,7 +205,7 @@ def test_a_model_inside_which_scale_was_moved_is_packed_like_any_other(architect
 @pytest.mark.parametrize("architecture", ["gpt_neox", "bloom", "falcon"])
 def test_a_scale_that_stays_in_the_weights_is_refused(architecture):
     with pytest.raises(ConfigError, match=r"compressed-tensors.*dense_4h_to_h.*save_model=dense"):
-        check_absorbed(decoder_blocks(tiny_model(architecture)))
+        check_absorbed(enumerate_blocks(tiny_model(architecture)))
 
 
 def test_methods_off_the_grid_say_so():
@@ -229,13 +237,13 @@ def test_groups_that_do_not_fill_a_row_are_refused_by_the_name_of_the_layer():
 def test_groups_of_scattered_columns_are_refused_with_what_to_type():
     with pytest.raises(ConfigError, match=r"method\.act_order.*method\.static_groups=true"):
         gptq(act_order=True).grid_format()
-    (report,) = compress(tiny_model(), gptq(act_order=True), TOKENS)[:1]
+    (report,) = compress(tiny_model(), gptq(act_order=True), TOKENS, keep_grids=True)[:1]
     assert report.grid is None
 
 
 def test_a_grid_that_is_not_the_weights_own_is_never_written(tmp_path):
     model, method = tiny_model(), rtn()
-    reports = compress(model, method, TOKENS)
+    reports = compress(model, method, TOKENS, keep_grids=True)
     grids = {(report.block, report.layer): report.grid for report in reports}
     grids[1, "mlp.up_proj"] = grids[0, "mlp.up_proj"]
     with pytest.raises(AssertionError, match="does not lie on its grid"):

@@ -15,7 +15,7 @@ from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ
 from calib_sweep.method.statistics.input_profile import InputProfile
-from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.blocks import DecoderBlock, decoder_blocks, enumerate_blocks
 from calib_sweep.model.scaling_groups import ARCHITECTURES, check_scaling, scaling_groups
 
 TOKENS = random_tokens(3, 24)
@@ -79,18 +79,18 @@ def random_scale(num_in, seed):
 def test_a_model_whose_scale_is_moved_computes_what_it_did(case):
     model = lively_model(case)
     expected, num_moved = model(TOKENS).logits, 0
-    for block in decoder_blocks(model):
+    for block in enumerate_blocks(model):
         for group in scaling_groups(block):
             before = copy.deepcopy(block)
-            layer = linear_layers(block)[group.layers[0]]
+            layer = block.layers[group.layers[0]]
             scale_I = random_scale(layer.weight_OI().shape[1], seed=num_moved)
             if group.folds_into is None:
                 continue
             moved_I = fold(block, group, scale_I)
             torch.testing.assert_close(moved_I, scale_I, rtol=1e-3, atol=0)
             for name in group.layers:
-                old_OI = linear_layers(before)[name].weight_OI()
-                new_OI = linear_layers(block)[name].weight_OI()
+                old_OI = before.layers[name].weight_OI()
+                new_OI = block.layers[name].weight_OI()
                 torch.testing.assert_close(new_OI, old_OI * moved_I)
             num_moved += 1
     assert (num_moved == 0) == (case == "bloom, normed residual")  # nothing but the GELU is left
@@ -101,12 +101,11 @@ def test_a_model_whose_scale_is_moved_computes_what_it_did(case):
 @torch.no_grad()
 def test_a_group_is_all_that_reads_a_tensor(case):
     model = lively_model(case)
-    blocks = decoder_blocks(model)
-    inputs = record(model, blocks, TOKENS, None, 10_000)
-    for index, block in enumerate(blocks):
-        layers = linear_layers(block)
-        seen = observe(block, index, layers, inputs, InputProfile, keep_outputs=True).statistics
-        modules = dict(block.named_modules())
+    inputs = record(model, decoder_blocks(model), TOKENS, None, 10_000)
+    for block in enumerate_blocks(model):
+        layers, place = block.layers, (block.module, block.index)
+        seen = observe(*place, layers, inputs, InputProfile, keep_outputs=True).statistics
+        modules = dict(block.module.named_modules())
         for group in scaling_groups(block):
             assert group.layers[0] in layers and {*group.followers} < {*modules}
             of_group = {id(seen[name]) for name in group.layers}
@@ -137,7 +136,7 @@ def test_a_group_is_all_that_reads_a_tensor(case):
     ],
 )
 def test_the_layer_after_attention_is_scaled_where_shapes_match(case, after_attention):
-    for block in decoder_blocks(lively_model(case)):
+    for block in enumerate_blocks(lively_model(case)):
         found = [
             (group.layers[0], group.folds_into)
             for group in scaling_groups(block)
@@ -147,7 +146,7 @@ def test_the_layer_after_attention_is_scaled_where_shapes_match(case, after_atte
 
 
 def test_groups_of_llama():
-    (block, _) = decoder_blocks(lively_model("llama, all heads"))
+    (block, _) = enumerate_blocks(lively_model("llama, all heads"))
     assert [
         (*group.layers, group.folds_into, group.inspected) for group in scaling_groups(block)
     ] == [
@@ -171,7 +170,7 @@ def test_groups_of_llama():
     ],
 )
 def test_behind_a_gelu_nothing_absorbs(case, kept):
-    (block, _) = decoder_blocks(lively_model(case))
+    (block, _) = enumerate_blocks(lively_model(case))
     groups = scaling_groups(block)
     assert [group.layers[0] for group in groups if group.folds_into is None] == kept
 
@@ -186,9 +185,9 @@ def test_the_table_holds_no_architecture_that_is_not_tested_here():
 @torch.no_grad()
 def test_in_half_precision_columns_follow_what_the_norm_could_be_divided_by(case, dtype):
     model = lively_model(case).to(dtype)
-    (block, _) = decoder_blocks(model)
+    (block, _) = enumerate_blocks(model)
     group = next(g for g in scaling_groups(block) if len(g.layers) == 3)
-    norm, offset = block.get_submodule(group.folds_into), 1.0 if case == "gemma2" else 0.0
+    norm, offset = block.module.get_submodule(group.folds_into), 1.0 if case == "gemma2" else 0.0
     gain_I = norm.weight.float() + offset
     scale_I = random_scale(32, seed=0) * 20
     moved_I = fold(block, group, scale_I)
@@ -200,12 +199,11 @@ def test_in_half_precision_columns_follow_what_the_norm_could_be_divided_by(case
 @torch.no_grad()
 def test_a_gain_that_would_round_to_nothing_stays():
     model = lively_model("gemma2").to(torch.bfloat16)
-    (block, _) = decoder_blocks(model)
-    group, before = scaling_groups(block)[0], block.input_layernorm.weight.clone()
+    (block, _) = enumerate_blocks(model)
+    group, weight_I = scaling_groups(block)[0], block.module.input_layernorm.weight
+    before = weight_I.clone()
     moved_I = fold(block, group, torch.full((32,), 1e4))
-    assert torch.equal(moved_I, torch.ones(32)) and torch.equal(
-        block.input_layernorm.weight, before
-    )
+    assert torch.equal(moved_I, torch.ones(32)) and torch.equal(weight_I, before)
 
 
 class StrangeBlock(nn.Module):
@@ -216,7 +214,7 @@ class StrangeBlock(nn.Module):
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"LlamaDecoderLayer.*they are StrangeBlock.*method=gptq"):
-        check_scaling(nn.ModuleList([StrangeBlock()]))
+        check_scaling([DecoderBlock(StrangeBlock(), 0, {})])
 
 
 @pytest.mark.skipif(not FUSES_EXPERTS, reason="the release knows no such experts")
