@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
+from helpers.shared_reading import shared_reading
 from helpers.sweeps import write_documents
 
 from calib_sweep.cell import Cell
@@ -41,15 +43,22 @@ RunCli = Callable[..., Ended]
 
 @pytest.fixture(scope="session")
 def run_cli() -> RunCli:
-    """`run_cli(*arguments, cwd=folder, env={...})` runs the program in this process."""
+    """`run_cli(*arguments, cwd=folder, env={...})` runs the program in this process.
+
+    Figures take longer to draw than a tiny cell to run: reports have them only with figures=True.
+    """
     return _run
 
 
-def _run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ended:
+def _run(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, figures: bool = False
+) -> Ended:
     from calib_sweep import cli
+    from calib_sweep.analysis.report import write
 
     out, err = io.StringIO(), io.StringIO()
-    with _as_a_fresh_process(), contextlib.chdir(cwd):
+    drawing = contextlib.nullcontext() if figures else patch.object(write, "_draw", lambda *_: {})
+    with _as_a_fresh_process(), shared_reading(), drawing, contextlib.chdir(cwd):
         os.environ.update({"WANDB_MODE": "offline", **(env or {})})
         sys.argv = ["calib-sweep", *arguments]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -66,9 +75,12 @@ def _run(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Ended
 def _as_a_fresh_process() -> Iterator[None]:
     """Put back afterwards what a process is allowed to change when it ends after one command."""
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
     from hydra.core.singleton import Singleton
 
+    plugins = Plugins.instance()  # kept: looking for them again takes its time
     argv, environment, singletons = sys.argv, dict(os.environ), Singleton.get_state()
+    singletons["instances"][Plugins] = plugins
     loggers = [logging.getLogger(name) for name in ("", "calib_sweep")]
     before = [(logger, logger.handlers, logger.level) for logger in loggers]
     for logger in loggers:

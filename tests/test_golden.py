@@ -28,8 +28,9 @@ GRID = [
 
 
 def measured(run_cli, cwd):
-    done = run_cli(*GRID, cwd=cwd)
+    done = run_cli(*GRID, cwd=cwd, figures=True)
     assert done.code == 0, done.err[-3000:]
+    assert list(cwd.glob("results/default/report/figures/*.svg"))
     records = read_records(cwd / "results" / "default")
     return {
         " ".join(str(record["cell"][key]) for key in ("method", "seed")): {

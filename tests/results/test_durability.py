@@ -47,7 +47,6 @@ def test_every_file_and_folder_is_synced_before_the_record_that_stands_for_it(
         known = synced.get(found.st_ino)
         return known is not None and (path.is_dir() or known == (found.st_mtime_ns, found.st_size))
 
-    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
     monkeypatch.setattr(os, "fsync", on_sync)
     monkeypatch.setattr(os, "link", on_link)
     ended = run_cli(*world, "save_model=dense", cwd=tmp_path)
@@ -60,9 +59,8 @@ def test_every_file_and_folder_is_synced_before_the_record_that_stands_for_it(
 
 @pytest.mark.slow  # every writer of files is held to it in test_atomic
 def test_a_results_folder_of_several_people_has_the_modes_that_the_umask_asks_for(
-    run_cli, world, tmp_path, monkeypatch
+    run_cli, world, tmp_path
 ):
-    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
     before = os.umask(0o002)
     try:
         assert run_cli(*world, "save_model=dense", cwd=tmp_path).code == 0

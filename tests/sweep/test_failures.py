@@ -58,12 +58,6 @@ def finished(run_cli, tiny_world, tmp_path_factory):
 
 
 @pytest.fixture
-def without_figures(monkeypatch):
-    """Reports are written without figures, which take a second each time."""
-    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
-
-
-@pytest.fixture
 def sweep(finished, tmp_path):
     """A copy of the finished sweep."""
     shutil.copytree(finished / "results", tmp_path / "results")
@@ -328,9 +322,7 @@ def test_a_lost_gpu_ends_its_worker_and_leaves_the_cell_to_others(
     assert len(read_records(tmp_path / "results" / "default")) == 3
 
 
-def test_a_model_asked_for_later_is_still_saved(
-    run_cli, tiny_world, sweep, without_figures, tmp_path
-):
+def test_a_model_asked_for_later_is_still_saved(run_cli, tiny_world, sweep, tmp_path):
     before = read_records(sweep)
     assert run_cli(*tiny_world, "save_model=dense", cwd=tmp_path).code == 0
     assert read_records(sweep) == before
@@ -344,7 +336,7 @@ def test_a_model_asked_for_later_is_still_saved(
 
 
 def test_a_model_asked_for_later_that_scores_otherwise_is_not_kept(
-    run_cli, tiny_world, sweep, without_figures, tmp_path
+    run_cli, tiny_world, sweep, tmp_path
 ):
     """On another machine, say. The record keeps its files, and the other cells get their models."""
     folder = cell_folder(sweep, "wanda", 0)
@@ -436,7 +428,7 @@ def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
 
 @pytest.mark.parametrize("num_points", [1, 10])
 def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
-    run_cli, tiny_world, documents, tmp_path, monkeypatch, without_figures, num_points
+    run_cli, tiny_world, documents, tmp_path, monkeypatch, num_points
 ):
     monkeypatch.setattr("calib_sweep.sweep.sweep.MANY", 10)
     copy = tmp_path / "mine.jsonl"
@@ -448,7 +440,6 @@ def test_a_finished_sweep_can_be_typed_again_when_its_text_is_gone(
     assert again.code == 0 and "cannot be held against the files" in again.err
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_two_results_of_a_cell_are_told_by_every_command_until_one_is_deleted(
     run_cli, tiny_world, sweep, tmp_path
 ):
@@ -471,7 +462,6 @@ def test_two_results_of_a_cell_are_told_by_every_command_until_one_is_deleted(
     assert "two results" not in (sweep / "report" / "index.html").read_text()
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_log_is_not_written_through_a_link(run_cli, tiny_world, tmp_path):
     command, sweep = [*tiny_world, "seed=0"], tmp_path / "results" / "default"
     assert run_cli(*command, cwd=tmp_path).code == 0
@@ -489,7 +479,6 @@ def test_a_log_is_not_written_through_a_link(run_cli, tiny_world, tmp_path):
     assert run_cli(*command, cwd=tmp_path).code == 0
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_damaged_reference_is_named_and_made_again(run_cli, tiny_world, tmp_path):
     changes = {"evaluation.divergence=null": "evaluation.divergence.num_tokens=31"}
     command = ["-m", *(changes.get(one, one) for one in tiny_world)]
@@ -507,7 +496,6 @@ def test_a_damaged_reference_is_named_and_made_again(run_cli, tiny_world, tmp_pa
     assert reference.read_bytes() == whole
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_colleagues_cell_is_named_and_left_alone_and_the_others_go_on(
     run_cli, tiny_world, sweep, tmp_path, monkeypatch
 ):
@@ -544,7 +532,6 @@ def test_a_file_system_without_hard_links_is_named_before_anything_runs(
     assert os.strerror(code) in ended.err and "hard link" in ended.err
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_hard_links_that_are_refused_while_cells_run_are_the_disks_trouble(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):
@@ -582,7 +569,6 @@ def test_a_results_folder_that_is_a_link_to_itself_is_named(run_cli, tiny_world,
     assert str(tmp_path / "results") in ended.err
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_the_next_command_sweeps_what_a_killed_one_left(run_cli, tiny_world, sweep, tmp_path):
     (cell_folder(sweep, "wanda", 2) / RECORD).unlink()
     for place in (

@@ -31,7 +31,7 @@ def sweep(run_cli, tiny_world, tmp_path_factory):
     kept = [word for word in tiny_world if word != "tracking=none" and "divergence" not in word]
     settings = ["tracking=wandb", "evaluation.divergence.num_tokens=16", "sweep_name=shown"]
     grid = ["method=wanda", "method.sparsity=0.5,0.6", "seed=0,1"]
-    ended = run_cli("-m", *kept, *settings, *grid, cwd=folder)
+    ended = run_cli("-m", *kept, *settings, *grid, cwd=folder, figures=True)
     assert ended.code == 0, ended.err
     return folder / "results" / "shown"
 
