@@ -1,5 +1,6 @@
 """The command line: verbs, exit codes, what it costs to ask."""
 
+import os
 import string
 import subprocess
 import sys
@@ -99,6 +100,24 @@ def test_a_folder_with_an_equals_sign_in_its_name_is_a_folder(verb, run_cli, tmp
 def test_the_version_is_ours(tmp_path):
     done = run("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"calib-sweep {__version__}\n")
+
+
+def test_the_installed_program_finds_modules_of_the_current_folder_after_all_others(tmp_path):
+    program, here = tmp_path / "bin" / "calib-sweep", tmp_path / "here"
+    program.parent.mkdir()
+    here.mkdir()
+    (here / "my_methods.py").write_text("NAME = 'mine'\n")
+    (here / "json.py").write_text("raise SystemExit('not the library')\n")
+    program.write_text(
+        "import sys\nfrom calib_sweep.__main__ import main\n"
+        "sys.argv[1:] = ['--version']\nmain()\nimport json, my_methods\nprint(my_methods.NAME)\n"
+    )
+    command = [sys.executable, program]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split()[-1] == "mine", done.stderr
+    isolated = {**os.environ, "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, env=isolated)
+    assert "No module named 'my_methods'" in done.stderr
 
 
 @pytest.mark.parametrize("option", [("--cfg", "job"), ("--help",), ("--version",)])
