@@ -1,21 +1,115 @@
-"""Every method YAML builds on its own and compresses the tiny model; a new YAML is picked up."""
+"""Every YAML of conf/ composes and builds, offline and without weights; a new one is picked up."""
+
+from functools import cache
 
 import pytest
 from helpers.fakes import random_tokens, tiny_model
-from helpers.repository import ROOT
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from calib_sweep.building import Builder
 from calib_sweep.compression.walk import compress
 from calib_sweep.method.base import Method
+from calib_sweep.places import CONF
+from calib_sweep.sweep.check import build_problems
+from calib_sweep.sweep.compose import compose_grid
+from calib_sweep.sweep.plan import plan_cells, store_of
+from calib_sweep.sweep.points import parse_words, split_points
 
-FOLDER = ROOT / "conf" / "method"
-YAMLS = sorted(FOLDER.glob("*.yaml"))
+YAMLS = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
+GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment", "hydra/launcher")
+PARTS = [f"{group}/" for group in ("model", "method", "dataset", "evaluation", "tracking")]
+NEEDED = {  # keys that only the user can know
+    "model/hf": ["model.path=."],
+    "dataset/text": ["dataset.path=texts.txt"],
+    "dataset/imported": ["dataset.path=sets"],
+    "evaluation/perplexity": ["evaluation.perplexity.corpora=[texts.txt]"],
+}
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
-def test_method_yaml_builds_alone_and_compresses(path):
-    method = instantiate(OmegaConf.load(path))
+def names_in(*groups: str) -> list[str]:
+    """The choices of some groups, as method/wanda."""
+    return [name.removesuffix(".yaml") for name in YAMLS if name.startswith(groups)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_elsewhere(tmp_path, monkeypatch):
+    """No YAML of the user's; no hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CALIB_SWEEP_CONF", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@cache
+def loader() -> ConfigLoaderImpl:
+    search_path = create_automatic_config_search_path(None, None, str(CONF))
+    return ConfigLoaderImpl(config_search_path=search_path)
+
+
+@cache
+def master(*words: str) -> DictConfig:
+    return loader().load_configuration("config", list(words), run_mode=RunMode.MULTIRUN)
+
+
+def test_every_yaml_is_of_a_group_that_is_tried_here():
+    assert set(YAMLS) - {"config.yaml"} == {f"{name}.yaml" for name in names_in(*GROUPS)}
+
+
+@pytest.mark.parametrize("name", YAMLS)
+def test_a_yaml_says_in_one_line_what_it_is_and_has_its_own_name(name):
+    first, *lines = (CONF / name).read_text().splitlines()
+    if first == "# @package _global_":
+        first, *lines = lines
+    assert first.startswith("# calib_sweep: " if name == "config.yaml" else f"# conf/{name}: ")
+    assert not first.endswith(".")
+    node = OmegaConf.load(CONF / name)
+    own = node.get("model", node).get("name") or node.get("sweep_name")
+    choice = name.rpartition("/")[2].removesuffix(".yaml")
+    assert name == "config.yaml" or own in (None, choice)
+
+
+@pytest.mark.parametrize("name", names_in("method/"))
+def test_every_setting_of_a_method_is_explained(name):
+    lines = (CONF / f"{name}.yaml").read_text().splitlines()[1:]
+    assert all("#" in line for line in lines if line and not line.startswith("_target_"))
+
+
+@pytest.mark.parametrize("name", names_in(*PARTS))
+def test_a_part_is_built_from_its_yaml(name):
+    group, _, choice = name.partition("/")
+    point = [f"{group}={choice}", *NEEDED.get(name, ())]
+    (composed,) = compose_grid(loader(), master(), [point])
+    part = Builder().build(group, composed.config[group])
+    assert getattr(part, "name", None) in (None, choice)
+
+
+@pytest.mark.parametrize("name", names_in("experiment/"))
+def test_every_choice_of_an_experiment_is_composed_and_built(name):
+    experiment = name.replace("/", "=")
+    params = master(experiment).hydra.sweeper.params
+    swept = parse_words([f"{key}={value}" for key, value in params.items()], loader())
+    values = [[word for (word,) in split_points([one])] for one in swept]
+    points = []
+    for words in values:  # one key after another: all together would take a minute
+        others = [own[0] for own in values if own is not words]
+        points += [[experiment, *others, word] for word in words]
+    composed = compose_grid(loader(), master(), points)
+    assert not build_problems(plan_cells(store_of(composed[0].config), composed))
+
+
+@pytest.mark.parametrize("name", names_in("hydra/launcher/"))
+def test_a_launcher_is_made_of_its_settings(name):
+    choice = name.rpartition("/")[2]
+    launcher = instantiate(master(f"hydra/launcher={choice}").hydra.launcher)
+    assert callable(launcher.launch)
+
+
+@pytest.mark.parametrize("name", names_in("method/"))
+def test_a_method_compresses(name):
+    method = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(method, Method)
     tokens = None if method.statistic is None else random_tokens(4, 24)
     model = tiny_model(hidden_size=128, intermediate_size=256)  # wide enough for groups of 128
@@ -24,14 +118,7 @@ def test_method_yaml_builds_alone_and_compresses(path):
     assert all(0 <= report.sparsity < 1 for report in reports)
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=[path.stem for path in YAMLS])
-def test_method_yaml_says_what_it_is(path):
-    lines = path.read_text().splitlines()
-    assert lines[0].startswith(f"# conf/method/{path.name}: ")
-    assert all("#" in line for line in lines[1:] if line and not line.startswith("_target_"))
-
-
 def test_the_published_methods_are_there():
     published = {"dense", "magnitude", "rtn", "wanda", "sparsegpt", "gptq", "spqr"}
     presets = {"paper_gptq", "paper_spqr", "paper_sparsegpt", "paper_wanda"}
-    assert published | presets <= {path.stem for path in YAMLS}
+    assert {f"method/{name}" for name in published | presets} <= set(names_in("method/"))

@@ -51,6 +51,8 @@ def check_launcher(master: DictConfig) -> None:
 def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> list[str]:
     """Every mistake in what was typed of the launcher."""
     typed = [o for o in overrides if o.key_or_group.startswith((GROUP, PREFIX))]
+    if not typed:
+        return []
     chosen = [o for o in typed if o.key_or_group == GROUP]
     known = [o for o in loader.get_group_options(GROUP) if not o.startswith("submitit_")]
     if wrong := [text for o in chosen if (text := _describe_choice(o, known))]:
