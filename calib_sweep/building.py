@@ -72,11 +72,14 @@ class Builder:
             nodes["dataset"] = config["dataset"]
         else:
             del nodes["calibration"]
-        parts = {key: problems.of(self.build, key, node) for key, node in nodes.items()}
+        parts: dict[str, Any] = {
+            key: problems.of(self.build, key, node) for key, node in nodes.items()
+        }
         analysis = "calib_sweep.analysis.settings.AnalysisSettings"
         problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
         problems.of(_check_plain_values, config)
-        return PartialParts(**{"dataset": None, "calibration": None, "seed": cell.seed, **parts})
+        parts = {"dataset": None, "calibration": None, "seed": cell.seed} | parts
+        return PartialParts(**parts)
 
     def source_sha256(self, module: str) -> str | None:
         """Hash the file of an imported module as it is when first asked: it is the code that runs.

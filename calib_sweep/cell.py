@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypedDict
 
 from calib_sweep import valid_json
 from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, applying, title_of
@@ -19,6 +19,16 @@ DENSE = {TARGET: "calib_sweep.method.dense.Dense"}
 
 # File systems hold names of 255 bytes. A cell's has at most 60 characters of each of its parts.
 MAX_PART, MAX_NAME = 60, 205  # without the id
+
+
+class Axes(TypedDict):
+    """The columns that name a cell in every table; None where a method needs no data."""
+
+    model: str
+    method: str
+    dataset: str | None
+    seed: int | None
+    replicate: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +65,8 @@ class Cell:
     def seed(self) -> int | None:
         return self.config["seed"] if self.needs_data else None
 
-    def axes(self) -> dict[str, Any]:
-        """The columns that name a cell in every table."""
+    def axes(self) -> Axes:
+        """Return what names this cell in every table."""
         return {
             "model": self.model,
             "method": self.method,

@@ -13,6 +13,7 @@ from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts import Parts
+from calib_sweep.results.record import Record
 from calib_sweep.targets import target_classes
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def _own_modules(found: type) -> set[str]:
     return {name for name in modules if name.partition(".")[0] == package != OURS}
 
 
-def changed_inputs(builder: Builder, done: Iterable[tuple[Cell, Mapping[str, Any]]]) -> list[str]:
+def changed_inputs(builder: Builder, done: Iterable[tuple[Cell, Record]]) -> list[str]:
     """Say which files and code are no longer what finished cells read: their scores are stale."""
     stale: dict[tuple[str, str | None, str | None], list[Cell]] = defaultdict(list)
     hashes: dict[str, str | None] = {}

@@ -12,10 +12,11 @@ Whatever is wrong with the settings of a part is raised as `ConfigError`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import Problems
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Evaluation(Protocol):
 class Tracking(Protocol):
     """A mirror of the records. Whatever goes wrong in it ends no cell and no sweep."""
 
-    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None: ...
+    def log(self, cell: Cell, record: Record, store: Store) -> None: ...
     def log_missing(self, cells: Sequence[Cell], store: Store) -> None: ...
     def log_report(self, store: Store) -> None: ...  # the last call of a sweep
 
@@ -151,7 +152,7 @@ if TYPE_CHECKING:
     from calib_sweep.tracking.base import NoTracking
     from calib_sweep.tracking.wandb import WandbTracking
 
-    def _they_fit(
+    def these_fit(
         model: HubModel, evaluation: suite.Evaluation, tracking: NoTracking | WandbTracking
     ) -> tuple[Model, Evaluation, Tracking]:
         return model, evaluation, tracking  # or pyright complains

@@ -10,19 +10,18 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
 
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
-from calib_sweep.compression.layer import LayerReport
+from calib_sweep.compression.layer import LayerReport, summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -30,18 +29,27 @@ from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
-from calib_sweep.evaluation.suite import PreparedSuite
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
-from calib_sweep.parts import Parts
-from calib_sweep.results import record as records
+from calib_sweep.parts import Parts, PreparedEvaluation
+from calib_sweep.results import environment
 from calib_sweep.results.cell_log import LOG, log_to, place_of
 from calib_sweep.results.files import ITEMS, LAYERS, NOT_KEPT, REFERENCE, hash_files
+from calib_sweep.results.record import (
+    CalibrationNote,
+    Record,
+    describe_error,
+    new_record,
+    utc_now,
+)
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +60,15 @@ SEAT_BELT_SEED = 0
 
 def run_cell(
     cell: Cell, store: Store, session: Session, progress: CellProgress | None = None
-) -> dict[str, Any]:
+) -> Record:
     """Run `cell`, write its record and return it; a failure is a record too."""
     folder = _begin_folder(cell, store)
-    record = records.new_record(cell)
+    record = new_record(cell)
     try:
         with log_to(folder / LOG):
             parts = session.builder.parts(cell)
-            record["inputs"] = inputs_of(session.builder, cell, parts)
-            _fill(record, cell, parts, store, session, progress or CellProgress())
+            inputs = record["inputs"] = inputs_of(session.builder, cell, parts)
+            _fill(record, cell, parts, inputs, store, session, progress or CellProgress())
     except Exception as error:  # the cell boundary: one failing cell must not end the sweep
         raise_if_told()  # what a library made of the signal is no failure of the cell
         session.forget()
@@ -69,15 +77,15 @@ def run_cell(
                 f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
                 "other workers. Type the same command again on a healthy GPU."
             ) from error
-        record |= {"error": records.describe_error(error), "status": "failed"}
+        record["error"], record["status"] = describe_error(error), "failed"
         place = place_of(error)
         at = f" (at {place})" if place else ""
         log.error("%s failed: %s: %s%s", cell.title, type(error).__name__, error, at)
     raise_if_told()  # a library may have caught the signal and gone on with half of its work
-    record["finished_at"] = records.utc_now()
+    record["finished_at"] = utc_now()
     store.write(cell, record)
     if record["status"] == "done":
-        log.info("%s done in %.1f s", cell.title, sum(record["timings_s"].values()))
+        log.info("%s done in %.1f s", cell.title, sum(record.get("timings_s", {}).values()))
     return record
 
 
@@ -90,7 +98,7 @@ def _begin_folder(cell: Cell, store: Store) -> Path:
 
 
 def device_is_lost() -> bool:
-    """Whether this process used a GPU that no longer answers."""
+    """Tell whether this process used a GPU that no longer answers."""
     if not torch.cuda.is_initialized():
         return False
     try:
@@ -101,14 +109,15 @@ def device_is_lost() -> bool:
 
 
 def _fill(
-    record: dict[str, Any],
+    record: Record,
     cell: Cell,
     parts: Parts,
+    inputs: Mapping[str, str | None],
     store: Store,
     session: Session,
     progress: CellProgress,
 ) -> None:
-    """The method section: everything between the configuration and the scores.
+    """Do everything between the configuration and the scores: the method section.
 
     The record, born as failed, is done when the scores and all that goes with them are written.
     """
@@ -116,7 +125,6 @@ def _fill(
     if cell.config["num_threads"] is not None:
         torch.set_num_threads(cell.config["num_threads"])
     timings = _Timings()
-    inputs = record["inputs"]
     with timings.of("load"):
         dense = load_reference(store, cell, parts, inputs, session)
         model = session.model(parts.model, inputs["model"])
@@ -126,7 +134,7 @@ def _fill(
         drawn = parts.draw(store.results_dir, tokenizer)
     with timings.of("describe"):  # before the walk, as long as the model is dense
         descriptors = describe(drawn, model, cell, parts.evaluation, inputs["model"])
-    records.start_peak_memory(str(model.device))
+    environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         tokens_NT, lengths_N = _tensors(drawn)
         layers = walk(
@@ -141,50 +149,54 @@ def _fill(
     with timings.of("evaluate"):
         scores = suite.score(model, dense, progress.on_score)
 
-    record |= {  # first of all: what cannot be written below must not take the scores along
-        "calibration": describe_set(drawn, descriptors, suite),
-        "compression": summarise_layers(layers, timings.seconds["compress"])
-        | {"propagated": parts.walk.propagated(parts.method) if cell.needs_data else None},
-        "scores": scores.scores,
-        "stderr": scores.stderr,
-        "versions": scores.versions,
-        "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
-        **_describe_machine(record, model),
-    }
+    propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
+    record.update(
+        {  # first of all: what cannot be written below must not take the scores along
+            "calibration": describe_set(drawn, descriptors, suite),
+            "compression": summarise_layers(layers, timings.seconds["compress"], propagated),
+            "scores": scores.scores,
+            "stderr": scores.stderr,
+            "versions": scores.versions,
+            "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
+            "peak_memory_bytes": environment.peak_memory_bytes(str(model.device)),
+            "environment": _describe_machine(model),
+        }
+    )
     _write_files(record, cell, store, layers, scores)
     if (saved := store.model_folder(cell)) is not None:
         session.save(saved, _writer(cell, parts, layers, record))
     record["status"] = "done"
 
 
-def _describe_machine(record: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    """What the record says of the machine, when the model has been scored on it."""
-    device = str(model.device)
-    environment = record["environment"] | records.describe_device(device)
-    environment["model_commit"] = getattr(model.config, "_commit_hash", None)
-    return {"peak_memory_bytes": records.peak_memory_bytes(device), "environment": environment}
+def _describe_machine(model: "PreTrainedModel") -> environment.Environment:
+    """Describe what the model has been scored on."""
+    return {
+        **environment.describe_environment(),
+        **environment.describe_device(str(model.device)),
+        "model_commit": getattr(model.config, "_commit_hash", None),
+    }
 
 
 def _writer(
-    cell: Cell, parts: Parts, layers: list[LayerReport], record: Mapping[str, Any]
-) -> Callable[[Any, Any, Path], None]:
-    """What writes the compressed model with its card, in the form asked for."""
+    cell: Cell, parts: Parts, layers: list[LayerReport], record: Record
+) -> Callable[["PreTrainedModel", "PreTrainedTokenizerBase", Path], None]:
+    """Return what writes the compressed model with its card, in the form asked for."""
     form = cell.config["save_model"]
 
-    def write(model: Any, tokenizer: Any, folder: Path) -> None:
+    def write(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
         if form == "dense":
             save_dense(model, tokenizer, folder)
         else:
             grids = {(r.block, r.layer): r.grid for r in layers if r.grid is not None}
             save_packed(model, tokenizer, folder, grids, parts.method.grid_format())
-        card = model_card({**record, "finished_at": records.utc_now()}, form)
+        card = model_card({**record, "finished_at": utc_now()}, form)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
     return write
 
 
 def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Token ids and, for padded windows, valid lengths."""
+    """Return token ids and, for padded windows, valid lengths."""
     if drawn is None:
         return None, None
     lengths_N = None if drawn.lengths_N is None else torch.as_tensor(drawn.lengths_N)
@@ -194,15 +206,15 @@ def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.T
 def load_reference(
     store: Store, cell: Cell, parts: Parts, inputs: Mapping[str, str | None], session: Session
 ) -> DenseReference | None:
-    """What the dense model's own cell left for comparison; None for that one, or if not asked.
+    """Load what the dense model's own cell left for comparison; None for that one, or if not asked.
 
     `StoreError` where that cell read other files: what it scored is then no reference.
     """
     if cell.is_dense:
         return None
     dense = cell.dense()
-    record = store.find(dense) or {}
-    read = record.get("inputs", inputs)
+    record = store.find(dense)
+    read = inputs if record is None else record.get("inputs", inputs)
     changed = [key for key in ("model", "evaluation") if read.get(key) != inputs[key]]
     if changed:
         raise StoreError(
@@ -212,47 +224,26 @@ def load_reference(
         )
     if parts.evaluation.divergence is None:
         return None
-    content = record.get("files", {}).get(REFERENCE)
+    content = None if record is None else record.get("files", {}).get(REFERENCE)
     return session.reference((store.cell_folder(dense) / REFERENCE).parent, content)
 
 
 def describe_set(
-    drawn: CalibrationSet | None, descriptors: Mapping[str, float | None], suite: PreparedSuite
-) -> dict[str, Any] | None:
-    """What a record says of its calibration set; null for a method that needs no data."""
+    drawn: CalibrationSet | None,
+    descriptors: Mapping[str, float | None],
+    suite: PreparedEvaluation,
+) -> CalibrationNote | None:
+    """Return what a record says of its calibration set; None for a method that needs no data."""
     if drawn is None:
         return None
     overlap = suite.overlap(drawn.tokens_NT, drawn.lengths_N)
     folder = None if drawn.folder is None else drawn.folder.name
     kept = {"folder": folder, "descriptors": dict(descriptors), "overlap": overlap}
-    return {"hash": drawn.hash, **drawn.card, **kept}
-
-
-def summarise_layers(layers: list[LayerReport], seconds: float) -> dict[str, Any]:
-    """Sparsity and bits over all compressed weights, each layer weighted by its size."""
-    sizes = [layer.num_out * layer.num_in for layer in layers]
-    bits = [layer.bits for layer in layers]
-    on_grid = layers and all(b is not None for b in bits)
-    return {
-        "sparsity": _weighted([layer.sparsity for layer in layers], sizes),
-        "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
-        "num_weights": sum(sizes),
-        "products": _listed(layer.products for layer in layers),
-        "seconds": round(seconds, 3),
-    }
-
-
-def _listed(words: Iterable[str | None]) -> str | None:
-    """The different words, in order of the alphabet; None where there are none."""
-    return ", ".join(sorted({word for word in words if word is not None})) or None
-
-
-def _weighted(values: list[float], sizes: list[int]) -> float | None:
-    return float(np.average(values, weights=sizes)) if values else None
+    return cast(CalibrationNote, {"hash": drawn.hash, **drawn.card, **kept})
 
 
 def _write_files(
-    record: dict[str, Any], cell: Cell, store: Store, layers: list[LayerReport], scores: Scores
+    record: Record, cell: Cell, store: Store, layers: list[LayerReport], scores: Scores
 ) -> None:
     """Write what the record stands for, and hash it.
 
@@ -261,9 +252,9 @@ def _write_files(
     """
     folder, before = store.cell_folder(cell), store.find(cell)
     if before is not None and before["status"] == "done":
-        files = dict.fromkeys((ITEMS, LAYERS, REFERENCE), NOT_KEPT)
-        second = {"status": "done", "files": files, "finished_at": records.utc_now()}
-        store.write(cell, {**record, **second})
+        files = {name: NOT_KEPT for name in (ITEMS, LAYERS, REFERENCE)}
+        second: Record = {**record, "status": "done", "files": files, "finished_at": utc_now()}
+        store.write(cell, second)
         return
     if not folder.is_dir():  # somebody has deleted it while the cell ran
         _begin_folder(cell, store)

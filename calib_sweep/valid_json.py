@@ -8,8 +8,8 @@ JSON itself has no such numbers. The texts are those of protobuf's JSON mapping:
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeGuard, cast
 
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -22,16 +22,23 @@ def dumps(value: object, **layout: Any) -> str:
         return json.dumps(_with_texts(value), allow_nan=False, **layout)
 
 
-def _with_texts(value: Any) -> Any:
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    """Tell whether a value that was read from JSON is an object of it."""
+    return isinstance(value, dict)
+
+
+def _with_texts(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return json.dumps(value)
-    if isinstance(value, Mapping):
+    if is_object(value):
         return {key: _with_texts(item) for key, item in value.items()}
-    return [_with_texts(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_with_texts(item) for item in cast("Iterable[object]", value)]
+    return value
 
 
 def numbers(value: Any) -> Any:
-    """Turn the texts that stand for numbers back, in containers of numbers as they were read."""
-    if isinstance(value, dict):
+    """Turn the texts that stand for numbers back, in objects of numbers as they were read."""
+    if is_object(value):
         return {key: numbers(item) for key, item in value.items()}
     return NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -46,11 +46,11 @@ def layer_report(num_out, sparsity, bits):
 
 def test_sparsity_and_bits_of_a_model_count_weights_and_not_layers():
     large, small = layer_report(30, 0.4, 4.0), layer_report(10, 0.8, 8.0)
-    found = run_module.summarise_layers([large, small], 1.0)
+    found = run_module.summarise_layers([large, small], 1.0, None)
     assert (found["sparsity"], found["bits"]) == (pytest.approx(0.5), pytest.approx(5.0))
     assert found["num_weights"] == 400
     on_no_grid = layer_report(10, 0.8, None)
-    assert run_module.summarise_layers([large, on_no_grid], 1.0)["bits"] is None
+    assert run_module.summarise_layers([large, on_no_grid], 1.0, None)["bits"] is None
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])  # gpt2: Conv1D, head tied to embedding

@@ -4,9 +4,11 @@ Shapes: O, I = out_features, in_features.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.grids.grid import Grid
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer
+from calib_sweep.results.record import CompressionNote
 
 WIDER_DTYPE = "Try model.dtype=bfloat16 or model.dtype=float32"
 
@@ -123,3 +126,29 @@ def _name_of(dtype: torch.dtype) -> str:
 
 def _where(index: int, name: str, weight_OI: Tensor) -> str:
     return f"block {index} layer {name} ({weight_OI.shape[0]} x {weight_OI.shape[1]})"
+
+
+def summarise_layers(
+    layers: list[LayerReport], seconds: float, propagated: str | None
+) -> CompressionNote:
+    """Average sparsity and bits over all compressed weights, each layer weighted by its size."""
+    sizes = [layer.num_out * layer.num_in for layer in layers]
+    bits = [layer.bits for layer in layers]
+    on_grid = layers and all(b is not None for b in bits)
+    return {
+        "sparsity": _weighted([layer.sparsity for layer in layers], sizes),
+        "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
+        "num_weights": sum(sizes),
+        "products": _listed(layer.products for layer in layers),
+        "seconds": round(seconds, 3),
+        "propagated": propagated,
+    }
+
+
+def _listed(words: Iterable[str | None]) -> str | None:
+    """Join the different words, in order of the alphabet; None where there are none."""
+    return ", ".join(sorted({word for word in words if word is not None})) or None
+
+
+def _weighted(values: list[float], sizes: list[int]) -> float | None:
+    return float(np.average(values, weights=sizes)) if values else None

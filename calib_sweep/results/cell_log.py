@@ -4,7 +4,7 @@ import logging
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ _INSTALLED = ("purelib", "platlib")
 
 
 @contextmanager
-def log_to(path: Path) -> Iterator[None]:
+def log_to(path: Path) -> Generator[None]:
     """Append what this package logs meanwhile to `path`, which is on the disk at the end."""
     package = logging.getLogger("calib_sweep")
     with open(_open_for_append(path), "a", encoding="utf-8") as file:

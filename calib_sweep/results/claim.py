@@ -29,6 +29,7 @@ from pathlib import Path
 from calib_sweep import valid_json
 from calib_sweep.atomic import partial_name, server_time
 from calib_sweep.processes import host_identity, process_mark
+from calib_sweep.values import is_int
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +49,17 @@ class Holder:
 
 
 def _read_holder(path: Path) -> Holder | None:
-    """Who holds the claim at `path`; None where that is no claim. `OSError`: nobody can read it."""
+    """Say who holds the claim at `path`; None where it is none. `OSError`: nobody can read it."""
     try:
-        told = json.loads(path.read_bytes())
-        holder = Holder(told["host"], told["pid"], told["started"])
-    except (IsADirectoryError, ValueError, TypeError, KeyError, RecursionError):
+        told: object = json.loads(path.read_bytes())
+    except (IsADirectoryError, ValueError, RecursionError):
         return None
-    is_text = isinstance(holder.host, str) and isinstance(holder.started, str | None)
-    is_number = type(holder.pid) is int and 0 < holder.pid < 2**32
-    return holder if is_text and is_number else None
+    if not valid_json.is_object(told):
+        return None
+    host, pid, started = (told.get(key, 0) for key in ("host", "pid", "started"))
+    if not isinstance(host, str) or not isinstance(started, str | None):
+        return None
+    return Holder(host, pid, started) if is_int(pid, 1) and pid < 2**32 else None
 
 
 def _this_process() -> Holder:
@@ -87,7 +90,7 @@ class Claim:
                 log.warning("heartbeat of %s failed: %s", self.path, error)
 
     def _is_lost(self) -> bool:
-        """Whether the file is gone, or another's: somebody deleted the folder while we worked."""
+        """Tell whether the file is gone, or another's: somebody deleted the folder meanwhile."""
         try:
             return _read_holder(self.path) != _this_process()
         except OSError as error:
@@ -131,7 +134,7 @@ class Watch:
         self._alive: set[Path] = set()
 
     def is_dead(self, path: Path) -> bool:
-        """Whether nobody holds the claim at `path` any more."""
+        """Tell whether nobody holds the claim at `path` any more."""
         try:
             is_dead = self._is_dead(path)
         except OSError as error:
@@ -143,7 +146,7 @@ class Watch:
         return is_dead
 
     def shows_life(self, path: Path) -> bool:
-        """Whether we have seen the holder alive: its process, or its heart beating."""
+        """Tell whether we have seen the holder alive: its process, or its heart beating."""
         return path in self._alive
 
     def _is_dead(self, path: Path) -> bool:
@@ -164,7 +167,7 @@ class Watch:
         return False
 
     def _is_silent(self, path: Path) -> bool:
-        """Whether the heart has stopped: the last beat is old, or none came while we watched."""
+        """Tell whether the heart stopped: the last beat is old, or none came while we watched."""
         beat, now = path.lstat().st_mtime_ns, self._clock()
         before, since = self._beats.setdefault(path, (beat, now))
         if beat != before:
@@ -204,7 +207,7 @@ def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
 
 
 def last_claim(folder: Path) -> Path | None:
-    """The claim on `folder` that counts, of the living or the dead; None when there is none."""
+    """Return the claim on `folder` that counts, of the living or the dead; None without one."""
     numbers = _numbers(folder)
     return folder / f"claim.{numbers[-1]}" if numbers else None
 

@@ -3,11 +3,10 @@
 A record of an earlier version keeps none; then a file is only held to be readable.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from calib_sweep.hashing import file_sha256
+from calib_sweep.results.record import Record
 
 ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
@@ -16,13 +15,13 @@ NOT_KEPT = "not kept"  # in the place of a hash: what is there belongs to anothe
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in a cell's folder that its record stands for."""
+    """Hash every file in a cell's folder that its record stands for, by SHA-256."""
     present = [name for name in (ITEMS, LAYERS, REFERENCE) if (folder / name).is_file()]
     return {name: file_sha256(folder / name) for name in present}
 
 
-def damage(folder: Path, record: Mapping[str, Any], name: str) -> str | None:
-    """What is wrong with a file beside `record`, or None."""
+def damage(folder: Path, record: Record, name: str) -> str | None:
+    """Say what is wrong with a file beside `record`, or None."""
     wanted = record.get("files", {}).get(name)
     if wanted is None:
         return None

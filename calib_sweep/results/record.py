@@ -1,51 +1,94 @@
-"""The record: everything that one cell leaves behind, and the environment it ran in.
+"""The record: everything that one cell leaves behind, as `record.json` holds it.
 
-The fields of `record.json`, schema 1:
-    schema, cell_id, status ("done" | "failed"),
-    cell {model, method, dataset, seed, replicate, settings}, config (resolved),
-    inputs (hashes of the local files read, and of code that is not ours: "method.code"),
-    files (SHA-256 of each file beside the record that it stands for),
-    calibration, compression, scores, stderr, versions (of tasks), timings_s,
-    peak_memory_bytes, environment,
-    error (null or {type, message, where}), finished_at (UTC).
+It is valid JSON: a number that is not finite is its name ("NaN", "Infinity", "-Infinity") in the
+file, and a number again in a record that was read (`valid_json`).
 
 A failed record may have scores: of a cell that was scored and whose files could not all be written.
 No reader counts them; the cell runs again.
 """
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 from calib_sweep.cell import Cell
+from calib_sweep.results.environment import Environment, describe_environment
 
 SCHEMA = 1
 STATUSES = ("done", "failed")
-PACKAGES = (
-    "calib-sweep",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "datasets",
-    "lm-eval",
-    "numpy",
-    "accelerate",
-)
 
 
-def new_record(cell: Cell) -> dict[str, Any]:
-    """The part of a record that is known before any work starts."""
+class CellNames(TypedDict):
+    """The axes of a cell (`Cell.axes`), and what else was chosen."""
+
+    model: str
+    method: str
+    dataset: NotRequired[str | None]
+    seed: NotRequired[int | None]
+    replicate: NotRequired[int | None]
+    settings: NotRequired[Mapping[str, object] | None]  # swept or overridden keys beyond the axes
+
+
+class CalibrationNote(TypedDict):
+    """The calibration set of a cell; all that its card says stands beside these."""
+
+    hash: str  # SHA-256 of its tokens
+    folder: NotRequired[str | None]  # its name under results_dir/calibration; null: nowhere
+    descriptors: NotRequired[Mapping[str, float | None]]
+    overlap: NotRequired[Mapping[str, Mapping[str, float]]]  # by corpus: share and samples
+
+
+class CompressionNote(TypedDict):
+    """What became of the weights of all compressed layers, each layer weighted by its size."""
+
+    sparsity: float | None  # fraction of zeros
+    bits: float | None  # per weight; null: not on a grid
+    num_weights: int
+    products: str | None  # how the GPU summed
+    seconds: float
+    propagated: str | None  # whose outputs fed the next block: compressed or dense
+
+
+class ErrorNote(TypedDict):
+    """What ended a cell."""
+
+    type: str
+    message: NotRequired[str | None]
+    where: NotRequired[str]  # the traceback
+
+
+class Record(TypedDict):
+    """`record.json`, schema 1. What is not required may lack in a record from elsewhere."""
+
+    schema: int
+    status: Literal["done", "failed"]
+    cell: CellNames
+    scores: Mapping[str, float | None]  # null: there is none
+    cell_id: NotRequired[str]
+    config: NotRequired[Mapping[str, object]]  # resolved
+    inputs: NotRequired[
+        Mapping[str, str | None]
+    ]  # hashes of local files, and of code: "method.code"
+    files: NotRequired[Mapping[str, str]]  # SHA-256 of each file beside the record
+    calibration: NotRequired[CalibrationNote | None]
+    compression: NotRequired[CompressionNote | None]
+    stderr: NotRequired[Mapping[str, float | None]]  # of the scores that have one
+    versions: NotRequired[Mapping[str, object]]  # of lm-eval and of each task
+    timings_s: NotRequired[Mapping[str, float]]
+    peak_memory_bytes: NotRequired[int | None]
+    environment: NotRequired[Environment]
+    error: NotRequired[ErrorNote | None]
+    finished_at: NotRequired[str | None]  # UTC
+
+
+def new_record(cell: Cell) -> Record:
+    """Return the part of a record that is known before any work starts."""
     return {
         "schema": SCHEMA,
         "cell_id": cell.id,
         "status": "failed",
-        "cell": cell.axes() | {"settings": dict(cell.settings)},
+        "cell": {**cell.axes(), "settings": dict(cell.settings)},
         "config": cell.config,
         "inputs": {},
         "files": {},
@@ -62,8 +105,8 @@ def new_record(cell: Cell) -> dict[str, Any]:
     }
 
 
-def describe_error(error: BaseException) -> dict[str, str]:
-    """Type, message and traceback of what ended a cell."""
+def describe_error(error: BaseException) -> ErrorNote:
+    """Return type, message and traceback of what ended a cell."""
     return {
         "type": type(error).__name__,
         "message": str(error),
@@ -72,71 +115,5 @@ def describe_error(error: BaseException) -> dict[str, str]:
 
 
 def utc_now() -> str:
-    """The time now, in UTC, ISO 8601 with microseconds: its order as text is its order in time."""
+    """Return the time in UTC, ISO 8601 with microseconds: its order as text is that in time."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-@cache
-def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git state of this process."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "versions": versions,
-        "git": _git_state(Path(__file__).parent),
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _git_state(folder: Path) -> str | None:
-    """Commit of the checkout that runs, "+dirty" when files differ; None outside of one."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+dirty"]
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def describe_device(device: str) -> dict[str, Any]:
-    """What computed: `device` is a torch device string."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    return {"device": name, "num_threads": torch.get_num_threads()}
-
-
-def start_peak_memory(device: str) -> None:
-    """Forget earlier cells' peaks, where the device can."""
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory_bytes(device: str) -> int:
-    """Peak device memory since `start_peak_memory` on a GPU, else peak memory of the process."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kib if platform.system() == "Darwin" else kib * 1024

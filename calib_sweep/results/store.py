@@ -14,9 +14,8 @@ import errno
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import Cell
@@ -30,6 +29,7 @@ from calib_sweep.results.reading import (
     readable_records,
     same_scores,
 )
+from calib_sweep.results.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Store:
     def cell_folder(self, cell: Cell) -> Path:
         return self.folder / cell.folder_name
 
-    def find(self, cell: Cell) -> dict[str, Any] | None:
-        """The record of `cell`, or None when it has not run. A damaged one is set aside."""
+    def find(self, cell: Cell) -> Record | None:
+        """Return the record of `cell`, or None when it has not run. A damaged one is set aside."""
         path = self.cell_folder(cell) / RECORD
         try:
             return read_record(path)
@@ -77,8 +77,8 @@ class Store:
             log.warning(told, folder, flaw, aside.name)
         return True
 
-    def look(self, cell: Cell) -> tuple[dict[str, Any] | None, str | None]:
-        """The record of `cell`, and what keeps this user from skipping or running it, or None.
+    def look(self, cell: Cell) -> tuple[Record | None, str | None]:
+        """Read the record of `cell`, and say what keeps this user from skipping or running it.
 
         A colleague's files, mostly, in a folder that several people share.
         """
@@ -93,28 +93,28 @@ class Store:
         return record, None if may_write else f"{folder} cannot be written"
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether nothing is left to do: scores recorded, and the model kept if asked for."""
+        """Tell whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)
         return record is not None and self.completes(cell, record)
 
-    def completes(self, cell: Cell, record: Mapping[str, Any]) -> bool:
-        """Whether nothing is left to do for `cell` whose record is `record`."""
+    def completes(self, cell: Cell, record: Record) -> bool:
+        """Tell whether nothing is left to do for `cell` whose record is `record`."""
         model = self.model_folder(cell)
         return record["status"] == "done" and (model is None or model.is_dir())
 
     def model_folder(self, cell: Cell) -> Path | None:
-        """Where the cell's compressed model is kept; None when nobody asked for it."""
+        """Return where the cell's compressed model is kept; None when nobody asked for it."""
         form = cell.config["save_model"]
         if form is None:
             return None
         return self.cell_folder(cell) / ("model" if form == "dense" else f"model-{form}")
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """All records of the sweep that can be read, in the order of their folders' names."""
+    def records(self) -> Iterator[Record]:
+        """Read all records of the sweep that can be read, in the order of their folders' names."""
         return readable_records(sorted(self.folder.glob(f"*/{RECORD}")))
 
     def conflicts(self, cell: Cell) -> list[str]:
-        """What to tell of other results of `cell` than the one on record, until one is deleted."""
+        """Tell of other results of `cell` than the one on record, until one is deleted."""
         return conflicts_in(self.cell_folder(cell))
 
     def sweep_leftovers(self) -> None:
@@ -135,7 +135,7 @@ class Store:
         for place in (folder, *(path for path in folder.glob("*/") if not path.is_symlink())):
             atomic.sweep_leftovers(place)
 
-    def write(self, cell: Cell, record: dict[str, Any]) -> None:
+    def write(self, cell: Cell, record: Record) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""
         path = self.cell_folder(cell) / RECORD
         text = valid_json.dumps(record, indent=1) + "\n"
@@ -203,8 +203,8 @@ def _moved(path: Path, to: Path) -> bool:
     return True
 
 
-def _record_in(path: Path) -> dict[str, Any] | None:
-    """The record at `path`; None where there is none, or a damaged one."""
+def _record_in(path: Path) -> Record | None:
+    """Read the record at `path`; None where there is none, or a damaged one."""
     try:
         return read_record(path)
     except DamagedRecordError:

@@ -25,6 +25,7 @@ from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 
@@ -116,30 +117,31 @@ def measured(store: Store) -> dict[Work, dict[str, float]]:
     """
     records = list(_timed(store))
     weights = {
-        _model(record["config"]): num
-        for record in records
+        _model(config): num
+        for record, config, _ in records
         if isinstance(num := (record.get("compression") or {}).get("num_weights"), int) and num
     }
     found: dict[Work, list[Mapping[str, float]]] = {}
-    for record in records:
-        config, cell = record["config"], record["cell"]
+    for record, config, seconds in records:
+        cell = record["cell"]
         needs_data, num = cell.get("dataset") is not None, weights.get(_model(config))
         try:
             work = work_of(config, cell["method"], needs_data=needs_data, weights=num)
         except (KeyError, TypeError, AttributeError):
             continue  # scored elsewhere, or by a version with other keys
-        found.setdefault(work, []).append(record["timings_s"])
+        found.setdefault(work, []).append(seconds)
     return {
         work: {part: fmean(one.get(part, 0.0) for one in all_of) for part in all_of[0]}
         for work, all_of in found.items()
     }
 
 
-def _timed(store: Store) -> Iterator[dict[str, Any]]:
-    """The records of finished cells that tell their configuration and seconds."""
+def _timed(store: Store) -> Iterator[tuple[Record, Mapping[str, Any], Mapping[str, float]]]:
+    """Yield the records of finished cells that tell their configuration and seconds, with both."""
     for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
-        if record["status"] == "done" and record.get("config") and record.get("timings_s"):
-            yield record
+        config, seconds = record.get("config"), record.get("timings_s")
+        if record["status"] == "done" and config and seconds:
+            yield record, config, seconds
 
 
 def _model(config: Mapping[str, Any]) -> str:

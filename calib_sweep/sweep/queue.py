@@ -17,11 +17,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import chain
-from typing import Any
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import StoreError
 from calib_sweep.results.claim import Claim, Watch, holder_of, last_claim, try_claim
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 MAX_RETURNS = 2  # of one dense cell
@@ -63,7 +63,7 @@ class Outlook:
         return left
 
 
-def failures(records: Iterable[tuple[Cell, Mapping[str, Any] | None]]) -> dict[str, str | None]:
+def failures(records: Iterable[tuple[Cell, Record | None]]) -> dict[str, str | None]:
     """The failed among `records`, for a later comparison."""
     return {
         cell.id: record.get("finished_at")

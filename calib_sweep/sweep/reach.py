@@ -6,14 +6,14 @@ need these are named and left alone; the others go on.
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 from calib_sweep.cell import Cell
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
 
-Found = list[tuple[Cell, dict[str, Any]]]
+Found = list[tuple[Cell, Record]]
 
 
 def within_reach(store: Store, cells: Sequence[Cell]) -> tuple[list[Cell], Found]:

@@ -7,7 +7,7 @@ are kept.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
 from calib_sweep.parts import PartialParts, Tracking
 from calib_sweep.places import CONF
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.compose import Composed, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
@@ -248,9 +249,7 @@ class Sweep:
         return SOME_FAILED if unfinished and is_speaker() else DONE
 
 
-def _refuse_changed_inputs(
-    builder: Builder, found: Iterable[tuple[Cell, Mapping[str, Any]]]
-) -> None:
+def _refuse_changed_inputs(builder: Builder, found: Iterable[tuple[Cell, Record]]) -> None:
     """A finished cell is skipped only if the local files it read are still what they were."""
     from calib_sweep.inputs import changed_inputs
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from calib_sweep.cell import Cell
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 
@@ -12,7 +12,7 @@ from calib_sweep.results.store import Store
 class NoTracking:
     """Keep no mirror; nothing is imported."""
 
-    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
+    def log(self, cell: Cell, record: Record, store: Store) -> None:
         """Do nothing."""
 
     def log_missing(self, cells: Sequence[Cell], store: Store) -> None:

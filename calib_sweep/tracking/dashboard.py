@@ -9,12 +9,13 @@ report on disk, by the rules by which `tracking` logs them: W&B need not be aske
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.errors import ConfigError
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
@@ -72,19 +73,19 @@ def read_logged(store: Store) -> Logged:
     )
 
 
-def _mirrored(store: Store) -> Iterator[tuple[dict[str, Any], dict[str, Any], Path]]:
+def _mirrored(store: Store) -> Iterator[tuple[Record, dict[str, Any], Path]]:
     """Record, mark and folder of each finished cell that is a run of W&B."""
     for folder, record in done_records(store.folder).items():
         if mark := read_mark(folder):
             yield record, mark, folder
 
 
-def _axes(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys of the runs' configuration by which they are grouped: seeds fall into one group."""
+def _axes(records: Sequence[Record]) -> list[str]:
+    """Return the configuration keys by which runs are grouped: seeds fall into one group."""
     cells = [record["cell"] for record in records]
     several_models = len({cell["model"] for cell in cells}) > 1
     axes = ["model"] * several_models + ["method", "dataset"]
-    settings = telling((axes_of(cell), cell["settings"]) for cell in cells)
+    settings = telling((axes_of(cell), cell.get("settings") or {}) for cell in cells)
     return [f"{CELL}.{axis}" for axis in axes] + settings
 
 

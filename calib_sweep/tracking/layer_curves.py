@@ -20,7 +20,7 @@ ERROR = "layers/output_error"  # with the kind behind it: layers/output_error/q_
 
 
 def read_curves(folder: Path) -> list[dict[str, float]]:
-    """One point per block of the cell in `folder`: `BLOCK`, and the error of each kind of layer.
+    """Return a point per block of the cell in `folder`: `BLOCK`, the error of each kind of layer.
 
     Empty for a cell without layers or errors: the dense model, a method without data.
     """
@@ -35,20 +35,20 @@ def read_curves(folder: Path) -> list[dict[str, float]]:
 
 
 def mean_error(folder: Path) -> float | None:
-    """The mean output error of all layers of the cell in `folder`; None where none is known."""
+    """Average the output errors of all layers of the cell in `folder`; None without any."""
     errors = [row["output_error"] for row in _known_errors(folder)]
     return fmean(errors) if errors else None
 
 
 def _known_errors(folder: Path) -> list[dict[str, Any]]:
-    """The rows of layers that have an error; none, with a warning, where the file is damaged."""
+    """Read the layers that have an error; none, with a warning, where the file is damaged."""
     import pyarrow
     import pyarrow.parquet
 
     if not (folder / LAYERS).exists():
         return []
-    record = next(readable_records([folder / RECORD]), {})
-    flaw = damage(folder, record, LAYERS)
+    record = next(readable_records([folder / RECORD]), None)
+    flaw = None if record is None else damage(folder, record, LAYERS)
     try:
         rows = [] if flaw else pyarrow.parquet.read_table(folder / LAYERS).to_pylist()
     except (OSError, pyarrow.ArrowInvalid) as error:

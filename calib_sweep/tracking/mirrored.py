@@ -8,13 +8,12 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.results.reading import RECORD, readable_records
-from calib_sweep.results.record import utc_now
+from calib_sweep.results.record import Record, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -86,19 +85,19 @@ def is_mirrored(folder: Path, shows: str, *, online: bool = False) -> bool:
     return mark is not None and mark["shows"] == shows and (mark["is_online"] or not online)
 
 
-def done_record(folder: Path) -> dict[str, Any] | None:
+def done_record(folder: Path) -> Record | None:
     """The record of the finished cell in `folder`, None where there is none."""
     record = next(readable_records([folder / RECORD]), None)
     return record if record is not None and record["status"] == "done" else None
 
 
-def done_records(sweep: Path) -> dict[Path, dict[str, Any]]:
+def done_records(sweep: Path) -> dict[Path, Record]:
     """The records of the sweep's finished cells, by folder."""
     folders = [path.parent for path in sorted(sweep.glob(f"*/{RECORD}"))]
     return {folder: record for folder in folders if (record := done_record(folder)) is not None}
 
 
-def is_shown(folder: Path, record: Mapping[str, Any], *, online: bool = False) -> bool:
+def is_shown(folder: Path, record: Record, *, online: bool = False) -> bool:
     """Whether a run shows the finished cell in `folder`, as its record is now."""
     return is_mirrored(folder, str(record.get("finished_at")), online=online)
 

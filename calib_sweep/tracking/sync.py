@@ -9,6 +9,7 @@ from typing import Any
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
 from calib_sweep.tracking import mirrored
@@ -18,7 +19,7 @@ from calib_sweep.tracking.wandb_process import MirrorError
 
 log = logging.getLogger(__name__)
 
-Records = Mapping[Path, Mapping[str, Any]]  # of finished cells, by folder
+Records = Mapping[Path, Record]  # of finished cells, by folder
 
 DONE, SOME_LEFT = 0, 3
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.

@@ -16,6 +16,7 @@ from typing import Any
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import collected, require
 from calib_sweep.results.claim import try_claim
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import mirrored, wandb_process
 from calib_sweep.tracking.mirrored import ANALYSIS_JOB, REPORT
@@ -71,10 +72,10 @@ class WandbTracking:
                 "Type tracking.timeout_s=30.",
             )
 
-    def log(self, cell: Cell, record: dict[str, Any], store: Store) -> None:
+    def log(self, cell: Cell, record: Record, store: Store) -> None:
         """Mirror the record of `cell` as one run."""
         folder = store.cell_folder(cell)
-        self._attempt(folder, partial(self.mirror_cell, folder, record["cell_id"], cell.title))
+        self._attempt(folder, partial(self.mirror_cell, folder, cell.id, cell.title))
 
     def log_missing(self, cells: Sequence[Cell], store: Store) -> None:
         """Mirror finished cells that are not yet: their worker died, or had W&B disabled."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from calib_sweep import valid_json
 from calib_sweep.results.reading import RECORD, read_record
+from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
 from calib_sweep.tracking.mirrored import (
     ANALYSIS_JOB,
@@ -80,7 +81,7 @@ def log_cell(
             summary[MEAN_ERROR] = error
     fields: dict[str, Any] = {"id": run_id, "name": shortened(name, MAX_NAME)}
     fields |= {"job_type": CELL_JOB, "config": {**(record.get("config") or {}), CELL: cell}}
-    tags = [cell.get(axis) for axis in ("model", "method", "dataset")]
+    tags = [record["cell"].get(axis) for axis in ("model", "method", "dataset")]
     with _run(tracking, Path(folder).parent, tags, is_done, **fields) as place:
         if place is None:
             return None
@@ -183,8 +184,8 @@ def _run(
         place.require_whole()
 
 
-def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What there is besides scores; a record from elsewhere may have none of it."""
+def _summary(record: Record) -> dict[str, Any]:
+    """Return what there is besides scores; a record from elsewhere may have none of it."""
     summary: dict[str, Any] = _numbers("timings_s/", record.get("timings_s") or {})
     compression = (record.get("compression") or {}).items()
     summary |= {f"compression/{key}": v for key, v in compression if v is not None}
@@ -194,12 +195,12 @@ def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """Those of `values` that are numbers, if only NaN or infinity; a lack of one is left out."""
+    """Return those of `values` that are numbers, also NaN and infinity; null is left out."""
     numbers = {key: v for key, v in values.items() if isinstance(v, int | float)}
     return {f"{prefix}{key}": value for key, value in numbers.items()}
 
 
-def _log_history(run: Any, record: Mapping[str, Any], folder: Path) -> None:
+def _log_history(run: Any, record: Record, folder: Path) -> None:
     """A step for each block, with the errors of its layers, and one with the scores."""
     run.define_metric(BLOCK, summary="none")
     run.define_metric(f"{ERROR}/*", step_metric=BLOCK, summary="none")
