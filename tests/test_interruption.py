@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from helpers.signals import hear, hearing
 
 from calib_sweep import interruption
 from calib_sweep import run as run_module
@@ -98,7 +99,7 @@ def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear,
     )
     assert done.returncode == 130
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("Interrupted.")
@@ -117,10 +118,8 @@ def test_it_is_no_failure_of_the_cell_whatever_a_library_makes_of_it(
             raise (ImportError("cannot import name 'x'") if swallow else error) from None
 
     monkeypatch.setattr(run_module, "walk", told)
-    # A shell that runs the tests in the background has them ignore it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
-    signal.signal(signal.SIGINT, before)
+    with hearing():
+        ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
     assert ended.code == 130
     assert "type the same command" in ended.err and "Traceback" not in ended.err
     assert not list(tmp_path.glob("results/default/*/*.json"))

@@ -193,6 +193,7 @@ def write_record(folder, mean, *, settings=None, **cell):
     path.write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_the_paper_s_figures_come_from_the_paper_s_axes(tmp_path):
     write_paper_grid(tmp_path / "results" / "paper")
     notebook = execute(PAPER, tmp_path / "notebooks", FOLDER="../results/paper")

@@ -14,12 +14,15 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 BINARIES = ("slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")  # stand in for GPUs
-START_S = 20.0
+START_S, END_S = 20.0, 10.0
 
 CONFIG = """
 ClusterName=mini
@@ -101,8 +104,10 @@ class MiniSlurm:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.run("scancel", f"--user={os.geteuid()}")
-        self._stop()
+        try:
+            self._cancel_jobs()
+        finally:
+            self._stop()
 
     def run(self, *command: str) -> str:
         """The standard output of one of SLURM's commands."""
@@ -142,7 +147,15 @@ class MiniSlurm:
                 raise RuntimeError("SLURM did not start:\n" + "\n".join(logs))
             time.sleep(0.05)
 
+    def _cancel_jobs(self) -> None:
+        """End all jobs, and wait until none is left or `END_S` have passed."""
+        self.run("scancel", f"--user={os.geteuid()}")
+        deadline = time.monotonic() + END_S
+        while self.run("squeue", "--noheader").strip() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
     def _stop(self) -> None:
+        """End the daemons, and the managers of job steps, which outlive slurmd, with their jobs."""
         for daemon in reversed(self.daemons):
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGTERM)
@@ -152,6 +165,19 @@ class MiniSlurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        managers = [process for process in psutil.process_iter() if self._manages_a_step(process)]
+        for manager in managers:
+            with suppress(psutil.NoSuchProcess):
+                for process in (*manager.children(recursive=True), manager):
+                    process.kill()
+
+    def _manages_a_step(self, process: psutil.Process) -> bool:
+        """Tell whether it is a slurmstepd of this SLURM: it has a file of `folder` open."""
+        with suppress(psutil.Error, OSError):
+            if process.name() == "slurmstepd":
+                opened = Path(f"/proc/{process.pid}/fd").iterdir()
+                return any(link.readlink().is_relative_to(self.folder) for link in opened)
+        return False
 
 
 def _free_port() -> int:

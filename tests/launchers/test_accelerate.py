@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.repository import ROOT
+from helpers.signals import hear
 from helpers.sweeping import (
     NUM_CELLS,
     Results,
@@ -118,8 +119,7 @@ def test_however_the_command_ends_its_workers_end_too(name, tmp_path):
     parent = subprocess.Popen(
         [sys.executable, ROOT / "tests/helpers/supervised_sleepers.py", tmp_path],
         stderr=subprocess.DEVNULL,
-        # A shell that runs the tests in the background has them ignore it, and all they start too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear,
     )
     wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
@@ -174,6 +174,7 @@ def launched(tmp_path_factory, grid):
     return done, Results(folder)
 
 
+@pytest.mark.slow
 def test_two_processes_of_accelerate_launch_share_the_cells(launched, undisturbed):
     done, results = launched
     assert done.returncode == 0, done.stderr
@@ -185,12 +186,14 @@ def test_two_processes_of_accelerate_launch_share_the_cells(launched, undisturbe
     assert results.table() == undisturbed.table()
 
 
+@pytest.mark.slow
 def test_only_one_process_of_accelerate_launch_shows_the_table(launched):
     done, _ = launched
     assert done.stdout.count(f"{NUM_CELLS} done") == 1
     assert done.stdout.count("vs dense") == 1
 
 
+@pytest.mark.slow
 def test_each_cell_is_one_run_in_wandb_whoever_ran_it(launched):
     _, results = launched
     paths = list(results.folder.glob("wandb/offline-run-*"))

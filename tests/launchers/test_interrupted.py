@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import drowsy
 from helpers.repository import ROOT
+from helpers.signals import hear
 from helpers.sweeping import Results, program, wait_until
 
 CPU_CONFIG = ROOT / "launchers/accelerate/cpu.yaml"
@@ -30,8 +31,7 @@ def start(tmp_path, tiny_world):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell that runs the tests in the background has them ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=hear,
         )
         processes.append(process)
         wait_until((tmp_path / "bed").is_dir, timeout_s=240)

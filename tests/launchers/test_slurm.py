@@ -30,6 +30,7 @@ def with_one_killed(tmp_path_factory, grid, run_cli, slurm):
     return ended, results, killed
 
 
+@pytest.mark.slow
 def test_a_grid_runs_in_slurm_jobs_and_a_killed_one_is_made_good(with_one_killed, undisturbed):
     ended, results, killed = with_one_killed
     assert len(killed) == 1
@@ -41,6 +42,7 @@ def test_a_grid_runs_in_slurm_jobs_and_a_killed_one_is_made_good(with_one_killed
     assert f"{NUM_CELLS} done, 0 failed" in ended.out
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_told_with_its_state_and_its_log(with_one_killed):
     ended, _, _ = with_one_killed
     assert re.search(r"SLURM job \S+ ended without a result \(FAILED\)", ended.err)
@@ -48,6 +50,7 @@ def test_a_killed_job_is_told_with_its_state_and_its_log(with_one_killed):
     assert "cells were left by workers that ended; starting again" in ended.err
 
 
+@pytest.mark.slow
 def test_only_what_the_killed_job_left_is_started_again(with_one_killed):
     ended, results, _ = with_one_killed
     assert re.findall(r"(\d) SLURM jobs submitted", ended.err) == ["2", "1"]

@@ -73,18 +73,8 @@ MOMENTS = {
 }
 
 
-MOMENTS_OF_THE_DEFAULT_SUITE = ("in the middle of the grid",)
-
-
-@pytest.mark.parametrize(
-    "moment",
-    [
-        moment
-        if moment in MOMENTS_OF_THE_DEFAULT_SUITE
-        else pytest.param(moment, marks=pytest.mark.slow)
-        for moment in MOMENTS
-    ],
-)
+@pytest.mark.slow  # test_failures.py holds the same of Ctrl-C, in one process
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_sweep_is_finished_by_the_same_command(
     moment, tmp_path, run, undisturbed, tiny_world
 ):

@@ -176,6 +176,7 @@ def test_a_cell_that_failed_and_then_succeeded_unseen_is_mirrored_again(
     assert [run["exit_code"] for run in runs if run["cell_id"] == dense["cell_id"]] == [1, 0]
 
 
+@pytest.mark.slow
 def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
     program = (
         "import sys; from calib_sweep import cli\n"
