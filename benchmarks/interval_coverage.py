@@ -16,17 +16,18 @@ from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.anova import crossed_anova, nested_anova
+from calib_sweep.analysis.inference.correlation import correlate
 from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
+from calib_sweep.analysis.inference.interquartile import resampled_iqm
+from calib_sweep.analysis.inference.set_sizes import floor_interval
 from calib_sweep.analysis.inference.two_sample import Compared, compare_paired, compare_unpaired
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import comparison_table
-from calib_sweep.analysis.tables.correlations import correlate
 from calib_sweep.analysis.tables.homogeneity import homogeneity_table
-from calib_sweep.analysis.tables.profiles import profile_tables, resampled_iqm
+from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
-from calib_sweep.analysis.tables.set_sizes import floor_interval
 from calib_sweep.seeding import stream
 
 SEEDS, DATASETS = (3, 5, 10, 20), (3, 5, 10)
@@ -173,8 +174,10 @@ def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
     directions = np.ones(num)
     for n in SEEDS:
         a, b = normal("pair", 2, 5, n, num) + normal("shared", 1, 5, n, num)
-        paired = compare_paired(a, b, directions, SETTINGS)
-        unpaired = compare_unpaired(a[0], a[1], directions, SETTINGS)
+        paired = compare_paired(a, b, directions, power=SETTINGS.power)
+        unpaired = compare_unpaired(
+            a[0], a[1], directions, power=SETTINGS.power, **SETTINGS.resampling
+        )
         for name, compared, line in (
             ("two methods on one dataset", paired, 0),
             ("two methods on five datasets", paired, -1),
@@ -189,7 +192,7 @@ def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
         ):
             few = np.stack([a, a - (a - b) * np.array(times_D).reshape(-1, 1, 1)])
             few[:, 3, most_of_fourth:], few[:, 4, 2:] = np.nan, np.nan
-            told = compare_paired(*few, directions, SETTINGS)
+            told = compare_paired(*few, directions, power=SETTINGS.power)
             share = held((told.lo[-1], told.hi[-1]), 0.0)
             found.setdefault(f"interval, five datasets, {name}", []).append(share)
     yield from found.items()
@@ -245,7 +248,9 @@ def of_rankings(num: int) -> Iterator[tuple[str, list[float]]]:
         shares.append(held((found["iqm_lo"].to_numpy(), found["iqm_hi"].to_numpy()), 0.8))
     yield "IQM of tasks that move together", shares
     value = 0.02 * normal("iqm", num, 5, 1) + 0.01 * normal("iqm/own", num, 5, 8)
-    tails = [np.quantile(resampled_iqm([own], SETTINGS), [0.025, 0.975]) for own in value]
+    tails = [
+        np.quantile(resampled_iqm([own], **SETTINGS.resampling), [0.025, 0.975]) for own in value
+    ]
     low, high = np.array(tails).T
     yield "the same by percentiles", [np.nan, held((low, high), 0.0), np.nan, np.nan]
 
@@ -285,7 +290,7 @@ def of_the_rest(num: int) -> Iterator[tuple[str, list[float]]]:
         for n in SEEDS[1:]:
             x, y = normal("rho/x", num // 4, n), normal("rho/y", num // 4, n)
             pairs = zip(x, r * x + np.sqrt(1 - r**2) * y, strict=True)
-            ends = [correlate([pair], SETTINGS)[2:4] for pair in pairs]
+            ends = [correlate([pair], **SETTINGS.resampling)[2:4] for pair in pairs]
             shares.append(float(np.mean([low <= truth <= high for low, high in ends])))
         yield f"rank correlation, true {truth:.2g}", shares
 
@@ -315,7 +320,9 @@ def _floor_held(design: str, floor: float, n: int, num: int) -> float:
             by_seed = sample if design == "independent" else sample[: n * size]
             mean_S = by_seed.reshape(n, -1)[:, :size].mean(1)
             per_size.append((mean_S + np.sqrt(floor) * draw.standard_normal(n)).var(ddof=1))
-        low, high = floor_interval(sizes, np.array(per_size), np.full(3, n - 1.0), SETTINGS)
+        low, high = floor_interval(
+            sizes, np.array(per_size), np.full(3, n - 1.0), **SETTINGS.resampling
+        )
         held.append(low - 1e-12 <= floor <= high)
     return float(np.mean(held))
 

@@ -29,7 +29,8 @@ LAYERS = {
     ),
     "calib_sweep/analysis": (
         "settings rounding",
-        "scores inference",
+        "inference",
+        "scores",
         "formatting",
         "tables figures",
         "report",

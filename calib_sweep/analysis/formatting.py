@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from calib_sweep.analysis.scores.groups import Group, Spread, is_logged
+from calib_sweep.analysis.inference.sample import Spread
+from calib_sweep.analysis.scores.groups import Group, is_logged
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 
 SHARES = ("acc", "acc_norm", "flips")

@@ -15,7 +15,6 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.values import is_int
 
 KEY = "analysis"
-LEVEL = 0.95  # of every interval; tests are two-sided at 1 - LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,11 @@ class AnalysisSettings:
                 value = getattr(self, name)
                 remedy = f"Type '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
+
+    @property
+    def resampling(self) -> dict[str, int]:
+        """Return `seed` and `num_resamples`, as functions of `inference` take them."""
+        return {"seed": self.seed, "num_resamples": self.num_resamples}
 
 
 def _is_between(value: object, low: float, high: float) -> bool:

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
+from calib_sweep.analysis.inference import typed_scipy
 from calib_sweep.analysis.inference.intervals import TAIL, Interval
 from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.seeding import stream
@@ -38,7 +38,10 @@ MIN_DF = 2  # of a mean square whose component has an interval
 
 @dataclass(frozen=True, eq=False)
 class Anova:
-    """Mean squares of one design. `weight_LL` @ components = expected mean squares."""
+    """The analysis of variance of one design, many metrics at once.
+
+    `weight_LL` @ components = expected mean squares.
+    """
 
     names: tuple[str, ...]  # L, of the components
     weight_LL: np.ndarray
@@ -46,11 +49,14 @@ class Anova:
     square_LE: np.ndarray
 
     def estimate(self) -> np.ndarray:
-        """Components by analysis of variance [L, E]; may be negative; NaN where df is 0."""
+        """Return the components by analysis of variance [L, E]; some may be negative."""
         return np.linalg.solve(self.weight_LL, np.where(self.df_L[:, None] > 0, self.square_LE, 0))
 
     def interval(self, seed: int, num_resamples: int) -> Interval:
-        """95 % interval of each component [L, E]; NaN where a mean square has too few df."""
+        """Return the 95 % interval of each component [L, E]; NaN where it has too few df.
+
+        Generalized intervals from `num_resamples` simulated chi-squared numbers each, of `seed`.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             pivot_LB = self.df_L[:, None] / np.stack(
                 [
@@ -73,7 +79,7 @@ class Anova:
 
 @lru_cache(maxsize=256)
 def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarray:
-    """Simulated chi2(df) [B], one in each of B slices of equal probability, in random order.
+    """Simulate chi2(df) [B], one in each of B slices of equal probability, in random order.
 
     The same uniform numbers for a name, whatever the df.
     """
@@ -81,16 +87,16 @@ def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarra
         return np.ones(num_resamples)
     draw = stream("analysis/components", seed, name)
     uniform_B = (draw.permutation(num_resamples) + draw.random(num_resamples)) / num_resamples
-    return special.chdtri(df, uniform_B)
+    return typed_scipy.chi2_isf_fast(uniform_B, df)
 
 
 def nested_anova(value_DSRE: np.ndarray) -> Anova:
-    """One method. NaN where there is no score, the same cells for all metrics."""
+    """Analyse one method: replicate in draw in dataset. NaN: no score, the same for all metrics."""
     scored_DSR = is_whole(value_DSRE, axis=3)
     value_DSRE = np.where(scored_DSR[..., None], value_DSRE, np.nan)
-    repeats_DS = scored_DSR.sum(2)
+    repeats_DS: np.ndarray = scored_DSR.sum(2)
     mean_DSE = _mean(value_DSRE, 2)
-    count_D = (repeats_DS > 0).sum(1)
+    count_D: np.ndarray = (repeats_DS > 0).sum(1)
     mean_DE, count_D = _mean(mean_DSE, 1)[count_D > 0], count_D[count_D > 0]
     h_rep = float(np.mean(1 / repeats_DS[repeats_DS > 0]))
     h_draw = float(np.mean(1 / count_D))
@@ -113,9 +119,13 @@ def nested_anova(value_DSRE: np.ndarray) -> Anova:
 
 
 def crossed_anova(value_MDSE: np.ndarray) -> Anova:
-    """Several methods on the draws that all of them have; all others must be NaN throughout."""
+    """Analyse several methods that met on the same draws: method x (draw in dataset).
+
+    A draw counts where every method has all its metrics; all others must be NaN throughout.
+    """
     kept_DS = is_whole(value_MDSE, axis=(0, 3))
-    num_M, count_D = value_MDSE.shape[0], kept_DS.sum(1)
+    num_M = value_MDSE.shape[0]
+    count_D: np.ndarray = kept_DS.sum(1)
     value = np.where(kept_DS[..., None], value_MDSE, np.nan)[:, count_D > 0]
     count_D = count_D[count_D > 0]
     num_D, num_draws = len(count_D), int(count_D.sum())
@@ -153,19 +163,19 @@ def crossed_anova(value_MDSE: np.ndarray) -> Anova:
 
 
 def _mean(value: np.ndarray, axis: int) -> np.ndarray:
-    """Mean over what is there; NaN where nothing is."""
+    """Average what is there; NaN where nothing is."""
     count = np.isfinite(value).sum(axis)
     with np.errstate(invalid="ignore"):
         return np.nansum(value, axis) / np.where(count > 0, count, np.nan)
 
 
 def _per_df(sums_LE: list[np.ndarray], df_L: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Mean squares; those of the rounding of `value` [..., E] are 0."""
+    """Return the mean squares; those of the rounding of `value` [..., E] are 0."""
     size_E = np.nanmax(np.abs(value), axis=tuple(range(value.ndim - 1)))
     square_LE = np.stack(sums_LE) / np.where(df_L > 0, df_L, np.nan)[:, None]
     return np.where(without_rounding(np.sqrt(square_LE), size_E) == 0, 0.0, square_LE)
 
 
 def is_whole(value: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
-    """Whether all values along `axis` are there and finite."""
+    """Tell whether all values along `axis` are there and finite."""
     return np.asarray(np.isfinite(value).all(axis=axis))

@@ -1,16 +1,35 @@
-"""The SD of a score over draws, split into flips of single items and real shifts."""
+"""The SD of a score over draws, split into flips of single items and real shifts.
+
+For n draws and N items, x[s, i] the score of item i on draw s, a_s = mean over items:
+
+    s^2           = variance of a_s over draws
+    floor^2       = sum_i var_s(x[s, i]) / N^2                  if items moved independently; for
+                    right or wrong var_s = n/(n-1) p_i (1 - p_i), p_i the share of draws right
+    systematic^2  = max(0, s^2 - floor^2)                                   what all items share
+    p             = P(chi2(n-1) >= (n-1) s^2 / floor^2)                     Cochran's Q
+
+The floor falls with more items, the systematic part is a change of ability. The interval of the
+systematic SD is that of s, less the floor. ceiling = sqrt(pbar (1 - pbar) / N): the floor if each
+item were tossed anew.
+
+    unstable    share of items that are right on some draws and wrong on others
+    agreement   share of items on which two draws agree, in both right and wrong; kappa: beyond
+                chance (Fleiss 1971)
+
+Shapes: S draws (n), I items (N). SDs are in the unit of the scores.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference import intervals, typed_scipy
 from calib_sweep.analysis.rounding import variance
 
 
 @dataclass(frozen=True)
 class Split:
-    """The SD of a score over draws, and its parts."""
+    """The variance of a score over draws, and its parts; NaN where items are not right or wrong."""
 
     n: int
     num_items: int
@@ -23,7 +42,7 @@ class Split:
 
 
 def split(value_SI: np.ndarray) -> Split:
-    """Split the variance over draws of the mean over items."""
+    """Split the variance over draws of the mean over items [S, I]; 0 and 1: wrong and right."""
     value_SI = np.asarray(value_SI, dtype=float)
     n, num_items = value_SI.shape
     within_I = variance(value_SI)
@@ -47,9 +66,16 @@ def split(value_SI: np.ndarray) -> Split:
 
 
 def systematic_sd(own: Split) -> tuple[float, float, float]:
-    """The SD of what all items share, and the ends of its interval."""
+    """Return the SD of what all items share, and the ends of its 95 % interval."""
     sd = np.sqrt(own.variance)
     low, high = intervals.sd_interval(np.array([sd]), np.array([own.n]))
     beyond = (max(0.0, float(end) ** 2 - own.floor_variance) for end in (sd, low[0], high[0]))
     systematic, low, high = (float(np.sqrt(square)) for square in beyond)
     return systematic, low, high
+
+
+def cochran_p(own: Split) -> float:
+    """Return the p of Cochran's Q: could items that flip independently do it? NaN: none moved."""
+    if not own.floor_variance > 0:
+        return np.nan
+    return float(typed_scipy.chi2_sf((own.n - 1) * own.variance / own.floor_variance, own.n - 1))

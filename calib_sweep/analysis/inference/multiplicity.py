@@ -1,13 +1,15 @@
 """p-values corrected for how many tests there are: Holm, Benjamini and Hochberg."""
 
 import numpy as np
-from scipy.stats import false_discovery_control
+
+from calib_sweep.analysis.inference import typed_scipy
 
 
 def holm_corrected(p_K: np.ndarray) -> np.ndarray:
-    """Holm 1979: the i-th smallest of K times K - i + 1, and none below a smaller one's.
+    """Return p-values corrected after Holm 1979 [K]: true nulls are rejected in 1 - level at most.
 
-    NaN does not count. (statsmodels' multipletests collects garbage at each call: 0.3 s a family.)
+    The i-th smallest of K times K - i + 1, and none below a smaller one's. NaN does not count.
+    (statsmodels' multipletests collects garbage at each call: 0.3 s a family.)
     """
     known_K = np.isfinite(p_K)
     order = np.argsort(p_K[known_K], kind="stable")
@@ -20,9 +22,12 @@ def holm_corrected(p_K: np.ndarray) -> np.ndarray:
 
 
 def bh_corrected(p_K: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg 1995: the share of false discoveries among all p this small."""
+    """Return the share of false discoveries among all p this small [K]; NaN does not count.
+
+    Benjamini and Hochberg 1995.
+    """
     result_K = np.full(p_K.shape, np.nan)
     known_K = np.isfinite(p_K)
     if known_K.any():
-        result_K[known_K] = false_discovery_control(p_K[known_K], method="bh")
+        result_K[known_K] = typed_scipy.false_discovery_rates(p_K[known_K])
     return result_K

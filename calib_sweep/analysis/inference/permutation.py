@@ -25,6 +25,7 @@ Shapes: N pairs or draws, K comparisons, B permutations.
 import math
 from functools import lru_cache
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 
@@ -36,7 +37,10 @@ ROUNDING = 1e-9  # of the sum of sizes: sums that are equal but for rounding are
 
 
 def sign_flip_p(difference_NK: np.ndarray) -> np.ndarray:
-    """Two-sided p of each column [K]; NaN entries are pairs that are not there."""
+    """Return the two-sided p of the mean of each column of paired differences [K].
+
+    NaN entries are pairs that are not there; a column with an infinite one has no p.
+    """
     p_K = np.full(difference_NK.shape[1], np.nan)
     for k, column in enumerate(difference_NK.T):
         difference_N = column[~np.isnan(column)]
@@ -52,8 +56,8 @@ def _of_all_sums(difference_N: np.ndarray) -> float:
     half = num // 2
     left = _all_signs(half) @ difference_N[:half]
     right = np.sort(_all_signs(num - half) @ difference_N[half:])
-    num_above = right.size - np.searchsorted(right, seen - left, side="left")
-    num_below = np.searchsorted(right, -seen - left, side="right")
+    num_above = right.size - cast(np.ndarray, np.searchsorted(right, seen - left, side="left"))
+    num_below = cast(np.ndarray, np.searchsorted(right, -seen - left, side="right"))
     # With a threshold of 0 every sum counts once, not once on each side.
     return min(1.0, float(num_above.sum() + num_below.sum()) / 2.0**num)
 
@@ -78,17 +82,20 @@ def _of_rounded_sums(difference_N: np.ndarray, steps: int = STEPS) -> float:
 
 @lru_cache(maxsize=32)
 def _all_signs(num: int) -> np.ndarray:
-    """Every row of `num` signs, 2^num of them."""
-    bits = (np.arange(2**num)[:, None] >> np.arange(num)) & 1
+    """List every row of `num` signs, 2^num of them."""
+    bits = cast(np.ndarray, np.arange(2**num)[:, None] >> np.arange(num)) & 1
     return 1.0 - 2.0 * bits
 
 
 def two_sample_p(a_NK: np.ndarray, b_NK: np.ndarray, seed: int, num_resamples: int) -> np.ndarray:
-    """Two-sided p of the difference of means of each column [K]; no NaN among the draws."""
+    """Return the two-sided p of the difference of means of each column [K].
+
+    No NaN among the draws. `seed`, `num_resamples`: where there are too many choices to count all.
+    """
     num_a, num_b = len(a_NK), len(b_NK)
     both_NK = np.concatenate([a_NK, b_NK])
     if not num_a or not num_b:
-        return np.full(both_NK.shape[1], np.nan)
+        return np.full(len(b_NK.T), np.nan)
     both_NK = both_NK - both_NK.mean(0)
     is_exact = math.comb(num_a + num_b, num_a) <= num_resamples
     choose = _all_choices if is_exact else _random_choices
@@ -101,7 +108,7 @@ def two_sample_p(a_NK: np.ndarray, b_NK: np.ndarray, seed: int, num_resamples: i
 
 @lru_cache(maxsize=32)
 def _all_choices(num_a: int, num_b: int, seed: int, num_resamples: int) -> np.ndarray:
-    """Every choice of `num_a` of all draws, as rows of zeros and ones."""
+    """List every choice of `num_a` of all draws, as rows of zeros and ones."""
     places = np.array(list(combinations(range(num_a + num_b), num_a)))
     chosen_BN = np.zeros((len(places), num_a + num_b))
     np.put_along_axis(chosen_BN, places, 1.0, axis=1)
@@ -111,5 +118,5 @@ def _all_choices(num_a: int, num_b: int, seed: int, num_resamples: int) -> np.nd
 @lru_cache(maxsize=32)
 def _random_choices(num_a: int, num_b: int, seed: int, num_resamples: int) -> np.ndarray:
     draw = stream("analysis/choices", seed, num_a, num_b)
-    order_BN = draw.random((num_resamples, num_a + num_b)).argsort(axis=1)
-    return (order_BN < num_a).astype(float)
+    order_BN = np.asarray(draw.random((num_resamples, num_a + num_b)).argsort(axis=1))
+    return np.asarray(order_BN < num_a, dtype=float)

@@ -14,64 +14,76 @@ of its own interval. P(A > B) has no SD: `superiority`.
 from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
 
+from calib_sweep.analysis.inference import typed_scipy
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS, TAIL
+from calib_sweep.analysis.inference.typed_scipy import Numbers
 
 MAX_SEEDS = 10_000  # more is no plan
 
 
-def noncentrality(df: np.ndarray, power: float) -> np.ndarray:
-    """d: how many standard errors a difference must be for a two-sided t test to have `power`.
+def noncentrality(df: Numbers, power: float) -> np.ndarray:
+    """Return d: the standard errors of difference at which a two-sided t test has `power`.
 
     Only the tail on the difference's own side counts; at a power above 1/2 the other has nothing.
     """
     df = np.asarray(df, dtype=float)
     different, place = np.unique(df, return_inverse=True)  # an array has few, and each is dear
-    threshold = stats.t.isf(TAIL, different)
-    return special.nctdtrinc(different, 1 - power, threshold)[place].reshape(df.shape)
+    threshold = typed_scipy.t_isf(TAIL, different)
+    shift = typed_scipy.noncentral_t_shift(different, 1 - power, threshold)
+    return shift[place].reshape(df.shape)
 
 
-def smallest_detectable(se: np.ndarray, df: np.ndarray, power: float) -> np.ndarray:
-    """The difference that a t test with this standard error and df finds with `power`."""
+def smallest_detectable(se: Numbers, df: Numbers, power: float) -> np.ndarray:
+    """Return the difference that a t test with this standard error and df finds with `power`.
+
+    In the unit of `se`.
+    """
     return noncentrality(df, power) * se
 
 
-def seeds_for_half_width(sd: np.ndarray, target: float) -> np.ndarray:
-    """Draws until the 95 % interval of the mean has at most this half-width."""
+def seeds_for_half_width(sd: Numbers, target: float) -> np.ndarray:
+    """Return the draws until the 95 % interval of the mean has at most this half-width.
+
+    `target` in the unit of `sd`; infinite beyond MAX_SEEDS.
+    """
     return _first_n(_half_widths(), sd, target)
 
 
 def seeds_for_difference(
-    sd: np.ndarray, target: float, power: float, *, is_paired: bool
+    sd: Numbers, target: float, power: float, *, is_paired: bool
 ) -> np.ndarray:
-    """Draws (in each sample, if unpaired) until a difference of `target` is found with `power`."""
+    """Return the draws (of each sample, if unpaired) that find a difference of `target`.
+
+    `sd`: of the differences of pairs, or of either sample; `power`: how surely it is found.
+    `target` in the unit of `sd`; infinite beyond MAX_SEEDS.
+    """
     return _first_n(_detectable(power, is_paired), sd, target)
 
 
 def _candidates() -> np.ndarray:
-    """Numbers of draws that are tried: all up to 200, then in steps of 1 %."""
+    """List the numbers of draws that are tried: all up to 200, then in steps of 1 %."""
     large = np.unique(np.geomspace(200, MAX_SEEDS, 400).astype(int))
     return np.unique(np.concatenate([np.arange(MIN_DRAWS, 200), large]))
 
 
 @lru_cache(maxsize=1)
 def _half_widths() -> np.ndarray:
-    """Half-widths of one SD for each candidate, falling."""
+    """Return the half-widths of one SD for each candidate, falling."""
     n = _candidates()
-    return stats.t.isf(TAIL, n - 1) / np.sqrt(n)
+    return typed_scipy.t_isf(TAIL, n - 1) / np.sqrt(n)
 
 
 @lru_cache(maxsize=8)
 def _detectable(power: float, is_paired: bool) -> np.ndarray:
-    """Detectable differences of one SD for each candidate, falling."""
+    """Return the detectable differences of one SD for each candidate, falling."""
     n = _candidates()
     df, factor = (n - 1, 1.0) if is_paired else (2 * n - 2, 2.0)
     return noncentrality(df, power) * np.sqrt(factor / n)
 
 
-def _first_n(falling: np.ndarray, sd: np.ndarray, target: float) -> np.ndarray:
-    """The first candidate at which falling * sd <= target; infinite beyond the last."""
+def _first_n(falling: np.ndarray, sd: Numbers, target: float) -> np.ndarray:
+    """Return the first candidate at which falling * sd <= target; infinite beyond the last."""
     sd = np.asarray(sd, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         place = np.searchsorted(-falling, -(target / sd) * (1 + 1e-12), side="left")

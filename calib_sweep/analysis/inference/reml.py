@@ -21,13 +21,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, optimize
+
+from calib_sweep.analysis.inference import typed_scipy
 
 LARGEST_RATIO = 1e10  # of a variance to the residual's; beyond, the residual is rounding
 
 
 def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Variances of the factors and of the residual [K + 1]. `factors`: each N level numbers."""
+    """Return the variances of the factors and of the residual [K + 1], in the unit of value^2.
+
+    `value_N`: the observations, all finite. `factors`: for each factor the level of each of them
+    [N], as whole numbers. No variance is negative.
+    """
     assert np.isfinite(value_N).all(), value_N
     if np.ptp(value_N) == 0:
         return np.zeros(len(factors) + 1)
@@ -40,20 +45,24 @@ def fit_reml(value_N: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
         value, slope_K = model.deviance(np.expm1(log_K))
         return value, slope_K * np.exp(log_K)
 
-    search = optimize.minimize(
+    found_K = typed_scipy.minimise(
         deviance,
         np.full(len(factors), np.log(2.0)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, np.log(LARGEST_RATIO))] * len(factors),
-        options={"ftol": 1e-12, "gtol": 1e-8, "maxiter": 500},
+        [(0.0, np.log(LARGEST_RATIO))] * len(factors),
+        "L-BFGS-B",
+        ftol=1e-12,
+        gtol=1e-8,
+        maxiter=500,
     )
-    ratio_K = np.expm1(search.x)
+    ratio_K = np.expm1(found_K)
     return scale**2 * model.residual_variance(ratio_K) * np.append(ratio_K, 1.0)
 
 
 def reml_from_anova(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarray) -> np.ndarray:
-    """Components of a complete design from its mean squares, the residual's first [L]."""
+    """Return the REML components of a complete design from its mean squares [L].
+
+    The residual comes first. `weight_LL` @ components = expected mean squares, as `anova` has them.
+    """
     scale = float(square_L.max())
     if scale == 0:
         return np.zeros(len(square_L))
@@ -65,21 +74,23 @@ def reml_from_anova(square_L: np.ndarray, df_L: np.ndarray, weight_LL: np.ndarra
         return float(value), weight_LL.T @ (df_L * (1 / lambda_L - seen_L / lambda_L**2))
 
     start_L = np.maximum(np.linalg.solve(weight_LL, seen_L), 0.01 * seen_L.mean())
-    found = optimize.minimize(
+    found_L = typed_scipy.minimise(
         deviance,
         start_L,
-        jac=True,
-        method="TNC",  # no BLAS inside, whose threads would cost more than the search
-        bounds=[(1 / LARGEST_RATIO, None)] + [(0.0, None)] * (len(seen_L) - 1),
-        options={"ftol": 1e-15, "gtol": 1e-10, "xtol": 1e-12, "maxfun": 5000},
+        [(1 / LARGEST_RATIO, None), *[(0.0, None)] * (len(seen_L) - 1)],
+        "TNC",  # no BLAS inside, whose threads would cost more than the search
+        ftol=1e-15,
+        gtol=1e-10,
+        xtol=1e-12,
+        maxfun=5000,
     )
     is_there_L = (square_L > 0) | (np.arange(len(square_L)) > 0)  # repetitions may be equal
-    return scale * found.x * is_there_L
+    return scale * found_L * is_there_L
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """What the likelihood needs of the data: cross products, none of length N."""
+    """The cross products that the likelihood needs of the data, none of length N."""
 
     num: int  # N
     factor_Q: np.ndarray  # to which factor a level belongs
@@ -90,7 +101,7 @@ class _Model:
 
     @classmethod
     def of(cls, value_N: np.ndarray, factors: Sequence[np.ndarray]) -> "_Model":
-        blocks = []
+        blocks: list[np.ndarray] = []
         for factor_N in factors:
             levels, number_N = np.unique(factor_N, return_inverse=True)
             blocks.append(np.eye(len(levels))[number_N])
@@ -100,12 +111,12 @@ class _Model:
         return cls(len(value_N), factor_Q, z_NQ.T @ z_NQ, z_NQ.sum(0), z_NQ.T @ value_N, yy)
 
     def deviance(self, ratio_K: np.ndarray) -> tuple[float, np.ndarray]:
-        """-2 log L up to a constant, and its slope in the ratios."""
+        """Return -2 log L up to a constant, and its slope in the ratios."""
         root_Q = np.sqrt(ratio_K)[self.factor_Q]
         a_QQ = np.eye(len(root_Q)) + root_Q[:, None] * self.zz_QQ * root_Q
-        factor = linalg.cho_factor(a_QQ, lower=True, check_finite=False)
+        factor = typed_scipy.cholesky(a_QQ)
         right = root_Q[:, None] * np.column_stack([self.z1_Q, self.zy_Q, self.zz_QQ])
-        solved = root_Q[:, None] * linalg.cho_solve(factor, right, check_finite=False)
+        solved = root_Q[:, None] * typed_scipy.cholesky_solve(factor, right)
         one_h_one = self.num - self.z1_Q @ solved[:, 0]
         mean = -(self.z1_Q @ solved[:, 1]) / one_h_one
         ypy = self.yy - self.zy_Q @ solved[:, 1] - mean**2 * one_h_one
@@ -120,11 +131,11 @@ class _Model:
         return float(value), slope_K
 
     def residual_variance(self, ratio_K: np.ndarray) -> float:
-        """s^2 at these ratios."""
+        """Return s^2 at these ratios."""
         root_Q = np.sqrt(ratio_K)[self.factor_Q]
         a_QQ = np.eye(len(root_Q)) + root_Q[:, None] * self.zz_QQ * root_Q
         right = root_Q[:, None] * np.column_stack([self.z1_Q, self.zy_Q])
-        solved = root_Q[:, None] * linalg.solve(a_QQ, right, assume_a="pos")
+        solved = root_Q[:, None] * typed_scipy.solve_positive(a_QQ, right)
         one_h_one = self.num - self.z1_Q @ solved[:, 0]
         mean = -(self.z1_Q @ solved[:, 1]) / one_h_one
         return float(self.yy - self.zy_Q @ solved[:, 1] - mean**2 * one_h_one) / (self.num - 1)

@@ -12,7 +12,7 @@ from calib_sweep.seeding import stream
 
 @lru_cache(maxsize=128)
 def resampled_counts(block: int, num: int, size: int, seed: int, num_resamples: int) -> np.ndarray:
-    """How often each of `num` draws occurs among `size` drawn with replacement [B, S].
+    """Count how often each of `num` draws occurs among `size` drawn with replacement [B, S].
 
     `block`: draws of different blocks (datasets) are resampled independently.
     """

@@ -16,51 +16,54 @@ for the interval of two datasets in the table (Newcombe) too large by one or two
 from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
 
+from calib_sweep.analysis.inference import typed_scipy
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS, TAIL
 
 MAX_PAIRS = 10_000  # more is no plan
 
 
 def pairs_needed(share: float, power: float) -> float:
-    """Pairs from which on P(A > B) = `share` is told from 1/2 with `power`; inf: too many."""
+    """Return the pairs from which on P(A > B) = `share` is told from 1/2 with `power`.
+
+    Infinite beyond MAX_PAIRS.
+    """
     num_N = np.arange(MIN_DRAWS, MAX_PAIRS + 1)
-    power_N = stats.binom.sf(_wins_needed() - 1, num_N, share)
+    power_N = typed_scipy.binomial_sf(_wins_needed() - 1, num_N, share)
     too_few = num_N[power_N < power]
     last = too_few[-1] if too_few.size else MIN_DRAWS - 1
     return float(last + 1) if last < MAX_PAIRS else np.inf
 
 
 def draws_needed(share: float, power: float) -> float:
-    """The same of two datasets: draws of each."""
+    """Return the same for two independent samples: draws of each (Noether 1987)."""
     n = float(np.ceil(_noether(power) / (share - 0.5) ** 2))
     return max(n, MIN_DRAWS) if n <= MAX_PAIRS else np.inf
 
 
 def pairs_show(num_pairs: int, power: float) -> float:
-    """The P(A > B) that so many pairs tell from 1/2 with `power`."""
+    """Return the P(A > B) that so many pairs tell from 1/2 with `power`; NaN: none is told."""
     if not MIN_DRAWS <= num_pairs <= MAX_PAIRS:
         return np.nan
     wins = _wins_needed()[num_pairs - MIN_DRAWS]
     if wins > num_pairs:
         return np.nan
     # P(Binomial(N, g) >= k) is the share of Beta(k, N - k + 1) below g
-    return float(special.betaincinv(wins, num_pairs - wins + 1, power))
+    return float(typed_scipy.beta_ppf(power, wins, num_pairs - wins + 1))
 
 
 def draws_show(num_draws: int, power: float) -> float:
-    """The same of two datasets with so many draws each."""
+    """Return the same for two independent samples of so many draws each."""
     share = 0.5 + np.sqrt(_noether(power) / num_draws)
     return float(share) if num_draws >= MIN_DRAWS and share <= 1 else np.nan
 
 
 def _noether(power: float) -> float:
-    return ((stats.norm.isf(TAIL) + stats.norm.ppf(power)) / np.sqrt(6)) ** 2
+    return ((typed_scipy.normal_isf(TAIL) + typed_scipy.normal_ppf(power)) / np.sqrt(6)) ** 2
 
 
 @lru_cache(maxsize=1)
 def _wins_needed() -> np.ndarray:
-    """k(N) for every N from MIN_DRAWS to MAX_PAIRS; N + 1 where not even all wins are enough."""
+    """Return k(N) for each N from MIN_DRAWS to MAX_PAIRS; N + 1 where all wins are too few."""
     num_N = np.arange(MIN_DRAWS, MAX_PAIRS + 1)
-    return stats.binom.isf(TAIL, num_N, 0.5).astype(int) + 1
+    return typed_scipy.binomial_isf(TAIL, num_N, 0.5).astype(int) + 1

@@ -1,4 +1,18 @@
-"""Two samples of scores compared, all metrics at once: the arithmetic of `comparisons`.
+"""Two samples of scores compared, all metrics at once.
+
+Paired: both met on the same calibration sets, x = a - b on each of the N sets.
+    one dataset     xbar -+ t(n-1) s / sqrt(n)
+    all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
+                    Satterthwaite: for these datasets and new draws of them; each counts equally.
+                    A dataset of fewer than three pairs takes s^2 = sum_d (n_d - 1) s_d^2 / sum_d
+                    (n_d - 1); two pairs that lie farther apart keep their own, and df is 2 or more
+    P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
+    p               sign flips, all of them counted (`permutation`)
+Unpaired:
+    difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
+    P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe
+    p               permutations, exact while there are few
+`mde` is the difference that a test of this size finds with the power asked for.
 
 NaN is a score that is not there. An infinite one (a perplexity that blew up) counts in P(A > B),
 where it loses against any other, and leaves no mean and no test.
@@ -9,20 +23,18 @@ Shapes: D datasets, S seeds, E metrics; results [D + 1, E], the last line over a
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy import stats
 
-from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference import intervals, typed_scipy
 from calib_sweep.analysis.inference.permutation import sign_flip_p, two_sample_p
 from calib_sweep.analysis.inference.power import smallest_detectable
 from calib_sweep.analysis.rounding import without_rounding
-from calib_sweep.analysis.settings import AnalysisSettings
 
 MIN_DF = intervals.MIN_DRAWS - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The numbers of comparisons.csv, each [lines, E]."""
+    """Everything that a comparison finds, each [lines, E]; in the unit of the scores."""
 
     n_pairs: np.ndarray
     mean_diff: np.ndarray  # a - b
@@ -39,13 +51,18 @@ class Compared:
     is_finite: np.ndarray
 
     def columns(self) -> dict[str, np.ndarray]:
+        """Return every field by its name, flat: line by line, metrics within."""
         return {field.name: getattr(self, field.name).ravel() for field in fields(self)}
 
 
 def compare_paired(
-    a_DSE: np.ndarray, b_DSE: np.ndarray, directions_E: np.ndarray, settings: AnalysisSettings
+    a_DSE: np.ndarray, b_DSE: np.ndarray, directions_E: np.ndarray, *, power: float
 ) -> Compared:
-    """Pairs of the same dataset and seed: a line per dataset, and one over all."""
+    """Compare pairs of the same dataset and seed: a line per dataset, and one over all.
+
+    `directions_E`: +1 more is better, -1 less is, 0 not known. `power`: of the smallest detectable
+    difference (mde).
+    """
     is_pair = ~(np.isnan(a_DSE) | np.isnan(b_DSE))
     with np.errstate(invalid="ignore"):
         x_DSE = np.where(is_pair, a_DSE - b_DSE, np.nan)  # inf - inf is NaN, and a tie below
@@ -74,14 +91,14 @@ def compare_paired(
         share=share,
         sd_diff=np.sqrt(np.vstack([variance_DE, pooled[3]])),
         is_finite=np.vstack([is_finite, is_finite.all(axis=0)]),
-        settings=settings,
+        power=power,
     )
 
 
 def _moments(
     x_DSE: np.ndarray, n_DE: np.ndarray, size_DE: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over seeds; NaN where there are too few, or one is not finite.
+    """Return mean and variance over seeds; NaN where there are too few, or one is not finite.
 
     `size`: of the largest score behind them, which says what is rounding.
     """
@@ -97,7 +114,7 @@ def _moments(
 def _over_datasets(
     mean_DE: np.ndarray, variance_DE: np.ndarray, n_DE: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, its SE, df and the mean variance of a pair, over the datasets that have pairs.
+    """Return the mean, its SE, df and the mean variance of a pair, over datasets with pairs.
 
     A dataset of one or two pairs, whose variance is not or hardly known, takes that of all
     together; two pairs that lie farther apart keep their own.
@@ -117,9 +134,9 @@ def _over_datasets(
         part_DE = np.where(df_DE > 0, weight_DE * variance_DE, 0.0)
         se_E = np.sqrt(part_DE.sum(0)) / num_E
         spread_DE = np.where(df_DE > 0, part_DE**2 / df_DE, 0.0)
-        welch_E = part_DE.sum(0) ** 2 / spread_DE.sum(0)
+        welch_E = np.asarray(part_DE.sum(0) ** 2 / spread_DE.sum(0))
         # All differences alike: the SE is 0 whatever the df.
-        welch_E = np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E)
+        welch_E = np.asarray(np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E))
         used_DE = np.where(borrows_DE, common_E, variance_DE)
         pair_E = np.where(has_D, used_DE, 0.0).sum(0) / num_E
         # Two pairs far apart have a df near 1, and t(1) says nothing: never below MIN_DF.
@@ -133,7 +150,7 @@ def _over_datasets(
 def _shares(
     wins_DE: np.ndarray, ties_DE: np.ndarray, n_DE: np.ndarray, directions_E: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """P(A > B) and its interval, of each dataset and of all pairs together."""
+    """Return P(A > B) and its interval, of each dataset and of all pairs together."""
     won = wins_DE + ties_DE / 2
     won, n = np.vstack([won, won.sum(0)]), np.vstack([n_DE, n_DE.sum(0)])
     low, high = intervals.share_interval(won, n)
@@ -143,9 +160,18 @@ def _shares(
 
 
 def compare_unpaired(
-    a_SE: np.ndarray, b_SE: np.ndarray, directions_E: np.ndarray, settings: AnalysisSettings
+    a_SE: np.ndarray,
+    b_SE: np.ndarray,
+    directions_E: np.ndarray,
+    *,
+    power: float,
+    seed: int,
+    num_resamples: int,
 ) -> Compared:
-    """Two samples that share nothing; one line."""
+    """Compare two samples that share nothing; one line.
+
+    `seed`, `num_resamples`: of the permutations, where they are too many to count all.
+    """
     n_2E = np.stack([(~np.isnan(a_SE)).sum(0), (~np.isnan(b_SE)).sum(0)])
     is_finite = np.isinf(np.concatenate([a_SE, b_SE])).sum(0) == 0
     moments = [
@@ -156,13 +182,13 @@ def compare_unpaired(
     part_2E = np.vstack([variance for _, variance in moments]) / np.maximum(n_2E, 1)
     df_2E = np.maximum(n_2E - 1.0, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        welch_E = part_2E.sum(0) ** 2 / (part_2E**2 / df_2E).sum(0)
-        welch_E = np.where(part_2E.sum(0) == 0, df_2E.sum(0), welch_E)
+        welch_E = np.asarray(part_2E.sum(0) ** 2 / (part_2E**2 / df_2E).sum(0))
+        welch_E = np.asarray(np.where(part_2E.sum(0) == 0, df_2E.sum(0), welch_E))
     enough_E = n_2E.min(0) >= intervals.MIN_DRAWS
     p_E = np.full(len(directions_E), np.nan)
     for e in np.flatnonzero(is_finite & (n_2E > 0).all(axis=0)):
         a_S, b_S = (x[~np.isnan(x[:, e]), e][:, None] for x in (a_SE, b_SE))
-        p_E[e] = two_sample_p(a_S, b_S, settings.seed, settings.num_resamples)[0]
+        p_E[e] = two_sample_p(a_S, b_S, seed, num_resamples)[0]
     return _compared(
         n=n_2E.min(0)[None],
         mean=mean,
@@ -172,14 +198,14 @@ def compare_unpaired(
         share=_superiority(a_SE, b_SE, n_2E, directions_E),
         sd_diff=np.sqrt(np.vstack([v for _, v in moments]).sum(0))[None],
         is_finite=is_finite[None],
-        settings=settings,
+        power=power,
     )
 
 
 def _superiority(
     a_SE: np.ndarray, b_SE: np.ndarray, n_2E: np.ndarray, directions_E: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of all pairs that a wins, and its interval."""
+    """Return the share of all pairs that a wins, and its interval."""
     a, b = a_SE[:, None] * directions_E, b_SE[None] * directions_E
     won_E = (a > b).sum((0, 1)) + (a == b).sum((0, 1)) / 2
     known_E = (n_2E > 0).all(axis=0) & (directions_E != 0)
@@ -198,13 +224,15 @@ def _compared(
     share: tuple[np.ndarray, np.ndarray, np.ndarray],
     sd_diff: np.ndarray,
     is_finite: np.ndarray,
-    settings: AnalysisSettings,
+    power: float,
 ) -> Compared:
-    """Interval, detectable difference and t test from a mean with its SE and df; NaN: too few."""
+    """Add interval, detectable difference and t test to a mean with its SE and df; NaN: too few."""
     lo, hi = intervals.around(mean, se, df)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_t = np.where(se > 0, 2 * stats.t.sf(np.abs(mean) / se, df), np.where(mean == 0, 1.0, 0.0))
-    mde = smallest_detectable(se, df, settings.power)
+        p_t = np.where(
+            se > 0, 2 * typed_scipy.t_sf(np.abs(mean) / se, df), np.where(mean == 0, 1.0, 0.0)
+        )
+    mde = smallest_detectable(se, df, power)
     enough = np.isfinite(df)
     return Compared(
         n_pairs=n,

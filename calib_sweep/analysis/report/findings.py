@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from calib_sweep.analysis.formatting import decimals, number, scale
+from calib_sweep.analysis.inference.outliers import has_diverged
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import Row
-from calib_sweep.analysis.tables.controls import cell_title, has_diverged
+from calib_sweep.analysis.tables.controls import cell_title
 
 METRIC_WORDS = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
 

@@ -1,6 +1,5 @@
 """Each model x method x dataset x settings x metric over its calibration seeds, beside dense.
 
-    mean = sum(y) / n    SD = sqrt(sum((y - mean)^2) / (n - 1)), undefined for n = 1    min, max, n
     drop = dense - mean for accuracy, mean - dense for perplexity: positive is worse
 
 The mean over corpora or tasks is taken in each cell first (ppl/geomean, acc/mean), then described
@@ -20,35 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from calib_sweep.analysis.rounding import variance
+from calib_sweep.analysis.inference.sample import Spread, describe
 from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
 from calib_sweep.settings import applying, settings_text
 
 # Which way is better: +1 more, -1 less. The first word of a metric's name decides.
 DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A sample described; `sd` is NaN for n = 1 and with an infinite value."""
-
-    n: int
-    mean: float
-    sd: float  # ddof = 1
-    min: float
-    max: float
-
-
-def describe(value_S: np.ndarray) -> Spread:
-    """Describe the values of one metric over seeds; needs at least one."""
-    assert value_S.ndim == 1 and value_S.size > 0, value_S
-    low, high = float(np.min(value_S)), float(np.max(value_S))
-    with np.errstate(invalid="ignore", over="ignore"):  # of an infinite perplexity there is no SD
-        sd = float(np.sqrt(variance(value_S))) if value_S.size > 1 else np.nan
-        mean = float(np.mean(value_S))
-    if sd == 0:  # equal but for rounding
-        return Spread(value_S.size, low, sd, low, low)
-    return Spread(value_S.size, mean, sd, low, high)
 
 
 def direction(metric: str) -> int:

@@ -20,11 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.inference.intervals import LEVEL, MIN_DRAWS
 from calib_sweep.analysis.inference.multiplicity import holm_corrected
 from calib_sweep.analysis.scores.arrays import ALL, MAX_METHODS, ScoreArray
 from calib_sweep.analysis.scores.table import Row
-from calib_sweep.analysis.settings import LEVEL
 from calib_sweep.analysis.tables.controls import count_cells
 from calib_sweep.analysis.tables.missing import MISSING
 

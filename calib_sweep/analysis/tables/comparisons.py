@@ -1,17 +1,7 @@
 """Does A beat B, by how much, how often, and could the draws alone have done it?
 
-Methods are paired: they met on the same calibration sets, x = a - b on each of the N sets.
-    one dataset     xbar -+ t(n-1) s / sqrt(n)
-    all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
-                    Satterthwaite: for these datasets and new draws of them; each counts equally.
-                    A dataset of fewer than three pairs takes s^2 = sum_d (n_d - 1) s_d^2 / sum_d
-                    (n_d - 1); two pairs that lie farther apart keep their own, and df is 2 or more
-    P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
-    p               sign flips, all of them counted (`permutation`)
-Datasets share no sets, so their draws are two samples, of the mean over methods:
-    difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
-    P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe
-    p               permutations, exact while there are few
+Methods are paired: they met on the same calibration sets. Datasets share no sets, so their draws
+are two samples, of the mean over methods. `inference.two_sample` has the formulas.
 
 `mde` is the difference that a test of this size finds with the power asked for: what "not shown"
 does not exclude. Differences of perplexities are of logarithms: -0.01 is one per cent less.
@@ -108,7 +98,7 @@ def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[
             value[of].transpose(1, 2, 0, 3).reshape(*value.shape[1:3], -1) for of in (a_P, b_P)
         )
         directions_K = np.tile(array.directions_E, len(chunk))
-        found = two_sample.compare_paired(a_DSK, b_DSK, directions_K, settings)
+        found = two_sample.compare_paired(a_DSK, b_DSK, directions_K, power=settings.power)
         first, second = ([array.methods[m].method for m in of] for of in (a_P, b_P))
         yield _rows(array, "method", first, second, datasets, found)
 
@@ -127,7 +117,12 @@ def _compare_datasets(
         if not has_both_M.any():
             continue
         mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
-        found = two_sample.compare_unpaired(mean_2SE[0], mean_2SE[1], array.directions_E, settings)
+        found = two_sample.compare_unpaired(
+            *mean_2SE,
+            array.directions_E,
+            power=settings.power,
+            **settings.resampling,
+        )
         names = [f"{array.datasets[d]} {draw}".rstrip() for d in (a, b)]
         tables.append(_rows(array, "dataset", [names[0]], [names[1]], [POOLED], found))
     return tables

@@ -1,19 +1,11 @@
-"""What a reader must know before believing the tables: repetitions, divergence, what is missing.
-
-A run is called diverged when its perplexity is not finite, or above DIVERGED_TIMES the median of
-its group, where what is no number counts as infinite.
-"""
+"""What a reader must know before believing the tables: repetitions, divergence, what is missing."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.table import Row, settings_of
 from calib_sweep.settings import axes_of, telling, title_of
-
-DIVERGED_TIMES = 10.0
 
 
 def cell_title(row: Row, shown: Collection[str] | None = None) -> str:
@@ -55,12 +47,6 @@ def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
         for row in rows
         if row["status"] != "superseded" and row["metric"] is None
     ]
-
-
-def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
-    """Which of a group's perplexities are not finite, or far above their median [S]."""
-    ordered_S = np.where(perplexity_S > 0, perplexity_S, np.inf)  # what is no perplexity, too
-    return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
 
 
 def data_free(groups: Iterable[Group]) -> list[Group]:

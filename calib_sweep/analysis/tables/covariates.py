@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from calib_sweep.analysis.inference.correlation import MIN_PAIRS, Correlation, Pair, correlate
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.sidecars import Tell, token_sets
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
-from calib_sweep.analysis.tables.correlations import MIN_PAIRS, Pair, correlate
 from calib_sweep.analysis.tables.provenance import described
 
 COLUMNS = [
@@ -112,13 +112,13 @@ def _values(array: ScoreArray, m: int, name: str, descriptors: Descriptors) -> n
 
 def _related(
     datasets: Sequence[str], x_DS: np.ndarray, y_DS: np.ndarray, settings: AnalysisSettings
-) -> Iterator[tuple[str, tuple[float, ...]]]:
+) -> Iterator[tuple[str, Correlation]]:
     blocks: list[Pair] = []
     for dataset, x_S, y_S in zip(datasets, x_DS, y_DS, strict=True):
         both_S = np.isfinite(x_S) & np.isfinite(y_S)
         x_S, y_S = x_S[both_S], y_S[both_S]
         if len(x_S) >= MIN_PAIRS and np.ptp(x_S) > 0 and np.ptp(y_S) > 0:
             blocks.append((x_S, y_S))
-            yield dataset, correlate([blocks[-1]], settings)
+            yield dataset, correlate([blocks[-1]], **settings.resampling)
     if blocks:
-        yield POOLED, correlate(blocks, settings)
+        yield POOLED, correlate(blocks, **settings.resampling)

@@ -1,21 +1,7 @@
 """Does a score move with the draw because single items flip, or because ability shifts?
 
-For n draws and N items, x[s, i] the score of item i on draw s, a_s = mean over items:
-
-    s^2           = variance of a_s over draws                              what summary.csv shows
-    floor^2       = sum_i var_s(x[s, i]) / N^2                  if items moved independently; for
-                    right or wrong var_s = n/(n-1) p_i (1 - p_i), p_i the share of draws right
-    systematic^2  = max(0, s^2 - floor^2)                                   what all items share
-    p             = P(chi2(n-1) >= (n-1) s^2 / floor^2)                     Cochran's Q
-
-The floor falls with more items, the systematic part is a change of ability. The interval of the
-systematic SD is that of s, less the floor. ceiling = sqrt(pbar (1 - pbar) / N): the floor if each
-item were tossed anew. acc/mean and ppl/geomean combine their parts, floor^2 = sum floor_t^2 / T^2.
-Perplexity counts windows and is on the log scale.
-
-    unstable    share of items that are right on some draws and wrong on others
-    agreement   share of items on which two draws agree, in both right and wrong; kappa: beyond
-                chance (Fleiss 1971)
+`inference.flips` has the formulas. acc/mean and ppl/geomean combine the parts of their tasks and
+corpora, floor^2 = sum floor_t^2 / T^2. Perplexity counts windows and is on the log scale.
 
 Shapes: S draws (n), I items (N).
 """
@@ -25,9 +11,8 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
+from calib_sweep.analysis.inference.flips import Split, cochran_p, split, systematic_sd
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
@@ -95,10 +80,7 @@ def _numbers(own: Split) -> list[float]:
     """The number columns of a row."""
     sd, floor = np.sqrt(own.variance), np.sqrt(own.floor_variance)
     systematic, low, high = systematic_sd(own)
-    if own.floor_variance > 0:
-        p = stats.chi2.sf((own.n - 1) * own.variance / own.floor_variance, own.n - 1)
-    else:
-        p = np.nan  # no item ever moved
+    p = cochran_p(own)
     shares = [own.unstable, own.agreement, own.kappa]
     numbers = [own.n, own.num_items, sd, floor, own.ceiling, systematic, low, high, p, *shares]
     return [float(number) if index > 1 else number for index, number in enumerate(numbers)]

@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS, TAIL
@@ -17,6 +16,7 @@ from calib_sweep.analysis.inference.superiority import (
     pairs_needed,
     pairs_show,
 )
+from calib_sweep.analysis.inference.typed_scipy import t_isf
 from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
@@ -70,7 +70,7 @@ def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
     columns = ["model", "method", "dataset", "metric", "n", "sd"]
     table = pd.DataFrame(rows, columns=pd.Index(columns))
     n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
-    now = stats.t.isf(TAIL, n - 1) * sd / np.sqrt(n)
+    now = t_isf(TAIL, n - 1) * sd / np.sqrt(n)
     return table.assign(goal="half_width", kind="", against="", df=n - 1, now=now)
 
 

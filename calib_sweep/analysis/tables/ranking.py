@@ -20,19 +20,24 @@ repeated, not that the order is the true one.
 Shapes: K entrants, S draws, E metrics, B resamples, P pairs of entrants.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
-from calib_sweep.analysis.inference.multiplicity import holm_corrected
-from calib_sweep.analysis.inference.resampling import resampled_counts
+from calib_sweep.analysis.inference.ranks import (
+    Block,
+    block_means,
+    pair_signs,
+    rank_intervals,
+    ranks,
+    resampled_means,
+    tau_b,
+)
 from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
-from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
+from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
 
 SEED_COUNTS = (1, 2, 3, 5, 10, 20, 50)
@@ -58,35 +63,19 @@ class Field:
     names: tuple[str, ...]  # K
     metrics: tuple[str, ...]  # E
     directions_E: np.ndarray
-    blocks: list[tuple[np.ndarray, np.ndarray]]  # which entrants, their scores [S, entrants, E]
+    blocks: list[Block]
 
     @property
     def num_draws(self) -> int:
         return min(len(value) for _, value in self.blocks)
 
     def means(self) -> np.ndarray:
-        """Mean of each entrant [K, E], blocks counting equally."""
-        return self._joined([value.mean(0)[None] for _, value in self.blocks])[0]
+        """Return the mean of each entrant [K, E], blocks counting equally."""
+        return block_means(self.blocks, len(self.names))
 
     def resampled(self, num_seeds: int | None, settings: AnalysisSettings) -> np.ndarray:
-        """Means over `num_seeds` draws of each block (None: as many as it has) [B, K, E]."""
-        parts = []
-        for block, (_, value) in enumerate(self.blocks):
-            num = len(value)
-            size = num_seeds or num
-            count_BS = resampled_counts(block, num, size, settings.seed, settings.num_resamples)
-            mean = value.mean(0)
-            moved = np.einsum("bs,ske->bke", count_BS / size, value - mean)
-            parts.append(mean + np.sqrt(num / (num - 1)) * moved)
-        return self._joined(parts)
-
-    def _joined(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        shape = (len(parts[0]), len(self.names), len(self.metrics))
-        total, count = np.zeros(shape), np.zeros(len(self.names))
-        for (entrants, _), part in zip(self.blocks, parts, strict=True):
-            total[:, entrants] += part
-            count[entrants] += 1
-        return total / count[:, None]
+        """Return means over `num_seeds` draws of each block (None: all it has) [B, K, E]."""
+        return resampled_means(self.blocks, len(self.names), num_seeds, **settings.resampling)
 
 
 Key = tuple[str, str, str, str]  # the values of KEYS
@@ -105,7 +94,7 @@ def ranking_tables(
     for array in arrays:
         for field in _fields(array):
             signs = pair_signs(field.resampled(None, settings))
-            rank_BKE = _ranks(signs, field.directions_E)
+            rank_BKE = ranks(signs, field.directions_E)
             ranking += _ranking(field, rank_BKE, tests)
             probabilities += _probabilities(field, rank_BKE)
             stability += _stability(field, settings)
@@ -150,7 +139,7 @@ def _complete(
     dataset: str,
     draw: str,
     names: tuple[str, ...],
-    blocks: Sequence[tuple[np.ndarray, np.ndarray]],
+    blocks: Sequence[Block],
 ) -> Iterator[Field]:
     """Fields of those metrics that have the same complete draws, three or more in each block."""
     metrics_of: dict[bytes, list[int]] = {}
@@ -172,37 +161,25 @@ def _complete(
         )
 
 
-def _ranks(sign_BPE: np.ndarray, directions_E: np.ndarray) -> np.ndarray:
-    """1 + the number of entrants that are better [B, K, E], from the signs of all pairs."""
-    num_pairs = sign_BPE.shape[1]
-    num = (1 + math.isqrt(1 + 8 * num_pairs)) // 2
-    rank_BKE = np.ones((len(sign_BPE), num, sign_BPE.shape[2]), dtype=np.int16)
-    for pair, (i, j) in enumerate(combinations(range(num), 2)):
-        better_BE = sign_BPE[:, pair] * directions_E
-        rank_BKE[:, i] += better_BE < 0
-        rank_BKE[:, j] += better_BE > 0
-    return rank_BKE
-
-
 def _keys(field: Field, metric: str) -> Key:
     return field.model, metric, field.kind, field.dataset
 
 
 def _ranking(field: Field, rank_BKE: np.ndarray, tests: Tests) -> Iterator[tuple]:
     mean_KE = field.means()
-    rank_KE = _ranks(pair_signs(mean_KE[None]), field.directions_E)[0]
+    rank_KE = ranks(pair_signs(mean_KE[None]), field.directions_E)[0]
     first_KE = (rank_BKE == 1).mean(0)
     for e, metric in enumerate(field.metrics):
         keys = _keys(field, metric)
         score_K = mean_KE[:, e] * field.directions_E[e]
-        low_K, high_K, open_K = _rank_intervals(field.names, score_K, tests.get(keys, ()))
+        low_K, high_K, open_K = _left_open(field.names, score_K, tests.get(keys, ()))
         for k, name in enumerate(field.names):
-            ranks = (int(rank_KE[k, e]), int(low_K[k]), int(high_K[k]))
-            numbers = (field.num_draws, float(mean_KE[k, e]), *ranks, float(first_KE[k, e]))
+            places = (int(rank_KE[k, e]), int(low_K[k]), int(high_K[k]))
+            numbers = (field.num_draws, float(mean_KE[k, e]), *places, float(first_KE[k, e]))
             yield *keys, name, *numbers, int(open_K[k])
 
 
-def _rank_intervals(
+def _left_open(
     names: Sequence[str], score_K: np.ndarray, tests: Sequence[Test]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ranks that the pairwise tests leave open, and how many pairs of each entrant are open.
@@ -214,14 +191,10 @@ def _rank_intervals(
     own = [test for test in tests if test[0] in place and test[1] in place]
     a, b = (np.array([place[name] for name in names], dtype=int) for names in _ends(own))
     p, share = np.array([test[2:] for test in own], dtype=float).reshape(-1, 2).T
-    p_KK, share_KK = np.zeros((num, num)), np.full((num, num), np.nan)
-    p_KK[a, b] = p_KK[b, a] = holm_corrected(p)
+    share_KK = np.full((num, num), np.nan)
     share_KK[a, b], share_KK[b, a] = share, 1 - share
-    is_shown_KK = p_KK < 1 - LEVEL
-    low_K = 1 + np.sum(is_shown_KK & (score_K[:, None] < score_K), axis=1)
-    high_K = num - np.sum(is_shown_KK & (score_K[:, None] > score_K), axis=1)
     is_open_KK = (share_KK > UNRESOLVED[0]) & (share_KK < UNRESOLVED[1])
-    return low_K, high_K, is_open_KK.sum(1)
+    return *rank_intervals(score_K, a, b, p), is_open_KK.sum(1)
 
 
 def _ends(tests: Sequence[Test]) -> tuple[list[str], list[str]]:
@@ -238,11 +211,11 @@ def _probabilities(field: Field, rank_BKE: np.ndarray) -> Iterator[tuple]:
 
 def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
     reference_1PE = pair_signs(field.means()[None])
-    first_KE = _ranks(reference_1PE, field.directions_E)[0] == 1
+    first_KE = ranks(reference_1PE, field.directions_E)[0] == 1
     reference_PE = reference_1PE[0]
     for num_seeds in SEED_COUNTS:
         sign_BPE = pair_signs(field.resampled(num_seeds, settings))
-        is_first_BKE = _ranks(sign_BPE, field.directions_E) == 1
+        is_first_BKE = ranks(sign_BPE, field.directions_E) == 1
         tau_BE = tau_b(sign_BPE, reference_PE)
         numbers_4E = [
             (is_first_BKE == first_KE).all(axis=1).mean(0),
@@ -253,22 +226,3 @@ def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
         for e, metric in enumerate(field.metrics):
             numbers = (float(number_E[e]) for number_E in numbers_4E)
             yield *_keys(field, metric), field.draw, len(field.names), num_seeds, *numbers
-
-
-def pair_signs(score_BKE: np.ndarray) -> np.ndarray:
-    """Sign of the difference of each pair of entrants [B, P, E], as small integers."""
-    pairs = combinations(range(score_BKE.shape[1]), 2)
-    signs = [
-        np.greater(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
-        - np.less(score_BKE[:, i], score_BKE[:, j]).view(np.int8)
-        for i, j in pairs
-    ]
-    return np.stack(signs, axis=1)
-
-
-def tau_b(sign_BPE: np.ndarray, reference_PE: np.ndarray) -> np.ndarray:
-    """Kendall's tau-b of two orders, from the signs of their pairs [B, E]."""
-    agreeing_BE = (sign_BPE * reference_PE).sum(1, dtype=np.int32)
-    untied_BE = np.abs(sign_BPE).sum(1, dtype=np.int32)
-    size_BE = np.sqrt(untied_BE * np.abs(reference_PE).sum(0, dtype=np.int32))
-    return agreeing_BE / np.where(size_BE > 0, size_BE, np.nan)

@@ -24,14 +24,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.inference.sample import worst_draws
+from calib_sweep.analysis.inference.typed_scipy import normal_isf
 from calib_sweep.analysis.scores.groups import Group, direction
 from calib_sweep.analysis.scores.names import Naming
 
-ONE_IN = 20  # draws: 5 %
 NAMES = ["model", "method", "dataset", "metric"]
 SUMMARY_COLUMNS = [
     *NAMES,
@@ -68,28 +68,12 @@ def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     item_se = np.array([_root_mean_square(group.stderr_S) for group in groups])
     table["item_se"], table["draw_se"] = item_se, sd / np.sqrt(n)
     table["same_lo"], table["same_hi"] = intervals.mean_interval(mean, sd, n)
-    half = np.hypot(mean - table["same_lo"], stats.norm.isf(intervals.TAIL) * item_se)
+    half = np.hypot(mean - table["same_lo"], normal_isf(intervals.TAIL) * item_se)
     table["new_lo"], table["new_hi"] = mean - half, mean + half
     table["draw_lo"], table["draw_hi"] = intervals.next_draw_interval(mean, sd, n)
     worst = [worst_draws(group.value_S, direction(group.metric)) for group in groups]
     table[["worst", "q05", "cvar05"]] = np.array(worst, dtype=float).reshape(-1, 3)
     return table.reindex(columns=UNCERTAINTY_COLUMNS)
-
-
-def worst_draws(value_S: np.ndarray, sign: int) -> tuple[float, float, float]:
-    """The worst draw, the 5 % quantile on its side, the mean of the worst 5 %; `sign`: direction.
-
-    NaN where it is not known which side is worse, or a score is no number.
-    """
-    if sign == 0 or np.isnan(value_S).any():
-        return np.nan, np.nan, np.nan
-    ordered_S = sign * np.sort(sign * value_S)
-    share = len(value_S) / ONE_IN  # how many draws the worst 5 % are
-    whole, last = int(share), int(np.ceil(share)) - 1
-    total = ordered_S[:whole].sum()
-    if share > whole:
-        total += (share - whole) * ordered_S[whole]
-    return float(ordered_S[0]), float(ordered_S[last]), float(total / share)
 
 
 def _described(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.inference.intervals import LEVEL, MIN_DRAWS
 from calib_sweep.analysis.inference.multiplicity import bh_corrected, holm_corrected
-from calib_sweep.analysis.settings import LEVEL, AnalysisSettings
+from calib_sweep.analysis.settings import AnalysisSettings
 
 NO_WIDTH = "the same difference on every draw: its interval has no width, other draws may differ"
 ONE_SPREAD = f"a dataset has fewer than {MIN_DRAWS} pairs: taken to vary as the others do, or more"

@@ -12,12 +12,13 @@ from rich.console import Console
 
 from calib_sweep.analysis.formatting import described
 from calib_sweep.analysis.inference.flips import split
+from calib_sweep.analysis.inference.sample import describe
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.report.write import is_current, write_report
 from calib_sweep.analysis.rounding import equalised, variance, without_rounding
 from calib_sweep.analysis.scores.arrays import score_arrays
-from calib_sweep.analysis.scores.groups import describe, group_rows
+from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.homogeneity import homogeneity_table

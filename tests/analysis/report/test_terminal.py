@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.inference.sample import describe
 from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.report.write import write_report
-from calib_sweep.analysis.scores.groups import describe
 from calib_sweep.analysis.scores.table import read_rows
 
 

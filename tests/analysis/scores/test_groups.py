@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from calib_sweep.analysis.inference.sample import describe
 from calib_sweep.analysis.report.findings import findings
-from calib_sweep.analysis.scores.groups import describe, direction, drop, group_rows
+from calib_sweep.analysis.scores.groups import direction, drop, group_rows
 from calib_sweep.analysis.scores.table import read_rows
 from calib_sweep.analysis.tables.controls import count_cells, failures
 

@@ -5,7 +5,8 @@ import pytest
 from helpers.simulated import SETTINGS, array_of, normal
 from scipy import stats
 
-from calib_sweep.analysis.tables.correlations import COLUMNS, correlate, correlation_table
+from calib_sweep.analysis.inference.correlation import correlate
+from calib_sweep.analysis.tables.correlations import COLUMNS, correlation_table
 
 METRICS = ["acc/mean", "acc/x", "ppl/a@64"]
 
@@ -17,7 +18,7 @@ def related(name, rho, num_sweeps, num_S):
 
 def test_rho_is_spearmans_and_few_draws_are_permuted_in_every_way():
     x, y = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([2.0, 1.0, 4.0, 3.0, 5.0])
-    n, rho, low, high, p = correlate([(x, y)], SETTINGS)
+    n, rho, low, high, p = correlate([(x, y)], **SETTINGS.resampling)
     assert (n, rho) == (5, pytest.approx(0.8))
     wanted = stats.permutation_test(
         (x,),
@@ -34,7 +35,7 @@ def test_a_worked_example_of_two_datasets():
     x, y = np.array([1, 2, 3, 4, 5]), np.array([2, 1, 4, 3, 5])
     more, other = np.arange(9), np.array([4, 3, 0, 1, 2, 5, 8, 6, 7])
     rho = stats.spearmanr(more, other).statistic
-    n, seen, low, high, _ = correlate([(x, y), (more, other)], SETTINGS)
+    n, seen, low, high, _ = correlate([(x, y), (more, other)], **SETTINGS.resampling)
     assert (n, seen) == (14, pytest.approx((2 * 0.8 + 6 * rho) / 8))
     variance = 0.25**2 * (1 + 0.8**2 / 2) / 2 + 0.75**2 * (1 + rho**2 / 2) / 6
     half = stats.t.isf(0.025, 3 + 7) * np.sqrt(variance)
@@ -45,7 +46,7 @@ def test_a_worked_example_of_two_datasets():
 @pytest.mark.parametrize("num_S", [5, 10, 20])
 def test_draws_that_have_nothing_to_do_with_each_other_keep_the_level(num_S):
     pairs = zip(*related("level", 0.0, 400, num_S), strict=True)
-    found = np.array([correlate([pair], SETTINGS) for pair in pairs])
+    found = np.array([correlate([pair], **SETTINGS.resampling) for pair in pairs])
     assert np.mean(found[:, 4] <= 0.05) <= 0.08
     assert np.mean((found[:, 2] <= 0) & (found[:, 3] >= 0)) >= 0.93
 
@@ -53,7 +54,7 @@ def test_draws_that_have_nothing_to_do_with_each_other_keep_the_level(num_S):
 def test_the_interval_holds_a_true_rank_correlation():
     true_rho = 6 / np.pi * np.arcsin(0.7 / 2)
     pairs = zip(*related("held", 0.7, 400, 10), strict=True)
-    found = np.array([correlate([pair], SETTINGS) for pair in pairs])
+    found = np.array([correlate([pair], **SETTINGS.resampling) for pair in pairs])
     held = (found[:, 2] <= true_rho) & (true_rho <= found[:, 3])
     assert 0.92 <= held.mean() <= 0.99
 
@@ -62,7 +63,7 @@ def test_pooling_leaves_out_what_lies_between_datasets():
     """Within both datasets perplexity and accuracy fall together, between them they do not."""
     x = np.arange(6.0)
     blocks = [(x, x), (x + 100, x - 100)]
-    n, rho, _, _, p = correlate(blocks, SETTINGS)
+    n, rho, _, _, p = correlate(blocks, **SETTINGS.resampling)
     assert (n, rho) == (12, pytest.approx(1.0, abs=1e-6))
     assert p < 0.01
 

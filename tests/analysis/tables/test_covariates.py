@@ -5,7 +5,7 @@ import pytest
 from helpers.simulated import SETTINGS, array_of, normal
 from safetensors.numpy import save_file
 
-from calib_sweep.analysis.tables.correlations import correlate
+from calib_sweep.analysis.inference.correlation import correlate
 from calib_sweep.analysis.tables.covariates import (
     COLUMNS,
     covariate_table,
@@ -68,7 +68,7 @@ def test_the_table_correlates_each_descriptor_with_the_headline_scores():
     own = table[table["metric"] == "acc/mean"].set_index("dataset")
     assert own["rho"].to_dict() == pytest.approx({"text00": 1.0, "text01": 1.0, "": 1.0}, abs=1e-6)
     other = table[(table["metric"] == "ppl/geomean") & (table["dataset"] == "text01")].iloc[0]
-    wanted = correlate([(value[0, 1, :, 0], value[0, 1, :, 2])], SETTINGS)
+    wanted = correlate([(value[0, 1, :, 0], value[0, 1, :, 2])], **SETTINGS.resampling)
     assert (other["rho"], other["p"]) == (pytest.approx(wanted[1]), wanted[4])
 
 

@@ -4,8 +4,9 @@ import pytest
 from helpers.simulated import array_of, normal, rows_of
 from scipy import stats
 
+from calib_sweep.analysis.inference.homogeneity import contrasts, f_in_blocks
 from calib_sweep.analysis.scores.arrays import score_arrays
-from calib_sweep.analysis.tables.homogeneity import contrasts, f_in_blocks, homogeneity_table
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.seeding import stream
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from helpers.simulated import normal, row, rows_of
 
+from calib_sweep.analysis.inference.outliers import grubbs_limit, reasons
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.scores.names import Naming
-from calib_sweep.analysis.tables.outliers import COLUMNS, grubbs_limit, outlier_table, reasons
+from calib_sweep.analysis.tables.outliers import COLUMNS, outlier_table
 
 
 def tails(rows):

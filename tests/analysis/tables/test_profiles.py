@@ -5,13 +5,12 @@ import pytest
 from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 
+from calib_sweep.analysis.inference.interquartile import iqm, resampled_iqm
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.profiles import (
     IQM_COLUMNS,
     PROFILE_COLUMNS,
-    iqm,
     profile_tables,
-    resampled_iqm,
 )
 
 
@@ -28,7 +27,7 @@ def test_the_interquartile_mean_is_that_of_the_middle_half():
 def test_resampling_by_counts_is_resampling():
     """One block of two draws: both, or one of them twice."""
     draws = normal("counts", 2, 6)
-    simulated = resampled_iqm([draws], SETTINGS)
+    simulated = resampled_iqm([draws], **SETTINGS.resampling)
     possible = [iqm(draws), iqm(draws[[0, 0]]), iqm(draws[[1, 1]])]
     distance = np.abs(simulated[:, None] - np.array(possible))
     assert distance.min(1).max() < 1e-12

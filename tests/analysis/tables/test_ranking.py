@@ -3,6 +3,7 @@ import pytest
 from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 
+from calib_sweep.analysis.inference.ranks import pair_signs, tau_b
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.ranking import (
@@ -10,9 +11,7 @@ from calib_sweep.analysis.tables.ranking import (
     RANKING_COLUMNS,
     STABILITY_COLUMNS,
     Field,
-    pair_signs,
     ranking_tables,
-    tau_b,
 )
 
 

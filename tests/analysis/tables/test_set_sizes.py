@@ -4,13 +4,12 @@ from helpers.simulated import METHODS, SETTINGS, normal, rows_of
 from scipy import optimize
 
 from calib_sweep.analysis.figures.diagrams import set_sizes_figure
+from calib_sweep.analysis.inference.set_sizes import fit_floor, floor_interval
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.tables.set_sizes import (
     COLUMNS,
     FLOOR_COLUMNS,
-    fit_floor,
-    floor_interval,
     set_size_tables,
 )
 from calib_sweep.seeding import stream
@@ -48,7 +47,9 @@ def test_neither_part_is_ever_negative():
 def test_the_interval_of_the_floor_holds_the_truth(floor, slope):
     variance_Z, df_Z = floor + slope / SIZES, np.full(4, 9)
     chi2 = stream("tests/sizes").chisquare(9, size=(120, 4))
-    found = [floor_interval(SIZES, variance_Z * row / 9, df_Z, SETTINGS) for row in chi2]
+    found = [
+        floor_interval(SIZES, variance_Z * row / 9, df_Z, **SETTINGS.resampling) for row in chi2
+    ]
     held = [low - 1e-12 <= floor <= high for low, high in found]
     assert np.mean(held) >= 0.91
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from helpers.simulated import normal, row, rows_of
 
+from calib_sweep.analysis.inference.sample import worst_draws
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.tables.summary import (
     SUMMARY_COLUMNS,
     summary_table,
     uncertainty_table,
-    worst_draws,
 )
 
 

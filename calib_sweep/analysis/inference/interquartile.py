@@ -1,0 +1,91 @@
+"""Scores over many tasks at once: interquartile mean, performance profile (Agarwal et al. 2021).
+
+    IQM            mean of the middle half of all draws x tasks
+    F(tau)         share of all draws x tasks above tau
+
+Agarwal et al. resample the runs of each task on their own. Here one calibration set makes the
+scores of all tasks together, so whole draws are resampled, within their block (dataset). Intervals
+are the estimate -+ t(df) sqrt(n / (n-1)) times the SD over resamples, df = draws less blocks;
+percentiles of few draws are too narrow. F is a mean over draws: its resampled SD is known without
+resampling.
+
+Shapes: S draws, T tasks, B resamples, N draws x tasks, X points of tau.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from calib_sweep.analysis.inference import typed_scipy
+from calib_sweep.analysis.inference.intervals import around
+from calib_sweep.analysis.inference.resampling import resampled_counts
+
+TRIMMED = 0.25  # at either end
+
+
+class Estimate(NamedTuple):
+    """A number with the ends of its 95 % interval."""
+
+    value: float
+    lo: float
+    hi: float
+
+
+class Profile(NamedTuple):
+    """F(tau) with the ends of its 95 % interval, at each tau [X]."""
+
+    share_X: np.ndarray
+    lo_X: np.ndarray
+    hi_X: np.ndarray
+
+
+def iqm(value: np.ndarray) -> float:
+    """Return the mean of the middle half of all values, whatever their shape."""
+    return typed_scipy.trimmed_mean(value.ravel(), TRIMMED)
+
+
+def iqm_interval(blocks: Sequence[np.ndarray], *, seed: int, num_resamples: int) -> Estimate:
+    """Return the IQM of several blocks of draws [S, T] with its interval over whole draws."""
+    num_draws = sum(map(len, blocks))
+    simulated_B = resampled_iqm(blocks, seed=seed, num_resamples=num_resamples)
+    stretch = np.sqrt(num_draws / (num_draws - len(blocks)))
+    estimate, df = iqm(np.concatenate(blocks)), num_draws - len(blocks)
+    low, high = around(np.array(estimate), stretch * simulated_B.std(), np.array(df))
+    return Estimate(estimate, float(low), float(high))
+
+
+def resampled_iqm(blocks: Sequence[np.ndarray], *, seed: int, num_resamples: int) -> np.ndarray:
+    """Return IQMs of whole draws drawn with replacement within each block [S, T] of them [B].
+
+    A resample is how often each draw occurs, so all values are sorted once: of each, as much counts
+    as lies between the trimmed ends of the sorted resample.
+    """
+    counts = [
+        resampled_counts(number, len(own), len(own), seed, num_resamples)
+        for number, own in enumerate(blocks)
+    ]
+    value_ST = np.concatenate(blocks)
+    order = np.argsort(value_ST, axis=None, kind="stable")
+    count_BN = np.concatenate(counts, axis=1)[:, order // value_ST.shape[1]]
+    upto_BN = np.cumsum(count_BN, axis=1)
+    num = value_ST.size
+    cut = int(TRIMMED * num)  # as scipy.stats.trim_mean
+    kept_BN = np.clip(np.minimum(upto_BN, num - cut) - np.maximum(upto_BN - count_BN, cut), 0, None)
+    return np.einsum("bn,n->b", kept_BN, value_ST.ravel()[order]) / (num - 2 * cut)
+
+
+def profile(blocks: Sequence[np.ndarray], tau_X: np.ndarray) -> Profile:
+    """Return the share of all draws and tasks above each tau; blocks [S, T], draws count equally.
+
+    `tau_X`: in the unit of the values. Shares are between 0 and 1.
+    """
+    above = [(block[:, :, None] > tau_X).mean(1) for block in blocks]  # [S, X] each
+    num_draws = sum(map(len, above))
+    share_X = np.concatenate(above).mean(0)
+    square_X = np.zeros(len(tau_X))
+    for own in above:
+        square_X += ((own - own.mean(0)) ** 2).sum(0)
+    df = num_draws - len(blocks)
+    low_X, high_X = around(share_X, np.sqrt(square_X / df / num_draws), np.array(df))
+    return Profile(share_X, np.clip(low_X, 0, 1), np.clip(high_X, 0, 1))

@@ -1,0 +1,181 @@
+"""Every public statistic takes a matrix of anybody's: numpy arrays and numbers, nothing of ours."""
+
+import inspect
+import math
+import pkgutil
+from importlib import import_module
+
+import numpy as np
+import pytest
+from helpers.simulated import normal
+
+from calib_sweep.analysis import inference
+from calib_sweep.analysis.inference import (
+    anova,
+    correlation,
+    flips,
+    homogeneity,
+    interquartile,
+    intervals,
+    multiplicity,
+    outliers,
+    permutation,
+    power,
+    ranks,
+    reml,
+    resampling,
+    sample,
+    set_sizes,
+    superiority,
+    two_sample,
+    variance_components,
+)
+
+SEED = {"seed": 0, "num_resamples": 200}
+SCORE_MDSE = normal("plain", 3, 2, 4, 5)  # methods, datasets, draws, metrics
+FIRST, SECOND = SCORE_MDSE[0], SCORE_MDSE[1]
+DIRECTIONS_E = np.array([1, 1, -1, -1, 0])
+RIGHT_SI = (normal("items", 4, 20) > 0).astype(float)
+BLOCKS = [(np.arange(3), SCORE_MDSE[:, d].swapaxes(0, 1)) for d in range(2)]
+SIGNS = ranks.pair_signs(SCORE_MDSE.mean(2).swapaxes(0, 1))
+CONTRASTS = np.stack([homogeneity.contrasts(own[0]) for own in SCORE_MDSE])
+SIZES = np.array([8.0, 16.0, 32.0]), np.array([3.0, 2.0, 1.5]), np.array([4.0, 4.0, 4.0])
+MODULES = [
+    import_module(f"{inference.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(inference.__path__)
+    if found.name != "typed_scipy"  # scipy's own functions under other names
+]
+
+# Function -> a call of it. A number is what the first number of the result must be.
+CALLS = {
+    anova.chi2_draws: (lambda: anova.chi2_draws("any", 3.0, 0, 200), None),
+    anova.nested_anova: (lambda: anova.nested_anova(FIRST[:, :, None]).df_L, 0),
+    anova.crossed_anova: (lambda: anova.crossed_anova(SCORE_MDSE).df_L, 12),
+    anova.is_whole: (lambda: anova.is_whole(SCORE_MDSE, 3), 1),
+    correlation.correlate: (
+        lambda: correlation.correlate([(np.arange(6.0), np.arange(6.0) ** 2)], **SEED),
+        6,
+    ),
+    flips.split: (lambda: flips.split(RIGHT_SI).n, 4),
+    flips.systematic_sd: (lambda: flips.systematic_sd(flips.split(RIGHT_SI)), None),
+    flips.cochran_p: (lambda: flips.cochran_p(flips.split(RIGHT_SI)), None),
+    homogeneity.contrasts: (lambda: homogeneity.contrasts(FIRST[0]), None),
+    homogeneity.f_in_blocks: (lambda: homogeneity.f_in_blocks(np.abs(CONTRASTS))[1], 2),
+    homogeneity.between_methods: (lambda: homogeneity.between_methods(CONTRASTS).df_within, 4),
+    homogeneity.between_datasets: (
+        lambda: homogeneity.between_datasets([CONTRASTS[0], CONTRASTS[1]]).df_within,
+        4,
+    ),
+    interquartile.iqm: (lambda: interquartile.iqm(np.array([0.0, 1.0, 3.0, 90.0])), 2),
+    interquartile.iqm_interval: (lambda: interquartile.iqm_interval(list(FIRST), **SEED), None),
+    interquartile.resampled_iqm: (lambda: interquartile.resampled_iqm(list(FIRST), **SEED), None),
+    interquartile.profile: (lambda: interquartile.profile(list(FIRST), np.array([-9.0])), 1),
+    intervals.mean_interval: (lambda: intervals.mean_interval(0.5, 0.1, 5), 0.5 - 0.124166),
+    intervals.around: (lambda: intervals.around(0.0, 1.0, math.inf), -1.959964),
+    intervals.sd_interval: (lambda: intervals.sd_interval(1.0, 5), 0.599132),
+    intervals.next_draw_interval: (lambda: intervals.next_draw_interval(0.0, 1.0, 5), -3.041445),
+    intervals.share_interval: (lambda: intervals.share_interval(10, 10), 0.691503),
+    intervals.superiority_interval: (lambda: intervals.superiority_interval(0.5, 9, 9), None),
+    multiplicity.holm_corrected: (lambda: multiplicity.holm_corrected(np.array([0.01, 0.9])), 0.02),
+    multiplicity.bh_corrected: (lambda: multiplicity.bh_corrected(np.array([0.01, 0.9])), 0.02),
+    outliers.has_diverged: (lambda: outliers.has_diverged(np.array([90.0, 5.0, 5.0])), 1),
+    outliers.reasons: (lambda: len(outliers.reasons(FIRST[0, :, 0], is_perplexity=False)), 4),
+    outliers.grubbs_limit: (lambda: outliers.grubbs_limit(10, 0.05), 2.290),
+    permutation.sign_flip_p: (lambda: permutation.sign_flip_p(np.ones((5, 1))), 2 / 2**5),
+    permutation.two_sample_p: (
+        lambda: permutation.two_sample_p(np.ones((3, 1)), np.zeros((3, 1)), **SEED),
+        2 / 20,
+    ),
+    power.noncentrality: (lambda: power.noncentrality(1e6, 0.8), 2.8016),
+    power.smallest_detectable: (lambda: power.smallest_detectable(2.0, 1e6, 0.8), 5.6032),
+    power.seeds_for_half_width: (lambda: power.seeds_for_half_width(1.0, 1.0), 7),
+    power.seeds_for_difference: (
+        lambda: power.seeds_for_difference(1.0, 1.0, 0.8, is_paired=True),
+        10,
+    ),
+    ranks.block_means: (lambda: ranks.block_means(BLOCKS, 3)[0], SCORE_MDSE[0, :, :, 0].mean()),
+    ranks.resampled_means: (lambda: ranks.resampled_means(BLOCKS, 3, **SEED), None),
+    ranks.pair_signs: (lambda: ranks.pair_signs(np.array([[[2.0], [1.0]]])), 1),
+    ranks.ranks: (lambda: ranks.ranks(np.array([[[1]]]), np.array([-1])), 2),
+    ranks.tau_b: (lambda: ranks.tau_b(SIGNS, SIGNS[0]), 1),
+    ranks.rank_intervals: (
+        lambda: ranks.rank_intervals(np.arange(2), np.array([0]), np.array([1]), np.array([0.01])),
+        2,
+    ),
+    reml.fit_reml: (lambda: reml.fit_reml(FIRST[0, :, 0], []), FIRST[0, :, 0].var(ddof=1)),
+    reml.reml_from_anova: (
+        lambda: reml.reml_from_anova(
+            np.array([1.0, 3.0]), np.array([4, 2]), np.array([[1, 0], [1, 2]])
+        ),
+        1,
+    ),
+    resampling.resampled_counts: (lambda: resampling.resampled_counts(0, 1, 7, 0, 9), 7),
+    sample.describe: (lambda: sample.describe(np.array([1.0, 3.0])).sd, math.sqrt(2)),
+    sample.worst_draws: (lambda: sample.worst_draws(np.array([1.0, 3.0]), -1), 3),
+    set_sizes.fit_floor: (
+        lambda: set_sizes.fit_floor(SIZES[0], 1 + 8 / SIZES[0], SIZES[2]),
+        1,
+    ),
+    set_sizes.floor_interval: (lambda: set_sizes.floor_interval(*SIZES, **SEED), None),
+    superiority.pairs_needed: (lambda: superiority.pairs_needed(0.75, 0.8), 35),
+    superiority.draws_needed: (lambda: superiority.draws_needed(0.75, 0.8), 21),
+    superiority.pairs_show: (lambda: superiority.pairs_show(30, 0.8), None),
+    superiority.draws_show: (lambda: superiority.draws_show(30, 0.8), None),
+    two_sample.compare_paired: (
+        lambda: two_sample.compare_paired(FIRST, SECOND, DIRECTIONS_E, power=0.8).n_pairs,
+        4,
+    ),
+    two_sample.compare_unpaired: (
+        lambda: two_sample.compare_unpaired(
+            FIRST[0], SECOND[1], DIRECTIONS_E, power=0.8, **SEED
+        ).mean_diff,
+        FIRST[0, :, 0].mean() - SECOND[1, :, 0].mean(),
+    ),
+    variance_components.nested_components: (
+        lambda: sum(variance_components.nested_components(FIRST[:, :, None]).shares().values()),
+        1,
+    ),
+    variance_components.crossed_components: (
+        lambda: sum(variance_components.crossed_components(SCORE_MDSE).shares().values()),
+        1,
+    ),
+}
+
+
+def public_functions():
+    for module in MODULES:
+        for name, value in vars(module).items():
+            is_function = inspect.isfunction(value) or hasattr(value, "cache_info")
+            own = is_function and value.__module__ == module.__name__
+            if own and not name.startswith("_"):
+                yield value
+
+
+def test_every_public_function_is_called_here():
+    assert set(public_functions()) == set(CALLS)
+
+
+@pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__qualname__)
+def test_a_plain_array_is_enough(function):
+    call, wanted = CALLS[function]
+    found = np.ravel(np.asarray(call(), dtype=float))
+    assert np.isfinite(found[0])
+    if wanted is not None:
+        assert found[0] == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__qualname__)
+def test_every_parameter_and_result_has_a_type_and_the_function_a_docstring(function):
+    signature = inspect.signature(function)
+    types = [parameter.annotation for parameter in signature.parameters.values()]
+    assert inspect.Signature.empty not in [*types, signature.return_annotation]
+    assert inspect.getdoc(function)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_no_statistic_knows_a_record_a_table_or_a_setting(module):
+    beside = ("scores", "tables", "figures", "report", "formatting", "settings")
+    for value in vars(module).values():
+        origin = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+        parts = str(origin).split(".")
+        assert parts[:2] != ["calib_sweep", "analysis"] or parts[2] not in beside, value
