@@ -42,9 +42,13 @@ DISK_TROUBLES += (errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
 _NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content` in one step: a reader never sees a part."""
-    with replacing(path) as partial:
+def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Replace the file `path` by `content` in one step: a reader never sees a part.
+
+    Not `durable`: it may be lost or cut by a power failure, so whoever reads it must be able to
+    tell, and to make it again.
+    """
+    with replacing(path, durable=durable) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -62,14 +66,15 @@ def write_new(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """`with replacing(path) as partial:` what the block writes to `partial` becomes `path`."""
     with _partial_file(path) as partial:
         mode = _mode_of(partial)
         yield partial
-        _finish_file(partial, mode)
+        _finish_file(partial, mode, durable=durable)
         partial.replace(path)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -217,10 +222,12 @@ def _mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def _finish_file(path: Path, mode: int) -> None:
-    """Give a file the mode of any new file, and bring it to the disk."""
+def _finish_file(path: Path, mode: int, *, durable: bool = True) -> None:
+    """Give a file the mode of any new file, and bring it to the disk if it is to be durable."""
     if _mode_of(path) != mode:  # some libraries make files that nobody else can read
         path.chmod(mode)
+    if not durable:
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,8 @@
 
 The same records, items, calibration sets and settings give the same bytes. Several workers may
 write at once: each file is replaced in one step, and `made_from.json`, written last, says which
-records and which bytes belong together.
+records and which bytes belong together. Only that file is brought to the disk: of a report that a
+power failure cut, the bytes are not those, and the next command writes it again.
 """
 
 import hashlib
@@ -91,7 +92,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     try:
         for name, data in files.items():
             (report / name).parent.mkdir(parents=True, exist_ok=True)
-            atomic.write(report / name, data)
+            atomic.write(report / name, data, durable=name == MADE_FROM)
     except OSError as error:
         raise ConfigError(
             f"report {str(folder)!r}: expected a folder that can be written "

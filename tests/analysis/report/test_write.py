@@ -170,6 +170,17 @@ def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods,
     assert not is_current(folder)
 
 
+def test_the_disk_is_waited_for_once_a_report_and_a_file_lost_by_it_is_written_again(
+    two_methods, undrawn, monkeypatch
+):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda opened: synced.append(fsync(opened)))
+    write_report(two_methods.folder)
+    assert len(synced) == 2  # made_from.json, and its name in the folder
+    (two_methods.folder / "report" / "tables" / "summary.csv").write_bytes(b"")
+    assert not is_current(two_methods.folder)
+
+
 def test_nothing_is_left_beside_the_files_of_the_report(two_methods, undrawn):
     write_report(two_methods.folder)
     assert not [p for p in (two_methods.folder / "report").rglob("*") if p.name.startswith(".")]
