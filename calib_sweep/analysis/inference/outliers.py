@@ -1,7 +1,7 @@
 """Single scores that stand out of their draws, and by which rule.
 
     not finite    an infinite perplexity, or one that is no number
-    diverged      finite, but above DIVERGED_TIMES the median of its draws; perplexity only
+    diverged      finite, but above ten times the median of its draws; perplexity only
     outlier       Grubbs' test, |y - ybar| / s beyond its critical value at 0.1 % (two-sided), so
                   that of 1,000 groups of normal draws one is flagged by chance; log perplexity
 
@@ -11,17 +11,11 @@ Grubbs 1969. Shapes: S draws.
 import numpy as np
 
 from calib_sweep.analysis.inference import typed_scipy
+from calib_sweep.analysis.inference.sample import has_diverged
 from calib_sweep.analysis.rounding import variance
 
-DIVERGED_TIMES = 10.0
 MIN_DRAWS = 5  # of fewer, two that happen to agree make an outlier of any third
 GRUBBS_LEVEL = 0.001
-
-
-def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
-    """Tell which perplexities are not finite, or far above their median [S]."""
-    ordered_S = np.where(perplexity_S > 0, perplexity_S, np.inf)  # what is no perplexity, too
-    return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
 
 
 def reasons(value_S: np.ndarray, *, is_perplexity: bool) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from calib_sweep.analysis.rounding import variance
 
 ONE_IN = 20  # draws: 5 %
+DIVERGED_TIMES = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ def describe(value_S: np.ndarray) -> Spread:
     if sd == 0:  # equal but for rounding
         return Spread(value_S.size, low, sd, low, low)
     return Spread(value_S.size, mean, sd, low, high)
+
+
+def has_diverged(perplexity_S: np.ndarray) -> np.ndarray:
+    """Tell which perplexities are not finite, or far above their median [S]."""
+    ordered_S = np.where(perplexity_S > 0, perplexity_S, np.inf)  # what is no perplexity, too
+    return np.isinf(ordered_S) | (ordered_S > DIVERGED_TIMES * np.median(ordered_S))
 
 
 def worst_draws(value_S: np.ndarray, sign: int) -> tuple[float, float, float]:

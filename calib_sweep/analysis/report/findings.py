@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from calib_sweep.analysis.formatting import decimals, number, scale
-from calib_sweep.analysis.inference.outliers import has_diverged
+from calib_sweep.analysis.inference.sample import has_diverged
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.names import Naming

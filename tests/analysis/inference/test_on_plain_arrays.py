@@ -78,7 +78,7 @@ CALLS = {
     intervals.superiority_interval: (lambda: intervals.superiority_interval(0.5, 9, 9), None),
     multiplicity.holm_corrected: (lambda: multiplicity.holm_corrected(np.array([0.01, 0.9])), 0.02),
     multiplicity.bh_corrected: (lambda: multiplicity.bh_corrected(np.array([0.01, 0.9])), 0.02),
-    outliers.has_diverged: (lambda: outliers.has_diverged(np.array([90.0, 5.0, 5.0])), 1),
+    sample.has_diverged: (lambda: sample.has_diverged(np.array([90.0, 5.0, 5.0])), 1),
     outliers.reasons: (lambda: len(outliers.reasons(FIRST[0, :, 0], is_perplexity=False)), 4),
     outliers.grubbs_limit: (lambda: outliers.grubbs_limit(10, 0.05), 2.290),
     permutation.sign_flip_p: (lambda: permutation.sign_flip_p(np.ones((5, 1))), 2 / 2**5),
@@ -126,9 +126,11 @@ CALLS = {
         4,
     ),
     two_sample.compare_unpaired: (
-        lambda: two_sample.compare_unpaired(
-            FIRST[0], SECOND[1], DIRECTIONS_E, power=0.8, **SEED
-        ).mean_diff,
+        lambda: (
+            two_sample.compare_unpaired(
+                FIRST[0], SECOND[1], DIRECTIONS_E, power=0.8, **SEED
+            ).mean_diff
+        ),
         FIRST[0, :, 0].mean() - SECOND[1, :, 0].mean(),
     ),
     variance_components.nested_components: (
