@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from calib_sweep.evaluation.divergence import Divergence
     from calib_sweep.evaluation.perplexity import Perplexity
     from calib_sweep.evaluation.reference import DenseReference
-    from calib_sweep.evaluation.suite import Progress, Scores
+    from calib_sweep.evaluation.scorer import Scorer
+    from calib_sweep.evaluation.scoring import Scores
+    from calib_sweep.evaluation.suite import Progress
     from calib_sweep.method.base import Method
     from calib_sweep.method.grids.grid import GridFormat
 
@@ -55,12 +57,13 @@ class Model(Protocol):
 class PreparedEvaluation(Protocol):
     """An evaluation with its corpora tokenised and its requests built."""
 
+    def scorer(self, model: "PreTrainedModel") -> "Scorer": ...  # what asks the model
     def overlap(
         self, tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None"
     ) -> Mapping[str, Mapping[str, float]]: ...  # by corpus: share and samples of a set that it has
     def score(
         self,
-        model: "PreTrainedModel",
+        scorer: "Scorer",
         dense: "DenseReference | None",  # None: it is the dense model itself
         on_progress: "Progress | None" = None,
     ) -> "Scores": ...

@@ -32,6 +32,7 @@ from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.card import model_card
+from calib_sweep.model.hub import commit_of
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.parts import Parts, PreparedEvaluation
@@ -130,10 +131,11 @@ def _fill(
         model = session.model(parts.model, inputs["model"])
         tokenizer = session.tokenizer(parts.model, inputs["model"])
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+        scorer = suite.scorer(model)
     with timings.of("draw"):
         drawn = parts.draw(store.results_dir, tokenizer)
     with timings.of("describe"):  # before the walk, as long as the model is dense
-        descriptors = describe(drawn, model, cell, parts.evaluation, inputs["model"])
+        descriptors = describe(drawn, scorer, cell, inputs["model"], commit_of(model))
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         tokens_NT, lengths_N = _tensors(drawn)
@@ -147,7 +149,7 @@ def _fill(
             keep_grids=cell.config["save_model"] not in (None, "dense"),
         )
     with timings.of("evaluate"):
-        scores = suite.score(model, dense, progress.on_score)
+        scores = suite.score(scorer, dense, progress.on_score)
 
     propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
     record.update(
@@ -173,7 +175,7 @@ def _describe_machine(model: "PreTrainedModel") -> environment.Environment:
     return {
         **environment.describe_environment(),
         **environment.describe_device(str(model.device)),
-        "model_commit": getattr(model.config, "_commit_hash", None),
+        "model_commit": commit_of(model),
     }
 
 

@@ -38,7 +38,7 @@ LAYERS = {
     "calib_sweep/miniature/text": ("language", "knowledge", "passages", "domains"),
 }
 ONE_FILE_ONLY = {
-    "lm_eval": "calib_sweep/evaluation/zero_shot.py",
+    "lm_eval": "calib_sweep/evaluation/harness.py",
     "wandb": "calib_sweep/tracking/wandb_client.py",
     "matplotlib": "calib_sweep/analysis/figures/plots.py",
 }

@@ -1,6 +1,7 @@
 """The table of a model's items: one row per item of a task and per window of a corpus."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,7 @@ COLUMNS = {
     "tokens": "Int64",  # scored tokens of the window
 }
 
-Table = dict[str, list[Any]]  # some of the columns above
+Table = Mapping[str, Sequence[object]]  # some of the columns above
 
 
 def window_table(windows: Windows, nll_N: np.ndarray, kl_P: np.ndarray) -> Table:

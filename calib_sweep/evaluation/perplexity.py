@@ -12,12 +12,11 @@ arXiv:2306.11695); it is not lm-eval's word perplexity: they must never share a 
 
 The SE is the error of a corpus sampled anew, not of another calibration set.
 
-Shapes: N windows, T seq_len, P scored tokens in order, B windows at once, V vocabulary.
+Shapes: N windows, T seq_len, P scored tokens in order, V vocabulary.
 Units: nats per token inside, perplexity at the boundary.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,14 +25,11 @@ import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.evaluation.scorer import Scorer
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
-
-# Log-probabilities in float32 at once, in numbers: 256 MiB. It bounds memory and moves no result.
-MAX_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,32 +149,6 @@ def text_file(path: str) -> TextDataset:
     )
 
 
-def log_probs(
-    model: "PreTrainedModel", windows: Windows, batch_tokens: int
-) -> Iterator[tuple[slice, "Tensor"]]:
-    """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]), in order.
-
-    Windows go through the model as many at once as `batch_tokens` allow, and at least one. What the
-    model returns is held once; its float32 copy is made in parts of at most `MAX_ELEMENTS` numbers.
-    """
-    import torch
-
-    num_at_once = max(1, batch_tokens // windows.seq_len)
-    first = 0
-    for start in range(0, len(windows.tokens_NT), num_at_once):
-        batch = slice(start, start + num_at_once)
-        input_BT = torch.from_numpy(windows.tokens_NT[batch]).to(model.device)
-        # A token is predicted where the one before it stands.
-        place_P = torch.from_numpy(np.flatnonzero(windows.scored_NT[batch]) - 1).to(model.device)
-        with torch.inference_mode():
-            logits_BTV = model(input_ids=input_BT, use_cache=False).logits
-            for part_P in place_P.split(max(1, MAX_ELEMENTS // logits_BTV.shape[-1])):
-                logits_PV = logits_BTV.flatten(0, 1)[part_P]
-                yield slice(first, first + len(part_P)), logits_PV.float().log_softmax(-1)
-                first += len(part_P)
-    assert first == windows.num_positions, (first, windows.tokens_NT.shape)
-
-
 def nll(log_probs_PV: "Tensor", targets_P: np.ndarray) -> np.ndarray:
     """Negative log-probability of each position's own token, in nats."""
     import torch
@@ -187,7 +157,7 @@ def nll(log_probs_PV: "Tensor", targets_P: np.ndarray) -> np.ndarray:
     return -log_probs_PV.gather(1, targets_P1)[:, 0].double().cpu().numpy()
 
 
-def token_perplexity(model: "PreTrainedModel", windows: Windows, batch_tokens: int) -> float | None:
+def token_perplexity(scorer: Scorer, windows: Windows) -> float | None:
     """Return the perplexity over all scored tokens; each counts the same, whatever its window.
 
     None where there is nothing to score. Padding on the right needs no attention mask: a causal
@@ -196,7 +166,7 @@ def token_perplexity(model: "PreTrainedModel", windows: Windows, batch_tokens: i
     if not windows.num_positions:
         return None
     nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
-    for part, log_probs_PV in log_probs(model, windows, batch_tokens):
+    for part, log_probs_PV in scorer.log_probs(windows):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
     return perplexity(nll_P)[0]
 

@@ -1,29 +1,67 @@
-"""What lm-eval asks of a model: whether it can be scored, and what is forwarded together."""
+"""Requests: the token lists that a task asks a model for, and what is forwarded together.
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+Shapes: none; token lists of any lengths.
+"""
 
-from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.tasks import KEY
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar, overload
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+T = TypeVar("T")
 
-Instance = Any  # lm-eval's: a request with its task, item and answer
-Request = tuple[Any, list[int], list[int]]  # lm-eval's: label, context ids, continuation ids
+
+class Request(NamedTuple):
+    """A continuation to score, and what stands before it. Neither is empty."""
+
+    context: list[int]
+    continuation: list[int]
+
+
+class Answer(NamedTuple):
+    """The reply to a request."""
+
+    log_likelihood: float  # of the continuation, in nats, summed over its tokens
+    is_greedy: bool  # each token of the continuation is the likeliest
+
+
+class Requests(Sequence[Request]):
+    """Requests of one tokenizer and set of tasks: the same object for every model of a process.
+
+    A scorer lays them out in its own way, which depends on the tokens alone, and leaves that here
+    for the next model: `requests.kept("packed 512", lay_out)`.
+    """
+
+    def __init__(self, rows: Iterable[Request]) -> None:
+        self._rows = tuple(rows)
+        self._kept: dict[Hashable, object] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Request, ...]: ...
+    def __getitem__(self, index: int | slice) -> Request | tuple[Request, ...]:
+        return self._rows[index]
+
+    def kept(self, key: Hashable, make: Callable[[Sequence[Request]], T]) -> T:
+        """Return what `make` returned for `key` the first time."""
+        if key not in self._kept:
+            self._kept[key] = make(self)
+        return self._kept[key]  # pyright: ignore[reportReturnType]  (a key has one type)
 
 
 def batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
-    """Indices of the requests that lm-eval forwards together, batch by batch, in its order.
+    """Yield the indices of the requests that lm-eval forwards together, in its order.
 
     Requests that differ in their last token alone are one row. Rows go from long to short.
     """
     rows: dict[tuple[int, ...], list[int]] = {}
-    for index, (_, context, continuation) in enumerate(requests):
+    for index, (context, continuation) in enumerate(requests):
         rows.setdefault(tuple(context + continuation[:-1]), []).append(index)
 
     def order(row: list[int]) -> tuple[int, list[int]]:
-        _, context, continuation = requests[max(row, key=lambda i: len(requests[i][2]))]
+        context, continuation = requests[max(row, key=lambda i: len(requests[i].continuation))]
         return -len(context + continuation), context + continuation
 
     ordered = sorted(rows.values(), key=order)
@@ -31,57 +69,8 @@ def batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]
         yield [index for row in ordered[start : start + batch_size] for index in row]
 
 
-def num_scored(requests: Sequence[Request], max_length: int) -> int:
-    """How many positions from the end of a right-padded batch hold everything that is scored."""
-    inputs = [min(len(context) + len(cont) - 1, max_length) for _, context, cont in requests]
-    first = min(n - len(cont) for n, (_, _, cont) in zip(inputs, requests, strict=True))
+def num_scored(requests: Sequence[Request], context_length: int) -> int:
+    """Count the positions from the end of a right-padded batch that hold all that is scored."""
+    inputs = [min(len(r.context) + len(r.continuation) - 1, context_length) for r in requests]
+    first = min(n - len(r.continuation) for n, r in zip(inputs, requests, strict=True))
     return max(inputs) - first
-
-
-def require_tokens(lm: Any, instances: Sequence[Instance]) -> None:
-    """Refuse answers that have no token of their own: nothing of them could be scored."""
-    first: dict[str, str] = {}  # of each task
-    for instance in instances:
-        if instance.request_type != "loglikelihood" or _answer_tokens(lm, *instance.args):
-            continue
-        context, answer = instance.args
-        first.setdefault(
-            str(instance.task_name),
-            f"{KEY}.tasks={instance.task_name!r}: expected answers with a token of their own, and "
-            f"answer {instance.idx} of item {instance.doc_id}, {answer!r} after "
-            f"{context[-20:]!r}, has none with this tokenizer. Mend the item, or begin the answer "
-            "with a space.",
-        )
-    if first:
-        raise ConfigError(*first.values())
-
-
-def _answer_tokens(lm: Any, context: str, answer: str) -> list[int]:
-    """The tokens that lm-eval scores; where there is no context, one stands for it."""
-    if context == "":
-        tokens = lm.tok_encode(answer, add_special_tokens=False)
-        return tokens[1:] if tokens[:1] == [lm.prefix_token_id] else tokens
-    # Blanks at the end of the context belong to the answer.
-    return lm.tok_encode(context + answer)[len(lm.tok_encode(context.rstrip())) :]
-
-
-class Encoder:
-    """The part of lm-eval's language model that needs no model."""
-
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        self.tokenizer = tokenizer
-        begins = tokenizer.bos_token_id
-        self.prefix_token_id = tokenizer.eos_token_id if begins is None else begins
-
-    def tok_encode(self, string: str, add_special_tokens: bool = True) -> list[int]:
-        """Token ids, with what the tokenizer adds by itself unless told otherwise."""
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
-
-
-def by_item(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
-    """The requests of one document after the other."""
-    by_item: dict[Any, list[Instance]] = {}
-    for instance in instances:
-        by_item.setdefault(instance.doc_id, []).append(instance)
-    for item in by_item.values():
-        yield sorted(item, key=lambda instance: instance.idx)

@@ -8,15 +8,15 @@ import numpy as np
 
 from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
 from calib_sweep.evaluation.items import Table, item_table, window_table
-from calib_sweep.evaluation.perplexity import log_probs, nll, perplexity
+from calib_sweep.evaluation.perplexity import nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.scorer import Scorer
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedModel
 
 
 @dataclass(eq=False)
@@ -35,12 +35,12 @@ class Scoring:
 
     def __init__(
         self,
-        model: "PreTrainedModel",
+        scorer: Scorer,
         divergence: Divergence | None,
         hashes: dict[str, str],
         dense: DenseReference | None,
     ) -> None:
-        self.model, self.divergence = model, divergence
+        self.scorer, self.divergence = scorer, divergence
         self.dense = self.reference = None
         if divergence is not None and dense is not None:
             self.dense = dense.check(hashes)
@@ -56,8 +56,8 @@ class Scoring:
         if stderr is not None:
             self.stderr[name] = stderr
 
-    def add_corpus(self, windows: Windows, batch_tokens: int) -> None:
-        """Perplexity and KL of one corpus, from one forward pass over its windows."""
+    def add_corpus(self, windows: Windows) -> None:
+        """Add perplexity and KL of one corpus, from one forward pass over its windows."""
         import torch
 
         num_tokens = self.divergence.num_tokens if self.divergence else 0
@@ -66,7 +66,7 @@ class Scoring:
         nll_P = np.empty(windows.num_positions)
         kl_P = np.full(windows.num_positions, math.nan)
         kept: list[torch.Tensor] = []
-        for part, log_probs_PV in log_probs(self.model, windows, batch_tokens):
+        for part, log_probs_PV in self.scorer.log_probs(windows):
             nll_P[part] = nll(log_probs_PV, targets_P[part])
             inside = slice(part.start, min(part.stop, budget))
             if inside.start >= inside.stop:
@@ -86,9 +86,9 @@ class Scoring:
         self.tables.append(window_table(windows, nll_N, kl_P))
 
     def add_tasks(self, tasks: PreparedTasks) -> None:
-        """Every metric of every task, the mean of the headlines, and the flips."""
+        """Add every metric of every task, the mean of the headlines, and the flips."""
         headlines: list[tuple[float, float | None]] = []
-        for name, task in tasks.score(self.model).items():
+        for name, task in tasks.score(self.scorer).items():
             for metric, value in task.metrics.items():
                 self.add(f"{metric}/{name}", value, task.stderr.get(metric))
             if task.headline is not None:

@@ -21,39 +21,42 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
+from calib_sweep.evaluation.scorer import Scorer
 from calib_sweep.evaluation.windows import Windows, has_context
 
 log = logging.getLogger(__name__)
 
 DENSE_PERPLEXITY = "dense_perplexity"  # the switch, the descriptor, the file
-ONE_SAMPLE = 1  # tokens at once: a batch holds at least one sample
 
 
 def describe(
-    drawn: CalibrationSet | None, model: Any, cell: Cell, evaluation: Any, content: str | None
+    drawn: CalibrationSet | None,
+    scorer: Scorer,
+    cell: Cell,
+    content: str | None,
+    commit: str | None,
 ) -> dict[str, float | None]:
-    """Descriptors of a set that need the dense `model`; none if not asked for, or without a set.
+    """Describe a set by the dense model behind `scorer`; by nothing if not asked for, or no set.
 
-    `content`: hash of the files that the model was read from; None for the hub.
+    `content`: hash of the files that the model was read from; None for the hub, where it was read
+    at `commit`.
     """
     if drawn is None or not cell.config[DENSE_PERPLEXITY]:
         return {}
     identity = {
         "model": without_execution(cell.config["model"]),
         "content": content,
-        "commit": getattr(model.config, "_commit_hash", None),
+        "commit": commit,
     }
-    scored = evaluation.perplexity  # as many tokens at once as there, where logits are held
-    batch_tokens = ONE_SAMPLE if scored is None else scored.batch_tokens
-    return {DENSE_PERPLEXITY: dense_perplexity(drawn, model, identity, batch_tokens)}
+    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity)}
 
 
 def dense_perplexity(
-    drawn: CalibrationSet, model: Any, identity: Mapping[str, Any], batch_tokens: int
+    drawn: CalibrationSet, scorer: Scorer, identity: Mapping[str, object]
 ) -> float | None:
     """Perplexity of a set that is kept on disk, computed unless it was before.
 
-    `identity`: what the weights of `model` depend on. None: samples of a single token have none.
+    `identity`: what the weights of the model depend on. None: samples of a single token have none.
     """
     assert drawn.folder is not None, "a set is described where it is kept"
     path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"
@@ -61,7 +64,7 @@ def dense_perplexity(
     if known is None:
         scored_NT = has_context(drawn.tokens_NT, drawn.lengths_N)
         windows = Windows(DENSE_PERPLEXITY, drawn.tokens_NT, scored_NT)
-        value = token_perplexity(model, windows, batch_tokens)
+        value = token_perplexity(scorer, windows)
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
         try:
             atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this

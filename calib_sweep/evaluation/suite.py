@@ -2,14 +2,16 @@
 
     evaluation.check(context_length)            all that can be wrong, before a weight is read
     prepared = evaluation.prepare(tokenizer)    corpora tokenised, requests built: once per process
-    dense = prepared.score(model, None)         the dense model, with the reference for the others
-    scores = prepared.score(model, dense.reference)
+    scorer = prepared.scorer(model)             what asks the model
+    dense = prepared.score(scorer, None)        the dense model, with the reference for the others
+    scores = prepared.score(scorer, dense.reference)
 
 Scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and whatever else lm-eval reports
 of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric),
 ppl/geomean (over the corpora).
 """
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from calib_sweep.errors import Problems, collected, require
 from calib_sweep.evaluation.divergence import Divergence
 from calib_sweep.evaluation.perplexity import Perplexity
 from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.scorer import HFLMScorer, Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
 from calib_sweep.evaluation.tasks import ZeroShot
 from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
@@ -130,8 +133,18 @@ class Evaluation:
                 windows = [
                     problems.of(cut, dataset, tokenizer) for dataset in self.perplexity.datasets()
                 ]
+        tokenizer = copy.deepcopy(tokenizer)  # lm-eval adds padding: not to the one that all share
         tasks = prepare_tasks(self.zero_shot, tokenizer) if self.zero_shot else None
-        return PreparedSuite(self, windows, tasks)
+        return PreparedSuite(self, tokenizer, windows, tasks)
+
+    def scorer(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Scorer:
+        """Return what asks `model`. A class of your own may return another scorer."""
+        return HFLMScorer(
+            model,
+            tokenizer,
+            batch_size=self.zero_shot.batch_size if self.zero_shot else 1,
+            batch_tokens=self.perplexity.batch_tokens if self.perplexity else 1,
+        )
 
 
 @dataclass(eq=False)
@@ -139,8 +152,13 @@ class PreparedSuite:
     """Everything that does not depend on the model."""
 
     settings: Evaluation
+    tokenizer: "PreTrainedTokenizerBase"
     windows: list[Windows]
     tasks: PreparedTasks | None
+
+    def scorer(self, model: "PreTrainedModel") -> Scorer:
+        """Return what asks `model`."""
+        return self.settings.scorer(model, self.tokenizer)
 
     def hashes(self) -> dict[str, str]:
         """Content hashes of what is scored: token ids of each corpus, documents of each task."""
@@ -159,21 +177,20 @@ class PreparedSuite:
 
     def score(
         self,
-        model: "PreTrainedModel",
+        scorer: Scorer,
         dense: DenseReference | None,
         on_progress: Progress | None = None,
     ) -> Scores:
-        """Score `model`; `dense` is None for the dense model itself, and it makes the reference.
+        """Score a model; `dense` is None for the dense model itself, and it makes the reference.
 
         Without `settings.divergence` no reference is made, and one that is given is not looked at.
         """
         report = on_progress or (lambda done, total, part: None)
-        scoring = Scoring(model, self.settings.divergence, self.hashes(), dense)
+        scoring = Scoring(scorer, self.settings.divergence, self.hashes(), dense)
         num_parts = len(self.windows) + (self.tasks is not None)
         for index, windows in enumerate(self.windows):
             report(index, num_parts, windows.label)
-            assert self.settings.perplexity is not None
-            scoring.add_corpus(windows, self.settings.perplexity.batch_tokens)
+            scoring.add_corpus(windows)
         if self.tasks is not None:
             report(len(self.windows), num_parts, "tasks")
             scoring.add_tasks(self.tasks)

@@ -2,11 +2,14 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from calib_sweep.model.weight_files import missing_weights, some
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 HUB_TIMEOUT_S = 10
 
@@ -28,7 +31,7 @@ def complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) ->
 
 @cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached, asked once per process: its client retries for long."""
+    """Tell whether the hub can be reached, asked once per process: its client retries for long."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -40,3 +43,8 @@ def hub_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def commit_of(model: "PreTrainedModel") -> str | None:
+    """Return the commit on the hub that `model` was read at; None for a local one."""
+    return getattr(model.config, "_commit_hash", None)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from helpers.scored import metric, sentence, write_task, zero_shot_of
+from helpers.scored import metric, scorer_of, sentence, write_task, zero_shot_of
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
@@ -25,7 +25,7 @@ def test_a_metric_behind_a_filter_counts(tmp_path, tokenizer, model):
     behind = [{"name": "first", "filter": [{"function": "take_first"}]}]
     write_task(tmp_path, "own", items, filter_list=behind, **CHOICE)
     settings = zero_shot_of(tmp_path, "own", "plain", headline={"own": "acc,first"})
-    scores = prepare_tasks(settings, tokenizer).score(model)
+    scores = prepare_tasks(settings, tokenizer).score(scorer_of(model))
     assert scores["own"].metrics == {"acc,first": scores["plain"].metrics["acc"]}
     assert scores["own"].headline == "acc,first"
     assert scores["own"].correct.tolist() == scores["plain"].correct.tolist()
@@ -53,10 +53,10 @@ def test_an_answer_without_a_token_of_its_own_is_named(tmp_path, merging, model,
         check_own_items(settings, merging)
     alone = dataclasses.replace(settings, tasks=["own"])
     with pytest.raises(ConfigError, match=told):
-        prepare_tasks(alone, merging).score(model)
+        prepare_tasks(alone, merging).score(scorer_of(model))
     write_task(tmp_path, "own", items[:1], target_delimiter="", **CHOICE)
     check_own_items(settings, merging)
-    prepare_tasks(alone, merging).score(model)
+    prepare_tasks(alone, merging).score(scorer_of(model))
 
 
 def test_a_class_that_generates_text_is_refused_when_it_is_built(tmp_path, tokenizer):

@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.scored import Known, corpus, perplexity_of, slow_nll
+from helpers.scored import Known, corpus, perplexity_of, scorer_of, slow_nll
 
 from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation import perplexity as module
+from calib_sweep.evaluation import scorer as module
 from calib_sweep.evaluation.perplexity import (
     file_label,
-    log_probs,
     nll,
     perplexity,
     token_perplexity,
@@ -23,7 +22,7 @@ from calib_sweep.evaluation.windows import Windows, has_context, windows_of
 def window_nll(model, windows, batch_tokens=1024):
     """Mean NLL of each window."""
     nll_P = np.full(windows.num_positions, np.nan)
-    for part, log_probs_PV in log_probs(model, windows, batch_tokens):
+    for part, log_probs_PV in scorer_of(model, batch_tokens=batch_tokens).log_probs(windows):
         nll_P[part] = nll(log_probs_PV, windows.targets()[part])
     return nll_P.reshape(len(windows.tokens_NT), -1).mean(1)
 
@@ -60,12 +59,16 @@ def test_the_perplexity_of_padded_samples_by_hand():
     """After 0 the tokens 0, 1 have odds 1:3, after 1 odds 1:1; each scored token counts once."""
     model = Known([[0.0, math.log(3)], [5.0, 5.0]])
     tokens_NT = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]])
-    value = token_perplexity(model, padded("hand@4", tokens_NT, [4, 2, 1]), batch_tokens=8)
+    value = token_perplexity(
+        scorer_of(model, batch_tokens=8), padded("hand@4", tokens_NT, [4, 2, 1])
+    )
     # 0 -> 1, 1 -> 0, 0 -> 0 of the first; 0 -> 0 of the second; nothing of the third
     by_hand = math.log(4 / 3) + math.log(2) + math.log(4) + math.log(4)
     assert value == pytest.approx(math.exp(by_hand / 4), rel=1e-6)
-    full = token_perplexity(model, Windows.whole("hand@4", tokens_NT), batch_tokens=8)
-    assert full == token_perplexity(model, padded("hand@4", tokens_NT, [4, 4, 4]), batch_tokens=8)
+    full = token_perplexity(scorer_of(model, batch_tokens=8), Windows.whole("hand@4", tokens_NT))
+    assert full == token_perplexity(
+        scorer_of(model, batch_tokens=8), padded("hand@4", tokens_NT, [4, 4, 4])
+    )
     assert full != pytest.approx(value, rel=0.01)
 
 
@@ -78,7 +81,7 @@ def test_padding_counts_as_if_it_were_not_there(model, tokenizer):
     ]
     wanted = math.exp(float(np.average(alone, weights=lengths_N - 1)))
     before = torch.get_rng_state()
-    found = token_perplexity(model, windows, batch_tokens=64)
+    found = token_perplexity(scorer_of(model, batch_tokens=64), windows)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -87,7 +90,7 @@ def test_padding_counts_as_if_it_were_not_there(model, tokenizer):
 def test_tokens_without_one_before_them_have_no_perplexity(lengths_N):
     model, length = Known([[0.0, 0.0]] * 2), 1 if lengths_N is None else 3
     windows = padded("one@1", np.zeros((2, length), dtype=np.int64), lengths_N)
-    assert token_perplexity(model, windows, batch_tokens=8) is None
+    assert token_perplexity(scorer_of(model, batch_tokens=8), windows) is None
     assert model.shapes == []
 
 

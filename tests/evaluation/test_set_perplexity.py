@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
+from helpers.scored import scorer_of
 from helpers.sweeps import read_records
 
 from calib_sweep.atomic import partial_name
@@ -39,9 +40,9 @@ def computed(monkeypatch):
     """The number of samples of each set that was sent through a model."""
     calls = []
 
-    def counted(model, windows, *rest):
+    def counted(scorer, windows):
         calls.append(len(windows.tokens_NT))
-        return token_perplexity(model, windows, *rest)
+        return token_perplexity(scorer, windows)
 
     monkeypatch.setattr(set_perplexity, "token_perplexity", counted)
     return calls
@@ -53,10 +54,12 @@ def kept(drawn):
 
 def test_it_is_computed_once_and_then_read_beside_the_set(drawn, computed):
     model = tiny_model()
-    value = dense_perplexity(drawn, model, MODEL, batch_tokens=48)
+    value = dense_perplexity(drawn, scorer_of(model, batch_tokens=48), MODEL)
     windows = Windows("", TOKENS, has_context(TOKENS, drawn.lengths_N))
-    assert value == pytest.approx(token_perplexity(model, windows, 1), rel=1e-6)
-    assert dense_perplexity(drawn, None, MODEL, batch_tokens=48) == value  # no model is looked at
+    assert value == pytest.approx(
+        token_perplexity(scorer_of(model, batch_tokens=1), windows), rel=1e-6
+    )
+    assert dense_perplexity(drawn, None, MODEL) == value  # no model is looked at
     assert computed == [4]
     (file,) = kept(drawn)
     assert json.loads(file.read_text()) == {
@@ -69,15 +72,17 @@ def test_what_a_killed_process_had_half_written_is_swept_when_it_is_computed_aga
     left = partial_name(drawn.folder / "dense_perplexity-0a.json")
     left = left.with_name(left.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
     left.touch()
-    dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48)
+    dense_perplexity(drawn, scorer_of(tiny_model(), batch_tokens=48), MODEL)
     assert len(kept(drawn)) == 1 and not left.exists()
 
 
 def test_another_model_has_a_perplexity_of_its_own(drawn, computed):
-    one = dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48)
-    other = dense_perplexity(drawn, tiny_model(seed=1), {"path": "other"}, batch_tokens=48)
+    one = dense_perplexity(drawn, scorer_of(tiny_model(), batch_tokens=48), MODEL)
+    other = dense_perplexity(
+        drawn, scorer_of(tiny_model(seed=1), batch_tokens=48), {"path": "other"}
+    )
     assert one != other and len(kept(drawn)) == 2 and computed == [4, 4]
-    assert dense_perplexity(drawn, None, MODEL, batch_tokens=48) == one
+    assert dense_perplexity(drawn, None, MODEL) == one
 
 
 @pytest.mark.parametrize(
@@ -86,20 +91,20 @@ def test_another_model_has_a_perplexity_of_its_own(drawn, computed):
      {"dense_perplexity": 0.5}],
 )  # fmt: skip
 def test_a_damaged_file_is_told_and_computed_again(drawn, computed, caplog, damage):
-    value = dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48)
+    value = dense_perplexity(drawn, scorer_of(tiny_model(), batch_tokens=48), MODEL)
     (file,) = kept(drawn)
     if isinstance(damage, dict):
         damage = json.dumps({**json.loads(file.read_text()), **damage})
     file.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
-    assert dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48) == value
+    assert dense_perplexity(drawn, scorer_of(tiny_model(), batch_tokens=48), MODEL) == value
     assert computed == [4, 4] and f"{file} is damaged (" in caplog.text
-    assert dense_perplexity(drawn, None, MODEL, batch_tokens=48) == value
+    assert dense_perplexity(drawn, None, MODEL) == value
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan, None])
 def test_a_perplexity_that_is_no_number_is_kept_as_well(drawn, monkeypatch, caplog, value):
     monkeypatch.setattr(set_perplexity, "token_perplexity", lambda *_: value)
-    again = [dense_perplexity(drawn, None, MODEL, batch_tokens=48) for _ in range(2)]
+    again = [dense_perplexity(drawn, None, MODEL) for _ in range(2)]
     assert json.dumps(again) == json.dumps([value, value]) and not caplog.text
 
 
@@ -108,15 +113,17 @@ def test_a_file_that_cannot_be_written_costs_nothing_but_time(drawn, monkeypatch
         raise PermissionError("not yours")
 
     monkeypatch.setattr(set_perplexity.atomic, "write", refuse)
-    assert dense_perplexity(drawn, tiny_model(), MODEL, batch_tokens=48) > 1
+    assert dense_perplexity(drawn, scorer_of(tiny_model(), batch_tokens=48), MODEL) > 1
     assert "cannot be kept: not yours" in caplog.text and not kept(drawn)
 
 
 def test_blocks_may_wait_in_host_memory(drawn):
     model = tiny_model()
-    expected = dense_perplexity(drawn, model, MODEL, batch_tokens=48)
+    expected = dense_perplexity(drawn, scorer_of(model, batch_tokens=48), MODEL)
     offload(model, torch.device("cpu"))
-    assert dense_perplexity(drawn, model, {"path": "placed"}, batch_tokens=48) == expected
+    assert (
+        dense_perplexity(drawn, scorer_of(model, batch_tokens=48), {"path": "placed"}) == expected
+    )
 
 
 def test_a_sweep_computes_it_once_a_set_and_holds_it_against_the_scores(

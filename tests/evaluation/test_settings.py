@@ -101,11 +101,11 @@ def test_the_miniature_world_is_scored():
     evaluation = build("miniature", "zero_shot.num_items=20", "perplexity.max_windows=2")
     suite = evaluation.prepare(AutoTokenizer.from_pretrained(WEIGHTS))
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype="float32").eval()
-    dense = suite.score(model, None)
+    dense = suite.score(suite.scorer(model), None)
     corpora = [f"ppl/{domain}@256" for domain in DOMAINS]
     assert set(corpora + [f"acc/{task}" for task in TASKS]) < set(dense.scores)
     assert all(1 < dense.scores[name] < 10 for name in corpora)
     assert 0.4 < dense.scores["acc/mean"] <= 1
-    again = suite.score(model, dense.reference)
+    again = suite.score(suite.scorer(model), dense.reference)
     assert all(abs(again.scores[f"kl/{domain}@256"]) < 2e-6 for domain in DOMAINS)
     assert all(again.scores[f"flips/{task}"] == 0 for task in TASKS)

@@ -34,12 +34,12 @@ def suite(task_folder, tokenizer):
 
 @pytest.fixture(scope="module")
 def dense(suite, model):
-    return suite.score(model, None)
+    return suite.score(suite.scorer(model), None)
 
 
 @pytest.fixture(scope="module")
 def other(suite, other_model, dense):
-    return suite.score(other_model, dense.reference)
+    return suite.score(suite.scorer(other_model), dense.reference)
 
 
 def test_names_of_the_scores(dense, other):
@@ -63,7 +63,7 @@ def test_the_dense_model_alone_makes_a_reference(dense, other):
 
 
 def test_the_dense_model_does_not_diverge_from_itself(suite, model, dense):
-    again = suite.score(model, dense.reference)
+    again = suite.score(suite.scorer(model), dense.reference)
     for label in LABELS:
         assert abs(again.scores[f"kl/{label}"]) < 2e-6
     assert again.scores["flips/t_choice"] == again.scores["flips/t_word"] == 0
@@ -100,7 +100,7 @@ def test_every_window_is_forwarded_once(suite, other_model, dense, monkeypatch):
 
     monkeypatch.setattr(other_model, "forward", watched)
     perplexity_alone = dataclasses.replace(suite, tasks=None)
-    perplexity_alone.score(other_model, dense.reference)
+    perplexity_alone.score(perplexity_alone.scorer(other_model), dense.reference)
     forwarded = torch.cat(seen).numpy()
     assert (forwarded == np.concatenate([w.tokens_NT for w in suite.windows])).all()
 
@@ -156,7 +156,7 @@ def test_a_reference_survives_a_file(dense, suite, other_model, other, tmp_path)
     assert [path.name for path in (tmp_path / "reference").iterdir()] == [FILE]
     loaded = DenseReference.load(tmp_path / "reference")
     assert loaded.hashes == dense.reference.hashes
-    assert suite.score(other_model, loaded).scores == other.scores
+    assert suite.score(suite.scorer(other_model), loaded).scores == other.scores
 
 
 def test_a_missing_or_truncated_reference_is_named(dense, tmp_path):
@@ -184,23 +184,23 @@ def test_a_reference_of_other_tokens_is_refused(
 ):
     suite = evaluation(task_folder, zero_shot=None, **changes).prepare(tokenizer)
     with pytest.raises(StoreError, match=names):
-        suite.score(other_model, dense.reference)
+        suite.score(suite.scorer(other_model), dense.reference)
 
 
 def test_a_reference_of_other_items_is_refused(task_folder, tokenizer, other_model, dense):
     fewer = zero_shot_of(task_folder, "t_word", num_items=5)
     suite = evaluation(task_folder, perplexity=None, zero_shot=fewer).prepare(tokenizer)
     with pytest.raises(StoreError, match=r"other tokens or documents of t_word, .*Delete"):
-        suite.score(other_model, dense.reference)
+        suite.score(suite.scorer(other_model), dense.reference)
 
 
 def test_parts_can_be_left_out(task_folder, tokenizer, model):
     perplexity = evaluation(task_folder, zero_shot=None, divergence=None).prepare(tokenizer)
-    scores = perplexity.score(model, None)
+    scores = perplexity.score(perplexity.scorer(model), None)
     assert set(scores.scores) == {*(f"ppl/{label}" for label in LABELS), "ppl/geomean"}
     assert scores.reference is None
     tasks = evaluation(task_folder, perplexity=None, divergence=None).prepare(tokenizer)
-    scores = tasks.score(model, None)
+    scores = tasks.score(tasks.scorer(model), None)
     assert set(scores.items["kind"]) == {"task"}
     with pytest.raises(ConfigError, match="perplexity, zero_shot or both"):
         evaluation(task_folder, perplexity=None, zero_shot=None)
@@ -208,7 +208,7 @@ def test_parts_can_be_left_out(task_folder, tokenizer, model):
 
 def test_progress_names_what_begins(suite, model):
     steps = []
-    suite.score(model, None, on_progress=lambda *step: steps.append(step))
+    suite.score(suite.scorer(model), None, on_progress=lambda *step: steps.append(step))
     assert steps == [(0, 3, "stories@32"), (1, 3, "letters@32"), (2, 3, "tasks"), (3, 3, "")]
 
 

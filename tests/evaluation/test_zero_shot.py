@@ -5,10 +5,19 @@ import numpy as np
 import pytest
 import torch
 from helpers.fakes import tiny_model
-from helpers.scored import metric, random_llama, sentence, train_tokenizer, write_task, zero_shot_of
+from helpers.scored import (
+    metric,
+    random_llama,
+    scorer_of,
+    sentence,
+    train_tokenizer,
+    write_task,
+    zero_shot_of,
+)
 
 from calib_sweep.errors import ConfigError, UnavailableError
-from calib_sweep.evaluation.requests import batches, num_scored
+from calib_sweep.evaluation.requests import Request, batches, num_scored
+from calib_sweep.evaluation.suite import Evaluation
 from calib_sweep.evaluation.zero_shot import prepare_tasks
 
 KINDS = ("t_choice", "t_word", "t_page")
@@ -41,7 +50,7 @@ def test_scores_are_those_of_simple_evaluate(
     prepared, model, other_model, tokenizer, task_folder, monkeypatch
 ):
     for scored in (model, other_model):
-        ours = prepared.score(scored)
+        ours = prepared.score(scorer_of(scored))
         theirs = simple_evaluate(scored, tokenizer, task_folder, KINDS, monkeypatch)
         for task in KINDS:
             results, samples = theirs["results"][task], theirs["samples"][task]
@@ -68,7 +77,7 @@ def test_scores_are_those_of_simple_evaluate(
 
 
 def test_the_models_under_test_differ_in_their_answers(prepared, model, other_model):
-    one, other = (prepared.score(m)["t_choice"].rows for m in (model, other_model))
+    one, other = (prepared.score(scorer_of(m))["t_choice"].rows for m in (model, other_model))
     assert one["choice"] != other["choice"]
     assert 0 < sum(one["correct"]) < len(one["correct"])
 
@@ -79,7 +88,7 @@ def test_other_architectures_score_as_with_lm_eval(
 ):
     model = tiny_model(architecture, vocab_size=300)
     tasks = prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=12), tokenizer)
-    tasks.score(model)
+    tasks.score(scorer_of(model))
     theirs = simple_evaluate(model, tokenizer, task_folder, ["t_choice"], monkeypatch, limit=12)
     ours = [i.resps[0] for i in tasks.tasks["t_choice"].instances]
     expected = [r[0] for sample in theirs["samples"]["t_choice"] for r in sample["resps"]]
@@ -94,8 +103,8 @@ def test_a_model_that_always_makes_all_logits_scores_the_same(prepared, model):
 
     whole = Whole(model.config).eval()
     whole.load_state_dict(model.state_dict())
-    for task, score in prepared.score(model).items():
-        other = prepared.score(whole)[task]
+    for task, score in prepared.score(scorer_of(model)).items():
+        other = prepared.score(scorer_of(whole))[task]
         assert other.rows["choice"] == score.rows["choice"]
         assert other.metrics == pytest.approx(score.metrics, rel=1e-6)
 
@@ -115,8 +124,8 @@ def test_logits_are_made_for_the_scored_end_alone(prepared, model, monkeypatch):
         "forward",
         lambda ids: (seen.append(ids.numel()), embed(ids))[1],
     )
-    prepared.score(model)
-    t_page = sum(len(v) for (text, _), v in prepared._encodings.items() if len(text) > 1000)
+    prepared.score(scorer_of(model))
+    t_page = sum(len(v) for (text, _), v in prepared.encoder._known.items() if len(text) > 1000)
     assert sum(made) - t_page < 0.75 * (sum(seen) - t_page)
 
 
@@ -139,12 +148,12 @@ def test_requests_are_built_and_tokenised_once(task_folder, model, other_model, 
     tasks = prepare_tasks(
         zero_shot_of(task_folder, *KINDS, headline={"t_page": None}), train_tokenizer()
     )
-    tasks.score(model)
+    tasks.score(scorer_of(model))
     first = dict(counts)
     assert first["build"] == 3
-    assert first["encode"] <= len({s for s, _ in tasks._encodings}) < 400
-    tasks.score(other_model)
-    tasks.score(model)
+    assert first["encode"] <= len({s for s, _ in tasks.encoder._known}) < 400
+    tasks.score(scorer_of(other_model))
+    tasks.score(scorer_of(model))
     assert counts == first
 
 
@@ -153,58 +162,61 @@ def test_the_batch_size_does_not_move_the_result(task_folder, tokenizer, model):
     for size in (1, 7, 64):
         settings = zero_shot_of(task_folder, *KINDS, headline={"t_page": None}, batch_size=size)
         tasks = prepare_tasks(settings, tokenizer)
-        scores = tasks.score(model)
+        scores = tasks.score(scorer_of(model, batch_size=size))
         by_size[size] = {f"{m}/{t}": v for t in KINDS for m, v in scores[t].metrics.items()}
-        assert scores["t_choice"].rows["choice"] == tasks.score(model)["t_choice"].rows["choice"]
+        assert (
+            scores["t_choice"].rows["choice"]
+            == tasks.score(scorer_of(model, batch_size=size))["t_choice"].rows["choice"]
+        )
     assert by_size[1] == pytest.approx(by_size[64], rel=1e-5)
     assert by_size[7] == pytest.approx(by_size[64], rel=1e-5)
 
 
 def test_the_same_model_scores_bit_equal_after_another(prepared, model, other_model):
-    before = prepared.score(model)
-    prepared.score(other_model)
-    after = prepared.score(model)
+    before = prepared.score(scorer_of(model))
+    prepared.score(scorer_of(other_model))
+    after = prepared.score(scorer_of(model))
     assert [after[t].metrics for t in KINDS] == [before[t].metrics for t in KINDS]
 
 
 def test_requests_that_differ_in_their_last_token_share_a_row():
-    requests = [(None, [1, 2], [3]), (None, [5, 6, 7], [8]), (None, [1, 2], [4])]
+    requests = [Request([1, 2], [3]), Request([5, 6, 7], [8]), Request([1, 2], [4])]
     assert list(batches(requests, 1)) == [[1], [0, 2]]
     assert list(batches(requests, 2)) == [[1, 0, 2]]
 
 
 def test_the_scored_end_of_a_padded_batch():
-    requests = [(None, [1] * 9, [2, 3]), (None, [1] * 4, [2, 3, 4])]
+    requests = [Request([1] * 9, [2, 3]), Request([1] * 4, [2, 3, 4])]
     # Rows of 10 and 6 inputs; scored are inputs 8 and 9 of one, 3 to 5 of the other.
-    assert num_scored(requests, max_length=100) == 10 - 3
+    assert num_scored(requests, context_length=100) == 10 - 3
     # Cut to 8 inputs from the left: scored are 6 and 7, and 3 to 5.
-    assert num_scored(requests, max_length=8) == 8 - 3
+    assert num_scored(requests, context_length=8) == 8 - 3
 
 
 def test_the_choice_is_the_likeliest_answer(prepared, model):
-    rows = prepared.score(model)["t_choice"].rows
+    rows = prepared.score(scorer_of(model))["t_choice"].rows
     task = prepared.tasks["t_choice"]
     for item, choice in enumerate(rows["choice"]):
         answers = [i for i in task.instances if i.doc_id == item]
         best = max(answers, key=lambda i: i.resps[0][0])
         assert choice == best.idx
         assert rows["correct"][item] == float(best.idx == best.doc["label"])
-    assert prepared.score(model)["t_word"].rows["choice"] == [None] * 25
+    assert prepared.score(scorer_of(model))["t_word"].rows["choice"] == [None] * 25
 
 
 def test_the_error_of_perplexity_is_the_delta_methods(prepared, model):
-    score = prepared.score(model)["t_word"]
+    score = prepared.score(scorer_of(model))["t_word"]
     logs = [i.resps[0][0] for i in prepared.tasks["t_word"].instances]
     expected = score.metrics["perplexity"] * np.std(logs, ddof=1) / 5
     assert score.stderr["perplexity"] == pytest.approx(expected)
-    assert "word_perplexity" not in prepared.score(model)["t_page"].stderr
+    assert "word_perplexity" not in prepared.score(scorer_of(model))["t_page"].stderr
 
 
 def test_num_items_takes_the_first_ones(task_folder, tokenizer, model, prepared):
     few = prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=5), tokenizer)
     assert few.item_hashes["t_choice"] == prepared.item_hashes["t_choice"][:5]
-    rows = few.score(model)["t_choice"].rows
-    assert rows["correct"] == prepared.score(model)["t_choice"].rows["correct"][:5]
+    rows = few.score(scorer_of(model))["t_choice"].rows
+    assert rows["correct"] == prepared.score(scorer_of(model))["t_choice"].rows["correct"][:5]
 
 
 def test_random_state_is_left_as_it_was(task_folder, tokenizer, model):
@@ -217,19 +229,23 @@ def test_random_state_is_left_as_it_was(task_folder, tokenizer, model):
     np.random.seed(987)  # noqa: NPY002
     torch.manual_seed(987)
     before = states()
-    prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=2), tokenizer).score(model)
+    prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=2), tokenizer).score(
+        scorer_of(model)
+    )
     assert states() == before
 
 
 def test_the_shared_tokenizer_is_left_as_it_was(task_folder, model):
     tokenizer = train_tokenizer(bos=False)  # has no padding token, which lm-eval adds
     size = len(tokenizer)
-    prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=3), tokenizer).score(model)
+    tasks = zero_shot_of(task_folder, "t_choice", num_items=3)
+    suite = Evaluation(perplexity=None, zero_shot=tasks, divergence=None).prepare(tokenizer)
+    suite.score(suite.scorer(model), None)
     assert tokenizer.pad_token is None and len(tokenizer) == size
 
 
 def test_nothing_is_printed(task_folder, tokenizer, model, capfd):
-    prepare_tasks(zero_shot_of(task_folder, *KINDS[:2]), tokenizer).score(model)
+    prepare_tasks(zero_shot_of(task_folder, *KINDS[:2]), tokenizer).score(scorer_of(model))
     assert capfd.readouterr() == ("", "")
 
 
@@ -244,7 +260,7 @@ def test_a_headline_that_the_task_does_not_have_is_named(task_folder, tokenizer,
 def test_a_headline_must_be_right_or_wrong(task_folder, tokenizer, model):
     settings = zero_shot_of(task_folder, "t_word", headline={"t_word": "perplexity"})
     with pytest.raises(ConfigError, match="right or wrong for each item"):
-        prepare_tasks(settings, tokenizer).score(model)
+        prepare_tasks(settings, tokenizer).score(scorer_of(model))
 
 
 def test_items_that_cannot_be_loaded_are_reported_for_every_task(tmp_path, tokenizer):
@@ -295,7 +311,7 @@ def test_storycloze_comes_from_the_users_file(tmp_path, tokenizer, model, ending
     first = tasks.tasks["storycloze"].instances[0]
     context = " ".join(CLOZE[f"InputSentence{i}"] for i in range(1, 5))
     assert first.args == (context, " " + CLOZE["RandomFifthSentenceQuiz1"])
-    score = tasks.score(model)["storycloze"]
+    score = tasks.score(scorer_of(model))["storycloze"]
     choice = score.rows["choice"][0]
     assert score.rows["correct"] == [float(answer - 1 == choice) for answer in (1, 2, 2)]
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.evaluation.perplexity import Perplexity
+from calib_sweep.evaluation.scorer import HFLMScorer
 from calib_sweep.evaluation.tasks import ZeroShot
 from calib_sweep.seeding import stream
 
@@ -106,6 +108,19 @@ class Known:
     def __call__(self, input_ids: torch.Tensor, use_cache: bool) -> SimpleNamespace:
         self.shapes.append(tuple(input_ids.shape))
         return SimpleNamespace(logits=self.logits_VV[input_ids])
+
+
+@cache
+def _tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer()
+
+
+def scorer_of(
+    model: Any, tokenizer: Any = None, batch_size: int = 16, batch_tokens: int = 256
+) -> HFLMScorer:
+    """A scorer of a model in memory; its tokenizer is looked at for padding alone."""
+    tokenizer = tokenizer or _tokenizer()
+    return HFLMScorer(model, tokenizer, batch_size=batch_size, batch_tokens=batch_tokens)
 
 
 def perplexity_of(*corpora: object, **changes: object) -> Perplexity:

@@ -72,7 +72,7 @@ def test_dense_perplexity_is_below_a_trigram_models(domain: str, model, tokenize
         corpora=[held_out], seq_len=256, bos="stream", max_windows=6, batch_tokens=2048
     )
     suite = Evaluation(perplexity=corpora, zero_shot=None, divergence=None).prepare(tokenizer)
-    dense = suite.score(model, None).scores[f"ppl/{domain}@256"]
+    dense = suite.score(suite.scorer(model), None).scores[f"ppl/{domain}@256"]
     trigram = Trigram(measure.domain_tokens(domain, tokenizer, 100), len(tokenizer))
     counted = measure.counted_perplexity(trigram, suite.windows[0])
     (gate,) = gates.perplexity_gates({domain: dense}, {domain: counted})

@@ -59,7 +59,7 @@ def measure(weights: Path, results: Path, num_documents: int) -> Dense:
     model, tokenizer = part.load(), part.load_tokenizer()
     suite = build("evaluation", config["evaluation"]).prepare(tokenizer)
     assert isinstance(suite, PreparedSuite)
-    scores = suite.score(model, None).scores
+    scores = suite.score(suite.scorer(model), None).scores
     trigram = {
         domain: trigram_perplexity(windows, domain, tokenizer, num_documents, results / TRIGRAMS)
         for domain, windows in zip(DOMAINS, suite.windows, strict=True)

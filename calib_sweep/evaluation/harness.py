@@ -1,0 +1,179 @@
+"""The door to lm-eval: tasks, encodings, metrics and its model class. Only this file imports it.
+
+Import this file inside functions: lm-eval takes seconds to import, and most commands need none of
+it.
+"""
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from lm_eval import __version__, utils
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import acc_all, mean, perplexity, stderr_for_metric
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from calib_sweep import valid_json
+from calib_sweep.evaluation.requests import Answer, Request
+from calib_sweep.evaluation.sandbox import sandboxed_templates
+from calib_sweep.quiet import quiet_logger
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+VERSION = __version__
+FEWSHOT_SEED = 1234  # lm-eval's default; draws nothing at zero shots
+
+__all__ = ["Instance"]
+
+HFLM_: Any = HFLM  # what registers the class hides its type
+Spec = str | dict[str, Any]  # the path of a task's YAML, or what that holds
+
+
+class Task(Protocol):
+    """A task of lm-eval's, as far as it is asked here."""
+
+    VERSION: int | str | None
+    OUTPUT_TYPE: str | None
+    instances: list[Instance]
+
+    def apply_filters(self) -> object: ...
+    def process_results(self, doc: object, results: list[Any]) -> dict[str, object]: ...
+    def aggregation(self) -> dict[str, Callable[..., float]]: ...
+    def doc_to_choice(self, doc: object) -> Sequence[object]: ...
+
+
+def templates(*, are_trusted: bool) -> contextlib.AbstractContextManager[None]:
+    """Have templates of tasks rendered in a sandbox, unless somebody vouches for them."""
+    return contextlib.nullcontext() if are_trusted else sandboxed_templates(utils)
+
+
+def load_task(name: str, spec: Spec, num_items: int | None) -> Task:
+    """Load a task and build its requests, zero-shot unless its definition says otherwise.
+
+    Anything may be raised: what a task names is other people's code.
+    """
+    task: Any = TaskManager(include_defaults=False).load([spec])["tasks"][name]
+    if task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    task.build_all_requests(limit=num_items)
+    return task
+
+
+def filter_names(task: Task) -> list[str]:
+    """Return the names of what a task does to responses before it counts them."""
+    own: Any = task
+    return [one.name for one in own._filters]
+
+
+def doc_hash(doc: object) -> str:
+    """Return lm-eval's hash of an item."""
+    text = valid_json.dumps(
+        doc, indent=2, default=utils.handle_non_serializable, ensure_ascii=False
+    )
+    return utils.hash_string(text)
+
+
+def aggregate(
+    task: Task, values: Mapping[str, list[Any]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return lm-eval's aggregate of each metric, and its standard error if of a closed form."""
+    metrics, stderr = {}, {}
+    for key, items in values.items():
+        function = task.aggregation()[key.split(",")[0]]
+        metrics[key] = float(function(items))
+        if len(items) < 2:
+            continue
+        if function in (mean, acc_all):
+            error = stderr_for_metric(function, bootstrap_iters=1)
+            assert error is not None
+            stderr[key] = float(error(items))
+        elif function is perplexity:
+            stderr[key] = metrics[key] * float(np.std(items, ddof=1)) / math.sqrt(len(items))
+    return metrics, stderr
+
+
+class Encoder(TemplateLM):
+    """Text to requests, as HFLM does it; each string is tokenised once. Scores nothing."""
+
+    add_bos_token = custom_prefix_token_id = None
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self._known: dict[tuple[str, bool | None], list[int]] = {}
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that stands for an empty context."""
+        return HFLM_.prefix_token_id.fget(self)
+
+    @property
+    def eot_token_id(self) -> int:
+        """The token at the end of a text."""
+        return HFLM_.eot_token_id.fget(self)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: object
+    ) -> list[int]:
+        """Return the tokens of a text; `add_special_tokens` None: as the tokenizer does."""
+        key = (string, add_special_tokens)
+        if key not in self._known:
+            self._known[key] = HFLM_.tok_encode(self, string, add_special_tokens)
+        return self._known[key]
+
+    def pair(self, context: str, answer: str) -> Request:
+        """Return the tokens of an answer after its context; one token stands for an empty one."""
+        if context:
+            return Request(*self._encode_pair(context, answer))
+        tokens = self.tok_encode(answer, add_special_tokens=False)
+        if tokens[:1] == [self.prefix_token_id]:
+            return Request(tokens[:1], tokens[1:])
+        return Request([self.prefix_token_id], tokens)
+
+    def rolling(self, text: str, context_length: int) -> list[Request]:
+        """Part a text into requests that score each of its tokens once."""
+        windows = utils.get_rolling_token_windows(
+            self.tok_encode(text), self.prefix_token_id, context_length, context_len=1
+        )
+        return [Request(*utils.make_disjoint_window(window)) for window in windows]
+
+    def _loglikelihood_tokens(self, requests: Any, **_: object) -> Any: ...
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any: ...
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any: ...
+
+
+class Resident(HFLM_):
+    """HFLM around a loaded model: logits only at scored positions.
+
+    lm-eval takes its positions from the end of what it gets, so a model whose forward can do that
+    makes logits for the scored end of a batch alone.
+    """
+
+    num_kept = 0  # positions at the end whose logits are made; 0: all
+
+    def __init__(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int
+    ) -> None:
+        """`tokenizer` is given a padding token if it has none."""
+        self.keeps_some = "logits_to_keep" in inspect.signature(model.forward).parameters
+        with quiet_logger("lm_eval.models.huggingface"):
+            super().__init__(model, "causal", tokenizer=tokenizer, batch_size=batch_size)
+
+    def answers(self, requests: Sequence[Request], num_kept: int) -> list[Answer]:
+        """Forward `requests` together, with logits for the last `num_kept` positions."""
+        self.num_kept = num_kept
+        labelled: Any = [(None, *request) for request in requests]
+        return [Answer(*a) for a in self._loglikelihood_tokens(labelled, disable_tqdm=True)]
+
+    def _model_call(self, inps: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        keep = {"logits_to_keep": self.num_kept} if self.keeps_some else {}
+        with torch.inference_mode():
+            return self.model(inps, use_cache=False, **keep).logits
