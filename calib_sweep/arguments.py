@@ -12,6 +12,7 @@ def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list
     if len(folders) != 1:
         given = " ".join(arguments) or "nothing"
         raise ConfigError(
-            f"{verb} {given}: expected the folder of one sweep. Type {verb} results/NAME."
+            f"{verb} {given}: expected the folder of one sweep. "
+            f"Example: python -m calib_sweep {verb} results/NAME."
         )
     return Path(folders[0]), [argument for argument in arguments if argument != folders[0]]

@@ -103,7 +103,9 @@ def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
         return instantiate(dict(node), _convert_="all")
     except MissingMandatoryValue as error:
         lacking = f"{key}.{error.full_key}"
-        raise ConfigError(f"{lacking} is missing: type {lacking}=VALUE.") from None
+        raise ConfigError(
+            f"{lacking} is missing: expected a value. Type {lacking}=VALUE."
+        ) from None
     except InstantiationException as error:
         with collected() as problems:  # Hydra stops at the first part that cannot be built
             for name, part in node.items():
@@ -132,42 +134,42 @@ PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
     "seed": (
         lambda v: is_int(v, 0),
         "an integer >= 0",
-        "Type seed=0, or 'seed=range(5)' to sweep.",
+        "Example: seed=0, or 'seed=range(5)' to sweep.",
     ),
     "replicate": (
         lambda v: is_int(v, 0),
         "an integer >= 0",
-        "Type replicate=0,1 to run every cell twice.",
+        "Example: replicate=0,1 runs every cell twice.",
     ),
     "ranks_per_cell": (
         lambda v: v == 1,
-        "1 (several ranks that share one cell are not supported yet)",
-        "Leave ranks_per_cell=1: every process takes cells of its own.",
+        "1, as several ranks cannot share a cell yet",
+        "Example: ranks_per_cell=1; every process takes cells of its own.",
     ),
     "num_threads": (
         lambda v: v is None or is_int(v, 1),
-        "null or an integer >= 1",
-        "Type num_threads=1 when several workers share the processor.",
+        "an integer >= 1, or null for all cores",
+        "Example: num_threads=1, best for small models and where workers share a processor.",
     ),
     "dense_perplexity": (
         lambda v: isinstance(v, bool),
         "true or false",
-        "Type dense_perplexity=false to spare a forward pass of each calibration set.",
+        "Example: dense_perplexity=false, which saves a forward pass over each set.",
     ),
     "save_model": (
         lambda v: v in (None, *MODEL_FORMS),
         f"null, {' or '.join(MODEL_FORMS)}",
-        "Type save_model=dense to keep the compressed models.",
+        "Example: save_model=dense keeps the compressed models.",
     ),
     "results_dir": (
         lambda v: isinstance(v, str) and v != "",
         "a folder",
-        "Type results_dir=results.",
+        "Example: results_dir=results.",
     ),
     "sweep_name": (
         _is_folder_name,
-        "a folder name without '/' (and not 'calibration', which holds the calibration sets)",
-        "Type sweep_name=my_sweep.",
+        "a folder name without '/', and not 'calibration', where calibration sets are kept",
+        "Example: sweep_name=my_sweep.",
     ),
 }
 

@@ -60,8 +60,8 @@ Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells fa
 def run_grid(config: DictConfig) -> None:
     """Only reached with another sweeper or hydra.mode=RUN: refuse rather than half-work."""
     raise ConfigError(
-        "hydra/sweeper: expected the grid sweeper, which plans, skips and summarises. "
-        "Leave out hydra.mode and hydra/sweeper."
+        "hydra/sweeper: expected the sweeper of this package. Leave out hydra.mode and "
+        "hydra/sweeper."
     )
 
 
@@ -88,7 +88,7 @@ def compose_and_run(verb: str | None, arguments: Sequence[str]) -> object:
     if verb is not None and verb not in GRID_VERBS:
         near = "".join(f" Did you mean {word}?" for word in get_close_matches(verb, VERBS, n=1))
         known = ", ".join(VERBS)
-        raise ConfigError(f"{verb!r}: expected a verb ({known}) or overrides key=value.{near}")
+        raise ConfigError(f"{verb!r}: expected a verb ({known}) or key=value.{near}")
     sys.argv[1:] = hand_over(CONF, verb or "run", arguments)
     return run_grid()
 
@@ -140,7 +140,7 @@ def _require_current_folder() -> None:
         Path.cwd()
     except FileNotFoundError as error:
         raise ConfigError(
-            "the current folder has been deleted. Type cd and a folder that is there."
+            "the current folder has been deleted. Type cd and a folder that exists."
         ) from error
 
 

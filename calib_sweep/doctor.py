@@ -25,6 +25,7 @@ import psutil
 
 from calib_sweep import __version__, atomic
 from calib_sweep.errors import ConfigError
+from calib_sweep.wording import counted
 
 PACKAGES = (
     "torch",
@@ -67,8 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print the page; return 0, or 1 where a sweep could not keep its results in the folder."""
     if len(arguments) > 1:
         raise ConfigError(
-            f"doctor {' '.join(arguments)}: expected at most one folder, where results shall lie. "
-            "Type doctor, or doctor results."
+            f"doctor {' '.join(arguments)}: expected at most one folder, that of the results. "
+            "Example: python -m calib_sweep doctor results."
         )
     named = arguments[0] if arguments else "results"
     trouble: list[str] = []
@@ -127,7 +128,8 @@ def _caches() -> Iterator[Line]:
     folder = Path(HF_HUB_CACHE)
     models = len(list(folder.glob("models--*")))
     datasets = len(list(folder.glob("datasets--*")))
-    yield "hub cache", f"{models} models, {datasets} datasets, {_room(folder)}"
+    held = f"{counted(models, 'model')}, {counted(datasets, 'dataset')}"
+    yield "hub cache", f"{held}, {_room(folder)}"
     yield "hub offline", "yes: nothing is downloaded" if HF_HUB_OFFLINE else "no"
 
 

@@ -67,7 +67,7 @@ def _describe(key: str, then: str | None, now: str | None, cells: Sequence[Cell]
     others = f" and {len(cells) - 1:,} more" if len(cells) > 1 else ""
     return (
         f"{key.removesuffix(CODE)}: {what} changed since cell {cells[0].id}{others} ran (hash "
-        f"{then} then, {now} now). Type sweep_name=NEW_NAME to run everything as it is now, or "
+        f"{then} then, {now} now). Type sweep_name=NEW_NAME to run everything as it is now. Or "
         f"delete the folder of each such cell to run it again; the first is {cells[0].folder_name}."
     )
 

@@ -38,7 +38,7 @@ def interruptible(action: Callable[[], int]) -> int:
         with ending_on(*TERMINATION):
             return action()
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What is finished is kept: type the same command to go on.\n")
+        sys.stderr.write("Interrupted. Finished cells are kept: run the same command to go on.\n")
         return INTERRUPTED
 
 

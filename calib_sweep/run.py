@@ -76,7 +76,7 @@ def run_cell(
         if device_is_lost():  # not the cell's fault, and no later one can run in this process
             raise WorkerLostError(
                 f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
-                "other workers. Type the same command again on a healthy GPU."
+                "other workers. Run the same command again on a healthy GPU."
             ) from error
         record["error"], record["status"] = describe_error(error), "failed"
         place = place_of(error)
@@ -221,7 +221,7 @@ def load_reference(
     if changed:
         raise StoreError(
             f"{' and '.join(changed)}: files have changed since the dense cell {dense.id} ran, so "
-            "nothing can be compared with it. Put them back, or type sweep_name=NEW_NAME to run "
+            "nothing can be compared with it. Restore them, or type sweep_name=NEW_NAME to run "
             "everything on the files as they are now."
         )
     if parts.evaluation.divergence is None:

@@ -106,12 +106,12 @@ def target_class(place: str, target: object) -> Any:
     key = f"{place}.{TARGET}"
     kind = next((kind for pattern, kind in PLACES.items() if re.fullmatch(pattern, place)), None)
     if kind is None:
-        raise ConfigError(f"{key}={target!r}: expected no class here. Leave it out.")
+        raise ConfigError(f"{key}={target!r}: expected no class at this place. Leave it out.")
     named = target if isinstance(target, str) else ""
     is_foreign = named.partition(".")[0] not in sys.stdlib_module_names
     found = find_class(key, named) if is_foreign and re.fullmatch(r"\w+(\.\w+)+", named) else None
     accepted = isinstance(found, type) and kind.accepts(found)
-    require(accepted, key, target, kind.expected, f"See {kind.example}.")
+    require(accepted, key, target, kind.expected, f"See {kind.example} for one.")
     return found
 
 
@@ -122,7 +122,7 @@ def find_class(key: str, target: str) -> Any:
         return getattr(import_module(module), name)
     except (Exception, SystemExit) as error:  # importing a module of somebody else's
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{key}={target!r}: cannot be imported: {reason}") from error
+        raise ConfigError(f"{key}={target!r}: expected a class to import: {reason}.") from error
 
 
 def _named(place: str, node: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
@@ -141,7 +141,7 @@ def _check_words(place: str, node: Mapping[Any, Any], problems: Problems) -> Non
     if PARTIAL in node and not place.startswith("method."):
         refused.append(PARTIAL)
     for word in refused:
-        expected = "not to be given, as parts are made of their keys"
+        expected = "no such word, as parts are made of their keys"
         problems.of(require, False, f"{place}.{word}", node[word], expected, "Leave it out.")
 
 
@@ -159,4 +159,4 @@ def _check_keys(place: str, node: Mapping[Any, Any], found: type, problems: Prob
         is_needed = parameter.default is parameter.empty and not node.get(PARTIAL)
         if is_needed and parameter.name not in node:
             key = f"{place}.{parameter.name}"
-            problems.add(f"{key} is missing: type {key}=VALUE.")
+            problems.add(f"{key} is missing: expected a value. Type {key}=VALUE.")

@@ -163,7 +163,7 @@ def test_lengths_of_a_drawn_set_count(inside):
         (("wanda", [[0.5, 1.0]]), {}, r"tokens\.dtype=torch\.float32: expected whole numbers"),
         (("wanda", [[1, 2], [3]]), {}, r"tokens: expected whole numbers of shape"),
         (("wanda", [[1] * 600]), {}, r"tokens=\(1, 600\): expected .* at most 128"),
-        (("wanda", None), {}, r"tokens=None: expected calibration tokens"),
+        (("wanda", None), {}, r"tokens=None: expected token ids"),
         ((5, [[1, 2]]), {}, r"method=5: expected a name, or a class derived"),
         (("wanda", [[1, 2]]), {"propagat": "dense"}, r"walk\.propagat=dense: no such key"),
         (("wanda", [[1, 2]]), {"propagate": "x"}, r"walk\.propagate='x': expected published"),

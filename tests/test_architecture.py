@@ -13,8 +13,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 LAYERS = {
     "calib_sweep": (
         "valid_json",
-        "errors values seeding settings places processes hashing quiet interruption completion",
-        "arguments atomic cell console targets",
+        "errors values wording seeding settings places processes hashing quiet interruption",
+        "arguments atomic cell completion console targets",
         "method",
         "dataset model results",
         "compression evaluation tracking analysis",

@@ -121,7 +121,7 @@ def test_it_is_no_failure_of_the_cell_whatever_a_library_makes_of_it(
     with hearing():
         ended = run_cli("-m", *tiny_world, "seed=0,1", cwd=tmp_path)
     assert ended.code == 130
-    assert "type the same command" in ended.err and "Traceback" not in ended.err
+    assert "run the same command" in ended.err and "Traceback" not in ended.err
     assert not list(tmp_path.glob("results/default/*/*.json"))
     assert not list(tmp_path.glob("results/default/*/claim.*"))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # as it was
@@ -180,4 +180,4 @@ def test_a_process_of_accelerate_launch_ends_when_that_is_killed(mark, ends, tmp
     if not ends:
         time.sleep(1.5 * interruption.PARENT_POLL_S)
         os.kill(int(pid), signal.SIGKILL)  # it was there to be killed
-    assert ("type the same command" in parent.communicate(timeout=20)[1]) == ends
+    assert ("run the same command" in parent.communicate(timeout=20)[1]) == ends

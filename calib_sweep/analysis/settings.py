@@ -40,22 +40,27 @@ class AnalysisSettings:
                 (
                     "better_from",
                     _is_between(self.better_from, 0.5, 1.0),
-                    "a probability in (0.5, 1)",
+                    "a probability between 0.5 and 1",
                     "better_from=0.75",
                 ),
-                ("power", _is_between(self.power, 0.5, 1.0), "a share in (0.5, 1)", "power=0.8"),
+                (
+                    "power",
+                    _is_between(self.power, 0.5, 1.0),
+                    "a share between 0.5 and 1",
+                    "power=0.8",
+                ),
                 (
                     "targets",
                     isinstance(self.targets, Sequence)
                     and not isinstance(self.targets, str)
                     and len(self.targets) > 0
                     and all(_is_between(target, 0.0, 1.0) for target in self.targets),
-                    "a list of numbers in (0, 1): 0.01 is one point of accuracy, 1 % of perplexity",
+                    "a list of numbers between 0 and 1; 0.01 is 1 point, or 1 % perplexity",
                     "targets=[0.005,0.01]",
                 ),
             ):
                 value = getattr(self, name)
-                remedy = f"Type '{KEY}.{remedy}'."
+                remedy = f"Example: '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
 
     @property
@@ -78,7 +83,7 @@ def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
             name, _, value = text.removeprefix(f"{KEY}.").partition("=")
             known = ", ".join(f"{KEY}.{key}" for key in values)
             is_known = text.startswith(f"{KEY}.") and name in values
-            remedy = f"Type {KEY}.seed=0."
+            remedy = f"Example: {KEY}.seed=0."
             problems.of(require, is_known, "report", text, f"one of {known}", remedy)
             if is_known:
                 values[name] = yaml.safe_load(value)
@@ -94,4 +99,4 @@ def _shipped() -> Mapping[str, Any]:
     for path in (package / "conf" / "config.yaml", package.parent / "conf" / "config.yaml"):
         if path.is_file():
             return yaml.safe_load(path.read_text())[KEY]
-    raise ConfigError(f"{KEY}: expected conf/config.yaml in {package} or beside it. Install anew.")
+    raise ConfigError(f"{KEY}: expected conf/config.yaml in or beside {package}. Install again.")

@@ -120,8 +120,8 @@ class _Recorder:
                 hidden = kwargs.pop("hidden_states")
             if index in self._calls:
                 raise ConfigError(
-                    f"model: expected decoder blocks that run once, but block {index} runs "
-                    "again in the same pass. Models that loop over their blocks cannot be walked."
+                    f"model: expected decoder blocks that run once, but block {index} runs again "
+                    "in the same pass. Choose another model, or method=magnitude or method=rtn."
                 )
             if index == 0:
                 self._hidden = hidden

@@ -76,8 +76,8 @@ class Walk:
             ),
             "walk.true_sequential",
             self.true_sequential,
-            f"false with {type(method).__name__}, which plans for a dense block as a whole",
-            "Set walk.true_sequential=false.",
+            f"false with {type(method).__name__}, which looks at a dense block as a whole",
+            "Type walk.true_sequential=false.",
         )
 
     def _check_propagate(self) -> None:
@@ -86,7 +86,7 @@ class Walk:
             "walk.propagate",
             self.propagate,
             f"{PUBLISHED}, {COMPRESSED} or {DENSE}",
-            f"To pass on what the method's authors pass on, set walk.propagate={PUBLISHED}.",
+            f"Example: walk.propagate={PUBLISHED}, which does as the method's authors do.",
         )
 
     def _check_true_sequential(self) -> None:
@@ -95,18 +95,20 @@ class Walk:
             and not (self.true_sequential and self.propagate == DENSE),
             "walk.true_sequential",
             self.true_sequential,
-            "true or false, and false with walk.propagate=dense",
-            "Layers cannot see compressed inputs when dense ones are passed on: "
-            "set walk.true_sequential=false or walk.propagate=compressed.",
+            "true or false; only false with walk.propagate=dense, where no layer sees compressed "
+            "inputs",
+            "Type walk.true_sequential=false, or walk.propagate=compressed.",
         )
 
     def _check_batch_tokens(self) -> None:
         if self.batch_tokens is not None:
-            remedy = "Set walk.batch_tokens=16384, less if memory runs out, or null."
+            remedy = (
+                "Example: walk.batch_tokens=16384; less needs less memory, null decides by itself."
+            )
             check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
 
     def _check_tensor_cores(self) -> None:
-        remedy = "Set walk.tensor_cores=false to sum in float32 units throughout, which is slower."
+        remedy = "Example: walk.tensor_cores=false, which sums in float32 throughout and is slower."
         check_flag("walk.tensor_cores", self.tensor_cores, remedy)
 
 
@@ -228,8 +230,8 @@ def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor 
     if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
         found = None if tokens_NT is None else tuple(tokens_NT.shape)
         raise ConfigError(
-            f"tokens={found}: expected calibration tokens of shape [num_samples, seq_len], because "
-            f"{type(method).__name__} needs data. Pass a LongTensor of token ids."
+            f"tokens={found}: expected token ids of shape [num_samples, seq_len], as "
+            f"{type(method).__name__} needs calibration data. Pass a LongTensor."
         )
     if lengths_N is not None and lengths_N.shape != tokens_NT.shape[:1]:
         raise ConfigError(

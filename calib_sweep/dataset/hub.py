@@ -43,15 +43,14 @@ class HubText(TextDataset):
     path: str | None  # folder with a copy of the repository; null: the hub and its local cache
 
     def __post_init__(self) -> None:
-        for field in ("name", "hub_id", "column"):
+        for field, example in (("name", "c4"), ("hub_id", "allenai/c4"), ("column", "text")):
             value = getattr(self, field)
-            remedy = f"Set dataset.{field}, as conf/dataset/c4.yaml does."
             require(
                 isinstance(value, str) and value != "",
                 f"dataset.{field}",
                 value,
-                "some text",
-                remedy,
+                "a non-empty string",
+                f"Example: dataset.{field}={example}.",
             )
         files = self.data_files
         require(
@@ -61,7 +60,7 @@ class HubText(TextDataset):
             "dataset.data_files",
             files,
             "a list of file names or patterns",
-            "For one file write dataset.data_files=[en/part-0.json.gz].",
+            "Example: 'dataset.data_files=[en/part-0.json.gz]'.",
         )
         for pattern in files:
             require(
@@ -69,7 +68,7 @@ class HubText(TextDataset):
                 "dataset.data_files",
                 pattern,
                 f"names that end in one of {EXTENSIONS.removesuffix(', .txt')}",
-                "Other formats are not read.",
+                "Name other files, or convert these.",
             )
 
     def prefetch(self) -> None:
@@ -121,8 +120,8 @@ class HubText(TextDataset):
         root = Path(self.path).expanduser()
         if not root.is_dir():
             raise ConfigError(
-                f"dataset.path={self.path!r}: expected a folder with a copy of {self.hub_id}. Set "
-                "dataset.path=null to use the hub, or check the spelling."
+                f"dataset.path={self.path!r}: expected a folder with a copy of {self.hub_id}. "
+                "Correct the path, or type dataset.path=null to use the hub."
             )
         return root
 
@@ -151,9 +150,9 @@ class HubText(TextDataset):
             # No answer: a note in a check. An answer, such as "no such repository": an error.
             answered = getattr(error, "response", None) is not None
             raise (ConfigError if answered else UnavailableError)(
-                f"dataset={self.name}: expected {self.hub_id} in the local cache, or a hub that "
-                f"serves it ({type(error).__name__}). {FETCH} Or set dataset.path to a copy of the "
-                "repository."
+                f"dataset={self.name}: expected {self.hub_id} in the local cache, but it is not "
+                f"there and the hub does not serve it ({type(error).__name__}). {FETCH} Or set "
+                "dataset.path to a copy of the repository."
             ) from error
         return Path(folder)
 
@@ -178,8 +177,8 @@ class HubText(TextDataset):
             found = {file for file in root.glob(pattern) if file.is_file()}
             if not found:
                 raise ConfigError(
-                    f"dataset.data_files={pattern!r}: expected a file of that name in {root}, "
-                    f"found none. Compare with the file list of {self.hub_id}."
+                    f"dataset.data_files={pattern!r}: expected a file of that name in {root}, but "
+                    f"there is none. Compare with the file list of {self.hub_id}."
                 )
             if "*" in pattern and not PART_OF_SHARDS.search(pattern):
                 _refuse_missing_shards(found, pattern, root)
@@ -196,6 +195,6 @@ def _refuse_missing_shards(files: set[Path], pattern: str, root: Path) -> None:
         if len(found) < wanted:
             raise ConfigError(
                 f"dataset.data_files={pattern!r}: expected {wanted} files {stem}-*-of-{wanted:05d} "
-                f"in {root}, found {len(found)}. Copy the rest of the "
-                "repository, or name the files that you want: dataset.data_files=[FILE,FILE]."
+                f"in {root}, but {len(found)} are there. Copy the others, or name the files that "
+                "you want, as in 'dataset.data_files=[FILE,FILE]'."
             )

@@ -25,6 +25,7 @@ from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.files import fingerprint_files
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.wording import counted, typed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,17 +43,14 @@ class Imported(Dataset):
     license: str | None
 
     def __post_init__(self) -> None:
-        for field in ("name", "path"):
+        for field, example in (("name", "my_sets"), ("path", "results/calibration/FOLDER")):
             value = getattr(self, field)
-            remedy = (
-                f"Set dataset.{field}=..., for example dataset.path=results/calibration/FOLDER."
-            )
             require(
                 isinstance(value, str) and value != "",
                 f"dataset.{field}",
                 value,
-                "some text",
-                remedy,
+                "a non-empty string",
+                f"Example: dataset.{field}={example}.",
             )
 
     def draw(
@@ -65,8 +63,9 @@ class Imported(Dataset):
             seed < len(places),
             "seed",
             seed,
-            f"at most {len(places) - 1}, there are {len(places)} calibration sets in {self.path}",
-            "Use seeds from 0 on, or import more sets.",
+            f"at most {len(places) - 1}, as {self.path} holds "
+            f"{counted(len(places), 'calibration set')}",
+            f"Example: {typed('seed', len(places) - 1)}.",
         )
         place = places[seed]
         found = load_set(place) if place.is_dir() else self._from_tokens(place, tokenizer, seed)
@@ -95,15 +94,15 @@ class Imported(Dataset):
             kinds = ", ".join(TOKEN_FILES)
             raise ConfigError(
                 f"dataset.path={self.path!r}: expected a calibration folder, a token file "
-                f"({kinds}) or a folder of several; there is none there. Check the spelling."
+                f"({kinds}) or a folder of several, but there is none. Correct the path."
             )
         ours = sorted((p for p in place.iterdir() if is_set(p)), key=_card_order)
         files = sorted(p for p in place.iterdir() if p.suffix in TOKEN_FILES)
         if bool(ours) == bool(files):
             what = "both" if ours else "neither"
             raise ConfigError(
-                f"dataset.path={self.path!r}: expected calibration folders or token files, found "
-                f"{what}. Put one kind into a folder of its own."
+                f"dataset.path={self.path!r}: expected calibration folders or token files, but "
+                f"found {what}. Put one kind into a folder of its own."
             )
         return ours or files
 
@@ -115,7 +114,7 @@ class Imported(Dataset):
             "dataset.tokenizer",
             self.tokenizer,
             "the name of the tokenizer that made these token ids",
-            "State it: dataset.tokenizer=huggyllama/llama-7b. Ids mean nothing without.",
+            "Example: dataset.tokenizer=huggyllama/llama-7b.",
         )
         tokens_NT = read_token_ids(file)
         _check_vocabulary(tokens_NT, file, tokenizer)
@@ -142,8 +141,8 @@ class Imported(Dataset):
         drawn_with = found.card["tokenizer"]
         if drawn_with["hash"] != tokenizer_hash(tokenizer):
             raise ConfigError(
-                f"dataset.path={str(place)!r}: expected a set drawn with the model's tokenizer; "
-                f"this one was drawn with {drawn_with['name']} ({drawn_with['class']}, "
+                f"dataset.path={str(place)!r}: expected a set drawn with the model's tokenizer, "
+                f"but this one was drawn with {drawn_with['name']} ({drawn_with['class']}, "
                 f"{drawn_with['vocabulary']} tokens). Draw it again from its text (samples.jsonl), "
                 "or use a model with that tokenizer."
             )
@@ -157,13 +156,13 @@ def read_token_ids(file: Path) -> np.ndarray:
         found = _load_array(file)
     except (ValueError, OSError, SafetensorError) as error:
         raise ConfigError(
-            f"dataset.path={str(file)!r}: expected an array of token ids [samples, tokens], the "
-            f"file cannot be read as one ({error}). Save it with numpy.save, or as lists of one "
-            "length."
+            f"dataset.path={str(file)!r}: expected an array of token ids [samples, tokens], but "
+            f"the file cannot be read as one ({error}). Save it with numpy.save, or as lists of "
+            "one length."
         ) from error
     if found.ndim != 2 or found.dtype.kind not in "iu" or not found.size:
         raise ConfigError(
-            f"dataset.path={str(file)!r}: expected whole numbers [samples, tokens], found "
+            f"dataset.path={str(file)!r}: expected integers [samples, tokens], but found "
             f"{found.dtype} {list(found.shape)}. Save one row of token ids per sample."
         )
     return found.astype(np.int64)
@@ -191,16 +190,16 @@ def _check_vocabulary(
     if low < 0 or high >= len(tokenizer):
         raise ConfigError(
             f"dataset.path={str(file)!r}: expected token ids from 0 to {len(tokenizer) - 1}, the "
-            f"vocabulary of the model's tokenizer; found {low} to {high}. These ids are from "
-            "another tokenizer."
+            f"vocabulary of the model's tokenizer, but it holds {low} to {high}. Make the ids with "
+            "this model's tokenizer, or choose the model that they are for."
         )
 
 
 def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) -> CalibrationSet:
     """The first `num_samples` of a set whose samples have the configured length."""
     num_samples, seq_len = found.tokens_NT.shape
-    remedy = f"Set calibration.num_samples={num_samples} calibration.seq_len={seq_len}."
-    what = f"{place} holds {num_samples} samples of {seq_len} tokens"
+    remedy = f"Example: calibration.num_samples={num_samples} calibration.seq_len={seq_len}."
+    what = f"{place} holds {counted(num_samples, 'sample')} of {counted(seq_len, 'token')}"
     samples, length = calibration.num_samples, calibration.seq_len
     with collected() as problems:
         key, expected = "calibration.num_samples", f"at most {num_samples}, as {what}"

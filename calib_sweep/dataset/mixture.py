@@ -16,6 +16,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.errors import require
+from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,30 +37,30 @@ class Mixture(Dataset):
                 f"dataset.parts.{key}",
                 part,
                 "a dataset: a class derived from calib_sweep.dataset.base.Dataset",
-                "Write it as conf/dataset/mixture.yaml does.",
+                "Copy conf/dataset/mixture.yaml and edit the copy.",
             )
         require(
             len(self.parts) > 0 and set(self.weights) == set(self.parts),
             "dataset.weights",
             dict(self.weights),
             f"one weight for each of dataset.parts: {', '.join(self.parts)}",
-            "Name every part once in dataset.weights.",
+            f"Example: {typed('dataset.weights', dict.fromkeys(self.parts, 1))}.",
         )
         require(
             all(_is_weight(weight) for weight in self.weights.values())
             and sum(self.weights.values()) > 0,
             "dataset.weights",
             dict(self.weights),
-            "numbers from 0, not all 0",
-            "Equal parts: the same weight for all.",
+            "numbers >= 0, not all of them 0",
+            f"Example: {typed('dataset.weights', dict.fromkeys(self.parts, 1))}, for equal parts.",
         )
         names = [part.name for part in self.parts.values()]
         require(
             len(set(names)) == len(names),
             "dataset.parts",
             names,
-            "datasets with different names (a name also names a dataset's random streams)",
-            "Set dataset.parts.<part>.name.",
+            "datasets with different names, as each draws its samples by its name",
+            f"Example: dataset.parts.{next(iter(self.parts))}.name=NEW_NAME.",
         )
 
     def draw(

@@ -38,8 +38,8 @@ class RandomTokens(Dataset):
             calibration.design != "reference",
             "calibration.design",
             calibration.design,
-            "disjoint or independent: no published loader draws random tokens",
-            "Set calibration.design=disjoint.",
+            "disjoint or independent, as no published loader draws random tokens",
+            "Type calibration.design=disjoint.",
         )
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
         head: list[int] = []

@@ -6,13 +6,13 @@ from typing import Any
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents
 from calib_sweep.dataset.documents.files import (
-    EXTENSIONS,
     content_hash,
     find_files,
     fingerprint_files,
     read_documents,
 )
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +27,21 @@ class TextFiles(TextDataset):
     license: str | None
 
     def __post_init__(self) -> None:
-        for field in ("name", "path", "column"):
+        for field, example in (("name", "mine"), ("path", "texts/"), ("column", "text")):
             value = getattr(self, field)
             require(
                 isinstance(value, str) and value != "",
                 f"dataset.{field}",
                 value,
-                "some text",
-                f"Set dataset.{field}=...; a path is a file, folder or pattern of {EXTENSIONS}.",
+                "a non-empty string",
+                f"Example: dataset.{field}={example}.",
             )
         require(
             self.separator is None or (isinstance(self.separator, str) and self.separator != ""),
             "dataset.separator",
             self.separator,
-            "null or what stands between documents",
-            r"""Type 'dataset.separator="\n\n"' for blank lines, null for one document a file.""",
+            "a non-empty string that stands between documents, or null",
+            r"""Example: 'dataset.separator="\n\n"' for blank lines; null: a file is a document.""",
         )
 
     def documents(self) -> Documents:
@@ -52,8 +52,8 @@ class TextFiles(TextDataset):
         documents = read_documents(root, files, self.column, separator=separator)
         if not any(documents[:100]) and not any(documents[:]):
             raise ConfigError(
-                f"dataset.path={self.path!r}: expected text, found none in {len(files)} file(s). "
-                "Point it at your text."
+                f"dataset.path={self.path!r}: expected text, but there is none in "
+                f"{counted(len(files), 'file')}. Name files that hold text."
             )
         return documents
 

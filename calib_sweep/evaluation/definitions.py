@@ -90,10 +90,10 @@ def _merged(path: Path, sources: dict[Path, Mapping[str, Any]]) -> dict[str, Any
         own = yaml.load(path.read_bytes(), Loader=_loader())
     except (OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: expected the YAML of a task: {reason}.") from error
+        raise ConfigError(f"{path}: expected the YAML of a task. {reason}. Correct it.") from error
     if not isinstance(own, dict) or path in sources:
         what = "it includes itself" if path in sources else f"it holds {type(own).__name__}"
-        raise ConfigError(f"{path}: expected the YAML of a task with keys, and {what}.")
+        raise ConfigError(f"{path}: expected the YAML of a task with keys, but {what}. Correct it.")
     sources[path] = own
     includes = own.get("include") or []
     settings: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def storycloze_definition(path: Path) -> dict:
         path.suffix in loaders,
         "evaluation.zero_shot.storycloze_path",
         str(path),
-        "a file that ends in " + ", ".join(loaders),
+        "a file whose name ends in " + " or ".join(loaders),
         "Convert it, or rename it.",
     )
     context = " ~ ' ' ~ ".join(f"(InputSentence{i} or input_sentence_{i})" for i in range(1, 5))

@@ -47,8 +47,8 @@ class Divergence:
             and self.num_tokens >= 2,
             "evaluation.divergence.num_tokens",
             self.num_tokens,
-            "an integer of at least 2",
-            "Type evaluation.divergence.num_tokens=4096, or evaluation.divergence=null for none.",
+            "an integer >= 2",
+            "Example: evaluation.divergence.num_tokens=4096; evaluation.divergence=null is none.",
         )
 
 

@@ -50,7 +50,7 @@ class Perplexity:
                 f"{KEY}.corpora",
                 self.corpora,
                 "a list of text files and datasets",
-                f"Type '{KEY}.corpora=[path/to/file.txt]', or {KEY}=null for none.",
+                f"Example: '{KEY}.corpora=[path/to/file.txt]'; {KEY}=null is none.",
             )
             problems.of(_require_text, self.corpora)
             for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
@@ -61,10 +61,8 @@ class Perplexity:
                     whole or (name == "max_windows" and value is None),
                     f"{KEY}.{name}",
                     value,
-                    f"an integer of at least {least}",
-                    f"Type {KEY}.{name}=256."
-                    if least > 1
-                    else f"Type {KEY}.{name}={least} or more.",
+                    f"an integer >= {least}{', or null for all' if name == 'max_windows' else ''}",
+                    f"Example: {KEY}.{name}=256.",
                 )
             problems.of(
                 require,
@@ -72,7 +70,7 @@ class Perplexity:
                 f"{KEY}.bos",
                 self.bos,
                 "one of " + ", ".join(BOS_POLICIES),
-                f"Type {KEY}.bos=stream for the convention of the pruning papers.",
+                f"Example: {KEY}.bos=stream, as in the pruning papers.",
             )
 
     def datasets(self) -> list[TextDataset]:
@@ -108,10 +106,10 @@ def _require_text(corpora: object) -> None:
             isinstance(corpus, str | TextDataset),
             f"{KEY}.corpora",
             corpus,
-            "paths of text files, and datasets of a class derived from "
+            "paths of text files, or datasets of a class derived from "
             "calib_sweep.dataset.base.TextDataset",
-            f"Type '{KEY}.corpora=[path/to/file.txt]', or write a dataset as "
-            "conf/evaluation/wikitext2.yaml does.",
+            f"Example: '{KEY}.corpora=[path/to/file.txt]'. For a dataset, copy "
+            "conf/evaluation/wikitext2.yaml and edit the copy.",
         )
 
 

@@ -5,6 +5,7 @@ task and item, and in its header content hashes of the token ids and documents t
 """
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE = "reference.safetensors"
-REMEDY = "Delete the folder of the dense cell that it lies in, and the dense model is scored again."
+REMEDY = "Delete the dense cell's folder, in which it lies: the dense model is then scored again."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -63,7 +64,8 @@ class DenseReference:
         except PermissionError as error:
             raise StoreError(
                 f"{path}: the dense model's reference cannot be read ({error.strerror}). It is "
-                f"not damaged: ask whose it is to type chmod -R a+rX {path.parent.parent}."
+                "not damaged: ask its owner to type chmod -R a+rX "
+                f"{shlex.quote(str(path.parent.parent))}."
             ) from error
         except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
             raise StoreError(

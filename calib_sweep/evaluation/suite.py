@@ -61,15 +61,15 @@ class Evaluation:
                 part is None or isinstance(part, kind),
                 f"evaluation.{key}",
                 part,
-                "to keep its keys, or null to leave it out",
-                f"Type evaluation.{key}=null, or set one of its keys.",
+                "its keys, or null to leave it out",
+                f"Set one of its keys, or type evaluation.{key}=null.",
             )
         require(
             self.perplexity is not None or self.zero_shot is not None,
             "evaluation",
             None,
-            "perplexity, zero_shot or both, and both are null",
-            "Leave one of evaluation.perplexity and evaluation.zero_shot as it was.",
+            "perplexity, zero_shot or both, but both are null",
+            "Leave evaluation.perplexity=null or evaluation.zero_shot=null out.",
         )
 
     def check(self, context_length: int | None) -> None:

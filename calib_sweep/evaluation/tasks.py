@@ -15,6 +15,7 @@ from pathlib import Path
 
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.definitions import STORYCLOZE, Definition, read_definition
+from calib_sweep.wording import typed
 
 KEY = "evaluation.zero_shot"
 
@@ -42,7 +43,7 @@ class ZeroShot:
             f"{KEY}.tasks",
             tasks,
             "a list of different task names",
-            f"Type '{KEY}.tasks=[arc_easy,boolq]', or {KEY}=null for none.",
+            f"Example: '{KEY}.tasks=[arc_easy,boolq]'; {KEY}=null is none.",
         )
         strangers = sorted(set(self.headline) - set(self.names()))
         require(
@@ -50,14 +51,14 @@ class ZeroShot:
             f"{KEY}.headline",
             strangers,
             "tasks that are run: " + ", ".join(self.names()),
-            "Take the other names out of headline, or into tasks.",
+            f"Take the others out of {KEY}.headline, or add them to {KEY}.tasks.",
         )
         require(
             isinstance(self.trust_task_code, bool),
             f"{KEY}.trust_task_code",
             self.trust_task_code,
             "true or false",
-            f"Type {KEY}.trust_task_code=false.",
+            f"Example: {KEY}.trust_task_code=false.",
         )
         for name, value in (("batch_size", self.batch_size), ("num_items", self.num_items)):
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -65,8 +66,8 @@ class ZeroShot:
                 whole or (name == "num_items" and value is None),
                 f"{KEY}.{name}",
                 value,
-                "an integer of at least 1",
-                f"Type {KEY}.{name}=16.",
+                "an integer >= 1" + (", or null for all" if name == "num_items" else ""),
+                f"Example: {KEY}.{name}=16.",
             )
 
     def names(self) -> list[str]:
@@ -133,7 +134,7 @@ class ZeroShot:
             self.trust_task_code or not code,
             f"{KEY}.tasks",
             name,
-            f"a task without code of its own, and this one would run {', '.join(code)}",
+            f"a task without code of its own, but this one would run {', '.join(code)}",
             f"Read that code; if you trust it, type {KEY}.trust_task_code=true.",
         )
         headline, metrics = self.headline_of(name), definition.metrics()
@@ -145,8 +146,8 @@ def generated_error(task: str) -> ConfigError:
     """The error for a task whose answers are written, not chosen."""
     return ConfigError(
         f"{KEY}.tasks={task!r}: expected a task that compares likelihoods (multiple_choice, "
-        "loglikelihood, loglikelihood_rolling), and in this one text is generated "
-        f"(generate_until), which is not scored here. Take it out of {KEY}.tasks."
+        "loglikelihood, loglikelihood_rolling), but this one generates text (generate_until), "
+        f"which is not scored here. Take it out of {KEY}.tasks."
     )
 
 
@@ -156,8 +157,8 @@ def require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
         headline in metrics,
         f"{KEY}.headline.{task}",
         headline,
-        "a metric that is right or wrong for each item; this task has " + ", ".join(metrics),
-        f'Type \'{KEY}.headline={{{task}: "METRIC"}}\', or null for "METRIC" to leave it out.',
+        "a metric that is right or wrong for each item: " + (", ".join(metrics) or "it has none"),
+        f"Example: {typed(f'{KEY}.headline', {task: next(iter(metrics), None)})}.",
     )
 
 

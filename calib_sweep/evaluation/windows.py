@@ -120,7 +120,7 @@ def windows_of(
         bos != "window" or tokenizer.bos_token_id is not None,
         f"{KEY}.bos",
         bos,
-        "stream or none, as the tokenizer has no BOS token",
+        "stream or none, as the model's tokenizer has no BOS token",
         f"Type {KEY}.bos=none.",
     )
     wanted = math.inf if max_windows is None else (max_windows + 1) * seq_len
@@ -128,8 +128,8 @@ def windows_of(
     tokens_NT = cut(ids, seq_len, tokenizer.bos_token_id if bos == "window" else None)
     if len(tokens_NT) == 0:
         raise ConfigError(
-            f"{KEY}.seq_len={seq_len}: expected at most the {len(ids)} tokens that the corpus "
-            f"{dataset.name!r} has. Lower {KEY}.seq_len, or give a longer text."
+            f"{KEY}.seq_len={seq_len}: expected at most {len(ids)}, the tokens of corpus "
+            f"{dataset.name!r}. Example: {KEY}.seq_len={len(ids)}. Or give a longer text."
         )
     return Windows.whole(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
 

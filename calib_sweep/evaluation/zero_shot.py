@@ -203,13 +203,11 @@ def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
         task = load_task(name, spec, settings.num_items)
     except OSError as error:
         raise UnavailableError(
-            f"{where}, and its items are neither on this machine nor can they be fetched "
+            f"{where}, but its items are not on this machine and cannot be fetched "
             f"({_first_line(error)}). {FETCH}"
         ) from error
     except Exception as error:  # the border to task definitions, which are other people's code
-        raise ConfigError(
-            f"{where}, not one that fails: {_first_line(error)}. See {spec}."
-        ) from error
+        raise ConfigError(f"{where}, but it fails: {_first_line(error)}. See {spec}.") from error
     if any(instance.request_type == GENERATED for instance in task.instances):
         raise generated_error(name)  # a class, whose YAML does not say so
     headline = settings.headline_of(name)
@@ -227,7 +225,7 @@ def _first_line(error: Exception) -> str:
 def _no_token(instance: "Instance") -> str:
     context, answer = map(str, instance.args)
     return (
-        f"{KEY}.tasks={instance.task_name!r}: expected answers with a token of their own, and "
+        f"{KEY}.tasks={instance.task_name!r}: expected answers with a token of their own, but "
         f"answer {instance.idx} of item {instance.doc_id}, {answer!r} after {context[-20:]!r}, has "
         "none with this tokenizer. Mend the item, or begin the answer with a space."
     )

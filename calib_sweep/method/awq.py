@@ -73,7 +73,7 @@ class AWQ(BlockMethod):
             problems.of(check_group_size, self.group_size)
             problems.of(check_symmetric, self.symmetric)
             for key in ("scale_steps", "clip_steps"):
-                remedy = f"The published value is method.{key}=20."
+                remedy = f"Example: method.{key}=20, the published value."
                 problems.of(check_positive_int, f"method.{key}", getattr(self, key), remedy)
             problems.of(self._check_max_shrink)
         self._check_limits()
@@ -85,7 +85,7 @@ class AWQ(BlockMethod):
             "method.max_shrink",
             self.max_shrink,
             "a fraction in [0, 1)",
-            "The published value is method.max_shrink=0.5; 0 clips nothing.",
+            "Example: method.max_shrink=0.5, the published value; 0 clips nothing.",
         )
 
     def _check_limits(self) -> None:
@@ -94,8 +94,8 @@ class AWQ(BlockMethod):
             self.max_shrink == 0 or int(self.max_shrink * self.clip_steps) >= 2,
             "method.max_shrink",
             self.max_shrink,
-            f"0, or at least two of the {self.clip_steps} steps of method.clip_steps",
-            "The published values are method.max_shrink=0.5 and method.clip_steps=20.",
+            f"0, or so much that it spans two of the {self.clip_steps} steps of method.clip_steps",
+            "Example: method.max_shrink=0.5 method.clip_steps=20, the published values.",
         )
 
     def num_passes(self) -> int:

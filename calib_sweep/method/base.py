@@ -49,8 +49,8 @@ class Method:
         A method that has one puts a `grid` into every `CompressedWeight`.
         """
         raise ConfigError(
-            f"method={type(self).__name__}: expected a method whose weights are codes of one plain "
-            "integer grid per row or group, such as rtn or gptq, to save them packed. "
+            "save_model='compressed-tensors': expected a method with one integer grid per row or "
+            f"group, such as rtn or gptq, but this one is {type(self).__name__}. "
             "Type save_model=dense, or leave the method out of this sweep."
         )
 

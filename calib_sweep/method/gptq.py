@@ -78,10 +78,13 @@ class GPTQ(LayerMethod):
             problems.of(check_group_size, self.group_size)
             problems.of(check_symmetric, self.symmetric)
             problems.of(
-                check_flag, "method.mse", self.mse, "Published results use method.mse=false."
+                check_flag,
+                "method.mse",
+                self.mse,
+                "Example: method.mse=false, as in published results.",
             )
             problems.of(
-                check_flag, "method.act_order", self.act_order, "The published default is false."
+                check_flag, "method.act_order", self.act_order, "Example: method.act_order=false."
             )
             problems.of(self._check_static_groups)
             problems.of(self._check_group_fit)
@@ -89,13 +92,15 @@ class GPTQ(LayerMethod):
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
 
     def _check_static_groups(self) -> None:
-        check_flag("method.static_groups", self.static_groups, "The published default is false.")
+        check_flag(
+            "method.static_groups", self.static_groups, "Example: method.static_groups=false."
+        )
         require(
             not (self.static_groups and self.group_size is None),
             "method.static_groups",
             self.static_groups,
-            "false where a row is one group, whose grid is always fitted first",
-            "Set method.static_groups=false, or method.group_size=128.",
+            "false with method.group_size=null, as the grid of a row is fitted first anyway",
+            "Type method.static_groups=false, or method.group_size=128.",
         )
 
     def _check_group_fit(self) -> None:
@@ -104,14 +109,14 @@ class GPTQ(LayerMethod):
             "method.group_fit",
             self.group_fit,
             f"{PUBLISHED} or {UPDATED}",
-            f"To compute what the authors' code computes, set method.group_fit={PUBLISHED}.",
+            f"Example: method.group_fit={PUBLISHED}, as the authors' code fits groups.",
         )
         require(
             self._fits_on_the_way or self.group_fit == PUBLISHED,
             "method.group_fit",
             self.group_fit,
-            f"{PUBLISHED} where no group is fitted on the way: all grids are there beforehand",
-            f"Set method.group_fit={PUBLISHED}, or a method.group_size without static_groups.",
+            f"{PUBLISHED}, as all grids are fitted beforehand with these settings",
+            f"Type method.group_fit={PUBLISHED}, or method.static_groups=false with groups.",
         )
 
     @full_float32()
@@ -173,8 +178,8 @@ class GPTQ(LayerMethod):
             not self._scatters_groups,
             "method.act_order",
             self.act_order,
-            "groups of neighbouring columns, or a row as one group, to save weights as integers",
-            "Set method.static_groups=true, method.act_order=false or method.group_size=null.",
+            "false to save weights as integers, unless groups hold neighbouring columns",
+            "Type method.act_order=false, method.static_groups=true or method.group_size=null.",
         )
         return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
 

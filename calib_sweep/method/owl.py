@@ -61,7 +61,7 @@ class OWL(ModelMethod):
             "method.spread",
             self.spread,
             "a number in [0, 0.5)",
-            "The authors use method.spread=0.08 for LLaMA; 0 gives every block the same sparsity.",
+            "Example: method.spread=0.08, as for LLaMA; 0 gives every block the same sparsity.",
         )
 
     def _check_outlier_multiple(self) -> None:
@@ -69,8 +69,8 @@ class OWL(ModelMethod):
             is_number(self.outlier_multiple) and self.outlier_multiple > 0,
             "method.outlier_multiple",
             self.outlier_multiple,
-            "a number above 0",
-            "The authors use method.outlier_multiple=5 for LLaMA.",
+            "a number > 0",
+            "Example: method.outlier_multiple=5, as the authors use for LLaMA.",
         )
 
     def _check_base(self) -> None:
@@ -80,8 +80,8 @@ class OWL(ModelMethod):
             "sparsity" not in given,
             "method.base.sparsity",
             given.get("sparsity"),
-            "not to be given, because it is another one in every block",
-            "Set method.sparsity.",
+            "no value, as every block gets one of its own",
+            "Leave it out and set the mean of all blocks. Example: method.sparsity=0.5.",
         )
         _check_unstructured(given.get("pattern", UNSTRUCTURED))
         try:
@@ -125,7 +125,7 @@ class OWL(ModelMethod):
                 self.spread,
                 f"a spread that leaves every block a sparsity in [0, 1); block {block} would have "
                 f"{sparsity:.3f} where the model has {self.sparsity:g}",
-                "Lower method.spread.",
+                "Lower it; method.spread=0 always fits.",
             )
         return [self.base(sparsity=sparsity) for sparsity in sparsity_B]
 
@@ -153,7 +153,7 @@ def _check_unstructured(pattern: object) -> None:
         "method.base.pattern",
         pattern,
         f"{UNSTRUCTURED}, because a pattern N:M leaves all blocks the same sparsity",
-        f"Set method.base.pattern={UNSTRUCTURED}.",
+        f"Type method.base.pattern={UNSTRUCTURED}.",
     )
 
 

@@ -74,8 +74,8 @@ class RIA(LayerMethod):
             is_number and 0 <= self.exponent < float("inf"),
             "method.exponent",
             self.exponent,
-            "a number, 0 or more",
-            "The published value is method.exponent=0.5.",
+            "a number >= 0",
+            "Example: method.exponent=0.5, the published value.",
         )
 
     def _check_permutation(self) -> None:
@@ -84,8 +84,8 @@ class RIA(LayerMethod):
             self.permutation in accepted,
             "method.permutation",
             self.permutation,
-            f"null, or with a pattern N:M {REALLOCATION} or {ASSIGNMENT}",
-            'Set method.permutation=null, or method.pattern="2:4".',
+            f"null; with a pattern N:M also {REALLOCATION} or {ASSIGNMENT}",
+            "Type method.permutation=null, or method.pattern=2:4 with method.sparsity=0.5.",
         )
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:

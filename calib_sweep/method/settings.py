@@ -20,7 +20,7 @@ def check_sparsity(sparsity: object) -> None:
         "method.sparsity",
         sparsity,
         "a fraction in [0, 1)",
-        "To zero half of the weights, set method.sparsity=0.5.",
+        "Example: method.sparsity=0.5 zeroes half of the weights.",
     )
 
 
@@ -32,8 +32,8 @@ def check_pattern(pattern: object, sparsity: object) -> None:
         "method.pattern",
         pattern,
         'unstructured or "N:M" (N weights kept of every M, 1 <= N < M)',
-        'For two kept of every four, set method.pattern="2:4"; in a YAML file keep the quotes, '
-        "because YAML reads a bare 2:4 as the number 124.",
+        "Example: method.pattern=2:4 keeps two of every four. In a YAML file write '2:4' with "
+        "quotes, as YAML reads a bare 2:4 as the number 124.",
     )
     if kept is None or not is_number(sparsity):
         return
@@ -42,8 +42,8 @@ def check_pattern(pattern: object, sparsity: object) -> None:
         math.isclose(sparsity, zeros, abs_tol=1e-6),  # pyright: ignore[reportArgumentType]
         "method.sparsity",
         sparsity,
-        f"{zeros:g}, the share of zeros of pattern {pattern}",
-        f"Set method.sparsity={zeros:g}, or method.pattern={UNSTRUCTURED}.",
+        f"{zeros:g}, the share of zeros in pattern {pattern}",
+        f"Type method.sparsity={zeros:g}, or method.pattern={UNSTRUCTURED}.",
     )
 
 
@@ -53,8 +53,8 @@ def check_compare(compare: object, pattern: object) -> None:
         compare in (LAYER, ROW) and (compare == LAYER or pattern == UNSTRUCTURED),
         "method.compare",
         compare,
-        f"{LAYER} or {ROW}, and {LAYER} with a pattern N:M, which compares within its groups",
-        f"Set method.compare={LAYER}, or method.pattern={UNSTRUCTURED}.",
+        f"{LAYER} or {ROW}; with a pattern N:M only {LAYER}, as it compares within its groups",
+        f"Type method.compare={LAYER}, or method.pattern={UNSTRUCTURED}.",
     )
 
 
@@ -63,18 +63,18 @@ def check_damping(damping: object) -> None:
         is_number(damping) and 0 <= damping < math.inf,
         "method.damping",
         damping,
-        "a fraction of the mean Hessian diagonal, 0 or more",
-        "The published value is method.damping=0.01.",
+        "a number >= 0, a fraction of the mean of the Hessian's diagonal",
+        "Example: method.damping=0.01, the published value.",
     )
 
 
 def check_positive_int(key: str, value: object, remedy: str) -> None:
-    require(is_int(value) and value >= 1, key, value, "a whole number, 1 or more", remedy)
+    require(is_int(value) and value >= 1, key, value, "an integer >= 1", remedy)
 
 
 def check_block_size(block_size: object, pattern: object) -> None:
     """Columns per block; a block must hold whole N:M groups."""
-    remedy = "The published value is method.block_size=128."
+    remedy = "Example: method.block_size=128, the published value."
     check_positive_int("method.block_size", block_size, remedy)
     kept = _parse(pattern)
     if kept is not None and kept[1] >= 1:
@@ -92,8 +92,8 @@ def check_bits(bits: object) -> None:
         is_int(bits) and 2 <= bits <= 8,
         "method.bits",
         bits,
-        "a whole number from 2 to 8",
-        "For 4-bit weights, set method.bits=4.",
+        "an integer from 2 to 8",
+        "Example: method.bits=4.",
     )
 
 
@@ -103,7 +103,7 @@ def check_symmetric(symmetric: object) -> None:
         "method.symmetric",
         symmetric,
         "true or false",
-        "Published round-to-nearest baselines use method.symmetric=false.",
+        "Example: method.symmetric=false, as in published round-to-nearest baselines.",
     )
 
 
@@ -113,7 +113,7 @@ def check_flag(key: str, value: object, remedy: str) -> None:
 
 def check_group_size(group_size: object) -> None:
     if group_size is not None:
-        remedy = "Set method.group_size=128, or method.group_size=null for one group per row."
+        remedy = "Example: method.group_size=128; method.group_size=null is one group per row."
         check_positive_int("method.group_size", group_size, remedy)
 
 
@@ -124,8 +124,8 @@ def check_groups_fit(setting: str, value: object, length: int, name: str, num_in
         num_in % length == 0,
         setting,
         value,
-        f"groups of {length} columns that divide in_features {num_in} ({name})",
-        f"Group lengths that fit this layer: {', '.join(map(str, fits)) or f'only {num_in}'}.",
+        f"groups that divide the {num_in} input features of {name}, not groups of {length}",
+        f"Lengths that fit this layer: {', '.join(map(str, fits)) or f'only {num_in}'}.",
     )
 
 

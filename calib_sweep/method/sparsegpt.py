@@ -97,8 +97,8 @@ class SparseGPT(LayerMethod):
                 self.bits is not None or not is_set,
                 f"method.{key}",
                 getattr(self, key),
-                "no grid setting without method.bits, which decides whether there is a grid",
-                f"Set method.bits=4, or leave method.{key} as it is in sparsegpt.yaml.",
+                "no setting of a grid while method.bits=null, which means that there is none",
+                f"Type method.bits=4, or leave method.{key} as in conf/method/sparsegpt.yaml.",
             )
 
     @full_float32()

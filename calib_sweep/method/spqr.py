@@ -81,7 +81,8 @@ class SpQR(LayerMethod):
     statistic: ClassVar[type[Statistic] | None] = Hessian
 
     def __post_init__(self) -> None:
-        key, remedy = "method.second_group_size", "The published value is 16."
+        key = "method.second_group_size"
+        remedy = f"Example: {key}=16, the published value."
         with collected() as problems:
             problems.of(check_bits, self.bits)
             problems.of(check_group_size, self.group_size)
@@ -91,7 +92,7 @@ class SpQR(LayerMethod):
             problems.of(self._check_outlier_threshold)
             problems.of(self._check_per_row)
             problems.of(
-                check_flag, "method.act_order", self.act_order, "The README's setting is true."
+                check_flag, "method.act_order", self.act_order, "Example: method.act_order=true."
             )
             problems.of(check_damping, self.damping)
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
@@ -103,19 +104,19 @@ class SpQR(LayerMethod):
             threshold is None or (is_number and 0 <= threshold < float("inf")),
             "method.outlier_threshold",
             threshold,
-            "a number, 0 or more, or null",
-            "The README's setting is 0.2; to keep no outliers, set method.outlier_threshold=null.",
+            "a number >= 0, or null",
+            "Example: method.outlier_threshold=0.2, as in the authors' README; null keeps none.",
         )
 
     def _check_per_row(self) -> None:
-        check_flag("method.per_row", self.per_row, "The README's setting is true.")
+        check_flag("method.per_row", self.per_row, "Example: method.per_row=true.")
         refined = (self.scale_bits, self.zero_bits, self.outlier_threshold)
         require(
             self.per_row or refined == (None, None, None),
             "method.per_row",
             self.per_row,
-            "true with a second level or with outliers, which need the grid of every row",
-            "Set method.per_row=true, or scale_bits, zero_bits and outlier_threshold to null.",
+            "true with a second level or with outliers, which need a grid for every row",
+            "Type method.per_row=true, or set scale_bits, zero_bits and outlier_threshold to null.",
         )
 
     @full_float32()
@@ -176,8 +177,8 @@ class SpQR(LayerMethod):
                 num_out % self.second_group_size == 0,
                 "method.second_group_size",
                 self.second_group_size,
-                f"a divisor of out_features {num_out} ({name})",
-                "Set method.second_group_size to one, or method.scale_bits and zero_bits to null.",
+                f"a divisor of the {num_out} output features of {name}",
+                "Type a divisor, or method.scale_bits=null method.zero_bits=null.",
             )
         if self.outlier_threshold is not None:
             size = self.group_size or num_in
@@ -187,7 +188,7 @@ class SpQR(LayerMethod):
                 self.outlier_threshold,
                 f"null for {num_out} rows of {num_in} columns in groups of {size} ({name}): the "
                 "scale of outliers is a variance over rows, and a group must outlive a weight",
-                "Set method.outlier_threshold=null, or another method.group_size.",
+                "Type method.outlier_threshold=null, or another method.group_size.",
             )
 
     def _average_bits(self, num_outliers: int, weight_OI: Tensor) -> float:
@@ -254,6 +255,6 @@ def _check_second_bits(key: str, bits: object) -> None:
         bits is None or (isinstance(bits, int) and 2 <= bits <= 8),
         key,
         bits,
-        "a whole number from 2 to 8, or null",
-        f"The README's setting is {key}=3; null keeps half precision.",
+        "an integer from 2 to 8, or null",
+        f"Example: {key}=3, as in the authors' README; null keeps half precision.",
     )

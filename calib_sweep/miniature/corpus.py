@@ -64,9 +64,19 @@ def _num_words(draw: Draw, lengths: tuple[tuple[float, int, int], ...]) -> int:
 def documents(domain: str, split: str, num_documents: int | None = None) -> list[str]:
     """The first `num_documents` documents (all of the split if None), always the same."""
     require(
-        domain in DOMAINS, "dataset.domain", domain, f"one of {', '.join(DOMAINS)}", "Choose one."
+        domain in DOMAINS,
+        "dataset.domain",
+        domain,
+        f"one of {', '.join(DOMAINS)}",
+        "Example: dataset.domain=mini_web.",
     )
-    require(split in SPLITS, "dataset.split", split, f"one of {', '.join(SPLITS)}", "Choose one.")
+    require(
+        split in SPLITS,
+        "dataset.split",
+        split,
+        f"one of {', '.join(SPLITS)}",
+        f"Example: dataset.split={SPLITS[0]}.",
+    )
     count = NUM_DOCUMENTS[split] if num_documents is None else num_documents
     return [document(domain, split, index) for index in range(count)]
 

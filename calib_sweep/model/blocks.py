@@ -127,14 +127,12 @@ def check_owners(model: nn.Module, blocks: Sequence[DecoderBlock] | None = None)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
     for block in enumerate_blocks(model) if blocks is None else blocks:
-        kind = type(block.module).__name__
         for name, layer in block.layers.items():
             places = owners[id(layer.stored)]
             if len(places) > 1:
                 raise ConfigError(
-                    f"model={type(model).__name__}: expected matrices of their own in every "
-                    f"{kind}, but that of block {block.index} {name} is also "
-                    f"{places[1]}. Models whose blocks share weights cannot be compressed."
+                    f"model={type(model).__name__}: expected blocks that share no weights, but "
+                    f"that of block {block.index} {name} is also {places[1]}. Choose another model."
                 )
 
 
@@ -148,7 +146,7 @@ def _refuse_altered(name: str, module: nn.Module) -> None:
         return
     raise ConfigError(
         f"model: expected plain linear layers, but {name} is {found}. "
-        "Merge adapters into the model, or load the weights that are not quantized."
+        "Merge adapters into the model, or take the model that is not quantized."
     )
 
 
@@ -174,8 +172,7 @@ def _refuse_unknown_experts(block: nn.Module) -> None:
             raise ConfigError(
                 f"model={type(block).__name__}: expected linear layers, or experts as transformers "
                 f"5 fuses them, but {name} of shape {tuple(parameter.shape)} is neither. "
-                "Mixtures of experts of this form cannot be compressed; a later release of "
-                "transformers may load the model in another."
+                "Choose another model, or try a later release of transformers."
             )
 
 

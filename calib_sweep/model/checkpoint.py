@@ -20,8 +20,8 @@ ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 
 CONVERT = (
     "Pickles can run code of their author and are not read. If you trust the file, convert it "
-    "once, AutoModelForCausalLM.from_pretrained(old, use_safetensors=False).save_pretrained(new), "
-    "save the tokenizer beside it, and set model.path to the new folder."
+    "once: AutoModelForCausalLM.from_pretrained(OLD, use_safetensors=False).save_pretrained(NEW). "
+    "Save the tokenizer there too, then type model.path=NEW."
 )
 
 
@@ -35,8 +35,8 @@ def check_folder(path: str, folder: Path) -> None:
         "model.path",
         path,
         f"a whole model, but {folder} holds adapters without one ({some(adapters)})",
-        "Merge them once, PeftModel.from_pretrained(base, adapters).merge_and_unload()"
-        ".save_pretrained(new), save the tokenizer beside it, and set model.path to new.",
+        "Merge them once: PeftModel.from_pretrained(BASE, ADAPTERS).merge_and_unload()"
+        ".save_pretrained(NEW). Save the tokenizer there too, then type model.path=NEW.",
     )
     require(
         "config.json" in names,

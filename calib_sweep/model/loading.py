@@ -222,7 +222,7 @@ class HubModel:
         if not hub_answers():
             return UnavailableError(
                 f"model.path={self.path!r}: expected a folder, or a hub model that is on this "
-                f"machine or can be downloaded; the hub does not answer ({reason}). {FETCH}"
+                f"machine or can be downloaded, but the hub does not answer ({reason}). {FETCH}"
             )
         if "safetensors" in reason:
             message = f"{message} {CONVERT}"
@@ -237,7 +237,7 @@ class HubModel:
             "model.path",
             self.path,
             f"a complete checkpoint, but these weights are missing or misshapen: {some(lacking)}",
-            "Download or save the model again.",
+            "Download or save it again.",
         )
 
     def _check_path(self) -> None:
@@ -246,7 +246,7 @@ class HubModel:
             "model.path",
             self.path,
             "a folder or a hub id",
-            "For example model.path=./my-model or model.path=facebook/opt-125m.",
+            "Example: model.path=./my-model, or model.path=facebook/opt-125m.",
         )
 
     def _check_dtype(self) -> None:
@@ -255,7 +255,7 @@ class HubModel:
             "model.dtype",
             self.dtype,
             f"one of {', '.join(DTYPES)}",
-            "Published results use model.dtype=float16; on a CPU float32 is faster.",
+            "Example: model.dtype=float16, as in published results; on a CPU float32 is faster.",
         )
 
     def _check_device(self) -> None:
@@ -264,8 +264,8 @@ class HubModel:
             and re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
             "model.device",
             self.device,
-            "auto, cpu, cuda or cuda:1",
-            "Set model.device=auto to use a GPU if there is one.",
+            "auto, cpu, cuda or cuda:NUMBER",
+            "Example: model.device=auto, which uses a GPU if there is one.",
         )
 
     def _check_offload(self) -> None:
@@ -273,8 +273,8 @@ class HubModel:
             self.offload in (None, "blocks") and not (self.offload and self.device == "cpu"),
             "model.offload",
             self.offload,
-            "null or blocks, and null with model.device=cpu",
-            "Set model.offload=blocks for a model larger than the GPU, and null otherwise.",
+            "null or blocks; only null with model.device=cpu",
+            "Example: model.offload=blocks, for a model that is larger than the GPU.",
         )
 
     def _check_trust(self) -> None:
@@ -283,5 +283,5 @@ class HubModel:
             "model.trust_remote_code",
             self.trust_remote_code,
             "true or false",
-            "Leave it false unless you have read the code that comes with the model.",
+            "Example: model.trust_remote_code=false; true once you have read the model's code.",
         )

@@ -91,8 +91,8 @@ def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, Any]:
         form == "compressed-tensors",
         "model.path",
         path,
-        f"weights as they are, or packed by compressed-tensors, but they are quantized by {form}",
-        "Set model.path to the model that was quantized.",
+        f"plain weights, or weights packed by compressed-tensors, but {form} has quantized them",
+        "Set model.path to the model from which it was made.",
     )
     _check_library("model.path", path)
     config.quantization_config = {**found, "dequantize": True}
@@ -216,6 +216,6 @@ def _check_library(key: str, value: str) -> None:
         is_there,
         key,
         value,
-        f"the library compressed-tensors, and transformers {least} or newer, which reads all of it",
+        f"the library compressed-tensors, and transformers {least} or newer",
         "Run pip install 'calib-sweep[compressed-tensors]'.",
     )

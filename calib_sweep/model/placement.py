@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from calib_sweep.errors import require
 from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.wording import counted
 
 _HOME = "_home_in_host_memory"  # attribute of a block that waits there
 
@@ -39,8 +40,8 @@ def named_device(name: str) -> torch.device:
             (device.index or 0) < num_gpus,
             "model.device",
             name,
-            f"a device of this machine, which has {num_gpus} usable GPUs",
-            "Set model.device=auto or model.device=cpu.",
+            f"a device of this machine, which has {counted(num_gpus, 'usable GPU')}",
+            "Example: model.device=auto.",
         )
     return device
 

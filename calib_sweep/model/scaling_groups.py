@@ -225,10 +225,9 @@ def architecture_of(block: DecoderBlock) -> Architecture:
     name = type(block.module).__name__
     if name not in ARCHITECTURES:
         raise ConfigError(
-            f"model: expected blocks of which it is known how scale can be moved between their "
-            f"layers ({', '.join(ARCHITECTURES)}), but they are {name}. Choose a method that moves "
-            "none, such as method=gptq, or add the architecture to "
-            "calib_sweep/model/scaling_groups.py."
+            f"model: expected one of {', '.join(ARCHITECTURES)}, whose layers are known to take "
+            f"each other's scale, but this is {name}. Type method=gptq, which moves no scale, or "
+            "add the architecture to calib_sweep/model/scaling_groups.py."
         )
     found = ARCHITECTURES[name]
     return found if isinstance(found, Architecture) else found(block)

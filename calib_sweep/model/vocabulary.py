@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 REMEDY = (
-    "The tokenizer knows more tokens than the model: set model.path to a model with the tokenizer "
-    "that it was trained with, or take other text."
+    "The tokenizer knows more tokens than the model. Set model.path to a model with its own "
+    "tokenizer, or take other text."
 )
 
 

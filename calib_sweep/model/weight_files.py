@@ -34,7 +34,7 @@ def read_headers(path: str, folder: Path) -> Header:
         "model.path",
         path,
         f"a complete checkpoint, but these files of it are missing: {some(missing)}",
-        "Download or save the model again.",
+        "Download or save it again.",
     )
     tensors: dict[str, Mapping[str, Any]] = {}
     with collected() as problems:
@@ -67,7 +67,7 @@ def _weight_files(folder: Path) -> list[str]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"model.path={str(folder)!r}: expected the files of all weights in {INDEX}, but it "
-            f"cannot be read ({error}). Download or save the model again."
+            f"cannot be read ({error}). Download or save it again."
         ) from error
 
 

@@ -46,7 +46,7 @@ def _open_for_append(path: Path) -> int:
             raise
         raise StoreError(
             f"{path} is a link to {path.readlink()}, and a log is never written through a link. "
-            "Find out who made it, delete it, and type the same command again."
+            "Find out who made it, delete it, then run the same command again."
         ) from error
 
 

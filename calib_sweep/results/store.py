@@ -57,7 +57,7 @@ class Store:
         except DamagedRecordError as damage:
             aside = _beside(path, "broken")
             if _moved(path, aside) and _record_in(aside) is None:
-                log.warning("%s; it was kept as %s, its cell runs again", damage, aside.name)
+                log.warning("%s; it was kept as %s, and its cell runs again", damage, aside.name)
             else:  # another process has set it aside, and may have written the next one
                 _put_back(aside, path)
             return None
@@ -73,7 +73,7 @@ class Store:
             return False
         aside = _beside(folder / RECORD, "broken")
         if _moved(folder / RECORD, aside):
-            told = "%s: %s; its record was kept as %s, the cell runs again"
+            told = "%s: %s; its record was kept as %s, and the cell runs again"
             log.warning(told, folder, flaw, aside.name)
         return True
 
@@ -151,15 +151,15 @@ class Store:
                 self._make_room(path)
             elif record["status"] == "done" and not same_scores(before, record):
                 raise StoreError(
-                    f"record {cell.id} exists with different scores ({path}). Same cell, different "
-                    "result: compare the two environments before you delete either. Nothing was "
-                    f"overwritten; the new result is {_keep_beside(path, text)}."
+                    f"record {cell.id} exists with different scores ({path}). Compare the two "
+                    "environments before you delete either. Nothing was overwritten: the new "
+                    f"result is {_keep_beside(path, text)}."
                 )
             else:
                 return None
         raise StoreError(
-            f"{path} cannot be written: its place is taken, but there is no record to be read (a "
-            "link to nowhere?). Move away what is there, then type the same command again."
+            f"{path} cannot be written: something is there that is no record (a link to nowhere?). "
+            "Move it away, then run the same command again."
         )
 
     @staticmethod
@@ -186,7 +186,8 @@ class Store:
         except OSError as error:
             raise ConfigError(
                 f"results_dir={str(self.results_dir)!r}: expected a folder that can be written "
-                f"({error.strerror}: {place}). Set results_dir to a folder of yours."
+                f"({error.strerror}: {place}). Name a folder of yours. Example: "
+                "results_dir=my_results."
             ) from error
 
 

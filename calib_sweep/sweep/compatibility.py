@@ -44,7 +44,7 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
             "calibration.seq_len",
             parts.calibration.seq_len,
             f"at most {context}, the context length of {parts.model and parts.model.path}",
-            f"Type calibration.seq_len={context} or less.",
+            f"Example: calibration.seq_len={context}.",
         )
     if parts.method is None:
         return
@@ -95,6 +95,6 @@ def check_apart(parts: "PartialParts", problems: Problems) -> None:
         not both,
         "dataset",
         parts.dataset.name,
-        f"text that is not scored as well, and this is: {', '.join(both[:3])}",
-        "Draw from other text, or take it out of evaluation.perplexity.corpora or of the tasks.",
+        f"text that is not scored as well, but this is: {', '.join(both[:3])}",
+        "Draw from other text, or take it out of evaluation.perplexity.corpora or the tasks.",
     )

@@ -176,7 +176,9 @@ def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | No
     except (OmegaConfBaseException, RecursionError) as error:
         return None, [*problems, describe_reference(error, values)]
     assert isinstance(plain, dict)
-    problems += [f"{key} is missing: type {key}=VALUE." for key in sorted(_missing(plain))]
+    problems += [
+        f"{key} is missing: expected a value. Type {key}=VALUE." for key in sorted(_missing(plain))
+    ]
     task = {str(key): value for key, value in plain.items()}
     broken = describe_lost_parts(base.config, task)
     if broken:

@@ -27,6 +27,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.results.reading import RECORD, readable_records
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
+from calib_sweep.wording import counted
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def describe_plan(
     dense = [cell for cell in cells if cell.is_dense]
     todo = [cell for cell in cells if not store.is_done(cell)]
     lines = [
-        f"sweep {store.sweep_name}: {len(cells) - len(dense):,} cells and {len(dense)} dense, "
-        f"{len(cells) - len(todo):,} done, {len(todo):,} to run"
+        f"sweep {store.sweep_name}: {counted(len(cells) - len(dense), 'cell')} and {len(dense)} "
+        f"dense, {len(cells) - len(todo):,} done, {len(todo):,} to run"
     ]
     if todo:
         lines += _describe_cost(builder, store, todo)
@@ -89,13 +90,15 @@ def _describe_cost(builder: Builder, store: Store, todo: Sequence[Cell]) -> list
             else (", scaled by weights, calibration tokens, windows and items")
         )
         lines.append(
-            f"time: about {duration(total)} of one worker for {sum(num[w] for w in timed):,} "
-            f"cells, as finished cells of the same method took{scaled}"
+            f"time: about {duration(total)} of one worker for "
+            f"{counted(sum(num[w] for w in timed), 'cell')}, as finished cells of the same method "
+            f"took{scaled}"
         )
     untimed = [cell for work, cells in cells_of.items() if work not in timed for cell in cells]
     if untimed:
         lines.append(
-            f"time: not known for {len(untimed):,} cells, as no finished cell is like them"
+            f"time: not known for {counted(len(untimed), 'cell')}, as no finished cell is like "
+            f"{'it' if len(untimed) == 1 else 'them'}"
         )
         lines += _describe_flops(builder, untimed)
     return lines

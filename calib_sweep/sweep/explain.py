@@ -48,7 +48,10 @@ def explain(error: BaseException) -> int | None:
         _print_problems("StoreError", [str(error)])
     elif isinstance(error, OSError) and error.errno in DISK_TROUBLES:
         where = "" if error.filename is None else f": {error.filename}"
-        remedy = "What is finished is kept. When it is mended, type the same command again."
+        remedy = (
+            "Finished cells are kept. Free some disk space (or fix permissions), then run the same "
+            "command again."
+        )
         _print_problems("OSError", [f"{error.strerror}{where}. {remedy}"])
         return SOME_FAILED
     else:

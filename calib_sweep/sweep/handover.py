@@ -13,16 +13,16 @@ from calib_sweep.errors import ConfigError, collected
 FOLDERS = ("results_dir", "sweep_name")  # a launcher writes its own files below
 
 # Settings of Hydra's that do nothing here: what to type instead.
-FOLDER_REMEDY = "A sweep's folder is results_dir/sweep_name: type results_dir= and sweep_name=."
+FOLDER_REMEDY = "Example: results_dir=results sweep_name=first, for results/first."
 WITHOUT_EFFECT = {
     "hydra.sweep.": FOLDER_REMEDY,
     "hydra.run.": FOLDER_REMEDY,
-    "hydra.output_subdir": "Leave it out: a cell's folder is made by its name.",
-    "hydra/sweeper": "Leave it out: the grid sweeper plans, skips and summarises.",
-    "hydra.sweeper.action": "Leave it out: type a verb, such as check.",
+    "hydra.output_subdir": "Leave it out: a cell's folder is named after the cell.",
+    "hydra/sweeper": "Leave it out: this package has a sweeper of its own.",
+    "hydra.sweeper.action": "Leave it out and type a verb. Example: python -m calib_sweep check.",
     "hydra.sweeper.typed": "Leave it out.",
     "hydra.mode": "Leave it out: one cell is a grid of one.",
-    "hydra.callbacks": "Leave it out: nothing of ours is one.",
+    "hydra.callbacks": "Leave it out: this package calls none.",
 }
 WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.job")
 
@@ -39,7 +39,9 @@ def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
     _refuse_without_effect(words)
     shows = [option for option in (options.cfg, options.info, options.hydra_help) if option]
     if len(shows) + options.run > 1 or (options.resolve and not options.cfg):
-        raise ConfigError("--cfg, --info, --run: expected one of them, and --resolve with --cfg.")
+        raise ConfigError(
+            "--cfg, --info, --run: expected one, and --resolve with --cfg. Example: --cfg job."
+        )
     if shows:  # something, and sweeps nothing
         return [flag for flag in flags if flag not in ("-m", "--multirun")] + words
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
@@ -58,7 +60,7 @@ def _refuse_without_effect(words: Sequence[str]) -> None:
             key = word.partition("=")[0].lstrip("+~")
             if key in WHOLE_NODES:
                 problems.add(
-                    f"{word}: expected one key of it, {key}.KEY=VALUE, or hydra/launcher=NAME."
+                    f"{word}: expected one key of it. Type {key}.KEY=VALUE, or hydra/launcher=NAME."
                 )
             for start, remedy in WITHOUT_EFFECT.items():
                 if key.startswith(start):

@@ -24,7 +24,8 @@ from calib_sweep.sweep.mistakes import describe_unknown
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 SUBMITITS_OWN = "hydra_plugins.hydra_submitit_launcher."
-KINDS = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
+KINDS = {"Integer": "an integer", "Float": "a number", "bool": "true or false"}
+EXAMPLES = {"Integer": "1", "Float": "1.5", "bool": "true"}
 
 
 def check_launcher(master: DictConfig) -> None:
@@ -34,8 +35,8 @@ def check_launcher(master: DictConfig) -> None:
     if target.startswith(SUBMITITS_OWN):
         other = "accelerate" if "Local" in target else "slurm"
         raise ConfigError(
-            f"{GROUP}={choice}: expected basic, accelerate or slurm, as this one does not outlive "
-            f"the failure of a job. Type {GROUP}={other}."
+            f"{GROUP}={choice}: expected basic, accelerate or slurm, as this one ends with the "
+            f"first job that fails. Type {GROUP}={other}."
         )
     if target == BASIC:
         return
@@ -43,7 +44,7 @@ def check_launcher(master: DictConfig) -> None:
         launcher: Any = instantiate(node)
     except InstantiationException as error:
         reason = _first_lines(error)
-        raise ConfigError(f"{GROUP}={choice}: cannot be made of its settings: {reason}") from error
+        raise ConfigError(f"{GROUP}={choice}: expected other settings: {reason}") from error
     if check := getattr(launcher, "check", None):
         check()
 
@@ -75,7 +76,8 @@ def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> li
 
 def _describe_choice(override: Override, known: Sequence[str]) -> str | None:
     if override.is_sweep_override():
-        return f"{override.input_line}: expected one launcher for all cells."
+        typed = override.input_line
+        return f"{typed}: expected one launcher for all cells. Example: {GROUP}=accelerate."
     return describe_unknown(override, known)
 
 
@@ -89,10 +91,11 @@ def _describe(override: Override, master: DictConfig, error: Exception) -> str:
         return f"{typed}: no such key. {GROUP}={choice} {has}"
     said = f"{error} {error.__cause__}"
     if "is not Optional" in said:
-        return f"{typed}: expected a value."
+        return f"{typed}: expected a value. Type {override.key_or_group}=VALUE."
     if wanted := re.search(r"could not be converted to (\w+)|is not a valid (\w+)", said):
         kind = wanted[1] or wanted[2]
-        return f"{typed}: expected {KINDS.get(kind, kind)}."
+        example = f"{override.key_or_group}={EXAMPLES.get(kind, 'VALUE')}"
+        return f"{typed}: expected {KINDS.get(kind, kind)}. Example: {example}."
     return f"{typed}: {_first_lines(error)}"
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
@@ -10,6 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from calib_sweep import wording
+
+READABLE = (
+    "A list has no spaces after its commas (method=wanda,sparsegpt); what has brackets is quoted "
+    "('seed=range(5)')."
+)
 GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment")
 
 
@@ -20,15 +27,23 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
     if not key:
         return f"{typed}: expected key=value."
     if override.is_delete():
-        return f"{typed}: expected to stay, every cell needs it. Type {key}=NAME, one of {known}."
+        return (
+            f"{typed}: expected to stay, as every cell needs it. Type {key}=NAME, one of {known}."
+        )
     if isinstance(value, list):
         words = ",".join(map(str, value))
-        return f"{typed}: expected one name; to sweep several, type -m {key}={words}."
+        return f"{typed}: expected one name. To sweep several, type -m {key}={words}."
     if key in GROUPS and (override.package or override.type != OverrideType.CHANGE):
         return f"{typed}: expected without +, ++ or @, as there is one already. Type {key}={word}."
     if isinstance(value, str) and (value in options or "/" in value):
         return None
-    return f"{typed}: there is no {key}/{word}, expected one of {known}."
+    return f"{typed}: expected one of {known}.{_near(word, options, f'{key}=')}"
+
+
+def _near(word: object, known: Sequence[str], prefix: str) -> str:
+    """Name the nearest of `known`, if one is near: what was meant, most likely."""
+    near = get_close_matches(str(word), known, n=1)
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def describe_override_error(override: Override, config: DictConfig, error: Exception) -> str:
@@ -46,9 +61,10 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
         node = None
     if isinstance(node, DictConfig) and leaf not in node and len(node):
         where = f"{parent} has" if parent else "the configuration has"
-        return f"{typed}: no such key. {where}: {_keys(node)}."
+        near = _near(leaf, [str(name) for name in node], f"{parent}." if parent else "")
+        return f"{typed}: no such key. {where}: {_keys(node)}.{near}"
     if parent and (node == {} or not OmegaConf.is_config(node)):  # emptied to take the key
-        return f"{typed}: no such key. {parent} is one value, and has no keys."
+        return f"{typed}: no such key. {parent} is one value and has no keys."
     return f"{typed}: {describe_hydra_error(error)}"
 
 
@@ -58,8 +74,8 @@ def describe_no_effect(override: Override, config: DictConfig) -> list[str]:
     if override.value() != {} or not OmegaConf.select(config, key):
         return []
     return [
-        f"{override.input_line}: expected the keys that change, as {{KEY: VALUE}}, or null to "
-        "leave it out. An empty mapping changes nothing."
+        f"{override.input_line}: expected the keys that change, as in '{key}={{KEY: VALUE}}', or "
+        "null to leave it out. An empty mapping changes nothing."
     ]
 
 
@@ -71,7 +87,7 @@ def describe_reference(error: Exception, values: Sequence[Override]) -> str:
     """Which key takes its value from something that is not there."""
     if isinstance(error, RecursionError) or not isinstance(error, OmegaConfBaseException):
         typed = " ".join(str(o.input_line) for o in values if "${" in str(o.input_line))
-        return f"{typed}: expected a value, and this refers to itself."
+        return f"{typed}: expected a value, but this refers to itself."
     key, reason = error.full_key, str(error).splitlines()[0]
     if absent := re.search(r"Environment variable '(.*)' not found", reason):
         reason = f"the environment variable {absent[1]} is not set. Set it"
@@ -83,14 +99,16 @@ def describe_reference(error: Exception, values: Sequence[Override]) -> str:
 def describe_lost_parts(base: DictConfig, task: Mapping[str, Any]) -> list[str]:
     """What was deleted, what was added, and groups of keys replaced by a single value."""
     problems = [
-        f"~{key}: expected to stay, every cell needs it." for key in base if key not in task
+        f"~{key}: expected to stay, as every cell needs it. Leave ~{key} out."
+        for key in base
+        if key not in task
     ]
     for key, value in task.items():
         if key not in base:
             problems.append(f"+{key}: no such key. the configuration has: {_keys(base)}.")
         elif isinstance(base[key], DictConfig) and not isinstance(value, dict):
             problems.append(
-                f"{key}={value!r}: expected to keep its keys ({_keys(base[key])}). Set one of them."
+                f"{key}={value!r}: expected its keys ({_keys(base[key])}). Set one of them."
             )
     return problems
 
@@ -103,18 +121,15 @@ def mislabelled(choice: str, model: Mapping[str, Any], values: Sequence[Override
         return []
     path = next(o.value() for o in values if o.key_or_group == "model.path")
     return [
-        f"model.path={path}: expected with model=hf, as model={choice} would call it {name!r}. "
-        f"Type model=hf model.path={path}, or give it a name with model.name=NAME."
+        f"model.path={path}: expected model=hf beside it, as model={choice} would call it "
+        f"{name!r}. Type model=hf {wording.typed('model.path', path)}, or add model.name=NAME."
     ]
 
 
 def describe_hydra_error(error: BaseException) -> str:
     """Hydra's own message with its cause, on one line; what it cannot parse, in our words."""
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override!r} cannot be read as key=value. A list has no spaces after its "
-            "commas (method=wanda,sparsegpt), and what has brackets is quoted ('seed=range(5)')."
-        )
+        return f"{error.override!r} cannot be read as key=value. {READABLE}"
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a configuration"

@@ -32,14 +32,14 @@ def check_own_folders(conf: Path, config_dir: str | None) -> None:
     asked = _asked_for(config_dir)
     for folder in asked:
         if not folder.is_dir():
-            raise ConfigError(f"{folder}: expected a folder. Correct {VARIABLE} or --config-dir.")
+            raise ConfigError(f"{folder}: expected a folder. Correct --config-dir or {VARIABLE}.")
     if not _is_merely_there(asked):
         return
     if taken := [name for name in names_in(LOCAL) if is_shipped(name, conf)]:
         raise ConfigError(
-            f"./{LOCAL}: expected names of its own, and it has {', '.join(taken)} as the package "
-            "has. Rename what is meant as another choice. To replace the package's, type "
-            f"--config-dir {LOCAL}, or set {VARIABLE}={LOCAL}."
+            f"./{LOCAL}: expected names that the package does not have, but it holds "
+            f"{', '.join(taken)}. Rename what is meant as another choice. To replace the "
+            f"package's, type --config-dir {LOCAL}."
         )
 
 

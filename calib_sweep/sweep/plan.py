@@ -31,7 +31,7 @@ def store_of(config: Mapping[str, Any]) -> Store:
             ("sweep_name", name, MAX_SWEEP_NAME),
         ):
             expected = f"at most {limit:,} bytes, 255 in each name, and no control characters"
-            remedy = f"Type a shorter {key}."
+            remedy = f"Type a shorter one. Example: {key}=results."
             problems.of(require, _fits(path, limit), key, path[:80], expected, remedy)
     return Store(folder, name)
 

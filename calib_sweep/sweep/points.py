@@ -18,7 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, OverrideType, RangeSweep, ValueType
 from hydra.errors import HydraException
 
+from calib_sweep import wording
 from calib_sweep.errors import ConfigError, collected
+from calib_sweep.sweep.mistakes import READABLE
 
 MAX_POINTS = 100_000
 
@@ -35,7 +37,7 @@ def split_points(overrides: Sequence[Override]) -> list[Point]:
     if total > MAX_POINTS:
         factors = " x ".join(f"{count:,} ({key})" for key, count in num.items() if count > 1)
         raise ConfigError(
-            f"the grid has {total:,} points, {factors}: expected at most {MAX_POINTS:,}. Type "
+            f"the grid has {total:,} points ({factors}): expected at most {MAX_POINTS:,}. Type "
             "fewer values, or several commands, each with a sweep_name of its own."
         )
     words = {override.get_key_element(): _words(override) for override in overrides}
@@ -50,18 +52,19 @@ def _words(override: Override) -> list[str]:
 
 
 def _num_values(override: Override) -> int:
-    typed, value = override.input_line, override.value()
+    typed, value, key = override.input_line, override.value(), override.get_key_element()
     if not override.is_sweep_override():
         return 1
     if isinstance(value, RangeSweep):
         return _length(value, str(typed))
     if override.is_interval_sweep():
         raise ConfigError(
-            f"{typed}: expected values that can be counted. Type a list, or range(FIRST,END,STEP)."
+            f"{typed}: expected values that can be counted. Example: {key}=0.5,0.6, or "
+            f"'{key}=range(0,10,2)'."
         )
     num = sum(1 for _ in override.sweep_iterator())
     if num == 0 and isinstance(override._value, Glob):
-        raise ConfigError(f"{typed}: expected a pattern that fits a name. See --help for names.")
+        raise ConfigError(f"{typed}: expected a pattern that fits a name. --help lists the names.")
     return num
 
 
@@ -70,8 +73,8 @@ def _length(sweep: RangeSweep, typed: str) -> int:
     if step == 0 or not all(map(math.isfinite, (start, stop, step))):
         key = typed.partition("=")[0]
         raise ConfigError(
-            f"{typed}: expected finite ends and a step that is not 0. Type '{key}=range(0,10,2)' "
-            "for 0, 2, 4, 6 and 8."
+            f"{typed}: expected finite ends and a step that is not 0. Example: "
+            f"'{key}=range(0,10,2)' is 0, 2, 4, 6 and 8."
         )
     return max(0, math.ceil((stop - start) / step))
 
@@ -85,7 +88,7 @@ def read_options(arguments: Sequence[str]) -> Namespace:
     except SystemExit:
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise ConfigError(
-            f"{reason}: expected options of Hydra, which --hydra-help lists, and key=value."
+            f"{reason}: expected key=value, or an option that --hydra-help lists."
         ) from None
 
 
@@ -107,11 +110,8 @@ def _parse_word(parser: OverridesParser, word: str) -> Override:
 def _remedy(word: str) -> str:
     key, _, value = word.partition("=")
     if value and not value.isascii() and "'" not in value and '"' not in value:
-        return f"Such letters stand in quotes, in quotes for the shell: '{key}=\"{value}\"'."
-    return (
-        "A list has no spaces after its commas (method=wanda,sparsegpt), and what has brackets is "
-        "quoted ('seed=range(5)')."
-    )
+        return f"Quote such letters for Hydra and for the shell: {wording.typed(key, value)}."
+    return READABLE
 
 
 @cache

@@ -33,13 +33,13 @@ def prefetch_cells(builder: Builder, cells: Sequence[Cell], arguments: Sequence[
     _read_all(builder, cells)
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return
-    log.info("everything is here; now once more without a network")
+    log.info("everything is here; a second process now loads it without a network")
     command = [sys.executable, "-m", "calib_sweep", *arguments]
     proof = subprocess.run(command, env=os.environ | OFFLINE, capture_output=True, text=True)
     if proof.returncode != 0:
         raise ConfigError(
-            "prefetch: everything was downloaded, but does not load offline. Set HF_HOME to the "
-            f"same folder for both and try again. The offline process said: {proof.stderr[-2000:]}"
+            "prefetch: everything is here, but a second process cannot load it offline. Set "
+            f"HF_HOME to the same folder for both and try again. It said: {proof.stderr[-2000:]}"
         )
 
 

@@ -152,7 +152,7 @@ class Queue:
             raise StoreError(
                 f"{self.store.cell_folder(dense)}: the record of the dense cell has disappeared "
                 f"{MAX_RETURNS + 1} times while cells that need it were running. Find out what "
-                "deletes it, then type the same command again."
+                "deletes it, then run the same command again."
             )
         self._open.add(dense.id)
         self._ahead.appendleft(dense)

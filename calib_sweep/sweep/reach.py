@@ -5,6 +5,7 @@ need these are named and left alone; the others go on.
 """
 
 import logging
+import shlex
 from collections.abc import Sequence
 
 from calib_sweep.cell import Cell
@@ -26,7 +27,7 @@ def within_reach(store: Store, cells: Sequence[Cell]) -> tuple[list[Cell], Found
         reason = why.get(cell.id) or why.get(cell.dense().id)
         if reason is not None and not is_done:
             why[cell.id] = reason
-            ask = f"Ask whose it is to type chmod -R g+rwX {store.folder}."
+            ask = f"Ask its owner to type chmod -R g+rwX {shlex.quote(str(store.folder))}."
             log.error("left alone: %s: %s. %s", cell.title, reason, ask)
     kept = [cell for cell in cells if cell.id not in why]
     found = [(cell, record) for cell in kept if (record := seen[cell.id][0]) is not None]

@@ -31,6 +31,7 @@ from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, Outlook, failures, tidy_settled
 from calib_sweep.sweep.reach import cells_to_run, within_reach
+from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -60,8 +61,8 @@ class Sweep:
             values = sorted({str(point.config[key]) for point in composed})
             if len(values) > 1:
                 raise ConfigError(
-                    f"{key}={','.join(values)}: expected one value for all cells of a sweep. "
-                    "Start one command for each."
+                    f"{key}={','.join(values)}: expected one value for all cells of a sweep. Start "
+                    "one command for each value."
                 )
         return composed
 
@@ -109,7 +110,8 @@ class Sweep:
         if todo:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
-            log.info("%d cells: %d done before, %d to run", len(self.cells), num_done, len(todo))
+            cells = counted(len(self.cells), "cell")
+            log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
         try:
             code = self._work(todo, failures(found), start)
             return SOME_FAILED if len(self.cells) < num_planned and is_speaker() else code
@@ -149,7 +151,8 @@ class Sweep:
         from calib_sweep.sweep.prefetch import prefetch_cells
 
         prefetch_cells(self.builder, self.cells, ["prefetch", *self.typed])
-        output(f"all that {len(self.cells):,} cells need is on this machine and loads offline")
+        needed = "1 cell needs" if len(self.cells) == 1 else f"{len(self.cells):,} cells need"
+        output(f"all that {needed} is on this machine and loads offline")
         return DONE
 
     def inspect(self) -> int:
@@ -160,7 +163,7 @@ class Sweep:
         cells = [cell for cell in self.cells if cell.needs_data]
         if not cells:
             raise ConfigError(
-                "method: expected one that needs calibration data. Type method=wanda."
+                "method: expected one that needs calibration data. Example: method=wanda."
             )
         drawn = {cell.title: self._draw(cell, self.builder.parts(cell)) for cell in cells}
         sets = {title: one for title, one in drawn.items() if one is not None}
@@ -197,7 +200,8 @@ class Sweep:
             left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
             if not left or len(left) >= len(todo):
                 break
-            log.warning("%d cells were left by workers that ended; starting again", len(left))
+            cells = counted(len(left), "cell")
+            log.warning("workers ended before %s ran; starting again", cells)
             todo = left
         errors = [error for error in ended if not isinstance(error, WorkerLostError)]
         if left and errors:

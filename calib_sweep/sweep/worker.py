@@ -19,6 +19,7 @@ from calib_sweep.parts import Tracking
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
+from calib_sweep.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Worker:
     def _wait(self, queue: Queue) -> None:
         """Wait a moment for cells that others hold; say once for whom."""
         if not self._poll_s:
-            names = ", ".join(queue.holders()) or "others"
-            log.info("waiting for %d cells that are with %s", len(queue), names)
+            names = " and ".join(queue.holders()) or "another worker"
+            log.info("waiting for %s that %s runs", counted(len(queue), "cell"), names)
         self._poll_s = min(max(1.2 * self._poll_s, FIRST_POLL_S), LONGEST_POLL_S)
         time.sleep(self._poll_s)

@@ -8,6 +8,7 @@ report on disk, by the rules by which `tracking` logs them: W&B need not be aske
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,14 +51,14 @@ def read_logged(store: Store) -> Logged:
     name, report = str(store.folder), store.folder / REPORT
     if not (report / CONCLUSION).is_file():
         raise ConfigError(
-            f"dashboard {name!r}: expected the folder of a sweep, with a report in it. "
-            f"Type report {name} first."
+            f"dashboard {name!r}: expected the folder of a sweep with a report in it. First type "
+            f"python -m calib_sweep report {shlex.quote(name)}."
         )
     runs = sorted(_mirrored(store), key=lambda run: run[1]["shows"])
     if not runs:
         raise ConfigError(
-            f"dashboard {name!r}: expected a sweep whose cells are runs of W&B, but none is. "
-            "Type the sweep's command again with tracking=wandb: what is finished is only mirrored."
+            f"dashboard {name!r}: expected a sweep whose cells are W&B runs, but none is. "
+            "Run the sweep's command again with tracking=wandb: finished cells are only uploaded."
         )
     records = [record for record, _, _ in runs]
     folders = {(r["cell"]["model"], r["cell"]["method"]): folder for r, _, folder in runs}
@@ -110,7 +111,8 @@ def _publish(store: Store, tracking: WandbTracking) -> str:
     try:
         if tracking.current_mode() != "online":
             is_whole = all(mark["is_online"] for _, mark, _ in _mirrored(store))
-            sync = "" if is_whole else f"python -m calib_sweep sync {store.folder}, "
+            sync = f"python -m calib_sweep sync {shlex.quote(str(store.folder))}, "
+            sync = "" if is_whole else sync
             return (
                 f"dashboard: {folder / 'workspace.json'} and report.json\n"
                 "Not pushed: W&B is offline, or you are not logged in. To push it, type wandb "
@@ -119,8 +121,8 @@ def _publish(store: Store, tracking: WandbTracking) -> str:
         pushed = tracking.push(store.folder)
     except MirrorError as error:
         raise ConfigError(
-            f"dashboard: W&B did not take it ({error}). It is safe in "
-            f"{folder}. Type the same command to try again, or tracking.mode=offline not to."
+            f"dashboard: W&B did not take it ({error}). It is safe in {folder}. Run the same "
+            "command again, or add tracking.mode=offline to write the files only."
         ) from error
     return f"workspace: {pushed['workspace']['url']}\nreport: {pushed['report']['url']}\n"
 

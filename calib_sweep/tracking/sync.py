@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     if not records:
         raise ConfigError(
             f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
-            "Type sync results/NAME."
+            "Example: python -m calib_sweep sync results/NAME."
         )
     tracking = with_overrides("sync", settings_of(records), typed)
     return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")
@@ -65,8 +65,8 @@ def _require_mode(tracking: WandbTracking) -> str:
     if mode == "online" or tracking.mode == mode:
         return mode
     raise ConfigError(
-        f"sync: W&B is {mode}, or you are not logged in. Type wandb login and the same command, or "
-        "tracking.mode=offline for offline runs of what is missing."
+        f"sync: W&B is {mode}, or you are not logged in. Type wandb login, then the same command. "
+        "Or add tracking.mode=offline to write offline runs of what is missing."
     )
 
 
@@ -86,15 +86,16 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
     problem, left = _perform(tasks), missing()
     where = "in W&B" if is_online else "offline runs"
     num_taken = len(before) - len(left)
-    output(f"sync {store.folder}: {num_taken} cells are now {where}, {len(left)} left")
+    are = "1 cell is" if num_taken == 1 else f"{num_taken:,} cells are"
+    output(f"sync {store.folder}: {are} now {where}, {len(left):,} left")
     if problem is not None:
         mirrored.begin_waiting(store.folder, problem)
         output(
-            f"W&B did not take all ({problem}). Type the same command to go on; "
-            "tracking.timeout_s=120 gives each run more time."
+            f"W&B did not take all ({problem}). Run the same command to go on; add "
+            "tracking.timeout_s=120 to give each run more time."
         )
     elif left:
-        output("They are with workers that run. Type the same command when they have ended.")
+        output("Workers are still at them. Run the same command when they have ended.")
     else:
         mirrored.end_waiting(store.folder)
     return SOME_LEFT if left or problem is not None else DONE

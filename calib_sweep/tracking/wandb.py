@@ -7,6 +7,7 @@ is tried: then the mirror waits, until `sync` makes it good.
 """
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.tracking import mirrored, wandb_process
 from calib_sweep.tracking.mirrored import ANALYSIS_JOB, REPORT
 from calib_sweep.tracking.wandb_process import MirrorError
+from calib_sweep.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +46,8 @@ class WandbTracking:
                 _is_text(self.project) and not set(self.project) & set("/\\#?%:"),
                 "tracking.project",
                 self.project,
-                "a W&B project name, without any of / \\ # ? % :",
-                "Type tracking.project=calib_sweep.",
+                "a name of a W&B project without any of / \\ # ? % :",
+                "Example: tracking.project=calib_sweep.",
             )
             problems.of(
                 require,
@@ -53,23 +55,23 @@ class WandbTracking:
                 "tracking.mode",
                 self.mode,
                 "auto, online or offline",
-                "Type tracking.mode=offline, or tracking=none to keep no mirror.",
+                "Example: tracking.mode=offline; tracking=none keeps W&B out of it.",
             )
             problems.of(
                 require,
                 isinstance(self.tags, list) and all(_is_text(tag, 64) for tag in self.tags),
                 "tracking.tags",
                 self.tags,
-                "a list of words, each of at most 64 characters",
-                "Type 'tracking.tags=[first,second]'.",
+                "a list of words of at most 64 characters each",
+                "Example: 'tracking.tags=[first,second]'.",
             )
             problems.of(
                 require,
                 type(self.timeout_s) in (int, float) and 0 < self.timeout_s <= MAX_TIMEOUT_S,
                 "tracking.timeout_s",
                 self.timeout_s,
-                f"a number of seconds above 0, at most {MAX_TIMEOUT_S:,}",
-                "Type tracking.timeout_s=30.",
+                f"a number of seconds > 0 and <= {MAX_TIMEOUT_S:,}",
+                "Example: tracking.timeout_s=30.",
             )
 
     def log(self, cell: Cell, record: Record, store: Store) -> None:
@@ -94,10 +96,9 @@ class WandbTracking:
         self._attempt(folder, partial(self.mirror_report, folder))
         if mirrored.is_waiting(store.folder):
             log.warning(
-                "W&B lacks %d runs of this sweep. To bring them over when it answers, type: "
-                "python -m calib_sweep sync %s",
-                mirrored.num_missing(store.folder),
-                store.folder,
+                "W&B lacks %s of this sweep. When it answers, type: python -m calib_sweep sync %s",
+                counted(mirrored.num_missing(store.folder), "run"),
+                shlex.quote(str(store.folder)),
             )
 
     @staticmethod
@@ -108,7 +109,7 @@ class WandbTracking:
         try:
             mirror()
         except (MirrorError, OSError) as error:
-            log.warning("W&B did not take %s (%s). It is safe here.", folder.name, error)
+            log.warning("W&B did not take %s (%s). It is kept here.", folder.name, error)
             mirrored.begin_waiting(folder.parent, str(error))
 
     def mirror_missing(self, folder: Path, name: str, *, online: bool = False) -> None:
@@ -163,7 +164,7 @@ def with_overrides(verb: str, values: dict[str, Any], overrides: Sequence[str]) 
         for text in overrides:
             name, _, value = text.removeprefix("tracking.").partition("=")
             is_known = text.startswith("tracking.") and name in values
-            remedy = "Type tracking.project=calib_sweep."
+            remedy = "Example: tracking.project=calib_sweep."
             problems.of(require, is_known, verb, text, f"one of {known}", remedy)
             if is_known:
                 values[name] = yaml.safe_load(value)

@@ -17,9 +17,13 @@ def test_the_shipped_settings_are_accepted_and_can_be_changed():
     [
         ("seed", -1, "analysis.seed=-1: expected an integer >= 0"),
         ("seed", True, "analysis.seed=True"),
-        ("num_resamples", 10, "expected an integer >= 1000. Type 'analysis.num_resamples=2000'"),
-        ("better_from", 0.5, "a probability in (0.5, 1)"),
-        ("power", 80, "a share in (0.5, 1)"),
+        (
+            "num_resamples",
+            10,
+            "expected an integer >= 1000. Example: 'analysis.num_resamples=2000'",
+        ),
+        ("better_from", 0.5, "a probability between 0.5 and 1"),
+        ("power", 80, "a share between 0.5 and 1"),
         ("targets", 0.01, "a list of numbers"),
         ("targets", "0.01", "a list of numbers"),
         ("targets", [], "a list of numbers"),

@@ -45,7 +45,9 @@ def test_a_folder_of_ours_is_taken_in_the_order_of_seeds(tmp_path, tokenizer, se
         hashes.append(one.hash)
     dataset = imported(tmp_path, tokenizer=None)
     assert [dataset.draw(tokenizer, settings(), seed).hash for seed in range(3)] == hashes
-    with pytest.raises(ConfigError, match=r"seed=3: expected at most 2, there are 3 calibration"):
+    with pytest.raises(
+        ConfigError, match=r"seed=3: expected at most 2, as .* holds 3 calibration sets"
+    ):
         dataset.draw(tokenizer, settings(), 3)
 
 
@@ -136,7 +138,7 @@ def test_a_folder_of_token_files_is_taken_by_name(tmp_path, tokenizer, settings)
 
 def test_the_tokenizer_of_token_ids_must_be_stated(tmp_path, tokenizer, settings):
     file = write_ids(tmp_path / "a.npy", [ids_of(0, 8)] * 4)
-    with pytest.raises(ConfigError, match=r"dataset\.tokenizer=None.*State it"):
+    with pytest.raises(ConfigError, match=r"dataset\.tokenizer=None.*Example: dataset\.tokenizer="):
         imported(file, tokenizer=None).draw(tokenizer, settings(), 0)
 
 
@@ -144,7 +146,9 @@ def test_the_tokenizer_of_token_ids_must_be_stated(tmp_path, tokenizer, settings
 def test_ids_outside_the_vocabulary_are_refused(tmp_path, tokenizer, settings, wrong):
     rows = [ids_of(0, 8)] * 4
     file = write_ids(tmp_path / "a.npy", [*rows[:3], [*rows[3][:7], wrong]])
-    with pytest.raises(ConfigError, match=rf"from 0 to {NUM_WORDS + FIRST - 1}.*another tokenizer"):
+    with pytest.raises(
+        ConfigError, match=rf"from 0 to {NUM_WORDS + FIRST - 1}.*this model's tokenizer"
+    ):
         imported(file).draw(tokenizer, settings(), 0)
 
 
@@ -152,13 +156,13 @@ def test_ids_outside_the_vocabulary_are_refused(tmp_path, tokenizer, settings, w
     ("name", "content", "phrase"),
     [
         ("a.json", b"[[11, 12], [13]]", "cannot be read as one"),
-        ("a.json", b"[[0.5, 1.5]]", r"whole numbers.*float64 \[1, 2\]"),
+        ("a.json", b"[[0.5, 1.5]]", r"integers.*float64 \[1, 2\]"),
         ("a.json", b"[11, 12]", r"found int64 \[2\]"),
         ("a.json", b"{", "cannot be read as one"),
         ("a.npy", b"no array", "cannot be read as one"),
         ("a.safetensors", b"no tensors", "cannot be read as one"),
         ("a.pt", b"a pickle", "expected a calibration folder, a token file"),
-        ("gone.npy", None, "there is none there"),
+        ("gone.npy", None, "but there is none. Correct the path"),
     ],
 )
 def test_unusable_token_files_are_explained(tmp_path, tokenizer, settings, name, content, phrase):
@@ -179,7 +183,7 @@ def test_folders_with_nothing_or_with_both_kinds_are_refused(tmp_path, tokenizer
         imported(tmp_path).draw(tokenizer, settings(), 0)
     save_set(drawn(tokenizer, settings(), 0), tmp_path / "set")
     write_ids(tmp_path / "a.npy", [ids_of(0, 8)])
-    with pytest.raises(ConfigError, match="found both"):
+    with pytest.raises(ConfigError, match="but found both"):
         imported(tmp_path).draw(tokenizer, settings(), 0)
 
 

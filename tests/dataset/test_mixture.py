@@ -124,10 +124,10 @@ def test_the_fingerprint_follows_the_parts():
     [
         ({"low": 1}, "one weight for each of dataset.parts: low, high"),
         ({"low": 1, "hgih": 1}, "one weight for each"),
-        ({"low": -1, "high": 2}, "numbers from 0"),
-        ({"low": 0, "high": 0}, "not all 0"),
-        ({"low": "half", "high": 1}, "numbers from 0"),
-        ({"low": float("nan"), "high": 1}, "numbers from 0"),
+        ({"low": -1, "high": 2}, "numbers >= 0"),
+        ({"low": 0, "high": 0}, "not all of them 0"),
+        ({"low": "half", "high": 1}, "numbers >= 0"),
+        ({"low": float("nan"), "high": 1}, "numbers >= 0"),
     ],
 )
 def test_bad_weights_are_refused(weights, phrase):

@@ -188,17 +188,17 @@ def test_the_card_names_files_column_and_licence(tmp_path, tokenizer, settings):
 @pytest.mark.parametrize(
     ("name", "content", "phrase"),
     [
-        ("gone.jsonl", None, r"dataset\.path=.*nothing at that place"),
+        ("gone.jsonl", None, r"dataset\.path=.*but nothing is there"),
         ("a.docx", b"x", r"\.jsonl, .*a\.docx is none of them"),
-        ("a.jsonl", b"", r"can be read, .*a\.jsonl is not: it is empty"),
-        ("a.jsonl", b"{not json\n", r"expected records that can be read, .*a\.jsonl is not"),
+        ("a.jsonl", b"", r"a\.jsonl.*can be read, but: it is empty"),
+        ("a.jsonl", b"{not json\n", r"a\.jsonl.*expected records that can be read, but: "),
         ("a.jsonl", b'{"body": "w1"}\n', r"dataset\.column='text'.*: body\. Set dataset\.column"),
         ("a.jsonl", b'{"text": 5}\n', r"dataset\.column='text': expected a column of text"),
         ("a.jsonl.gz", b"no gzip", r"expected records that can be read"),
         ("a.parquet", b"no parquet", r"expected records that can be read"),
         ("a.txt", b"\xff\xfe\x00", r"expected UTF-8 text, .*byte 0"),
-        ("a.txt", b"", r"expected text, found none in 1 file"),
-        ("a.jsonl", b'{"text": ""}\n{"text": ""}\n', r"expected text, found none"),
+        ("a.txt", b"", r"expected text, but there is none in 1 file"),
+        ("a.jsonl", b'{"text": ""}\n{"text": ""}\n', r"expected text, but there is none"),
     ],
 )
 def test_unusable_files_are_explained(tmp_path, name, content, phrase):
@@ -215,7 +215,7 @@ def test_unusable_folders_are_explained(tmp_path):
         text_files(tmp_path / "*.txt").documents()
     (tmp_path / "a.txt").write_text("w1")
     (tmp_path / "b.jsonl").write_text(lines(["w2"]))
-    with pytest.raises(ConfigError, match="found both"):
+    with pytest.raises(ConfigError, match="but both are there"):
         text_files(tmp_path).documents()
 
 

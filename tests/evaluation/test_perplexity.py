@@ -173,7 +173,7 @@ def test_text_files_are_corpora(tokenizer, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "phrase"),
     [
-        ({"seq_len": 1}, "seq_len=1: expected an integer of at least 2"),
+        ({"seq_len": 1}, "seq_len=1: expected an integer >= 2"),
         ({"seq_len": "long"}, "seq_len='long'"),
         ({"batch_tokens": 0}, "batch_tokens=0"),
         ({"max_windows": 0}, "max_windows=0"),

@@ -164,7 +164,7 @@ def test_a_missing_or_truncated_reference_is_named(dense, tmp_path):
         DenseReference.load(tmp_path)
     dense.reference.save(tmp_path)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:1000])
-    with pytest.raises(StoreError, match="the dense model is scored again"):
+    with pytest.raises(StoreError, match="the dense model is then scored again"):
         DenseReference.load(tmp_path)
 
 
@@ -267,5 +267,7 @@ def test_a_reference_is_held_against_the_hash_that_was_kept_of_it(dense, tmp_pat
     damaged[-1] ^= 1  # of a log-probability: it can be read, and is another one
     (tmp_path / FILE).write_bytes(bytes(damaged))
     assert DenseReference.load(tmp_path).hashes == dense.reference.hashes
-    with pytest.raises(StoreError, match=rf"{FILE}: .* is damaged: .*dense model is scored again"):
+    with pytest.raises(
+        StoreError, match=rf"{FILE}: .* is damaged: .*dense model is then scored again"
+    ):
         DenseReference.load(tmp_path, kept)

@@ -134,7 +134,7 @@ def test_a_task_of_generated_text_is_refused_by_name(tmp_path, output_type):
 @pytest.mark.parametrize("headline", ["acc", "acc,second", "acc_norm,first"])
 def test_a_headline_is_named_with_the_filter_it_stands_behind(tmp_path, headline):
     define(tmp_path, filter_list=[{"name": "first", "filter": [{"function": "take_first"}]}])
-    with pytest.raises(ConfigError, match=r"headline\.own='.*this task has acc,first\. Type"):
+    with pytest.raises(ConfigError, match=r"headline\.own='.*each item: acc,first\. Example"):
         zero_shot_of(tmp_path, "own", headline={"own": headline}).check()
     zero_shot_of(tmp_path, "own", headline={"own": "acc,first"}).check()
     zero_shot_of(tmp_path, "own", headline={"own": None}).check()

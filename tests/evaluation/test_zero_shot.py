@@ -252,7 +252,7 @@ def test_nothing_is_printed(task_folder, tokenizer, model, capfd):
 def test_a_headline_that_the_task_does_not_have_is_named(task_folder, tokenizer, model):
     settings = zero_shot_of(task_folder, "t_word", headline={"t_word": "acc_norm"})
     with pytest.raises(
-        ConfigError, match=r"headline.t_word='acc_norm': .*this task has perplexity, acc\."
+        ConfigError, match=r"headline.t_word='acc_norm': .*each item: perplexity, acc\."
     ):
         prepare_tasks(settings, tokenizer)
 

@@ -94,7 +94,7 @@ def test_workers_that_all_die_are_replaced_a_few_times_and_the_cells_listed(
 @pytest.mark.parametrize(
     ("option", "phrase"),
     [
-        ("num_workers=0", "hydra.launcher.num_workers=0: expected at least 1, or null"),
+        ("num_workers=0", "hydra.launcher.num_workers=0: expected an integer >= 1, or null"),
         ("max_restarts=-1", "hydra.launcher.max_restarts=-1: expected 0 or more"),
     ],
 )

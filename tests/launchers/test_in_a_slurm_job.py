@@ -45,5 +45,5 @@ def test_a_worker_told_to_end_leaves_at_once_and_no_outcome(name, in_job, tmp_pa
     with pytest.raises(SystemExit) as left:
         in_job(work)
     assert left.value.code == 1
-    assert f"told to end by {name}: the cell that ran here is given back" in caplog.text
+    assert f"told to end by {name}: the cell that ran here can be taken by others" in caplog.text
     assert list(tmp_path.iterdir()) == []

@@ -50,7 +50,7 @@ def has_given_back(folder: Path) -> bool:
 def assert_left_in_order(process: subprocess.Popen[str], folder: Path) -> None:
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
-    assert said.count("Interrupted. What is finished is kept") == 1
+    assert said.count("Interrupted. Finished cells are kept") == 1
     assert "Traceback" not in said and "failed" not in said
     wait_until(lambda: has_given_back(folder), timeout_s=20)
     assert len(Results(folder).scores()) == 1

@@ -47,13 +47,13 @@ def test_a_killed_job_is_told_with_its_state_and_its_log(with_one_killed):
     ended, _, _ = with_one_killed
     assert re.search(r"SLURM job \S+ ended without a result \(FAILED\)", ended.err)
     assert "task 0: Killed" in ended.err  # the end of the job's own log
-    assert "cells were left by workers that ended; starting again" in ended.err
+    assert "ran; starting again" in ended.err
 
 
 @pytest.mark.slow
 def test_only_what_the_killed_job_left_is_started_again(with_one_killed):
     ended, results, _ = with_one_killed
-    assert re.findall(r"(\d) SLURM jobs submitted", ended.err) == ["2", "1"]
+    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["2", "1"]
     logs = [path.read_text() for path in results.folder.glob(".submitit/*/*_log.err")]
     assert len(logs) == 3
     started = starts(*logs)
@@ -120,9 +120,9 @@ def test_a_machine_without_slurm_is_told_at_once(tmp_path, grid, run_cli, monkey
     [
         ("nodes=2", "hydra.launcher.nodes=2: expected 1 (a worker is one process)"),
         ("tasks_per_node=4", "hydra.launcher.tasks_per_node=4: expected 1"),
-        ("poll_s=0", "hydra.launcher.poll_s=0.0: expected more than 0"),
+        ("poll_s=0", "hydra.launcher.poll_s=0.0: expected a number > 0"),
         ("max_num_timeout=3", "hydra.launcher.max_num_timeout=3: expected 0"),
-        ("array_parallelism=-1", "hydra.launcher.array_parallelism=-1: expected at least 1"),
+        ("array_parallelism=-1", "hydra.launcher.array_parallelism=-1: expected a number >= 1"),
         ("timeout_min=1", "signal_delay_s=120: expected less than 60"),
         ("timeout_min=2", "signal_delay_s=120: expected less than 120"),
     ],

@@ -33,7 +33,7 @@ def test_pattern_that_is_no_pattern_is_refused(pattern):
 
 
 def test_pattern_and_sparsity_must_agree_and_the_message_says_what_to_type():
-    with pytest.raises(ConfigError, match=r"method\.sparsity=0\.5.*Set method\.sparsity=0\.75"):
+    with pytest.raises(ConfigError, match=r"method\.sparsity=0\.5.*Type method\.sparsity=0\.75"):
         magnitude(0.5, "1:4")
     magnitude(0.75, "1:4")
     magnitude(1 - 1 / 3, "1:3")
@@ -66,7 +66,7 @@ def test_block_size_must_hold_whole_groups():
 
 @pytest.mark.parametrize("damping", [float("inf"), float("nan"), "much"])
 def test_damping_must_be_a_finite_number(damping):
-    with pytest.raises(ConfigError, match=r"method\.damping=.*0 or more"):
+    with pytest.raises(ConfigError, match=r"method\.damping=.*a number >= 0"):
         sparsegpt(damping=damping)
 
 
@@ -90,7 +90,9 @@ def test_grid_settings_are_checked_together():
 )
 def test_a_pattern_must_fit_the_width_of_the_layer(method):
     method.check_shape("block 0 mlp.up_proj", 7, 12)
-    with pytest.raises(ConfigError, match=r"method\.pattern='2:4'.*in_features 10.*mlp\.up_proj"):
+    with pytest.raises(
+        ConfigError, match=r"method\.pattern='2:4'.*the 10 input features of .*mlp\.up_proj"
+    ):
         method.check_shape("block 0 mlp.up_proj", 8, 10)
 
 
@@ -98,7 +100,7 @@ def test_a_group_of_awq_must_fit_the_width_of_the_layer():
     settings = {"bits": 4, "group_size": 128, "symmetric": False}
     awq = AWQ(**settings, scale_steps=20, clip_steps=20, max_shrink=0.5)
     awq.check_shape("block 0 o_proj", 7, 256)
-    with pytest.raises(ConfigError, match=r"method\.group_size=128.*in_features 100.*2, 4"):
+    with pytest.raises(ConfigError, match=r"method\.group_size=128.*the 100 input features.*2, 4"):
         awq.check_shape("block 0 o_proj", 128, 100)
     RTN(**settings).check_shape("block 0 o_proj", 128, 100)
 

@@ -62,7 +62,7 @@ def garble_the_index(folder):
 
 
 DAMAGES = {
-    "quantized by fp8": lambda f: configure(f, quantization_config={"quant_method": "fp8"}),
+    "fp8 has quantized them": lambda f: configure(f, quantization_config={"quant_method": "fp8"}),
     r"missing: model-00002-of-00002\.safetensors": keep_one_of_two_shards,
     "holds adapters without one .*merge_and_unload": leave_adapters_alone,
     rf"missing or misshapen: {UP}": lose_a_weight,
@@ -140,5 +140,5 @@ def test_check_tells_before_any_cell_runs(run_cli, tiny_world, damaged, tmp_path
     for verb in (["check"], []):
         ended = run_cli(*verb, *world, cwd=tmp_path)
         assert ended.code == 1
-        assert "quantized by fp8" in ended.err and "tokenizer.json is not JSON" in ended.err
+        assert "fp8 has quantized them" in ended.err and "tokenizer.json is not JSON" in ended.err
     assert not list(tmp_path.rglob("record.json"))

@@ -135,7 +135,7 @@ def test_pickled_weights_are_refused_before_they_are_opened(damaged):
         with pytest.raises(ConfigError) as caught:
             getattr(hub_model(damaged), method)()
         text = str(caught.value)
-        assert "pytorch_model.bin" in text and "save_pretrained(new)" in text
+        assert "pytorch_model.bin" in text and "save_pretrained(NEW)" in text
 
 
 def test_pickles_beside_safetensors_are_not_read(damaged):

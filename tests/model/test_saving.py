@@ -141,5 +141,8 @@ def test_every_cell_that_cannot_be_packed_is_named_before_any_runs(run_cli, tiny
     ended = run_cli(*command, cwd=tmp_path)
     assert ended.code == 1
     for name in ("Wanda", "Magnitude", "SpQR"):
-        assert f"method={name}: expected a method whose weights are codes" in ended.err
-    assert "method=RTN" not in ended.err and not (tmp_path / "results" / "default").exists()
+        assert (
+            f"one integer grid per row or group, such as rtn or gptq, but this one is {name}"
+            in ended.err
+        )
+    assert "is RTN" not in ended.err and not (tmp_path / "results" / "default").exists()

@@ -276,7 +276,7 @@ def test_a_record_whose_place_is_a_link_to_nowhere_is_refused_not_tried_for_ever
     folder = store.cell_folder(cell)
     folder.mkdir(parents=True)
     (folder / "record.json").symlink_to(folder / "nowhere")
-    with pytest.raises(StoreError, match="its place is taken"):
+    with pytest.raises(StoreError, match="something is there that is no record"):
         store.write(cell, record_of(cell))
     assert [path.name for path in folder.iterdir()] == ["record.json"]
 

@@ -32,8 +32,11 @@ def test_a_folder_that_is_merely_there_replaces_nothing(name, own, run_cli, tiny
     own(name, WANDA)
     ended = run_cli("check", *tiny_world, "method=wanda", cwd=tmp_path)
     assert ended.code == 1
-    assert f"./conf.local: expected names of its own, and it has {name} as the pack" in ended.err
-    assert "type --config-dir conf.local, or set CALIB_SWEEP_CONF=conf.local" in ended.err
+    assert (
+        f"./conf.local: expected names that the package does not have, but it holds {name}"
+        in ended.err
+    )
+    assert "type --config-dir conf.local." in ended.err
 
 
 def test_new_names_are_used_and_told_in_the_first_line(own, run_cli, tiny_world, tmp_path):

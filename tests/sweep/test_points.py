@@ -37,7 +37,7 @@ def test_ranges_are_counted_as_they_are_split(words, num):
 def test_more_points_than_can_be_planned_are_refused_before_one_is_made():
     with pytest.raises(ConfigError) as caught:
         split("seed=range(1000000000)", "method=a,b")
-    assert "2,000,000,000 points, 1,000,000,000 (seed) x 2 (method)" in str(caught.value)
+    assert "2,000,000,000 points (1,000,000,000 (seed) x 2 (method))" in str(caught.value)
     assert f"at most {MAX_POINTS:,}" in str(caught.value) and "sweep_name" in str(caught.value)
 
 
@@ -64,7 +64,7 @@ def test_the_largest_seeds_stand_for_all_seeds_before_them():
 
 
 def test_an_unknown_option_is_a_mistake_as_others_are():
-    with pytest.raises(ConfigError, match=r"--foo: expected options of Hydra"):
+    with pytest.raises(ConfigError, match=r"--foo: expected key=value, or an option"):
         read_options(["seed=1", "--foo"])
 
 

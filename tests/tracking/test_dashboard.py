@@ -248,7 +248,7 @@ def test_a_sweep_without_runs_is_told_how_to_get_them(tmp_path):
     report.mkdir(parents=True)
     (report / "conclusion.json").write_text("[]")
     with pytest.raises(
-        ConfigError, match=r"none is\. Type the sweep's command again with tracking=wandb"
+        ConfigError, match=r"none is\. Run the sweep's command again with tracking=wandb"
     ):
         dashboard.main([str(tmp_path / "bare")])
 

@@ -142,8 +142,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     assert ended.err.count("the server is on fire") == len(asked) == 1
     sweep = tmp_path / "results" / "mirrored"
     told = (
-        "W&B lacks 3 runs of this sweep. To bring them over when it answers, type: "
-        f"python -m calib_sweep sync {sweep}"
+        f"W&B lacks 3 runs of this sweep. When it answers, type: python -m calib_sweep sync {sweep}"
     )
     assert told in ended.err.splitlines()[-1]
     before = {path: path.read_bytes() for path in sweep.glob("*/record.json")}

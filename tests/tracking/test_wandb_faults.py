@@ -130,7 +130,7 @@ def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
     folder = tmp_path / "results" / "online"
     assert ended.code == 0 and "2 cells, 2 done" in ended.out
     assert ended.err.count("W&B did not take") == 1
-    told = f"bring them over when it answers, type: python -m calib_sweep sync {folder}"
+    told = f"When it answers, type: python -m calib_sweep sync {folder}"
     assert ended.err.rstrip().endswith(told)
     server.faults.clear()
     num_asked = len(server.asked)
@@ -213,7 +213,7 @@ def test_workers_of_one_sweep_try_once_and_sync_stops_at_the_first_silence(
     assert sync.main([str(store.folder), f"tracking.timeout_s={TIMEOUT_S}"]) == sync.SOME_LEFT
     assert time.monotonic() - start < TIMEOUT_S + wandb_process.GRACE_S + SLACK_S
     told = capsys.readouterr().out
-    assert "0 cells are now in W&B, 3 left" in told and "Type the same command to go on" in told
+    assert "0 cells are now in W&B, 3 left" in told and "Run the same command to go on" in told
     assert is_waiting(store.folder)
 
 

@@ -11,6 +11,7 @@ power failure cut, the bytes are not those, and the next command writes it again
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def require_records(folder: Path) -> None:
         sweeps = sorted(
             {str(path.parent.parent) for path in Path("results").glob("*/*/record.json")}
         )
-    remedy = f"Type report {' or report '.join(sweeps[:5])}." if sweeps else "Run the sweep first."
+    known = " or ".join(f"report {shlex.quote(sweep)}" for sweep in sweeps[:5])
+    remedy = f"Example: python -m calib_sweep {known}." if sweeps else "Run the sweep first."
     raise ConfigError(
         f"report {str(folder)!r}: expected the folder of a sweep, with its records in "
         f"{folder.absolute() / '*' / 'record.json'}, but it {what}. {remedy}"

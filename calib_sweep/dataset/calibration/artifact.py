@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import logging
+import shlex
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,9 +97,9 @@ def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
     for path in _paths(_describe(dataset, without_path=False)):
         if Path(path).expanduser().resolve() == kept_in.resolve():
             raise ConfigError(
-                f"dataset.path={path!r}: expected a folder that stays as it is, and this is where "
+                f"dataset.path={path!r}: expected a folder that stays as it is, but this is where "
                 "this sweep keeps its calibration sets. Copy the sets that you want into a folder "
-                f"of their own, or name one of them: dataset.path={path.rstrip('/')}/FOLDER."
+                f"of their own, or name one: {typed('dataset.path', path.rstrip('/') + '/FOLDER')}."
             )
 
 
@@ -158,7 +160,7 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
             raise
         raise ConfigError(
             f"results_dir={str(folder.parent.parent)!r}: expected a folder that can be written "
-            f"({error.strerror}). Set results_dir to one of yours."
+            f"({error.strerror}). Name a folder of yours. Example: results_dir=my_results."
         ) from error
 
 
@@ -185,7 +187,7 @@ def load_set(folder: Path) -> CalibrationSet:
     except PermissionError as error:
         raise StoreError(
             f"calibration set {folder} cannot be read ({error.strerror}: {error.filename}). It is "
-            f"not damaged: ask whose it is to type chmod -R a+rX {folder}."
+            f"not damaged: ask its owner to type chmod -R a+rX {shlex.quote(str(folder))}."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise DamagedSetError(

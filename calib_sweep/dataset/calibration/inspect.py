@@ -22,6 +22,7 @@ from calib_sweep.dataset.calibration.descriptors import (
     shared_documents,
     shared_windows,
 )
+from calib_sweep.wording import counted
 
 SHOWN_CHARACTERS = 300
 SHOWN_OUTLIERS = 12
@@ -68,7 +69,7 @@ def _card(calibration_set: CalibrationSet) -> Panel:
     rows: dict[str, Any] = {
         "dataset": card["dataset"],
         "seed": card["seed"],
-        "set": f"{card['num_samples']} samples of {card['seq_len']} tokens",
+        "set": f"{counted(card['num_samples'], 'sample')} of {counted(card['seq_len'], 'token')}",
         "design": f"{card['design']}, window {card['window']}, bos {card['bos']}",
         "pool": _flat(card["pool"]) if card["pool"] else "-",
         "tokenizer": f"{card['tokenizer']['name']} ({card['tokenizer']['vocabulary']} tokens)",

@@ -46,7 +46,7 @@ def draw_from_documents(
     if not isinstance(documents, Documents):
         documents = in_memory(documents)
     if not documents:
-        raise ConfigError(f"dataset={name}: expected documents, found none. Point it at some text.")
+        raise ConfigError(f"dataset={name}: expected documents, but it has none. Choose another.")
     source = Source(name=name, documents=documents, tokenizer=tokenizer, calibration=calibration)
     cut = _cut(source, seed)
     if len(cut.pieces) < calibration.num_samples:

@@ -38,8 +38,8 @@ class Calibration:
     def __post_init__(self) -> None:
         with collected() as problems:
             for key, accepts, expected, example in (
-                ("num_samples", is_count, "a whole number from 1", 128),
-                ("seq_len", is_count, "a whole number from 1", 2048),
+                ("num_samples", is_count, "an integer >= 1", 128),
+                ("seq_len", is_count, "an integer >= 1", 2048),
                 ("design", DESIGNS.__contains__, _one_of(DESIGNS), "disjoint"),
                 ("window", WINDOWS.__contains__, _one_of(WINDOWS), "slice"),
                 ("bos", BOS_PLACES.__contains__, _one_of(BOS_PLACES), "document"),
@@ -51,16 +51,16 @@ class Calibration:
             not (self.design == "reference" and self.window == "document"),
             "calibration.window",
             self.window,
-            "slice or pack with calibration.design=reference (no published loader draws whole "
-            "documents)",
-            "Set calibration.window=slice, or calibration.design=disjoint.",
+            "slice or pack with calibration.design=reference, as no published loader draws whole "
+            "documents",
+            "Type calibration.window=slice, or calibration.design=disjoint.",
         )
         require(
             not (self.bos == "sample" and self.seq_len == 1),
             "calibration.seq_len",
             self.seq_len,
-            "at least 2 with calibration.bos=sample, which takes one place in every sample",
-            "Set calibration.seq_len=2048, or calibration.bos=none.",
+            "at least 2 with calibration.bos=sample, which takes one token of every sample",
+            "Type calibration.seq_len=2048, or calibration.bos=none.",
         )
 
     @property
@@ -80,8 +80,8 @@ def check_seed(seed: object) -> None:
         type(seed) is int and seed >= 0,
         "seed",
         seed,
-        "a whole number from 0",
-        "Set seed=0, or seed=range(10) with -m.",
+        "an integer >= 0",
+        "Example: seed=0, or 'seed=range(10)' with -m.",
     )
 
 

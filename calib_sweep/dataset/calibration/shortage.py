@@ -2,20 +2,21 @@
 
 from calib_sweep.dataset.calibration.windows import Cut, Source
 from calib_sweep.errors import ConfigError
+from calib_sweep.wording import counted
 
 
 def pool_too_small(source: Source, cut: Cut, seed: int) -> ConfigError:
     """The error for a draw that found fewer samples than `num_samples`."""
     setting, limit = _binding_limit(source, cut, seed)
-    remedies = ["lower calibration.num_samples", "lower calibration.seq_len"]
+    remedies = ["Lower calibration.num_samples or calibration.seq_len"]
     if source.calibration.window != "pack":
-        remedies.append("set calibration.window=pack")
+        remedies.append("type calibration.window=pack")
     if setting.startswith("seed"):
-        remedies.append("set calibration.design=independent (its sets may overlap)")
-    remedy = ", ".join([*remedies, "or use more text"])
+        remedies.append("type calibration.design=independent (its sets may overlap)")
+    remedy = ", ".join([*remedies, "or give more text"])
     return ConfigError(
-        f"{setting}: expected {limit}; the pool of dataset {source.name!r} holds "
-        f"{_describe_pool(source, cut)}. {remedy[0].upper()}{remedy[1:]}."
+        f"{setting}: expected {limit}. The pool of dataset {source.name!r} holds "
+        f"{_describe_pool(source, cut)}. {remedy}."
     )
 
 
@@ -32,7 +33,7 @@ def _binding_limit(source: Source, cut: Cut, seed: int) -> tuple[str, str]:
     num_sets = cut.eligible // count
     if calibration.design == "independent" or num_sets == 0:
         return f"calibration.num_samples={count}", f"at most {cut.eligible}"
-    sets = f"{num_sets} disjoint set{'s' if num_sets > 1 else ''} of {count} samples"
+    sets = f"{counted(num_sets, 'disjoint set')} of {counted(count, 'sample')}"
     return f"seed={seed}", f"at most {num_sets - 1} ({sets})"
 
 
@@ -40,9 +41,10 @@ def _describe_pool(source: Source, cut: Cut) -> str:
     """The pool in words, as far as the draw had to look at it: all of it, by now."""
     calibration, width = source.calibration, source.calibration.text_len
     if calibration.window == "pack":
-        return f"{cut.longest} tokens, enough for {cut.longest // width} windows of {width}"
+        windows = counted(cut.longest // width, "window")
+        return f"{counted(cut.longest, 'token')}, enough for {windows} of {width}"
     if calibration.window == "document":
-        return f"{cut.eligible} with text of {cut.documents} documents"
+        return f"{cut.eligible} with text of {counted(cut.documents, 'document')}"
     bound = "more than" if calibration.design == "reference" else "at least"
     return (
         f"{cut.eligible} with {bound} {width} tokens of {_documents(cut)} "

@@ -10,6 +10,7 @@ are mapped into memory, so nothing is left behind in anybody's cache. Nothing is
 
 import glob
 import hashlib
+import shlex
 import tempfile
 from bisect import bisect_right
 from codecs import BOM_UTF8
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.errors import ConfigError
 from calib_sweep.quiet import quiet_datasets
+from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
     import datasets
@@ -59,21 +61,21 @@ def find_files(path: str) -> tuple[Path, list[Path]]:
         files = list(root.glob(str(place.relative_to(root))))
     else:
         raise ConfigError(
-            f"dataset.path={path!r}: expected a file, a folder or a pattern such as texts/*.txt; "
-            "there is nothing at that place. Check the spelling and the current folder "
-            f"({Path.cwd()})."
+            f"dataset.path={path!r}: expected a file, a folder or a pattern such as texts/*.txt, "
+            f"but nothing is there (seen from {Path.cwd()}). Correct the path, or give it in full."
         )
     files = sorted(f for f in files if f == place or (f.is_file() and not is_hidden(f, root)))
     if not files:
         raise ConfigError(
-            f"dataset.path={path!r}: expected at least one file of these kinds: {EXTENSIONS}; "
-            "found none. Point it at your text."
+            f"dataset.path={path!r}: expected at least one file of these kinds: {EXTENSIONS}, "
+            "but there is none. Name another folder, or convert your files."
         )
     for file in files:
         if reader_of(file) is None:
             raise ConfigError(
-                f"dataset.path={path!r}: expected files of these kinds: {EXTENSIONS}; {file.name} "
-                "is none of them. Convert it, for example to .jsonl with one document a line."
+                f"dataset.path={path!r}: expected files of these kinds: {EXTENSIONS}, but "
+                f"{file.name} is none of them. Convert it, for example to .jsonl with one document "
+                "a line."
             )
     return root, files
 
@@ -134,8 +136,8 @@ def read_documents(
         return _plain_texts(root, files, separator)
     if "text" in kinds:
         raise ConfigError(
-            "dataset.path: expected .txt files or record files, found both below "
-            f"{root}. Name one kind, for example {root.as_posix()}/*.txt."
+            f"dataset.path={str(root)!r}: expected .txt files or record files, but both are there. "
+            f"Name one kind. Example: {typed('dataset.path', f'{root.as_posix()}/*.txt')}."
         )
     return _records(root, files, column, cache_dir)
 
@@ -161,8 +163,8 @@ def _read_utf8(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"dataset.path: expected UTF-8 text, {file} is something else at byte {error.start}. "
-            "Convert it: iconv -t UTF-8."
+            f"dataset.path={str(file)!r}: expected UTF-8 text, but byte {error.start} is none. "
+            f"Convert it: iconv -f latin1 -t UTF-8 {shlex.quote(str(file))} > NEW.txt."
         ) from error
 
 
@@ -234,8 +236,8 @@ def _load(
     kind = getattr(table.features[column], "dtype", table.features[column])
     if kind not in ("string", "large_string"):
         raise ConfigError(
-            f"dataset.column={column!r}: expected a column of text, in {files[0].name} it holds "
-            f"{kind}. Set dataset.column to the one that holds the text."
+            f"dataset.column={column!r}: expected a column of text, but in {files[0].name} it "
+            f"holds {kind}. Set dataset.column to the one that holds the text."
         )
     return table.select_columns([column])
 
@@ -252,6 +254,6 @@ def _unreadable(file: Path, error: Exception) -> ConfigError:
     # The `datasets` library ends an empty file with a bare StopIteration.
     reason = next(iter(str(error.__cause__ or error).splitlines()), "it is empty")
     return ConfigError(
-        f"dataset.path: expected records that can be read, {file} is not: {reason}. "
-        "Is it complete, and of the kind that its name says?"
+        f"dataset.path={str(file)!r}: expected records that can be read, but: {reason}. Is the "
+        "file complete, and of the kind that its name says?"
     )

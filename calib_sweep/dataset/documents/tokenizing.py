@@ -66,8 +66,9 @@ def special_token(tokenizer: "PreTrainedTokenizerBase", kind: str, setting: str,
     token = getattr(tokenizer, f"{kind}_token_id")
     if token is None:
         raise ConfigError(
-            f"{setting}: expected a tokenizer with an {kind.upper()} token, {why}. "
-            f"This one ({tokenizer.name_or_path or type(tokenizer).__name__}) has none."
+            f"{setting}: expected a tokenizer with an {kind.upper()} token, {why}, but "
+            f"{tokenizer.name_or_path or type(tokenizer).__name__} has none. Choose another model, "
+            f"or set {setting.partition('=')[0]} to something else."
         )
     return token
 

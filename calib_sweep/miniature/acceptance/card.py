@@ -71,7 +71,7 @@ def check(folders: Sequence[Path]) -> None:
             len(set(names)) == len(names),
             "--beside",
             names,
-            "folders of different names, which name their sweeps",
+            "folders of different names, as each names its sweep",
             "Rename one.",
         )
 
@@ -84,7 +84,7 @@ def read_training(folder: Path) -> dict[str, Any]:
         "--weights",
         str(folder),
         f"a folder with {TRAINING}, the figures of its training",
-        "It is written by python -m calib_sweep.miniature.training.train --out FOLDER.",
+        "Example: python -m calib_sweep.miniature.training.train --out FOLDER writes one.",
     )
     figures = valid_json.numbers(json.loads(path.read_text()))
     require(

@@ -41,14 +41,16 @@ class Recipe:
                 ("--layers", self.num_layers, 6),
                 ("--rate", self.peak_rate, 0.02),
             ):
-                problems.of(require, value > 0, key, value, "a positive number", f"Try {example}.")
+                problems.of(
+                    require, value > 0, key, value, "a number > 0", f"Example: {key}={example}."
+                )
             problems.of(
                 require,
                 self.hidden_size > 0 and self.hidden_size % 32 == 0,
                 "--hidden",
                 self.hidden_size,
-                "a positive multiple of 32, the width of a head",
-                "Try 128.",
+                "a multiple of 32, the width of a head",
+                "Example: --hidden=128.",
             )
 
     def window(self, step: int) -> int:

@@ -240,10 +240,17 @@ def run(args: argparse.Namespace) -> None:
     with collected() as problems:
         recipe: Recipe = problems.of(_recipe, args)
         problems.of(
-            require, args.threads > 0, "--threads", args.threads, "a positive number", "Try 2."
+            require,
+            args.threads > 0,
+            "--threads",
+            args.threads,
+            "a number > 0",
+            "Example: --threads=2.",
         )
         known = args.device in devices
-        problems.of(require, known, "--device", args.device, " or ".join(devices), "Choose one.")
+        problems.of(
+            require, known, "--device", args.device, " or ".join(devices), "Example: --device=cpu."
+        )
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     tokens = load_or_write_tokens(args.out, args.documents, args.threads)

@@ -26,6 +26,7 @@ from hydra_plugins.calib_sweep.supervisor import Supervisor
 from omegaconf import DictConfig, open_dict
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.wording import counted
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -69,11 +70,12 @@ class AccelerateLauncher(Launcher):
         """Raise `ConfigError` with all settings that cannot work."""
         with collected() as problems:
             key, value = "hydra.launcher.num_workers", self.num_workers
-            expected = "at least 1, or null for one worker per GPU"
+            expected = "an integer >= 1, or null for one worker per GPU"
             ok = value is None or value >= 1
-            problems.of(require, ok, key, value, expected, f"Type {key}=2.")
+            problems.of(require, ok, key, value, expected, f"Example: {key}=2.")
             key, value = "hydra.launcher.max_restarts", self.max_restarts
-            problems.of(require, value >= 0, key, value, "0 or more", f"Type {key}=3.")
+            expected = "an integer >= 0"
+            problems.of(require, value >= 0, key, value, expected, f"Example: {key}=3.")
             problems.of(_refuse_two_ways)
 
     def _launch(
@@ -86,7 +88,8 @@ class AccelerateLauncher(Launcher):
         delete_pickles(folder)
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
-        log.info("%d workers; their logs: %s", len(environments), folder / f"{name}.*.log")
+        workers = counted(len(environments), "worker")
+        log.info("%s; logs: %s", workers, folder / f"{name}.*.log")
         supervisor = Supervisor(task, folder / name, self.max_restarts)
         try:
             ended = supervisor.work(environments)
@@ -116,8 +119,8 @@ class AccelerateLauncher(Launcher):
 def _refuse_two_ways() -> None:
     if "LOCAL_RANK" in os.environ:
         raise ConfigError(
-            "hydra/launcher='accelerate': expected to start the processes itself, but this is "
-            "one process of `accelerate launch` or `torchrun`. Leave out one of the two."
+            "hydra/launcher='accelerate': expected to start the processes itself, but this is one "
+            "process of `accelerate launch` or `torchrun`. Leave out one of the two."
         )
 
 

@@ -52,5 +52,5 @@ if __name__ == "__main__":
         with ending_on(*TERMINATION):
             sys.exit(main(*map(int, sys.argv[1:])))
     except KeyboardInterrupt as told:
-        sys.stderr.write(f"told to end by {told}: the cell that ran here is given back\n")
+        sys.stderr.write(f"told to end by {told}: the cell that ran here can be taken by others\n")
         sys.exit(INTERRUPTED)

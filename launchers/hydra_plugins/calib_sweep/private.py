@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.wording import typed
 
 
 def make_private(folder: Path, key: str) -> None:
@@ -15,9 +16,9 @@ def make_private(folder: Path, key: str) -> None:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise ConfigError(
-            f"hydra.launcher.{key}={str(folder)!r}: expected a folder of your own, because jobs "
-            "run code from there, and this one belongs to somebody else or is a link. "
-            f"Type hydra.launcher.{key}={folder}-MY_NAME/%j."
+            f"hydra.launcher.{key}={str(folder)!r}: expected a folder of your own, as jobs run "
+            "code from there, but this one belongs to somebody else or is a link. "
+            f"Example: {typed(f'hydra.launcher.{key}', f'{folder}-MY_NAME/%j')}."
         )
     folder.chmod(0o700)
 

@@ -31,6 +31,7 @@ from omegaconf import OmegaConf
 from calib_sweep import atomic
 from calib_sweep.errors import ConfigError, WorkerLostError
 from calib_sweep.interruption import Interrupted, ending_on
+from calib_sweep.wording import counted
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -67,7 +68,7 @@ class SlurmLauncher(SubmititSlurm):
             with ending_on(before_timeout, signal.SIGTERM, signal.SIGINT):
                 job = super().__call__(*arguments)
         except Interrupted as told:
-            log.warning("told to end by %s: the cell that ran here is given back", told)
+            log.warning("told to end by %s: the cell that ran here can be taken by others", told)
             raise SystemExit(1) from None
         here = JobEnvironment()
         atomic.write(outcome_path(here.paths.folder, here.job_id), outcome.to_text(job))
@@ -93,7 +94,7 @@ class SlurmLauncher(SubmititSlurm):
             return self._collect(jobs, job_overrides[: len(jobs)])
         except KeyboardInterrupt:
             if self.cancel_on_interrupt and jobs:
-                log.warning("interrupted: cancelling %d SLURM jobs", len(jobs))
+                log.warning("interrupted: cancelling %s", counted(len(jobs), "SLURM job"))
                 subprocess.run(["scancel", *_array_ids(jobs)], check=False)
             raise
 
@@ -121,15 +122,18 @@ class SlurmLauncher(SubmititSlurm):
             except (FailedJobError, subprocess.CalledProcessError) as error:
                 said = " ".join(str(error).split()) or "nothing"
                 if jobs:  # the others' cells are submitted again when these have ended
-                    log.warning("sbatch took %d of %d jobs: %s", len(jobs), len(calls), said)
+                    log.warning(
+                        "sbatch took %d of %s: %s", len(jobs), counted(len(calls), "job"), said
+                    )
                     break
                 raise ConfigError(
-                    f"hydra/launcher='slurm': sbatch refused the jobs. It said: {said} The "
-                    "settings are hydra.launcher.partition, account, qos, timeout_min and so on; "
-                    "add --cfg hydra -p hydra.launcher to the command to see all of them."
+                    f"hydra/launcher='slurm': sbatch refused the jobs. It said: {said} "
+                    "Settings are hydra.launcher.partition, account, qos, timeout_min and others; "
+                    "add --cfg hydra -p hydra.launcher to the command to see them all."
                 ) from error
         ids = ", ".join(_array_ids(jobs))
-        log.info("%d SLURM jobs submitted (%s); their logs: %s", len(jobs), ids, folder)
+        submitted = counted(len(jobs), "SLURM job")
+        log.info("%s submitted (%s); logs: %s", submitted, ids, folder)
 
     def _collect(
         self, jobs: Sequence[Any], job_overrides: Sequence[Sequence[str]]

@@ -26,15 +26,15 @@ LEAST = {  # of a number; null is accepted where it is the default
 FIXED = {  # what cannot be otherwise: value, why, what to do instead
     "nodes": (
         *(1, "a worker is one process"),
-        "for more workers at a time raise hydra.launcher.array_parallelism.",
+        "For more workers at a time raise hydra.launcher.array_parallelism.",
     ),
     "tasks_per_node": (
         *(1, "a worker is one process"),
-        "for more workers at a time raise hydra.launcher.array_parallelism.",
+        "For more workers at a time raise hydra.launcher.array_parallelism.",
     ),
     "max_num_timeout": (
         *(0, "nobody requeues a job that ran out of time"),
-        "what it left is submitted again by this command.",
+        "This command submits again what such a job left.",
     ),
 }
 
@@ -61,11 +61,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     with collected() as problems:
         for key, least in LEAST.items():
             ok = settings[key] is None or settings[key] >= least
-            value, remedy = settings[key], f"Type hydra.launcher.{key}={max(1, least)}."
-            problems.of(require, ok, f"hydra.launcher.{key}", value, f"at least {least}", remedy)
+            value, remedy = settings[key], f"Example: hydra.launcher.{key}={max(1, least)}."
+            expected = f"a number >= {least}"
+            problems.of(require, ok, f"hydra.launcher.{key}", value, expected, remedy)
         for key, (value, why, instead) in FIXED.items():
-            expected = f"{value} ({why})"
-            remedy = f"Leave it at {value}; {instead}"
+            expected, remedy = f"{value}, as {why}", f"Leave it at {value}. {instead}"
             ok = settings[key] == value
             problems.of(require, ok, f"hydra.launcher.{key}", settings[key], expected, remedy)
         problems.of(_check_keys, settings)
@@ -79,13 +79,13 @@ def _check_keys(settings: Mapping[str, Any]) -> None:
     added = ", ".join(sorted(settings.keys() - known))
     require(
         *(not added, "hydra.launcher", added, "only keys that are there already"),
-        "What sbatch takes besides: hydra.launcher.additional_parameters={KEY: VALUE}.",
+        "For other options of sbatch: 'hydra.launcher.additional_parameters={nice: 100}'.",
     )
 
 
 def _check_poll(poll_s: float) -> None:
     key = "hydra.launcher.poll_s"
-    require(0 < poll_s < float("inf"), key, poll_s, "more than 0", f"Type {key}=10.")
+    require(0 < poll_s < float("inf"), key, poll_s, "a number > 0", f"Example: {key}=10.")
 
 
 def _check_signal(delay_s: int, timeout_min: int) -> None:
@@ -95,16 +95,16 @@ def _check_signal(delay_s: int, timeout_min: int) -> None:
         limit_s <= 0 or delay_s < limit_s,
         "hydra.launcher.signal_delay_s",
         delay_s,
-        f"less than {limit_s}, the seconds in hydra.launcher.timeout_min={timeout_min}: a job is "
-        "told to end that long before its time is over, which is at once here",
-        f"Type hydra.launcher.signal_delay_s={limit_s // 4}, or give jobs more time.",
+        f"less than {limit_s}, the seconds in hydra.launcher.timeout_min={timeout_min}, as a job "
+        "is told to end so long before its time is over",
+        f"Example: hydra.launcher.signal_delay_s={limit_s // 4}. Or give jobs more time.",
     )
 
 
 def _check_commands() -> None:
     if missing := [name for name in COMMANDS if shutil.which(name) is None]:
         raise ConfigError(
-            f"hydra/launcher='slurm': expected SLURM's commands, but {', '.join(missing)} "
-            "cannot be found here. Run it where you would run sbatch, or type "
-            "hydra/launcher=accelerate to use this machine."
+            f"hydra/launcher='slurm': expected SLURM's commands, but {', '.join(missing)} cannot "
+            "be found here. Run it where you would run sbatch, or type hydra/launcher=accelerate "
+            "to use this machine."
         )

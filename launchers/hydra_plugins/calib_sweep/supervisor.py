@@ -148,14 +148,14 @@ class Supervisor:
         elif self.num_restarts < self.max_restarts:
             self.num_restarts += 1
             log.warning(
-                "worker %d: %s; starting worker %d in its place (%d of at most %d). Its log: %s",
+                "worker %d: %s; worker %d replaces it (%d of at most %d). Its log: %s",
                 *(member.number, member.ending(), self.num_started),
                 *(self.num_restarts, self.max_restarts, member.log),
             )
             self._start(member.environment)
         else:
             log.error(
-                "worker %d: %s; not replaced, as %d were before. Its log: %s",
+                "worker %d: %s; not replaced, as %d were already. Its log: %s",
                 *(member.number, member.ending(), self.num_restarts, member.log),
             )
 

@@ -161,20 +161,22 @@ def test_too_many_samples_for_any_seed(tokenizer, settings):
             draw(texts, tokenizer, settings(num_samples=12, design=design))
     with pytest.raises(ConfigError, match=r"120 tokens, enough for 15 windows of 8"):
         draw(texts, tokenizer, settings(num_samples=16, window="pack"))
-    with pytest.raises(ConfigError, match=r"at most 11; .* holds 11 with text of 12 documents"):
+    with pytest.raises(ConfigError, match=r"at most 11\. .* holds 11 with text of 12 documents"):
         draw([*texts, " "], tokenizer, settings(num_samples=12, window="document"))
 
 
 @pytest.mark.parametrize(("bos", "limit"), [("none", 10), ("sample", 11)])
 def test_no_document_is_long_enough(tokenizer, settings, bos, limit):
     texts = [text_of(10 * i, 10) for i in range(5)]
-    with pytest.raises(ConfigError, match=rf"seq_len=99: expected at most {limit}; .*holds 0 with"):
+    with pytest.raises(
+        ConfigError, match=rf"seq_len=99: expected at most {limit}\. .*holds 0 with"
+    ):
         draw(texts, tokenizer, settings(seq_len=99, num_samples=1, bos=bos))
     assert draw(texts, tokenizer, settings(seq_len=limit, num_samples=1, bos=bos))
 
 
 def test_an_empty_dataset_and_a_bad_seed_are_refused(documents, tokenizer, settings):
-    with pytest.raises(ConfigError, match="dataset=words: expected documents, found none"):
+    with pytest.raises(ConfigError, match="dataset=words: expected documents, but it has none"):
         draw([], tokenizer, settings())
     with pytest.raises(ConfigError, match="seed=-1"):
         draw(documents, tokenizer, settings(), -1)
