@@ -1,0 +1,88 @@
+"""The prose: lines end at 100, and every link, file and test that it names exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from helpers.repository import ROOT
+
+PAGES = [
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+    ),
+    *sorted(set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "analysis.md"}),
+]
+WIDTH = 100
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# A path from the repository's root, as code: `calib_sweep/cell.py`, `tests/test_run.py::test_name`.
+NAMED = re.compile(
+    r"`((?:calib_sweep|conf|launchers|benchmarks|notebooks|tests|docs|examples|\.ci)"
+    r"/[\w./-]*)(?:::(\w+))?`"
+)
+per_page = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+
+
+def prose_of(page: Path) -> list[tuple[int, str]]:
+    """The lines of a page with their numbers, without its blocks of code."""
+    lines, in_fence = [], False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            in_fence = not in_fence
+        elif not in_fence and not line.startswith("    "):
+            lines.append((number, line))
+    return lines
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Markdown readers make them."""
+    headings = [line.lstrip("# ") for _, line in prose_of(page) if line.startswith("#")]
+    kept = [re.sub(r"[^\w\s-]", "", heading.lower()).strip() for heading in headings]
+    return {re.sub(r"[\s-]+", "-", heading) for heading in kept}
+
+
+@per_page
+def test_lines_of_prose_end_at_100(page):
+    wide = [
+        f"{page.name}:{number}: {len(line)} characters"
+        for number, line in prose_of(page)
+        if len(line) > WIDTH and not line.startswith("|") and "://" not in line
+    ]
+    assert not wide
+
+
+@per_page
+def test_links_lead_somewhere(page):
+    for _, line in prose_of(page):
+        for link in LINK.findall(line):
+            if "://" in link:
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors_of(target), f"{page.name}: {link}"
+
+
+@per_page
+def test_files_and_tests_that_are_named_exist(page):
+    for _, line in prose_of(page):
+        for path, test in NAMED.findall(line):
+            target = ROOT / path
+            assert target.exists() or list(ROOT.glob(path)), f"{page.name}: {path}"
+            if test:
+                tree = ast.parse(target.read_text(encoding="utf-8"))
+                names = {node.name for node in ast.walk(tree) if hasattr(node, "name")}
+                assert test in names, f"{page.name}: {path}::{test}"
+
+
+def test_the_readme_is_short_and_begins_with_the_two_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    main_job, tests = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]
+    assert len(text.splitlines()) <= 120
+    assert main_job.rstrip().endswith(
+        "python -m calib_sweep -m method=wanda,sparsegpt 'seed=range(5)'"
+    )
+    assert tests.rstrip().endswith("pytest -q")
