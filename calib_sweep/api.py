@@ -171,7 +171,7 @@ def evaluate(
     part = _part("evaluation", EVALUATION, evaluation, config)
     part.check(_context_length(model))
     prepared = part.prepare(_tokenizer(model) if tokenizer is None else tokenizer)
-    return prepared.score(model, None if dense is None else dense.reference)
+    return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
 
 
 @dataclass(frozen=True, kw_only=True)
