@@ -33,6 +33,7 @@ from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.card import model_card
 from calib_sweep.model.hub import commit_of
+from calib_sweep.model.input_quantizer import refuse_input_quantizers
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.parts import Parts, PreparedEvaluation
@@ -138,16 +139,7 @@ def _fill(
         descriptors = describe(drawn, scorer, cell, inputs["model"], commit_of(model))
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
-        tokens_NT, lengths_N = _tensors(drawn)
-        layers = walk(
-            model,
-            parts.method,
-            tokens_NT,
-            lengths_N=lengths_N,
-            settings=parts.walk,
-            on_block=progress.on_block,
-            keep_grids=cell.config["save_model"] not in (None, "dense"),
-        )
+        layers = _compress(model, cell, parts, drawn, progress)
     with timings.of("evaluate"):
         scores = suite.score(scorer, dense, progress.on_score)
 
@@ -197,12 +189,28 @@ def _writer(
     return write
 
 
-def _tensors(drawn: CalibrationSet | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Return token ids and, for padded windows, valid lengths."""
-    if drawn is None:
-        return None, None
-    lengths_N = None if drawn.lengths_N is None else torch.as_tensor(drawn.lengths_N)
-    return torch.as_tensor(drawn.tokens_NT), lengths_N
+def _compress(
+    model: "PreTrainedModel",
+    cell: Cell,
+    parts: Parts,
+    drawn: CalibrationSet | None,
+    progress: CellProgress,
+) -> list[LayerReport]:
+    """Compress the model in place; refuse before it is scored what could not be saved."""
+    lengths_N = None if drawn is None else drawn.lengths_N  # of padded windows
+    form = cell.config["save_model"]
+    layers = walk(
+        model,
+        parts.method,
+        None if drawn is None else torch.as_tensor(drawn.tokens_NT),
+        lengths_N=None if lengths_N is None else torch.as_tensor(lengths_N),
+        settings=parts.walk,
+        on_block=progress.on_block,
+        keep_grids=form not in (None, "dense"),
+    )
+    if form is not None:
+        refuse_input_quantizers(model)
+    return layers
 
 
 def load_reference(

@@ -14,6 +14,7 @@ from calib_sweep import atomic
 from calib_sweep.building import Builder
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.model.input_quantizer import remove_input_quantizers
 
 
 class Session:
@@ -44,6 +45,7 @@ class Session:
         with torch.no_grad():
             for parameter, weight in self._pristine.items():
                 parameter.copy_(weight)
+        remove_input_quantizers(self._model)
         return self._model
 
     def _block_parameters(self) -> list[torch.nn.Parameter]:

@@ -15,7 +15,8 @@ from torch import Tensor
 from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.grids.grid import Grid
 from calib_sweep.method.statistics.statistic import Statistic
-from calib_sweep.model.blocks import Layer
+from calib_sweep.model.blocks import Layer, LinearLayer
+from calib_sweep.model.input_quantizer import InputQuantizer, name_of, set_input_quantizer
 from calib_sweep.results.record import CompressionNote
 
 WIDER_DTYPE = "Try model.dtype=bfloat16 or model.dtype=float32"
@@ -41,7 +42,9 @@ class LayerReport:
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
-    grid: Grid | None = field(repr=False)  # where the new weights lie, on the CPU; not in tables
+    input_quantizer: str | None = None  # name of what its inputs are put through; None: nothing
+    # Where the new weights lie, on the CPU, while it is wanted; no column of tables.
+    grid: Grid | None = field(default=None, repr=False)
 
     def row(self) -> dict[str, Any]:
         """One row of a table of layers."""
@@ -66,14 +69,11 @@ def compress_layer(
     except (ArithmeticError, RuntimeError) as error:
         raise LayerError(f"{where}: {error}") from error
     new_OI = compressed.weight_OI
-    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
-    if not bool(torch.isfinite(new_OI).all()):
-        raise LayerError(
-            f"{where}: the compressed weight is not finite in {_name_of(new_OI.dtype)}. "
-            f"{WIDER_DTYPE}."
-        )
+    _check_replacement(where, weight_OI, new_OI)
     output_error = _output_error(weight_OI, new_OI, statistic)
+    _quantize_inputs(where, layer, compressed.input_quantizer)
     layer.set_weight_OI(new_OI)
+    quantizer = compressed.input_quantizer
     return LayerReport(
         block=index,
         layer=name,
@@ -87,15 +87,38 @@ def compress_layer(
         products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
+        input_quantizer=None if quantizer is None else name_of(quantizer),
         grid=None if compressed.grid is None else compressed.grid.cpu(),
     )
+
+
+def _check_replacement(where: str, weight_OI: Tensor, new_OI: Tensor) -> None:
+    assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
+    if not bool(torch.isfinite(new_OI).all()):
+        raise LayerError(
+            f"{where}: the compressed weight is not finite in {_name_of(new_OI.dtype)}. "
+            f"{WIDER_DTYPE}."
+        )
+
+
+def _quantize_inputs(where: str, layer: Layer, quantizer: InputQuantizer | None) -> None:
+    """Put the quantiser in front of the layer's module; None: whatever was there goes."""
+    if isinstance(layer, LinearLayer):
+        set_input_quantizer(layer.module, quantizer)
+    elif quantizer is not None:
+        raise LayerError(
+            f"{where}: its inputs cannot be quantised ({name_of(quantizer)}), because it is one of "
+            "several fused experts, which have no module of their own. Choose a model without "
+            "fused experts, or a method that leaves inputs as they are."
+        )
 
 
 def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
     """||XW^T - XW'^T||^2 / ||XW^T||^2, X the calibration tokens as the layer's statistic saw them.
 
-    All of them where it is a Hessian, the first samples where it is an `InputNorm`. None: a method
-    without data, a layer without tokens or with an output of zero, or a statistic that cannot tell.
+    All of them where it is a Hessian, the first samples where it is an `InputNorm`. A quantiser of
+    inputs is left out: both weights see them as they came. None: a method without data, a layer
+    without tokens or with an output of zero, or a statistic that cannot tell.
     """
     if statistic is None:
         return None
@@ -140,6 +163,7 @@ def summarise_layers(
         "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
         "num_weights": sum(sizes),
         "products": _listed(layer.products for layer in layers),
+        "input_quantizer": _listed(layer.input_quantizer for layer in layers),
         "seconds": round(seconds, 3),
         "propagated": propagated,
     }

@@ -57,7 +57,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class CompressedWeight:
-    """A compressed weight and what was done to get it."""
+    """What takes the place of a layer: a weight, and what was done to get it."""
 
     weight_OI: Tensor  # same shape and dtype as the weight that went in
     bits: float | None = None  # average bits per weight; None: not on a grid, stored as it came
@@ -66,6 +66,9 @@ class CompressedWeight:
     )
     grid: Grid | None = None  # where all new weights lie; None: nowhere, or not of such a form
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
+    # What the layer's inputs are put through from now on, [..., I] -> [..., I]; None: they stay.
+    # It is undone with the weight. Fused experts cannot carry one, checkpoints neither.
+    input_quantizer: Callable[[Tensor], Tensor] | None = None
 
 
 class LayerMethod(Method, ABC):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep.model.input_quantizer import refuse_input_quantizers
 from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def write_checkpoint(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path, **settings: Any
 ) -> None:
     """Settings, weights and tokenizer; `settings` go to `save_pretrained` of the model."""
+    refuse_input_quantizers(model)
     with quiet_transformers(), _writable_generation(model, folder):
         model.save_pretrained(folder, **settings)
     tokenizer.save_pretrained(folder)

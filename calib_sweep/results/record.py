@@ -46,6 +46,7 @@ class CompressionNote(TypedDict):
     bits: float | None  # per weight; null: not on a grid
     num_weights: int
     products: str | None  # how the GPU summed
+    input_quantizer: str | None  # what the layers' inputs are put through; null: nothing
     seconds: float
     propagated: str | None  # whose outputs fed the next block: compressed or dense
 
