@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts import Evaluation, Model, PartialParts, Parts, Tracking
+from calib_sweep.places import CALIBRATION
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets
 from calib_sweep.values import is_int
@@ -125,7 +126,7 @@ def _explained(key: str, error: Exception) -> ConfigError:
 
 
 def _is_folder_name(value: object) -> bool:
-    reserved = ("", ".", "..", "calibration")
+    reserved = ("", ".", "..", CALIBRATION)
     return isinstance(value, str) and value not in reserved and not set("/\\") & set(value)
 
 

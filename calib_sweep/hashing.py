@@ -9,20 +9,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, remembered as long as its size and time of change stay."""
+def file_sha256(path: Path, *, after: bytes = b"") -> str:
+    """Return the SHA-256 of a file, remembered as long as its size and time of change stay.
+
+    `after`: bytes that are left out where the file begins with them.
+    """
     found = path.stat()
-    return _file_sha256(path, found.st_size, found.st_mtime_ns)
+    return _file_sha256(path, found.st_size, found.st_mtime_ns, after)
 
 
 @lru_cache(maxsize=65536)
-def _file_sha256(path: Path, _size: int, _changed_ns: int) -> str:
+def _file_sha256(path: Path, _size: int, _changed_ns: int, after: bytes) -> str:
     with path.open("rb") as file:
+        if file.read(len(after)) != after:
+            file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tokens_sha256(tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None") -> str:
-    """SHA-256 over shape, tokens and lengths of a calibration set: equal hashes, same data."""
+    """Hash shape, tokens and lengths of a calibration set by SHA-256: equal hashes, same data."""
     digest = hashlib.sha256(str(tokens_NT.shape).encode())
     digest.update(tokens_NT.astype("<i8", order="C", copy=False).tobytes())
     if lengths_N is not None:

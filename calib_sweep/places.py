@@ -1,4 +1,10 @@
-"""Where what is shipped lies: the configuration, the miniature's weights and tasks."""
+"""Where things lie: what is shipped with the package, and every file of a results folder.
+
+results_dir/SWEEP/               WAITS
+results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
+results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, MADE_FROM, MARK; TABLES, FIGURES, DASHBOARD
+results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES
+"""
 
 from pathlib import Path
 
@@ -15,3 +21,24 @@ TASKS = ("mini_facts", "mini_lastword", "mini_coref", "mini_story", "mini_boolq"
 def task_folder() -> Path:
     """Return the folder to hand to lm-eval as `include_path`."""
     return PACKAGE / "miniature" / "tasks"
+
+
+# Of a cell. Its record is written last: it is finished when that can be read.
+RECORD = "record.json"
+BROKEN = "record.broken-*.json"  # no record: set aside, and the cell runs again
+CONFLICT = "record.conflict-*.json"  # a second result: a person decides which one stays
+REPLACED = "record.replaced-*.json"  # a failed one, while a later one takes its place
+CONFIG = "config.yaml"  # resolved
+LOG = "log.txt"
+ITEMS = "items.parquet"  # one row per test item and window
+LAYERS = "layers.parquet"  # one row per compressed layer
+REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
+
+# Of a calibration set, under results_dir.
+CALIBRATION = "calibration"
+CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
+
+# Of a report, and of the mirror: what W&B has, and that it did not take all.
+REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"
+INDEX, CONCLUSION, MADE_FROM = "index.html", "conclusion.json", "made_from.json"
+MARK, WAITS = "wandb.json", "wandb_waits.json"

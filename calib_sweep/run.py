@@ -37,9 +37,10 @@ from calib_sweep.model.input_quantizer import refuse_input_quantizers
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.parts import Parts, PreparedEvaluation
+from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
 from calib_sweep.results import environment
-from calib_sweep.results.cell_log import LOG, log_to, place_of
-from calib_sweep.results.files import ITEMS, LAYERS, NOT_KEPT, REFERENCE, hash_files
+from calib_sweep.results.cell_log import log_to, place_of
+from calib_sweep.results.files import NOT_KEPT, hash_files
 from calib_sweep.results.record import (
     CalibrationNote,
     Record,
@@ -95,7 +96,7 @@ def _begin_folder(cell: Cell, store: Store) -> Path:
     """Make the cell's folder, with its configuration."""
     folder = store.cell_folder(cell)
     atomic.make_folder(folder)
-    atomic.write(folder / "config.yaml", yaml.safe_dump(cell.config, sort_keys=False))
+    atomic.write(folder / CONFIG, yaml.safe_dump(cell.config, sort_keys=False))
     return folder
 
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration.artifact import CARD, SAMPLES, TOKENS, is_set, load_set
+from calib_sweep.dataset.calibration.artifact import is_set, load_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.files import fingerprint_files
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.places import CARD, SAMPLES, TOKENS
 from calib_sweep.wording import counted, typed
 
 if TYPE_CHECKING:

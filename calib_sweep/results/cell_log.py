@@ -1,5 +1,6 @@
 """log.txt of a cell: what this package says while it runs, and the traceback of what ended it."""
 
+import io
 import logging
 import os
 import sysconfig
@@ -7,10 +8,9 @@ import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from calib_sweep.errors import StoreError
-
-LOG = "log.txt"
 
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 _OURS = Path(__file__).parent
@@ -21,7 +21,7 @@ _INSTALLED = ("purelib", "platlib")
 def log_to(path: Path) -> Generator[None]:
     """Append what this package logs meanwhile to `path`, which is on the disk at the end."""
     package = logging.getLogger("calib_sweep")
-    with open(_open_for_append(path), "a", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_log(path), encoding="utf-8") as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(_FORMAT)
         package.addHandler(handler)
@@ -36,11 +36,11 @@ def log_to(path: Path) -> Generator[None]:
             os.fsync(file.fileno())
 
 
-def _open_for_append(path: Path) -> int:
-    """Open the file itself: what a link leads to may be anybody's."""
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to append to; `StoreError` at a link: where it leads to may be anybody's."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, 0o666)
+        return os.fdopen(os.open(path, flags, 0o666), "ab")
     except OSError as error:
         if not path.is_symlink():
             raise
@@ -51,7 +51,7 @@ def _open_for_append(path: Path) -> int:
 
 
 def place_of(error: BaseException) -> str | None:
-    """File and line outside of this package where `error` came from, as "FILE:LINE", or None.
+    """Return the place outside of this package where `error` came from, as "FILE:LINE", or None.
 
     The innermost one in somebody's own code; where there is none, in a library that was installed.
     """

@@ -1,16 +1,14 @@
-"""The files beside a record that it stands for: their names, and the hashes that it keeps of them.
+"""The files beside a record that it stands for, and the hashes that it keeps of them.
 
 A record of an earlier version keeps none; then a file is only held to be readable.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from calib_sweep.hashing import file_sha256
-from calib_sweep.results.record import Record
+from calib_sweep.places import ITEMS, LAYERS, REFERENCE
 
-ITEMS = "items.parquet"  # one row per test item and window
-LAYERS = "layers.parquet"  # one row per compressed layer
-REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 NOT_KEPT = "not kept"  # in the place of a hash: what is there belongs to another record
 
 
@@ -20,9 +18,9 @@ def hash_files(folder: Path) -> dict[str, str]:
     return {name: file_sha256(folder / name) for name in present}
 
 
-def damage(folder: Path, record: Record, name: str) -> str | None:
-    """Say what is wrong with a file beside `record`, or None."""
-    wanted = record.get("files", {}).get(name)
+def damage(folder: Path, files: Mapping[str, str] | None, name: str) -> str | None:
+    """Say what is wrong with a file beside a record that keeps the hashes `files`, or None."""
+    wanted = (files or {}).get(name)
     if wanted is None:
         return None
     try:

@@ -16,13 +16,11 @@ from typing import cast
 
 from calib_sweep import valid_json
 from calib_sweep.errors import StoreError
+from calib_sweep.places import CONFLICT, RECORD
 from calib_sweep.results.record import SCHEMA, Record
 from calib_sweep.results.schema import flaw_of
 
 log = logging.getLogger(__name__)
-
-RECORD = "record.json"
-CONFLICT = "record.conflict-*.json"  # a second result for the same cell
 
 _OF_A_CELL = re.compile(r".*-(?P<id>[0-9a-f]{12})")  # how the folders of our own cells are named
 

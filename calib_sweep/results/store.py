@@ -2,11 +2,7 @@
 
 `record.json` is written last and atomically, after all that it stands for has reached the disk, so
 a cell is finished exactly when its record can be read. A failed cell's record gives way to a later
-one; a finished cell's never does. Beside it may lie
-
-    record.broken-*.json      no record: set aside, and the cell runs again
-    record.conflict-*.json    another result for the same cell: a person decides which one stays
-    record.replaced-*.json    a failed record, for the moment in which a later one takes its place
+one; a finished cell's never does. What may lie beside it says `places`.
 """
 
 import contextlib
@@ -20,9 +16,20 @@ from pathlib import Path
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, StoreError
-from calib_sweep.results.files import REFERENCE, damage
-from calib_sweep.results.reading import (
+from calib_sweep.places import (
+    BROKEN,
+    CALIBRATION,
+    CONFLICT,
+    DASHBOARD,
+    FIGURES,
     RECORD,
+    REFERENCE,
+    REPLACED,
+    REPORT,
+    TABLES,
+)
+from calib_sweep.results.files import damage
+from calib_sweep.results.reading import (
     DamagedRecordError,
     conflicts_in,
     read_record,
@@ -34,7 +41,6 @@ from calib_sweep.results.record import Record
 log = logging.getLogger(__name__)
 
 MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
-REPLACED = "record.replaced-*.json"
 MAX_ATTEMPTS = 100  # to write a record; each fails only where another process has just written one
 
 
@@ -45,6 +51,7 @@ class Store:
         self.results_dir = Path(results_dir)
         self.sweep_name = sweep_name
         self.folder = self.results_dir / sweep_name
+        self._is_on_disk = False  # the folder's own name
 
     def cell_folder(self, cell: Cell) -> Path:
         return self.folder / cell.folder_name
@@ -55,7 +62,7 @@ class Store:
         try:
             return read_record(path)
         except DamagedRecordError as damage:
-            aside = _beside(path, "broken")
+            aside = _beside(path, BROKEN)
             if _moved(path, aside) and _record_in(aside) is None:
                 log.warning("%s; it was kept as %s, and its cell runs again", damage, aside.name)
             else:  # another process has set it aside, and may have written the next one
@@ -68,10 +75,10 @@ class Store:
         Every cell that is compared with it would get wrong scores, or none.
         """
         record, folder = self.find(cell), self.cell_folder(cell)
-        flaw = damage(folder, record, REFERENCE) if record is not None else None
+        flaw = damage(folder, record.get("files"), REFERENCE) if record is not None else None
         if flaw is None:
             return False
-        aside = _beside(folder / RECORD, "broken")
+        aside = _beside(folder / RECORD, BROKEN)
         if _moved(folder / RECORD, aside):
             told = "%s: %s; its record was kept as %s, and the cell runs again"
             log.warning(told, folder, flaw, aside.name)
@@ -119,9 +126,9 @@ class Store:
 
     def sweep_leftovers(self) -> None:
         """Delete what killed processes left outside of cells: sets, parts of the report."""
-        report = self.folder / "report"
-        parts = [report / name for name in ("tables", "figures", "dashboard")]
-        for place in (self.folder, report, *parts, self.results_dir / "calibration"):
+        report = self.folder / REPORT
+        parts = [report / name for name in (TABLES, FIGURES, DASHBOARD)]
+        for place in (self.folder, report, *parts, self.results_dir / CALIBRATION):
             atomic.sweep_leftovers(place)
 
     def tidy(self, cell: Cell) -> None:
@@ -140,8 +147,7 @@ class Store:
         path = self.cell_folder(cell) / RECORD
         text = valid_json.dumps(record, indent=1) + "\n"
         atomic.make_folder(path.parent)  # where somebody has deleted it while the cell ran
-        for folder in (path.parent, self.folder, self.results_dir, self.results_dir.parent):
-            atomic.sync_folder(folder)
+        self._bring_names_to_disk()
         for _ in range(MAX_ATTEMPTS):
             before = self.find(cell)
             if before is None:
@@ -162,13 +168,24 @@ class Store:
             "Move it away, then run the same command again."
         )
 
+    def _bring_names_to_disk(self) -> None:
+        """Sync the folders above a cell's, which a claim may have made.
+
+        The sweep's gets new names all the time, those above it none: once is enough for them.
+        """
+        atomic.sync_folder(self.folder)
+        if not self._is_on_disk:
+            atomic.sync_folder(self.results_dir)
+            atomic.sync_folder(self.results_dir.parent)
+            self._is_on_disk = True
+
     @staticmethod
     def _make_room(path: Path) -> None:
         """Take a failed record from its place, so that of several writers one gets there.
 
         If it is a finished one by now, it goes back at once: no step here can overwrite it.
         """
-        replaced = _beside(path, "replaced")
+        replaced = _beside(path, REPLACED)
         if _moved(path, replaced):
             _put_back(replaced, path)
 
@@ -191,8 +208,8 @@ class Store:
             ) from error
 
 
-def _beside(path: Path, kind: str) -> Path:
-    return path.with_name(f"record.{kind}-{uuid.uuid4().hex[:8]}.json")
+def _beside(path: Path, names: str) -> Path:
+    return path.with_name(names.replace("*", uuid.uuid4().hex[:8]))
 
 
 def _moved(path: Path, to: Path) -> bool:
@@ -224,12 +241,12 @@ def _put_back(replaced: Path, path: Path) -> None:
         except FileExistsError:
             present = _record_in(path)
             if present is None or not same_scores(present, record):
-                _moved(replaced, _beside(path, "conflict"))
+                _moved(replaced, _beside(path, CONFLICT))
     replaced.unlink(missing_ok=True)
 
 
 def _keep_beside(path: Path, text: str) -> Path:
     """Keep a second result of a cell for people to look at; return where."""
-    aside = _beside(path, "conflict")
+    aside = _beside(path, CONFLICT)
     atomic.write_new(aside, text)
     return aside

@@ -24,7 +24,8 @@ from calib_sweep.analysis.formatting import duration
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest, without_execution
 from calib_sweep.errors import ConfigError
-from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.places import RECORD
+from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.wording import counted

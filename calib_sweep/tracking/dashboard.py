@@ -16,24 +16,18 @@ from typing import Any
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import CONCLUSION, DASHBOARD, REPORT
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
-from calib_sweep.tracking.mirrored import (
-    CELL,
-    CONCLUSION,
-    REPORT,
-    done_records,
-    read_mark,
-    report_files,
-)
+from calib_sweep.tracking.mirrored import CELL, done_records, read_mark, report_files
 from calib_sweep.tracking.panels import Logged, build_report, build_workspace, own_entity
 from calib_sweep.tracking.sync import DEFAULTS, sweep_of
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
 from calib_sweep.tracking.wandb_process import MirrorError
 
-DASHBOARD, PUSHED = "dashboard", "pushed.json"
+PUSHED = "pushed.json"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from calib_sweep.results.files import LAYERS, damage
-from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.places import LAYERS, RECORD
+from calib_sweep.results.files import damage
+from calib_sweep.results.reading import readable_records
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def _known_errors(folder: Path) -> list[dict[str, Any]]:
     if not (folder / LAYERS).exists():
         return []
     record = next(readable_records([folder / RECORD]), None)
-    flaw = None if record is None else damage(folder, record, LAYERS)
+    flaw = None if record is None else damage(folder, record.get("files"), LAYERS)
     try:
         rows = [] if flaw else pyarrow.parquet.read_table(folder / LAYERS).to_pylist()
     except (OSError, pyarrow.ArrowInvalid) as error:

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.results.reading import RECORD, readable_records
+from calib_sweep.places import FIGURES, INDEX, MADE_FROM, MARK, RECORD, REPORT, TABLES, WAITS
+from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record, utc_now
 
 log = logging.getLogger(__name__)
-
-MARK, WAITS = "wandb.json", "wandb_waits.json"
-REPORT, INDEX = "report", "index.html"
-MADE_FROM, CONCLUSION = "made_from.json", "conclusion.json"
 
 # What a dashboard asks for by name: kinds of runs, and keys of what they log.
 CELL_JOB, ANALYSIS_JOB = "cell", "analysis"
@@ -50,7 +47,7 @@ def shortened(text: str, num_bytes: int) -> str:
 
 def report_files(folder: Path) -> dict[str, Path]:
     """What the run of the report in `folder` logs, by key: tables/NAME, figures/NAME, the page."""
-    files = [*sorted(folder.glob("tables/*.csv")), *sorted(folder.glob("figures/*.png"))]
+    files = [*sorted((folder / TABLES).glob("*.csv")), *sorted((folder / FIGURES).glob("*.png"))]
     return {f"{path.parent.name}/{path.stem}": path for path in files} | {PAGE: folder / INDEX}
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import REPORT
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
 from calib_sweep.tracking import mirrored
-from calib_sweep.tracking.mirrored import REPORT
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
 from calib_sweep.tracking.wandb_process import MirrorError
 

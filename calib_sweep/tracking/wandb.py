@@ -16,11 +16,12 @@ from typing import Any
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import collected, require
+from calib_sweep.places import REPORT
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import mirrored, wandb_process
-from calib_sweep.tracking.mirrored import ANALYSIS_JOB, REPORT
+from calib_sweep.tracking.mirrored import ANALYSIS_JOB
 from calib_sweep.tracking.wandb_process import MirrorError
 from calib_sweep.wording import counted
 

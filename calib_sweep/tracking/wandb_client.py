@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep import valid_json
-from calib_sweep.results.reading import RECORD, read_record
+from calib_sweep.places import CONCLUSION, RECORD
+from calib_sweep.results.reading import read_record
 from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
 from calib_sweep.tracking.mirrored import (
     ANALYSIS_JOB,
     CELL,
     CELL_JOB,
-    CONCLUSION,
     MAX_NAME,
     MAX_TAG,
     MEAN_ERROR,

@@ -3,9 +3,10 @@
 import pytest
 from helpers.sweeping import planted
 from hydra_plugins.calib_sweep import slurm_launcher
-from hydra_plugins.calib_sweep.private import delete_pickles, make_private, open_log
+from hydra_plugins.calib_sweep.private import delete_pickles, make_private
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.results.cell_log import open_log
 
 
 def test_what_stands_where_a_slurm_job_leaves_its_outcome_is_read_as_text(tmp_path):
@@ -46,7 +47,7 @@ def test_a_log_is_not_written_through_a_link(tmp_path):
     victim, link = tmp_path / "victim", tmp_path / "worker.log"
     victim.touch()
     link.symlink_to(victim)
-    with pytest.raises(OSError):
+    with pytest.raises(StoreError, match="never written through a link"):
         open_log(link)
     assert victim.read_bytes() == b""
     with open_log(tmp_path / "own.log") as log:

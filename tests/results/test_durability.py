@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from calib_sweep.results.files import ITEMS, LAYERS, REFERENCE, hash_files
+from calib_sweep.places import ITEMS, LAYERS, REFERENCE
+from calib_sweep.results.files import hash_files
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from helpers.sweeps import read_records, write_documents
 from calib_sweep import atomic
 from calib_sweep import run as run_module
 from calib_sweep.atomic import partial_name
+from calib_sweep.places import RECORD
 from calib_sweep.processes import host_identity
 from calib_sweep.results.files import hash_files
-from calib_sweep.results.store import RECORD
 
 # A method in a package of the user's own, that breaks once, in the middle of the grid.
 METHOD = """

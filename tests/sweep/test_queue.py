@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 
 from calib_sweep.errors import StoreError
+from calib_sweep.places import RECORD
 from calib_sweep.processes import host_identity
 from calib_sweep.results.claim import try_claim
-from calib_sweep.results.reading import RECORD
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.queue import MAX_RETURNS, Outlook, Queue, failures
 

@@ -22,8 +22,8 @@ from calib_sweep.analysis.scores.names import setting, short_names, shown_settin
 from calib_sweep.analysis.scores.table import Row, read_rows
 from calib_sweep.analysis.tables import controls
 from calib_sweep.errors import printable
+from calib_sweep.places import CONCLUSION, REPORT
 
-REPORT, CONCLUSION = "report", "conclusion.json"  # written there with the report: its sentences
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
 NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
 MIN_NAME_WIDTH = 6

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from calib_sweep import atomic, valid_json
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
-from calib_sweep.analysis.report.terminal import CONCLUSION, REPORT, terminal_summary
+from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.scores import sidecars
 from calib_sweep.analysis.scores.means import ACC_MEAN, HEADLINES
 from calib_sweep.analysis.scores.table import read_cells
@@ -29,6 +29,7 @@ from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.scores.groups import Group
     from calib_sweep.analysis.tables.tables import Evidence
 
-MADE_FROM = "made_from.json"
 REPORT_VERSION = 9  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.hashing import file_sha256, tokens_sha256
-from calib_sweep.results.files import ITEMS, damage
-from calib_sweep.results.reading import RECORD, conflicts_in
+from calib_sweep.places import CALIBRATION, CARD, ITEMS, RECORD, TOKENS
+from calib_sweep.results.files import damage
+from calib_sweep.results.reading import conflicts_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCORED = ("correct", "correct_norm", "nll")  # columns of scores
-CARD, TOKENS = "card.json", "tokens.safetensors"
 
 Tell = Callable[[str], None]  # takes a sentence about what is left out
 Set = tuple["np.ndarray", "np.ndarray | None"]  # tokens [N, T], lengths [N]
@@ -53,7 +53,7 @@ def item_tables(
     import pyarrow.parquet
 
     for record, path in item_files(folder, cells):
-        flaw = damage(path.parent, record, ITEMS)
+        flaw = damage(path.parent, record.get("files"), ITEMS)
         try:
             table = None if flaw else pyarrow.parquet.read_table(path)
         except (OSError, pyarrow.ArrowException) as error:
@@ -89,7 +89,7 @@ def stored_sets(
 ) -> Iterator[tuple[str, Path]]:
     """The sets behind `cells` that are still on disk: the hash of the tokens, their file."""
     wanted = {str((record.get("calibration") or {}).get("hash")) for record in cells}
-    for path in sorted((Path(results_dir) / "calibration").glob(f"*/{CARD}")):
+    for path in sorted((Path(results_dir) / CALIBRATION).glob(f"*/{CARD}")):
         tokens = path.with_name(TOKENS)
         try:
             hash_ = json.loads(path.read_text(encoding="utf-8"))["hash"]

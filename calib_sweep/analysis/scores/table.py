@@ -22,7 +22,8 @@ import numpy as np
 
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.errors import printable
-from calib_sweep.results.reading import RECORD, UnreadableRecordError, read_record
+from calib_sweep.places import BROKEN, CONFIG, RECORD
+from calib_sweep.results.reading import UnreadableRecordError, read_record
 from calib_sweep.settings import MOVING, applies, axes_of, flatten, settings_text, telling, text_of
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
         cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
         name = record.get("cell_id") or printable(folder.name)
         return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
-    if aside := sorted(folder.glob("record.broken-*.json")):
+    if aside := sorted(folder.glob(BROKEN)):
         return _stub(folder, "unreadable", f"damaged record, set aside: {aside[-1].name}")
-    if (folder / "config.yaml").exists():
+    if (folder / CONFIG).exists():
         return _stub(folder, "unfinished", "no record: interrupted, or still running")
     return None  # not a cell: the report, logs
 

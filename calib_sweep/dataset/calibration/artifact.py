@@ -26,6 +26,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.places import CALIBRATION, CARD, SAMPLES, TOKENS
 from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ log = logging.getLogger(__name__)
 DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-BROKEN = ".broken-"  # in the name of a folder that was set aside
-
-TOKENS, SAMPLES, CARD = "tokens.safetensors", "samples.jsonl", "card.json"
+ASIDE = ".broken-"  # in the name of a folder that was set aside
 
 
 class DamagedSetError(StoreError):
@@ -61,7 +60,7 @@ def draw_or_load(
     seed: int,
 ) -> CalibrationSet:
     """The set of this dataset and seed: from disk when it was drawn before, else drawn and kept."""
-    kept_in = Path(results_dir) / "calibration"
+    kept_in = Path(results_dir) / CALIBRATION
     _refuse_reading_from(kept_in, dataset)
     identity = describe_draw(dataset, tokenizer, calibration, seed)
     folder = kept_in / address(identity)
@@ -82,7 +81,7 @@ def _load_kept(folder: Path) -> CalibrationSet | None:
     try:
         return load_set(folder)
     except DamagedSetError as damage:
-        aside = folder.with_name(f"{folder.name}{BROKEN}{uuid.uuid4().hex[:8]}")
+        aside = folder.with_name(f"{folder.name}{ASIDE}{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(FileNotFoundError):  # somebody else has just set it aside
             folder.rename(aside)
         told = "calibration set %s is damaged: %s; it was kept as %s and is drawn again"

@@ -15,13 +15,13 @@ import tempfile
 from bisect import bisect_right
 from codecs import BOM_UTF8
 from collections.abc import Sequence
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.errors import ConfigError
+from calib_sweep.hashing import file_sha256
 from calib_sweep.quiet import quiet_datasets
 from calib_sweep.wording import typed
 
@@ -96,21 +96,11 @@ def _before_glob(place: Path) -> Path:
 
 
 def content_hash(file: Path) -> str:
-    """SHA-256 of a file, without the mark that may begin a .txt.
+    """Return the SHA-256 of a file, without the mark that may begin a .txt.
 
     The mark says how the text is written: the same text without it is the same.
     """
-    status = file.stat()
-    return _content_hash(file, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _content_hash(file: Path, _size: int, _mtime_ns: int) -> str:
-    """Read again only when size or time have changed."""
-    with file.open("rb") as handle:
-        if reader_of(file) == "text" and handle.read(len(BOM_UTF8)) != BOM_UTF8:
-            handle.seek(0)
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return file_sha256(file, after=BOM_UTF8 if reader_of(file) == "text" else b"")
 
 
 def fingerprint_files(root: Path, files: Sequence[Path]) -> str:

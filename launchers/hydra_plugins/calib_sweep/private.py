@@ -3,7 +3,6 @@
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.wording import typed
@@ -21,12 +20,6 @@ def make_private(folder: Path, key: str) -> None:
             f"Example: {typed(f'hydra.launcher.{key}', f'{folder}-MY_NAME/%j')}."
         )
     folder.chmod(0o700)
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Open a log to append to; a link that somebody put there is not followed."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def delete_pickles(folder: Path) -> None:

@@ -23,9 +23,9 @@ from typing import IO
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.calib_sweep import outcome
 from hydra_plugins.calib_sweep.accelerate_worker import GRACE_S
-from hydra_plugins.calib_sweep.private import open_log
 
 from calib_sweep.errors import WorkerLostError
+from calib_sweep.results.cell_log import open_log
 
 log = logging.getLogger("calib_sweep.launcher")
 
