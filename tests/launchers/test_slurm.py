@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 
 from calib_sweep.errors import ConfigError
 
-LAUNCHERS = ROOT / "launchers"
 OPTIONS = ["hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.cpus_per_task=1"]
 
 
@@ -60,9 +59,9 @@ def test_only_what_the_killed_job_left_is_started_again(with_one_killed):
     assert sorted(started.values()) == [1] * (NUM_CELLS - 1) + [2]
 
 
-@pytest.fixture(scope="module")
-def by_sbatch(tmp_path_factory, grid, slurm):
-    """The array example with two tasks: two processes that know nothing of each other."""
+@pytest.fixture(scope="module", params=["launchers/slurm/workers.sh", "examples/sweep.sbatch"])
+def by_sbatch(request, tmp_path_factory, grid, slurm):
+    """An array of two tasks: two processes that know nothing of each other."""
     folder = tmp_path_factory.mktemp("sbatch")
     own = ["--array=0-1", "--cpus-per-task=1", "--mem=1G", "--parsable"]
     environment = {
@@ -70,9 +69,8 @@ def by_sbatch(tmp_path_factory, grid, slurm):
         **slurm.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    script = LAUNCHERS / "slurm/workers.sh"
     submitted = subprocess.run(
-        ["sbatch", *own, script, *grid(folder)],
+        ["sbatch", *own, ROOT / request.param, *grid(folder)],
         cwd=folder,
         env=environment,
         capture_output=True,

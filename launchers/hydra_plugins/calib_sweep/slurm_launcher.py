@@ -98,23 +98,30 @@ class SlurmLauncher(SubmititSlurm):
                 subprocess.run(["scancel", *_array_ids(jobs)], check=False)
             raise
 
-    def _submit(self, calls: Sequence[tuple[Any, ...]], jobs: list[Any]) -> None:
-        """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.
-
-        Refused at once is the user's to mend; refused later (a quota) costs those jobs a round.
-        """
+    def executor(self) -> Any:
+        """Return submitit's executor of jobs with these settings."""
         import submitit
-        from submitit.core.utils import FailedJobError, JobPaths
 
         params = dict(self.params)
         folder, retries = params.pop("submitit_folder"), params.pop("max_num_timeout")
-        # The jobs load pickles from there: nobody else may put one in their place.
-        make_private(JobPaths.get_first_id_independent_folder(folder), "submitit_folder")
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=retries)
         common = set(OmegaConf.structured(BaseQueueConf).keys())
         executor.update_parameters(
             **{key if key in common else f"slurm_{key}": value for key, value in params.items()}
         )
+        return executor
+
+    def _submit(self, calls: Sequence[tuple[Any, ...]], jobs: list[Any]) -> None:
+        """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.
+
+        Refused at once is the user's to mend; refused later (a quota) costs those jobs a round.
+        """
+        from submitit.core.utils import FailedJobError, JobPaths
+
+        folder = self.params["submitit_folder"]
+        # The jobs load pickles from there: nobody else may put one in their place.
+        make_private(JobPaths.get_first_id_independent_folder(folder), "submitit_folder")
+        executor = self.executor()
         for start in range(0, len(calls), self.max_array_size):
             array = calls[start : start + self.max_array_size]
             try:
