@@ -1,4 +1,4 @@
-"""What is typed behind a verb that takes a sweep's folder: the folder, and settings key=value."""
+"""Read what is typed behind a verb that takes a sweep's folder: the folder, and key=value."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from calib_sweep.errors import ConfigError
 
 
 def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """The one folder among `arguments`, whatever its name, and all others."""
+    """Return the one folder among `arguments`, whatever its name, and all other words."""
     folders = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
     if len(folders) != 1:
         given = " ".join(arguments) or "nothing"

@@ -91,7 +91,7 @@ class Cell:
         return title_of(self.axes(), self.settings, self.shown)
 
     def dense(self) -> "Cell":
-        """The cell of the uncompressed model that this cell is compared with."""
+        """Return the cell of the uncompressed model that this cell is compared with."""
         return self._dense
 
     @cached_property
@@ -119,7 +119,7 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
 
 
 def _by_kind(value: Any) -> Any:
-    """A configuration whose classes are named as `kind_of` names them."""
+    """Return a configuration whose classes are named as `kind_of` names them."""
     if isinstance(value, Mapping):
         return {
             key: kind_of(item) if key == TARGET else _by_kind(item) for key, item in value.items()
@@ -129,23 +129,24 @@ def _by_kind(value: Any) -> Any:
     return value
 
 
-def kind_of(target: Any) -> Any:
+def kind_of(target: object) -> object:
     """Name a class of this package without its module, so that a file may move and a cell stays.
 
     A class from elsewhere keeps its whole name: another package may have one that is called alike.
     """
-    is_ours = isinstance(target, str) and target.startswith(f"{PACKAGE}.")
-    return target.rpartition(".")[2] if is_ours else target
+    if isinstance(target, str) and target.startswith(f"{PACKAGE}."):
+        return target.rpartition(".")[2]
+    return target
 
 
-def digest(value: Any) -> str:
-    """A 12-digit hash of plain containers, independent of the order of keys."""
+def digest(value: object) -> str:
+    """Return a 12-digit hash of plain containers, independent of the order of keys."""
     text = valid_json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def without_execution(value: Any) -> Any:
-    """A part of the configuration without what says how it is run."""
+    """Return a part of the configuration without what says how it is run."""
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key not in EXECUTION_KEYS}
         return {key: without_execution(item) for key, item in kept.items()}
@@ -168,5 +169,5 @@ def _path_safe(text: str) -> str:
 
 
 def _first_bytes(text: str, num_bytes: int) -> str:
-    """The first letters of `text`, as many as fit into so many bytes."""
+    """Return the first letters of `text`, as many as fit into so many bytes."""
     return text.encode()[:num_bytes].decode(errors="ignore")

@@ -104,7 +104,7 @@ def choices() -> str:
 
 
 def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """A first argument that is no override and no option is a verb."""
+    """Split off the verb: a first argument that is no override and no option."""
     first = arguments[0] if arguments else ""
     if not first or "=" in first or first[0] in "-+~":
         return None, arguments

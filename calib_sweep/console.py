@@ -4,9 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 
 from calib_sweep.errors import printable
@@ -18,11 +17,11 @@ PIPE_WIDTH = 120  # columns of a table that no terminal will show
 
 
 def is_speaker() -> bool:
-    """Whether this process shows results: one of those that `accelerate launch` starts here."""
+    """Tell whether this process shows results: one of those that `accelerate launch` starts."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def output(renderable: Any) -> None:
+def output(renderable: RenderableType) -> None:
     """Write a result to standard output."""
     if not is_speaker():
         return

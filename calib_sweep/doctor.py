@@ -168,7 +168,7 @@ def _has_wandb_login() -> bool:
 
 
 def _answer(url: str) -> str:
-    """Whether a server answers at all within `PATIENCE_S`; any answer is one."""
+    """Tell whether a server answers at all within `PATIENCE_S`; any answer is one."""
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S):
             return "answers"

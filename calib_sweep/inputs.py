@@ -1,4 +1,4 @@
-"""What a cell reads besides its settings: local files, and the code of classes that are not ours.
+"""Hash what a cell reads besides its settings: local files, and code that is not ours.
 
 Its record keeps their hashes. Where they are others now, a finished cell is stale.
 """
@@ -41,7 +41,7 @@ def code_of(builder: Builder, key: str, node: Mapping[str, Any]) -> str | None:
 
 
 def _own_modules(found: type) -> set[str]:
-    """Where the class and its bases are defined, as far as that is the package of the class."""
+    """Return where the class and its bases are defined, within the package of the class."""
     package = found.__module__.partition(".")[0]
     modules = {base.__module__ for base in found.__mro__}
     return {name for name in modules if name.partition(".")[0] == package != OURS}

@@ -93,7 +93,7 @@ class _Gate:
 
 
 def _raise_again(lost: "sys.UnraisableHookArgs") -> bool:
-    """Whether `lost` is an `Interrupted` that came where Python can raise nothing.
+    """Tell whether `lost` is an `Interrupted` that came where Python can raise nothing.
 
     That is in a `__del__`, or as a lock of an import goes. It is raised again a moment later.
     """
@@ -114,7 +114,7 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 
 def was_told() -> bool:
-    """Whether this process was told to end, whatever became of the exception."""
+    """Tell whether this process was told to end, whatever became of the exception."""
     return bool(_told)
 
 

@@ -1,4 +1,4 @@
-"""Which process wrote a file, and whether it still lives: across hosts, reboots and reused pids."""
+"""Tell processes apart, and whether one still lives: across hosts, reboots and reused pids."""
 
 import socket
 from pathlib import Path
@@ -18,7 +18,7 @@ def host_identity() -> str:
 
 
 def process_mark(pid: int) -> str | None:
-    """What tells a process from an earlier one of the same pid; None when there is none.
+    """Return what tells a process from an earlier one of its pid; None when there is none.
 
     On Linux its start in clock ticks since boot: a start by the wall clock would move when the
     clock is set. A zombie is dead.

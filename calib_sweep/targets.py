@@ -1,4 +1,4 @@
-"""Which classes a configuration may name in `_target_`: parts of a cell, and nothing else.
+"""Hold `_target_` to the classes that may stand there: parts of a cell, and nothing else.
 
 Decided for a part and all within it before anything is called. Python's own library, which holds no
 part, is not even imported.
@@ -20,7 +20,7 @@ OTHER_WORDS = ("_args_", "_convert_", "_recursive_")  # Hydra's; no part of ours
 
 @dataclass(frozen=True)
 class Kind:
-    """What a class must be, to stand at some place of the configuration."""
+    """The kind of class that may stand at some place of the configuration."""
 
     expected: str
     example: str  # a file that shows one
@@ -86,7 +86,7 @@ PLACES = {
 }
 
 
-def check_targets(key: str, node: Any) -> None:
+def check_targets(key: str, node: object) -> None:
     """Raise `ConfigError` unless every class named in `node`, at `key`, may stand where it does."""
     with collected() as problems:
         for place, part in _named(key, node):
@@ -96,13 +96,13 @@ def check_targets(key: str, node: Any) -> None:
                 _check_keys(place, part, found, problems)
 
 
-def target_classes(key: str, node: Any) -> list[type]:
-    """The classes that `node`, at `key`, names, itself and within."""
+def target_classes(key: str, node: object) -> list[type]:
+    """Return the classes that `node`, at `key`, names, itself and within."""
     return [target_class(place, p[TARGET]) for place, p in _named(key, node) if TARGET in p]
 
 
 def target_class(place: str, target: object) -> Any:
-    """The class that `_target_` names at `place`; `ConfigError` if none of its kind."""
+    """Return the class that `_target_` names at `place`; `ConfigError` if none of its kind."""
     key = f"{place}.{TARGET}"
     kind = next((kind for pattern, kind in PLACES.items() if re.fullmatch(pattern, place)), None)
     if kind is None:
@@ -125,7 +125,7 @@ def find_class(key: str, target: str) -> Any:
         raise ConfigError(f"{key}={target!r}: expected a class to import: {reason}.") from error
 
 
-def _named(place: str, node: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+def _named(place: str, node: object) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Every mapping of `node`, with its place."""
     if isinstance(node, Mapping):
         yield place, node
@@ -135,7 +135,7 @@ def _named(place: str, node: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
         yield from _named(f"{place}.{name}", value)
 
 
-def _check_words(place: str, node: Mapping[Any, Any], problems: Problems) -> None:
+def _check_words(place: str, node: Mapping[str, object], problems: Problems) -> None:
     """Refuse what else tells Hydra how to call; only a method's own method may be unfinished."""
     refused = [word for word in OTHER_WORDS if word in node]
     if PARTIAL in node and not place.startswith("method."):
@@ -145,7 +145,7 @@ def _check_words(place: str, node: Mapping[Any, Any], problems: Problems) -> Non
         problems.of(require, False, f"{place}.{word}", node[word], expected, "Leave it out.")
 
 
-def _check_keys(place: str, node: Mapping[Any, Any], found: type, problems: Problems) -> None:
+def _check_keys(place: str, node: Mapping[str, object], found: type, problems: Problems) -> None:
     """Hold the keys against what the class takes, before Python does it in words of its own."""
     takes = inspect.signature(found).parameters.values()
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in takes):

@@ -39,7 +39,7 @@ def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[
 
 
 def build_problems(cells: Iterable[Cell]) -> list[str]:
-    """What is wrong with the values of `cells`, without a look at any file."""
+    """Return what is wrong with the values of `cells`, without a look at any file."""
     builder, problems = Builder(), Problems()
     for cell in cells:
         builder.partial_parts(cell, problems)
@@ -102,7 +102,7 @@ def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
 
 
 def _one_of_each_model(cells: Iterable[Cell]) -> Iterable[Cell]:
-    """A cell of each model, of those that need data where there is one: more can be asked of it."""
+    """Return a cell of each model; one that needs data, if any, as it is checked for more."""
     ordered = sorted(cells, key=lambda cell: cell.needs_data)
     return {digest(cell.config["model"]): cell for cell in ordered}.values()
 

@@ -1,4 +1,4 @@
-"""Whether the parts of a cell fit each other, found out without a weight read."""
+"""Check that the parts of a cell fit each other, without reading a weight."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ def context_length(parts: "PartialParts", problems: Problems) -> int | None:
 
 
 def check_model(parts: "PartialParts", problems: Problems) -> None:
-    """Whether the checkpoint can be read and the model walked, as far as its small files tell."""
+    """Check that the checkpoint can be read and the model walked, by its small files."""
     if parts.model is None:
         return
     problems.of(parts.model.check_checkpoint)
@@ -35,7 +35,7 @@ def _check_walk(model: "Model") -> None:
 
 
 def check_fit(parts: "PartialParts", problems: Problems) -> None:
-    """Whether calibration set, method and walk fit the model and each other."""
+    """Check that calibration set, method and walk fit the model and each other."""
     context = context_length(parts, problems)
     if parts.calibration is not None and context is not None:
         problems.of(
@@ -67,7 +67,7 @@ def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
 
 
 def check_packing(parts: "PartialParts", problems: Problems) -> None:
-    """Whether the method's weights can be saved as integers, and the model's layers."""
+    """Check that the method's weights can be saved as integers, and the model's layers."""
     if parts.method is None or parts.model is None:
         return
     form = problems.of(parts.method.grid_format)
@@ -83,7 +83,7 @@ def check_packing(parts: "PartialParts", problems: Problems) -> None:
 
 
 def check_apart(parts: "PartialParts", problems: Problems) -> None:
-    """Whether the text to draw from is scored as well: what was seen is no measure of a model."""
+    """Refuse to draw from text that is scored as well: what was seen is no measure of a model."""
     if parts.dataset is None or parts.evaluation is None:
         return
     scored = problems.of(parts.evaluation.sources) or {}

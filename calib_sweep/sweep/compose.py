@@ -7,7 +7,7 @@ points that share it, plain words and numbers, nearly all, by assigning them: 6 
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -44,12 +44,12 @@ class Composed:
 
     config: dict[str, Any] = field(repr=False)
     choices: dict[str, str] = field(repr=False)
-    settings: dict[str, Any]
+    settings: dict[str, object]
 
 
 @dataclass(frozen=True)
 class Base:
-    """What all points with the same choices share: their configuration before plain values."""
+    """The configuration that all points with the same choices share, before plain values."""
 
     config: DictConfig
     choices: dict[str, str]
@@ -104,7 +104,7 @@ def compose_grid(
 
 
 def _options(loader: ConfigLoader, key: str) -> list[str]:
-    """The choices that `key` has as a group; none where it is a plain key."""
+    """Return the choices that `key` has as a group; none where it is a plain key."""
     if key in ("seed", "replicate"):
         return []
     # The loader's own `get_group_options` copies every source first: 10 ms for each key.
@@ -135,8 +135,8 @@ def _base(config: DictConfig, choices: dict[str, str]) -> Base:
     return Base(config, choices, task, frozenset(_missing(plain)))
 
 
-def _missing(plain: Any, key: str = "") -> Iterator[str]:
-    """The keys without a value, which must be given."""
+def _missing(plain: object, key: str = "") -> Iterator[str]:
+    """Yield the keys without a value, which must be given."""
     if plain == "???":
         yield key
     for name, value in plain.items() if isinstance(plain, dict) else ():
@@ -209,9 +209,9 @@ def _assign(base: Base, values: Sequence[Override]) -> Composed | None:
     return Composed(task, base.choices, _settings(start.config, values, plain))
 
 
-def _is_assignment(override: Override, config: dict[str, Any] | None) -> bool:
-    """Whether it gives a key of one value another one."""
-    node: Any = config
+def _is_assignment(override: Override, config: Mapping[str, object] | None) -> bool:
+    """Tell whether the override gives a key of one value another one."""
+    node: object = config
     for name in override.key_or_group.split("."):
         if not isinstance(node, dict) or name not in node:
             return False
@@ -221,7 +221,7 @@ def _is_assignment(override: Override, config: dict[str, Any] | None) -> bool:
 
 
 def _overlap(plain: Sequence[Override], others: Sequence[Override]) -> bool:
-    """Whether a key is part of another's value, so that it counts which was typed first."""
+    """Tell whether a key is part of another's value, so that it counts which was typed first."""
     keys = [f"{override.key_or_group}." for override in others]
     return any(f"{override.key_or_group}.".startswith(tuple(keys)) for override in plain)
 
@@ -243,8 +243,8 @@ def _derive(base: Base, overrides: Sequence[Override]) -> Base | None:
 
 def _settings(
     config: DictConfig, values: Iterable[Override], plain: Sequence[Override] = ()
-) -> dict[str, Any]:
-    """The settings that were typed; of `plain` ones their own value, of others that in `config`."""
+) -> dict[str, object]:
+    """Return the settings that were typed: of `plain` ones their value, else that in `config`."""
     typed = {o.key_or_group: o for o in values if is_setting(o.key_or_group)}
     return flatten(
         {
@@ -260,5 +260,5 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, int | float)
 
 
-def _to_plain(value: Any) -> Any:
+def _to_plain(value: object) -> object:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -1,4 +1,4 @@
-"""What a sweep may cost, from what finished cells of the same method took, or not known.
+"""Estimate what a sweep costs, from what finished cells of the same method took.
 
     seconds of a part = those of the finished cell x the ratio of what it grows with
 
@@ -33,7 +33,7 @@ from calib_sweep.wording import counted
 
 @dataclass(frozen=True)
 class Amount:
-    """How much of one kind is scored."""
+    """An amount of one kind that is scored."""
 
     settings: str  # digest of what says so: equal ones are the same amount
     number: int | None  # None: all that there is, which is not known here
@@ -41,7 +41,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Work:
-    """What the time of a cell depends on. Equal ones should take equally long."""
+    """All that the time of a cell depends on. Equal ones should take equally long."""
 
     method: str
     model: str  # digest of its configuration
@@ -57,7 +57,7 @@ NOTHING = Amount("", 0)
 def describe_plan(
     builder: Builder, store: Store, cells: Sequence[Cell], notes: Sequence[str]
 ) -> str:
-    """How many cells, how many are done, what the rest may cost, what was not checked."""
+    """Say how many cells there are and are done, what the rest costs, and what was not checked."""
     dense = [cell for cell in cells if cell.is_dense]
     todo = [cell for cell in cells if not store.is_done(cell)]
     lines = [
@@ -155,7 +155,7 @@ def _model(config: Mapping[str, Any]) -> str:
 def work_of(
     config: Mapping[str, Any], method: str, *, needs_data: bool, weights: int | None
 ) -> Work:
-    """What the time of a cell with this configuration depends on."""
+    """Return what the time of a cell with this configuration depends on."""
     evaluation, calibration = without_execution(config["evaluation"]), config["calibration"]
     return Work(
         method=method,
@@ -196,7 +196,7 @@ def predict(work: Work, known: Mapping[Work, Mapping[str, float]]) -> float | No
 
 
 def _scaled(parts: Mapping[str, float], one: Work, other: Work) -> float | None:
-    """The seconds of `one`, whose parts took this long, as they should be for `other`."""
+    """Scale the seconds of `one`, whose parts took this long, to `other`."""
     weights = 1.0 if one.model == other.model else _ratio(one.weights, other.weights)
     tokens, scored = _ratio(one.tokens, other.tokens), _ratio_of_scoring(one, other)
     if weights is None or tokens is None or scored is None:
@@ -218,7 +218,7 @@ def _ratio_of_scoring(one: Work, other: Work) -> float | None:
 
 
 def _ratio(one: int | None, other: int | None) -> float | None:
-    """How much larger `other` is; None where that cannot be said."""
+    """Return how much larger `other` is; None where that cannot be said."""
     if one is None or other is None:
         return None
     if one == other:
@@ -241,7 +241,7 @@ def _num_weights(builder: Builder, model: str) -> int | None:
 
 
 def _walk_flops(builder: Builder, cell: Cell) -> float | None:
-    """The method's forward passes, 2 FLOP per weight and token; None if not known here."""
+    """Return the FLOP of the method's forward passes, 2 per weight and token; None if not known."""
     num = num_weights(builder, cell.config["model"])
     calibration = cell.config["calibration"]
     tokens = calibration["num_samples"] * calibration["seq_len"]

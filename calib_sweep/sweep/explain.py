@@ -68,7 +68,7 @@ def _print_problems(kind: str, problems: Iterable[str]) -> None:
 
 
 def _further_problems(error: GridError) -> list[str]:
-    """What is wrong with the values of a grid, besides the mistakes that kept it from running."""
+    """Return what else is wrong with the values of a grid that mistakes kept from running."""
     from calib_sweep.sweep.check import build_problems
 
     if not error.composed:

@@ -1,4 +1,4 @@
-"""What of a command line Hydra itself is given: its own settings, and choices that may hold some.
+"""Give Hydra its part of a command line: its own settings, and choices that may hold some.
 
 Hydra would apply every plain value to the default choice of its group before it sweeps, and that
 need not have such a key. So all that was typed reaches the sweeper as it was typed, in one setting.
@@ -28,7 +28,7 @@ WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra
 
 
 def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
-    """The arguments that Hydra gets, to do `action` with the grid that was typed."""
+    """Return the arguments that Hydra gets, to do `action` with the grid that was typed."""
     from calib_sweep.sweep.own_folders import check_own_folders
     from calib_sweep.sweep.points import read_options
 
@@ -68,7 +68,7 @@ def _refuse_without_effect(words: Sequence[str]) -> None:
 
 
 def _is_for_hydra(word: str, groups: set[str]) -> bool:
-    """Whether the word is a setting of Hydra's, or a single choice of a group, or a folder."""
+    """Tell whether the word is a setting of Hydra's, a single choice of a group, or a folder."""
     key, _, value = word.partition("=")
     if key.lstrip("+~").startswith(("hydra.", "hydra/")):
         return True
@@ -81,5 +81,5 @@ def pack(words: Sequence[str]) -> str:
 
 
 def unpack(text: str) -> list[str]:
-    """The words again."""
+    """Return the words that `pack` made one text of."""
     return [unquote(word, errors="surrogatepass") for word in text.split()]

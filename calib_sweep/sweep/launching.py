@@ -100,7 +100,7 @@ def _describe(override: Override, master: DictConfig, error: Exception) -> str:
 
 
 def _first_lines(error: Exception) -> str:
-    """What Hydra says, without where it has looked."""
+    """Return what Hydra says, without where it has looked."""
     text = str(error.__cause__ or error).partition("Config search path")[0]
     lines = [line.strip() for line in text.splitlines()]
     return " ".join(line for line in lines if not line.startswith(("full_key:", "object_type=")))

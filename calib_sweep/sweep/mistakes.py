@@ -1,9 +1,8 @@
-"""What was typed wrong in overrides, in words for the person who typed it."""
+"""Say what was typed wrong in overrides, for the person who typed it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import OverrideParseException
@@ -21,7 +20,7 @@ GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment")
 
 
 def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
-    """What is wrong with the choice from a group; None if nothing is."""
+    """Say what is wrong with the choice from a group; None if nothing is."""
     key, typed, value = override.key_or_group, override.input_line, override.value()
     known, word = ", ".join(options), "null" if value is None else value
     if not key:
@@ -47,7 +46,7 @@ def _near(word: object, known: Sequence[str], prefix: str) -> str:
 
 
 def describe_override_error(override: Override, config: DictConfig, error: Exception) -> str:
-    """Why `override` cannot be applied to `config`."""
+    """Say why `override` cannot be applied to `config`."""
     typed, key = override.input_line, override.key_or_group
     cause = error.__cause__
     if override.is_add() and cause is None:
@@ -84,7 +83,7 @@ def _keys(node: DictConfig) -> str:
 
 
 def describe_reference(error: Exception, values: Sequence[Override]) -> str:
-    """Which key takes its value from something that is not there."""
+    """Say which key takes its value from something that is not there."""
     if isinstance(error, RecursionError) or not isinstance(error, OmegaConfBaseException):
         typed = " ".join(str(o.input_line) for o in values if "${" in str(o.input_line))
         return f"{typed}: expected a value, but this refers to itself."
@@ -96,8 +95,8 @@ def describe_reference(error: Exception, values: Sequence[Override]) -> str:
     return f"{key}: {reason}, or type {key}=VALUE."
 
 
-def describe_lost_parts(base: DictConfig, task: Mapping[str, Any]) -> list[str]:
-    """What was deleted, what was added, and groups of keys replaced by a single value."""
+def describe_lost_parts(base: DictConfig, task: Mapping[str, object]) -> list[str]:
+    """Name what was deleted, what was added, and groups of keys replaced by a single value."""
     problems = [
         f"~{key}: expected to stay, as every cell needs it. Leave ~{key} out."
         for key in base
@@ -113,7 +112,7 @@ def describe_lost_parts(base: DictConfig, task: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def mislabelled(choice: str, model: Mapping[str, Any], values: Sequence[Override]) -> list[str]:
+def mislabelled(choice: str, model: Mapping[str, object], values: Sequence[Override]) -> list[str]:
     """Another checkpoint under the name of a shipped model's YAML would mislead every table."""
     keys = {override.key_or_group for override in values}
     name = model.get("name")

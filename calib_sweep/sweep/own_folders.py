@@ -22,7 +22,7 @@ LOCAL = Path("conf.local")
 
 
 def own_folders(config_dir: str | None = None) -> list[Path]:
-    """The folders that are searched before ours, in this order."""
+    """Return the folders that are searched before ours, in this order."""
     asked = _asked_for(config_dir)
     return [*asked, LOCAL] if _is_merely_there(asked) else asked
 
@@ -48,19 +48,19 @@ def _asked_for(config_dir: str | None) -> list[Path]:
 
 
 def _is_merely_there(asked: Sequence[Path]) -> bool:
-    """Whether there is a ./conf.local that is none of the folders asked for."""
+    """Tell whether there is a ./conf.local that is none of the folders asked for."""
     return LOCAL.is_dir() and LOCAL.resolve() not in [folder.resolve() for folder in asked]
 
 
 def names_in(folder: Path) -> list[str]:
-    """The choices in a folder, method/wanda for method/wanda.yaml, and its `config`."""
+    """Return the choices in a folder: method/wanda for method/wanda.yaml, and its `config`."""
     return sorted(
         path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
     )
 
 
 def is_shipped(name: str, conf: Path) -> bool:
-    """Whether `name` stands for something already: of ours in `conf`, or of Hydra's."""
+    """Tell whether `name` stands for something already: of ours in `conf`, or of Hydra's."""
     group, _, choice = name.rpartition("/")
     if group.startswith("hydra"):
         is_launcher = group == "hydra/launcher"

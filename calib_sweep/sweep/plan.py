@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
@@ -21,8 +20,8 @@ from calib_sweep.targets import target_class
 MAX_SWEEP_NAME, MAX_PATH = 200, 3000  # bytes
 
 
-def store_of(config: Mapping[str, Any]) -> Store:
-    """Where the records of the sweep are; `ConfigError` for a name that no file system holds."""
+def store_of(config: Mapping[str, object]) -> Store:
+    """Return where the records are; `ConfigError` for a name that no file system holds."""
     # Names that are no text are refused later, with all that is wrong besides.
     folder, name = Path(str(config["results_dir"])).absolute(), str(config["sweep_name"])
     with collected() as problems:
@@ -37,7 +36,7 @@ def store_of(config: Mapping[str, Any]) -> Store:
 
 
 def _fits(path: str, limit: int) -> bool:
-    """Whether a file system holds `path`, with `limit` bytes in all."""
+    """Tell whether a file system holds `path`, with `limit` bytes in all."""
     sizes = [len(part.encode(errors="replace")) for part in (path, *path.split("/"))]
     return sizes[0] <= limit and max(sizes[1:]) <= 255 and CONTROLS.search(path) is None
 
@@ -89,11 +88,11 @@ def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:
     return both[_needs_data(point.config["method"])]
 
 
-def _needs_data(method: Mapping[str, Any]) -> bool:
+def _needs_data(method: Mapping[str, object]) -> bool:
     return target_class("method", method.get("_target_")).statistic is not None
 
 
-def _running_order(cell: Cell) -> tuple[Any, ...]:
+def _running_order(cell: Cell) -> tuple[object, ...]:
     """Models together, dense first, then by calibration set: what is loaded serves on."""
     # A seed that is no number is refused later, with all that is wrong besides.
     data = (str(cell.dataset), cell.seed if isinstance(cell.seed, int) else -1)

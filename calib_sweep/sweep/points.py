@@ -125,7 +125,7 @@ def parse(word: str) -> Override:
 
 
 def largest_seeds(points: Sequence[Point]) -> list[Point]:
-    """The point with the largest seed of all those that are otherwise equal."""
+    """Return the point with the largest seed of all those that are otherwise equal."""
     largest: dict[tuple[str, ...], tuple[int, Point]] = {}
     for point in points:
         rest = tuple(word for word in point if not word.startswith("seed="))

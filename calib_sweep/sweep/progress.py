@@ -1,4 +1,4 @@
-"""What a person sees while cells run: live bars on a terminal, plain log lines elsewhere."""
+"""Show a person how cells get on: live bars on a terminal, plain log lines elsewhere."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -34,7 +34,7 @@ Failures = Mapping[str, str | None]  # id of a failed cell: when its record says
 
 
 class Outlook:
-    """What the records say of cells, seen from a command that began with `failed_before`."""
+    """The state of cells by their records, for a command that began with `failed_before`."""
 
     def __init__(self, store: Store, failed_before: Failures) -> None:
         self.store, self.failed_before = store, failed_before
@@ -64,7 +64,7 @@ class Outlook:
 
 
 def failures(records: Iterable[tuple[Cell, Record | None]]) -> dict[str, str | None]:
-    """The failed among `records`, for a later comparison."""
+    """Return the failed among `records`, for a later comparison."""
     return {
         cell.id: record.get("finished_at")
         for cell, record in records
@@ -87,7 +87,7 @@ class Queue:
         self._next_look_back = 0.0
 
     def __len__(self) -> int:
-        """How many cells are not known to be settled."""
+        """Return how many cells are not known to be settled."""
         return len(self._open)
 
     def take(self) -> tuple[Cell, Claim] | None:
@@ -115,18 +115,18 @@ class Queue:
             self._failed.add(cell.id)
 
     def holders(self) -> list[str]:
-        """Who holds the cells that are held, as far as they can be named."""
+        """Name who holds the cells that are held, as far as they can be named."""
         names = {holder_of(self.store.cell_folder(cell)) for cell in self._held}
         return sorted(name for name in names if name is not None)
 
     def is_with_the_living(self) -> bool:
-        """Whether every cell that is left is held by somebody whom we have seen alive."""
+        """Tell whether every cell that is left is held by somebody whom we have seen alive."""
         claims = [last_claim(self.store.cell_folder(cell)) for cell in self._held]
         alive = all(claim is not None and self._watch.shows_life(claim) for claim in claims)
         return alive and not self._ahead and not self._blocked
 
     def _is_ready(self, cell: Cell) -> bool:
-        """Whether `cell` is open and its dense cell done. Settled or blocked otherwise."""
+        """Tell whether `cell` is open and its dense cell done; settle or block it otherwise."""
         if not cell.is_dense and cell.dense().id in self._blocked:
             self._blocked[cell.dense().id].append(cell)
         elif self.outlook.of(cell) != OPEN:

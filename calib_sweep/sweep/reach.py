@@ -1,4 +1,4 @@
-"""What stands in a sweep's folder for the cells of a command, and what this user may not touch.
+"""Find what stands in a sweep's folder for a command, and what this user may not touch.
 
 A folder that several people share holds files that one of them cannot read or write. Cells that
 need these are named and left alone; the others go on.

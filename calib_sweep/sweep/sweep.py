@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
@@ -34,6 +34,7 @@ from calib_sweep.sweep.reach import cells_to_run, within_reach
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
+    from calib_sweep.analysis.settings import AnalysisSettings
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
 log = logging.getLogger(__name__)
@@ -224,7 +225,7 @@ class Sweep:
     def _tracking(self) -> Tracking:
         return self.builder.build("tracking", self.composed[0].config["tracking"])
 
-    def _analysis_settings(self) -> Any:
+    def _analysis_settings(self) -> "AnalysisSettings":
         from calib_sweep.analysis.settings import AnalysisSettings
 
         return AnalysisSettings(**self.composed[0].config["analysis"])
@@ -254,7 +255,7 @@ class Sweep:
 
 
 def _refuse_changed_inputs(builder: Builder, found: Iterable[tuple[Cell, Record]]) -> None:
-    """A finished cell is skipped only if the local files it read are still what they were."""
+    """Skip a finished cell only if the local files that it read are still what they were."""
     from calib_sweep.inputs import changed_inputs
 
     done = [(cell, record) for cell, record in found if record["status"] == "done"]

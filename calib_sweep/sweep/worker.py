@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -46,7 +45,7 @@ class Worker:
     builder: Builder = field(default_factory=Builder)
     _poll_s: float = 0.0  # 0: not waiting
 
-    def __call__(self, _config: Any = None) -> list[str]:
+    def __call__(self, _config: object = None) -> list[str]:
         """Work; return the ids of the cells that failed here."""
         from calib_sweep.run import run_cell
         from calib_sweep.session import Session
@@ -74,7 +73,7 @@ class Worker:
         return failed
 
     def _from_own_share(self) -> Sequence[Cell]:
-        """The cells in order; for one of many jobs from its share on.
+        """Return the cells in order; for one of many jobs from its share on.
 
         A thousand jobs that each looked for the first free cell would read half a million records.
         """

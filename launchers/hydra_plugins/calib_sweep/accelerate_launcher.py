@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
@@ -97,7 +96,7 @@ class AccelerateLauncher(Launcher):
             supervisor.stop()
         return ended or [outcome.failed(overrides, supervisor.loss())]
 
-    def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
+    def run(self, overrides: list[str], number: int, state: dict[type, object]) -> JobReturn:
         """Run the job in this process, a worker's."""
         from calib_sweep.console import configure_logging
 
@@ -138,7 +137,7 @@ def worker_environments(
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs of this process, as CUDA_VISIBLE_DEVICES spells them."""
+    """Return the GPUs of this process, as CUDA_VISIBLE_DEVICES spells them."""
     import torch
 
     count = torch.cuda.device_count()

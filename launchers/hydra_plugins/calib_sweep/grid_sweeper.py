@@ -1,7 +1,7 @@
 """hydra/sweeper=grid: expand the command line into points and hand them to the sweep."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -40,7 +40,7 @@ class GridSweeper(BasicSweeper):
         """Keep what a launcher needs; it is made only once there is something to launch."""
         self.hydra_context, self.config = hydra_context, config
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> NoReturn:
         """Run the grid and leave with its exit code."""
         from calib_sweep.sweep.explain import SweepEnded
         from calib_sweep.sweep.handover import unpack

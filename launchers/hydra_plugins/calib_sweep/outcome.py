@@ -1,4 +1,4 @@
-"""How a job ended, as text that a worker hands its launcher.
+"""Write and read how a job ended, as text that a worker hands its launcher.
 
 No pickle: a launcher reads this from files that somebody else may have put there, and reading a
 pickle runs what its author wrote into it.
@@ -19,7 +19,7 @@ KINDS: dict[str, type[Exception]] = {
 
 
 def to_text(job: JobReturn) -> str:
-    """What the launcher is to know of a job that came back."""
+    """Write what the launcher is to know of a job that came back."""
     if job.status == JobStatus.COMPLETED:
         return valid_json.dumps({"completed": True, "returned": job._return_value})
     error = job._return_value
@@ -35,7 +35,7 @@ def to_text(job: JobReturn) -> str:
 
 
 def from_text(text: str | bytes, overrides: Sequence[str]) -> JobReturn:
-    """The job as its worker described it."""
+    """Return the job as its worker described it."""
     told = json.loads(text)
     if told["completed"]:
         returned = told["returned"]
@@ -46,5 +46,5 @@ def from_text(text: str | bytes, overrides: Sequence[str]) -> JobReturn:
 
 
 def failed(overrides: Sequence[str], error: BaseException) -> JobReturn:
-    """A job that ended with `error`."""
+    """Return a job that ended with `error`."""
     return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)

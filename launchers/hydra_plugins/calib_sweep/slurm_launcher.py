@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
@@ -32,6 +32,9 @@ from calib_sweep import atomic
 from calib_sweep.errors import ConfigError, WorkerLostError
 from calib_sweep.interruption import Interrupted, ending_on
 from calib_sweep.wording import counted
+
+if TYPE_CHECKING:
+    from submitit import Job
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -88,7 +91,7 @@ class SlurmLauncher(SubmititSlurm):
             (list(overrides), "hydra.sweep.dir", number, str(number), Singleton.get_state())
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        jobs: list[Any] = []
+        jobs: list[Job[JobReturn]] = []
         try:
             self._submit(calls, jobs)
             return self._collect(jobs, job_overrides[: len(jobs)])
@@ -111,7 +114,7 @@ class SlurmLauncher(SubmititSlurm):
         )
         return executor
 
-    def _submit(self, calls: Sequence[tuple[Any, ...]], jobs: list[Any]) -> None:
+    def _submit(self, calls: Sequence[tuple[object, ...]], jobs: list["Job[JobReturn]"]) -> None:
         """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.
 
         Refused at once is the user's to mend; refused later (a quota) costs those jobs a round.
@@ -143,9 +146,9 @@ class SlurmLauncher(SubmititSlurm):
         log.info("%s submitted (%s); logs: %s", submitted, ids, folder)
 
     def _collect(
-        self, jobs: Sequence[Any], job_overrides: Sequence[Sequence[str]]
+        self, jobs: Sequence["Job[JobReturn]"], job_overrides: Sequence[Sequence[str]]
     ) -> list[JobReturn]:
-        """How each job ended, in order; one that is over without an outcome has failed."""
+        """Return how each job ended, in order; one that is over without an outcome has failed."""
         ended: dict[str, JobReturn] = {}
         queue = Queue()
         while True:
@@ -162,24 +165,24 @@ class SlurmLauncher(SubmititSlurm):
                     lost = self._describe_loss(job, over[job.job_id])
                     ended[job.job_id] = outcome.failed(overrides, lost)
 
-    def _describe_loss(self, job: Any, state: str) -> WorkerLostError:
-        """What SLURM and the job's log say of a job that left no outcome."""
+    def _describe_loss(self, job: "Job[JobReturn]", state: str) -> WorkerLostError:
+        """Say what SLURM and the job's log tell of a job that left no outcome."""
         path = job.paths.stdout if self.params["stderr_to_stdout"] else job.paths.stderr
         return WorkerLostError(
             f"SLURM job {job.job_id} ended without a result ({state}). End of {path}:\n{tail(path)}"
         )
 
 
-def _array_ids(jobs: Sequence[Any]) -> list[str]:
+def _array_ids(jobs: Sequence["Job[JobReturn]"]) -> list[str]:
     return list(dict.fromkeys(job.job_id.split("_")[0] for job in jobs))
 
 
 def outcome_path(folder: Path, job_id: str) -> Path:
-    """Where the job leaves how it ended, in submitit's folder of the job."""
+    """Return where the job leaves how it ended, in submitit's folder of the job."""
     return folder / f"{job_id}_outcome.json"
 
 
-def _read_outcome(job: Any) -> bytes | None:
+def _read_outcome(job: "Job[JobReturn]") -> bytes | None:
     path = outcome_path(job.paths.folder, job.job_id)
     # A listing of the folder is fresh on NFS, where the absence of one file is remembered.
     is_there = path.parent.is_dir() and path.name in os.listdir(path.parent)  # noqa: PTH208

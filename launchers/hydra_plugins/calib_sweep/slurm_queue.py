@@ -1,4 +1,4 @@
-"""What SLURM says of jobs, asked so that no answer is not taken for the end of a job.
+"""Ask SLURM about jobs; no answer is not taken for the end of a job.
 
 A controller that restarts, or is overloaded, answers with an error, after minutes, or with an empty
 list, while the jobs run on. So a job is over when squeue has left it out for several looks in a row
@@ -36,7 +36,7 @@ def ask(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 
 def state_of(job_id: str) -> str | None:
-    """The state of a job by its own number: `UNKNOWN` where there is none; None: no answer."""
+    """Return the state of a job by its own number: `UNKNOWN` without one; None: no answer."""
     answer = ask("scontrol", "show", "job", "--oneliner", job_id)
     if answer is None:
         return None
@@ -88,7 +88,7 @@ class Queue:
         return over
 
     def _queued(self) -> set[str] | None:
-        """The ids (array tasks: ARRAY_INDEX) of this user's jobs in the queue; None: no answer."""
+        """Return the ids (array tasks: ARRAY_INDEX) of this user's queued jobs; None: no answer."""
         answer = ask("squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}")
         is_silent = answer is None or answer.returncode != 0
         if is_silent and not self._is_silent:

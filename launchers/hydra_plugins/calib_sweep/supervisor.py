@@ -44,7 +44,7 @@ class _Member:
     num_read: int = 0  # bytes of the log
 
     def news(self) -> list[str]:
-        """What the worker's logger wrote since the last call, without its time stamps."""
+        """Return what the worker's logger wrote since the last call, without time stamps."""
         with self.log.open("rb") as file:
             file.seek(self.num_read)
             whole_lines = file.read().rpartition(b"\n")[0]
@@ -53,14 +53,14 @@ class _Member:
         return [line[stamp.end() :] for line in lines if (stamp := TIME_STAMP.match(line))]
 
     def outcome(self) -> JobReturn | None:
-        """How the job ended, once the process has; None when it was killed or crashed."""
+        """Return how the job ended, once the process has; None when it was killed or crashed."""
         with self.result as file:
             file.seek(0)
             text = file.read() if self.process.returncode in (0, 1) else b""
         return outcome.from_text(text, ()) if text else None
 
     def ending(self) -> str:
-        """How the process ended, in words."""
+        """Say how the process ended."""
         code = self.process.returncode
         return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
@@ -94,7 +94,7 @@ class Supervisor:
         return self.outcomes
 
     def loss(self) -> WorkerLostError:
-        """Why nobody came back."""
+        """Say why nobody came back."""
         return WorkerLostError(f"every worker died. {self.last_death}")
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class Supervisor:
         self.running.append(_Member(number, environment, log_path, result, process))
 
     def _settle(self, member: _Member) -> None:
-        """A worker has ended: take its outcome, or put another in its place."""
+        """Take the outcome of a worker that has ended, or put another in its place."""
         assert member.process.stdin is not None
         member.process.stdin.close()
         if (job := member.outcome()) is not None:
@@ -161,7 +161,7 @@ class Supervisor:
 
 
 def tail(path: Path, num_lines: int = 15) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log."""
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-num_lines:])
     except FileNotFoundError:
