@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.scores.groups import Group, direction
-from calib_sweep.analysis.scores.names import setting, short_names, shown_settings
+from calib_sweep.analysis.scores.names import Naming
 
 if TYPE_CHECKING:
     from calib_sweep.analysis.figures.plots import Axes, Figure
@@ -108,15 +108,14 @@ def _draw_dense(axes: "Axes", dense: Group) -> None:
 
 
 def _strip_labels(strips: Sequence[Group]) -> list[str]:
-    names = shown_settings(strips)
-    short = dict(zip(names, short_names(names), strict=True))
-    return [_strip_label(strip, short) for strip in strips]
+    naming = Naming.of_groups(strips)
+    return [_strip_label(strip, naming) for strip in strips]
 
 
-def _strip_label(strip: Group, short: Mapping[str, str]) -> str:
-    """Method, dataset and settings of a strip; `short`: the settings worth naming, and how."""
-    own = [name for name in short if name in strip.settings]
-    settings = [f"{short[name]}={setting(strip, name)}" for name in own]
+def _strip_label(strip: Group, naming: Naming) -> str:
+    """Return method, dataset and settings of a strip."""
+    own = [name for name in naming.short if name in strip.settings]
+    settings = [f"{naming.short[name]}={naming.setting(strip, name)}" for name in own]
     num_lost = int(np.sum(~np.isfinite(strip.value_S)))
     lost = [f"({num_lost} not finite)"] if num_lost else []
     return " ".join([strip.method, strip.dataset or "(no data)", *settings, *lost])

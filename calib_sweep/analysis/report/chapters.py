@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.figures import diagrams, strip_plot
 from calib_sweep.analysis.formatting import Frame
-from calib_sweep.analysis.report import appendix, background, columns, conclusions, planning
+from calib_sweep.analysis.report import (
+    appendix,
+    background,
+    columns,
+    conclusions,
+    planning,
+    task_table,
+)
 from calib_sweep.analysis.report.document import Block, Bullets, Callout, Fold, Heading, Table
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
@@ -240,4 +247,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
             title = f"{name} of {material.name}: {formatting.heading(metric, material.metrics)}"
             sign = direction(metric) if name in SCORED else 0
             found[f"{name}_{word}"] = format_table(own, shown, metric), sign, title
+    if "tasks" in tables and not tables["tasks"].empty:
+        title = f"accuracy of {material.name} by task, %: mean (SD over seeds)"
+        found["tasks_accuracy"] = task_table.paper_table(tables["tasks"]), 1, title
     return found

@@ -1,7 +1,9 @@
 """A table as LaTeX, ready for a paper: booktabs, directions and units in the headings.
 
-    \\usepackage{booktabs}
+    \\usepackage{booktabs,graphicx}
     \\begin{table}\\caption{...}\\input{report/tables/summary_accuracy}\\end{table}
+
+A table wider than the line is made as wide as the line (graphicx), in one column or in two.
 
 The best value of a column is bold. Intervals stand after their value, in parentheses.
 """
@@ -28,6 +30,7 @@ SPECIAL = {
     '"': r"\textquotedbl{}",
 }
 ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d|inf)")
 
 
@@ -44,6 +47,7 @@ def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
         heads[table.num_names] += ARROWS[direction]
     lines = [
         f"% {' '.join(title.split())}",
+        FIT,
         f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
         "\\toprule",
     ]
@@ -51,7 +55,7 @@ def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
     for r, row in enumerate(table.rows):
         cells = [_cell(table, text, r, c) for c, text in enumerate(row)]
         lines.append(f"{' & '.join(cells)} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}%", "}", ""])
 
 
 def _cell(table: Table, text: str, r: int, c: int) -> str:

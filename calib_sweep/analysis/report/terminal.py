@@ -18,7 +18,7 @@ from calib_sweep.analysis import formatting
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.means import HEADLINES
-from calib_sweep.analysis.scores.names import setting, short_names, shown_settings
+from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import Row, read_rows
 from calib_sweep.analysis.tables import controls
 from calib_sweep.errors import printable
@@ -177,9 +177,9 @@ def _name_columns(labels: Sequence[Group]) -> list[list[str]]:
     columns.append(["dataset"] + [group.dataset or "-" for group in labels])
     if len({group.model for group in labels}) > 1:
         columns.insert(0, ["model"] + [group.model for group in labels])
-    names = shown_settings(labels)
-    for name, heading in zip(names, short_names(names), strict=True):
-        columns.append([heading, *(setting(group, name) for group in labels)])
+    naming = Naming.of_groups(labels)
+    for name, heading in naming.short.items():
+        columns.append([heading, *(naming.setting(group, name) for group in labels)])
     return columns
 
 

@@ -10,9 +10,9 @@ calibration sets, hence with the same dataset, draw and seed. A setting that is 
 applies is left out of names.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.settings import settings_text, telling, text_of
@@ -23,6 +23,8 @@ PART_OF = {
     "dataset": "dataset",
     "calibration": "draw",
 }  # first word of a setting -> the name it belongs to; any other one belongs to the method
+
+SUFFIXES = re.compile(r"(\.[A-Za-z]\w{0,8})+$")  # .jsonl.gz, but not the .1-8B of a model's name
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,26 @@ class Names:
 
 @dataclass(frozen=True)
 class Naming:
-    """`short`: the settings worth naming, by their whole name."""
+    """How settings are named: those worth naming by their whole name, long values by theirs."""
 
     short: Mapping[str, str]
+    stems: Mapping[str, str] = field(default_factory=dict)  # path -> what is shown of it
 
     @classmethod
     def of_groups(cls, groups: Sequence[Group]) -> "Naming":
+        """Return the naming of `groups` that are shown together."""
         names = shown_settings(groups)
-        return cls(dict(zip(names, short_names(names), strict=True)))
+        return cls(dict(zip(names, short_names(names), strict=True)), path_stems(groups))
 
     def name(
-        self, model: str, method: str, dataset: str | None, settings: Mapping[str, Any]
+        self, model: str, method: str, dataset: str | None, settings: Mapping[str, object]
     ) -> Names:
-        """The names of a cell with these axes and settings."""
-        parts: dict[str, dict[str, Any]] = {}
+        """Return the names of a cell with these axes and settings."""
+        parts: dict[str, dict[str, object]] = {}
         for key, short in self.short.items():
             if key in settings:
                 part = PART_OF.get(key.split(".")[0], "method")
-                parts.setdefault(part, {})[short] = settings[key]
+                parts.setdefault(part, {})[short] = self.value(settings[key])
         texts = {part: settings_text(own) for part, own in parts.items()}
         bare, draw = _join(method, texts.get("method")), texts.get("draw", "")
         return Names(
@@ -69,8 +73,16 @@ class Naming:
         )
 
     def of(self, group: Group) -> Names:
-        """The names of a group."""
+        """Return the names of a group."""
         return self.name(group.model, group.method, group.dataset, group.settings)
+
+    def value(self, value: object) -> object:
+        """Return what is shown of the value of a setting: of a path its stem, where it is known."""
+        return self.stems.get(value, value) if isinstance(value, str) else value
+
+    def setting(self, group: Group, name: str) -> str:
+        """Return the value of a setting as text; '-' where the group does not have it."""
+        return text_of(self.value(group.settings[name])) if name in group.settings else "-"
 
 
 def _join(name: str, settings: str | None) -> str:
@@ -83,12 +95,29 @@ def shown_settings(groups: Sequence[Group]) -> list[str]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """The last word of each setting's name, the whole name where that is not enough."""
+    """Return the last word of each setting's name, the whole name where that is not enough."""
     leaves = [name.rpartition(".")[2] for name in names]
     pairs = zip(names, leaves, strict=True)
     return [leaf if leaves.count(leaf) == 1 else name for name, leaf in pairs]
 
 
-def setting(group: Group, name: str) -> str:
-    """The value of a setting; '-' where the group does not have it."""
-    return text_of(group.settings[name]) if name in group.settings else "-"
+def path_stems(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the file's stem for each path among the settings, where all stems differ.
+
+    A setting is of paths if it ends in "path" and has no value but text.
+    """
+    values: dict[str, set[object]] = {}
+    for group in groups:
+        for name, value in group.settings.items():
+            values.setdefault(name, set()).add(value)
+    paths = [own for name, own in values.items() if name.endswith("path")]
+    stems: dict[str, str] = {}
+    for own in paths:
+        texts = sorted(value for value in own if isinstance(value, str))
+        found = [
+            SUFFIXES.sub("", text.replace("\\", "/").rstrip("/").rpartition("/")[2])
+            for text in texts
+        ]
+        if len(texts) == len(own) == len(set(found)) and all(found):
+            stems |= dict(zip(texts, found, strict=True))
+    return stems

@@ -31,6 +31,7 @@ from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.analysis.tables.set_sizes import set_size_tables
 from calib_sweep.analysis.tables.summary import SUMMARY_COLUMNS, summary_table, uncertainty_table
+from calib_sweep.analysis.tables.tasks import task_table
 from calib_sweep.analysis.tables.variance_components import COLUMNS as COMPONENT_COLUMNS
 from calib_sweep.analysis.tables.variance_components import variance_table
 
@@ -70,6 +71,7 @@ def all_tables(
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
         "unequal_variance": homogeneity_table(arrays),
+        "tasks": task_table(groups, naming),
         "flips": flip_table(arrays, evidence.items),
         "unstable_items": unstable_table(arrays, evidence.items),
         **profile_tables(arrays, settings),

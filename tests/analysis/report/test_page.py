@@ -242,6 +242,7 @@ def test_a_latex_table_has_rules_a_direction_minus_signs_and_the_best_in_bold():
     lines = to_latex(TABLE, "100 % of it\n\\bad", direction=1).splitlines()
     assert lines == [
         "% 100 % of it \\bad",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{@{}lr@{}}",
         r"\toprule",
         r"method & mean $\uparrow$ \\",
@@ -249,7 +250,8 @@ def test_a_latex_table_has_rules_a_direction_minus_signs_and_the_best_in_bold():
         r"a \textless{}b\textgreater{} \& c & \textbf{1.5} \\",
         r"d\_e & $-$2.0 ($-$3.0--$-$1.0) \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}%",
+        "}",
     ]
 
 

@@ -66,6 +66,7 @@ def test_only_scores_and_their_differences_point_to_the_better_side(two_methods,
     scored = {name: found for name, found in arrows.items() if found}
     assert scored == {
         "summary_accuracy": ["uparrow"],
+        "tasks_accuracy": ["uparrow"],
         "summary_perplexity": ["downarrow"],
         "comparisons_accuracy": ["uparrow"],
         "comparisons_perplexity": ["downarrow"],

@@ -1,0 +1,33 @@
+import pytest
+from helpers.simulated import row
+
+from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.names import Naming
+
+
+def datasets_named(*paths, key="dataset.path"):
+    rows = [row("wanda", 0.5, dataset="text", seed=0, **{key: path}) for path in paths]
+    groups = group_rows(rows)
+    naming = Naming.of_groups(groups)
+    return [naming.of(group).dataset for group in groups]
+
+
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (("/long/a.jsonl", "/long/b.jsonl.gz"), ["path=a", "path=b"]),
+        (("org/Llama-3.1-8B", "org/Llama-3.2-1B"), ["path=Llama-3.1-8B", "path=Llama-3.2-1B"]),
+        (("one/a.txt", "two/a.txt"), ["path=one/a.txt", "path=two/a.txt"]),
+        (("c:\\texts\\a.txt", "folder/"), ["path=a", "path=folder"]),
+        ((None, "/long/b.txt"), ["path=null", "path=/long/b.txt"]),
+    ],
+)
+def test_paths_are_shown_by_their_stems_where_these_differ(paths, shown):
+    assert sorted(datasets_named(*paths)) == sorted(f"text {name}" for name in shown)
+
+
+def test_only_settings_that_are_paths_are_shortened():
+    assert datasets_named("a/b", "c/d", key="dataset.subset") == [
+        "text subset=a/b",
+        "text subset=c/d",
+    ]
