@@ -42,6 +42,14 @@ class Sweep:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports whose figures are empty: drawing takes longer than all the rest."""
+    kinds, forms = ("seeds", "differences"), ("png", "svg")
+    files = {f"figures/{kind}_accuracy.{form}": b"<svg/>" for kind in kinds for form in forms}
+    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: files)
+
+
+@pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
     """An empty sweep."""
     return Sweep(tmp_path / "results" / "made_up")

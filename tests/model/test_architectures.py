@@ -12,7 +12,14 @@ from itertools import combinations
 
 import pytest
 import torch
-from helpers.fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from helpers.fakes import (
+    ARCHITECTURES,
+    FUSES_EXPERTS,
+    TINY,
+    byte_tokenizer,
+    random_tokens,
+    tiny_model,
+)
 from helpers.repository import ROOT
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -166,8 +173,22 @@ def most_levels(model):
     )
 
 
-@pytest.mark.parametrize("yaml", YAMLS, ids=[path.stem for path in YAMLS])
-@pytest.mark.parametrize("architecture", TINY)
+# Every method runs on the architectures of most tests, and on each other one those that differ in
+# what they ask of it: a statistic, none, columns in order, scales that move between layers.
+ON_ALL = ("awq", "magnitude", "sparsegpt", "wanda")
+PAIRS = [
+    pytest.param(
+        architecture,
+        yaml,
+        id=f"{architecture}-{yaml.stem}",
+        marks=() if architecture in ARCHITECTURES or yaml.stem in ON_ALL else pytest.mark.slow,
+    )
+    for architecture in TINY
+    for yaml in YAMLS
+]
+
+
+@pytest.mark.parametrize(("architecture", "yaml"), PAIRS)
 def test_every_method_does_what_was_asked(architecture, yaml):
     method, model = narrow(instantiate(OmegaConf.load(yaml))), fresh(architecture)
     try:

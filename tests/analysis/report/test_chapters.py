@@ -3,14 +3,11 @@ import pytest
 from helpers.simulated import normal
 
 from calib_sweep.analysis.figures import diagrams
-from calib_sweep.analysis.report import write as report
 from calib_sweep.analysis.report.write import write_report
 
 
 @pytest.mark.parametrize(("num_methods", "is_cut"), [(11, False), (12, True)])
-def test_a_figure_that_leaves_out_pairs_says_so(sweep, monkeypatch, num_methods, is_cut):
-    files = {f"figures/differences_accuracy.{form}": b"<svg/>" for form in ("png", "svg")}
-    monkeypatch.setattr(report, "_draw", lambda *_: files)
+def test_a_figure_that_leaves_out_pairs_says_so(sweep, undrawn, num_methods, is_cut):
     for (m, seed), noise in np.ndenumerate(normal("pairs", num_methods, 3)):
         scores = {"acc/mean": 0.5 + 0.01 * m + 0.001 * noise}
         sweep.add(f"method{m:02}", scores, dataset="web", seed=seed)

@@ -146,8 +146,7 @@ def test_seconds_are_said_as_people_do():
     assert said == ["1.2 s", "38 s", "2 min 5 s", "1 h 3 min"]
 
 
-def test_after_the_report_the_terminal_says_its_conclusion(two_methods, monkeypatch):
-    monkeypatch.setattr("calib_sweep.analysis.report.write._draw", lambda *_: {})
+def test_after_the_report_the_terminal_says_its_conclusion(two_methods, undrawn):
     write_report(two_methods.folder)
     lines = shown(two_methods.folder, width=300)
     assert "sparsegpt beats wanda in perplexity on every draw (paired, 5 of 5), by 24" in lines[-3]

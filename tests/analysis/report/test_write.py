@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from calib_sweep.analysis.figures import plots, strip_plot
-from calib_sweep.analysis.report import write as report
 from calib_sweep.analysis.report.write import is_current, main, write_report
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.table import read_cells, read_rows
@@ -22,13 +21,6 @@ PERPLEXITY, ACCURACY = "ppl/geomean", "acc/mean"
 def files_of(folder):
     top = folder / "report"
     return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Reports whose figures are empty: drawing takes longer than all the rest."""
-    files = {f"figures/seeds_accuracy.{form}": b"<svg/>" for form in ("png", "svg")}
-    monkeypatch.setattr(report, "_draw", lambda *_: files)
 
 
 def figure_of(sweep, metric):
@@ -125,10 +117,9 @@ def test_the_same_records_give_the_same_bytes(two_methods, tmp_path):
         }
         record.write_text(json.dumps(changed))
     write_report(two_methods.folder)
-    first = files_of(two_methods.folder)
-    write_report(two_methods.folder)
     write_report(copy)
-    assert files_of(two_methods.folder) == first == files_of(copy)
+    first = files_of(two_methods.folder)
+    assert files_of(copy) == first
     names = ("summary", "variance_components", "comparisons", "ranking", "power")
     assert set(first) > {"index.html", "report.md", "made_from.json", "conclusion.json"}
     assert set(first) > {f"tables/{name}.csv" for name in (*names, "calibration_sets")}
@@ -137,6 +128,13 @@ def test_the_same_records_give_the_same_bytes(two_methods, tmp_path):
     assert set(first) > {f"figures/{kind}_perplexity.svg" for kind in kinds}
     assert first["figures/seeds_accuracy.png"].startswith(b"\x89PNG")
     assert b"<dc:date>" not in first["figures/seeds_accuracy.svg"]
+
+
+def test_a_report_written_again_in_its_place_has_the_same_bytes(two_methods, undrawn):
+    write_report(two_methods.folder)
+    first = files_of(two_methods.folder)
+    write_report(two_methods.folder)
+    assert files_of(two_methods.folder) == first
 
 
 def test_a_users_matplotlibrc_does_not_change_the_figure(two_methods):
@@ -342,7 +340,7 @@ def test_a_folder_without_records_is_refused_with_what_to_type(two_methods, tmp_
         main(["."])
 
 
-def test_a_report_that_cannot_be_written_is_an_error_of_the_folder(two_methods):
+def test_a_report_that_cannot_be_written_is_an_error_of_the_folder(two_methods, undrawn):
     (two_methods.folder / "report").write_text("in the way")
     with pytest.raises(ConfigError, match="expected a folder that can be written"):
         write_report(two_methods.folder)

@@ -7,17 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis.report import write as report
 from calib_sweep.analysis.report.write import is_current, write_report
 from calib_sweep.hashing import tokens_sha256
 
 
 @pytest.fixture
-def answered(sweep, monkeypatch):
+def answered(sweep, undrawn):
     """One method on six sets that are on disk, each cell with its answers to four items."""
     from safetensors.numpy import save_file
 
-    monkeypatch.setattr(report, "_draw", lambda *_: {})
     for seed in range(6):
         correct = np.array([1.0, seed % 2, seed % 3 == 0, seed > 3])
         score = float(correct.mean())

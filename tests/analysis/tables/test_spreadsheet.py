@@ -62,7 +62,7 @@ def test_brackets_make_no_links_in_markdown():
     assert to_markdown([Paragraph("[a](http://b)")]) == "\\[a](http://b)\n"
 
 
-def test_a_damaged_conclusion_leaves_the_terminal_its_table(two_methods):
+def test_a_damaged_conclusion_leaves_the_terminal_its_table(two_methods, undrawn):
     write_report(two_methods.folder)
     path = two_methods.folder / "report" / "conclusion.json"
     for damaged in ("{", json.dumps({"a": 1}), json.dumps([1])):
@@ -89,7 +89,7 @@ def test_a_column_of_items_of_another_type_is_named(column, values):
     assert f"as {column}" in unfit(pa.table({**good, column: values}))
 
 
-def test_the_report_goes_on_without_items_of_another_type(two_methods):
+def test_the_report_goes_on_without_items_of_another_type(two_methods, undrawn):
     (folder, *_) = sorted(two_methods.folder.glob("*wanda*"))
     odd = {"kind": ["task"], "name": ["x"], "item": ["first"], "correct": [1.0]}
     pd.DataFrame(odd).to_parquet(folder / "items.parquet")
