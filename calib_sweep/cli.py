@@ -1,11 +1,10 @@
-"""The command line: Hydra runs the grid; a first word without '=' is a verb, see `HELP`.
+"""The command line: Hydra runs the grid; a first word without '=' is a verb, see `usage`.
 
 Nothing heavy is imported here: --help and --cfg job answer at once.
 """
 
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -14,7 +13,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from calib_sweep import __version__
+from calib_sweep import __version__, usage
 from calib_sweep.completion import complete
 from calib_sweep.errors import ConfigError
 from calib_sweep.interruption import interruptible, raise_if_told
@@ -32,29 +31,6 @@ VERBS = [*GRID_VERBS, *FOLDER_VERBS]
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # a variable of Hydra's
 
-HELP = """\
-calib-sweep: how much of a compressed model's score is the method, how much the calibration data
-
-    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid, with or without -m
-    calib-sweep check -m ...                 validate every cell, load no weights
-    calib-sweep prefetch -m ...              download all that the grid needs, load it offline
-    calib-sweep inspect dataset=c4 seed=0    show a calibration set
-    calib-sweep report results/NAME          the tables and figures of a sweep, from its records
-    calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
-    calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
-    calib-sweep doctor [results]             what this machine has; for a bug report
-
-Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
-{choices}
-    hydra/launcher=basic, accelerate, slurm: see docs/cluster.md
-
-Any key of the configuration can be set, and swept with -m: KEY=VALUE,VALUE
-    calib-sweep --cfg job                    all keys with their values
-    calib-sweep --hydra-help                 Hydra's own options
-Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, others kept;
-130 told to end (Ctrl-C, SIGTERM, SIGHUP)
-"""
-
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def run_grid(config: DictConfig) -> None:
@@ -69,7 +45,7 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     verb, arguments = split_verb(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(HELP.format(choices=choices()))
+        sys.stdout.write(usage.VERBS.get(verb or "") or usage.program_help())
         return 0
     if "--version" in arguments:
         sys.stdout.write(f"calib-sweep {__version__}\n")
@@ -91,16 +67,6 @@ def compose_and_run(verb: str | None, arguments: Sequence[str]) -> object:
         raise ConfigError(f"{verb!r}: expected a verb ({known}) or key=value.{near}")
     sys.argv[1:] = hand_over(CONF, verb or "run", arguments)
     return run_grid()
-
-
-def choices() -> str:
-    """The shipped YAML of every group, one line or more each."""
-    lines = []
-    for group in sorted(path for path in CONF.rglob("*") if path.is_dir()):
-        names = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-        head = f"    {group.relative_to(CONF).as_posix()}="
-        lines += textwrap.wrap(head + names, 100, subsequent_indent=" " * 8) if names else []
-    return "\n".join(lines)
 
 
 def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:

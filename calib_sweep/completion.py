@@ -1,6 +1,7 @@
 """Tab completion: Hydra's, of overrides, wherever they stand; verbs as the first word."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection
 
@@ -13,6 +14,7 @@ def complete(
     if line is None:  # install or uninstall
         run_hydra()
         return 0
+    line = os.environ["COMP_LINE"] = re.sub(r"^\S+ -m \S+", "calib-sweep", line)
     _, *words = line.split() or [""]
     if not words or (len(words) == 1 and not line.endswith(" ")):
         begun = words[0] if words else ""

@@ -14,7 +14,7 @@ LAYERS = {
     "calib_sweep": (
         "valid_json",
         "errors values wording seeding settings places processes hashing quiet interruption",
-        "arguments atomic cell completion console targets",
+        "arguments atomic cell completion console targets usage",
         "method",
         "dataset model results",
         "compression evaluation tracking analysis",

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from calib_sweep import __version__, cli
+from calib_sweep import __version__, cli, usage
 from calib_sweep.cli import split_verb
 from calib_sweep.errors import ConfigError
 from calib_sweep.sweep.handover import hand_over, pack, unpack
@@ -66,7 +66,7 @@ def test_options_that_do_not_go_together_are_mistakes_as_others_are(arguments, r
     ],
 )
 def test_settings_of_hydras_without_effect_are_refused(words):
-    with pytest.raises(ConfigError, match=r"expected (not to be given|one key of it)"):
+    with pytest.raises(ConfigError, match=r"has no effect here|expected one key of it"):
         hand_over(cli.CONF, "run", ["seed=1", words])
 
 
@@ -77,6 +77,8 @@ def test_settings_of_hydras_without_effect_are_refused(words):
         ("calib-sweep re", {"report", "replicate="}),
         ("calib-sweep check method=wanda_", {"method=wanda_24", "method=wanda_variant"}),
         ("calib-sweep check -m method.spars", {"method.sparsity="}),
+        ("python -m calib_sweep doc", {"doctor"}),
+        ("python -m calib_sweep check method=wanda_", {"method=wanda_24", "method=wanda_variant"}),
         ("calib-sweep report ", set()),
         ("calib-sweep check -m method=nothing se", set()),
         ("calib-sweep check seed=${ met", set()),
@@ -131,10 +133,23 @@ def test_asking_costs_no_heavy_import(option, tmp_path):
 
 def test_help_names_every_verb_and_every_choice(tmp_path):
     done = run("--help", cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == run("check", "-h", cwd=tmp_path).stdout
+    assert done.returncode == 0
     words = set(done.stdout.replace("=", " ").replace(",", " ").split())
     assert {*cli.GRID_VERBS, *cli.FOLDER_VERBS} <= words
-    assert {path.stem for path in (cli.CONF / "method").glob("*.yaml")} <= words
+    assert {path.stem for path in cli.CONF.glob("*/*.yaml")} <= words
+    assert "    awq                     input features scaled before rounding" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_every_choice_has_a_phrase_of_its_own():
+    phrases = [usage.phrase_of(path) for path in cli.CONF.glob("*/*.yaml")]
+    assert all(phrases) and len(set(phrases)) == len(phrases)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_a_help_of_its_own(verb, run_cli, tmp_path):
+    ended = run_cli(verb, "--help", cwd=tmp_path)
+    assert ended.code == 0 and ended.out.startswith(f"calib-sweep {verb} ")
 
 
 def test_an_unknown_verb_names_the_known_ones(tmp_path):
@@ -155,7 +170,7 @@ def test_two_mistakes_are_told_together_and_nothing_starts(tmp_path):
 def test_an_unknown_method_names_those_there_are(tmp_path):
     done = run("method=wnda", cwd=tmp_path)
     assert done.returncode == 1
-    assert "method/wnda" in done.stderr and "wanda" in done.stderr
+    assert "Did you mean method=wanda?" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -19,8 +19,8 @@ from calib_sweep.sweep.check import check_cells, check_pool
 log = logging.getLogger(__name__)
 
 RETRY = (
-    "Type the same where there is a connection, without HF_HUB_OFFLINE, and set HF_HOME here to a "
-    "copy of the folder that it is there."
+    "Run the same command where there is a connection, without HF_HUB_OFFLINE. Then copy the "
+    "folder HF_HOME from there, and set HF_HOME here to the copy."
 )
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -30,7 +30,11 @@ def prefetch_cells(builder: Builder, cells: Sequence[Cell], arguments: Sequence[
 
     `arguments`: all that was typed after the program, for the process that proves it.
     """
-    _read_all(builder, cells)
+    try:
+        _read_all(builder, cells)
+    except ConfigError as error:  # to fetch it is what was typed, so that is no remedy here
+        told = (text.replace(FETCH, RETRY) for text in error.problems)
+        raise ConfigError(*told) from error
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return
     log.info("everything is here; a second process now loads it without a network")
@@ -50,14 +54,10 @@ def _read_all(builder: Builder, cells: Sequence[Cell]) -> None:
         for model in dict.fromkeys(part.model for part in parts):
             problems.of(model.prefetch)
         notes = problems.of(partial(check_cells, builder, cells, draw=check_pool)) or []
-    _refuse([*missing, *notes])
+    if missing or notes:
+        raise ConfigError(*missing, *notes)
     with collected(missing) as problems:
         for part in {id(part.evaluation): part for part in parts}.values():
             problems.of(part.evaluation.prepare, part.model.load_tokenizer())
-    _refuse(list(missing))
-
-
-def _refuse(missing: Sequence[str]) -> None:
-    """Say what could not be fetched; to fetch it is what was typed, so that is no remedy here."""
     if missing:
-        raise ConfigError(*(text.replace(FETCH, RETRY) for text in missing))
+        raise ConfigError(*missing)

@@ -129,7 +129,7 @@ def test_a_reader_never_sees_half_a_record(store, make_cell, monkeypatch):
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    with pytest.raises(ConfigError, match=r"results_dir=.*can be written.*Set results_dir"):
+    with pytest.raises(ConfigError, match=r"results_dir=.*can be written.*Example: results_dir"):
         Store(blocked, "default").require_writable()
 
 

@@ -212,7 +212,7 @@ def test_an_architecture_whose_scale_cannot_be_moved_is_found_without_weights(
     world += ["model=hf", f"model.path={folder}"]
     ended = run_cli("check", *world, "method=awq", "method.group_size=null", cwd=tmp_path)
     assert ended.code == 1
-    assert "LlamaDecoderLayer" in ended.err and "they are OlmoDecoderLayer" in ended.err
+    assert "LlamaDecoderLayer" in ended.err and "this is OlmoDecoderLayer" in ended.err
     assert "method=gptq" in ended.err
     assert run_cli("check", *world, "method=gptq", cwd=tmp_path).code == 0
 

@@ -36,4 +36,4 @@ def test_prefetch_does_not_recommend_itself(run_cli, tiny_world, tmp_path, monke
     assert ended.code == 1
     told = ended.err.splitlines()[-1]
     assert "expected allenai/c4 in the local cache" in told
-    assert "Type the same where there is a connection" in told and "prefetch'" not in told
+    assert "Run the same command where there is a connection" in told and "prefetch'" not in told

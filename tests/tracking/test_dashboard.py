@@ -234,7 +234,7 @@ def test_the_name_of_a_sweep_reaches_the_filter_as_it_is(name):
         ([], ["dashboard nothing: expected the folder of one sweep", "results/NAME"]),
         (["nowhere"], ["dashboard 'nowhere': expected the folder of a sweep", "report nowhere"]),
         (["results/shown", "tracking.x=1"], ["one of tracking.project, tracking.entity"]),
-        (["results/shown", "tracking.project=a/b"], ["tracking.project='a/b': expected a W&B"]),
+        (["results/shown", "tracking.project=a/b"], ["tracking.project='a/b': expected a name"]),
     ],
 )
 def test_mistakes_are_told(sweep, run_cli, arguments, told):
@@ -269,7 +269,7 @@ def test_a_push_that_hangs_is_ended(sweep, tmp_path, monkeypatch):
         server.faults[wandb_server.ANY] = wandb_server.hang
         for key, value in server.environment(tmp_path).items():
             monkeypatch.setenv(key, value)
-        with pytest.raises(ConfigError, match=r"no answer within 2\.1 s.*Type the same command"):
+        with pytest.raises(ConfigError, match=r"no answer within 2\.1 s.*Run the same command"):
             dashboard.main([str(sweep), "tracking.timeout_s=0.1"])
         wandb_process.end()
 

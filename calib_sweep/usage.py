@@ -1,0 +1,136 @@
+"""Text of --help: of the program with every choice and a phrase on each, and of each verb."""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from calib_sweep.places import CONF
+
+PROGRAM = """\
+calib-sweep: how much of a compressed model's score is the method, how much the calibration data
+
+    calib-sweep -m method=wanda,sparsegpt 'seed=range(5)'    run the grid, with or without -m
+    calib-sweep check -m ...                 validate every cell, load no weights
+    calib-sweep prefetch -m ...              download all that the grid needs, load it offline
+    calib-sweep inspect dataset=c4 seed=0    show a calibration set
+    calib-sweep report results/NAME          the tables and figures of a sweep, from its records
+    calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
+    calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
+    calib-sweep doctor [results]             what this machine has; for a bug report
+    calib-sweep VERB --help                  more on one of these
+
+Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, ./conf.local)
+
+{choices}
+hydra/launcher=
+    basic                   this process, one cell after another
+    accelerate              one worker per GPU of this machine
+    slurm                   workers as SLURM jobs: see docs/cluster.md
+{launchers}
+Any key of the configuration can be set, and swept with -m: KEY=VALUE,VALUE
+    calib-sweep --cfg job                    all keys with their values
+    calib-sweep --hydra-help                 Hydra's own options
+Exit codes: 0 all cells done; 1 refused before anything started; 3 some cells failed, others kept;
+130 told to end (Ctrl-C, SIGTERM, SIGHUP)
+"""
+
+VERBS = {
+    "check": """\
+calib-sweep check [-m] KEY=VALUE ...    validate every cell of a grid and estimate what it costs
+
+Builds every part of every cell and reads small files only: configurations, tokenizers, text. Tells
+all mistakes at once, how many cells are done, and how long the others take. A model's folder needs
+no weights for this. Takes what a run takes; with hydra/launcher=slurm it also prints the batch
+script, and submits nothing.
+
+    calib-sweep check -m method=wanda,sparsegpt 'seed=range(5)'
+    calib-sweep check -m experiment=paper hydra/launcher=slurm hydra.launcher.partition=gpu
+Exit codes: 0 every cell is valid; 1 something is not
+""",
+    "prefetch": """\
+calib-sweep prefetch [-m] KEY=VALUE ...    download all that a grid needs, and load it offline
+
+Fetches models, datasets, evaluation corpora and tasks into the Hugging Face cache (HF_HOME). Then a
+second process loads everything again without a network: what loads there loads on a compute node
+that shares the cache. Takes what a run takes.
+
+    calib-sweep prefetch -m experiment=paper model=opt_125m
+Exit codes: 0 everything is here; 1 something is not to be had
+""",
+    "inspect": """\
+calib-sweep inspect [-m] KEY=VALUE ...    show the calibration sets of a grid
+
+Draws each set as a run would, shows its samples, its source and what describes it, and how much
+several sets have in common.
+
+    calib-sweep inspect dataset=c4 seed=0
+    calib-sweep inspect -m dataset=c4,wikitext2 seed=0,1
+""",
+    "report": """\
+calib-sweep report FOLDER [analysis.KEY=VALUE ...]    tables and figures of a sweep
+
+Reads the records in FOLDER (results_dir/sweep_name) and writes FOLDER/report: index.html, tables as
+CSV and LaTeX, figures. Prints the main table. A run does this at its end by itself.
+
+    calib-sweep report results/default
+    calib-sweep report results/default analysis.num_resamples=10000
+""",
+    "dashboard": """\
+calib-sweep dashboard FOLDER [tracking.KEY=VALUE ...]    the W&B workspace and report of a sweep
+
+Writes FOLDER/report/dashboard, and pushes it when you are logged in to W&B. Its cells must be W&B
+runs already (tracking=wandb, or sync), and there must be a report.
+
+    calib-sweep dashboard results/default
+""",
+    "sync": """\
+calib-sweep sync FOLDER [tracking.KEY=VALUE ...]    bring over to W&B what it lacks of a sweep
+
+Uploads the finished cells in FOLDER that are no W&B runs yet, and the report. Needs a login
+(wandb login), or tracking.mode=offline for offline runs.
+
+    calib-sweep sync results/default
+    calib-sweep sync results/default tracking.project=my_project tracking.timeout_s=120
+Exit codes: 0 all is there; 3 some is not
+""",
+    "doctor": """\
+calib-sweep doctor [FOLDER]    what this machine has, and whether a sweep can live on it
+
+Prints versions, devices, memory, caches, whether W&B and the hub answer, which launchers can start,
+and what the file system of FOLDER (results) can do. Nothing secret is in it: paste it into a bug
+report.
+
+    calib-sweep doctor results
+Exit codes: 0; 1 where a sweep could not keep its results in FOLDER
+""",
+}
+MAX_PHRASE = 72  # characters
+
+
+def program_help() -> str:
+    """Return the text of --help."""
+    launchers = "".join(_lines(CONF / "hydra/launcher"))
+    return PROGRAM.format(choices="".join(_choices()), launchers=launchers)
+
+
+def _choices() -> Iterator[str]:
+    """Yield the shipped YAML of every group of ours, one line each with what it says of itself."""
+    for group in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
+        yield f"{group.name}=\n"
+        yield from _lines(group)
+
+
+def _lines(group: Path) -> Iterator[str]:
+    for path in sorted(group.glob("*.yaml")):
+        yield f"    {path.stem:<24}{phrase_of(path)}\n"
+
+
+def phrase_of(path: Path) -> str:
+    """Return the phrase in the first comment of a YAML: behind its name, without details."""
+    comments = [line for line in path.read_text().splitlines() if line.startswith("# ")]
+    first = next((line for line in comments if not line.startswith("# @package")), "# ")
+    name = f"# conf/{path.relative_to(CONF).as_posix()}: "
+    phrase = re.sub(r" \([^)]*\)", "", first.removeprefix(name).removeprefix("# "))
+    phrase = phrase.partition("; ")[0].partition(", defaults of")[0]
+    return textwrap.shorten(phrase, MAX_PHRASE, placeholder=" ...")
