@@ -1,5 +1,6 @@
 """Numbers and names that docs/analysis.md tells its readers."""
 
+import pkgutil
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from helpers.repository import ROOT
 from helpers.simulated import SETTINGS, normal, rows_of
 
+from calib_sweep.analysis import inference, tables
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.power import smallest_detectable
 from calib_sweep.analysis.tables.tables import Evidence, all_tables
@@ -16,6 +18,29 @@ TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
 
 def section(title):
     return TEXT.split(f"\n## {title}")[1].split("\n## ")[0]
+
+
+def test_the_example_on_an_own_matrix_prints_what_it_says(capsys):
+    text = section("Use the statistics on your own matrix")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (printed,) = re.findall(r"```text\n(.*?)```", text, flags=re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out == printed
+
+
+def test_every_file_of_statistics_is_named():
+    text = section("Use the statistics on your own matrix")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    files = {file.name for file in pkgutil.iter_modules(inference.__path__)}
+    assert named == files - {"typed_scipy"}
+
+
+def test_every_file_that_makes_a_table_is_there():
+    rows = re.findall(r"^\| `.*\| (`.*?) \|$", section("The files of numbers"), flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    files = {file.name for file in pkgutil.iter_modules(tables.__path__)}
+    assert len(rows) > 10 and named <= files
 
 
 def test_every_table_is_explained_and_nothing_else():

@@ -12,7 +12,7 @@ PAGES = [
         ROOT / name
         for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
     ),
-    *sorted(set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "analysis.md"}),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 WIDTH = 100
 LINK = re.compile(r"\]\(([^)\s]+)\)")
