@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from calib_sweep.cell import Cell, digest
+from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.places import CALIBRATION
@@ -17,8 +17,6 @@ from calib_sweep.values import is_int
 if TYPE_CHECKING:
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.method.base import Method
-
-Node = Mapping[str, Any]  # of the configuration, with a `_target_`
 
 
 class Builder:
@@ -35,19 +33,19 @@ class Builder:
         return Builder, ()
 
     @overload
-    def build(self, key: Literal["model"], node: Node) -> Model: ...
+    def build(self, key: Literal["model"], node: Config) -> Model: ...
     @overload
-    def build(self, key: Literal["method"], node: Node) -> "Method": ...
+    def build(self, key: Literal["method"], node: Config) -> "Method": ...
     @overload
-    def build(self, key: Literal["dataset"], node: Node) -> "Dataset": ...
+    def build(self, key: Literal["dataset"], node: Config) -> "Dataset": ...
     @overload
-    def build(self, key: Literal["evaluation"], node: Node) -> Evaluation: ...
+    def build(self, key: Literal["evaluation"], node: Config) -> Evaluation: ...
     @overload
-    def build(self, key: Literal["tracking"], node: Node) -> Tracking: ...
+    def build(self, key: Literal["tracking"], node: Config) -> Tracking: ...
     @overload
-    def build(self, key: str, node: Node) -> Any: ...
+    def build(self, key: str, node: Config) -> Any: ...
 
-    def build(self, key: str, node: Node) -> Any:
+    def build(self, key: str, node: Config) -> Any:
         """Instantiate the part at `key` of the configuration; `ConfigError` names the key."""
         address = f"{key}:{digest(node)}"
         if address not in self._parts:
@@ -94,7 +92,7 @@ class Builder:
         return self._sources[module]
 
 
-def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
+def _instantiate(key: str, node: Config) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf.errors import MissingMandatoryValue
@@ -116,7 +114,7 @@ def _instantiate(key: str, node: Mapping[str, Any]) -> Any:
 
 
 def _explained(key: str, error: Exception) -> ConfigError:
-    """The `ConfigError` behind what Hydra raised, or one that says what it was."""
+    """Return the `ConfigError` behind what Hydra raised, or one that says what it was."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigError):
@@ -131,7 +129,7 @@ def _is_folder_name(value: object) -> bool:
 
 
 # key: (is it acceptable?, what is, what to type)
-PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
+PLAIN_VALUES: dict[str, tuple[Callable[[object], bool], str, str]] = {
     "seed": (
         lambda v: is_int(v, 0),
         "an integer >= 0",
@@ -175,7 +173,7 @@ PLAIN_VALUES: dict[str, tuple[Callable[[Any], bool], str, str]] = {
 }
 
 
-def _check_plain_values(config: Mapping[str, Any]) -> None:
+def _check_plain_values(config: Config) -> None:
     with collected() as problems:
         for key, (accepts, expected, remedy) in PLAIN_VALUES.items():
             problems.of(require, accepts(config[key]), key, config[key], expected, remedy)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar, cast
 
 from calib_sweep import valid_json
 from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, applying, title_of
@@ -19,6 +19,9 @@ DENSE = {TARGET: "calib_sweep.method.dense.Dense"}
 
 # File systems hold names of 255 bytes. A cell's has at most 60 characters of each of its parts.
 MAX_PART, MAX_NAME = 60, 205  # without the id
+
+Config = Mapping[str, Any]  # a part of the resolved configuration, or all: plain containers
+_T = TypeVar("_T")
 
 
 class Axes(TypedDict):
@@ -35,7 +38,7 @@ class Axes(TypedDict):
 class Cell:
     """One point of the grid. `config` is the resolved configuration as plain containers."""
 
-    config: Mapping[str, Any] = field(repr=False)
+    config: Config = field(repr=False)
     choices: Mapping[str, str] = field(repr=False)  # chosen YAML of each group
     settings: Mapping[str, object]  # typed ones that can move its numbers
     needs_data: bool
@@ -103,7 +106,7 @@ class Cell:
         )
 
 
-def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
+def cell_id(config: Config, *, needs_data: bool) -> str:
     """Hash all of `config` that can move a number: 12 hex digits.
 
     Calibration, walk, dataset and seed cannot move the numbers of a method that needs no data.
@@ -119,7 +122,7 @@ def cell_id(config: Mapping[str, Any], *, needs_data: bool) -> str:
 
 
 def _by_kind(value: Any) -> Any:
-    """Return a configuration whose classes are named as `kind_of` names them."""
+    """Name the classes of a configuration as `kind_of` does."""
     if isinstance(value, Mapping):
         return {
             key: kind_of(item) if key == TARGET else _by_kind(item) for key, item in value.items()
@@ -129,7 +132,7 @@ def _by_kind(value: Any) -> Any:
     return value
 
 
-def kind_of(target: object) -> object:
+def kind_of(target: _T) -> _T | str:
     """Name a class of this package without its module, so that a file may move and a cell stays.
 
     A class from elsewhere keeps its whole name: another package may have one that is called alike.
@@ -140,22 +143,22 @@ def kind_of(target: object) -> object:
 
 
 def digest(value: object) -> str:
-    """Return a 12-digit hash of plain containers, independent of the order of keys."""
+    """Hash plain containers to 12 digits, whatever the order of their keys."""
     text = valid_json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def without_execution(value: Any) -> Any:
+def without_execution(value: _T) -> _T:
     """Return a part of the configuration without what says how it is run."""
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if key not in EXECUTION_KEYS}
-        return {key: without_execution(item) for key, item in kept.items()}
+        return cast(_T, {key: without_execution(item) for key, item in kept.items()})
     if isinstance(value, list):
-        return [without_execution(item) for item in value]
+        return cast(_T, [without_execution(item) for item in value])
     return value
 
 
-def label(node: Mapping[str, Any], choice: str) -> str:
+def label(node: Config, choice: str) -> str:
     """Name a model or dataset in tables: its `name`, else the end of its `path`, else its YAML."""
     if name := node.get("name"):
         return str(name)

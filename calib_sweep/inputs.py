@@ -6,11 +6,10 @@ Its record keeps their hashes. Where they are others now, a finished cell is sta
 import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from calib_sweep.building import Builder
-from calib_sweep.cell import Cell, digest
+from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts import Parts
 from calib_sweep.results.record import Record
@@ -32,7 +31,7 @@ def inputs_of(builder: Builder, cell: Cell, parts: Parts) -> dict[str, str | Non
     return files | {key: value for key, value in code.items() if value is not None}
 
 
-def code_of(builder: Builder, key: str, node: Mapping[str, Any]) -> str | None:
+def code_of(builder: Builder, key: str, node: Config) -> str | None:
     """Hash the modules that define the classes of a part; None if all are ours."""
     modules = {name for found in target_classes(key, node) for name in _own_modules(found)}
     found = [builder.source_sha256(name) for name in sorted(modules)]
@@ -41,7 +40,7 @@ def code_of(builder: Builder, key: str, node: Mapping[str, Any]) -> str | None:
 
 
 def _own_modules(found: type) -> set[str]:
-    """Return where the class and its bases are defined, within the package of the class."""
+    """Return the modules of the package of the class that define it and its bases."""
     package = found.__module__.partition(".")[0]
     modules = {base.__module__ for base in found.__mro__}
     return {name for name in modules if name.partition(".")[0] == package != OURS}

@@ -10,7 +10,7 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -31,6 +31,7 @@ from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
+from calib_sweep.method.base import Method
 from calib_sweep.model.card import model_card
 from calib_sweep.model.hub import commit_of
 from calib_sweep.model.input_quantizer import refuse_input_quantizers
@@ -159,7 +160,8 @@ def _fill(
     )
     _write_files(record, cell, store, layers, scores)
     if (saved := store.model_folder(cell)) is not None:
-        session.save(saved, _writer(cell, parts, layers, record))
+        with atomic.replacing_folder(saved) as partial:  # one there is of a worker that died
+            _write_model(partial, model, tokenizer, parts.method, layers, record)
     record["status"] = "done"
 
 
@@ -172,22 +174,23 @@ def _describe_machine(model: "PreTrainedModel") -> environment.Environment:
     }
 
 
-def _writer(
-    cell: Cell, parts: Parts, layers: list[LayerReport], record: Record
-) -> Callable[["PreTrainedModel", "PreTrainedTokenizerBase", Path], None]:
-    """Return what writes the compressed model with its card, in the form asked for."""
-    form = cell.config["save_model"]
-
-    def write(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-        if form == "dense":
-            save_dense(model, tokenizer, folder)
-        else:
-            grids = {(r.block, r.layer): r.grid for r in layers if r.grid is not None}
-            save_packed(model, tokenizer, folder, grids, parts.method.grid_format())
-        card = model_card({**record, "finished_at": utc_now()}, form)
-        (folder / "README.md").write_text(card, encoding="utf-8")
-
-    return write
+def _write_model(
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    method: Method,
+    layers: list[LayerReport],
+    record: Record,
+) -> None:
+    """Write the compressed model with its card, in the form asked for."""
+    form = record.get("config", {})["save_model"]
+    if form == "dense":
+        save_dense(model, tokenizer, folder)
+    else:
+        grids = {(r.block, r.layer): r.grid for r in layers if r.grid is not None}
+        save_packed(model, tokenizer, folder, grids, method.grid_format())
+    card = model_card({**record, "finished_at": utc_now()}, form)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _compress(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, NotRequired, TypedDict
 
-from calib_sweep.cell import Cell
+from calib_sweep.cell import Cell, Config
 from calib_sweep.results.environment import Environment, describe_environment
 
 SCHEMA = 1
@@ -67,7 +67,7 @@ class Record(TypedDict):
     cell: CellNames
     scores: Mapping[str, float | None]  # null: there is none
     cell_id: NotRequired[str]
-    config: NotRequired[Mapping[str, object]]  # resolved
+    config: NotRequired[Config]  # resolved
     inputs: NotRequired[
         Mapping[str, str | None]
     ]  # hashes of local files, and of code: "method.code"
