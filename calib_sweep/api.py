@@ -111,6 +111,7 @@ def draw(
     typed += [word("dataset", dataset)] if isinstance(dataset, str) else []
     typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
     config = _compose(typed)
+    from calib_sweep.dataset.base import ModelDataset
     from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 
     check_seed(config["seed"])
@@ -118,6 +119,9 @@ def draw(
     source = _part("dataset", DATASET, dataset, config)
     if isinstance(tokenizer, str):
         tokenizer = Builder().build("model", config["model"])
+    if isinstance(source, ModelDataset):
+        loaded = tokenizer.load() if hasattr(tokenizer, "load") else tokenizer
+        return source.draw(loaded, _tokenizer(tokenizer), calibration, config["seed"])
     return source.draw(_tokenizer(tokenizer), calibration, config["seed"])
 
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.compression.walk import Walk
-    from calib_sweep.dataset.base import Dataset
+    from calib_sweep.dataset.base import Dataset, ModelDataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.dataset.calibration.settings import Calibration
+    from calib_sweep.drawing import DenseModel
     from calib_sweep.evaluation.divergence import Divergence
     from calib_sweep.evaluation.perplexity import Perplexity
     from calib_sweep.evaluation.reference import DenseReference
@@ -102,7 +103,7 @@ class PartialParts:
 
     model: Model | None
     method: "Method | None"
-    dataset: "Dataset | None"  # None, too, for a method that needs no data
+    dataset: "Dataset | ModelDataset | None"  # None, too, for a method that needs no data
     evaluation: Evaluation | None
     calibration: "Calibration | None"  # with the dataset
     walk: "Walk | None"
@@ -110,15 +111,28 @@ class PartialParts:
     seed: int | None
 
     def draw(
-        self, results_dir: Path, tokenizer: "PreTrainedTokenizerBase"
+        self,
+        results_dir: Path,
+        tokenizer: "PreTrainedTokenizerBase",
+        dense: "DenseModel | None" = None,
     ) -> "CalibrationSet | None":
-        """Return the calibration set of the cell, shared by every method; None without data."""
+        """Return the calibration set of the cell, shared by every method; None without data.
+
+        `dense`: the model, which a `ModelDataset` draws with.
+        """
         if self.dataset is None:
             return None
+        from calib_sweep.dataset.base import ModelDataset
         from calib_sweep.dataset.calibration.artifact import draw_or_load
+        from calib_sweep.drawing import draw_once
 
         assert self.calibration is not None and self.seed is not None
-        drawn = draw_or_load(results_dir, self.dataset, tokenizer, self.calibration, self.seed)
+        how = tokenizer, self.calibration, self.seed
+        if isinstance(self.dataset, ModelDataset):
+            assert dense is not None, "a check draws nothing with the model"
+            drawn = draw_once(results_dir, self.dataset, dense, *how)
+        else:
+            drawn = draw_or_load(results_dir, self.dataset, *how)
         self.check_tokens(drawn)
         return drawn
 

@@ -25,6 +25,7 @@ from calib_sweep.compression.layer import LayerReport, summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scoring import Scores
@@ -136,9 +137,10 @@ def _fill(
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
         scorer = suite.scorer(model)
     with timings.of("draw"):
-        drawn = parts.draw(store.results_dir, tokenizer)
+        loaded = DenseModel.of(cell, inputs["model"], model)
+        drawn = parts.draw(store.results_dir, tokenizer, loaded)
     with timings.of("describe"):  # before the walk, as long as the model is dense
-        descriptors = describe(drawn, scorer, cell, inputs["model"], commit_of(model))
+        descriptors = describe(drawn, scorer, cell, loaded.weights)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         layers = _compress(model, cell, parts, drawn, progress)

@@ -17,7 +17,7 @@ LAYERS = {
         "arguments atomic cell completion console targets usage",
         "method",
         "dataset model results",
-        "compression evaluation tracking analysis",
+        "compression drawing evaluation tracking analysis",
         "parts",
         "building",
         "inputs session",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.cell import Cell, digest, without_execution
+from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
 from calib_sweep.evaluation.scorer import Scorer
@@ -33,22 +33,15 @@ def describe(
     drawn: CalibrationSet | None,
     scorer: Scorer,
     cell: Cell,
-    content: str | None,
-    commit: str | None,
+    weights: Mapping[str, object],
 ) -> dict[str, float | None]:
     """Describe a set by the dense model behind `scorer`; by nothing if not asked for, or no set.
 
-    `content`: hash of the files that the model was read from; None for the hub, where it was read
-    at `commit`.
+    `weights`: what those of the model depend on.
     """
     if drawn is None or not cell.config[DENSE_PERPLEXITY]:
         return {}
-    identity = {
-        "model": without_execution(cell.config["model"]),
-        "content": content,
-        "commit": commit,
-    }
-    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity)}
+    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, weights)}
 
 
 def dense_perplexity(

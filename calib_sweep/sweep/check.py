@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from calib_sweep import valid_json
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
+from calib_sweep.dataset.base import ModelDataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import Problems, collected
 from calib_sweep.parts import PartialParts
@@ -24,7 +25,8 @@ def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[
     """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
 
     Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
-    of each source: it exists only if all before it do. Returns notes: what could not be checked
+    of each source: it exists only if all before it do. What the model draws is not drawn. Returns
+    notes: what could not be checked
     because it is not on this machine.
     """
     notes: dict[str, None] = {}
@@ -84,6 +86,9 @@ def _check_evaluation(cell: Cell, parts: PartialParts, problems: Problems) -> No
 def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems) -> None:
     if parts.dataset is None:
         return
+    if isinstance(parts.dataset, ModelDataset):  # no weights are read here
+        problems.of(parts.dataset.fingerprint)
+        return
     drawable = None not in (parts.model, parts.calibration) and is_int(parts.seed, 0)
     if not drawable or problems.of(draw, cell, parts) is None:
         # Whatever else hindered it, files that are not there are told too.
@@ -125,6 +130,7 @@ def check_pool(_cell: Cell, parts: PartialParts) -> CalibrationSet | None:
     """Draw the set of the cell, not kept: for the error that this may raise."""
     if parts.dataset is None:
         return None
+    assert not isinstance(parts.dataset, ModelDataset)
     assert parts.model is not None and parts.calibration is not None and parts.seed is not None
     drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
     parts.check_tokens(drawn)

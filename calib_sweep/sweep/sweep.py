@@ -36,6 +36,7 @@ from calib_sweep.wording import counted
 if TYPE_CHECKING:
     from calib_sweep.analysis.settings import AnalysisSettings
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -160,13 +161,15 @@ class Sweep:
         """Show the calibration sets of the cells."""
         from calib_sweep.console import output
         from calib_sweep.dataset.calibration.inspect import inspect_set
+        from calib_sweep.session import Session
 
         cells = [cell for cell in self.cells if cell.needs_data]
         if not cells:
             raise ConfigError(
                 "method: expected one that needs calibration data. Example: method=wanda."
             )
-        drawn = {cell.title: self._draw(cell, self.builder.parts(cell)) for cell in cells}
+        session = Session(self.builder)
+        drawn = {cell.title: self._draw(cell, self.builder.parts(cell), session) for cell in cells}
         sets = {title: one for title, one in drawn.items() if one is not None}
         for title, one in sets.items():
             output(inspect_set(one, {name: other for name, other in sets.items() if name != title}))
@@ -184,9 +187,19 @@ class Sweep:
         if notes:
             raise ConfigError(*notes)
 
-    def _draw(self, cell: Cell, parts: PartialParts) -> "CalibrationSet | None":
+    def _draw(
+        self, cell: Cell, parts: PartialParts, session: "Session | None" = None
+    ) -> "CalibrationSet | None":
+        """Return the set of `cell`; `session` loads the model where the dataset needs it."""
+        from calib_sweep.dataset.base import ModelDataset
+        from calib_sweep.drawing import DenseModel
+
         assert parts.model is not None
-        return parts.draw(self.store.results_dir, parts.model.load_tokenizer())
+        dense = None
+        if session is not None and isinstance(parts.dataset, ModelDataset):
+            content = parts.model.fingerprint()
+            dense = DenseModel.of(cell, content, session.model(parts.model, content))
+        return parts.draw(self.store.results_dir, parts.model.load_tokenizer(), dense)
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
         """Start workers by Hydra's launcher, again as long as each time leaves fewer cells."""

@@ -16,12 +16,13 @@ import json
 import logging
 import shlex
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
-from calib_sweep.dataset.base import Dataset
+from calib_sweep.dataset.base import AnyDataset, Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
@@ -59,23 +60,29 @@ def draw_or_load(
     calibration: Calibration,
     seed: int,
 ) -> CalibrationSet:
-    """The set of this dataset and seed: from disk when it was drawn before, else drawn and kept."""
+    """Return the set of this dataset and seed: the one on disk, or one that is drawn and kept."""
+    folder = folder_of(results_dir, dataset, describe_draw(dataset, tokenizer, calibration, seed))
+    if (kept := load_kept(folder)) is not None:
+        return kept
+    return keep(dataset.draw(tokenizer, calibration, seed), folder, dataset.name, seed)
+
+
+def folder_of(results_dir: Path, dataset: AnyDataset, identity: dict[str, Any]) -> Path:
+    """Return where the set that `identity` describes is kept."""
     kept_in = Path(results_dir) / CALIBRATION
     _refuse_reading_from(kept_in, dataset)
-    identity = describe_draw(dataset, tokenizer, calibration, seed)
-    folder = kept_in / address(identity)
-    if (kept := _load_kept(folder)) is not None:
-        return kept
-    drawn = dataset.draw(tokenizer, calibration, seed)
+    return kept_in / address(identity)
+
+
+def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> CalibrationSet:
+    """Write the set of a dataset and seed into `folder`, and return it with its place."""
     save_set(drawn, folder)
-    log.info(
-        "calibration set %s seed %d: hash %s in %s", dataset.name, seed, drawn.hash[:12], folder
-    )
+    log.info("calibration set %s seed %d: hash %s in %s", name, seed, drawn.hash[:12], folder)
     return dataclasses.replace(drawn, folder=folder)
 
 
-def _load_kept(folder: Path) -> CalibrationSet | None:
-    """The set that was drawn before, or None. A damaged one is set aside, to be drawn again."""
+def load_kept(folder: Path) -> CalibrationSet | None:
+    """Return the set that was drawn before, or None; a damaged one is set aside, to be redrawn."""
     if not folder.exists():
         return None
     try:
@@ -91,7 +98,7 @@ def _load_kept(folder: Path) -> CalibrationSet | None:
     return None
 
 
-def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
+def _refuse_reading_from(kept_in: Path, dataset: AnyDataset) -> None:
     """Every draw adds a folder to `kept_in`, so what seed k finds there would change as it runs."""
     for path in _paths(_describe(dataset, without_path=False)):
         if Path(path).expanduser().resolve() == kept_in.resolve():
@@ -113,11 +120,19 @@ def _paths(described: Any) -> list[str]:
 
 
 def describe_draw(
-    dataset: Dataset, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    dataset: AnyDataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+    weights: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """Everything that the tokens of a set depend on, as plain values."""
+    """Describe everything that the tokens of a set depend on by plain values.
+
+    `weights`: what those of the model depend on, where it is asked.
+    """
     fingerprint = dataset.fingerprint()
-    return {
+    of_model = {} if weights is None else {"weights": dict(weights)}
+    return of_model | {
         "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),
         "fingerprint": fingerprint,

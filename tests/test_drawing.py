@@ -1,0 +1,119 @@
+"""Calibration sets that need the model: drawn once for each, when a cell runs."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.fakes import tiny_model
+from helpers.greedy import Greedy
+from helpers.sweeps import read_records
+from helpers.words import make_tokenizer
+
+from calib_sweep.dataset.calibration.artifact import load_set
+from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.mixture import Mixture
+from calib_sweep.drawing import DenseModel, draw_once
+from calib_sweep.errors import ConfigError
+
+SETTINGS = Calibration(num_samples=3, seq_len=8, design="disjoint", window="slice", bos="none")
+
+
+@pytest.fixture(scope="module")
+def models():
+    size = len(make_tokenizer())
+    return [
+        DenseModel(
+            model=tiny_model("llama", vocab_size=size, seed=seed), weights={"content": str(seed)}
+        )
+        for seed in (0, 1)
+    ]
+
+
+@pytest.fixture
+def greedy(tmp_path):
+    return Greedy(name="greedy", notes=str(tmp_path / "notes"))
+
+
+def draws(dataset):
+    return [int(line) for line in Path(dataset.notes).read_text().split()]
+
+
+def test_the_model_writes_the_set_once(models, greedy, tmp_path):
+    sets = [draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 2) for _ in "ab"]
+    assert draws(greedy) == [2]
+    assert sets[0].hash == sets[1].hash == load_set(sets[0].folder).hash
+    tokens_NT = torch.from_numpy(sets[0].tokens_NT)
+    following = models[0].model(input_ids=tokens_NT[:, :-1]).logits[:, -1].argmax(-1)
+    assert torch.equal(following, tokens_NT[:, -1])
+    assert [path.name for path in (tmp_path / "calibration").iterdir()] == [sets[0].folder.name]
+
+
+def test_another_model_has_another_address(models, greedy, tmp_path):
+    one, other = (
+        draw_once(tmp_path, greedy, model, make_tokenizer(), SETTINGS, 0) for model in models
+    )
+    assert one.folder != other.folder and one.hash != other.hash and draws(greedy) == [0, 0]
+
+
+def test_of_two_workers_one_draws_and_the_other_waits(models, tmp_path):
+    greedy = Greedy(name="greedy", notes=str(tmp_path / "notes"), wait_s=0.3)
+    found = []
+
+    def work():
+        found.append(draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert draws(greedy) == [0]
+    assert len({one.hash for one in found}) == 1 and len(found) == 3
+
+
+def test_a_draw_that_fails_leaves_the_place_to_the_next(models, greedy, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Greedy, "draw", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0)
+    assert draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0).folder.is_dir()
+
+
+def test_a_mixture_takes_no_part_that_needs_the_model(greedy):
+    with pytest.raises(ConfigError, match=r"parts\.own"):
+        Mixture(name="mix", parts={"own": greedy}, weights={"own": 1})
+
+
+CONFIG = """
+_target_: helpers.greedy.Greedy
+name: greedy
+notes: {notes}
+"""
+
+
+def test_a_sweep_draws_with_the_model_when_a_cell_runs(run_cli, tiny_world, tmp_path):
+    folder, notes = tmp_path / "own" / "dataset", tmp_path / "notes"
+    folder.mkdir(parents=True)
+    (folder / "greedy.yaml").write_text(CONFIG.format(notes=notes))
+    world = [word for word in tiny_world if not word.startswith("dataset")]
+    command = [*world, "dataset=greedy", "method=wanda,wanda_24", "seed=0,1"]
+    command += ["--config-dir", str(tmp_path / "own")]
+
+    checked = run_cli("check", "-m", *command, cwd=tmp_path)
+    assert checked.code == 0, checked.err
+    assert not notes.exists()
+
+    ended = run_cli("-m", *command, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert sorted(notes.read_text().split()) == ["0", "1"]
+    records = read_records(tmp_path / "results" / "default")
+    hashes = {r["cell"]["seed"]: r["calibration"]["hash"] for r in records if r["calibration"]}
+    assert len(records) == 5 and len(set(hashes.values())) == 2
+
+    shown = run_cli("inspect", *command[:-1], str(tmp_path / "own"), "-m", cwd=tmp_path)
+    assert shown.code == 0 and "the model" in shown.out, shown.err
+    assert sorted(notes.read_text().split()) == ["0", "1"]
