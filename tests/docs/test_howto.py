@@ -59,3 +59,20 @@ def test_blocks_run_and_print_what_the_page_says(page, tmp_path):
         else:
             printed = run(kind, text, tmp_path)
             print(printed)  # pytest -s: for the page
+
+
+def test_the_blocks_of_the_readme_run(tmp_path):
+    """Its two commands are run by .ci/run; here the ones below them."""
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    (own_parts,) = [text for _, text in blocks if "my-texts.jsonl" in text]
+    (own_method,) = [text for kind, text in blocks if kind == "python"]
+    (tmp_path / "calib_sweep").symlink_to(ROOT / "calib_sweep")
+    run("sh", "python -m calib_sweep inspect dataset=mini_web 'seed=range(5)'", tmp_path)
+    print(run("sh", own_parts, tmp_path))
+    (tmp_path / "my_methods.py").write_text(own_method)
+    choice = tmp_path / "conf.local" / "method" / "weighted.yaml"
+    choice.parent.mkdir(parents=True)
+    choice.write_text("_target_: my_methods.Weighted\nsparsity: 0.5\n")
+    short = "evaluation.zero_shot=null evaluation.perplexity.max_windows=1"
+    printed = run("sh", f"python -m calib_sweep -m method=weighted,wanda {short}", tmp_path)
+    assert "In perplexity wanda and weighted" in printed
