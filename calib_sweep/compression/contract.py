@@ -1,4 +1,4 @@
-"""What a model must keep to so that its blocks can be run one at a time, found out with few tokens.
+"""The rules that a model must keep so that its blocks can be run one at a time; a few tokens tell.
 
 `check_replay` runs a few tokens through a model as it is, then block by block, and compares. Every
 block runs once, returns hidden states with the samples along the first axis, calls all its linear
@@ -68,7 +68,7 @@ def hollow(model: nn.Module) -> nn.Module:
 
 @dataclass
 class _Seen:
-    """What was seen of the blocks in runs of the whole model, batch by batch."""
+    """Calls and answers of the blocks in runs of the whole model, batch by batch."""
 
     num_calls: Counter[int] = field(default_factory=Counter)  # of each block
     answers: list[dict[int, Any]] = field(default_factory=list)  # [batch][block]
@@ -188,7 +188,7 @@ class _Contract:
 
 
 def _is_close(got_BTD: Tensor, want_BTD: Tensor) -> bool:
-    """Whether they are the same but for rounding; what overflows is told elsewhere."""
+    """Return True where they are the same but for rounding; overflow is told elsewhere."""
     if got_BTD.shape != want_BTD.shape:
         return False
     if not bool(torch.isfinite(want_BTD).all()):

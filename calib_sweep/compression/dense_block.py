@@ -65,7 +65,7 @@ class ObservedBlock:
         return error
 
     def _call_of(self, module: nn.Module, batch: int) -> "_Call":
-        """How the dense block calls one of its modules, or is itself called, and what comes out."""
+        """Record how the dense block calls a module, or is itself called, and what comes out."""
         calls: list[_Call] = []
 
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any):

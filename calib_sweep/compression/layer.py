@@ -6,7 +6,6 @@ Shapes: O, I = out_features, in_features.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ class LayerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerReport:
-    """What happened to one linear layer."""
+    """The account of one linear layer."""
 
     block: int
     layer: str
@@ -46,7 +45,7 @@ class LayerReport:
     # Where the new weights lie, on the CPU, while it is wanted; no column of tables.
     grid: Grid | None = field(default=None, repr=False)
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """One row of a table of layers."""
         names = [known.name for known in fields(self) if known.name != "grid"]
         return {name: getattr(self, name) for name in names}

@@ -187,7 +187,7 @@ class _Observer:
         return rows_TI if valid_T is None else rows_TI[valid_T]
 
     def _valid_of(self, num_rows: int, name: str) -> Tensor | None:
-        """Which of the rows that a layer sees are no padding; None: all."""
+        """Mark the rows that a layer sees and that are no padding; None: all."""
         if self._valid_BT is None:
             return None
         layer = self._layers[name]

@@ -186,7 +186,7 @@ def _replaced_forwards(
 
 
 def _answer(backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device) -> Any:
-    """What a block returns, asked of the first one with a single token."""
+    """Ask the first block with a single token for the form of its answer."""
     answers: list[Any] = []
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:

@@ -63,7 +63,7 @@ class Walk:
             problems.of(self._check_tensor_cores)
 
     def propagated(self, method: Method) -> str:
-        """Which outputs feed the next block when `method` compresses: compressed or dense."""
+        """Return whose outputs feed the next block with `method`: compressed or dense."""
         if self.propagate != PUBLISHED:
             return self.propagate
         return DENSE if method.propagates_dense else COMPRESSED

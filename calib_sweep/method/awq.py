@@ -31,7 +31,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import ClassVar, final
 
 import torch
@@ -50,6 +49,7 @@ from calib_sweep.method.settings import (
 )
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.values import is_number
 
 SMALLEST_SCALE = 1e-4
 
@@ -79,9 +79,8 @@ class AWQ(BlockMethod):
         self._check_limits()
 
     def _check_max_shrink(self) -> None:
-        is_number = isinstance(self.max_shrink, Real) and not isinstance(self.max_shrink, bool)
         require(
-            is_number and 0 <= self.max_shrink < 1,
+            is_number(self.max_shrink) and 0 <= self.max_shrink < 1,
             "method.max_shrink",
             self.max_shrink,
             "a fraction in [0, 1)",
@@ -150,7 +149,7 @@ class AWQ(BlockMethod):
 
     def _rounded(self, weights: Mapping[str, Tensor], scale_I: Tensor) -> dict[str, Tensor]:
         """round(W diag(s)) diag(1/s), in the dtype of W."""
-        new = {}
+        new: dict[str, Tensor] = {}
         for name, weight_OI in weights.items():
             scaled_OI = weight_OI.to(torch.float32) * scale_I
             grid = fit_range(scaled_OI, self.bits, self.group_size, self.symmetric)

@@ -1,4 +1,4 @@
-"""What a compression method is: settings, and a function from what it sees to what becomes of it.
+"""Compression methods: settings, and a function from what a method sees to what becomes of it.
 
     LayerMethod   a weight, a statistic of its inputs   -> a new weight
     BlockMethod   a dense block, its statistics         -> scales to move inside it, and a
@@ -24,7 +24,7 @@ from calib_sweep.method.statistics.statistic import Statistic
 
 
 class Method:
-    """What all methods have in common."""
+    """The base of all methods."""
 
     # What to accumulate about a layer's inputs. None: the method needs no data, so its cell leaves
     # out dataset, seed and calibration, runs once per sweep, and stands for every seed in analysis.
@@ -57,7 +57,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class CompressedWeight:
-    """What takes the place of a layer: a weight, and what was done to get it."""
+    """A layer's replacement: a weight, and what was done to get it."""
 
     weight_OI: Tensor  # same shape and dtype as the weight that went in
     bits: float | None = None  # average bits per weight; None: not on a grid, stored as it came
@@ -104,7 +104,7 @@ class DenseBlock(Protocol):
 
     @property
     def groups(self) -> Sequence[ScalingGroup]:
-        """Which layers can be scaled."""
+        """The layers that can be scaled, by the tensor that they read."""
         ...
 
     @property
@@ -124,7 +124,7 @@ class DenseBlock(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockPlan:
-    """What a `BlockMethod` wants done to a block."""
+    """The wishes of a `BlockMethod` for one block."""
 
     scales: Mapping[ScalingGroup, Tensor]  # [I], folded into the producer; first of all
     methods: Mapping[str, LayerMethod]  # for every linear layer, on weight and inputs as scaled

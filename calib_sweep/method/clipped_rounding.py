@@ -32,6 +32,7 @@ from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.grid import SCALE_BITS, Grid, average_bits
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.typed import unflatten
 
 SMALLEST_RANGE = 1e-5
 SCALE_KEPT = "the scale of its inputs stays in the weights: nothing before this layer can absorb it"
@@ -40,7 +41,8 @@ NO_TOKENS = "no calibration token reached this layer: rounded without clipping"
 
 def fit_range(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bool) -> Grid:
     """Fit one grid per `group_size` columns of a row (None: one per row) to its range."""
-    weight_OGC = weight_OI.to(torch.float32).unflatten(1, (-1, group_size or weight_OI.shape[1]))
+    size = group_size or weight_OI.shape[1]
+    weight_OGC = unflatten(weight_OI.to(torch.float32), 1, (-1, size))
     if symmetric:
         high_OG = weight_OGC.abs().amax(dim=2)
         scale_OG = high_OG.clamp(min=SMALLEST_RANGE) / (2 ** (bits - 1) - 1)
@@ -98,12 +100,12 @@ class ClippedRounding(LayerMethod):
         products_GCC = profile.spaced_products_GCC(group_size)
         if self.scale_I is None:
             return products_GCC
-        scale_GC = self.scale_I.unflatten(0, (-1, group_size))
+        scale_GC = unflatten(self.scale_I, 0, (-1, group_size))
         return products_GCC / (scale_GC.unsqueeze(1) * scale_GC.unsqueeze(2))
 
     def _clip(self, weight_OI: Tensor, products_GCC: Tensor) -> Tensor:
         """Limit the weights of every group to where rounding changes its output least."""
-        weight_OGC = weight_OI.unflatten(1, products_GCC.shape[:2])
+        weight_OGC = unflatten(weight_OI, 1, products_GCC.shape[:2])
         highest_OG1 = weight_OGC.abs().amax(dim=2, keepdim=True)
         best_OG1 = highest_OG1.clone()
         lowest_error_OG1 = torch.full_like(highest_OG1, torch.inf)
@@ -119,7 +121,7 @@ class ClippedRounding(LayerMethod):
 
 
 def _unusual(profile: InputProfile) -> str | None:
-    """What was out of the ordinary about the inputs, in words; None when nothing was."""
+    """Say what was out of the ordinary about the inputs; None when nothing was."""
     if profile.num_tokens == 0:
         return NO_TOKENS
     num_dead = int((profile.mean_magnitude_I() == 0).sum())
@@ -128,6 +130,6 @@ def _unusual(profile: InputProfile) -> str | None:
 
 def _output_error_OG1(change_OI: Tensor, products_GCC: Tensor) -> Tensor:
     """Squared change of each group's part of each output, summed over the spaced tokens."""
-    change_GOC = change_OI.unflatten(1, products_GCC.shape[:2]).transpose(0, 1)
+    change_GOC = unflatten(change_OI, 1, products_GCC.shape[:2]).transpose(0, 1)
     error_GO1 = ((change_GOC @ products_GCC) * change_GOC).sum(dim=2, keepdim=True)
     return error_GO1.transpose(0, 1)

@@ -29,7 +29,7 @@ from calib_sweep.method.statistics.hessian import InverseFactor
 
 
 class Decision(ABC):
-    """What becomes of the columns of one block, decided one after the other.
+    """The decisions about the columns of one block, made one after the other.
 
     Made anew for every block, from hashable settings and from tensors. It is recorded where there
     is a GPU, so it never looks at a value. Columns are rows here: weight_BO[column] is one.

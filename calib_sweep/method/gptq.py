@@ -185,12 +185,12 @@ class GPTQ(LayerMethod):
 
     @property
     def _scatters_groups(self) -> bool:
-        """Whether groups are of columns that follow each other only in the order of rounding."""
+        """True where groups are of columns that are neighbours only in the order of rounding."""
         return self.act_order and self._fits_on_the_way
 
     @property
     def _fits_on_the_way(self) -> bool:
-        """Whether grids are fitted when the sweep reaches their groups."""
+        """True where grids are fitted when the sweep reaches their groups."""
         return self.group_size is not None and not self.static_groups
 
 
@@ -237,7 +237,7 @@ class FittedRounding(Rounding):
 
 
 def _kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:
-    """What does the same as `Rounding`, and all of a block at once."""
+    """Return a function that does to a whole block at once what `Rounding` does."""
 
     def kernel(weight_BO: Tensor, upper_BB: Tensor) -> tuple[Tensor, Tensor]:
         from calib_sweep.method.gpu.kernels import round_columns  # where there is Triton

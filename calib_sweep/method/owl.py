@@ -22,7 +22,7 @@ Shapes: O = out_features, I = in_features, B = decoder blocks.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import numpy as np
 import torch
@@ -75,7 +75,8 @@ class OWL(ModelMethod):
 
     def _check_base(self) -> None:
         expected = "a pruning method that takes a sparsity"
-        given = self.base.keywords if isinstance(self.base, partial) else {}
+        base: object = self.base
+        given = cast("partial[object]", base).keywords if isinstance(base, partial) else {}
         require(
             "sparsity" not in given,
             "method.base.sparsity",
@@ -85,10 +86,10 @@ class OWL(ModelMethod):
         )
         _check_unstructured(given.get("pattern", UNSTRUCTURED))
         try:
-            method = self.base(sparsity=self.sparsity)
+            method: object = cast(Callable[..., object], base)(sparsity=self.sparsity)
         except TypeError as error:
             raise ConfigError(
-                f"method.base={self.base!r}: expected {expected}, but: {error}. {BASE_REMEDY}"
+                f"method.base={base!r}: expected {expected}, but: {error}. {BASE_REMEDY}"
             ) from None
         except ConfigError as error:
             raise ConfigError(*map(_as_of_base, error.problems)) from None

@@ -45,6 +45,7 @@ from calib_sweep.method.settings import (
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.wanda import unusual
+from calib_sweep.values import is_number
 
 REALLOCATION, ASSIGNMENT = "reallocation", "assignment"
 
@@ -69,9 +70,8 @@ class RIA(LayerMethod):
             problems.of(self._check_permutation)
 
     def _check_exponent(self) -> None:
-        is_number = isinstance(self.exponent, int | float) and not isinstance(self.exponent, bool)
         require(
-            is_number and 0 <= self.exponent < float("inf"),
+            is_number(self.exponent) and 0 <= self.exponent < float("inf"),
             "method.exponent",
             self.exponent,
             "a number >= 0",

@@ -6,6 +6,7 @@ attempt.
 
 import math
 import re
+from typing import cast
 
 from calib_sweep.errors import require
 from calib_sweep.values import is_int, is_number
@@ -79,7 +80,7 @@ def check_block_size(block_size: object, pattern: object) -> None:
     kept = _parse(pattern)
     if kept is not None and kept[1] >= 1:
         require(
-            block_size % kept[1] == 0,  # pyright: ignore[reportOperatorIssue]
+            cast(int, block_size) % kept[1] == 0,
             "method.block_size",
             block_size,
             f"a multiple of {kept[1]}, so that blocks hold whole groups of pattern {pattern}",

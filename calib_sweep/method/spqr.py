@@ -59,6 +59,7 @@ from calib_sweep.method.settings import (
 )
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.values import is_number
 
 HALF_BITS = 16  # a number kept in half precision
 OUTLIER_BITS = 32  # an outlier: its value in half precision and its position
@@ -99,9 +100,8 @@ class SpQR(LayerMethod):
 
     def _check_outlier_threshold(self) -> None:
         threshold = self.outlier_threshold
-        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
         require(
-            threshold is None or (is_number and 0 <= threshold < float("inf")),
+            threshold is None or (is_number(threshold) and 0 <= threshold < float("inf")),
             "method.outlier_threshold",
             threshold,
             "a number >= 0, or null",

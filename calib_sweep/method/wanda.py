@@ -67,7 +67,7 @@ def input_weighted(size_OI: Tensor, statistic: InputNorm) -> Tensor:
 
 
 def unusual(statistic: InputNorm) -> str | None:
-    """What was out of the ordinary about the inputs, in words; None when nothing was."""
+    """Say what was out of the ordinary about the inputs; None when nothing was."""
     if statistic.num_tokens == 0:
         return NO_TOKENS
     num_dead = int((statistic.norm_I() == 0).sum())

@@ -249,7 +249,7 @@ def test_layers_with_one_input_share_a_statistic_equal_to_their_own(statistic_ty
     assert shared.groups() == LLAMA_ORDER and shared.each_once
     for name, layer in layers.items():
         alone = observe(blocks[0], 0, {name: layer}, inputs, statistic_type).statistics[name]
-        assert torch.equal(alone._square_sum(), shared.statistics[name]._square_sum())
+        assert torch.equal(alone.square_sum_I(), shared.statistics[name].square_sum_I())
         assert alone.num_tokens == shared.statistics[name].num_tokens == TOKENS.numel()
         assert alone.num_samples == len(TOKENS)
 

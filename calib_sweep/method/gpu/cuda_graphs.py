@@ -8,7 +8,6 @@ stays where it was, in one function, which a CPU calls as it is.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,9 @@ MAX_RECORDINGS = 32  # each holds the memory of its function's tensors; the olde
 _recordings: "OrderedDict[Hashable, _Recording | None]" = OrderedDict()
 
 
-def as_one_launch(function: Callable[..., tuple[Tensor, ...]], *arguments: Any) -> Any:
+def as_one_launch(
+    function: Callable[..., tuple[Tensor, ...]], *arguments: Hashable
+) -> tuple[Tensor, ...]:
     """`function(*arguments)`; on a GPU replayed from the second call of its kind on.
 
     `function` leaves its arguments alone, returns new tensors, and for tensors of equal shapes and
@@ -48,7 +49,7 @@ class _Recording:
     """The kernels of one call, reading from and writing to tensors of its own."""
 
     def __init__(
-        self, function: Callable[..., tuple[Tensor, ...]], arguments: tuple[Any, ...]
+        self, function: Callable[..., tuple[Tensor, ...]], arguments: tuple[Hashable, ...]
     ) -> None:
         self._arguments = tuple(a.clone() if isinstance(a, Tensor) else a for a in arguments)
         self._graph = torch.cuda.CUDAGraph()
@@ -56,15 +57,15 @@ class _Recording:
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._results = function(*self._arguments)
 
-    def replay(self, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    def replay(self, arguments: tuple[Hashable, ...]) -> tuple[Tensor, ...]:
         for own, given in zip(self._arguments, arguments, strict=True):
-            if isinstance(own, Tensor):
+            if isinstance(own, Tensor) and isinstance(given, Tensor):
                 own.copy_(given)
         self._graph.replay()
         return self._results
 
 
-def _kind(argument: Any) -> Hashable:
+def _kind(argument: Hashable) -> Hashable:
     if isinstance(argument, Tensor):
         return argument.shape, argument.dtype, argument.device
     return argument

@@ -15,7 +15,7 @@ Shapes: T = tokens, I = in_features, B = columns of a block, O = out_features.
 """
 
 # Triton is not there where types are checked, and what it makes of a kernel is not a function.
-# pyright: reportMissingImports=false, reportIndexIssue=false
+# pyright: basic, reportMissingImports=false, reportIndexIssue=false
 
 import torch
 import triton

@@ -8,10 +8,11 @@ A GPU's tensor cores make them at ten times the rate of its float32 units, and s
 are as good as float32's own (`kernels.py`). `allow_tensor_cores`: whether a statistic may use that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ _tensor_cores_allowed = ContextVar("tensor_cores_allowed", default=False)
 
 
 @contextmanager
-def allow_tensor_cores(allowed: bool) -> Iterator[None]:
+def allow_tensor_cores(allowed: bool) -> Generator[None]:
     """Allow, or not, sums of products of half-precision tensors by a GPU's tensor cores."""
     found = _tensor_cores_allowed.set(allowed)
     try:
@@ -32,7 +33,7 @@ def allow_tensor_cores(allowed: bool) -> Iterator[None]:
 
 
 def may_use_tensor_cores(tensor: Tensor) -> bool:
-    """Whether they are allowed, there, and exact for products of this tensor with itself."""
+    """Return True where they are allowed, there, and exact for products of `tensor` with itself."""
     return (
         _tensor_cores_allowed.get()
         and tensor.dtype in (torch.float16, torch.bfloat16)
@@ -41,7 +42,7 @@ def may_use_tensor_cores(tensor: Tensor) -> bool:
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
+def full_float32() -> Generator[None]:
     """Run float32 matrix products in float32; the settings found are restored on the way out."""
     try:
         found = torch.get_float32_matmul_precision()
@@ -58,7 +59,7 @@ def full_float32() -> Iterator[None]:
 
 
 def has_kernels(tensor: Tensor) -> bool:
-    """Whether the kernels of `kernels.py` run where this tensor is."""
+    """Return True where the kernels of `kernels.py` run on the device of `tensor`."""
     return (
         tensor.is_cuda
         and find_spec("triton") is not None
@@ -66,9 +67,15 @@ def has_kernels(tensor: Tensor) -> bool:
     )
 
 
+class _Backend(Protocol):
+    """Settings of matrix products that torch's stubs do not know all of."""
+
+    fp32_precision: str
+
+
 @contextmanager
-def _backend_float32() -> Iterator[None]:
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # pyright: ignore[reportAttributeAccessIssue]
+def _backend_float32() -> Generator[None]:
+    backends: list[_Backend] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # pyright: ignore
     found = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = "ieee"

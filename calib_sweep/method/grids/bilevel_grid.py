@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from calib_sweep.method.typed import unflatten
+
 SMALLEST_SCALE = 1e-9  # a scale quantized to less still divides by this
 
 
@@ -45,13 +47,13 @@ def second_level(value_O: Tensor, bits: int | None, num_rows: int) -> Tensor:
     """Put the scales (or zero points) of `num_rows` neighbouring rows on a grid of their own."""
     if bits is None:
         return value_O
-    value_RG = value_O.unflatten(0, (-1, num_rows)).T  # R = rows of a group, G = groups of rows
+    value_RG = unflatten(value_O, 0, (-1, num_rows)).T  # R = rows of a group, G = groups of rows
     grid = grid_between(value_RG.amin(dim=0), value_RG.amax(dim=0), bits)
     return grid.round(value_RG).T.flatten()
 
 
 def leave_one_out_gain(weight_CO: Tensor, diagonal_C: Tensor, bits: int) -> Tensor:
-    """How much the group's squared error falls when one weight is kept, for every weight.
+    """Return by how much the group's squared error falls when one weight is kept, for each.
 
     Without weight j the other weights keep their grid, and the gain is j's own error, unless j
     alone is the group's smallest or largest weight; then the grid is fitted to the rest.

@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from calib_sweep.method.typed import unflatten
+
 SCALE_BITS = 16  # a stored scale is a half-precision number
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridFormat:
-    """What all grids that a method fits have in common, known before any weight is read."""
+    """Settings of all grids that a method fits, known before any weight is read."""
 
     bits: int
     group_size: int | None  # neighbouring columns that share a scale; None: the whole row
@@ -44,7 +46,7 @@ class Grid:
         return replace(self, scale_OG=self.scale_OG.cpu(), zero_point_OG=self.zero_point_OG.cpu())
 
     def round(self, weight_OI: Tensor) -> Tensor:
-        """The nearest representable weight, float32."""
+        """Return the nearest representable weight, float32."""
         num_in, num_groups = weight_OI.shape[1], self.scale_OG.shape[1]
         weight_OGC = grouped(weight_OI.to(torch.float32), self.group_size or num_in // num_groups)
         scale_OG1, zero_point_OG1 = self.scale_OG.unsqueeze(2), self.zero_point_OG.unsqueeze(2)
@@ -53,19 +55,19 @@ class Grid:
 
 
 def grouped(value_OI: Tensor, group_size: int) -> Tensor:
-    """The columns in groups [O, G, C], with zeros behind a last one that is shorter."""
+    """Return the columns in groups [O, G, C], with zeros behind a last one that is shorter."""
     num_missing = -value_OI.shape[1] % group_size
     value_OI = functional.pad(value_OI, (0, num_missing)) if num_missing else value_OI
-    return value_OI.unflatten(1, (-1, group_size))
+    return unflatten(value_OI, 1, (-1, group_size))
 
 
 def mean_group(num_in: int, group_size: int | None) -> float:
-    """Columns per group of a row, on average."""
+    """Return the columns per group of a row, on average."""
     return num_in / -(-num_in // (group_size or num_in))
 
 
 def nearest(weight: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
-    """The grid point nearest to every weight; shapes broadcast."""
+    """Return the grid point nearest to every weight; shapes broadcast."""
     level = ((weight / scale).round() + zero_point).clamp(0, 2**bits - 1)
     return scale * (level - zero_point)
 
@@ -77,7 +79,7 @@ def fit_grid(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: bo
 
 
 def ends(weight_OI: Tensor, group_size: int | None, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest weight that the grid of each group is to reach [O, G]."""
+    """Return the lowest and the highest weight that the grid of each group is to reach [O, G]."""
     weight_OGC = grouped(weight_OI.to(torch.float32), group_size or weight_OI.shape[1])
     low_OG = weight_OGC.amin(dim=2).clamp(max=0)
     high_OG = weight_OGC.amax(dim=2).clamp(min=0)
@@ -89,7 +91,7 @@ def ends(weight_OI: Tensor, group_size: int | None, symmetric: bool) -> tuple[Te
 
 
 def grid_between(low_OG: Tensor, high_OG: Tensor, bits: int, symmetric: bool) -> Grid:
-    """The grids from `low` to `high`."""
+    """Return the grids from `low` to `high`."""
     # By a tensor: a GPU divides by a number with its reciprocal, and the last digit decides ties.
     scale_OG = (high_OG - low_OG) / torch.full_like(high_OG, 2**bits - 1)
     if symmetric:
@@ -100,5 +102,5 @@ def grid_between(low_OG: Tensor, high_OG: Tensor, bits: int, symmetric: bool) ->
 
 
 def average_bits(bits: int, group_size: float, symmetric: bool) -> float:
-    """Bits per weight with its share of the group's scale and, if asymmetric, zero point."""
+    """Return the bits per weight, its share of scale and (asymmetric) zero point included."""
     return bits + (SCALE_BITS + (0 if symmetric else bits)) / group_size

@@ -1,4 +1,4 @@
-"""Which input channels share a group of an N:M pattern, so that more of the scores is kept.
+"""Input channels dealt to the groups of an N:M pattern, so that more of the scores is kept.
 
 Zhang et al. 2024, "Plug-and-Play", ICLR 2024, section 3.2. What is kept of a group g of M channels
 is the sum over rows of the N largest of the row's M scores in g.
@@ -14,33 +14,34 @@ Shapes: O = out_features, I = in_features = G * M, G = groups, M = channels of a
 """
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from calib_sweep.method.typed import best_assignment, unflatten
 
 
 def deal_channels(score_OI: Tensor, group_length: int) -> Tensor:
     """Order of channels [I] in which every `group_length` that follow each other are a group."""
     ascending_I = score_OI.sum(dim=0).sort(stable=True).indices
-    dealt_MG = ascending_I.unflatten(0, (group_length, -1)).clone()
+    dealt_MG = unflatten(ascending_I, 0, (group_length, -1)).clone()
     dealt_MG[1::2] = dealt_MG[1::2].flip(1)
     return dealt_MG.T.flatten()
 
 
 def assign_channels(score_OI: Tensor, order_I: Tensor, num_kept: int, group_length: int) -> Tensor:
     """The order after the best assignment of each position in turn."""
-    order_GM = order_I.unflatten(0, (-1, group_length)).clone()
+    order_GM = unflatten(order_I, 0, (-1, group_length)).clone()
     for position in range(group_length):
         others = [m for m in range(group_length) if m != position]
         kept_GG = kept_scores(
             score_OI[:, order_GM[:, others]], score_OI[:, order_GM[:, position]], num_kept
         )
-        chosen_G = linear_sum_assignment(kept_GG.double().cpu().numpy(), maximize=True)[1]
-        order_GM[:, position] = order_GM[torch.from_numpy(chosen_G).to(order_GM.device), position]
+        chosen_G = best_assignment(kept_GG)
+        order_GM[:, position] = order_GM[chosen_G.to(order_GM.device), position]
     return order_GM.flatten()
 
 
 def kept_scores(fixed_OGF: Tensor, candidate_OG: Tensor, num_kept: int) -> Tensor:
-    """What group g (row) keeps when candidate k (column) joins its F = M - 1 fixed channels.
+    """Return what group g (row) keeps when candidate k (column) joins its F = M - 1 fixed channels.
 
     The N largest of M scores, of which F are sorted already: the N - 1 largest of the F, and the
     larger of the N-th and the candidate.

@@ -1,4 +1,4 @@
-"""Which weights go: True marks a weight to be set to zero, the lowest scores first.
+"""Masks of the weights that go: True marks a weight to be set to zero, the lowest scores first.
 
 Three comparison groups, three functions: the whole matrix, a row, M neighbouring columns of a row.
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.settings import LAYER, num_kept_and_group_length
+from calib_sweep.method.typed import unflatten
 
 
 def lowest(score_OI: Tensor, sparsity: float, pattern: str, compare: str) -> Tensor:
@@ -53,7 +54,7 @@ def lowest_per_row(score_OI: Tensor, sparsity: float) -> Tensor:
 
 def lowest_in_groups(score_OI: Tensor, num_kept: int, group_length: int) -> Tensor:
     """Keep `num_kept` of every `group_length` neighbouring columns; ties: lower column goes."""
-    score_OGM = score_OI.unflatten(1, (-1, group_length))
+    score_OGM = unflatten(score_OI, 1, (-1, group_length))
     order_OGM = torch.sort(score_OGM, dim=2, stable=True).indices
     mask_OGM = torch.zeros_like(score_OGM, dtype=torch.bool)
     mask_OGM.scatter_(2, order_OGM[:, :, : group_length - num_kept], True)

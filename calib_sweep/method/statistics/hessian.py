@@ -11,7 +11,6 @@ Shapes: T = tokens of one batch, O = out_features, I = in_features.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
 from calib_sweep.method.statistics.gram import add_gram, form_of_rows
 from calib_sweep.method.statistics.statistic import TENSOR_CORES, Statistic
+from calib_sweep.method.typed import cholesky, solve_upper
 
 # A factorisation that fails is tried again with ten times the damping, at most this often.
 NUM_RETRIES = 8
@@ -52,7 +52,7 @@ class InverseFactor:
         """Say what was out of the ordinary; None when nothing was."""
         if self.damping is None:
             return NO_TOKENS
-        parts = []
+        parts: list[str] = []
         num_dead = int(self.dead_I.sum())
         if num_dead:
             parts.append(f"{num_dead} dead input features, weights set to zero")
@@ -157,11 +157,12 @@ class Hessian(Statistic):
         with full_float32():
             add_gram(self._product_II, inputs_TI)
 
-    def _merge(self, other: Self) -> None:
+    def _merge(self, other: Statistic) -> None:
+        assert isinstance(other, Hessian), other
         self._factors.clear()
         self._product_II += other._product_II.to(self.device)
 
-    def _square_sum(self) -> Tensor:
+    def square_sum_I(self) -> Tensor:
         return self._product_II.diagonal()
 
 
@@ -172,9 +173,9 @@ def _inverse_upper_factor(matrix_II: Tensor) -> Tensor | None:
     columns, J A J = L L^T gives A = V V^T for the upper V = J L J, so U = V^-1: the same matrix
     (a Cholesky factor is unique) from one factorisation, without a second one that can fail.
     """
-    lower_II, failed = torch.linalg.cholesky_ex(matrix_II.flip(0, 1))
+    lower_II, failed = cholesky(matrix_II.flip(0, 1))
     if bool(failed) or not bool(torch.isfinite(lower_II).all()):
         return None
     identity_II = torch.eye(len(matrix_II), device=matrix_II.device, dtype=matrix_II.dtype)
-    upper_II = torch.linalg.solve_triangular(lower_II.flip(0, 1), identity_II, upper=True)
+    upper_II = solve_upper(lower_II.flip(0, 1), identity_II)
     return upper_II if math.isfinite(float(upper_II.square().sum())) else None

@@ -6,13 +6,13 @@ Shapes: T = tokens of one batch, I = in_features, O = out_features.
 """
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.typed import vector_norm
 
 # Tokens on which an output error is measured, at least: no Hessian knows it on all.
 ERROR_TOKENS = 1024
@@ -45,8 +45,7 @@ class InputNorm(Statistic):
 
     def _accumulate(self, inputs_TI: Tensor) -> None:
         if inputs_TI.is_cuda:  # read once instead of three times, without a float32 copy
-            norm_I = torch.linalg.vector_norm(inputs_TI, dim=0, dtype=torch.float32)
-            self._square_sum_I += norm_I.square()
+            self._square_sum_I += vector_norm(inputs_TI, dim=0).square()
         else:
             self._square_sum_I += inputs_TI.square().sum(dim=0)
         self._keep_first(inputs_TI)
@@ -59,9 +58,10 @@ class InputNorm(Statistic):
             missing_TI = inputs_TI[:num_missing].to(self.device, torch.float32)
             self._first_TI = torch.cat([self._first_TI, missing_TI])
 
-    def _merge(self, other: Self) -> None:
+    def _merge(self, other: Statistic) -> None:
+        assert isinstance(other, InputNorm), other
         self._square_sum_I += other._square_sum_I.to(self.device)
         self._keep_first(other._first_TI)
 
-    def _square_sum(self) -> Tensor:
+    def square_sum_I(self) -> Tensor:
         return self._square_sum_I

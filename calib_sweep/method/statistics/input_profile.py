@@ -1,4 +1,4 @@
-"""What AWQ needs to know about a layer's inputs: their size, their products, and some of them.
+"""Statistics of a layer's inputs for AWQ: their size, their products, and some of them.
 
     mean magnitude   mean over tokens of |x_i|
     products         sum over tokens of x x^T: the change of the layer's own output, for any weight
@@ -13,14 +13,13 @@ and the split into batches is of no account.
 Shapes: T = tokens, I = in_features, G = groups of neighbouring features, C = features of a group.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.typed import unflatten
 
 NUM_SPACED = 512
 
@@ -50,7 +49,7 @@ class InputProfile(Statistic):
     @full_float32()
     def spaced_products_GCC(self, group_size: int) -> Tensor:
         """Sum of x x^T over the spaced tokens, features of a group with each other only."""
-        spaced_GTC = self.spaced_TI().unflatten(1, (-1, group_size)).transpose(0, 1)
+        spaced_GTC = unflatten(self.spaced_TI(), 1, (-1, group_size)).transpose(0, 1)
         return spaced_GTC.transpose(1, 2) @ spaced_GTC
 
     def divide_inputs(self, scale_I: Tensor) -> None:
@@ -80,12 +79,13 @@ class InputProfile(Statistic):
             self._spaced = [self.spaced_TI()[::2].clone()]
             self._step *= 2
 
-    def _merge(self, other: Self) -> None:
+    def _merge(self, other: Statistic) -> None:
         """Add sums, and join the tokens kept at the wider of the two spacings.
 
         They are evenly spaced throughout where that spacing divides the number of tokens seen here;
         otherwise the step from these to the others is a shorter one.
         """
+        assert isinstance(other, InputProfile), other
         self._hessian.merge(other._hessian)
         self._magnitude_sum_I += other._magnitude_sum_I.to(self.device)
         step = max(self._step, other._step)
@@ -94,5 +94,5 @@ class InputProfile(Statistic):
         self._step, self._num_seen = step, self._num_seen + other._num_seen
         self._widen_spacing()
 
-    def _square_sum(self) -> Tensor:
-        return self._hessian._square_sum()
+    def square_sum_I(self) -> Tensor:
+        return self._hessian.square_sum_I()

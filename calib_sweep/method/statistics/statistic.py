@@ -12,7 +12,6 @@ Shapes: T = tokens of one batch, I = in_features.
 """
 
 from abc import ABC, abstractmethod
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ class Statistic(ABC):
             as_it_is = self._takes_as_it_is(inputs_TI)
             self._accumulate(inputs_TI if as_it_is else inputs_TI.to(torch.float32))
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "Statistic") -> None:
         """Take in what `other` has seen, as if its inputs were added after those seen here."""
         assert type(other) is type(self) and other.num_in == self.num_in, other
         self.num_tokens += other.num_tokens
@@ -61,7 +60,7 @@ class Statistic(ABC):
 
     def is_finite(self) -> bool:
         """Return False where an input overflowed or was undefined."""
-        return bool(torch.isfinite(self._square_sum()).all())
+        return bool(torch.isfinite(self.square_sum_I()).all())
 
     def _takes_as_it_is(self, inputs_TI: Tensor) -> bool:
         """Return True where these inputs need not be turned into float32."""
@@ -72,9 +71,9 @@ class Statistic(ABC):
         """Add inputs, already on the right device, and in float32 unless taken as they are."""
 
     @abstractmethod
-    def _merge(self, other: Self) -> None:
-        """Add the sums of `other`, which may be on another device; leave them alone."""
+    def _merge(self, other: "Statistic") -> None:
+        """Add the sums of `other`, of the same class; leave them alone, on whichever device."""
 
     @abstractmethod
-    def _square_sum(self) -> Tensor:
+    def square_sum_I(self) -> Tensor:
         """Unscaled sum of squares of every input feature, [I]."""

@@ -31,7 +31,7 @@ class LargestInput(Statistic):
     def _merge(self, other):
         self.largest_I = torch.maximum(self.largest_I, other.largest_I.to(self.device))
 
-    def _square_sum(self):
+    def square_sum_I(self):
         return self.largest_I.square()
 
 
@@ -61,7 +61,7 @@ def seen(kind, inputs_TI, batch=4 * SAMPLE):
 def what_is_read(statistic):
     """Everything that methods read of a statistic, by name."""
     weight_OI = torch.randn(5, NUM_IN, generator=torch.Generator().manual_seed(9))
-    read = {"square sum": statistic._square_sum()}
+    read = {"square sum": statistic.square_sum_I()}
     read["error"] = torch.tensor(statistic.weighted_square_sum(weight_OI) or 0.0)
     if isinstance(statistic, InputNorm):
         read["norm"] = statistic.norm_I()
