@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from calib_sweep.errors import require
+from calib_sweep.errors import ConfigError, UnavailableError, require
 from calib_sweep.model.weight_files import INDEX, WHOLE, some
 
 HASHED_BYTES = 2**20  # of each end of a weight file; the rest is taken on trust for speed
@@ -26,7 +26,10 @@ CONVERT = (
 
 
 def check_folder(path: str, folder: Path) -> None:
-    """Raise `ConfigError` unless `folder`, typed as `path`, holds a model in safetensors."""
+    """Raise `ConfigError` unless `folder`, typed as `path`, holds a model's configuration.
+
+    Weights may be missing, as in a plan for another machine; pickles in their place may not.
+    """
     require(folder.is_dir(), "model.path", path, "a folder with a model", _what_is_there(folder))
     names = sorted(file.name for file in folder.iterdir())
     adapters = [name for name in ADAPTERS if name in names]
@@ -46,25 +49,39 @@ def check_folder(path: str, folder: Path) -> None:
         f"{folder} holds {some(names)}.",
     )
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
-    found = str(folder / pickles[0]) if pickles else f"no weights in {folder}"
     require(
-        any(name.endswith(".safetensors") for name in names),
+        _has_weights(folder) or not pickles,
         "model.path",
         path,
-        f"weights in *.safetensors, but found {found}",
-        CONVERT if pickles else "Save or download the weights into this folder.",
+        f"weights in *.safetensors, but found {folder / pickles[0] if pickles else ''}",
+        CONVERT,
     )
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.name.endswith(".safetensors") for file in folder.iterdir())
+
+
+def check_weights(path: str, folder: Path) -> None:
+    """Raise `UnavailableError` where there are no weights: a run needs them, a check does not."""
+    if not _has_weights(folder):
+        raise UnavailableError(
+            f"model.path={path!r}: expected weights in *.safetensors, but there are no weights in "
+            f"{folder}. Save or download them into this folder."
+        )
 
 
 def check_tokenizer(path: str, folder: Path) -> None:
+    """Raise `ConfigError` unless `folder` holds a tokenizer that can be read here.
+
+    Where there are no weights either, it is merely not here: an `UnavailableError`.
+    """
     names = sorted(file.name for file in folder.iterdir())
-    require(
-        any(name.startswith(TOKENIZER_PREFIXES) for name in names),
-        "model.path",
-        path,
-        "a tokenizer beside the model, such as tokenizer.json",
-        f"{folder} holds {some(names)}. Save the model's tokenizer into it.",
-    )
+    if not any(name.startswith(TOKENIZER_PREFIXES) for name in names):
+        raise (ConfigError if _has_weights(folder) else UnavailableError)(
+            f"model.path={path!r}: expected a tokenizer beside the model, such as tokenizer.json, "
+            f"but {folder} holds {some(names)}. Save the model's tokenizer into it."
+        )
     damage = damaged_settings(folder, TOKENIZER_SETTINGS)
     require(damage is None, "model.path", path, f"a tokenizer, but {damage}", "Copy it again.")
     pieces = [name for name in SENTENCEPIECE_FILES if name in names]

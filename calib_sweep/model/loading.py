@@ -18,6 +18,7 @@ from calib_sweep.model.checkpoint import (
     CONVERT,
     check_folder,
     check_tokenizer,
+    check_weights,
     damaged_settings,
     fingerprint,
 )
@@ -64,7 +65,7 @@ class HubModel:
         from calib_sweep.model.placement import named_device, offload
         from calib_sweep.model.vocabulary import guard
 
-        self.check_files()
+        self._require_weights()
         settings = reading_settings(self.path, self.load_config())
         device = named_device(self.device)
         offloads = self.offload is not None and device.type != "cpu"
@@ -151,6 +152,7 @@ class HubModel:
         folder = self.folder()
         if folder is None:
             return
+        check_weights(self.path, folder)
         state = hollow(read_headers(self.path, folder))
         if not is_packed:  # then in other tensors than those that the model has
             self._check_complete(self._reading_of(state))
@@ -172,7 +174,7 @@ class HubModel:
 
     def fingerprint(self) -> str | None:
         """Hash of a local checkpoint's content; None for the hub, where path and revision tell."""
-        self.check_files()
+        self._require_weights()
         folder = self.folder()
         return None if folder is None else fingerprint(folder)
 
@@ -188,6 +190,12 @@ class HubModel:
         folder = self.folder()
         if folder is not None:
             check_folder(self.path, folder)
+
+    def _require_weights(self) -> None:
+        """Raise `ConfigError` unless a local checkpoint is there with its weights."""
+        self.check_files()
+        if (folder := self.folder()) is not None:
+            check_weights(self.path, folder)
 
     def _read(self, read: Callable[..., Any], **settings: Any) -> Any:
         """Call a `from_pretrained`; what the user can mend is raised as `ConfigError`.

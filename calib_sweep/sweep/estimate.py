@@ -23,7 +23,7 @@ from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
 from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest, without_execution
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import FETCH, ConfigError
 from calib_sweep.places import RECORD
 from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record
@@ -53,6 +53,9 @@ class Work:
 
 NOTHING = Amount("", 0)
 
+# What forward passes of half-precision models reach, in round numbers, to tell an hour from a week.
+FLOP_PER_S = {"one data-centre GPU (100 TFLOP/s)": 1e14, "a CPU (0.5 TFLOP/s)": 5e11}
+
 
 def describe_plan(
     builder: Builder, store: Store, cells: Sequence[Cell], notes: Sequence[str]
@@ -67,7 +70,8 @@ def describe_plan(
     if todo:
         lines += _describe_cost(builder, store, todo)
     lines += [text for cell in cells for text in store.conflicts(cell)]
-    lines += [f"not checked: {note}" for note in notes]
+    lines += [f"not checked: {note.replace(FETCH, '').strip()}" for note in notes]
+    lines += [FETCH] if any(FETCH in note for note in notes) else []  # once
     lines.append("every cell is valid" + (", as far as can be seen from here" if notes else ""))
     return "\n".join(lines)
 
@@ -106,11 +110,13 @@ def _describe_cost(builder: Builder, store: Store, todo: Sequence[Cell]) -> list
 
 
 def _describe_flops(builder: Builder, cells: Sequence[Cell]) -> Iterator[str]:
-    flops = [_walk_flops(builder, cell) for cell in cells if cell.needs_data]
-    if any(flops):
+    """Say how long the forward passes of cells take at rates that hardware reaches."""
+    known = [flop for cell in cells if (flop := _flops(builder, cell)) is not None]
+    if total := sum(known):
+        times = [f"{duration(total / rate)} on {what}" for what, rate in FLOP_PER_S.items()]
         yield (
-            f"compression: about {sum(f or 0 for f in flops) / 1e15:.3g} PFLOP of forward passes "
-            f"in {sum(f is not None for f in flops):,} of them"
+            f"forward passes of {counted(len(known), 'cell')}: {total / 1e15:.3g} PFLOP, about "
+            f"{', '.join(times)}; solving and tasks come on top"
         )
 
 
@@ -240,9 +246,14 @@ def _num_weights(builder: Builder, model: str) -> int | None:
     return sum(num_out * num_in for _, num_out, num_in in shapes)
 
 
-def _walk_flops(builder: Builder, cell: Cell) -> float | None:
-    """Return the FLOP of the method's forward passes, 2 per weight and token; None if not known."""
+def _flops(builder: Builder, cell: Cell) -> float | None:
+    """Return the FLOP of a cell's forward passes, 2 per weight and token; None if not known.
+
+    Those of the method over its calibration set, and of perplexity, where its windows are counted.
+    """
     num = num_weights(builder, cell.config["model"])
-    calibration = cell.config["calibration"]
-    tokens = calibration["num_samples"] * calibration["seq_len"]
-    return None if num is None else builder.parts(cell).method.num_passes() * 2 * num * tokens
+    if num is None:
+        return None
+    work = work_of(cell.config, cell.method, needs_data=cell.needs_data, weights=num)
+    passes = builder.parts(cell).method.num_passes() if cell.needs_data else 0
+    return 2.0 * num * (passes * work.tokens + (work.windows.number or 0))

@@ -142,3 +142,16 @@ def test_check_tells_before_any_cell_runs(run_cli, tiny_world, damaged, tmp_path
         assert ended.code == 1
         assert "fp8 has quantized them" in ended.err and "tokenizer.json is not JSON" in ended.err
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_a_model_without_weights_is_checked_and_estimated_but_not_run(
+    run_cli, tiny_world, damaged, tmp_path
+):
+    (damaged / "model.safetensors").unlink()
+    world = [*tiny_world[1:], "model=hf", f"model.path={damaged}", "method=wanda"]
+    ended = run_cli("check", *world, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert f"there are no weights in {damaged}" in ended.out and "PFLOP" in ended.out
+    ended = run_cli(*world, cwd=tmp_path)
+    assert ended.code == 1 and f"there are no weights in {damaged}" in ended.err
+    assert not list(tmp_path.rglob("record.json"))

@@ -44,10 +44,11 @@ def test_check_counts_cells_and_leaves_nothing(run_cli, tiny_world, no_weights, 
 
 
 def test_the_estimate_counts_the_passes_of_each_method(run_cli, tiny_world, no_weights, tmp_path):
-    flops = {}
+    flops, windows = {}, "evaluation.perplexity.max_windows=null"  # not counted
     for method in ("wanda", "owl", "awq"):
-        told = run_cli("check", *tiny_world, f"method={method}", cwd=tmp_path).out
-        flops[method] = float(told.partition("compression: about ")[2].split()[0])
+        told = run_cli("check", *tiny_world, f"method={method}", windows, cwd=tmp_path).out
+        assert "data-centre GPU" in told and "on a CPU" in told
+        flops[method] = float(told.partition("forward passes of 2 cells: ")[2].split()[0])
     assert flops["owl"] / flops["wanda"] == pytest.approx(3 / 2, rel=0.01)
     assert flops["awq"] / flops["wanda"] == pytest.approx(23 / 2, rel=0.01)
 
