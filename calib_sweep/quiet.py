@@ -37,6 +37,23 @@ def quiet_datasets() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
+@contextlib.contextmanager
+def offline_hub() -> Iterator[None]:
+    """Have the hub's clients look into their cache only, without asking: they retry for long."""
+    import datasets
+    from huggingface_hub import constants
+
+    places = (datasets.config, constants)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    for place in places:
+        place.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        for place, was_offline in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = was_offline
+
+
 def no_progress_bars() -> contextlib.AbstractContextManager:
     """Nothing on stderr, for code that takes no word against its bars. Log lines stay."""
     return contextlib.redirect_stderr(io.StringIO())

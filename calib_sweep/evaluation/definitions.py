@@ -32,6 +32,10 @@ DEFAULT_METRICS = {
 }
 
 
+# Values of `dataset_path` that read files of the user's.
+LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow", "pandas")
+
+
 class Code(str):
     """What stands behind `!function`: MODULE.NAME, from a file beside the YAML or installed."""
 
@@ -49,6 +53,13 @@ class Definition:
         """Whether text is generated; not known here of a task that is a class."""
         is_class = "class" in self.settings
         return not is_class and self.settings.get("output_type", GENERATED) == GENERATED
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether its items come from the hub; of a task that is a class they may."""
+        source = self.settings.get("dataset_path")
+        is_local = source in LOCAL_FORMATS or Path(str(source)).exists()
+        return "class" in self.settings if source is None else not is_local
 
     def metrics(self) -> list[str] | None:
         """The metrics of an item as lm-eval names them; None where its code decides."""

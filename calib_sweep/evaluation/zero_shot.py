@@ -25,13 +25,15 @@ from calib_sweep.evaluation.definitions import (
     GENERATED,
     STORYCLOZE,
     metric_key,
+    read_definition,
     storycloze_definition,
 )
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests
 from calib_sweep.evaluation.scorer import Scorer
 from calib_sweep.evaluation.tasks import KEY, ZeroShot, generated_error, require_headline
-from calib_sweep.quiet import no_progress_bars, quiet_logger
+from calib_sweep.model.hub import hub_answers
+from calib_sweep.quiet import no_progress_bars, offline_hub, quiet_logger
 from calib_sweep.seeding import constant_global_seeds
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
         constant_global_seeds(),
         _templates(settings),
         quiet_logger("lm_eval.api.task"),
+        quiet_logger("datasets"),
+        _hub(settings),
         no_progress_bars(),
     ):
         tasks = {name: problems.of(_build, name, spec, settings) for name, spec in specs.items()}
@@ -192,6 +196,12 @@ def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
     from calib_sweep.evaluation.harness import templates
 
     return templates(are_trusted=settings.trust_task_code or not settings.own_tasks())
+
+
+def _hub(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
+    """Where the hub does not answer, have items read from the cache at once, or not at all."""
+    fetched = (read_definition(path).is_fetched for path in settings.files().values())
+    return offline_hub() if any(fetched) and not hub_answers() else contextlib.nullcontext()
 
 
 def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 from helpers.scored import metric, write_task, zero_shot_of
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, UnavailableError
+from calib_sweep.evaluation import harness, zero_shot
 from calib_sweep.evaluation.definitions import METRICS, read_definition
 from calib_sweep.evaluation.tasks import find_tasks
 from calib_sweep.evaluation.zero_shot import prepare_tasks
@@ -201,3 +202,26 @@ def test_a_definition_that_cannot_be_read_is_named(tmp_path, content, phrase):
     (tmp_path / "own.yaml").write_text(content)
     with pytest.raises(ConfigError, match=rf"own\.yaml: .*{phrase}"):
         zero_shot_of(tmp_path, "own").check()
+
+
+@pytest.mark.parametrize(("name", "asks"), [("mini_facts", False), ("arc_easy", True)])
+def test_a_hub_that_does_not_answer_is_asked_once_for_items_that_only_it_has(
+    name, asks, tmp_path, tokenizer, monkeypatch
+):
+    import datasets
+    from huggingface_hub import constants
+
+    seen, asked = [], []
+
+    def load(*_):
+        seen.append((constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE))
+        raise ConnectionError("no route to host")
+
+    for place in (constants, datasets.config):
+        monkeypatch.setattr(place, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(zero_shot, "hub_answers", lambda: asked.append(name))
+    monkeypatch.setattr(harness, "load_task", load)
+    with pytest.raises(UnavailableError, match="not on this machine and cannot be fetched"):
+        prepare_tasks(zero_shot_of(tmp_path, name), tokenizer)
+    assert seen == [(asks, asks)] and len(asked) == asks
+    assert not constants.HF_HUB_OFFLINE and not datasets.config.HF_HUB_OFFLINE
