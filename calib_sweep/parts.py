@@ -71,7 +71,7 @@ class PreparedEvaluation(Protocol):
 
 
 class Evaluation(Protocol):
-    """What a model is scored on."""
+    """The corpora and tasks that a model is scored on."""
 
     @property
     def perplexity(self) -> "Perplexity | None": ...

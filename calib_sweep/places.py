@@ -1,4 +1,4 @@
-"""Where things lie: what is shipped with the package, and every file of a results folder.
+"""Places: of what is shipped with the package, and of every file of a results folder.
 
 results_dir/SWEEP/               WAITS
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK

@@ -1,4 +1,4 @@
-"""What a worker keeps loaded between cells: the model, its tokenizer, the evaluation's requests.
+"""A worker's memory between cells: the model, its tokenizer, the evaluation's requests.
 
 One of each at a time: cells are ordered so that the same ones follow each other. `content` is the
 hash of the files that a part reads: what changed on disk is loaded anew.

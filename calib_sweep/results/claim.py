@@ -123,7 +123,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 class Watch:
-    """What this process has seen of the claims of others, to know the dead by whatever clocks say.
+    """A memory of the claims of others as seen here, to know the dead whatever clocks say.
 
     `clock`: seconds that never step back.
     """

@@ -1,4 +1,4 @@
-"""What a cell ran on: versions, machine, git state, device, peak memory."""
+"""The environment of a cell: versions, machine, git state, device, peak memory."""
 
 import importlib.metadata
 import os
@@ -34,7 +34,7 @@ class Environment(TypedDict):
 
 
 class Device(TypedDict):
-    """What computed."""
+    """The device that computed."""
 
     device: str
     num_threads: int

@@ -40,7 +40,7 @@ class CalibrationNote(TypedDict):
 
 
 class CompressionNote(TypedDict):
-    """What became of the weights of all compressed layers, each layer weighted by its size."""
+    """The weights of all compressed layers, each layer weighted by its size."""
 
     sparsity: float | None  # fraction of zeros
     bits: float | None  # per weight; null: not on a grid
@@ -52,7 +52,7 @@ class CompressionNote(TypedDict):
 
 
 class ErrorNote(TypedDict):
-    """What ended a cell."""
+    """The error that ended a cell."""
 
     type: str
     message: NotRequired[str | None]

@@ -1,4 +1,4 @@
-"""What each field of a record must be, as `record` types it; files are anybody's."""
+"""A test for each field of a record, as `record` types it: files are anybody's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What every tracker does, and the one that does nothing."""
+"""The tracker that does nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.errors import ConfigError
@@ -21,7 +21,15 @@ from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
-from calib_sweep.tracking.mirrored import CELL, done_records, read_mark, report_files
+from calib_sweep.tracking.mirrored import (
+    CELL,
+    Mark,
+    Pushed,
+    Settings,
+    done_records,
+    read_mark,
+    report_files,
+)
 from calib_sweep.tracking.panels import Logged, build_report, build_workspace, own_entity
 from calib_sweep.tracking.sync import DEFAULTS, sweep_of
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
@@ -41,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_logged(store: Store) -> Logged:
-    """What W&B has of the sweep in `store`; `ConfigError` where it has nothing."""
+    """Read what W&B has of the sweep in `store`; `ConfigError` where it has nothing."""
     name, report = str(store.folder), store.folder / REPORT
     if not (report / CONCLUSION).is_file():
         raise ConfigError(
@@ -68,8 +76,8 @@ def read_logged(store: Store) -> Logged:
     )
 
 
-def _mirrored(store: Store) -> Iterator[tuple[Record, dict[str, Any], Path]]:
-    """Record, mark and folder of each finished cell that is a run of W&B."""
+def _mirrored(store: Store) -> Iterator[tuple[Record, Mark, Path]]:
+    """Yield record, mark and folder of each finished cell that is a run of W&B."""
     for folder, record in done_records(store.folder).items():
         if mark := read_mark(folder):
             yield record, mark, folder
@@ -85,9 +93,11 @@ def _axes(records: Sequence[Record]) -> list[str]:
 
 
 def read_tracking(logged: Logged, overrides: Sequence[str]) -> WandbTracking:
-    """Where the last run went, changed by `overrides` (tracking.KEY=VALUE)."""
+    """Return where the last run went, changed by `overrides` (tracking.KEY=VALUE)."""
     project, entity = logged.places[-1]
-    return with_overrides("dashboard", DEFAULTS | {"project": project, "entity": entity}, overrides)
+    return with_overrides(
+        "dashboard", cast(Settings, {**DEFAULTS, "project": project, "entity": entity}), overrides
+    )
 
 
 def write_dashboard(folder: Path, logged: Logged, project: str) -> None:
@@ -100,7 +110,7 @@ def write_dashboard(folder: Path, logged: Logged, project: str) -> None:
 
 
 def _publish(store: Store, tracking: WandbTracking) -> str:
-    """Push when logged in; what to tell the user."""
+    """Push when logged in; return what to tell the user."""
     folder = store.folder / REPORT / DASHBOARD
     try:
         if tracking.current_mode() != "online":
@@ -121,13 +131,13 @@ def _publish(store: Store, tracking: WandbTracking) -> str:
     return f"workspace: {pushed['workspace']['url']}\nreport: {pushed['report']['url']}\n"
 
 
-def push_sweep(folder: Path, project: str, entity: str | None) -> dict[str, Any]:
+def push_sweep(folder: Path, project: str, entity: str | None) -> Pushed:
     """Push the dashboard of the sweep in `folder`."""
     logged = read_logged(Store(folder.parent, folder.name))
     return push(folder / REPORT / DASHBOARD / PUSHED, logged, project, entity)
 
 
-def push(path: Path, logged: Logged, project: str, entity: str | None) -> dict[str, Any]:
+def push(path: Path, logged: Logged, project: str, entity: str | None) -> Pushed:
     """Make both in W&B, or renew those that `path` names; say there, and return, what they are."""
     entity = entity or own_entity(project)
     workspace = build_workspace(logged, project, entity)
@@ -140,7 +150,7 @@ def push(path: Path, logged: Logged, project: str, entity: str | None) -> dict[s
     workspace.save()
     report.save()
     name, view = workspace._internal_name, workspace._internal_id
-    pushed = {
+    pushed: Pushed = {
         "project": project,
         "entity": entity,
         "workspace": {"name": name, "id": view, "url": workspace.url},

@@ -1,4 +1,4 @@
-"""What W&B knows of a sweep: names of runs and of what they log, and the marks of what it has.
+"""The mirror of a sweep: names of runs and of what they log, and marks of what W&B has.
 
 A mark `wandb.json` beside a record or in a report's folder says where its mirror lies and which
 state it shows. A sweep of which W&B did not take a run waits: `wandb_waits.json` in its folder.
@@ -9,7 +9,7 @@ import json
 import logging
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.places import FIGURES, INDEX, MADE_FROM, MARK, RECORD, REPORT, TABLES, WAITS
@@ -26,8 +26,58 @@ PAGE = "report"
 MAX_TAG, MAX_NAME = 64, 128  # W&B takes no more
 
 
+class Settings(TypedDict):
+    """The settings of the mirror, as `WandbTracking` checks them."""
+
+    project: str
+    entity: str | None  # None: the user's default
+    mode: str
+    tags: list[str]
+    timeout_s: float
+
+
+class Place(TypedDict):
+    """The place of a run: an address of W&B's, or a folder seen from the sweep's."""
+
+    is_online: bool
+    run: str
+    shows: str  # the state of what it mirrors
+
+
+class Mark(Place):
+    """The content of `MARK`."""
+
+    id: str
+    project: str
+    entity: str | None
+
+
+class PushedWorkspace(TypedDict):
+    """A workspace that is in W&B."""
+
+    name: str
+    id: str
+    url: str
+
+
+class PushedReport(TypedDict):
+    """A report that is in W&B."""
+
+    id: str
+    url: str
+
+
+class Pushed(TypedDict):
+    """The places of a dashboard in W&B."""
+
+    project: str
+    entity: str
+    workspace: PushedWorkspace
+    report: PushedReport
+
+
 def run_id(sweep_name: str, what: str) -> str:
-    """The id of a run: the cell's id, or `analysis`, and a hash of the sweep's name.
+    """Return the id of a run: the cell's id, or `analysis`, and a hash of the sweep's name.
 
     A cell in two sweeps is two runs. To W&B a sweep is its name within a project: two folders of
     one name are parts of one sweep.
@@ -36,36 +86,37 @@ def run_id(sweep_name: str, what: str) -> str:
 
 
 def group_of(sweep_name: str) -> str:
-    """The group of the runs of a sweep."""
+    """Return the group of the runs of a sweep."""
     return shortened(sweep_name, MAX_NAME)
 
 
 def shortened(text: str, num_bytes: int) -> str:
-    """The beginning of `text` that fits into so many bytes, as W&B counts them at the strictest."""
+    """Return the beginning of `text` that fits into so many bytes, as W&B counts at strictest."""
     return text.encode(errors="replace")[:num_bytes].decode(errors="ignore")
 
 
 def report_files(folder: Path) -> dict[str, Path]:
-    """What the run of the report in `folder` logs, by key: tables/NAME, figures/NAME, the page."""
+    """List what the run of a report logs, by key: tables/NAME, figures/NAME, the page."""
     files = [*sorted((folder / TABLES).glob("*.csv")), *sorted((folder / FIGURES).glob("*.png"))]
     return {f"{path.parent.name}/{path.stem}": path for path in files} | {PAGE: folder / INDEX}
 
 
-def read_mark(folder: Path) -> dict[str, Any] | None:
-    """The mark in `folder`; None without one, and for one that is damaged or whose run is gone."""
+def read_mark(folder: Path) -> Mark | None:
+    """Read the mark in `folder`; None where it is missing or damaged, or its run is gone."""
     try:
-        mark = json.loads((folder / MARK).read_bytes())
-        if not isinstance(mark, dict) or not isinstance(mark["is_online"], bool):
+        found: object = json.loads((folder / MARK).read_bytes())
+        if not valid_json.is_object(found) or not isinstance(found["is_online"], bool):
             return None
-        if not all(isinstance(mark[key], str) for key in ("id", "run", "shows", "project")):
+        if not all(isinstance(found[key], str) for key in ("id", "run", "shows", "project")):
             return None
+        mark = cast(Mark, found)
         is_there = mark["is_online"] or any((folder.parent / mark["run"]).glob("*.wandb"))
     except (OSError, ValueError, KeyError):
         return None
     return mark if is_there else None
 
 
-def write_mark(folder: Path, mark: dict[str, Any]) -> None:
+def write_mark(folder: Path, mark: Mark) -> None:
     """Say that what is in `folder` has been mirrored."""
     _make_room(folder / MARK)
     atomic.write(folder / MARK, valid_json.dumps(mark) + "\n")
@@ -77,37 +128,37 @@ def _make_room(path: Path) -> None:
 
 
 def is_mirrored(folder: Path, shows: str, *, online: bool = False) -> bool:
-    """Whether a run shows what is in `folder` now, and is in W&B itself if it has to be."""
+    """Tell whether a run shows what is in `folder` now, and is in W&B itself if it has to be."""
     mark = read_mark(folder)
     return mark is not None and mark["shows"] == shows and (mark["is_online"] or not online)
 
 
 def done_record(folder: Path) -> Record | None:
-    """The record of the finished cell in `folder`, None where there is none."""
+    """Read the record of the finished cell in `folder`, None where there is none."""
     record = next(readable_records([folder / RECORD]), None)
     return record if record is not None and record["status"] == "done" else None
 
 
 def done_records(sweep: Path) -> dict[Path, Record]:
-    """The records of the sweep's finished cells, by folder."""
+    """Read the records of the sweep's finished cells, by folder."""
     folders = [path.parent for path in sorted(sweep.glob(f"*/{RECORD}"))]
     return {folder: record for folder in folders if (record := done_record(folder)) is not None}
 
 
 def is_shown(folder: Path, record: Record, *, online: bool = False) -> bool:
-    """Whether a run shows the finished cell in `folder`, as its record is now."""
+    """Tell whether a run shows the finished cell in `folder`, as its record is now."""
     return is_mirrored(folder, str(record.get("finished_at")), online=online)
 
 
 def num_missing(sweep: Path) -> int:
-    """How many runs the mirror lacks: of finished cells, and of the report."""
+    """Count the runs that the mirror lacks: of finished cells, and of the report."""
     cells = [not is_shown(folder, record) for folder, record in done_records(sweep).items()]
     state = report_state(sweep / REPORT)
     return sum(cells) + (state is not None and not is_mirrored(sweep / REPORT, state))
 
 
 def report_state(folder: Path) -> str | None:
-    """What changes whenever the report in `folder` says something else; None without a report."""
+    """Hash what changes whenever the report in `folder` does; None without a report."""
     try:
         return hashlib.sha256((folder / MADE_FROM).read_bytes()).hexdigest()[:16]
     except OSError:
@@ -125,7 +176,7 @@ def begin_waiting(sweep: Path, why: str) -> None:
 
 
 def is_waiting(sweep: Path) -> bool:
-    """Whether W&B did not take a run of the sweep, and nobody asked since."""
+    """Tell whether W&B did not take a run of the sweep, and nobody asked since."""
     return (sweep / WAITS).exists()
 
 

@@ -1,4 +1,4 @@
-"""What the W&B dashboard of a sweep shows: sections of panels, in a workspace and in a report.
+"""The W&B dashboard of a sweep: sections of panels, in a workspace and in a report.
 
 Panels ask only for keys in `Logged`, for W&B draws an empty one for any other and says nothing. The
 only file that imports wandb_workspaces.
@@ -30,7 +30,7 @@ WIDE, HALF = {"w": 24, "h": 10}, {"w": 12, "h": 9}  # of the 24 columns of a rep
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """What the runs of a sweep have logged, by the keys under which W&B knows it."""
+    """The keys under which W&B knows what the runs of a sweep have logged."""
 
     sweep_name: str
     sentences: Sequence[str]  # the conclusion of its report
@@ -51,7 +51,7 @@ class Section:
 
 
 def sections(logged: Logged) -> list[Section]:
-    """What the dashboard shows, leaving out what was not logged. Panels are made anew each time."""
+    """Make the sections of a dashboard, without what was not logged."""
     main = [key for start in MAIN_SCORES for key in logged.scores if key.startswith(start)]
     by = [(None, ""), ("method", " by method"), ("dataset", " by dataset")]
     known = [

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.console import configure_logging, output
@@ -14,6 +14,7 @@ from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
 from calib_sweep.tracking import mirrored
+from calib_sweep.tracking.mirrored import Settings
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
 from calib_sweep.tracking.wandb_process import MirrorError
 
@@ -23,7 +24,9 @@ Records = Mapping[Path, Record]  # of finished cells, by folder
 
 DONE, SOME_LEFT = 0, 3
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
-DEFAULTS = {"project": "calib_sweep", "entity": None, "mode": "auto", "tags": [], "timeout_s": 30}
+DEFAULTS: Settings = {
+    "project": "calib_sweep", "entity": None, "mode": "auto", "tags": [], "timeout_s": 30
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,13 +51,14 @@ def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
     return Store(folder.parent, folder.name), typed
 
 
-def settings_of(records: Records) -> dict[str, Any]:
-    """The tracking of the last finished cell that had any; the mode is that of who asks now."""
+def settings_of(records: Records) -> Settings:
+    """Return the tracking of the last finished cell that had any, with the mode of who asks now."""
     ordered = sorted(records.values(), key=lambda record: str(record.get("finished_at")))
     configs = [record.get("config", {}).get("tracking") for record in ordered]
     kept = [config for config in configs if isinstance(config, Mapping) and "project" in config]
     own = kept[-1] if kept else {}
-    return DEFAULTS | {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}
+    known = {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}
+    return cast(Settings, {**DEFAULTS, **known})
 
 
 def _require_mode(tracking: WandbTracking) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import collected, require
@@ -21,7 +21,7 @@ from calib_sweep.results.claim import try_claim
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import mirrored, wandb_process
-from calib_sweep.tracking.mirrored import ANALYSIS_JOB
+from calib_sweep.tracking.mirrored import ANALYSIS_JOB, Pushed, Settings
 from calib_sweep.tracking.wandb_process import MirrorError
 from calib_sweep.wording import counted
 
@@ -138,29 +138,32 @@ class WandbTracking:
         with claim:
             self._ask("log_report", folder, ANALYSIS_JOB, f"analysis of {folder.parent.name}")
 
+    def _settings(self) -> Settings:
+        return cast(Settings, asdict(self))
+
     def _ask(self, call: str, folder: Path, what: str, name: str) -> None:
         place = {"folder": str(folder.absolute()), "name": name}
         place["run_id"] = mirrored.run_id(folder.parent.name, what)
-        told = wandb_process.ask(call, asdict(self), **place)
+        told = wandb_process.ask(call, self._settings(), **place)
         if told is not None:
             own = {"id": place["run_id"], "project": self.project, "entity": self.entity}
             mirrored.write_mark(folder, own | told)
 
     def current_mode(self) -> str:
         """Online, offline or disabled: never a prompt, so whoever is not logged in is offline."""
-        return wandb_process.ask("find_mode", asdict(self))
+        return wandb_process.ask("find_mode", self._settings())
 
-    def push(self, sweep: Path) -> dict[str, Any]:
+    def push(self, sweep: Path) -> Pushed:
         """Push the dashboard of the sweep in the folder `sweep`; say where it is."""
-        return wandb_process.ask("push", asdict(self), folder=str(sweep.absolute()))
+        return wandb_process.ask("push", self._settings(), folder=str(sweep.absolute()))
 
 
-def with_overrides(verb: str, values: dict[str, Any], overrides: Sequence[str]) -> WandbTracking:
-    """What `values` and `overrides` (tracking.KEY=VALUE) of a verb say together."""
+def with_overrides(verb: str, values: Settings, overrides: Sequence[str]) -> WandbTracking:
+    """Return what `values` and `overrides` (tracking.KEY=VALUE) of a verb say together."""
     import yaml
 
     known = ", ".join(f"tracking.{key}" for key in values)
-    values = dict(values)
+    changed: dict[str, Any] = dict(values)
     with collected() as problems:
         for text in overrides:
             name, _, value = text.removeprefix("tracking.").partition("=")
@@ -168,8 +171,8 @@ def with_overrides(verb: str, values: dict[str, Any], overrides: Sequence[str]) 
             remedy = "Example: tracking.project=calib_sweep."
             problems.of(require, is_known, verb, text, f"one of {known}", remedy)
             if is_known:
-                values[name] = yaml.safe_load(value)
-    return WandbTracking(**values)
+                changed[name] = yaml.safe_load(value)
+    return WandbTracking(**changed)
 
 
 def _is_text(value: object, max_length: int = 128) -> bool:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calib_sweep import valid_json
 from calib_sweep.places import CONCLUSION, RECORD
@@ -28,12 +28,22 @@ from calib_sweep.tracking.mirrored import (
     MAX_NAME,
     MAX_TAG,
     MEAN_ERROR,
+    Place,
+    Pushed,
+    Settings,
     group_of,
     report_files,
     report_state,
     shortened,
 )
 
+if TYPE_CHECKING:
+    from wandb import Run
+    from wandb.sdk.data_types.base_types.wb_value import WBValue
+
+    from calib_sweep.tracking.wandb_process import Answer
+
+Entry = str | float | None  # of a table
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
 
@@ -51,7 +61,7 @@ class LossError(Exception):
     """Not all of a run was taken by W&B, or written to the disk."""
 
 
-def find_mode(tracking: Mapping[str, Any]) -> str:
+def find_mode(tracking: Settings) -> str:
     """Say online, offline or disabled; never prompt: who is not logged in gets offline runs."""
     import wandb
 
@@ -62,9 +72,7 @@ def find_mode(tracking: Mapping[str, Any]) -> str:
     return "online" if wandb.login(prompt=False) else "offline"
 
 
-def log_cell(
-    tracking: Mapping[str, Any], folder: str, run_id: str, name: str
-) -> dict[str, Any] | None:
+def log_cell(tracking: Settings, folder: str, run_id: str, name: str) -> Place | None:
     """Mirror the record in `folder` as one run; say where it is.
 
     None where W&B is disabled, or somebody has deleted the record.
@@ -91,9 +99,7 @@ def log_cell(
     return place.told(str(record.get("finished_at")))
 
 
-def log_report(
-    tracking: Mapping[str, Any], folder: str, run_id: str, name: str
-) -> dict[str, Any] | None:
+def log_report(tracking: Settings, folder: str, run_id: str, name: str) -> Place | None:
     """Mirror the report in `folder` as one run; say where it is, None where W&B is disabled."""
     state = report_state(Path(folder))
     fields = {"id": run_id, "name": shortened(name, MAX_NAME), "job_type": ANALYSIS_JOB}
@@ -107,7 +113,7 @@ def log_report(
     return place.told(str(state))
 
 
-def push(tracking: Mapping[str, Any], folder: str) -> dict[str, Any]:
+def push(tracking: Settings, folder: str) -> Pushed:
     """Push the dashboard of the sweep in `folder`; say where workspace and report are."""
     from calib_sweep.tracking.dashboard import push_sweep
 
@@ -117,12 +123,12 @@ def push(tracking: Mapping[str, Any], folder: str) -> dict[str, Any]:
 class _Place:
     """A run that is open, and where it lies."""
 
-    def __init__(self, run: Any, sweep: Path) -> None:
+    def __init__(self, run: "Run", sweep: Path) -> None:
         self.run, self.sweep = run, sweep
         self.folder = Path(run.dir).parent
         self.url = None if run.offline else run.url
 
-    def told(self, shows: str) -> dict[str, Any]:
+    def told(self, shows: str) -> Place:
         if self.url is not None:
             return {"is_online": True, "run": self.url, "shows": shows}
         return {"is_online": False, "run": str(self._inside()), "shows": shows}
@@ -140,7 +146,7 @@ class _Place:
         self._inside()
 
     def _inside(self) -> Path:
-        """Where it is, seen from the sweep. wandb goes elsewhere where it cannot write."""
+        """Return where it is, seen from the sweep. wandb goes elsewhere where it cannot write."""
         try:
             return self.folder.relative_to(self.sweep)
         except ValueError:
@@ -149,7 +155,7 @@ class _Place:
 
 @contextlib.contextmanager
 def _run(
-    tracking: Mapping[str, Any], sweep: Path, tags: list[str | None], is_done: bool, **fields: Any
+    tracking: Settings, sweep: Path, tags: list[str | None], is_done: bool, **fields: Any
 ) -> Iterator[_Place | None]:
     import wandb
 
@@ -184,9 +190,9 @@ def _run(
         place.require_whole()
 
 
-def _summary(record: Record) -> dict[str, Any]:
+def _summary(record: Record) -> dict[str, object]:
     """Return what there is besides scores; a record from elsewhere may have none of it."""
-    summary: dict[str, Any] = _numbers("timings_s/", record.get("timings_s") or {})
+    summary: dict[str, object] = {**_numbers("timings_s/", record.get("timings_s") or {})}
     compression = (record.get("compression") or {}).items()
     summary |= {f"compression/{key}": v for key, v in compression if v is not None}
     if calibration := record.get("calibration"):
@@ -194,13 +200,13 @@ def _summary(record: Record) -> dict[str, Any]:
     return summary
 
 
-def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, float]:
     """Return those of `values` that are numbers, also NaN and infinity; null is left out."""
     numbers = {key: v for key, v in values.items() if isinstance(v, int | float)}
     return {f"{prefix}{key}": value for key, value in numbers.items()}
 
 
-def _log_history(run: Any, record: Record, folder: Path) -> None:
+def _log_history(run: "Run", record: Record, folder: Path) -> None:
     """A step for each block, with the errors of its layers, and one with the scores."""
     run.define_metric(BLOCK, summary="none")
     run.define_metric(f"{ERROR}/*", step_metric=BLOCK, summary="none")
@@ -209,7 +215,7 @@ def _log_history(run: Any, record: Record, folder: Path) -> None:
     run.log(_numbers("", record["scores"]))
 
 
-def _to_media(path: Path) -> Any:
+def _to_media(path: Path) -> "WBValue":
     import wandb
 
     if path.suffix == ".png":
@@ -220,7 +226,7 @@ def _to_media(path: Path) -> Any:
     return wandb.Table(columns=list(columns), data=list(rows), allow_mixed_types=True)
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
+def _read_csv(path: Path) -> tuple[list[str], list[list[Entry]]]:
     """Columns and rows; a column of numbers as such, with nothing where there is none."""
     with path.open(newline="") as file:
         columns, *rows = csv.reader(file)
@@ -228,14 +234,14 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[Any]]]:
     return columns, [list(row) for row in zip(*values, strict=True)][:MAX_TABLE_ROWS]
 
 
-def _floats(texts: list[str]) -> list[Any]:
+def _floats(texts: list[str]) -> list[Entry]:
     try:
         return [float(text) if text else None for text in texts]
     except ValueError:
         return list(texts)
 
 
-CALLS: Mapping[str, Callable[..., Any]] = {
+CALLS: Mapping[str, Callable[..., object]] = {
     "find_mode": find_mode,
     "log_cell": log_cell,
     "log_report": log_report,
@@ -243,7 +249,7 @@ CALLS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _answer(call: str, tracking: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+def _answer(call: str, tracking: Settings, **arguments: str) -> "Answer":
     signal.alarm(int(tracking["timeout_s"]) + GRACE_S)  # who asked may be gone
     try:
         return {"answer": CALLS[call](tracking, **arguments)}

@@ -12,14 +12,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import psutil
 
 from calib_sweep import valid_json
+from calib_sweep.tracking.mirrored import Settings
 
 START_S = 120.0  # for Python and wandb to be imported, from a slow disk at worst
 GRACE_S = 2.0  # in which wandb says itself that it has waited long enough, and for what
+
+
+class Answer(TypedDict, total=False):
+    """A line of the client's: one of the two; nothing when it is ready."""
+
+    answer: object  # of the function that was called
+    problem: str
 
 
 class MirrorError(Exception):
@@ -30,7 +38,7 @@ class MirrorError(Exception):
         self.is_silence = is_silence
 
 
-def ask(call: str, tracking: Mapping[str, Any], **arguments: Any) -> Any:
+def ask(call: str, tracking: Settings, **arguments: str) -> Any:
     """Have `wandb_client` do `call`, in at most `tracking["timeout_s"]` seconds and a moment."""
     global _client
     limit_s = tracking["timeout_s"]
@@ -47,7 +55,7 @@ def ask(call: str, tracking: Mapping[str, Any], **arguments: Any) -> Any:
     if problem := answer.get("problem"):
         end()
         raise MirrorError(problem, is_silence=time.monotonic() - start >= limit_s)
-    return answer["answer"]
+    return answer.get("answer")
 
 
 def end() -> None:
@@ -59,7 +67,7 @@ def end() -> None:
 
 
 def _credentials() -> dict[str, str]:
-    """All that says to wandb who we are and what we want; a program may change it as it goes."""
+    """Return what tells wandb who we are and what we want; a program may change it as it goes."""
     names = [name for name in os.environ if name.startswith("WANDB_")]
     return {name: os.environ.get(name, "") for name in (*names, "HOME", "NETRC")}
 
@@ -86,11 +94,11 @@ class _Client:
         self._answer(START_S)
 
     def is_usable(self) -> bool:
-        """Whether it is ours, lives, and is told the same by the environment."""
+        """Tell whether it is ours, lives, and is told the same by the environment."""
         is_ours = self._owner == os.getpid() and self._credentials == _credentials()
         return is_ours and self._process.poll() is None
 
-    def ask(self, request: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, object], limit_s: float) -> Answer:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(valid_json.dumps(request).encode() + b"\n")
@@ -99,7 +107,7 @@ class _Client:
             raise self._is_gone() from None
         return self._answer(limit_s + GRACE_S)
 
-    def _answer(self, limit_s: float) -> dict[str, Any]:
+    def _answer(self, limit_s: float) -> Answer:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], limit_s)
         if not ready:
