@@ -2,6 +2,7 @@
 
 run_cli(*arguments, cwd=folder)     code, out, err of `calib-sweep ARGUMENTS`, nothing left changed
 tiny_world                          overrides: text of our own, one window, two samples, no tracking
+no_weights                          whatever reads weights fails the test
 make_cell(**changes)                a cell that never runs
 """
 
@@ -97,6 +98,21 @@ def _as_a_fresh_process() -> Iterator[None]:
         for logger, handlers, level in before:
             logger.handlers = handlers
             logger.setLevel(level)
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever reads weights fails the test."""
+    import safetensors.torch
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr(safetensors.torch, "load_file", load)
 
 
 @pytest.fixture(scope="session")

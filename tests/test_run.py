@@ -5,25 +5,13 @@ import shutil
 import pytest
 import torch
 from helpers.fakes import save_tiny
+from helpers.hub_models import hub_model
 from helpers.sweeps import read_records, write_documents
 
 from calib_sweep import run as run_module
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.model.blocks import decoder_blocks
-from calib_sweep.model.loading import HubModel
 from calib_sweep.session import Session
-
-
-def hub_model(path):
-    return HubModel(
-        name=None,
-        path=str(path),
-        revision=None,
-        dtype="float32",
-        device="cpu",
-        offload=None,
-        trust_remote_code=False,
-    )
 
 
 def layer_report(num_out, sparsity, bits):

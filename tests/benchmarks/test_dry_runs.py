@@ -1,26 +1,13 @@
 """The benchmarks run, on shapes of no interest: what they measure is for a quiet machine."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from helpers.benchmark_scripts import run_benchmark as run
 from helpers.fakes import random_tokens, save_tiny
-from helpers.repository import ROOT
-
-BENCHMARKS = ROOT / "benchmarks"
 
 pytestmark = pytest.mark.slow
-
-
-def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")

@@ -1,19 +1,7 @@
 """The benchmarks of a sweep run; their numbers need more cells, more kills and a quiet machine."""
 
-import subprocess
-import sys
-
 import pytest
-from helpers.repository import ROOT
-
-BENCHMARKS = ROOT / "benchmarks"
-
-
-def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    return done.stdout
+from helpers.benchmark_scripts import run_benchmark as run
 
 
 @pytest.mark.slow

@@ -1,14 +1,26 @@
-"""Random layers for the tests of solvers: correlated inputs, their Hessian, a weight."""
+"""Random layers for the tests of methods: inputs, what is accumulated of them, a weight."""
 
 import torch
 
 from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_norm import InputNorm
 
 
 def hessian_of(inputs_TI, num_samples=1):
     hessian = Hessian(inputs_TI.shape[1])
     hessian.add(inputs_TI, num_samples)
     return hessian
+
+
+def norms(*inputs_TI, num_in=None):
+    statistic = InputNorm(num_in or inputs_TI[0].shape[1])
+    for inputs in inputs_TI:
+        statistic.add(inputs)
+    return statistic
+
+
+def random_inputs(num_tokens, num_in=6, seed=0):
+    return torch.randn(num_tokens, num_in, generator=torch.Generator().manual_seed(seed))
 
 
 def correlated_inputs(num_tokens, num_in, seed=0):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
+from helpers.random_layers import norms
 from helpers.repository import ROOT
 from hydra.utils import get_class
 from omegaconf import OmegaConf
@@ -44,12 +45,6 @@ def at_least_half(sparsity):
     """A base with a rule of its own."""
     require(sparsity >= 0.5, "method.sparsity", sparsity, "at least 0.5", "Type more.")
     return WANDA(sparsity=sparsity)
-
-
-def norms(inputs_TI):
-    statistic = InputNorm(inputs_TI.shape[1])
-    statistic.add(inputs_TI)
-    return statistic
 
 
 def model_with_outliers(**settings):

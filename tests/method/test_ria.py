@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from helpers.random_layers import correlated_inputs, random_weight
+from helpers.random_layers import correlated_inputs, norms, random_weight
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
@@ -20,12 +20,6 @@ from calib_sweep.method.statistics.input_norm import InputNorm
 def ria(**settings):
     defaults = {"sparsity": 0.5, "pattern": "unstructured", "compare": "layer"}
     return RIA(**{**defaults, "exponent": 0.5, "permutation": None, **settings})
-
-
-def norms(inputs_TI):
-    statistic = InputNorm(inputs_TI.shape[1])
-    statistic.add(inputs_TI)
-    return statistic
 
 
 def compressed(weight, inputs, **settings):

@@ -1,18 +1,12 @@
 """Wanda: hand-computed cases, comparison groups, identities."""
 
 import torch
+from helpers.random_layers import norms
 from torch import tensor
 
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
-
-
-def norms(*inputs_TI, num_in=None):
-    statistic = InputNorm(num_in or inputs_TI[0].shape[1])
-    for inputs in inputs_TI:
-        statistic.add(inputs)
-    return statistic
 
 
 def test_2_by_2_by_hand():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
-from helpers.random_layers import correlated_inputs, random_weight
+from helpers.random_layers import correlated_inputs, norms, random_weight
 from torch import tensor
 
 from calib_sweep.compression.walk import compress
@@ -11,12 +11,6 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.method.wanda_variant import WandaVariant
-
-
-def norms(inputs_TI):
-    statistic = InputNorm(inputs_TI.shape[1])
-    statistic.add(inputs_TI)
-    return statistic
 
 
 def compressed(weight, inputs, sparsity):

@@ -1,7 +1,6 @@
 """What the small files of a checkpoint tell is told before a weight is read."""
 
 import json
-import shutil
 
 import pytest
 import sentencepiece
@@ -14,17 +13,6 @@ from calib_sweep.model import checkpoint
 from calib_sweep.model.weight_files import GIT_LFS, INDEX, WHOLE
 
 UP = "model.layers.1.mlp.up_proj.weight"
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return save_tiny("llama", tmp_path_factory.mktemp("models") / "llama")
-
-
-@pytest.fixture
-def damaged(llama, tmp_path):
-    """A copy to damage."""
-    return shutil.copytree(llama, tmp_path / "damaged")
 
 
 def configure(folder, **settings):

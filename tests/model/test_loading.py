@@ -20,17 +20,6 @@ from calib_sweep.places import WEIGHTS
 UP = "model.layers.1.mlp.up_proj.weight"
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return save_tiny("llama", tmp_path_factory.mktemp("models") / "llama")
-
-
-@pytest.fixture
-def damaged(llama, tmp_path):
-    """A copy to damage."""
-    return shutil.copytree(llama, tmp_path / "damaged")
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_saved_model_loads_as_it_was(architecture, tmp_path):
     part = hub_model(save_tiny(architecture, tmp_path / "model"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 from helpers.fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
+from helpers.hub_models import hub_model
 from safetensors.torch import load_file
 
 from calib_sweep.compression.walk import compress
@@ -17,7 +18,6 @@ from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model import packing
 from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks, linear_layers
-from calib_sweep.model.loading import HubModel
 from calib_sweep.model.packing import check_packable, checkpoint_names, save_packed
 from calib_sweep.model.scaling_groups import check_absorbed
 
@@ -72,18 +72,6 @@ METHODS = {
         block_size=16,
     ),
 }
-
-
-def hub_model(path, dtype="float32"):
-    return HubModel(
-        name=None,
-        path=str(path),
-        revision=None,
-        dtype=dtype,
-        device="cpu",
-        offload=None,
-        trust_remote_code=False,
-    )
 
 
 def pack(model, method, folder):
@@ -153,7 +141,7 @@ def test_every_layer_is_stored_as_integers_and_nothing_else(architecture, tmp_pa
 def test_half_precision_differs_by_rounding_alone(dtype, bits, tmp_path):
     model = tiny_model().to(getattr(torch, dtype))
     pack(model, rtn(bits=bits), tmp_path)
-    loaded = hub_model(tmp_path, dtype).load()
+    loaded = hub_model(tmp_path, dtype=dtype).load()
     unit = torch.finfo(getattr(torch, dtype)).eps
     for old, new in zip(model.parameters(), loaded.parameters(), strict=True):
         # The scale is rounded, and their product again: half a unit each.

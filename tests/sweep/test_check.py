@@ -14,21 +14,6 @@ from calib_sweep.places import CONF
 
 
 @pytest.fixture
-def no_weights(monkeypatch):
-    """Whatever reads weights fails the test."""
-    import safetensors.torch
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    def load(*_, **__):
-        raise AssertionError("weights were read")
-
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
-    monkeypatch.setattr(torch, "load", load)
-    monkeypatch.setattr(safetensors.torch, "load_file", load)
-
-
-@pytest.fixture
 def no_hub(monkeypatch):
     """A machine without a network: the hub does not answer."""
     monkeypatch.setattr("calib_sweep.model.loading.hub_answers", lambda: False)

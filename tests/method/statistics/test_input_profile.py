@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.random_layers import random_inputs
 from torch import tensor
 
 import calib_sweep.method.gpu
@@ -18,11 +19,6 @@ def profile_of(inputs_TI, batch=None):
     for rows_TI in inputs_TI.split(batch or len(inputs_TI)):
         profile.add(rows_TI)
     return profile
-
-
-def random_inputs(num_tokens, num_in=6, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(num_tokens, num_in, generator=generator)
 
 
 def test_by_hand():

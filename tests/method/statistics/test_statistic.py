@@ -2,15 +2,12 @@
 
 import pytest
 import torch
+from helpers.random_layers import random_inputs
 from torch import tensor
 
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_norm import InputNorm
-
-
-def random_inputs(num_tokens, num_in, seed=0):
-    return torch.randn(num_tokens, num_in, generator=torch.Generator().manual_seed(seed))
 
 
 def filled(inputs_TI, num_samples=1):
