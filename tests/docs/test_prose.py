@@ -10,7 +10,13 @@ from helpers.repository import ROOT
 PAGES = [
     *(
         ROOT / name
-        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "CODE_OF_CONDUCT.md",
+            "tests/README.md",
+        )
     ),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
@@ -86,3 +92,12 @@ def test_the_readme_is_short_and_begins_with_the_two_commands():
         "python -m calib_sweep -m method=wanda,sparsegpt 'seed=range(5)'"
     )
     assert tests.rstrip().endswith("pytest -q")
+
+
+def test_the_map_of_the_tests_names_every_room_and_helper():
+    tests = ROOT / "tests"
+    told = set(re.findall(r"`([\w./]+)`", (tests / "README.md").read_text()))
+    rooms = {f"{path.parent.name}/" for path in tests.glob("*/test_*.py")}
+    rooms |= {f"{path.name}/" for path in tests.iterdir() if any(path.glob("*/test_*.py"))}
+    helpers = {path.name for path in (tests / "helpers").glob("*.py")}
+    assert rooms | helpers <= told, sorted((rooms | helpers) - told)

@@ -227,7 +227,7 @@ def test_wrong_settings_are_refused_by_name(settings, phrase):
 
 
 def test_a_pattern_must_fit_the_width_of_the_layer():
-    with pytest.raises(ConfigError, match=r"method\.pattern='2:4'.*in_features 10"):
+    with pytest.raises(ConfigError, match=r"method\.pattern='2:4'.*10 input features"):
         ria(pattern="2:4").check_shape("down", 8, 10)
 
 
