@@ -1,12 +1,20 @@
 """Show a person how cells get on: live bars on a terminal, plain log lines elsewhere."""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
+from calib_sweep.analysis.formatting import duration
 from calib_sweep.cell import Cell
 from calib_sweep.console import (
     CellProgress,
@@ -26,12 +34,14 @@ class Progress:
         self.is_live = console.is_terminal and is_speaker()
 
     def __enter__(self) -> "Progress":
+        self.start_s = time.monotonic()
         if self.is_live:
             self.bars = Bars(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
                 console=console,
                 transient=True,
             )
@@ -50,10 +60,18 @@ class Progress:
         if self.is_live:
             self.bars.update(self.cell_bar, completed=number)
 
+    def _time_left(self) -> str:
+        """Say how long the rest takes if it goes on like this, once a cell has been settled."""
+        if not self.num_settled:
+            return ""
+        per_cell_s = (time.monotonic() - self.start_s) / self.num_settled
+        return f", about {duration(per_cell_s * (self.num_cells - self.num_settled))} left"
+
     @contextmanager
     def running(self, cell: Cell) -> Iterator["CellProgress"]:
         """Show `cell` while it runs."""
-        log.info("cell %d/%d: %s", self.num_settled + 1, self.num_cells, cell.title)
+        place = f"{self.num_settled + 1}/{self.num_cells}"
+        log.info("cell %s: %s%s", place, cell.title, self._time_left())
         if not self.is_live:
             yield CellProgress()
             return

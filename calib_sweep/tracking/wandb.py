@@ -8,7 +8,7 @@ is tried: then the mirror waits, until `sync` makes it good.
 
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,7 @@ class WandbTracking:
     def log_report(self, store: Store) -> None:
         """Mirror the report of the sweep as one run, again whenever it says something else.
 
-        It is the last of a sweep, so this says too how to bring over what waits.
+        It is the last of a sweep, so this says too where the runs are, or how to bring them over.
         """
         folder = store.folder / REPORT
         self._attempt(folder, partial(self.mirror_report, folder))
@@ -101,6 +101,8 @@ class WandbTracking:
                 counted(mirrored.num_missing(store.folder), "run"),
                 shlex.quote(str(store.folder)),
             )
+        elif mark := mirrored.read_mark(folder):
+            log.info("%s", _where(mark, store.folder))
 
     @staticmethod
     def _attempt(folder: Path, mirror: Callable[[], object]) -> None:
@@ -156,6 +158,15 @@ class WandbTracking:
     def push(self, sweep: Path) -> Pushed:
         """Push the dashboard of the sweep in the folder `sweep`; say where it is."""
         return wandb_process.ask("push", self._settings(), folder=str(sweep.absolute()))
+
+
+def _where(mark: Mapping[str, object], sweep: Path) -> str:
+    """Say where the runs of the sweep are: at an address, or offline on this disk."""
+    if mark["is_online"]:
+        project = str(mark["run"]).partition("/runs/")[0]
+        return f"W&B: {project}, group {mirrored.group_of(sweep.name)}"
+    sync = f"python -m calib_sweep sync {shlex.quote(str(sweep))}"
+    return f"W&B: offline runs in {sweep}. To upload them: wandb login, then {sync}"
 
 
 def with_overrides(verb: str, values: Settings, overrides: Sequence[str]) -> WandbTracking:

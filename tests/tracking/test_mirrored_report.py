@@ -78,6 +78,17 @@ def test_the_report_is_mirrored_again_only_when_it_says_something_else(reported)
     assert len(list(reported.folder.rglob("*.wandb"))) == 2
 
 
+def test_it_is_said_where_the_runs_are(reported, caplog):
+    with caplog.at_level("INFO", logger="calib_sweep"):
+        mirror().log_report(reported)
+        assert "To upload them: wandb login, then python -m calib_sweep sync" in caplog.text
+        mark = reported.folder / "report" / "wandb.json"
+        online = {"is_online": True, "run": "https://wandb.ai/me/p/runs/analysis-1"}
+        mark.write_text(json.dumps(json.loads(mark.read_text()) | online))
+        mirror().log_report(reported)
+    assert "W&B: https://wandb.ai/me/p, group made_up" in caplog.text
+
+
 def test_a_sweep_outlives_wandb_and_its_report_waits(reported, monkeypatch, caplog):
     def fail(*_, **__):
         raise MirrorError("the server is on fire", is_silence=False)
