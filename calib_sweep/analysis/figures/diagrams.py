@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,11 +48,8 @@ def components_figure(components: Frame, metric: str) -> "Figure | None":
         shown = [name for name in COMPONENTS if name in set(own["component"])]
         for name in shown:  # each once, in the legend only
             place = COMPONENTS.index(name)
-            style: dict[str, Any] = {
-                "facecolor": plots.COLOURS[place],
-                "hatch": plots.HATCHES[place],
-            }
-            panels[0].barh([-9], [0], label=name, edgecolor="white", **style)
+            face, hatch = plots.COLOURS[place], plots.HATCHES[place]
+            panels[0].barh([-9], [0], label=name, edgecolor="white", facecolor=face, hatch=hatch)
         plots.legend_below(figure, panels[0], 3)
     return figure
 
@@ -69,8 +66,16 @@ def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
     shares = dict(zip(own["component"], own["share"], strict=True))
     for place, name in enumerate(COMPONENTS):
         share = 100 * shares.get(name, 0.0)
-        style: dict[str, Any] = {"facecolor": plots.COLOURS[place], "hatch": plots.HATCHES[place]}
-        axes.barh([y], [share], left=left, height=0.7, edgecolor="white", linewidth=0.5, **style)
+        axes.barh(
+            [y],
+            [share],
+            left=left,
+            height=0.7,
+            edgecolor="white",
+            linewidth=0.5,
+            facecolor=plots.COLOURS[place],
+            hatch=plots.HATCHES[place],
+        )
         left += share
     total = math.sqrt(own["variance"].sum()) * (100 if formatting.unit(metric) else 1)
     text = f"{total:.2g} {formatting.unit(metric)}".rstrip()
@@ -142,13 +147,15 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
             ):
                 colour = plots.COLOURS[0 if column == "p_top1" else 1]
                 values = 100 * of_field[column]
-                style: dict[str, Any] = {
-                    "marker": marker,
-                    "linestyle": line,
-                    "color": colour,
-                    "markersize": 4,
-                }
-                axes.plot(of_field["num_seeds"], values, label=label, **style)
+                axes.plot(
+                    of_field["num_seeds"],
+                    values,
+                    label=label,
+                    marker=marker,
+                    linestyle=line,
+                    color=colour,
+                    markersize=4,
+                )
             plots.log_axis(axes, "x")
             axes.set_ylim(0, 103)
             axes.grid(color=plots.PALE, linewidth=0.6)
@@ -208,16 +215,21 @@ def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
                 if curve.size == 0:
                     continue
                 size, sd, low, high = curve * [[1], *[[formatting.scale(metric)]] * 3]
-                style: dict[str, Any] = {
-                    "marker": plots.MARKERS[index % 6],
-                    "color": plots.COLOURS[index % 6],
-                }
+                marker, colour = plots.MARKERS[index % 6], plots.COLOURS[index % 6]
                 shifted = size * 1.04 ** (index - len(methods) / 2)
                 error = np.vstack([sd - low, high - sd])
-                axes.errorbar(shifted, sd, yerr=error, label=method, markersize=4, **style)
+                axes.errorbar(
+                    shifted,
+                    sd,
+                    yerr=error,
+                    label=method,
+                    markersize=4,
+                    marker=marker,
+                    color=colour,
+                )
             plots.log_axis(axes, "x")
             plots.log_axis(axes, "y")
-            axes.set_xticks(sorted({g.settings[NUM_SAMPLES] for g in own}))
+            axes.set_xticks(sorted({_size(group) for group in own}))
             axes.grid(color=plots.PALE, linewidth=0.6)
             unit = " points" if formatting.scale(metric) == 100 else ""
             axes.set_ylabel(f"{formatting.named(metric)}\nSD over draws{unit and ','}{unit}")
@@ -233,11 +245,15 @@ def _without_size(group: Group, naming: Naming) -> tuple[str, str]:
     return names.model, " ".join(word for word in names.method.split() if word != size)
 
 
+def _size(group: Group) -> float:
+    return float(str(group.settings[NUM_SAMPLES]))
+
+
 def _pooled(groups: Sequence[Group]) -> np.ndarray:
     """Rows size, SD, and the ends of its interval: root mean square over the datasets."""
     columns = []
-    for size in sorted({float(group.settings[NUM_SAMPLES]) for group in groups}):
-        alike = [g for g in groups if float(g.settings[NUM_SAMPLES]) == size]
+    for size in sorted({_size(group) for group in groups}):
+        alike = [group for group in groups if _size(group) == size]
         df = sum(g.spread.n - 1 for g in alike)
         square = sum((g.spread.n - 1) * g.spread.sd**2 for g in alike)
         sd = math.sqrt(square / df)

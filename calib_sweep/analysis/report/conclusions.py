@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.scores.groups import direction
 
-Frame = Any  # pandas.DataFrame, as in `formatting`; nothing here imports it
 Tables = Mapping[str, Frame]
 
 MAX_PAIRS = 3  # of methods: more are counted, not told one by one, where space is short

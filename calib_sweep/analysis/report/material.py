@@ -1,10 +1,10 @@
 """What the chapters of the report are made from: rows, groups, tables, and the sets drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from calib_sweep.analysis.report.document import Table
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.table import Row, to_rows
 from calib_sweep.analysis.tables import provenance
 from calib_sweep.errors import printable
@@ -29,14 +29,14 @@ class Material:
 
     name: str
     rows: list[Row]
-    scores: list[Any]  # of each cell: all of its record that `rows` repeats
+    scores: list[object]  # of each cell: all of its record that `rows` repeats
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
     warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod
-    def of(cls, name: str, cells: Sequence[Mapping[str, Any]]) -> "Material":
-        scores = [
+    def of(cls, name: str, cells: Sequence[ReadCell]) -> "Material":
+        scores: list[object] = [
             [record["cell"], record["scores"], record.get("stderr"), provenance.described(record)]
             for record in cells
         ]

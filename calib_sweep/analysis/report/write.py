@@ -15,13 +15,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
 from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.scores import sidecars
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN, HEADLINES
 from calib_sweep.analysis.scores.table import read_cells
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
@@ -120,7 +121,7 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
 
 
 def _digest(
-    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], settings: AnalysisSettings
+    folder: Path, material: Material, cells: Sequence[ReadCell], settings: AnalysisSettings
 ) -> str:
     """A hash of all that the report is made of: nothing else may move a byte of it."""
     status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
@@ -157,7 +158,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
 
 
 def _gather(
-    folder: Path, material: Material, cells: Sequence[Mapping[str, Any]], tell: sidecars.Tell
+    folder: Path, material: Material, cells: Sequence[ReadCell], tell: sidecars.Tell
 ) -> "Evidence":
     """What lies beside the records: scores per item, the calibration sets that were drawn."""
     from calib_sweep.analysis.scores.items import read_items

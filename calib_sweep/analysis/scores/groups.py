@@ -15,7 +15,6 @@ Shapes: S seeds, R pairs of a cell with its repetition.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class Group:
     model: str
     method: str
     dataset: str | None  # None: needs no data, stands for every dataset
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     metric: str
     seeds: tuple[int | None, ...]  # S, of replicate 0
     value_S: np.ndarray
@@ -134,12 +133,12 @@ def _seed(row: Row) -> int:
     return -1 if row["seed"] is None else row["seed"]
 
 
-def _order(group: Group) -> tuple[Any, ...]:
+def _order(group: Group) -> tuple[object, ...]:
     settings = tuple((name, _comparable(value)) for name, value in group.settings.items())
     data = (group.dataset is not None, group.method, group.dataset or "")
     return (group.model, not group.is_dense, *data, settings, group.metric)
 
 
-def _comparable(value: Any) -> tuple[int, float, str]:
+def _comparable(value: object) -> tuple[int, float, str]:
     is_number = isinstance(value, int | float)
     return (0, float(value), "") if is_number else (1, 0.0, str(value))

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.sidecars import SCORED, Tell, item_tables
 from calib_sweep.errors import printable
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 log = logging.getLogger(__name__)
+
+Option = tuple[int, str]  # which task or corpus, another of its metrics
 
 TOLERANCE = 1e-5  # of a mean of items beside the recorded score; items are kept in float32
 
@@ -46,15 +49,13 @@ class Items:
         return np.stack([self.scores[metric][i] for i in kept]), kept
 
 
-def read_items(
-    folder: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell = log.warning
-) -> Items:
+def read_items(folder: str | Path, cells: Sequence[ReadCell], tell: Tell = log.warning) -> Items:
     """The items of the done cells of the sweep in `folder`, of those that have any.
 
     `tell`: takes a sentence about each file that is damaged.
     """
     items = Items()
-    layouts: list[tuple[Any, dict[str, np.ndarray]]] = []
+    layouts: list[tuple[pyarrow.Table, dict[str, np.ndarray]]] = []
     for record, table in item_tables(folder, cells, tell):
         _add(items, layouts, str(record["cell_id"]), record["scores"], table)
     return items
@@ -62,9 +63,9 @@ def read_items(
 
 def _add(
     items: Items,
-    layouts: list[tuple[Any, dict[str, np.ndarray]]],
+    layouts: list[tuple["pyarrow.Table", dict[str, np.ndarray]]],
     cell_id: str,
-    scores: Mapping[str, Any],
+    scores: Mapping[str, float | None],
     table: "pyarrow.Table",
 ) -> None:
     present = set(table.column_names)
@@ -86,20 +87,24 @@ def _add(
                 items.scores.setdefault(metric, {})[cell_id] = value_N[place]
 
 
-def _places(keys: Any) -> dict[str, np.ndarray]:
+def _places(keys: "pyarrow.Table") -> dict[str, np.ndarray]:
     """Rows of each task or corpus, by its name."""
     names = keys["name"].to_numpy(zero_copy_only=False).astype(str)
     return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
 
-def _label(items: Items, layout: int, keys: Any, places: Mapping[str, np.ndarray]) -> None:
+def _label(
+    items: Items, layout: int, keys: "pyarrow.Table", places: Mapping[str, np.ndarray]
+) -> None:
     numbers = keys["item"].to_pylist()
     hashes = keys["item_hash"].to_pylist() if "item_hash" in keys.column_names else numbers
     for name, place in places.items():
         items.labels[name, layout] = [(int(numbers[i]), printable(str(hashes[i]))) for i in place]
 
 
-def _metric(column: str, name: str, value_I: np.ndarray, scores: Mapping[str, Any]) -> str | None:
+def _metric(
+    column: str, name: str, value_I: np.ndarray, scores: Mapping[str, float | None]
+) -> str | None:
     """The score that is the mean of these items; None where there is none."""
     if not np.isfinite(value_I).all():
         return None
@@ -114,7 +119,7 @@ def _metric(column: str, name: str, value_I: np.ndarray, scores: Mapping[str, An
     return None
 
 
-def _candidates(column: str, name: str, scores: Mapping[str, Any]) -> Iterator[str]:
+def _candidates(column: str, name: str, scores: Mapping[str, float | None]) -> Iterator[str]:
     usual = {"correct": "acc", "correct_norm": "acc_norm", "nll": "ppl"}[column]
     yield from (m for m in [f"{usual}/{name}"] if m in scores)
     if column == "correct":  # of a task without acc, its headline metric
@@ -146,7 +151,7 @@ def parts_of_mean(metric: str, items: Items, scores: Mapping[str, float]) -> lis
     return []
 
 
-def _subsets(options: Sequence[Any], most: int = 10) -> Iterator[list[Any]]:
+def _subsets(options: Sequence[Option], most: int = 10) -> Iterator[list[Option]]:
     """All subsets, the empty one first; of the first `most` options."""
     options = options[:most]
     for bits in range(2 ** len(options)):

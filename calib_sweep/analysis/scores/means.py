@@ -8,14 +8,14 @@ Standard errors are over items, of which tasks share none.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 
 
-def with_means(scores: Mapping[str, Any]) -> dict[str, float]:
+def with_means(scores: Mapping[str, float | None]) -> dict[str, float]:
     """`scores` as floats, with both means."""
     values = {metric: as_number(value) for metric, value in scores.items()}
     ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
@@ -27,7 +27,7 @@ def with_means(scores: Mapping[str, Any]) -> dict[str, float]:
     return values
 
 
-def unlike_tasks(cells: Iterable[Mapping[str, Any]]) -> set[str]:
+def unlike_tasks(cells: Iterable[ReadCell]) -> set[str]:
     """Models whose done cells without acc/mean were not all scored on the same tasks.
 
     Means over other tasks are no scores to compare, so none are made for them.
@@ -40,7 +40,9 @@ def unlike_tasks(cells: Iterable[Mapping[str, Any]]) -> set[str]:
     return {model for model, found in seen.items() if len(found) > 1}
 
 
-def stderr_with_means(stderr: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, float]:
+def stderr_with_means(
+    stderr: Mapping[str, float | None], values: Mapping[str, float]
+) -> dict[str, float]:
     """The standard error of each of `values`; NaN where it is not known."""
     known = {metric: as_number(stderr.get(metric)) for metric in values}
     corpora = [metric for metric in values if is_corpus_perplexity(metric)]

@@ -9,10 +9,11 @@ damaged one is left out, and told.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.hashing import file_sha256, tokens_sha256
 from calib_sweep.places import CALIBRATION, CARD, ITEMS, RECORD, TOKENS
 from calib_sweep.results.files import damage
@@ -30,9 +31,7 @@ Tell = Callable[[str], None]  # takes a sentence about what is left out
 Set = tuple["np.ndarray", "np.ndarray | None"]  # tokens [N, T], lengths [N]
 
 
-def item_files(
-    folder: str | Path, cells: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Mapping[str, Any], Path]]:
+def item_files(folder: str | Path, cells: Sequence[ReadCell]) -> Iterator[tuple[ReadCell, Path]]:
     """Every done cell of the sweep in `folder` that has scores per item, and their file."""
     for record in cells:
         path = cell_folder(folder, record) / ITEMS
@@ -40,14 +39,14 @@ def item_files(
             yield record, path
 
 
-def cell_folder(folder: str | Path, record: Mapping[str, Any]) -> Path:
+def cell_folder(folder: str | Path, record: ReadCell) -> Path:
     """The folder of a cell that `read_cells` found."""
     return Path(folder) / str(record.get("folder", record["cell_id"]))
 
 
 def item_tables(
-    folder: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell
-) -> Iterator[tuple[Mapping[str, Any], "pyarrow.Table"]]:
+    folder: str | Path, cells: Sequence[ReadCell], tell: Tell
+) -> Iterator[tuple[ReadCell, "pyarrow.Table"]]:
     """The scores per item of every done cell whose file is whole."""
     import pyarrow
     import pyarrow.parquet
@@ -84,9 +83,7 @@ def unfit(table: "pyarrow.Table") -> str | None:
     return None
 
 
-def stored_sets(
-    results_dir: str | Path, cells: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[str, Path]]:
+def stored_sets(results_dir: str | Path, cells: Sequence[ReadCell]) -> Iterator[tuple[str, Path]]:
     """The sets behind `cells` that are still on disk: the hash of the tokens, their file."""
     wanted = {str((record.get("calibration") or {}).get("hash")) for record in cells}
     for path in sorted((Path(results_dir) / CALIBRATION).glob(f"*/{CARD}")):
@@ -102,7 +99,7 @@ def stored_sets(
 
 
 def token_sets(
-    results_dir: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell
+    results_dir: str | Path, cells: Sequence[ReadCell], tell: Tell
 ) -> Iterator[tuple[str, Set]]:
     """The hash and the tokens of every set behind `cells` that is still on disk, and whole."""
     from safetensors import SafetensorError
@@ -125,12 +122,12 @@ def token_sets(
         )
 
 
-def conflicts(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def conflicts(folder: Path, cells: Sequence[ReadCell]) -> list[str]:
     """What to tell of cells with two results."""
     return [text for record in cells for text in conflicts_in(cell_folder(folder, record))]
 
 
-def fingerprint(folder: Path, cells: Sequence[Mapping[str, Any]]) -> list[Any]:
+def fingerprint(folder: Path, cells: Sequence[ReadCell]) -> list[object]:
     """What of it a report is made of: items by their bytes, sets by the hash of their tokens."""
     items = {
         str(record["cell_id"]): file_sha256(path) if path.is_file() else None

@@ -16,10 +16,11 @@ Cells without the means over corpora and tasks are given them (`means`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from calib_sweep.analysis.scores.cells import Axes, ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.errors import printable
 from calib_sweep.places import BROKEN, CONFIG, RECORD
@@ -35,11 +36,11 @@ UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, a
 AXES = ("model", "method", "dataset", "seed", "replicate")
 COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # the columns above; which settings there are, the sweep says
 
 
 def read_table(folder: str | Path) -> "pd.DataFrame":
-    """The tidy table of the sweep in `folder`; a setting that a cell does not have is missing."""
+    """Read the tidy table of the sweep in `folder`; missing: a setting that a cell has not."""
     import pandas as pd
 
     rows = read_rows(folder)
@@ -53,17 +54,17 @@ def _setting_names(rows: Iterable[Row]) -> list[str]:
 
 
 def read_rows(folder: str | Path) -> list[Row]:
-    """The tidy table of the sweep in `folder` as dictionaries, ordered as the cells' folders."""
+    """Read the tidy table of the sweep in `folder` as dictionaries, in the order of its folders."""
     return to_rows(read_cells(folder))
 
 
-def read_cells(folder: str | Path) -> list[dict[str, Any]]:
-    """One record per cell of the sweep in `folder`; a stub where none can be read."""
+def read_cells(folder: str | Path) -> list[ReadCell]:
+    """Read one record per cell of the sweep in `folder`; a stub where none can be read."""
     found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
     return [record for record in found if record is not None]
 
 
-def _read_cell(folder: Path) -> dict[str, Any] | None:
+def _read_cell(folder: Path) -> ReadCell | None:
     try:
         record = read_record(folder / RECORD)
     except UnreadableRecordError as error:
@@ -71,12 +72,12 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         return _stub(folder, "unreadable", f"{RECORD} cannot be read: {error.strerror}")
     if record is not None:
-        record = _printable(record)
-        cell = record["cell"]
+        found = cast(ReadCell, _printable(record))
+        cell = found["cell"]
         read_data = cell["method"] != DENSE and cell.get("seed") is not None
-        cell = {**cell, "dataset": cell.get("dataset") or (UNNAMED if read_data else None)}
-        name = record.get("cell_id") or printable(folder.name)
-        return {**record, "cell": cell, "cell_id": name, "folder": folder.name}
+        cell["dataset"] = cell.get("dataset") or (UNNAMED if read_data else None)
+        name = found.get("cell_id") or printable(folder.name)
+        return {**found, "cell_id": name, "folder": folder.name}
     if aside := sorted(folder.glob(BROKEN)):
         return _stub(folder, "unreadable", f"damaged record, set aside: {aside[-1].name}")
     if (folder / CONFIG).exists():
@@ -84,16 +85,19 @@ def _read_cell(folder: Path) -> dict[str, Any] | None:
     return None  # not a cell: the report, logs
 
 
-def _stub(folder: Path, status: str, why: str) -> dict[str, Any]:
-    cell = dict.fromkeys(AXES)
-    error = {"type": status, "message": printable(why)}
-    name = printable(folder.name)
-    names = {"cell_id": name, "folder": folder.name}
-    return {"status": status, "cell": cell, "scores": {}, "error": error, **names}
+def _stub(folder: Path, status: str, why: str) -> ReadCell:
+    return {
+        "cell_id": printable(folder.name),
+        "status": status,
+        "cell": cast(Axes, dict.fromkeys(AXES)),
+        "scores": {},
+        "folder": folder.name,
+        "error": {"type": status, "message": printable(why)},
+    }
 
 
-def _printable(value: Any) -> Any:
-    """`value` of a record with the control characters in its texts written out."""
+def _printable(value: object) -> object:
+    """Return a value of a record with the control characters in its texts written out."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
@@ -101,8 +105,8 @@ def _printable(value: Any) -> Any:
     return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
-def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The tidy rows of `cells` (records, and stubs of cells that have none)."""
+def to_rows(cells: Sequence[ReadCell]) -> list[Row]:
+    """Make the tidy rows of `cells` (records, and stubs of cells that have none)."""
     heads = []
     for record, settings in zip(cells, cell_settings(cells), strict=True):
         axes = {key: record["cell"].get(key) for key in AXES}
@@ -128,10 +132,10 @@ def to_rows(cells: Sequence[Mapping[str, Any]]) -> list[Row]:
     return rows
 
 
-def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set[int]:
-    """Indices of done cells that finished before another one which nothing tells from them."""
+def _superseded(cells: Sequence[ReadCell], heads: Sequence[Row]) -> set[int]:
+    """Find done cells that finished before another one which nothing tells from them."""
     order = sorted(range(len(cells)), key=lambda i: str(cells[i].get("finished_at") or ""))
-    last: dict[tuple[Any, ...], int] = {}
+    last: dict[tuple[object, ...], int] = {}
     superseded = set()
     for index in order:
         if cells[index]["status"] == "done":
@@ -142,13 +146,13 @@ def _superseded(cells: Sequence[Mapping[str, Any]], heads: Sequence[Row]) -> set
     return superseded
 
 
-def _chose_headlines(record: Mapping[str, Any]) -> bool:
-    """Whether the cell was told which scores go into acc/mean: a mean that it lacks has no part."""
+def _chose_headlines(record: ReadCell) -> bool:
+    """Tell whether the cell was told which scores go into acc/mean, so that it may lack one."""
     return any("zero_shot.headline." in name for name in _moving(record.get("config") or {}))
 
 
-def _first_line(record: Mapping[str, Any]) -> str:
-    """What went wrong in a cell, on one line."""
+def _first_line(record: ReadCell) -> str:
+    """Say what went wrong in a cell, on one line."""
     error = record.get("error")
     if not error:
         return "no scores" if record["status"] == "done" else "no error recorded"
@@ -157,8 +161,8 @@ def _first_line(record: Mapping[str, Any]) -> str:
     return first if error["type"] == record["status"] else f"{error['type']}: {first}"
 
 
-def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The settings of each cell, by name: what was typed or differs, as the cell was run."""
+def cell_settings(cells: Sequence[ReadCell]) -> list[dict[str, object]]:
+    """Return the settings of each cell, by name: what was typed or differs, as the cell was run."""
     typed = [flatten(record["cell"].get("settings") or {}) for record in cells]
     config = [_moving(record.get("config") or {}) for record in cells]
     names = sorted({name for own in typed for name in own} | _differing(cells, config))
@@ -170,20 +174,20 @@ def cell_settings(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
-def _moving(config: Mapping[str, Any]) -> dict[str, Any]:
+def _moving(config: Mapping[str, object]) -> dict[str, object]:
     return flatten({part: config[part] for part in MOVING if part in config})
 
 
-def _applies(name: str, cell: Mapping[str, Any]) -> bool:
+def _applies(name: str, cell: Axes) -> bool:
     """Tell whether a setting can move the numbers of a cell."""
     reads_data = cell["dataset"] is not None
     return applies(name, is_dense=cell["method"] == DENSE, reads_data=reads_data)
 
 
-def _differing(cells: Sequence[Mapping[str, Any]], config: Sequence[dict[str, Any]]) -> set[str]:
+def _differing(cells: Sequence[ReadCell], config: Sequence[dict[str, object]]) -> set[str]:
     """Return what tells cells apart that have the same model, method and dataset."""
-    alike: dict[tuple[Any, ...], list[tuple[None, dict[str, Any]]]] = {}
-    kind: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    alike: dict[tuple[object, ...], list[tuple[None, dict[str, object]]]] = {}
+    kind: dict[tuple[object, ...], Axes] = {}
     for record, run in zip(cells, config, strict=True):
         if run:
             axes = axes_of(record["cell"])
@@ -194,13 +198,13 @@ def _differing(cells: Sequence[Mapping[str, Any]], config: Sequence[dict[str, An
     }
 
 
-def settings_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings columns of a row."""
+def settings_of(row: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings columns of a row."""
     return {name: value for name, value in row.items() if name not in COLUMNS}
 
 
-def _plain(value: Any) -> Any:
-    """A value that can be compared and sorted: lists become text."""
+def _plain(value: object) -> object:
+    """Make a value that can be compared and sorted: lists become text."""
     return text_of(value) if isinstance(value, list | tuple) else value
 
 

@@ -118,7 +118,8 @@ def _compare_datasets(
             continue
         mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
         found = two_sample.compare_unpaired(
-            *mean_2SE,
+            mean_2SE[0],
+            mean_2SE[1],
             array.directions_E,
             power=settings.power,
             **settings.resampling,

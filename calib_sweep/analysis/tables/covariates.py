@@ -17,13 +17,13 @@ Shapes: N samples, T tokens, S draws.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference.correlation import MIN_PAIRS, Correlation, Pair, correlate
 from calib_sweep.analysis.scores.arrays import ScoreArray
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.sidecars import Tell, token_sets
 from calib_sweep.analysis.settings import AnalysisSettings
@@ -57,7 +57,7 @@ def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict
 
 
 def read_descriptors(
-    results_dir: str | Path, cells: Sequence[Mapping[str, Any]], tell: Tell = log.warning
+    results_dir: str | Path, cells: Sequence[ReadCell], tell: Tell = log.warning
 ) -> Descriptors:
     """Descriptors of the sets behind `cells`, of those that are still on disk or recorded.
 

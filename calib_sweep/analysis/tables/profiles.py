@@ -69,7 +69,7 @@ def _iqm_row(
     """Return the number columns of iqm.csv."""
     found = iqm_interval(blocks, **settings.resampling)
     mean = float(np.concatenate(blocks).mean())
-    return blocks[0].shape[1], sum(map(len, blocks)), *found, mean
+    return blocks[0].shape[1], sum(map(len, blocks)), found.value, found.lo, found.hi, mean
 
 
 def _profile_rows(blocks: Sequence[np.ndarray], tau_X: np.ndarray) -> Iterator[tuple[float, ...]]:

@@ -6,8 +6,8 @@ The hash of its tokens, which is in every record, proves or disproves that.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.table import cell_settings
 from calib_sweep.settings import OF_DATA, settings_text
 
@@ -28,16 +28,18 @@ class DrawnSet:
     hashes: set[str] = field(default_factory=set)
     methods: set[str] = field(default_factory=set)
     card: dict[str, str] = field(default_factory=dict)
-    overlap: dict[str, dict[str, Any]] = field(default_factory=dict)  # corpus -> share, samples
+    overlap: dict[str, Mapping[str, float]] = field(
+        default_factory=dict
+    )  # corpus -> share, samples
 
 
-def described(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The descriptors of its calibration set that a record keeps."""
+def described(record: ReadCell) -> Mapping[str, float | None]:
+    """Return the descriptors of its calibration set that a record keeps."""
     return (record.get("calibration") or {}).get("descriptors") or {}
 
 
-def drawn_sets(cells: Sequence[Mapping[str, Any]]) -> list[DrawnSet]:
-    """The calibration sets of the done cells that recorded one, in order."""
+def drawn_sets(cells: Sequence[ReadCell]) -> list[DrawnSet]:
+    """Return the calibration sets of the done cells that recorded one, in order."""
     found: dict[tuple[str, str, int, str], DrawnSet] = {}
     for record, settings in zip(cells, cell_settings(cells), strict=True):
         cell, card = record["cell"], record.get("calibration")
@@ -50,18 +52,18 @@ def drawn_sets(cells: Sequence[Mapping[str, Any]]) -> list[DrawnSet]:
         own.hashes.add(str(card.get("hash")))
         own.methods.add(cell["method"])
         own.overlap = dict(card.get("overlap") or {})
-        own.card = {k: _words(card[k]) for k in CARD_KEYS if card.get(k) is not None}
+        own.card = {k: _words(v) for k in CARD_KEYS if (v := card.get(k)) is not None}
     return [found[key] for key in sorted(found)]
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return str(value)
 
 
 def check_pairing(sets: Iterable[DrawnSet]) -> list[str]:
-    """One sentence for each set that is not what a paired comparison over seeds needs."""
+    """Say a sentence for each set that is not what a paired comparison over seeds needs."""
     problems: list[str] = []
     seeds_by_hash: dict[tuple[str, str, str], set[int | None]] = {}
     for drawn in sets:
@@ -85,7 +87,7 @@ def check_pairing(sets: Iterable[DrawnSet]) -> list[str]:
 
 
 def seen_text(sets: Iterable[DrawnSet]) -> list[str]:
-    """A sentence where calibration sets hold text that is scored: such scores are too good."""
+    """Say a sentence where calibration sets hold text that is scored: such scores are too good."""
     found = [
         (float(one["share"]), int(one["samples"]), drawn, corpus)
         for drawn in sets
@@ -103,12 +105,13 @@ def seen_text(sets: Iterable[DrawnSet]) -> list[str]:
     ]
 
 
-def environments(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Every distinct value of each part of the recorded environments and task versions."""
+def environments(cells: Iterable[ReadCell]) -> dict[str, list[str]]:
+    """Return every distinct value of each part of the recorded environments and task versions."""
     found: dict[str, set[str]] = {}
     for record in cells:
-        environment = dict(record.get("environment") or {})
-        versions = environment.pop("versions", None) or {}
+        environment: dict[str, object] = {**(record.get("environment") or {})}
+        versions = environment.pop("versions", None)
+        versions = versions if isinstance(versions, Mapping) else {}
         tasks = {f"version of {k}": v for k, v in (record.get("versions") or {}).items()}
         for key, value in {**environment, **versions, **tasks}.items():
             if value is not None:

@@ -7,7 +7,7 @@ before it; other control characters are written out (as \\x1b).
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calib_sweep.errors import printable
 
@@ -32,7 +32,7 @@ def rows_csv(rows: Iterable[Sequence[str]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def as_data(cell: Any) -> Any:
+def as_data(cell: object) -> object:
     """`cell` as no spreadsheet computes it; what is no text stays as it is."""
     if not isinstance(cell, str):
         return cell

@@ -1,0 +1,36 @@
+"""A cell as the analysis reads it: its record, or a stub where none can be read."""
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+from calib_sweep.results.environment import Environment
+from calib_sweep.results.record import CalibrationNote, ErrorNote
+
+
+class Axes(TypedDict):
+    """What a cell is one point of. In a stub there is None everywhere."""
+
+    model: str
+    method: str
+    dataset: str | None
+    seed: NotRequired[int | None]
+    replicate: NotRequired[int | None]
+    settings: NotRequired[Mapping[str, object] | None]
+
+
+class ReadCell(TypedDict):
+    """The fields of `Record` that the analysis looks at; those not required may lack."""
+
+    cell_id: str
+    status: str  # done, failed; of a stub: unreadable, unfinished
+    cell: Axes
+    scores: Mapping[str, float | None]
+    folder: NotRequired[str]  # its name; none: that of the cell
+    config: NotRequired[Mapping[str, object]]
+    files: NotRequired[Mapping[str, str]]
+    calibration: NotRequired[CalibrationNote | None]
+    stderr: NotRequired[Mapping[str, float | None]]
+    versions: NotRequired[Mapping[str, object]]
+    environment: NotRequired[Environment]
+    error: NotRequired[ErrorNote | None]
+    finished_at: NotRequired[str | None]
