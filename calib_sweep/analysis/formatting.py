@@ -26,17 +26,17 @@ NAMES = {
 
 
 def scale(metric: str) -> float:
-    """What a value of `metric` is multiplied with to be shown."""
+    """Return what a value of `metric` is multiplied with to be shown."""
     return 100.0 if metric.split("/")[0] in SHARES else 1.0
 
 
 def decimals(metric: str, spreads: Iterable[Spread]) -> int:
-    """Decimals for a column of `metric`."""
+    """Return the decimals for a column of `metric`."""
     return decimals_for(metric, (spread.sd for spread in spreads))
 
 
 def decimals_for(metric: str, all_sds: Iterable[float]) -> int:
-    """Decimals for a column of `metric` whose values have these SDs."""
+    """Return the decimals for a column of `metric` whose values have these SDs."""
     fewest, most = DIGITS.get(metric.split("/")[0], OTHER_DIGITS)
     sds = [scale(metric) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
     if not sds:
@@ -45,7 +45,7 @@ def decimals_for(metric: str, all_sds: Iterable[float]) -> int:
 
 
 def number(value: float, num_decimals: int, *, signed: bool = False) -> str:
-    """`value` with at most `num_decimals`, fewer when it is large."""
+    """Return `value` with at most `num_decimals`, fewer when it is large."""
     sign = "+" if signed else ""
     if not math.isfinite(value):
         return f"{value:{sign}}"
@@ -57,7 +57,7 @@ def number(value: float, num_decimals: int, *, signed: bool = False) -> str:
 
 
 def sd_text(sd: float, n: int, num_decimals: int) -> str:
-    """An SD: '-' when it is undefined, and 0 only when it is exactly that."""
+    """Return an SD as text: '-' when it is undefined, and 0 only when it is exactly that."""
     if n < 2:
         return "-"
     if sd == 0:
@@ -67,7 +67,7 @@ def sd_text(sd: float, n: int, num_decimals: int) -> str:
 
 
 def described(group: Group, num_decimals: int) -> list[str]:
-    """mean, SD, min..max, n, vs dense."""
+    """Return mean, SD, min..max, n, vs dense as text."""
     spread, times = group.spread, scale(group.metric)
     mean, low, high = (
         number(times * v, num_decimals) for v in (spread.mean, spread.min, spread.max)
@@ -84,7 +84,7 @@ def described(group: Group, num_decimals: int) -> list[str]:
 
 
 def heading(metric: str, metrics: Iterable[str]) -> str:
-    """What a metric is; of a mean, over how many of the corpora or tasks among `metrics`."""
+    """Say what a metric is; of a mean, over how many corpora or tasks among `metrics`."""
     kind, _, of = metric.partition("/")
     name = NAMES.get(kind, kind)
     parts = parts_of(kind, metrics)
@@ -100,21 +100,21 @@ def heading(metric: str, metrics: Iterable[str]) -> str:
 
 
 def named(metric: str) -> str:
-    """What a metric is, without a unit; of a single corpus or task, of which."""
+    """Say what a metric is, without a unit; of a single corpus or task, of which."""
     kind, _, of = metric.partition("/")
     name = NAMES.get(kind, kind).partition(",")[0]
     return name if not of or metric in (PPL_MEAN, ACC_MEAN) else f"{name} ({of})"
 
 
 def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:
-    """The corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
+    """Return the corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
     kinds = ("acc", "acc_norm") if kind == "acc" else (kind,)
     own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in kinds}
     return sorted(own - {"mean", "geomean"})
 
 
 def duration(seconds: float) -> str:
-    """38 s, 2 min 5 s, 1 h 3 min."""
+    """Return seconds as text: 38 s, 2 min 5 s, 1 h 3 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
@@ -124,19 +124,19 @@ def duration(seconds: float) -> str:
 
 
 def unit(metric: str) -> str:
-    """What a difference is shown in: 'points', '%' of a perplexity, or nothing known."""
+    """Return the unit of a shown difference: 'points', '%' of a perplexity, or nothing known."""
     return "%" if is_logged(metric) else "points" if scale(metric) == 100 else ""
 
 
 def difference(metric: str, value: float) -> float:
-    """A difference on the scale of the analysis as it is shown: 100 (exp(d) - 1) % of log(y)."""
+    """Return a difference as it is shown: of logarithms, 100 (exp(d) - 1) %."""
     if not is_logged(metric):
         return scale(metric) * value
     return math.inf if value >= 100 else 100 * math.expm1(value)  # NaN stays NaN
 
 
 def difference_decimals(half_widths: Iterable[float]) -> int:
-    """Decimals that show the median half-width, in shown units, to two digits or more."""
+    """Return the decimals that show the median half-width to two digits or more."""
     known = [abs(width) for width in half_widths if math.isfinite(width) and width != 0]
     return min(max(1 - math.floor(math.log10(2 * median(known))), 1), 4) if known else 1
 
@@ -144,7 +144,7 @@ def difference_decimals(half_widths: Iterable[float]) -> int:
 def with_interval(
     value: float, low: float, high: float, num_decimals: int, *, signed: bool = False
 ) -> str:
-    """'1.2 (0.3..2.1)'; without the interval where there is none, '-' without the value."""
+    """Return '1.2 (0.3..2.1)'; without an interval where there is none, '-' without a value."""
     if math.isnan(value):
         return "-"
     text = number(value, num_decimals, signed=signed)
@@ -155,7 +155,7 @@ def with_interval(
 
 
 def listed(words: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
+    """Return 'a', 'a and b', 'a, b and c'."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"

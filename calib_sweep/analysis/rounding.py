@@ -10,13 +10,13 @@ ROUNDING = 1e-12  # of the largest of the numbers; a double has 2e-16
 
 
 def without_rounding(difference: np.ndarray, size: np.ndarray | float) -> np.ndarray:
-    """Differences of numbers of this size, 0 where they are rounding."""
+    """Return differences of numbers of this size, 0 where they are rounding."""
     is_rounding = np.isfinite(difference) & (np.abs(difference) <= ROUNDING * size)
     return np.where(is_rounding, 0.0, difference)
 
 
 def variance(value: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Sample variance (ddof = 1), 0 where all values are equal; NaN with one that is not finite."""
+    """Return the sample variance (ddof = 1): 0 where all are equal, NaN with one not finite."""
     with np.errstate(invalid="ignore"):
         spread = np.ptp(value, axis=axis)
         are_equal = without_rounding(spread, np.abs(value).max(axis=axis)) == 0
@@ -24,7 +24,7 @@ def variance(value: np.ndarray, axis: int = 0) -> np.ndarray:
 
 
 def equalised(value: np.ndarray) -> np.ndarray:
-    """`value` with equal numbers the same to the last digit: that of the smallest of them."""
+    """Return `value` with equal numbers the same to the last digit: that of the smallest."""
     ordered = np.sort(value[np.isfinite(value)])
     if not ordered.size:
         return value

@@ -1,4 +1,4 @@
-"""What the analysis may be told: its own seed, how often it resamples, what it plans for.
+"""Settings of the analysis: its own seed, how often it resamples, what it plans for.
 
 The values live in conf/config.yaml under `analysis`. They move no score of any cell, only the last
 digits of intervals made by resampling, the verdicts' threshold and the targets of the power table.
@@ -74,7 +74,7 @@ def _is_between(value: object, low: float, high: float) -> bool:
 
 
 def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
-    """The shipped settings, changed by `overrides` (analysis.KEY=VALUE)."""
+    """Read the shipped settings, changed by `overrides` (analysis.KEY=VALUE)."""
     import yaml
 
     values = dict(_shipped())

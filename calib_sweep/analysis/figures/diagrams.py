@@ -25,7 +25,7 @@ COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "rep
 
 
 def components_figure(components: Frame, metric: str) -> "Figure | None":
-    """Shares of the variance as stacked bars: all methods together, then each one."""
+    """Draw shares of the variance as stacked bars: all methods together, then each one."""
     from calib_sweep.analysis.figures import plots
 
     own = components[(components["metric"] == metric) & components["share"].notna()]
@@ -83,7 +83,7 @@ def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
 
 
 def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
-    """Pairs of methods over all datasets: the mean difference, its interval, the zero line.
+    """Draw pairs of methods over all datasets: the mean difference, its interval, zero.
 
     The first MAX_PAIRS of each model; `pairs_left_out` says whether there are more.
     """
@@ -116,7 +116,7 @@ def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
 
 
 def pairs_left_out(comparisons: Frame, metric: str) -> bool:
-    """Whether a model has more pairs than its panel shows."""
+    """Tell whether a model has more pairs than its panel shows."""
     own = _drawn_pairs(comparisons, metric)
     return bool((own["model"].value_counts() > MAX_PAIRS).any())
 
@@ -128,7 +128,7 @@ def _drawn_pairs(comparisons: Frame, metric: str) -> Frame:
 
 
 def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
-    """P(same first) and P(same order) of methods against the number of seeds."""
+    """Draw P(same first) and P(same order) of methods against the number of seeds."""
     from calib_sweep.analysis.figures import plots
 
     own = stability[(stability["metric"] == metric) & (stability["kind"] == "method")]
@@ -166,7 +166,7 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
 
 
 def profiles_figure(profiles: Frame) -> "Figure | None":
-    """Share of all draws and tasks above each share of the dense score, with its interval."""
+    """Draw the share of all draws and tasks above each share of the dense score."""
     from calib_sweep.analysis.figures import plots
 
     if profiles.empty:
@@ -195,7 +195,7 @@ def profiles_figure(profiles: Frame) -> "Figure | None":
 
 
 def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
-    """SD over draws against samples in a calibration set, pooled over datasets, with intervals."""
+    """Draw the SD over draws against samples in a calibration set, pooled over datasets."""
     from calib_sweep.analysis.figures import plots
 
     own = [g for g in groups if g.metric == metric and g.spread.n > 1 and NUM_SAMPLES in g.settings]
@@ -239,7 +239,7 @@ def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
 
 
 def _without_size(group: Group, naming: Naming) -> tuple[str, str]:
-    """Model and method with the settings that tell groups apart, but for the size of the sets."""
+    """Return model and method with the settings that tell groups apart, but for the set size."""
     names = naming.of(group)
     size = f"num_samples={group.settings[NUM_SAMPLES]}"
     return names.model, " ".join(word for word in names.method.split() if word != size)
@@ -250,7 +250,7 @@ def _size(group: Group) -> float:
 
 
 def _pooled(groups: Sequence[Group]) -> np.ndarray:
-    """Rows size, SD, and the ends of its interval: root mean square over the datasets."""
+    """Return rows size, SD, and the ends of its interval: root mean square over datasets."""
     columns = []
     for size in sorted({_size(group) for group in groups}):
         alike = [group for group in groups if _size(group) == size]

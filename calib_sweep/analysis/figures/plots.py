@@ -29,7 +29,7 @@ TITLE_CHARACTERS = 34
 
 
 def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel of each height, one below the other, and a title to each.
+    """Make a figure with a panel of each height, one below the other, and a title to each.
 
     A single panel has no title: what there is one of goes without saying.
     """
@@ -49,12 +49,12 @@ def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, 
 
 
 def strip_height(num_strips: int) -> float:
-    """Of a panel of strips, in inches."""
+    """Return the height of a panel of strips, in inches."""
     return num_strips * STRIP_IN + PANEL_IN
 
 
 def name_strips(axes: Axes, names: Sequence[str]) -> None:
-    """Strips from top to bottom at 0, 1, ..., named on the left, on two lines where need be."""
+    """Name strips from top to bottom at 0, 1, ... on the left, on two lines where need be."""
     labels = ["\n".join(_two_lines(name)) for name in names]
     size = 9.0 if all("\n" not in label for label in labels) else 7.0
     axes.set_yticks(range(len(names)), labels, fontsize=size)
@@ -64,7 +64,7 @@ def name_strips(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _two_lines(name: str) -> list[str]:
-    """`name` in at most two lines, broken at " - " if there is one; its end is cut if too long."""
+    """Return `name` in at most two lines, broken at " - " if there is one, cut if too long."""
     if len(name) <= LABEL_CHARACTERS:
         return [name]
     first, dash, second = name.partition(" - ")
@@ -75,7 +75,7 @@ def _two_lines(name: str) -> list[str]:
 
 
 def log_axis(axes: Axes, which: str) -> None:
-    """A logarithmic axis ("x" or "y") with plain numbers."""
+    """Set a logarithmic axis ("x" or "y") with plain numbers."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
@@ -85,7 +85,7 @@ def log_axis(axes: Axes, which: str) -> None:
 
 
 def legend_below(figure: Figure, axes: Axes, num_columns: int) -> None:
-    """One legend for the whole figure, of what `axes` shows."""
+    """Set one legend for the whole figure, of what `axes` shows."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(
@@ -99,7 +99,7 @@ def legend_below(figure: Figure, axes: Axes, num_columns: int) -> None:
 
 
 def render(figure: Figure) -> dict[str, bytes]:
-    """The figure as "png" and "svg", the same bytes whenever."""
+    """Draw the figure as "png" and "svg", the same bytes whenever."""
     files = {}
     with plain_style():
         figure.draw_without_rendering()
@@ -116,7 +116,7 @@ def render(figure: Figure) -> dict[str, bytes]:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """matplotlib's defaults and ours, whatever a user's own matplotlibrc says."""
+    """Set matplotlib's defaults and ours, whatever a user's own matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rc("svg", hashsalt="calib_sweep", fonttype="path")

@@ -21,7 +21,7 @@ LANES = (0.0, -0.16, 0.16)  # neighbouring seeds lie on different heights of a s
 
 
 def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -> "Figure":
-    """A panel per model; `metrics` are all there are, `groups` of whatever metric."""
+    """Draw a panel per model; `metrics` are all there are, `groups` of whatever metric."""
     from calib_sweep.analysis.figures import plots
 
     models = list(dict.fromkeys(group.model for group in groups if group.metric == metric))
@@ -42,19 +42,19 @@ def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -
 
 
 def _strips(groups: Sequence[Group], model: str, metric: str) -> list[Group]:
-    """One group per strip, top to bottom; the dense model only where it is alone."""
+    """Return one group per strip, top to bottom; the dense model only where it is alone."""
     own = [group for group in groups if group.model == model and group.metric == metric]
     return ([group for group in own if not group.is_dense] or own)[:MAX_STRIPS]
 
 
 def are_cut(groups: Sequence[Group], metric: str) -> bool:
-    """Whether a panel shows only the first of its strips."""
+    """Tell whether a panel shows only the first of its strips."""
     num = Counter(g.model for g in groups if g.metric == metric and not g.is_dense)
     return any(of_model > MAX_STRIPS for of_model in num.values())
 
 
 def colours_of(groups: Sequence[Group]) -> dict[str, str]:
-    """A colour for each method, the same in every figure."""
+    """Return a colour for each method, the same in every figure."""
     from calib_sweep.analysis.figures.plots import COLOURS, GREY
 
     drawn = dict.fromkeys(group.method for group in groups if group.dataset is not None)
@@ -63,7 +63,7 @@ def colours_of(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def _draw_strip(axes: "Axes", y: int, group: Group, colour: str) -> None:
-    """The seeds of one group as points, their mean as a tick, its interval as a bar."""
+    """Draw the seeds of one group as points, their mean as a tick, its interval as a bar."""
     from calib_sweep.analysis.figures.plots import INK
 
     times = formatting.scale(group.metric)
@@ -122,7 +122,7 @@ def _strip_label(strip: Group, naming: Naming) -> str:
 
 
 def _label_values(axes: "Axes", groups: Sequence[Group], heading: str) -> None:
-    """What the values are; a logarithmic axis with plain numbers where perplexities span much."""
+    """Name the values; use a logarithmic axis where perplexities span much."""
     from calib_sweep.analysis.figures.plots import log_axis
 
     better = {1: "higher is better", -1: "lower is better"}.get(direction(groups[0].metric), "")
@@ -136,7 +136,7 @@ def _label_values(axes: "Axes", groups: Sequence[Group], heading: str) -> None:
 
 
 def is_wide(metric: str, value_V: np.ndarray) -> bool:
-    """Whether values span so much that only a logarithmic axis shows them all."""
+    """Tell whether values span so much that only a logarithmic axis shows them all."""
     return bool(
         metric.startswith("ppl/")
         and value_V.size

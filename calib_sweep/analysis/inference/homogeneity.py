@@ -1,4 +1,4 @@
-"""Do all methods move equally much with the draw? Do all datasets? Before pooling their variances.
+"""Tests that all methods, or all datasets, move equally much with the draw.
 
 Levene's idea, an analysis of variance of absolute deviations, in a form that keeps its level with
 few draws that several methods share (his own and Brown and Forsythe's find nothing there):

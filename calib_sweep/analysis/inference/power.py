@@ -1,4 +1,4 @@
-"""How many seeds it takes: for an interval of given half-width, to see a difference of given size.
+"""Seeds needed: for an interval of given half-width, to see a difference of given size.
 
     half-width          t(1 - a/2; n-1) s / sqrt(n)
     two methods         d s / sqrt(n),          s the SD of the differences of pairs, df = n - 1

@@ -1,4 +1,4 @@
-"""Who is first, how sure is that, and would fewer draws find the same order?
+"""Ranks of entrants, how sure they are, and whether fewer draws find the same order.
 
 Entrants (methods, say) have scores on draws; draws come in blocks (datasets), which count equally.
 Draws are resampled whole, all entrants of a draw together, those of different blocks apart;

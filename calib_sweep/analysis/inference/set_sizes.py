@@ -1,4 +1,4 @@
-"""How the spread over draws falls with the size of a calibration set, and where it ends.
+"""The spread over draws against the size of a calibration set, and its floor.
 
     v(N) = a + b / N,  a, b >= 0          variance over draws of sets of N samples
     floor = sqrt(a)                       what is left however large the sets are

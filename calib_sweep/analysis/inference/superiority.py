@@ -1,4 +1,4 @@
-"""How many draws show that A beats B more often than not, where it truly does with P(A > B) = g?
+"""Draws that show that A beats B more often than not, where it truly does with P(A > B) = g.
 
 Shown: the 95 % interval of P(A > B) in comparisons.csv leaves out 1/2.
 

@@ -94,7 +94,7 @@ CONTROLS = [
 
 
 def write(tables: Mapping[str, Frame], figures: Sequence[str]) -> list[Block]:
-    """Chapters of the tables that have rows, folded: none of them is the question."""
+    """Make chapters of the tables that have rows, folded: none of them is the question."""
     inside: list[Block] = []
     for name, (title, text, shown) in CHAPTERS.items():
         if name in tables and not tables[name].empty:
@@ -105,7 +105,7 @@ def write(tables: Mapping[str, Frame], figures: Sequence[str]) -> list[Block]:
 
 
 def _pooled_first(frame: Frame) -> Frame:
-    """Rows over all datasets before those of each."""
+    """Put rows over all datasets before those of each."""
     if "dataset" not in frame:
         return frame
     order = frame.sort_values("dataset", kind="stable", key=lambda dataset: dataset != "")
@@ -113,7 +113,7 @@ def _pooled_first(frame: Frame) -> Frame:
 
 
 def never_run(tables: Mapping[str, Frame]) -> list[Block]:
-    """Cells of which there is no trace: those that failed are told already."""
+    """List cells of which there is no trace: those that failed are told already."""
     missing = tables.get("missing")
     if missing is None or not (missing["status"] == "missing").any():
         return []
@@ -123,7 +123,7 @@ def never_run(tables: Mapping[str, Frame]) -> list[Block]:
 
 
 def control_table(tables: Mapping[str, Frame]) -> list[Block]:
-    """What was checked, those to look at first."""
+    """List what was checked, those to look at first."""
     controls = tables.get("controls")
     if controls is None or controls.empty:
         return []

@@ -1,4 +1,4 @@
-"""What the report says of the sweep itself: what was run, what failed, controls, provenance."""
+"""Chapters on the sweep itself: its cells, failures, controls, provenance."""
 
 import math
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def failed_cells(rows: Sequence[Row]) -> list[Block]:
 
 
 def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
-    """What should not move, and whether it did."""
+    """Say what should not move, and whether it did."""
     items = list(material.warnings)
     free = controls.data_free(groups)
     for method in dict.fromkeys(group.method for group in free):
@@ -81,7 +81,7 @@ def provenance_chapter(material: Material) -> list[Block]:
 
 
 def single_scores(material: Material, groups: Sequence[Group]) -> list[Block]:
-    """Folded: mean (SD) of every score beside the headline ones, a column each, by family."""
+    """Give mean (SD) of every score beside the headline ones, by family, folded."""
     naming = Naming.of_groups(groups)
     kinds = {metric.split("/")[0] for metric in material.metrics}
     tables = [_family(f, groups, naming) for f in [*FAMILIES, *sorted(kinds - {*FAMILIES})]]

@@ -1,4 +1,4 @@
-"""What the report says, chapter by chapter, the conclusion first; `background` has the rest.
+"""The report, chapter by chapter, the conclusion first; `background` has the rest.
 
 Every chapter shows the headline scores; those of single corpora and tasks are folded behind them,
 and tables/*.csv has every row.
@@ -72,7 +72,7 @@ SIZES = "The SD over draws of calibration sets of different sizes, and what it s
 def write(
     material: Material, groups: Sequence[Group], tables: Tables, figures: Sequence[str]
 ) -> list[Block]:
-    """The whole report; `figures`: paths of those that were drawn."""
+    """Make the whole report; `figures`: paths of those that were drawn."""
     words = headline_words(material)
     blocks: list[Block] = [Heading(f"Sweep {material.name}", 1)]
     blocks += [Callout("What this sweep says", _said(material, groups, tables))]
@@ -100,12 +100,12 @@ def write(
 
 
 def headline_words(material: Material) -> dict[str, str]:
-    """The headline scores that there are, in words."""
+    """Return the headline scores that there are, in words."""
     return {metric: word for metric, word in HEADLINES.items() if metric in material.metrics}
 
 
 def conclusion(material: Material, tables: Tables) -> list[str]:
-    """What the sweep says, a few lines for each model, after what was wrong with its files."""
+    """Say what the sweep says, a few lines per model, after what was wrong with its files."""
     words, warnings = headline_words(material), list(material.warnings)
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS
@@ -121,7 +121,7 @@ def conclusion(material: Material, tables: Tables) -> list[str]:
 
 
 def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
-    """The conclusion, and what one must know before believing it."""
+    """Say the conclusion, and what one must know before believing it."""
     lines = conclusion(material, tables)
     count = controls.count_cells(material.rows)
     missing = count.total - count.done
@@ -140,7 +140,7 @@ def _with_reference(summary: Frame) -> Frame:
 def _differences(
     material: Material, tables: Tables, figures: Sequence[str], words: Mapping[str, str]
 ) -> list[Block]:
-    """Methods over all datasets, in sentences and as a table; then on each; then datasets."""
+    """Compare methods over all datasets, in sentences and tables; on each; then datasets."""
     compared = shown_comparisons(tables["comparisons"])
     methods = compared[compared["kind"] == "method"]
     pooled = methods[methods["dataset"] == ""]
@@ -170,12 +170,12 @@ def _differences(
 
 
 def shown_comparisons(compared: Frame) -> Frame:
-    """With verdicts that name who is better."""
+    """Add verdicts that name who is better."""
     return compared.assign(verdict_shown=list(_verdicts(compared)))
 
 
 def _verdicts(compared: Frame) -> Iterator[str]:
-    """The verdicts with the names of the compared."""
+    """Return the verdicts with the names of the compared."""
     for a, b, verdict in zip(compared["a"], compared["b"], compared["verdict"], strict=True):
         first, _, rest = verdict.partition(" ")
         named = {"a": a, "b": b}.get(first) if "better" in rest else None
@@ -197,7 +197,7 @@ def _ranks(
 
 
 def shown_ranking(ranking: Frame) -> Frame:
-    """Of methods over all datasets, best first."""
+    """Return the ranking of methods over all datasets, best first."""
     own = ranking[(ranking["kind"] == "method") & (ranking["dataset"] == "")]
     ends = zip(own["rank_lo"], own["rank_hi"], strict=True)
     own = own.assign(rank_range=[f"{lo}..{hi}" if lo < hi else f"{lo}" for lo, hi in ends])
@@ -207,7 +207,7 @@ def shown_ranking(ranking: Frame) -> Frame:
 def _of_draws(
     material: Material, tables: Tables, figures: Sequence[str], words: Mapping[str, str]
 ) -> list[Block]:
-    """Draws beside items; flips; SD against the size of a set."""
+    """Show draws beside items; flips; SD against the size of a set."""
     blocks: list[Block] = []
     for names, title, text, kind in (
         (["uncertainty"], "Draws beside test items", ITEMS_BESIDE, None),
@@ -227,7 +227,7 @@ def _of_draws(
 
 
 def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, int, str]]:
-    """The tables for a paper by name, each with the direction of its first number and what it is.
+    """Return the tables for a paper by name, with the sign of its first number and a title.
 
     Headline scores only; a sweep that has none gives every score.
     """

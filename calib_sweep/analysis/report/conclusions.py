@@ -1,4 +1,4 @@
-"""What a sweep says, in sentences: which differences hold, which are the draw, what would tell.
+"""The conclusion of a sweep in sentences: what holds, what is the draw, what would tell.
 
 A difference between two methods holds when its 95 % interval over calibration draws leaves out 0;
 otherwise it is said to be not more than the draw, with the smallest difference that this many
@@ -77,7 +77,7 @@ class Pair:
 
 
 def pairs_of(comparisons: Frame, model: str, metric: str) -> list[Pair]:
-    """Every pair of methods over all datasets, those that hold first."""
+    """Return every pair of methods over all datasets, those that hold first."""
     own = (comparisons["model"] == model) & (comparisons["metric"] == metric)
     own &= (comparisons["kind"] == "method") & (comparisons["dataset"] == "")
     pairs = [Pair.of(row) for row in comparisons[own].to_dict("records")]
@@ -85,7 +85,7 @@ def pairs_of(comparisons: Frame, model: str, metric: str) -> list[Pair]:
 
 
 def short(tables: Tables, metrics: Mapping[str, str]) -> list[str]:
-    """The conclusion in a few lines for each model; `metrics`: the headline ones in words."""
+    """Say the conclusion in a few lines per model; `metrics`: the headline ones in words."""
     lines = []
     for model, prefix in _models(tables["comparisons"]):
         found = {m: pairs_of(tables["comparisons"], model, m) for m in metrics}
@@ -115,7 +115,7 @@ def _models(comparisons: Frame) -> list[tuple[str, str]]:
 def _told_pair_by_pair(
     found: Mapping[str, Sequence[Pair]], metrics: Mapping[str, str]
 ) -> Iterator[str]:
-    """A line for each pair, on all metrics."""
+    """Say a line for each pair, on all metrics."""
     told: dict[tuple[str, ...], list[tuple[str, Pair]]] = {}
     for metric, pairs in found.items():
         for pair in pairs:
@@ -136,7 +136,7 @@ def _told_pair_by_pair(
 
 
 def sentence(pair: Pair, word: str) -> str:
-    """One difference, and whether it is more than the draw."""
+    """Say one difference, and whether it is more than the draw."""
     two = f"{pair.better} and {pair.worse}"
     if pair.verdict == "draw":
         least = f"; {pair.detectable} would probably have shown" if pair.detectable else ""
@@ -158,7 +158,7 @@ def sentence(pair: Pair, word: str) -> str:
 
 
 def _counted(pairs: Sequence[Pair], word: str) -> str:
-    """How many of many pairs hold, and which do not."""
+    """Say how many of many pairs hold, and which do not."""
     holding = [pair for pair in pairs if pair.holds]
     unknown = [pair.verdict for pair in pairs if not pair.holds and pair.verdict not in COMPARED]
     text = f"In {word} {len(holding)} of {len(pairs)} differences between methods hold (95 %)"
@@ -181,7 +181,7 @@ def _counted(pairs: Sequence[Pair], word: str) -> str:
 
 
 def long(tables: Tables, model: str, metric: str, word: str) -> list[str]:
-    """The conclusion on one model and metric for the page."""
+    """Say the conclusion on one model and metric, for the page."""
     pairs = pairs_of(tables["comparisons"], model, metric)
     sentences = [sentence(pair, word) for pair in pairs[:MAX_LISTED]]
     if len(pairs) > MAX_LISTED:
@@ -210,7 +210,7 @@ def _by_chance(pairs: Sequence[Pair], word: str) -> str:
 
 
 def components_sentence(components: Frame, model: str, metric: str, word: str) -> Iterator[str]:
-    """Where the variance over methods, datasets and draws lies; how far a draw alone moves it."""
+    """Say where the variance lies, and how far a draw alone moves the score."""
     own = components[(components["model"] == model) & (components["metric"] == metric)]
     across = own[own["method"].str.startswith("*") & own["share"].notna()]
     for method, rows in across.groupby("method", sort=False):
@@ -242,7 +242,7 @@ def seeds_needed(
     metrics: Mapping[str, str],
     only: Mapping[str, Container[frozenset[str]]] | None = None,
 ) -> Iterator[str]:
-    """How many seeds would tell the smallest difference planned for, of `only` these pairs."""
+    """Say how many seeds tell the smallest difference planned for, of `only` these pairs."""
     for metric, word in metrics.items():
         own = power[(power["model"] == model) & (power["metric"] == metric)]
         own = own[(own["goal"] == "difference") & (own["kind"] == "method")]

@@ -12,7 +12,7 @@ class Heading:
 
     @property
     def anchor(self) -> str:
-        """What a link within the page names; equal texts have equal anchors."""
+        """Return what a link within the page names; equal texts have equal anchors."""
         return re.sub(r"[^a-z0-9]+", "-", self.text.lower()).strip("-")
 
 
@@ -28,7 +28,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Callout:
-    """What a reader in a hurry must see: a title, and sentences below it."""
+    """A box for a reader in a hurry: a title, and sentences below it."""
 
     title: str
     items: Sequence[str]
@@ -66,7 +66,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Fold:
-    """What a page shows on request only."""
+    """Blocks that a page shows on request only."""
 
     title: str
     blocks: Sequence["Block"]
@@ -76,7 +76,7 @@ Block = Heading | Paragraph | Bullets | Callout | Table | Image | Figures | Fold
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
-    """The document as GitHub-flavoured Markdown."""
+    """Return the document as GitHub-flavoured Markdown."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
@@ -99,7 +99,7 @@ def _bullets(items: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line, whose stars, brackets and the like stay what they are."""
+    """Return text on one line, whose stars, brackets and the like stay what they are."""
     return "".join(f"\\{c}" if c in "\\`*<[|" else c for c in " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""What a reader of the headline tables must know besides: repeats, gaps, draws that diverged."""
+"""Notes on the headline tables: repeats, gaps, draws that diverged."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ METRIC_WORDS = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}
 
 
 def findings(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
-    """One sentence for each thing that a reader of the headline tables must know."""
+    """Say a sentence for each thing that a reader of the headline tables must know."""
     headline = [group for group in groups if group.metric in METRIC_WORDS]
     notes = [_repeated(headline), _unequal_counts(headline), _superseded(rows)]
     notes += _diverged([group for group in headline if group.metric == PPL_MEAN])
@@ -75,7 +75,7 @@ def _diverged(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _different_scores(rows: Iterable[Row]) -> str | None:
-    """Means over other corpora or tasks are not comparable; only scores from elsewhere mix them."""
+    """Say where means are over other corpora or tasks, as scores from elsewhere may be."""
     scored: dict[tuple[str | None, str, str], set[str]] = {}
     for row in rows:
         kind, _, of = str(row["metric"]).partition("/")
@@ -96,7 +96,7 @@ def _different_scores(rows: Iterable[Row]) -> str | None:
 
 
 def _how_far(group: Group, is_far_S: np.ndarray) -> str:
-    """Which draws of a group have diverged, and what the others give."""
+    """Say which draws of a group have diverged, and what the others give."""
     if group.spread.n == 1:
         return "; its perplexity is not finite."
     if is_far_S.all():

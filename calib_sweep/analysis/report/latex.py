@@ -35,12 +35,12 @@ NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d|inf)")
 
 
 def escaped(text: str) -> str:
-    """`text` as LaTeX prints it, character by character."""
+    """Return `text` as LaTeX prints it, character by character."""
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
-    """`table` as a tabular; `direction` of its first column of numbers: +1 more is better."""
+    """Write `table` as a tabular; `direction` of its first numbers: +1 more is better."""
     kinds = "l" * table.num_names + "r" * (len(table.header) - table.num_names)
     heads = [escaped(heading) for heading in table.header]
     if table.num_names < len(heads):

@@ -1,4 +1,4 @@
-"""How a chapter of the report is laid out: text, figures, a table for each score."""
+"""The layout of a chapter of the report: text, figures, a table for each score."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ MAX_FOLDED = 4  # scores beside the headline ones whose tables are on the page, 
 def chapter(
     title: str, texts: Sequence[str], figures: Sequence[Block], blocks: Sequence[Block]
 ) -> list[Block]:
-    """A chapter; nothing where it has no table."""
+    """Make a chapter; nothing where it has no table."""
     if not blocks:
         return []
     return [Heading(title), *map(Paragraph, texts), *figures, *blocks]
@@ -42,7 +42,7 @@ def each_metric(
     *,
     folded: str | None = None,
 ) -> list[Block]:
-    """A table for each headline score, then those of the others, folded."""
+    """Make a table for each headline score, then those of the others, folded."""
     metrics = list(dict.fromkeys(frame["metric"]))
     blocks: list[Block] = []
     for metric in [metric for metric in words if metric in metrics]:

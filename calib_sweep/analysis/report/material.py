@@ -1,4 +1,4 @@
-"""What the chapters of the report are made from: rows, groups, tables, and the sets drawn."""
+"""The material of the report's chapters: rows, groups, tables, and the sets drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SET_MEANINGS = {
 
 @dataclass(frozen=True)
 class Material:
-    """What the records say of the sweep; scores of items and the sets themselves lie beside."""
+    """All that the records say of the sweep; scores of items and the sets lie beside them."""
 
     name: str
     rows: list[Row]
@@ -49,7 +49,7 @@ class Material:
 
 
 def set_table(sets: Sequence[provenance.DrawnSet], num_digits: int | None) -> Table:
-    """The calibration sets, with the first `num_digits` of their hashes (None: all)."""
+    """List the calibration sets, with the first `num_digits` of their hashes (None: all)."""
     keys = [key for key in provenance.CARD_KEYS if any(key in drawn.card for drawn in sets)]
     header = ["model", "dataset", "seed", "settings", "hash", *keys]
     rows = []

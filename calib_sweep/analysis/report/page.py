@@ -25,7 +25,7 @@ MIN_CHAPTERS = 3  # from which a table of contents helps
 
 
 def to_html(blocks: Sequence[Block], title: str, images: Mapping[str, bytes]) -> str:
-    """The document as one page; `images` are SVG, by the path of the PNG that they replace."""
+    """Write the document as one page; `images` are SVG, by the path of the PNG they replace."""
     here = Path(__file__).parent
     style, script = (here / f"page.{kind}" for kind in ("css", "js"))
     body = [_block(block, images) for block in blocks]
@@ -94,7 +94,7 @@ def _image(image: Image, images: Mapping[str, bytes]) -> str:
 
 
 def _table(table: Table) -> str:
-    """A table that can be scrolled on its own where the page is narrow."""
+    """Write a table that can be scrolled on its own where the page is narrow."""
     headings = [_column_head(table, c) for c in range(len(table.header))]
     rows = [
         "".join(_cell(table, cell, r, c) for c, cell in enumerate(row))
@@ -128,7 +128,7 @@ def _kind(table: Table, c: int) -> str:
 
 
 def _meanings(table: Table) -> str:
-    """Beside the table what a pointer shows above it: a phone has no pointer."""
+    """Write beside the table what a pointer shows above it: a phone has no pointer."""
     told = [(name, table.meanings[name]) for name in table.header if name in table.meanings]
     if not told:
         return ""

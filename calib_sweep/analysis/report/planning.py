@@ -20,7 +20,7 @@ WINNING = (
 
 
 def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Block]:
-    """The chapter, from power.csv."""
+    """Make the chapter, from power.csv."""
     shown = each_metric(of_methods(power), columns.POWER, material, words)
     datasets = power[(power["goal"] == "difference") & (power["kind"] == "dataset")]
     title = "Between datasets"
@@ -35,6 +35,6 @@ def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Bl
 
 
 def of_methods(power: Frame) -> Frame:
-    """What is planned for one method, or two on the same draws."""
+    """Return what is planned for one method, or two on the same draws."""
     own = power[(power["goal"] != "superiority") & (power["kind"] != "dataset")]
     return own.sort_values(["target", "goal"], kind="stable")

@@ -43,7 +43,7 @@ class Column:
 
 
 def format_table(frame: Frame, columns: Sequence[Column], metric: str, caption: str = "") -> Table:
-    """`frame`, rows of one metric, as a table; name columns that are all alike are left out."""
+    """Write rows of one metric as a table; name columns that are all alike are left out."""
     own = [column for column in columns if _is_shown(frame, column)]
     digits = {column.heading: _digits(frame, column, metric) for column in own}
     records = frame.to_dict("records")
@@ -85,7 +85,7 @@ def _digits(frame: Frame, column: Column, metric: str) -> int:
 
 
 def _shown(value: float, form: str, metric: str) -> float:
-    """`value` in the unit of its column."""
+    """Return `value` in the unit of its column."""
     if form in ("score", "sd", "change"):
         return formatting.scale(metric) * value
     if form in ("difference", "size"):
@@ -122,7 +122,7 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int) -> str:
 
 
 def _best(frame: Frame, columns: Sequence[Column], metric: str) -> set[tuple[int, int]]:
-    """Places of the best value of each column that has one, among compressed models."""
+    """Find the places of the best value of each column, among compressed models."""
     found = set()
     kept = frame["method"] != DENSE if "method" in frame else frame.index == frame.index
     for c, column in enumerate(columns):

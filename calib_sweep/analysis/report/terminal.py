@@ -34,7 +34,7 @@ MAX_FAILURES = 20
 def terminal_summary(
     folder_or_rows: str | Path | Sequence[Row], *, title: str, seconds: float | None = None
 ) -> "Summary":
-    """What a person sees at the end of a sweep, for `rich.console.Console.print`."""
+    """Make what a person sees at the end of a sweep, for `rich.console.Console.print`."""
     if isinstance(folder_or_rows, str | Path):
         folder = Path(folder_or_rows)
         rows, page = read_rows(folder), folder / REPORT / "index.html"
@@ -102,7 +102,7 @@ class Summary:
 
 
 def _near(path: Path) -> str:
-    """`path` as one would type it from here."""
+    """Return `path` as one would type it from here."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
@@ -120,7 +120,7 @@ class Block:
 
 
 def table_lines(groups: Sequence[Group], metrics: Sequence[str], width: int) -> list[Text]:
-    """The table as lines: its halves side by side if `width` allows, else one below the other."""
+    """Make the table as lines: its halves side by side if `width` allows, else stacked."""
     labels = list({group.label: group for group in groups}.values())
     halves = [
         _numbers_block(metric, labels, groups, metrics)
@@ -141,7 +141,7 @@ def table_lines(groups: Sequence[Group], metrics: Sequence[str], width: int) -> 
 
 
 def _joined(blocks: Sequence[Block]) -> list[Text]:
-    """Blocks side by side: a line of headings, a line of column headings, the rows."""
+    """Put blocks side by side: a line of headings, a line of column headings, the rows."""
     rows = zip(*([block.heading, *block.lines] for block in blocks), strict=True)
     texts = []
     for index, row in enumerate(rows):
@@ -156,7 +156,7 @@ def _joined(blocks: Sequence[Block]) -> list[Text]:
 def _numbers_block(
     metric: str, labels: Sequence[Group], groups: Sequence[Group], metrics: Sequence[str]
 ) -> Block:
-    """mean, SD, min..max, n, vs dense of every row, right-aligned."""
+    """Put mean, SD, min..max, n, vs dense of every row into a block, right-aligned."""
     own = {group.label: group for group in groups if group.metric == metric}
     digits = formatting.decimals(metric, (group.spread for group in own.values()))
     empty = ["-"] * len(NUMBER_HEADINGS)
@@ -172,7 +172,7 @@ def _numbers_block(
 
 
 def _name_columns(labels: Sequence[Group]) -> list[list[str]]:
-    """model (if there are several), method, dataset, settings that differ: heading first."""
+    """Return model (if several), method, dataset, settings that differ: heading first."""
     columns = [["method"] + [group.method for group in labels]]
     columns.append(["dataset"] + [group.dataset or "-" for group in labels])
     if len({group.model for group in labels}) > 1:
@@ -188,7 +188,7 @@ def _block_width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _name_block(columns: Sequence[Sequence[str]], room: int | None) -> Block:
-    """Columns of names, the widest ones cut until they fit into `room`."""
+    """Put columns of names into a block, the widest ones cut until they fit into `room`."""
     widths = [max(map(cell_len, column)) for column in columns]
     if room is not None:
         room -= len(NAME_GAP) * (len(columns) - 1)

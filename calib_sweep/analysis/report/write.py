@@ -105,7 +105,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
 
 
 def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
-    """Whether the report is there, whole, and made from what there is now."""
+    """Tell whether the report is there, whole, and made from what there is now."""
     folder, settings = Path(folder), settings or read_settings()
     try:
         made_from = json.loads((folder / REPORT / MADE_FROM).read_bytes())
@@ -123,7 +123,7 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
 def _digest(
     folder: Path, material: Material, cells: Sequence[ReadCell], settings: AnalysisSettings
 ) -> str:
-    """A hash of all that the report is made of: nothing else may move a byte of it."""
+    """Hash all that the report is made of: nothing else may move a byte of it."""
     status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
     parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
@@ -133,7 +133,7 @@ def _digest(
 
 
 def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) -> dict[str, bytes]:
-    """Every file of the report by its path."""
+    """Make every file of the report, by its path."""
     from calib_sweep.analysis.report import chapters
     from calib_sweep.analysis.report.page import to_html
     from calib_sweep.analysis.scores.groups import group_rows
@@ -160,7 +160,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
 def _gather(
     folder: Path, material: Material, cells: Sequence[ReadCell], tell: sidecars.Tell
 ) -> "Evidence":
-    """What lies beside the records: scores per item, the calibration sets that were drawn."""
+    """Read what lies beside the records: scores per item, the calibration sets drawn."""
     from calib_sweep.analysis.scores.items import read_items
     from calib_sweep.analysis.tables.covariates import read_descriptors
     from calib_sweep.analysis.tables.tables import Evidence
@@ -175,7 +175,7 @@ def _gather(
 def _draw(
     material: Material, groups: Sequence["Group"], tables: Mapping[str, "pd.DataFrame"]
 ) -> dict[str, bytes]:
-    """Every figure of every headline score by its path, as PNG and SVG."""
+    """Draw every figure of every headline score by its path, as PNG and SVG."""
     shown = [metric for metric in HEADLINES if metric in material.metrics]
     if not shown:
         return {}

@@ -40,7 +40,7 @@ class ScoreArray:
 
     @cached_property
     def value_MDSE(self) -> np.ndarray:
-        """The first replicate of every cell: spread over seeds is taken over these."""
+        """Return the first replicate of every cell: spread over seeds is taken over these."""
         first_MDS = (self.cell_ids_MDSR != "").argmax(axis=3)
         return np.take_along_axis(self.value_MDSRE, first_MDS[..., None, None], 3)[:, :, :, 0]
 
@@ -50,27 +50,27 @@ class ScoreArray:
 
     @cached_property
     def directions_E(self) -> np.ndarray:
-        """+1 more is better, -1 less is, 0 not known."""
+        """Return +1 where more is better, -1 where less is, 0 where it is not known."""
         return np.array([direction(metric) for metric in self.metrics])
 
     @property
     def is_wide(self) -> bool:
-        """Whether the methods with their settings are too many to meet each other, all of them."""
+        """Tell whether the methods with their settings are too many to compare all pairs."""
         return len(self.methods) > MAX_METHODS
 
     @property
     def draws(self) -> tuple[str, ...]:
-        """The settings of calibration that were used, each once: sets of different ones differ."""
+        """Return the settings of calibration that were used, each once: sets of others differ."""
         return tuple(draw for draw in self._by_draw if draw is not None)
 
     def drawn_with(self, draw: str, *, data_free: bool = False) -> np.ndarray:
-        """Indices of the methods that read the sets of `draw`; on request those that read none."""
+        """Return the methods that read the sets of `draw`; on request also those that read none."""
         free = self._by_draw.get(None, []) if data_free else []
         return np.array(sorted([*self._by_draw[draw], *free]), dtype=int)
 
     @cached_property
     def _by_draw(self) -> dict[str | None, list[int]]:
-        """Methods by the settings of the sets that they read; None: those that read none."""
+        """Group methods by the settings of the sets that they read; None: they read none."""
         found: dict[str | None, list[int]] = {}
         for m, names in enumerate(self.methods):
             found.setdefault(names.draw if names.dataset else None, []).append(m)
@@ -78,7 +78,7 @@ class ScoreArray:
 
 
 def score_arrays(rows: Sequence[Row], naming: Naming | None = None) -> list[ScoreArray]:
-    """One array per compressed model (with its settings of model and evaluation), by name."""
+    """Make one array per compressed model, with its settings of model and evaluation."""
     naming = naming or Naming.of_groups(group_rows(rows))
     members: dict[str, list[tuple[Names, Row]]] = {}
     for row in rows:
@@ -131,7 +131,7 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
 
 
 def _scaled(row: Row) -> float:
-    """A row's value on the scale of the analysis."""
+    """Return a row's value on the scale of the analysis."""
     value = float(row["value"])
     is_lost = np.isnan(value) or (is_logged(str(row["metric"])) and value <= 0)
     if is_lost and direction(str(row["metric"])) < 0:
@@ -151,7 +151,7 @@ ALL = "*"
 
 
 def equally_complete(value_E: np.ndarray) -> list[list[int]]:
-    """Metrics (last axis) by the cells that have them; a score that is not finite is not there."""
+    """Group metrics (last axis) by the cells that have them; not finite is not there."""
     groups: dict[bytes, list[int]] = {}
     for e in range(value_E.shape[-1]):
         scored = np.isfinite(value_E[..., e])

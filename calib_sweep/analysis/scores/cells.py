@@ -8,7 +8,7 @@ from calib_sweep.results.record import CalibrationNote, ErrorNote
 
 
 class Axes(TypedDict):
-    """What a cell is one point of. In a stub there is None everywhere."""
+    """The axes of a cell; in a stub all of them are None."""
 
     model: str
     method: str

@@ -27,23 +27,23 @@ DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
 
 
 def direction(metric: str) -> int:
-    """+1 when more of `metric` is better, -1 when less is, 0 for a metric not known here."""
+    """Return +1 when more of `metric` is better, -1 when less is, 0 when it is not known."""
     return DIRECTIONS.get(metric.split("/")[0], 0)
 
 
 def is_logged(metric: str) -> bool:
-    """Whether `metric` is analysed on the log scale, and its differences are of logarithms."""
+    """Tell whether `metric` is analysed on the log scale, and its differences are of logarithms."""
     return metric.split("/")[0] == "ppl"
 
 
 def drop(mean: float, dense: float, metric: str) -> float:
-    """How much worse than the dense model; NaN when the metric or its dense value is not known."""
+    """Return how much worse than dense it is; NaN when metric or dense value is not known."""
     sign = direction(metric)
     return sign * (dense - mean) + 0.0 if sign else np.nan  # + 0: no drop is 0, not -0
 
 
 def max_difference(first_R: np.ndarray, again_R: np.ndarray) -> float:
-    """The largest difference between a cell and its repetition; NaN without repetitions.
+    """Return the largest difference between a cell and its repetition; NaN without any.
 
     Infinite where only one of the two is finite; two that are no number do not differ.
     """
@@ -77,7 +77,7 @@ class Group:
 
     @property
     def label(self) -> tuple[str, str, str | None, str]:
-        """What identifies the group, apart from its metric."""
+        """Return what identifies the group, apart from its metric."""
         return (self.model, self.method, self.dataset, settings_text(self.settings))
 
 
@@ -85,7 +85,7 @@ Key = tuple[str, str, str | None, str, str]  # model, method, dataset, settings,
 
 
 def group_rows(rows: Iterable[Row]) -> list[Group]:
-    """Every group of `rows`, by model: the dense one, those without data, the others by name."""
+    """Group `rows` by model: the dense group, those without data, the others by name."""
     members: dict[Key, list[Row]] = {}
     for row in rows:
         if row["metric"] is not None and row["status"] == "done":

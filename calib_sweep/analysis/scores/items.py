@@ -39,7 +39,7 @@ class Items:
     # (task or corpus, layout) -> position and hash of each item
 
     def of(self, metric: str, cell_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Scores of those cells that share the most common layout [cells, I], and which."""
+        """Return scores of the cells that share the most common layout [cells, I], and which."""
         known = [i for i in cell_ids if i in self.scores.get(metric, {})]
         if not known:
             return np.empty((0, 0)), []
@@ -50,7 +50,7 @@ class Items:
 
 
 def read_items(folder: str | Path, cells: Sequence[ReadCell], tell: Tell = log.warning) -> Items:
-    """The items of the done cells of the sweep in `folder`, of those that have any.
+    """Return the items of the done cells of the sweep in `folder`, of those that have any.
 
     `tell`: takes a sentence about each file that is damaged.
     """
@@ -88,7 +88,7 @@ def _add(
 
 
 def _places(keys: "pyarrow.Table") -> dict[str, np.ndarray]:
-    """Rows of each task or corpus, by its name."""
+    """Find the rows of each task or corpus, by its name."""
     names = keys["name"].to_numpy(zero_copy_only=False).astype(str)
     return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
@@ -105,7 +105,7 @@ def _label(
 def _metric(
     column: str, name: str, value_I: np.ndarray, scores: Mapping[str, float | None]
 ) -> str | None:
-    """The score that is the mean of these items; None where there is none."""
+    """Find the score that is the mean of these items; None where there is none."""
     if not np.isfinite(value_I).all():
         return None
     mean = float(np.mean(value_I, dtype=float))
@@ -131,7 +131,7 @@ def _candidates(column: str, name: str, scores: Mapping[str, float | None]) -> I
 
 
 def parts_of_mean(metric: str, items: Items, scores: Mapping[str, float]) -> list[str]:
-    """The metrics with items whose unweighted mean is `metric`; empty where it is none.
+    """Find the metrics with items whose unweighted mean is `metric`; none where it is not.
 
     acc/mean takes acc of a task or another of its metrics; ppl/geomean all corpora, as logarithms.
     """
@@ -152,7 +152,7 @@ def parts_of_mean(metric: str, items: Items, scores: Mapping[str, float]) -> lis
 
 
 def _subsets(options: Sequence[Option], most: int = 10) -> Iterator[list[Option]]:
-    """All subsets, the empty one first; of the first `most` options."""
+    """Return all subsets, the empty one first; of the first `most` options."""
     options = options[:most]
     for bits in range(2 ** len(options)):
         yield [option for place, option in enumerate(options) if bits >> place & 1]

@@ -16,7 +16,7 @@ from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geomet
 
 
 def with_means(scores: Mapping[str, float | None]) -> dict[str, float]:
-    """`scores` as floats, with both means."""
+    """Return `scores` as floats, with both means."""
     values = {metric: as_number(value) for metric, value in scores.items()}
     ppl_C = np.array([value for metric, value in values.items() if is_corpus_perplexity(metric)])
     acc_T = np.array([values[metric] for metric in task_accuracies(values)])
@@ -28,7 +28,7 @@ def with_means(scores: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def unlike_tasks(cells: Iterable[ReadCell]) -> set[str]:
-    """Models whose done cells without acc/mean were not all scored on the same tasks.
+    """Find models whose done cells without acc/mean were not scored on the same tasks.
 
     Means over other tasks are no scores to compare, so none are made for them.
     """
@@ -43,7 +43,7 @@ def unlike_tasks(cells: Iterable[ReadCell]) -> set[str]:
 def stderr_with_means(
     stderr: Mapping[str, float | None], values: Mapping[str, float]
 ) -> dict[str, float]:
-    """The standard error of each of `values`; NaN where it is not known."""
+    """Return the standard error of each of `values`; NaN where it is not known."""
     known = {metric: as_number(stderr.get(metric)) for metric in values}
     corpora = [metric for metric in values if is_corpus_perplexity(metric)]
     if corpora and np.isnan(known[PPL_MEAN]):
@@ -58,7 +58,7 @@ def stderr_with_means(
 
 
 def task_accuracies(metrics: Iterable[str]) -> list[str]:
-    """The accuracy of each task among `metrics`: its acc/, else its acc_norm/."""
+    """Return the accuracy of each task among `metrics`: its acc/, else its acc_norm/."""
     found = dict.fromkeys(metrics)
     plain = [m for m in found if m.startswith("acc/") and m != ACC_MEAN]
     names = {metric.partition("/")[2] for metric in plain}
@@ -67,7 +67,7 @@ def task_accuracies(metrics: Iterable[str]) -> list[str]:
 
 
 def is_corpus_perplexity(metric: str) -> bool:
-    """Whether `metric` is the perplexity of one corpus."""
+    """Tell whether `metric` is the perplexity of one corpus."""
     return metric.startswith("ppl/") and metric != PPL_MEAN
 
 

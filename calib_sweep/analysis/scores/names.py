@@ -1,4 +1,4 @@
-"""What cells are called in tables: a name carries the settings that tell cells apart.
+"""Names of cells in tables: a name carries the settings that tell cells apart.
 
     model     with settings of model and evaluation    opt_125m dtype=float16
     method    with settings of method and walk         wanda sparsity=0.6
@@ -41,7 +41,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Naming:
-    """How settings are named: those worth naming by their whole name, long values by theirs."""
+    """Names of settings: `short` of those worth naming, by their whole name."""
 
     short: Mapping[str, str]
     stems: Mapping[str, str] = field(default_factory=dict)  # path -> what is shown of it

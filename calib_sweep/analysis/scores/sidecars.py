@@ -1,4 +1,4 @@
-"""What lies beside the records: scores per item in each cell, the calibration sets of all sweeps.
+"""Files beside the records: scores per item in each cell, the calibration sets of all sweeps.
 
     results/<sweep>/<cell>/items.parquet      results/calibration/<folder>/card.json
                                               results/calibration/<folder>/tokens.safetensors
@@ -32,7 +32,7 @@ Set = tuple["np.ndarray", "np.ndarray | None"]  # tokens [N, T], lengths [N]
 
 
 def item_files(folder: str | Path, cells: Sequence[ReadCell]) -> Iterator[tuple[ReadCell, Path]]:
-    """Every done cell of the sweep in `folder` that has scores per item, and their file."""
+    """Find every done cell of the sweep in `folder` that has scores per item, and the file."""
     for record in cells:
         path = cell_folder(folder, record) / ITEMS
         if record["status"] == "done" and (path.exists() or ITEMS in record.get("files", {})):
@@ -40,14 +40,14 @@ def item_files(folder: str | Path, cells: Sequence[ReadCell]) -> Iterator[tuple[
 
 
 def cell_folder(folder: str | Path, record: ReadCell) -> Path:
-    """The folder of a cell that `read_cells` found."""
+    """Return the folder of a cell that `read_cells` found."""
     return Path(folder) / str(record.get("folder", record["cell_id"]))
 
 
 def item_tables(
     folder: str | Path, cells: Sequence[ReadCell], tell: Tell
 ) -> Iterator[tuple[ReadCell, "pyarrow.Table"]]:
-    """The scores per item of every done cell whose file is whole."""
+    """Read the scores per item of every done cell whose file is whole."""
     import pyarrow
     import pyarrow.parquet
 
@@ -68,7 +68,7 @@ def item_tables(
 
 
 def unfit(table: "pyarrow.Table") -> str | None:
-    """What is wrong with the columns of a table of items; those that it lacks are not looked at."""
+    """Say what is wrong with the columns of a table of items; of those that it has."""
     from pyarrow import types
 
     texts = types.is_string, types.is_large_string, types.is_dictionary
@@ -84,7 +84,7 @@ def unfit(table: "pyarrow.Table") -> str | None:
 
 
 def stored_sets(results_dir: str | Path, cells: Sequence[ReadCell]) -> Iterator[tuple[str, Path]]:
-    """The sets behind `cells` that are still on disk: the hash of the tokens, their file."""
+    """Find the sets behind `cells` still on disk: the hash of the tokens, their file."""
     wanted = {str((record.get("calibration") or {}).get("hash")) for record in cells}
     for path in sorted((Path(results_dir) / CALIBRATION).glob(f"*/{CARD}")):
         tokens = path.with_name(TOKENS)
@@ -101,7 +101,7 @@ def stored_sets(results_dir: str | Path, cells: Sequence[ReadCell]) -> Iterator[
 def token_sets(
     results_dir: str | Path, cells: Sequence[ReadCell], tell: Tell
 ) -> Iterator[tuple[str, Set]]:
-    """The hash and the tokens of every set behind `cells` that is still on disk, and whole."""
+    """Read hash and tokens of every set behind `cells` that is still on disk, and whole."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -123,12 +123,12 @@ def token_sets(
 
 
 def conflicts(folder: Path, cells: Sequence[ReadCell]) -> list[str]:
-    """What to tell of cells with two results."""
+    """Say which cells have two results."""
     return [text for record in cells for text in conflicts_in(cell_folder(folder, record))]
 
 
 def fingerprint(folder: Path, cells: Sequence[ReadCell]) -> list[object]:
-    """What of it a report is made of: items by their bytes, sets by the hash of their tokens."""
+    """Return what a report is made of: items by their bytes, sets by the hash of tokens."""
     items = {
         str(record["cell_id"]): file_sha256(path) if path.is_file() else None
         for record, path in item_files(folder, cells)

@@ -42,7 +42,7 @@ def control_table(
     tables: Mapping[str, pd.DataFrame],
     set_problems: Sequence[str],
 ) -> pd.DataFrame:
-    """controls.csv, from the rows, the score arrays and the other tables of the analysis."""
+    """Make controls.csv from rows, score arrays and the other tables of the analysis."""
     found = [*_cells(rows, tables["missing"])]
     for array in arrays:
         found += [
@@ -84,7 +84,7 @@ def _cells(rows: Sequence[Row], missing: pd.DataFrame) -> Iterator[dict[str, obj
 
 
 def _no_data(array: ScoreArray) -> Iterator[dict[str, object]]:
-    """Repetitions of methods without data, which take the same place in the array as any cell."""
+    """Check that methods without data score the same in every repetition."""
     for m in np.flatnonzero(~array.reads_data_M):
         if not array.value_MDSRE[m].size:
             continue
@@ -139,7 +139,7 @@ def _all_pairs(array: ScoreArray) -> Iterator[dict[str, object]]:
 
 
 def _complete_draws(array: ScoreArray) -> Iterator[dict[str, object]]:
-    """Datasets of which some method has enough draws, and all methods together have too few."""
+    """Find datasets of which a method has enough draws, and all methods have too few."""
     has_MDS = (array.cell_ids_MDSR != "").any(axis=3)
     for draw in array.draws:
         has_own_MDS = has_MDS[array.drawn_with(draw)]
@@ -216,7 +216,7 @@ def _equal_spread(homogeneity: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _reml_beside_anova(components: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """Where analysis of variance finds no negative component; else the two must differ."""
+    """Compare the two where analysis of variance finds no negative component."""
     own = components.loc[components["variance"].notna()]
     for model, rows in own.groupby("model", sort=False):
         groups = rows.groupby(["method", "metric"], sort=False)

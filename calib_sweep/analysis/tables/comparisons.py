@@ -35,7 +35,7 @@ POOLED = ""  # the dataset of a row that speaks of all of them
 
 
 def comparison_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
-    """comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
+    """Make comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
     tables = []
     for array in arrays:
         tables += _compare_methods(array, settings)
@@ -46,7 +46,7 @@ def comparison_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -
 
 
 def dataset_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
-    """dataset_comparisons.csv: the rows of kind dataset for each method on its own."""
+    """Make dataset_comparisons.csv: the rows of kind dataset for each method on its own."""
     tables = []
     for array in arrays:
         for m in np.flatnonzero(array.reads_data_M):
@@ -62,7 +62,7 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _method_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
-    """Methods that can be compared: on the same sets, or one method on sets of other sizes.
+    """Find methods that can be compared: on the same sets, or one on sets of other sizes.
 
     Two that read no data have one value each, and nothing to pair. Of a wide array only methods
     with the same settings meet: a choice that no score has a part in.
@@ -76,7 +76,7 @@ def _method_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
 
 
 def _near_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
-    """Methods with the same settings of their own and of calibration, where they read data."""
+    """Find methods with the same settings of their own and, if they read data, of sets."""
     groups: dict[tuple[str, str], list[int]] = {}
     free: dict[str, list[int]] = {}
     for m, names in enumerate(array.methods):
@@ -89,7 +89,7 @@ def _near_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
 
 
 def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
-    """Rows of all pairs of methods: each dataset, and all. Many pairs at once, as more metrics."""
+    """Make rows of all pairs of methods: each dataset, and all. Many pairs at once."""
     value, pairs = array.value_MDSE, _method_pairs(array)
     datasets = [*array.datasets, POOLED]
     while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
@@ -106,7 +106,7 @@ def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[
 def _compare_datasets(
     array: ScoreArray, methods: np.ndarray, draw: str, settings: AnalysisSettings
 ) -> list[pd.DataFrame]:
-    """Rows of each pair of datasets, of the mean over those `methods` that have both."""
+    """Make rows of each pair of datasets, of the mean over `methods` that have both."""
     tables = []
     if len(array.datasets) > MAX_METHODS:
         return tables
@@ -137,7 +137,7 @@ def _rows(
     datasets: Sequence[str],
     found: two_sample.Compared,
 ) -> pd.DataFrame:
-    """`found` [datasets, pairs x metrics] as rows, pair by pair, those without data left out."""
+    """Make rows of `found` [datasets, pairs x metrics], pair by pair, where there is data."""
     num_P, num_D, num_E = len(a), len(datasets), len(array.metrics)
     numbers = {
         name: value.reshape(num_D, num_P, num_E).swapaxes(0, 1).ravel()

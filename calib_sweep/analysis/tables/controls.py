@@ -1,4 +1,4 @@
-"""What a reader must know before believing the tables: repetitions, divergence, what is missing."""
+"""Counts of cells by status, and the cells that have no scores."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from calib_sweep.settings import axes_of, telling, title_of
 
 
 def cell_title(row: Row, shown: Collection[str] | None = None) -> str:
-    """The cell of a row in words; the name of its folder when its record cannot be read.
+    """Name the cell of a row; by its folder when its record cannot be read.
 
     `shown`: the settings worth naming; None: all.
     """
@@ -39,7 +39,7 @@ def count_cells(rows: Iterable[Row]) -> Count:
 
 
 def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """Title and reason of every cell that has no scores in the tables."""
+    """List title and reason of every cell that has no scores in the tables."""
     rows = list(rows)
     shown = telling((axes_of(row), settings_of(row)) for row in rows)
     return [
@@ -50,5 +50,5 @@ def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
 
 
 def data_free(groups: Iterable[Group]) -> list[Group]:
-    """The groups whose method reads no data: any spread of theirs is the machine's."""
+    """Return the groups whose method reads no data: any spread of theirs is the machine's."""
     return [group for group in groups if group.dataset is None and not group.is_dense]

@@ -24,7 +24,7 @@ COLUMNS = ["model", "method", "dataset", "x", "y", "n", "rho", "rho_lo", "rho_hi
 
 
 def correlation_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
-    """correlations.csv: each perplexity against accuracy, per method and dataset, and pooled."""
+    """Make correlations.csv: perplexity against accuracy, per method and dataset, pooled."""
     rows = [row for array in arrays for row in _rows(array, settings)]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 

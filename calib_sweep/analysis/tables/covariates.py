@@ -1,4 +1,4 @@
-"""What about a calibration set goes with its score? Descriptors of the sets against the scores.
+"""Descriptors of calibration sets against the scores that the sets gave.
 
 Of the token ids of a set:
     entropy          of the tokens' frequencies, in bits: low is repetitive
@@ -41,7 +41,7 @@ Descriptors = Mapping[str, Mapping[str, float]]  # cell id -> descriptor -> valu
 
 
 def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict[str, float]:
-    """Descriptors of one calibration set."""
+    """Return the descriptors of one calibration set."""
     num_samples, seq_len = tokens_NT.shape
     lengths_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
     valid = tokens_NT[np.arange(seq_len) < lengths_N[:, None]]
@@ -59,7 +59,7 @@ def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict
 def read_descriptors(
     results_dir: str | Path, cells: Sequence[ReadCell], tell: Tell = log.warning
 ) -> Descriptors:
-    """Descriptors of the sets behind `cells`, of those that are still on disk or recorded.
+    """Read descriptors of the sets behind `cells` that are still on disk or recorded.
 
     `tell`: takes a sentence about each set that is damaged.
     """
@@ -80,7 +80,7 @@ def read_descriptors(
 def covariate_table(
     arrays: Sequence[ScoreArray], descriptors: Descriptors, settings: AnalysisSettings
 ) -> pd.DataFrame:
-    """covariates.csv: each descriptor against the headline scores, over draws."""
+    """Make covariates.csv: each descriptor against the headline scores, over draws."""
     rows = [row for array in arrays for row in _rows(array, descriptors, settings)]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 
@@ -101,7 +101,7 @@ def _rows(
 
 
 def _values(array: ScoreArray, m: int, name: str, descriptors: Descriptors) -> np.ndarray:
-    """One descriptor of the sets of a method [D, S]."""
+    """Return one descriptor of the sets of a method [D, S]."""
     cell_DS = [
         [next((i for i in ids if i), "") for ids in by_seed] for by_seed in array.cell_ids_MDSR[m]
     ]

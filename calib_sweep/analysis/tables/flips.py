@@ -31,7 +31,7 @@ MAX_UNSTABLE = 50  # items listed for each model and metric
 
 
 def flip_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
-    """flips.csv: each method, dataset and metric with items, of three draws or more."""
+    """Make flips.csv: each method, dataset and metric with items, of three draws or more."""
     rows = []
     for array in arrays:
         for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
@@ -51,14 +51,14 @@ def _splits(array: ScoreArray, m: int, d: int, items: Items) -> Iterator[tuple[s
 
 
 def _cells(array: ScoreArray, m: int, d: int) -> list[str]:
-    """Ids of the cells of one method and dataset, the first replicate of each seed."""
+    """Return ids of the cells of a method and dataset, the first replicate of each seed."""
     return [next((i for i in ids if i), "") for ids in array.cell_ids_MDSR[m, d]]
 
 
 def _of_means(
     array: ScoreArray, m: int, d: int, items: Items, splits: dict[str, Split]
 ) -> Iterator[tuple[str, Split]]:
-    """acc/mean and ppl/geomean, from the splits of their parts."""
+    """Split acc/mean and ppl/geomean, from the splits of their parts."""
     for metric in (ACC_MEAN, PPL_MEAN):
         if metric not in array.metrics:
             continue
@@ -77,7 +77,7 @@ def _of_means(
 
 
 def _numbers(own: Split) -> list[float]:
-    """The number columns of a row."""
+    """Return the number columns of a row."""
     sd, floor = np.sqrt(own.variance), np.sqrt(own.floor_variance)
     systematic, low, high = systematic_sd(own)
     p = cochran_p(own)
@@ -87,7 +87,7 @@ def _numbers(own: Split) -> list[float]:
 
 
 def unstable_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
-    """unstable_items.csv: the items of each task that change most often with the draw."""
+    """Make unstable_items.csv: the items of each task that change most with the draw."""
     tables = []
     for array in arrays:
         for metric in array.metrics:
@@ -100,7 +100,7 @@ def unstable_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
 
 
 def _unstable(array: ScoreArray, metric: str, items: Items) -> pd.DataFrame | None:
-    """Items of one task over all methods and datasets whose cells have the same layout."""
+    """Return items of a task over all methods and datasets whose cells have the same layout."""
     groups: dict[int, list[np.ndarray]] = {}
     for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
         value_SI, kept = items.of(metric, _cells(array, int(m), d))

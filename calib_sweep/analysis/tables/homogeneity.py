@@ -1,4 +1,4 @@
-"""Do all methods move equally much with the draw? Do all datasets? Before pooling their variances.
+"""Tests that all methods, or all datasets, move equally much, before pooling their variances.
 
 The test is that of `inference.homogeneity`: methods in blocks of the draws that they share,
 datasets as samples that share nothing.
@@ -27,7 +27,7 @@ COLUMNS = [
 
 
 def homogeneity_table(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
-    """unequal_variance.csv: kind method (all methods of a model), kind dataset (each method)."""
+    """Make unequal_variance.csv: kind method (all of a model), kind dataset (each method)."""
     tables = []
     for array in arrays:
         for draw in array.draws:

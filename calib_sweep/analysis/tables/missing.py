@@ -20,7 +20,7 @@ MISSING = "missing"  # the status of a cell without any trace
 def missing_table(
     rows: Sequence[Row], arrays: Sequence[ScoreArray], naming: Naming
 ) -> pd.DataFrame:
-    """missing.csv: a row per cell without scores."""
+    """Make missing.csv: a row per cell without scores."""
     without = [_without_scores(row, naming) for row in rows if _is_without_scores(row)]
     known = {tuple(row[:4]) for row in without}
     never = [row for array in arrays for row in _never_run(array) if tuple(row[:4]) not in known]

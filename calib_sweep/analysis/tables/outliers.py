@@ -23,7 +23,7 @@ COLUMNS = [
 
 
 def outlier_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
-    """tails.csv: a row per score that stands out; without: all that stand out in its group."""
+    """Make tails.csv: a row per score that stands out; without: all that do in its group."""
     rows = [row for group in groups if group.spread.n > 1 for row in _rows(group, naming)]
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
 

@@ -30,7 +30,7 @@ COLUMNS = [
 def power_table(
     arrays: Sequence[ScoreArray], comparisons: pd.DataFrame, settings: AnalysisSettings
 ) -> pd.DataFrame:
-    """power.csv: goal half_width, a row per method; difference, per pair; superiority, of any pair.
+    """Make power.csv: half_width per method; difference per pair; superiority of any pair.
 
     Seeds are those of one dataset, of a pair of datasets in each. On the scale of the analysis: log
     perplexity, everything else as recorded. `*` stands for all methods.
@@ -53,7 +53,7 @@ def power_table(
 
 
 def _differences_now(comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs of methods on each dataset, and pairs of datasets by the mean over methods."""
+    """Return pairs of methods on each dataset, pairs of datasets by the mean of methods."""
     called = {"n_pairs": "n", "mde": "now", "sd_diff": "sd"}
     pairs = comparisons.rename(columns=called).assign(goal="difference")
     methods = pairs.loc[(pairs["kind"] == "method") & (pairs["dataset"] != "")]
@@ -65,7 +65,7 @@ def _differences_now(comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
-    """Every method and dataset with its draws' SD and the half-width that they give."""
+    """Return each method and dataset with its draws' SD and the half-width they give."""
     rows = [row for array in arrays for row in _spreads(array)]
     columns = ["model", "method", "dataset", "metric", "n", "sd"]
     table = pd.DataFrame(rows, columns=pd.Index(columns))
@@ -88,7 +88,7 @@ ANY = "*"  # whichever methods
 
 
 def needed(pairs: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
-    """Rows of power.csv: a model, metric and kind of pair each; n the fewest draws of any pair."""
+    """Make rows of power.csv: one per model, metric and kind; n the fewest draws of any pair."""
     target, power = settings.better_from, settings.power
     of_kind = {
         "method": (pairs_needed(target, power), pairs_show),

@@ -28,7 +28,7 @@ PROFILE_COLUMNS = ["model", "method", "tau", "share", "share_lo", "share_hi"]
 def profile_tables(
     arrays: Sequence[ScoreArray], settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
-    """iqm and profiles, of all methods with two tasks or more and a dense model."""
+    """Make iqm and profiles, of all methods with two tasks or more and a dense model."""
     iqm: list[tuple] = []
     profiles: list[tuple] = []
     for array in arrays:
@@ -47,7 +47,7 @@ def profile_tables(
 
 
 def _retentions(array: ScoreArray) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Retention [S, T] of each method in each dataset, complete draws only."""
+    """Return retention [S, T] of each method in each dataset, complete draws only."""
     tasks = [
         e
         for e, metric in enumerate(array.metrics)

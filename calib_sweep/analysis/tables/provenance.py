@@ -1,4 +1,4 @@
-"""Where the numbers come from: the calibration sets behind the cells, and the software used.
+"""Provenance: the calibration sets behind the cells, and the software used.
 
 Comparisons between methods are paired because a (dataset, seed) draws one set for all of them.
 The hash of its tokens, which is in every record, proves or disproves that.
@@ -19,7 +19,7 @@ CARD_KEYS = ("design", "window", "num_samples", "seq_len", "pool", "source", "re
 
 @dataclass
 class DrawnSet:
-    """What one (model's tokenizer, dataset, seed, settings of the draw) gave its cells."""
+    """The sets that one (tokenizer, dataset, seed, settings of the draw) gave its cells."""
 
     model: str
     dataset: str

@@ -1,4 +1,4 @@
-"""Who is first, how sure is that, and how many seeds would it take to be sure?
+"""Ranks, how sure they are, and how many seeds it would take to be sure.
 
 Entrants are the methods on one dataset (or on all, each counting equally), or the datasets by the
 mean over methods. Draws are resampled whole, all methods of a draw together, those of different
@@ -86,7 +86,7 @@ Tests = Mapping[Key, Sequence[Test]]
 def ranking_tables(
     arrays: Sequence[ScoreArray], comparisons: pd.DataFrame, settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
-    """ranking, rank_probabilities and rank_stability."""
+    """Make ranking, rank_probabilities and rank_stability."""
     ranking: list[tuple] = []
     probabilities: list[tuple] = []
     stability: list[tuple] = []
@@ -114,7 +114,7 @@ def _tests(comparisons: pd.DataFrame) -> Tests:
 
 
 def _fields(array: ScoreArray) -> Iterator[Field]:
-    """Every set of entrants of an array that has enough complete and finite draws."""
+    """Yield every set of entrants of an array that has enough complete, finite draws."""
     for draw in array.draws:
         methods = array.drawn_with(draw, data_free=True)
         names = tuple(array.methods[m].method for m in methods)
@@ -141,7 +141,7 @@ def _complete(
     names: tuple[str, ...],
     blocks: Sequence[Block],
 ) -> Iterator[Field]:
-    """Fields of those metrics that have the same complete draws, three or more in each block."""
+    """Yield fields of metrics with the same complete draws, three or more in each block."""
     metrics_of: dict[bytes, list[int]] = {}
     for e in np.flatnonzero(array.directions_E):
         kept = [np.isfinite(value[..., e]).all(axis=1) for _, value in blocks]
@@ -182,7 +182,7 @@ def _ranking(field: Field, rank_BKE: np.ndarray, tests: Tests) -> Iterator[tuple
 def _left_open(
     names: Sequence[str], score_K: np.ndarray, tests: Sequence[Test]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks that the pairwise tests leave open, and how many pairs of each entrant are open.
+    """Return the ranks that pairwise tests leave open, and how many pairs of each are open.
 
     Two methods without data have no test: their scores are what they are.
     """

@@ -1,4 +1,4 @@
-"""How the spread over draws falls with the size of a calibration set, and where it ends.
+"""The spread over draws against the size of a calibration set, and its floor.
 
 `inference.set_sizes` has the fit and its interval.
 
@@ -25,7 +25,7 @@ FLOOR_COLUMNS = [*KEYS, "num_sizes", "floor", "floor_lo", "floor_hi", "slope"]
 def set_size_tables(
     arrays: Sequence[ScoreArray], settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
-    """sizes (each size) and size_floors (the fit), where sets of several sizes were drawn."""
+    """Make sizes (each size) and size_floors (the fit), where several sizes were drawn."""
     sizes: list[tuple] = []
     floors: list[tuple] = []
     for array in arrays:
@@ -43,7 +43,7 @@ def set_size_tables(
 
 
 def _by_method(array: ScoreArray) -> Iterator[tuple[str, list[int]]]:
-    """Methods that differ in nothing but the number of samples, smallest sets first."""
+    """Group methods that differ in nothing but the number of samples, smallest sets first."""
     groups: dict[str, list[int]] = {}
     for m in np.flatnonzero(array.reads_data_M & np.isfinite(array.num_samples_M)):
         size = f"num_samples={array.num_samples_M[m]:.0f}"
@@ -54,7 +54,7 @@ def _by_method(array: ScoreArray) -> Iterator[tuple[str, list[int]]]:
 
 
 def _spreads(array: ScoreArray, methods: Sequence[int], d: int, e: int) -> list[tuple[float, ...]]:
-    """num_samples, n, mean, SD of each size with enough draws."""
+    """Return num_samples, n, mean, SD of each size with enough draws."""
     found = []
     for m in methods:
         value_S = array.value_MDSE[m, d, :, e]
@@ -73,7 +73,7 @@ def _size_rows(
     floors: list[tuple],
     settings: AnalysisSettings,
 ) -> Iterator[tuple]:
-    """Rows of each size; the fit goes to `floors`."""
+    """Make rows of each size; the fit goes to `floors`."""
     size_Z, n_Z, mean_Z, sd_Z = np.array(spreads).T
     fitted_Z = np.full(len(spreads), np.nan)
     if len(spreads) >= MIN_SIZES and (sd_Z > 0).all():

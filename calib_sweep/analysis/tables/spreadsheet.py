@@ -18,14 +18,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def frame_csv(frame: "pd.DataFrame") -> bytes:
-    """Twelve digits of every number: beyond, the order of a sum decides. Empty: not defined."""
+    """Write twelve digits of every number: beyond, the order of a sum decides. Empty: none."""
     texts = {name: own.map(as_data) for name, own in frame.items() if own.dtype.kind not in "biuf"}
     shown = frame.assign(**{str(name): own for name, own in texts.items()})
     return shown.to_csv(index=False, lineterminator="\n", float_format="%.12g").encode()
 
 
 def rows_csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """Rows of text."""
+    """Write rows of text."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([as_data(cell) for cell in row] for row in rows)
@@ -33,7 +33,7 @@ def rows_csv(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def as_data(cell: object) -> object:
-    """`cell` as no spreadsheet computes it; what is no text stays as it is."""
+    """Return `cell` as no spreadsheet computes it; what is no text stays as it is."""
     if not isinstance(cell, str):
         return cell
     is_formula = cell.startswith(FORMULA) and not _is_number(cell)

@@ -46,7 +46,7 @@ UNCERTAINTY_COLUMNS = [
 
 
 def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
-    """summary.csv, a row per group, and a note where there is no interval."""
+    """Make summary.csv, a row per group, and a note where there is no interval."""
     table = _described(groups, naming)
     number_of = {name: table[name].to_numpy(float) for name in ("n", "mean", "sd", "dense")}
     n, mean, sd, dense = number_of.values()
@@ -61,7 +61,7 @@ def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
 
 
 def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
-    """uncertainty.csv, a row per group of several draws."""
+    """Make uncertainty.csv, a row per group of several draws."""
     groups = [group for group in groups if group.spread.n > 1]
     table = _described(groups, naming)
     n, mean, sd = (table[name].to_numpy(float) for name in ("n", "mean", "sd"))
@@ -77,7 +77,7 @@ def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
 
 
 def _described(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
-    """Names and plain numbers of each group."""
+    """Return names and plain numbers of each group."""
     rows = []
     for group in groups:
         names, spread = naming.of(group), group.spread

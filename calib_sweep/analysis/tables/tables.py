@@ -47,7 +47,7 @@ SHOWN_COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """What there is besides the rows; all of it may be lacking."""
+    """Evidence besides the rows; all of it may be lacking."""
 
     items: Items = field(default_factory=Items)  # scores per test item
     descriptors: Descriptors = field(default_factory=dict)  # of the calibration sets
@@ -57,7 +57,7 @@ class Evidence:
 def all_tables(
     rows: Sequence[Row], evidence: Evidence, settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
-    """Every table by the name of its file, without `.csv`."""
+    """Make every table, by the name of its file without `.csv`."""
     groups = group_rows(rows)
     naming = Naming.of_groups(groups)
     arrays = score_arrays(rows, naming)
@@ -90,7 +90,7 @@ def all_tables(
 
 
 def _notes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every note of the tables, with what it is about."""
+    """Return every note of the tables, with what it is about."""
     noted = [
         table.loc[table["note"].fillna("") != ""].assign(table=name).reindex(columns=NOTE_COLUMNS)
         for name, table in tables.items()

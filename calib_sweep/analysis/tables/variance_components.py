@@ -44,7 +44,7 @@ ONE_SEED = "one seed in each dataset: dataset and draw cannot be told apart"
 
 
 def variance_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
-    """variance_components.csv, with `df`, `anova` and `note` besides."""
+    """Make variance_components.csv, with `df`, `anova` and `note` besides."""
     rows: list[dict[str, object]] = []
     for array in arrays:
         for m, names in enumerate(array.methods):

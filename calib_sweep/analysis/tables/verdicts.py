@@ -26,7 +26,7 @@ ONE_SPREAD = f"a dataset has fewer than {MIN_DRAWS} pairs: taken to vary as the 
 def with_verdicts(
     table: pd.DataFrame, columns: Sequence[str], settings: AnalysisSettings
 ) -> pd.DataFrame:
-    """`table` with corrected p-values, verdicts and notes; `columns` first."""
+    """Add corrected p-values, verdicts and notes to `table`; `columns` first."""
     extra = ["sd_diff", "df", "p_t", "note"]
     if table.empty:
         return pd.DataFrame(columns=pd.Index([*columns, *extra]))
