@@ -181,3 +181,9 @@ def test_no_statistic_knows_a_record_a_table_or_a_setting(module):
         origin = getattr(value, "__module__", None) or getattr(value, "__name__", "")
         parts = str(origin).split(".")
         assert parts[:2] != ["calib_sweep", "analysis"] or parts[2] not in beside, value
+
+
+def test_scipy_is_imported_in_one_file_only():
+    for module in MODULES:
+        names = {getattr(value, "__name__", "") for value in vars(module).values()}
+        assert not any(name == "scipy" or name.startswith("scipy.") for name in names), module
