@@ -286,3 +286,17 @@ def test_a_record_is_written_where_the_results_folder_was_deleted_meanwhile(stor
     shutil.rmtree(store.results_dir)
     store.write(make_cell(), record_of(make_cell()))
     assert store.is_done(make_cell())
+
+
+def test_the_name_of_every_cell_is_on_the_disk_with_its_record(store, make_cell, monkeypatch):
+    """Also where a claim has made the cell's folder; the folders above the sweep's once will do."""
+    synced, sync = [], atomic.sync_folder
+    monkeypatch.setattr(atomic, "sync_folder", lambda path: synced.append(path) or sync(path))
+    above = {store.results_dir, store.results_dir.parent}
+    for seed in range(2):
+        cell = make_cell(seed=seed)
+        store.cell_folder(cell).mkdir(parents=True)
+        synced.clear()
+        store.write(cell, record_of(cell, a=1.0))
+        assert {store.folder, store.cell_folder(cell)} <= set(synced)
+        assert above <= set(synced) or seed > 0
