@@ -5,6 +5,7 @@ knows the keys and their types, and stops at the first mistake. One of ours has 
 that knows the rest. So mistakes are found here before anything is started, or even loaded.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.errors import ConfigError, Problems
@@ -38,15 +39,29 @@ def check_launcher(master: DictConfig) -> None:
             f"{GROUP}={choice}: expected basic, accelerate or slurm, as this one ends with the "
             f"first job that fails. Type {GROUP}={other}."
         )
-    if target == BASIC:
-        return
-    try:
-        launcher: Any = instantiate(node)
-    except InstantiationException as error:
-        reason = _first_lines(error)
-        raise ConfigError(f"{GROUP}={choice}: expected other settings: {reason}") from error
-    if check := getattr(launcher, "check", None):
+    if target != BASIC and (check := getattr(_launcher(master), "check", None)):
         check()
+
+
+def preview(master: DictConfig, num_cells: int) -> str | None:
+    """Return what the launcher would submit to run so many cells; None where it submits nothing."""
+    make = getattr(_launcher(master), "preview", None)
+    return make(num_workers(master, num_cells)) if make and num_cells else None
+
+
+def num_workers(master: DictConfig, num_cells: int) -> int:
+    """Return how many workers a launcher is asked for, by its `cells_per_worker`."""
+    per_worker = OmegaConf.select(master, f"{PREFIX}cells_per_worker")
+    return math.ceil(num_cells / per_worker) if per_worker else 1
+
+
+def _launcher(master: DictConfig) -> Any:
+    """Make the launcher that Hydra's configuration names."""
+    try:
+        return instantiate(master.hydra.launcher)
+    except InstantiationException as error:
+        choice, reason = master.hydra.runtime.choices.get(GROUP), _first_lines(error)
+        raise ConfigError(f"{GROUP}={choice}: expected other settings: {reason}") from error
 
 
 def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> list[str]:

@@ -5,7 +5,6 @@ are kept.
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
@@ -25,7 +24,7 @@ from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.compose import Composed, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
-from calib_sweep.sweep.launching import check_launcher
+from calib_sweep.sweep.launching import check_launcher, num_workers, preview
 from calib_sweep.sweep.own_folders import log_own_folders
 from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
@@ -145,6 +144,9 @@ class Sweep:
             problems.of(check_launcher, self.master)
             found = problems.of(partial(check_cells, self.builder, self.cells, draw=check_pool))
         output(describe_plan(self.builder, self.store, self.cells, [*notes, *found]))
+        todo = [cell for cell in self.cells if not self.store.is_done(cell)]
+        if script := preview(self.master, len(todo)):
+            output(f"this would be submitted, and is not:\n\n{script}")
         return DONE if len(self.cells) == num_planned else SOME_FAILED
 
     def prefetch(self) -> int:
@@ -228,12 +230,12 @@ class Sweep:
         from calib_sweep.sweep.worker import Worker
 
         per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
-        num_workers = math.ceil(len(todo) / per_worker) if per_worker else 1
         worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before, self.builder)
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
-        return launcher.launch([list(self.points[0])] * num_workers, initial_job_idx=0)
+        jobs = [list(self.points[0])] * num_workers(self.master, len(todo))
+        return launcher.launch(jobs, initial_job_idx=0)
 
     def _tracking(self) -> Tracking:
         return self.builder.build("tracking", self.composed[0].config["tracking"])

@@ -1,8 +1,10 @@
 """What is wrong with a launcher is told before anything is started, all of it at once."""
 
+import os
 from collections.abc import Callable
 
 import pytest
+from hydra_plugins.calib_sweep import slurm_settings
 
 
 @pytest.fixture
@@ -67,3 +69,28 @@ def test_submitits_own_launchers_are_refused_by_name(name, instead, problems):
     (told,) = problems("seed=0", f"hydra/launcher=submitit_{name}")
     assert told.startswith(f"hydra/launcher=submitit_{name}: expected basic, accelerate or slurm")
     assert told.endswith(f"Type hydra/launcher={instead}.")
+
+
+def test_a_check_shows_the_batch_script_and_submits_nothing(
+    run_cli, tiny_world, tmp_path, monkeypatch
+):
+    for name in ("srun", "sbatch", "squeue"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    slurm = ["hydra/launcher=slurm", "hydra.launcher.partition=mine"]
+    ended = run_cli("check", "-m", *tiny_world, "seed=range(3)", *slurm, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    script = ended.out.partition("this would be submitted, and is not:")[2]
+    assert "#SBATCH --partition=mine" in script and "#SBATCH --array=0-3" in script
+    assert not (tmp_path / "asked").exists() and not (tmp_path / "results").exists()
+
+
+def test_a_machine_without_slurm_can_check_but_not_run(run_cli, tiny_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm_settings.shutil, "which", lambda _: None)
+    typed = ["-m", *tiny_world, "hydra/launcher=slurm"]
+    ended = run_cli("check", *typed, cwd=tmp_path)
+    assert ended.code == 0 and "not checked: hydra/launcher='slurm': expected SLURM's" in ended.out
+    assert "would be submitted" not in ended.out
+    ended = run_cli(*typed, cwd=tmp_path)
+    assert ended.code == 1 and "expected SLURM's commands" in ended.err

@@ -22,7 +22,7 @@ from hydra.core.utils import JobReturn
 from hydra_plugins.calib_sweep import outcome
 from hydra_plugins.calib_sweep.private import make_private
 from hydra_plugins.calib_sweep.slurm_queue import Queue
-from hydra_plugins.calib_sweep.slurm_settings import check_settings
+from hydra_plugins.calib_sweep.slurm_settings import check_settings, missing_commands
 from hydra_plugins.calib_sweep.supervisor import tail
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititSlurm
@@ -113,6 +113,18 @@ class SlurmLauncher(SubmititSlurm):
             **{key if key in common else f"slurm_{key}": value for key, value in params.items()}
         )
         return executor
+
+    def preview(self, num_jobs: int) -> str | None:
+        """Return the batch script of the first array of `num_jobs`; None where there is no SLURM.
+
+        Submits nothing.
+        """
+        if missing_commands():
+            return None
+        executor = self.executor()._executor
+        if num_jobs > 1:
+            executor.parameters["map_count"] = min(num_jobs, self.max_array_size)
+        return executor._make_submission_file_text(executor._submitit_command_str, "preview")
 
     def _submit(self, calls: Sequence[tuple[object, ...]], jobs: list["Job[JobReturn]"]) -> None:
         """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
-from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.errors import UnavailableError, collected, require
 
 COMMANDS = ("sbatch", "srun", "squeue")  # scontrol and scancel come with them
 LEAST = {  # of a number; null is accepted where it is the default
@@ -101,9 +101,15 @@ def _check_signal(delay_s: int, timeout_min: int) -> None:
     )
 
 
+def missing_commands() -> list[str]:
+    """Return the commands of SLURM that cannot be found here."""
+    return [name for name in COMMANDS if shutil.which(name) is None]
+
+
 def _check_commands() -> None:
-    if missing := [name for name in COMMANDS if shutil.which(name) is None]:
-        raise ConfigError(
+    """Raise `UnavailableError` without SLURM: a note of a check, which a laptop can make."""
+    if missing := missing_commands():
+        raise UnavailableError(
             f"hydra/launcher='slurm': expected SLURM's commands, but {', '.join(missing)} cannot "
             "be found here. Run it where you would run sbatch, or type hydra/launcher=accelerate "
             "to use this machine."
