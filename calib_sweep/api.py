@@ -120,8 +120,9 @@ def draw(
     if isinstance(tokenizer, str):
         tokenizer = Builder().build("model", config["model"])
     if isinstance(source, ModelDataset):
-        loaded = tokenizer.load() if hasattr(tokenizer, "load") else tokenizer
-        return source.draw(loaded, _tokenizer(tokenizer), calibration, config["seed"])
+        owner: Any = tokenizer
+        loaded = owner.load() if hasattr(owner, "load") else owner
+        return source.draw(loaded, _tokenizer(owner), calibration, config["seed"])
     return source.draw(_tokenizer(tokenizer), calibration, config["seed"])
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell, without_execution
 from calib_sweep.dataset.base import ModelDataset
-from calib_sweep.dataset.calibration.artifact import describe_draw, folder_of, keep, load_kept
+from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_kept
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.interruption import raise_if_told
@@ -52,8 +52,8 @@ def draw_once(
     seed: int,
 ) -> CalibrationSet:
     """Return the set of this model, dataset and seed; draw it unless some process has, or does."""
-    identity = describe_draw(dataset, tokenizer, calibration, seed, dense.weights)
-    folder, watch = folder_of(results_dir, dataset, identity), Watch()
+    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, dense.weights)
+    watch = Watch()
     claims = folder.with_name(f"{folder.name}.drawing")
     while (kept := load_kept(folder)) is None:
         claim = try_claim(claims, watch)

@@ -252,9 +252,9 @@ def describe_set(
     """Return what a record says of its calibration set; None for a method that needs no data."""
     if drawn is None:
         return None
-    overlap = suite.overlap(drawn.tokens_NT, drawn.lengths_N)
     folder = None if drawn.folder is None else drawn.folder.name
-    kept = {"folder": folder, "descriptors": dict(descriptors), "overlap": overlap}
+    kept = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
+    kept |= {"folder": folder, "overlap": suite.overlap(drawn.tokens_NT, drawn.lengths_N)}
     return cast(CalibrationNote, {"hash": drawn.hash, **drawn.card, **kept})
 
 

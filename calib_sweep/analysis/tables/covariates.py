@@ -1,11 +1,8 @@
 """Descriptors of calibration sets against the scores that the sets gave.
 
-Of the token ids of a set:
-    entropy          of the tokens' frequencies, in bits: low is repetitive
-    unique_share     different tokens / tokens
-    duplicates       share of samples whose tokens occur before in the set
-    filled           share of positions that are no padding
-and any number that a record keeps under calibration.descriptors:
+A descriptor is any number that a record keeps under calibration.descriptors:
+    entropy, unique_share, duplicates, filled: see `dataset.calibration.descriptors`; of records
+                     without them, of the tokens of the set if it is on disk
     dense_perplexity the dense model's, of the set's tokens: high is far from what the model knows
 
     rho              Spearman's over the draws of a dataset, as in `correlations`; dataset empty:
@@ -29,6 +26,7 @@ from calib_sweep.analysis.scores.sidecars import Tell, token_sets
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
 from calib_sweep.analysis.tables.provenance import described
+from calib_sweep.dataset.calibration.descriptors import OF_TOKENS, describe_tokens
 
 COLUMNS = [
     *("model", "method", "dataset", "descriptor", "metric"),
@@ -40,31 +38,16 @@ log = logging.getLogger(__name__)
 Descriptors = Mapping[str, Mapping[str, float]]  # cell id -> descriptor -> value
 
 
-def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict[str, float]:
-    """Return the descriptors of one calibration set."""
-    num_samples, seq_len = tokens_NT.shape
-    lengths_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
-    valid = tokens_NT[np.arange(seq_len) < lengths_N[:, None]]
-    count = np.unique(valid, return_counts=True)[1]
-    share = count / count.sum()
-    different = {row.tobytes() for row in tokens_NT}
-    return {
-        "entropy": float(-(share * np.log2(share)).sum()),
-        "unique_share": len(count) / valid.size,
-        "duplicates": 1 - len(different) / num_samples,
-        "filled": valid.size / tokens_NT.size,
-    }
-
-
 def read_descriptors(
     results_dir: str | Path, cells: Sequence[ReadCell], tell: Tell = log.warning
 ) -> Descriptors:
-    """Read descriptors of the sets behind `cells` that are still on disk or recorded.
+    """Return the descriptors of the sets behind `cells`: recorded, or of those still on disk.
 
     `tell`: takes a sentence about each set that is damaged.
     """
+    lacking = [record for record in cells if not set(OF_TOKENS) <= described(record).keys()]
     by_hash = {
-        hash_: describe_tokens(*tokens) for hash_, tokens in token_sets(results_dir, cells, tell)
+        hash_: describe_tokens(*tokens) for hash_, tokens in token_sets(results_dir, lacking, tell)
     }
     found = {}
     for record in cells:

@@ -2,7 +2,8 @@
 
     results_dir/calibration/<address>/tokens.safetensors    tokens [N, T], lengths [N] where padded
                                       samples.jsonl         document, offset, text of each sample
-                                      card.json             provenance, pool, settings, hashes
+                                      card.json             provenance, pool, settings, hashes,
+                                                            descriptors of the tokens
 
 The address is a hash of everything that the tokens depend on, so it is known before drawing and two
 processes that want the same set meet at the same folder. A folder appears whole or not at all.
@@ -24,6 +25,7 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
 from calib_sweep.dataset.base import AnyDataset, Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.descriptors import describe_tokens
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
@@ -61,21 +63,30 @@ def draw_or_load(
     seed: int,
 ) -> CalibrationSet:
     """Return the set of this dataset and seed: the one on disk, or one that is drawn and kept."""
-    folder = folder_of(results_dir, dataset, describe_draw(dataset, tokenizer, calibration, seed))
+    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed)
     if (kept := load_kept(folder)) is not None:
         return kept
     return keep(dataset.draw(tokenizer, calibration, seed), folder, dataset.name, seed)
 
 
-def folder_of(results_dir: Path, dataset: AnyDataset, identity: dict[str, Any]) -> Path:
-    """Return where the set that `identity` describes is kept."""
+def folder_of(
+    results_dir: Path,
+    dataset: AnyDataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+    weights: Mapping[str, object] | None = None,
+) -> Path:
+    """Return where the set is kept that is described by these, as `describe_draw` takes them."""
     kept_in = Path(results_dir) / CALIBRATION
     _refuse_reading_from(kept_in, dataset)
-    return kept_in / address(identity)
+    return kept_in / address(describe_draw(dataset, tokenizer, calibration, seed, weights))
 
 
 def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> CalibrationSet:
-    """Write the set of a dataset and seed into `folder`, and return it with its place."""
+    """Write the set of a dataset and seed into `folder`; return it with place and descriptors."""
+    descriptors = describe_tokens(drawn.tokens_NT, drawn.lengths_N)
+    drawn = dataclasses.replace(drawn, card=drawn.card | {"descriptors": descriptors})
     save_set(drawn, folder)
     log.info("calibration set %s seed %d: hash %s in %s", name, seed, drawn.hash[:12], folder)
     return dataclasses.replace(drawn, folder=folder)

@@ -1,4 +1,13 @@
-"""Numbers that describe the samples of a calibration set, and what stands out.
+"""Numbers that describe a calibration set and its samples, and what stands out.
+
+Of the tokens of a set, in its card and in records:
+
+  entropy         of the tokens' frequencies, in bits: low is repetitive
+  unique_share    different tokens / tokens
+  duplicates      share of samples whose tokens occur before in the set
+  filled          share of positions that are no padding
+
+Of each sample:
 
   length          tokens that are no padding
   unique_share    different tokens / tokens
@@ -9,7 +18,7 @@
 An outlier is judged by its robust z-score (Iglewicz and Hoaglin 1993): 0.6745 times the distance
 from the median over the median absolute deviation, above 3.5.
 
-Shapes: N samples.
+Shapes: N samples, T tokens of a sample.
 """
 
 import zlib
@@ -21,10 +30,27 @@ from calib_sweep.dataset.calibration.overlap import run_hashes
 
 OUTLIER_Z = 3.5
 WINDOW_TOKENS = 50
+OF_TOKENS = ("entropy", "unique_share", "duplicates", "filled")
+
+
+def describe_tokens(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> dict[str, float]:
+    """Return `OF_TOKENS` of one set; `lengths_N` None: no sample is padded."""
+    num_samples, seq_len = tokens_NT.shape
+    lengths_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+    valid = tokens_NT[np.arange(seq_len) < lengths_N[:, None]]
+    count = np.unique(valid, return_counts=True)[1]
+    share = count / count.sum()
+    different = {row.tobytes() for row in tokens_NT}
+    return {
+        "entropy": float(-(share * np.log2(share)).sum()),
+        "unique_share": len(count) / valid.size,
+        "duplicates": 1 - len(different) / num_samples,
+        "filled": valid.size / tokens_NT.size,
+    }
 
 
 def describe_samples(calibration_set: CalibrationSet) -> dict[str, np.ndarray]:
-    """Descriptor name -> one value per sample [N]."""
+    """Return one value per sample [N] by the name of its descriptor."""
     lengths_N = token_lengths(calibration_set)
     rows = [row[:n] for row, n in zip(calibration_set.tokens_NT, lengths_N, strict=True)]
     texts = [sample["text"] for sample in calibration_set.samples]

@@ -9,28 +9,9 @@ from calib_sweep.analysis.inference.correlation import correlate
 from calib_sweep.analysis.tables.covariates import (
     COLUMNS,
     covariate_table,
-    describe_tokens,
     read_descriptors,
 )
 from calib_sweep.hashing import tokens_sha256
-
-
-def test_descriptors_of_a_small_set():
-    """Eight tokens, 4 times 1 and once 2, 3, 4, 5: entropy 0.5 * 1 + 4 / 8 * 3 = 2 bits."""
-    found = describe_tokens(np.array([[1, 1, 2, 3], [1, 1, 4, 5]]), None)
-    assert found == {
-        "entropy": pytest.approx(2.0),
-        "unique_share": 5 / 8,
-        "duplicates": 0.0,
-        "filled": 1.0,
-    }
-
-
-def test_padding_is_no_token_and_a_repeated_sample_is_a_duplicate():
-    tokens_NT = np.array([[7, 7, 0, 0], [7, 7, 0, 0]])
-    found = describe_tokens(tokens_NT, np.array([2, 2]))
-    assert (found["entropy"], found["unique_share"]) == (0.0, 0.25)
-    assert (found["duplicates"], found["filled"]) == (0.5, 0.5)
 
 
 def test_sets_are_found_by_their_hash_and_recorded_numbers_are_added(tmp_path):
@@ -53,6 +34,18 @@ def test_sets_are_found_by_their_hash_and_recorded_numbers_are_added(tmp_path):
     assert found["a"]["entropy"] == pytest.approx(1.5)
     assert found["a"]["ppl"] == 9.0
     assert "by" not in found["a"]
+
+
+def test_a_set_whose_record_describes_it_is_not_read_again(tmp_path):
+    described = {"entropy": 3.0, "unique_share": 0.5, "duplicates": 0.0, "filled": 1.0}
+    folder = tmp_path / "calibration" / "0123"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps({"hash": "abc"}))
+    (folder / "tokens.safetensors").write_text("no tokens")
+    cells = [{"cell_id": "a", "calibration": {"hash": "abc", "descriptors": described}}]
+    told = []
+    assert read_descriptors(tmp_path, cells, told.append) == {"a": described}
+    assert not told
 
 
 def test_the_table_correlates_each_descriptor_with_the_headline_scores():
