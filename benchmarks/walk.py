@@ -2,20 +2,29 @@
 
     python benchmarks/walk.py --out walk.json             # the reference shape, three methods
     python benchmarks/walk.py --grow --methods wanda      # half and quarter sizes as well
+    python benchmarks/walk.py --against ../old --times 5  # beside another checkout, alternately
 
 CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
 does; the rate of large products, measured before and after every walk, says what the machine gave.
 The floor is all FLOP at that rate. Every case runs in a process of its own, so that its peak memory
 is its own: `beyond` is what the walk needed on top of the model.
+
+`--against FOLDER` runs the walk of a checkout in FOLDER and this one in turn, each with its own
+benchmark, and shows the medians over pairs of the ratios of CPU seconds, here over there.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -26,13 +35,16 @@ from random_llama import SHAPES, Shape, draw_weights, random_llama, random_token
 
 from calib_sweep.compression.walk import Walk, walk
 
-METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}}
+METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}, "spqr": {}}
 CPU = torch.device("cpu")
 RATE_SIZE, NUM_PRODUCTS = 2048, 12
 
 
 def main() -> None:
     arguments = _parser().parse_args()
+    if arguments.against:
+        compare(arguments)
+        return
     shapes = grown(SHAPES[arguments.shape]) if arguments.grow else [SHAPES[arguments.shape]]
     report: dict[str, Any] = {"environment": describe(CPU, arguments.commit), "runs": []}
     for shape in shapes:
@@ -46,6 +58,37 @@ def main() -> None:
             show(row)
             if arguments.out:
                 Path(arguments.out).write_text(json.dumps(report, indent=1))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Show how the CPU seconds of this checkout compare with those of another."""
+    here, there = Path(__file__).parents[1], Path(arguments.against).resolve()
+    for name in arguments.methods:
+        pairs = [
+            [parts_of_walk(root, name, arguments) for root in (there, here)]
+            for _ in range(arguments.times)
+        ]
+        ratios = {
+            part: median(ours[part] / theirs[part] for theirs, ours in pairs)
+            for part in ("all", "solve", "statistics")
+            if all(theirs[part] > 0 for theirs, _ in pairs)
+        }
+        theirs, ours = (median(pair[side]["all"] for pair in pairs) for side in (0, 1))
+        shown = "  ".join(f"{part} x{ratio:.3f}" for part, ratio in ratios.items())
+        print(f"{name:10} CPU {theirs:.1f} s there, {ours:.1f} s here  {shown}", flush=True)
+
+
+def parts_of_walk(root: Path, name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """CPU seconds of the parts of a walk, and of all, by the code and the benchmark in `root`."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "walk.json"
+        words = ["--shape", arguments.shape, "--methods", name, "--out", str(out)]
+        words += ["--threads", str(arguments.threads)]
+        command = [sys.executable, str(root / "benchmarks" / "walk.py"), *words]
+        paths = {"PYTHONPATH": str(root)}
+        subprocess.run(command, check=True, env=os.environ | paths, stdout=subprocess.DEVNULL)
+        (row,) = json.loads(out.read_text())["runs"]
+    return {"all": row["cpu_s"], **row["parts_cpu_s"]}
 
 
 def grown(shape: Shape) -> list[Shape]:
@@ -124,6 +167,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--grow", action="store_true", help="smaller shapes as well")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, help="through a block at once")
+    parser.add_argument("--against", help="another checkout, to compare with")
+    parser.add_argument("--times", type=int, default=5, help="walks of each, with --against")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every walk")
     return parser

@@ -129,7 +129,7 @@ def test_patterns_that_do_not_fill_a_row_are_refused_by_name_and_groups_are_not(
     with pytest.raises(ConfigError) as caught:
         method.check_shape("block 0 mlp.down_proj", 256, 258)
     assert f"method.pattern={pattern!r}" in str(caught.value)
-    assert "in_features 258 (block 0 mlp.down_proj)" in str(caught.value)
+    assert "258 input features of block 0 mlp.down_proj" in str(caught.value)
 
 
 @every_method
