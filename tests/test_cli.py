@@ -152,18 +152,19 @@ def test_every_verb_has_a_help_of_its_own(verb, run_cli, tmp_path):
     assert ended.code == 0 and ended.out.startswith(f"calib-sweep {verb} ")
 
 
-def test_an_unknown_verb_names_the_known_ones(tmp_path):
-    done = run("chek", "-m", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "'chek'" in done.stderr and "check" in done.stderr and "report" in done.stderr
+def test_an_unknown_verb_names_the_known_ones(run_cli, tmp_path):
+    done = run_cli("chek", "-m", cwd=tmp_path)
+    assert done.code == 1
+    assert "'chek'" in done.err and "check" in done.err and "report" in done.err
 
 
-def test_two_mistakes_are_told_together_and_nothing_starts(tmp_path):
-    done = run("method.sparsty=0.5", "-m", "calibration.num_sample=1", "seed=0,1", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "method.sparsty=0.5: no such key" in done.stderr
-    assert "calibration.num_sample=1: no such key" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_two_mistakes_are_told_together_and_nothing_starts(run_cli, tmp_path):
+    typed = ["method.sparsty=0.5", "-m", "calibration.num_sample=1", "seed=0,1"]
+    done = run_cli(*typed, cwd=tmp_path)
+    assert done.code == 1
+    assert "method.sparsty=0.5: no such key" in done.err
+    assert "calibration.num_sample=1: no such key" in done.err
+    assert "Traceback" not in done.err
     assert not (tmp_path / "results").exists()
 
 

@@ -53,6 +53,8 @@ def update(new):
     GOLDEN.write_text(json.dumps({"made_on": made_on, "cells": new}, indent=1) + "\n")
 
 
+# The one test that may take over 10 s where it is the first to import everything: nine cells of the
+# shipped world at its own sizes, every metric, and the figures of their report.
 def test_scores_are_the_golden_ones(run_cli, tmp_path, request):
     new = measured(run_cli, tmp_path)
     if request.config.getoption("--update-golden"):
