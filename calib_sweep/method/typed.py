@@ -5,7 +5,6 @@
 from collections.abc import Sequence
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -31,5 +30,7 @@ def solve_upper(upper_II: Tensor, right_IR: Tensor) -> Tensor:
 
 def best_assignment(value_GG: Tensor) -> Tensor:
     """Return the column of each row, all different, by which the chosen values sum to the most."""
+    from scipy.optimize import linear_sum_assignment  # a third of a second, for one method
+
     chosen_G = linear_sum_assignment(value_GG.double().cpu().numpy(), maximize=True)[1]
     return torch.from_numpy(chosen_G)
