@@ -7,7 +7,6 @@ only file that imports wandb_workspaces.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.tracking.layer_curves import BLOCK
@@ -22,6 +21,8 @@ except ImportError as missing:
         f"dashboard: expected the package wandb-workspaces ({missing}). "
         "Type pip install 'wandb-workspaces<0.5'."
     ) from missing
+
+Panel = wr.BarPlot | wr.ScatterPlot | wr.LinePlot | wr.MediaBrowser | wr.WeavePanelSummaryTable
 
 MAIN_SCORES = ("ppl/", "acc/mean", "kl/")  # beginnings of keys; the last section has the others
 MAX_RUNS = 100  # in a panel; W&B shows 10 if not told
@@ -47,7 +48,7 @@ class Section:
 
     title: str
     text: str
-    panels: Sequence[Any]
+    panels: Sequence[Panel]
 
 
 def sections(logged: Logged) -> list[Section]:
@@ -99,7 +100,7 @@ def sections(logged: Logged) -> list[Section]:
     return [section for section in known if section.panels]
 
 
-def _bars(score: str, axis: str | None, title: str) -> Any:
+def _bars(score: str, axis: str | None, title: str) -> wr.BarPlot:
     """Grouped by one axis of the cells; None: as the runs are, by all of them."""
     return wr.BarPlot(
         title=score + title,
@@ -110,11 +111,11 @@ def _bars(score: str, axis: str | None, title: str) -> Any:
     )
 
 
-def _scatter(title: str, x: Any, score: str) -> Any:
+def _scatter(title: str, x: wr.Config | wr.SummaryMetric, score: str) -> wr.ScatterPlot:
     return wr.ScatterPlot(title=title, x=x, y=wr.SummaryMetric(score))
 
 
-def _curve(key: str) -> Any:
+def _curve(key: str) -> wr.LinePlot:
     return wr.LinePlot(
         title=key,
         x=BLOCK,
@@ -127,24 +128,24 @@ def _curve(key: str) -> Any:
     )
 
 
-def _errors_and_scores(logged: Logged, scores: Sequence[str]) -> list[Any]:
+def _errors_and_scores(logged: Logged, scores: Sequence[str]) -> list[wr.ScatterPlot]:
     error = wr.SummaryMetric(MEAN_ERROR)
     titled = [(f"{key} over the mean error of layers", key) for key in scores]
     return [_scatter(title, error, key) for title, key in titled] if logged.curves else []
 
 
-def _figures(logged: Logged, *kinds: str) -> list[Any]:
+def _figures(logged: Logged, *kinds: str) -> list[wr.MediaBrowser]:
     keys = [k for kind in kinds for k in logged.shown if k.startswith(f"figures/{kind}_")]
     return [wr.MediaBrowser(title=key, media_keys=[key], layout=wr.Layout(**HALF)) for key in keys]
 
 
-def _tables(logged: Logged, *names: str) -> list[Any]:
+def _tables(logged: Logged, *names: str) -> list[wr.WeavePanelSummaryTable]:
     keys = [f"tables/{name}" for name in names if f"tables/{name}" in logged.shown]
     return [wr.WeavePanelSummaryTable(table_name=key, layout=wr.Layout(**WIDE)) for key in keys]
 
 
 def build_workspace(logged: Logged, project: str, entity: str) -> ws.Workspace:
-    """The page of the report, then each section, over all runs of the sweep."""
+    """Make the page of the report, then each section, over all runs of the sweep."""
     page = wr.MediaBrowser(title="report", media_keys=[PAGE], num_columns=1)
     overview = [Section(title="Report", text="", panels=[page])] if PAGE in logged.shown else []
     return ws.Workspace(
@@ -178,7 +179,7 @@ def build_report(logged: Logged, project: str, entity: str) -> wr.Report:
             groupby=[f"config.{axis}" for axis in axes],
         )
 
-    blocks: list[Any] = [wr.H1("Conclusion"), *map(wr.P, logged.sentences)]
+    blocks: list[wr.BlockTypes] = [wr.H1("Conclusion"), *map(wr.P, logged.sentences)]
     for part in sections(logged):
         both = [runs(CELL_JOB, logged.axes), runs(ANALYSIS_JOB, [])]
         for runset in both:
@@ -194,8 +195,8 @@ def own_entity(project: str) -> str:
     return wr.Report(project=project, title="").entity
 
 
-def _numbered(section: Section) -> list[Any]:
-    """Its panels with ids that are the same the next time; the library would draw them."""
+def _numbered(section: Section) -> list[wr.PanelTypes]:
+    """Give its panels ids that are the same the next time; the library would draw them."""
     for number, panel in enumerate(section.panels):
         panel._id = f"{_id(section)}-{number}"
     return list(section.panels)
@@ -206,11 +207,11 @@ def _id(section: Section) -> str:
 
 
 def _is_of(sweep_name: str) -> str:
-    """A filter for the runs of a sweep; the library's parser rewrites = < > even in a name."""
+    """Return a filter for the runs of a sweep; the library's parser rewrites = < > in names too."""
     literal = re.sub(r"[^\w .-]", lambda found: f"\\U{ord(found[0]):08x}", group_of(sweep_name))
     return f'Metric("Group") == "{literal}"'
 
 
 def _plain(text: str) -> str:
-    """Without signs that the library takes for emojis."""
+    """Leave out signs that the library takes for emojis."""
     return re.sub(r"[^\w .,-]", "-", text)
