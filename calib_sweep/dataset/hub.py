@@ -86,7 +86,7 @@ class HubText(TextDataset):
         return read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the text is from, for the card of every set."""
+        """Return where the text is from, for the card of every set."""
         root = self._root()
         return {
             "source": self.hub_id,

@@ -74,7 +74,7 @@ class Imported(Dataset):
         return _take_first(found, place, calibration)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the sets are from."""
+        """Return where the sets are from."""
         return {"source": self.path, "tokenizer": self.tokenizer, "license": self.license}
 
     def fingerprint(self) -> str:

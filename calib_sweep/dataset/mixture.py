@@ -89,7 +89,7 @@ class Mixture(Dataset):
         )
 
     def provenance(self) -> dict[str, Any]:
-        """What is mixed; the card of a set holds the parts' cards besides."""
+        """Return what is mixed; the card of a set holds the parts' cards besides."""
         return {"source": "mixture", "weights": dict(self.weights)}
 
     def fingerprint(self) -> str | None:

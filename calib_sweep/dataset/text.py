@@ -58,7 +58,7 @@ class TextFiles(TextDataset):
         return documents
 
     def provenance(self) -> dict[str, Any]:
-        """Where the text is from, for the card of every set."""
+        """Return where the text is from, for the card of every set."""
         root, files = find_files(self.path)
         return {
             "source": self.path,

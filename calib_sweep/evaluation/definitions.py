@@ -1,4 +1,4 @@
-"""What the YAML of a task says, with what it includes: read without lm-eval, and no code is run."""
+"""The YAML of a task, with what it includes: read without lm-eval, and no code is run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ LOCAL_FORMATS = ("json", "csv", "parquet", "text", "arrow", "pandas")
 
 
 class Code(str):
-    """What stands behind `!function`: MODULE.NAME, from a file beside the YAML or installed."""
+    """The name behind `!function`: MODULE.NAME, from a file beside the YAML or installed."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Definition:
 
     @property
     def is_generated(self) -> bool:
-        """Whether text is generated; not known here of a task that is a class."""
+        """Tell whether text is generated; not known here of a task that is a class."""
         is_class = "class" in self.settings
         return not is_class and self.settings.get("output_type", GENERATED) == GENERATED
 
     @property
     def is_fetched(self) -> bool:
-        """Whether its items come from the hub; of a task that is a class they may."""
+        """Tell whether its items come from the hub; of a task that is a class they may."""
         source = self.settings.get("dataset_path")
         is_local = source in LOCAL_FORMATS or Path(str(source)).exists()
         return "class" in self.settings if source is None else not is_local

@@ -1,4 +1,4 @@
-"""What every compressed model is compared with: the dense model's distributions and answers.
+"""The reference of every compressed model: the dense model's distributions and answers.
 
 One file, `reference.safetensors`: float16 log-probabilities per corpus ([P, V]), correctness per
 task and item, and in its header content hashes of the token ids and documents they belong to.

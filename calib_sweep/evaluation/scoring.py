@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Scores:
-    """What one model scored."""
+    """The scores of one model."""
 
     scores: dict[str, float]
     stderr: dict[str, float]  # of the scores that have one

@@ -68,7 +68,7 @@ def dense_perplexity(
 
 
 def _read(path: Path, set_hash: str) -> dict[str, Any] | None:
-    """What `path` says of the set with this hash; None where it is not there, or damaged."""
+    """Return what `path` says of the set with this hash; None where it is not there, or damaged."""
     try:
         known = json.loads(path.read_bytes())
         value = known[DENSE_PERPLEXITY] = valid_json.numbers(known[DENSE_PERPLEXITY])

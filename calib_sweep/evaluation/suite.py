@@ -86,7 +86,7 @@ class Evaluation:
         num_embeddings: int | None,
         problems: Problems,
     ) -> None:
-        """Whether each corpus fills a window, and each item of own tasks can be scored.
+        """Check that each corpus fills a window, and that each item of own tasks can be scored.
 
         `num_embeddings`: of the model, where known; a corpus may hold tokens that have none.
         """
@@ -171,7 +171,7 @@ class PreparedSuite:
     def overlap(
         self, tokens_NT: np.ndarray, lengths_N: np.ndarray | None
     ) -> dict[str, dict[str, float]]:
-        """What of a calibration set stands in the scored windows of each corpus."""
+        """Measure how much of a calibration set stands in the scored windows of each corpus."""
         found = {w.label: overlap(tokens_NT, lengths_N, w.runs) for w in self.windows}
         return {label: dataclasses.asdict(one) for label, one in found.items()}
 

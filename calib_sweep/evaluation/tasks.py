@@ -170,7 +170,7 @@ def miniature_folder() -> Path:
 
 
 def is_shipped(path: Path) -> bool:
-    """Whether a file came with this package or with lm-eval."""
+    """Tell whether a file came with this package or with lm-eval."""
     shipped = (miniature_folder().resolve(), _default_folder().resolve())
     return any(path.resolve().is_relative_to(folder) for folder in shipped)
 
@@ -182,7 +182,7 @@ def _is_by_product(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one name stands for."""
+    """The meaning of one name."""
 
     kind: str  # task | group | tag
     path: Path

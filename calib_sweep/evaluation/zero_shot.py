@@ -199,7 +199,7 @@ def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
 
 
 def _hub(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
-    """Where the hub does not answer, have items read from the cache at once, or not at all."""
+    """If the hub does not answer, have items read from the cache at once, or not at all."""
     fetched = (read_definition(path).is_fetched for path in settings.files().values())
     return offline_hub() if any(fetched) and not hub_answers() else contextlib.nullcontext()
 

@@ -52,7 +52,7 @@ class LinearLayer:
 
     @property
     def stored(self) -> Tensor:
-        """What the matrix is kept in, alone or with others."""
+        """The parameter that holds the matrix, alone or with others."""
         return self.module.weight
 
     def weight_OI(self) -> Tensor:

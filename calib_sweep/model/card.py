@@ -63,14 +63,14 @@ def model_card(record: Mapping[str, Any], form: str) -> str:
 
 def _head(record: Mapping[str, Any], form: str) -> str:
     tags = ["calib-sweep", record["cell"]["method"], form]
-    head: dict[str, Any] = {"library_name": "transformers", "tags": tags}
+    head: dict[str, object] = {"library_name": "transformers", "tags": tags}
     if record["inputs"].get("model") is None:  # from the hub; a path on this machine says nothing
         head["base_model"] = record["config"]["model"]["path"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n"
 
 
-def _calibration(record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """What is known of the set in one value each; lists of files and versions are in the record."""
+def _calibration(record: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    """Yield what is known of the set in one value each; lists are in the record."""
     drawn = record["calibration"] or {}
     return ((key, value) for key, value in drawn.items() if not isinstance(value, list | Mapping))
 
@@ -81,7 +81,7 @@ def _scores(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield name, f"{score:.6g}" if error is None else f"{score:.6g} \u00b1 {error:.2g}"
 
 
-def _environment(record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def _environment(record: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
     environment = record["environment"]
     known = {**environment["versions"], "python": environment["python"]}
     known |= {"device": environment.get("device"), "finished": record["finished_at"]}
@@ -89,7 +89,7 @@ def _environment(record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def _rows(
-    title: str, pairs: Iterable[tuple[str, Any]], titles: tuple[str, str] = ("what", "value")
+    title: str, pairs: Iterable[tuple[str, object]], titles: tuple[str, str] = ("what", "value")
 ) -> str:
     """A section with a table of two columns; nothing where there is nothing to say."""
     lines = [f"| {key} | {_text(value)} |" for key, value in pairs if value is not None]
@@ -99,6 +99,6 @@ def _rows(
     return "\n".join([*head, *lines, ""])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

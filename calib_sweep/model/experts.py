@@ -52,7 +52,7 @@ class ExpertLinear:
 
     @property
     def stored(self) -> Tensor:
-        """What the matrix is kept in, alone or with others."""
+        """The parameter that holds the matrix, alone or with others."""
         return self.experts.get_parameter(self.parameter)
 
     @property
@@ -61,7 +61,7 @@ class ExpertLinear:
 
 
 def holds_fused_experts(module: nn.Module) -> bool:
-    """Whether `module` keeps its experts as transformers has done it since release 5."""
+    """Tell whether `module` keeps its experts as transformers has done it since release 5."""
     shapes = {name: parameter.ndim for name, parameter in module.named_parameters(recurse=False)}
     return hasattr(module, "_apply_gate") and shapes.get(_first(module)) == shapes.get(DOWN) == 3
 
@@ -99,12 +99,12 @@ class Routing:
         return cls(experts, hidden.reshape(-1, hidden.shape[-1]), choice.flatten(0, -2))
 
     def hidden(self, expert: int, valid_T: Tensor | None) -> Tensor:
-        """What gate and up of `expert` see, [R, D]: the tokens routed to it, in their order."""
+        """Return what gate and up of `expert` see, [R, D]: the tokens routed to it, in order."""
         chosen_T = (self.choice_TK == expert).any(dim=1)
         return self.hidden_TD[chosen_T if valid_T is None else chosen_T & valid_T]
 
     def gated(self, expert: int, hidden_RD: Tensor) -> Tensor:
-        """What down of `expert` sees where gate and up see `hidden_RD`, [R, F]."""
+        """Return what down of `expert` sees where gate and up see `hidden_RD`, [R, F]."""
         first = _first(self.experts)
         bias = getattr(self.experts, f"{first}_bias", None)
         inner = nn.functional.linear(

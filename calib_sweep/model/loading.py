@@ -158,7 +158,7 @@ class HubModel:
             self._check_complete(self._reading_of(state))
 
     def _reading_of(self, state: "Mapping[str, Tensor]") -> dict[str, Any]:
-        """What transformers says of loading `state`, tensors without content."""
+        """Return what transformers says of loading `state`, tensors without content."""
         config, kind = self.load_config(), type(self.skeleton())
 
         def read(_path: str, **settings: Any) -> Any:
@@ -179,7 +179,7 @@ class HubModel:
         return None if folder is None else fingerprint(folder)
 
     def folder(self) -> Path | None:
-        """Where the checkpoint lies on this machine; None when `path` names one on the hub."""
+        """Return the folder of a checkpoint on this machine; None for one on the hub."""
         if self.path == MINIATURE:
             return WEIGHTS
         path = Path(self.path).expanduser()

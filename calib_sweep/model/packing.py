@@ -81,7 +81,7 @@ def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> Non
 
 
 def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, Any]:
-    """What `from_pretrained` needs so that a packed checkpoint becomes an ordinary dense model."""
+    """Return what `from_pretrained` needs to make a packed checkpoint an ordinary dense model."""
     found = getattr(config, "quantization_config", None)
     if found is None:
         return {}

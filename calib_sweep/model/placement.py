@@ -66,7 +66,7 @@ def onload(block: nn.Module) -> AbstractContextManager[None]:
 
 
 class _Home:
-    """Where the parameters and buffers of a block wait."""
+    """The place where the parameters and buffers of a block wait."""
 
     def __init__(self, block: nn.Module, device: torch.device) -> None:
         self._device = device

@@ -4,7 +4,7 @@ from safetensors import SafetensorError
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """What transformers raises where a file of a checkpoint is not as it expects."""
+    """Return what transformers raises where a file of a checkpoint is not as it expects."""
     from huggingface_hub.errors import StrictDataclassError
 
     told = (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError)
@@ -12,7 +12,7 @@ def unreadable() -> tuple[type[Exception], ...]:
 
 
 def first_words(error: Exception) -> str:
-    """What an error says up to the end of a line, and what kind it is where that tells more."""
+    """Return an error's first line, and its kind where that tells more."""
     lines = [line.strip() for line in str(error).strip().split("\n")]
     text = " ".join(lines[:2] if lines[0].endswith((":", "of")) else lines[:1]).rstrip(".: ")
     is_bare = isinstance(error, TypeError | LookupError | AttributeError)

@@ -19,7 +19,7 @@ from calib_sweep.model.blocks import ROUTERS, DecoderBlock
 
 @dataclass(frozen=True)
 class Architecture:
-    """How the blocks of an architecture can be scaled."""
+    """The ways to scale the blocks of an architecture."""
 
     groups: tuple[ScalingGroup, ...]
     score_layers: frozenset[str]  # linear layers whose outputs are queries or keys
@@ -221,7 +221,7 @@ def check_absorbed(blocks: Sequence[DecoderBlock]) -> None:
 
 
 def architecture_of(block: DecoderBlock) -> Architecture:
-    """How `block` can be scaled; `ConfigError` where nobody told us."""
+    """Return how `block` can be scaled; `ConfigError` where nobody told us."""
     name = type(block.module).__name__
     if name not in ARCHITECTURES:
         raise ConfigError(

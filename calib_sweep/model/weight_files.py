@@ -27,7 +27,7 @@ def missing_weights(folder: Path) -> list[str]:
 
 
 def read_headers(path: str, folder: Path) -> Header:
-    """What the files of weights in `folder`, typed as `path`, hold; `ConfigError` unless whole."""
+    """Read what the weights in `folder`, typed as `path`, are; `ConfigError` unless whole."""
     missing = missing_weights(folder)
     require(
         not missing,
@@ -72,7 +72,7 @@ def _weight_files(folder: Path) -> list[str]:
 
 
 def _read_header(path: str, file: Path) -> Header:
-    """What a file says of its tensors, held against its size."""
+    """Read what a file says of its tensors, held against its size."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         if opened.read(len(GIT_LFS)) == GIT_LFS:

@@ -121,7 +121,7 @@ def _refuse_reading_from(kept_in: Path, dataset: AnyDataset) -> None:
 
 
 def _paths(described: Any) -> list[str]:
-    """What stands under `path` anywhere in a described dataset."""
+    """Return what stands under `path` anywhere in a described dataset."""
     if isinstance(described, list):
         return [path for part in described for path in _paths(part)]
     if not isinstance(described, dict):
@@ -235,7 +235,7 @@ def _card_sha256(card: dict[str, Any]) -> str:
 
 
 def is_set(folder: Path) -> bool:
-    """Whether `folder` holds a calibration set written by this package."""
+    """Tell whether `folder` holds a calibration set written by this package."""
     return (folder / CARD).is_file() and (folder / TOKENS).is_file()
 
 

@@ -15,7 +15,7 @@ from calib_sweep.hashing import tokens_sha256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationSet:
-    """What a method gets to see of the world, and its provenance."""
+    """The token sequences that a method gets to see, and their provenance."""
 
     tokens_NT: np.ndarray  # int64
     lengths_N: np.ndarray | None  # int64; None: every sample is full. Positions from there on pad.

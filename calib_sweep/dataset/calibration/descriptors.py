@@ -101,7 +101,7 @@ def find_duplicates(calibration_set: CalibrationSet) -> list[list[int]]:
 
 
 def shared_documents(one: CalibrationSet, other: CalibrationSet) -> int:
-    """How many documents both sets drew from."""
+    """Count the documents that both sets drew from."""
     return len(_documents(one) & _documents(other))
 
 

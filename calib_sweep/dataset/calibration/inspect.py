@@ -64,7 +64,7 @@ def expected_shared_documents(card: Mapping[str, Any]) -> float | None:
 
 
 def _card(calibration_set: CalibrationSet) -> Panel:
-    """Where the set is from and how it was drawn."""
+    """Show where the set is from and how it was drawn."""
     card = calibration_set.card
     rows: dict[str, Any] = {
         "dataset": card["dataset"],
@@ -144,7 +144,7 @@ def _duplicates(groups: Sequence[Sequence[int]]) -> Text:
 
 
 def _overlap(calibration_set: CalibrationSet, others: Mapping[str, CalibrationSet]) -> Table:
-    """What this set shares with others."""
+    """Show what this set shares with others."""
     table = Table(title="overlap with other sets", title_justify="left")
     table.add_column("set")
     table.add_column("shared documents", justify="right")

@@ -1,4 +1,4 @@
-"""What token sequences share with others: runs of consecutive tokens that stand in both.
+"""Overlap of token sequences with others: runs of consecutive tokens that stand in both.
 
 Contamination of test text is looked for by runs of 13 tokens, as the GPT-3 paper does with words
 (Brown et al. 2020, arXiv:2005.14165, appendix C): long enough that chance and set phrases make few.
@@ -15,7 +15,7 @@ CONTAMINATION_TOKENS = 13
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a calibration set stands in other text."""
+    """The part of a calibration set that stands in other text."""
 
     share: float  # of the set's different runs of tokens, those that are in the other text as well
     samples: int  # samples more than half of whose runs are
@@ -28,7 +28,7 @@ def run_hashes(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, width: int) 
 
 
 def overlap(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, theirs_W: np.ndarray) -> Overlap:
-    """How much of these samples stands in the text whose runs `theirs_W` are."""
+    """Measure how much of these samples stands in the text whose runs `theirs_W` are."""
     hashes_NP, inside_NP = _hash_runs(tokens_NT, lengths_N, CONTAMINATION_TOKENS)
     shared_NP = inside_NP & _is_in(hashes_NP, theirs_W)
     num_runs = len(np.unique(hashes_NP[inside_NP]))

@@ -69,7 +69,7 @@ class _Tokens:
         return tokens
 
     def any_longer_than(self, width: int) -> bool:
-        """Whether some document has more tokens; looks at the whole pool only when it must."""
+        """Tell whether some document has more tokens; looks at the whole pool only when it must."""
         if any(length > width for length in self.lengths.values()):
             return True
         unseen = [i for i in range(len(self._source.documents)) if i not in self.lengths]

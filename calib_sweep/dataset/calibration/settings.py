@@ -1,4 +1,4 @@
-"""How a calibration set is cut out of a dataset: its size, its design, its windows.
+"""The cut of a calibration set out of a dataset: its size, its design, its windows.
 
 design     which documents belong to which seed
   disjoint     one fixed shuffle of the pool; seed k takes the k-th run, so sets never overlap
@@ -70,7 +70,7 @@ class Calibration:
 
 
 def is_count(value: object) -> bool:
-    """Whether `value` is a whole number from 1 (true and false are not numbers here)."""
+    """Tell whether `value` is a whole number from 1 (true and false are not numbers here)."""
     return type(value) is int and value >= 1
 
 

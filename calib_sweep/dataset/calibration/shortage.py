@@ -1,4 +1,4 @@
-"""What to say when a pool does not hold the set asked for: its size, and what would fit."""
+"""The error for a pool that does not hold the set asked for: its size, and what would fit."""
 
 from calib_sweep.dataset.calibration.windows import Cut, Source
 from calib_sweep.errors import ConfigError

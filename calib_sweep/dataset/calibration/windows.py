@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a draw reads from: named documents, a tokenizer, and the settings of the set."""
+    """The source of a draw: named documents, a tokenizer, and the settings of the set."""
 
     name: str
     documents: Documents
@@ -49,7 +49,7 @@ class Piece:
     documents: tuple[str, ...] = ()  # all that a packed sample touches
 
     def origin(self) -> dict[str, Any]:
-        """Where the sample comes from, for people and for `samples.jsonl`."""
+        """Return where the sample comes from, for people and for `samples.jsonl`."""
         origin: dict[str, Any] = {"document": self.document, "offset": self.offset}
         return origin | ({"documents": list(self.documents)} if self.documents else {})
 
@@ -70,7 +70,7 @@ class Cut:
 
 
 def has_text(text: str, tokens: Sequence[int]) -> bool:
-    """Whether a document says anything: the tokens of a blank one may be its BOS alone."""
+    """Tell whether a document says anything: the tokens of a blank one may be its BOS alone."""
     return bool(tokens) and text.strip() != ""
 
 

@@ -81,7 +81,7 @@ def find_files(path: str) -> tuple[Path, list[Path]]:
 
 
 def is_hidden(path: Path, root: Path) -> bool:
-    """Whether `path`, or a folder between it and `root`, has a name that begins with a dot."""
+    """Tell whether `path`, or a folder between it and `root`, has a name that begins with a dot."""
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 

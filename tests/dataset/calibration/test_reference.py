@@ -85,7 +85,7 @@ def test_no_document_long_enough_is_an_error_and_not_an_endless_loop(tokenizer, 
         draw(texts, tokenizer, settings(design="reference"))
     assert "calibration.seq_len=8: expected less than 8" in str(caught.value)
     assert "0 with more than 8 tokens of 300 documents (the longest has 8)" in str(caught.value)
-    with pytest.raises(ConfigError, match=r"seq_len=8: expected less than 3; .* holds 3 tokens"):
+    with pytest.raises(ConfigError, match=r"seq_len=8: expected less than 3. .* holds 3 tokens"):
         draw([text_of(0, 3)], tokenizer, settings(design="reference", window="pack"))
 
 

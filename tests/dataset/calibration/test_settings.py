@@ -34,7 +34,7 @@ def test_one_token_cannot_hold_bos_and_text(settings):
 
 @pytest.mark.parametrize("seed", [-1, 1.0, "0", None, True])
 def test_what_is_no_seed_is_refused(seed):
-    with pytest.raises(ConfigError, match=r"seed=.*whole number from 0"):
+    with pytest.raises(ConfigError, match=r"seed=.*an integer >= 0"):
         check_seed(seed)
 
 
