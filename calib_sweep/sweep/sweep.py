@@ -109,10 +109,14 @@ class Sweep:
         todo = cells_to_run(self.store, self.cells, found)
         _refuse_changed_inputs(self.builder, found)
         if todo:
+            from calib_sweep.sweep.hints import thread_hint
+
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             cells = counted(len(self.cells), "cell")
             log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
+            if hint := thread_hint(self.builder, todo):
+                log.info("%s", hint)
         try:
             code = self._work(todo, failures(found), start)
             return SOME_FAILED if len(self.cells) < num_planned and is_speaker() else code
