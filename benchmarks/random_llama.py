@@ -13,6 +13,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
+from calib_sweep.model import placement
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.placement import onload
 
@@ -89,7 +90,7 @@ def random_llama(
     model.model.rotary_emb = LlamaRotaryEmbedding(config=config).to(device)
     model.eval().requires_grad_(False)
     if offload:
-        offload(model, device)
+        placement.offload(model, device)
     return model
 
 
