@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from calib_sweep.api import draw as draw
     from calib_sweep.api import evaluate as evaluate
     from calib_sweep.api import evaluation as evaluation
+    from calib_sweep.api import load_report as load_report
     from calib_sweep.api import load_scores as load_scores
     from calib_sweep.api import method as method
     from calib_sweep.api import model as model
@@ -29,6 +30,7 @@ __all__ = [
     "draw",
     "evaluate",
     "evaluation",
+    "load_report",
     "load_scores",
     "method",
     "model",

@@ -15,7 +15,7 @@ One cell by hand has the scores that the command line writes into its record:
     >>> model = calib_sweep.model("miniature").load()
     >>> drawn = calib_sweep.draw("mini_web", "miniature", seed=0)
     >>> layers = calib_sweep.compress(model, "wanda", drawn)
-    >>> calib_sweep.evaluate(model, "miniature").scores["acc/mean"]
+    >>> calib_sweep.evaluate(model, "miniature").scores["ppl/geomean"]
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from calib_sweep.building import Builder
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.given import check_length, context_length, model_of, to_tensors, tokenizer_of
 from calib_sweep.parts import Evaluation, Model
 from calib_sweep.places import CONF
 from calib_sweep.sweep.explain import told
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.analysis.report.opened import Report
     from calib_sweep.compression.layer import LayerReport
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -47,16 +49,16 @@ if TYPE_CHECKING:
 
     Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
 
-# A model whose YAML sets nothing but the model, where it does not matter which one.
+# A model whose YAML sets nothing else.
 ANY_MODEL = ["model=hf", "model.path=."]
 
 
 def model(name: str, /, **settings: object) -> Model:
     """Return the model of `model=NAME`, not loaded yet.
 
-    `.load()` returns a Hugging Face model with its weights, `.load_tokenizer()` its tokenizer.
+    `.load()` returns a Hugging Face model with its weights, `.loadtokenizer_of()` its tokenizer.
 
-        >>> calib_sweep.model("hf", path="facebook/opt-125m", dtype="float16").load()
+    Example: `calib_sweep.model("hf", path="facebook/opt-125m", dtype="float16").load()`.
     """
     return _build("model", name, settings)
 
@@ -64,8 +66,7 @@ def model(name: str, /, **settings: object) -> Model:
 def method(name: str, /, **settings: object) -> "Method":
     """Return the compression method of `method=NAME`.
 
-    >>> calib_sweep.method("gptq", bits=3)
-    >>> calib_sweep.method("owl", sparsity=0.7, base={"pattern": "unstructured"})
+    Example: `calib_sweep.method("owl", sparsity=0.7, base={"pattern": "unstructured"})`.
     """
     return _build("method", name, settings)
 
@@ -73,7 +74,7 @@ def method(name: str, /, **settings: object) -> "Method":
 def dataset(name: str, /, **settings: object) -> "Dataset":
     """Return the source of calibration text of `dataset=NAME`.
 
-    >>> calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")
+    Example: `calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")`.
     """
     return _build("dataset", name, settings)
 
@@ -81,7 +82,7 @@ def dataset(name: str, /, **settings: object) -> "Dataset":
 def evaluation(name: str, /, **settings: object) -> Evaluation:
     """Return the evaluation of `evaluation=NAME`.
 
-    >>> calib_sweep.evaluation("miniature", zero_shot=None, perplexity={"max_windows": 2})
+    Example: `calib_sweep.evaluation("miniature", zero_shot=None, perplexity={"max_windows": 2})`.
     """
     return _build("evaluation", name, settings)
 
@@ -102,7 +103,7 @@ def draw(
     default what they are under this model: the miniature's YAML brings smaller sets.
     settings: the other keys of `calibration`: design, window, bos.
 
-        >>> calib_sweep.draw("c4", "llama_7b", num_samples=64, seed=1).tokens_NT.shape
+    Example: `calib_sweep.draw("c4", "llama_7b", num_samples=64, seed=1).tokens_NT.shape`.
     """
     sizes = {"num_samples": num_samples, "seq_len": seq_len}
     given = {key: value for key, value in sizes.items() if value is not None} | settings
@@ -120,10 +121,9 @@ def draw(
     if isinstance(tokenizer, str):
         tokenizer = Builder().build("model", config["model"])
     if isinstance(source, ModelDataset):
-        owner: Any = tokenizer
-        loaded = owner.load() if hasattr(owner, "load") else owner
-        return source.draw(loaded, _tokenizer(owner), calibration, config["seed"])
-    return source.draw(_tokenizer(tokenizer), calibration, config["seed"])
+        loaded = model_of(tokenizer)
+        return source.draw(loaded, tokenizer_of(tokenizer), calibration, config["seed"])
+    return source.draw(tokenizer_of(tokenizer), calibration, config["seed"])
 
 
 def compress(
@@ -142,15 +142,15 @@ def compress(
     lengths: valid tokens of each sample [num_samples], where samples are padded on the right.
     settings: the keys of `walk`: propagate, true_sequential, batch_tokens, tensor_cores.
 
-        >>> calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)
+    Example: `calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)`.
     """
     typed = [word(f"walk.{key}", value) for key, value in settings.items()]
     typed += [word("method", method)] if isinstance(method, str) else []
     config = _compose(typed)
     from calib_sweep.compression.walk import Walk, walk
 
-    tokens_NT, lengths_N = _tensors(tokens, lengths)
-    _check_length(model, tokens_NT)
+    tokens_NT, lengths_N = to_tensors(tokens, lengths)
+    check_length(model, tokens_NT)
     part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
     return walk(model, part, tokens_NT, lengths_N=lengths_N, settings=how)
 
@@ -168,14 +168,12 @@ def evaluate(
     tokenizer: of the model; None: the one that lies where the model was loaded from.
     dense: what this returned for the dense model, to have KL divergence and flips against it.
 
-        >>> dense = calib_sweep.evaluate(model, "miniature")
-        >>> layers = calib_sweep.compress(model, "rtn")
-        >>> calib_sweep.evaluate(model, "miniature", dense=dense).scores["flips/mini_boolq"]
+    Example: `calib_sweep.evaluate(model, "miniature").scores["ppl/geomean"]`.
     """
     config = _compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
     part = _part("evaluation", EVALUATION, evaluation, config)
-    part.check(_context_length(model))
-    prepared = part.prepare(_tokenizer(model) if tokenizer is None else tokenizer)
+    part.check(context_length(model))
+    prepared = part.prepare(tokenizer_of(model) if tokenizer is None else tokenizer)
     return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
 
 
@@ -196,8 +194,6 @@ def run(overrides: Sequence[str]) -> Finished:
 
     It is run as there, by any launcher, in a process of its own that finds the modules that this
     one finds. Raises `ConfigError` with all mistakes where the command line refuses.
-
-        >>> run(["method=wanda,sparsegpt", "seed=range(5)", "sweep_name=first"]).scores()
     """
     if isinstance(overrides, str):
         raise ConfigError(f'run({overrides!r}): expected a list of words, ["{overrides}"].')
@@ -213,13 +209,23 @@ def load_scores(folder: str | Path) -> "pd.DataFrame":
     Columns: model, method, dataset, seed, replicate, one for each setting that was swept, settings
     (all of them as text), metric, value, stderr, status, error, cell_id.
 
-        >>> calib_sweep.load_scores("results/default").query("metric == 'acc/mean'")
+    Example: `calib_sweep.load_scores("results/default").query("metric == 'acc/mean'")`.
     """
     from calib_sweep.analysis.report.write import require_records
     from calib_sweep.analysis.scores.table import read_table
 
     require_records(Path(folder))
     return read_table(folder)
+
+
+def load_report(folder: str | Path) -> "Report":
+    """Return the tables, figures and sentences of a sweep's report, made anew from its records.
+
+    Example: `calib_sweep.load_report("results/default").figure("seeds", "ppl/geomean")`.
+    """
+    from calib_sweep.analysis.report.opened import Report
+
+    return Report.of(folder)
 
 
 def _compose(typed: Sequence[str]) -> Mapping[str, Any]:
@@ -244,57 +250,3 @@ def _part(group: str, kind: Kind, given: Any, config: Mapping[str, Any]) -> Any:
     expected = f"a name, or {kind.expected}"
     require(kind.accepts(type(given)), group, given, expected, f"See {kind.example}.")
     return given
-
-
-def _tokenizer(owner: Any) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of what was given: itself, of a model of `model`, of a loaded one."""
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    if isinstance(owner, PreTrainedTokenizerBase):
-        return owner
-    if not isinstance(owner, PreTrainedModel):
-        has_one = hasattr(owner, "load_tokenizer")
-        expected = "a tokenizer, a model, or the name of one"
-        require(has_one, "tokenizer", owner, expected, "Pass AutoTokenizer.from_pretrained(PATH).")
-        return owner.load_tokenizer()
-    expected = "one, as this model does not say which folder or hub id it is from"
-    remedy = "Pass AutoTokenizer.from_pretrained(PATH)."
-    require(bool(owner.name_or_path), "tokenizer", None, expected, remedy)
-    commit = getattr(owner.config, "_commit_hash", None)
-    return model("hf", path=owner.name_or_path, revision=commit).load_tokenizer()
-
-
-def _tensors(tokens: Any, lengths: Any) -> "tuple[Tensor | None, Tensor | None]":
-    """Return token ids and lengths as tensors, of whatever they were given as."""
-    import torch
-
-    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-
-    if isinstance(tokens, CalibrationSet):
-        tokens, lengths = tokens.tokens_NT, tokens.lengths_N
-    try:
-        both = [None if given is None else torch.as_tensor(given) for given in (tokens, lengths)]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"tokens: expected whole numbers of shape [num_samples, seq_len], but: {error}. Pad "
-            "samples of several lengths on the right, and say with lengths= how long each is."
-        ) from None
-    for name, given in zip(("tokens", "lengths"), both, strict=True):
-        is_whole = given is None or not (given.is_floating_point() or given.is_complex())
-        kind = None if given is None else given.dtype
-        require(is_whole, f"{name}.dtype", kind, "whole numbers", "Pass token ids.")
-    return both[0], both[1]
-
-
-def _context_length(model: "PreTrainedModel") -> int | None:
-    config = model.config.get_text_config(decoder=True)
-    return getattr(config, "max_position_embeddings", None)
-
-
-def _check_length(model: "PreTrainedModel", tokens_NT: "Tensor | None") -> None:
-    """Refuse samples that the model cannot attend to."""
-    context = _context_length(model)
-    if tokens_NT is not None and tokens_NT.ndim == 2 and context is not None:
-        expected = f"[num_samples, seq_len] with seq_len at most {context}, the model's context"
-        shape, remedy = tuple(tokens_NT.shape), f"Draw with seq_len={context} or less."
-        require(shape[1] <= context, "tokens", shape, expected, remedy)

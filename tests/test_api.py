@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
+from helpers.greedy import Greedy
 from helpers.repository import ROOT
 from helpers.sweeps import read_records
 from hydra.core.global_hydra import GlobalHydra
@@ -132,6 +133,15 @@ def test_a_set_is_drawn_with_the_sizes_of_the_yaml_and_of_the_model_s(by_hand, i
     assert calib_sweep.draw(dataset, tokenizer, **sizes).hash != sets[0].hash
     with pytest.raises(ConfigError, match="tokenizer=5: expected a tokenizer"):
         calib_sweep.draw(dataset, 5, **sizes)
+
+
+def test_a_dataset_that_draws_with_the_model_is_given_one(by_hand, inside):
+    _, sizes, _ = by_hand
+    dataset = Greedy(name="greedy", notes=str(inside / "notes"))
+    drawn = calib_sweep.draw(dataset, calib_sweep.model("miniature"), **sizes)
+    assert drawn.hash == calib_sweep.draw(dataset, "miniature", **sizes).hash
+    with pytest.raises(ConfigError, match="expected a model, or the name of one"):
+        calib_sweep.draw(dataset, calib_sweep.model("miniature").load_tokenizer(), **sizes)
 
 
 def test_tokens_are_taken_in_every_form(inside):

@@ -24,7 +24,7 @@ LAYERS = {
         "run",
         "sweep",
         "cli miniature doctor",
-        "child __main__",
+        "child given __main__",
         "api",
     ),
     "calib_sweep/analysis": (

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 REPORT_VERSION = 10  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
+FIGURES = ("seeds", "differences", "components", "ranks", "num_samples", "profiles")
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 
@@ -86,7 +87,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     cells = read_cells(folder)
     material = Material.of(folder.resolve().name, cells)
     warnings = sidecars.conflicts(folder, cells)
-    evidence = _gather(folder, material, cells, warnings.append)
+    evidence = gather(folder, material, cells, warnings.append)
     files = _make(replace(material, warnings=warnings), evidence, settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -157,10 +158,10 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     }
 
 
-def _gather(
+def gather(
     folder: Path, material: Material, cells: Sequence[ReadCell], tell: sidecars.Tell
 ) -> "Evidence":
-    """Read what lies beside the records: scores per item, the calibration sets drawn."""
+    """Read what lies beside the records: scores per item, the calibration sets that were drawn."""
     from calib_sweep.analysis.scores.items import read_items
     from calib_sweep.analysis.tables.covariates import read_descriptors
     from calib_sweep.analysis.tables.tables import Evidence
@@ -175,25 +176,40 @@ def _gather(
 def _draw(
     material: Material, groups: Sequence["Group"], tables: Mapping[str, "pd.DataFrame"]
 ) -> dict[str, bytes]:
-    """Draw every figure of every headline score by its path, as PNG and SVG."""
-    shown = [metric for metric in HEADLINES if metric in material.metrics]
-    if not shown:
-        return {}
-    from calib_sweep.analysis.figures import diagrams, plots, strip_plot
-
-    files, profiles = {}, tables["profiles"]
-    for metric in shown:
-        for kind, figure in (
-            ("seeds", strip_plot.seeds_figure(groups, metric, material.metrics)),
-            ("differences", diagrams.differences_figure(tables["comparisons"], metric)),
-            ("components", diagrams.components_figure(tables["variance_components"], metric)),
-            ("ranks", diagrams.ranks_figure(tables["rank_stability"], metric)),
-            ("num_samples", diagrams.set_sizes_figure(groups, metric)),
-            ("profiles", diagrams.profiles_figure(profiles) if metric == ACC_MEAN else None),
-        ):
-            for form, data in plots.render(figure).items() if figure is not None else ():
+    """Draw every figure of every headline score; return it by its path, as PNG and SVG."""
+    files: dict[str, bytes] = {}
+    for metric in (metric for metric in HEADLINES if metric in material.metrics):
+        for kind in FIGURES:
+            for form, data in draw(kind, metric, material, groups, tables).items():
                 files[f"figures/{kind}_{HEADLINES[metric]}.{form}"] = data
     return files
+
+
+def draw(
+    kind: str,
+    metric: str,
+    material: Material,
+    groups: Sequence["Group"],
+    tables: Mapping[str, "pd.DataFrame"],
+) -> dict[str, bytes]:
+    """Draw one of `FIGURES` of a score: {"png": ..., "svg": ...}, empty where there is nothing."""
+    from calib_sweep.analysis.figures import diagrams, plots, strip_plot
+
+    if kind == "seeds":
+        figure = strip_plot.seeds_figure(groups, metric, material.metrics)
+    elif kind == "num_samples":
+        figure = diagrams.set_sizes_figure(groups, metric)
+    elif kind == "profiles":
+        figure = diagrams.profiles_figure(tables["profiles"]) if metric == ACC_MEAN else None
+    else:
+        from_table = {
+            "differences": (diagrams.differences_figure, "comparisons"),
+            "components": (diagrams.components_figure, "variance_components"),
+            "ranks": (diagrams.ranks_figure, "rank_stability"),
+        }
+        function, table = from_table[kind]
+        figure = function(tables[table], metric)
+    return {} if figure is None else plots.render(figure)
 
 
 def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str, bytes]:
