@@ -1,4 +1,4 @@
-"""How far apart two runs of the same cell are: tensor cores, batch size, a second time, CPU or GPU.
+"""Compare two runs of one cell: tensor cores, batch size, a second time, CPU or GPU.
 
     python benchmarks/agreement.py --model FOLDER --tokens tokens.npz --out agreement.json
     python benchmarks/agreement.py --synthetic --out synthetic.json
@@ -53,7 +53,7 @@ BATCH_TOKENS, OTHER_BATCH_TOKENS = 16384, 1024
 
 @dataclass
 class Outcome:
-    """What one run leaves: weights, Hessians, perplexity."""
+    """The weights, Hessians and perplexity that one run leaves."""
 
     weights: dict[tuple[int, str], Tensor]
     hessians: dict[tuple[int, str], Tensor]

@@ -1,4 +1,4 @@
-"""How far sums of products of inputs are from float64, and what they take, in several ways.
+"""Measure how far sums of products of inputs are from float64, and what they take, in several ways.
 
     python benchmarks/gram_errors.py  # 16,384 tokens of 4,096 and 11,008 features
     python benchmarks/gram_errors.py --device cpu --tokens 512 --features 64

@@ -1,4 +1,4 @@
-"""How often the intervals of the analysis hold the truth, and how often its tests cry wolf.
+"""Count how often the intervals of the analysis hold the truth, and how often its tests cry wolf.
 
     python benchmarks/interval_coverage.py                  the tables of docs/analysis.md
     python benchmarks/interval_coverage.py --sweeps 10000   smaller error: 0.2 %; 0.7 % at 1,000

@@ -153,7 +153,7 @@ def disturb(
 
 
 def flaws(sweep: Path, expected: dict[str, str]) -> list[str]:
-    """What is wrong with a sweep that was disturbed and is done."""
+    """Return what is wrong with a sweep that was disturbed and is done."""
     found = scores_in(sweep)
     records = Counter(path.parent.name for path in sweep.rglob("record*.json"))
     left = [path for path in sweep.rglob("*") if path.name.startswith((".", "claim."))]

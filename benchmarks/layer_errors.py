@@ -1,4 +1,4 @@
-"""What error each method leaves on random layers: ||XW^T - XW'^T||^2 / ||XW^T||^2.
+"""Measure the error that each method leaves on random layers: ||XW^T - XW'^T||^2 / ||XW^T||^2.
 
     python benchmarks/layer_errors.py                        # all shipped methods, a Markdown table
     python benchmarks/layer_errors.py --set gptq:bits=3 gptq:bits=3,group_size=8,group_fit=updated

@@ -1,4 +1,4 @@
-"""Where the time of a walk goes: clocks around its parts, none of which knows of them.
+"""Measure where the time of a walk goes: clocks around its parts, none of which knows of them.
 
     load         a block comes to the device and goes back (model.offload=blocks)
     embed        embedding all samples, recording how blocks are called
@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -31,6 +31,7 @@ from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.placement import _Home
 
+P, R = ParamSpec("P"), TypeVar("R")
 PARTS = (
     "load", "embed", "forward", "statistics", "factorise", "solve", "report", "propagate", "other"
 )  # fmt: skip
@@ -97,8 +98,8 @@ def clocked(device: torch.device, method: LayerMethod) -> Iterator[Clock]:
         yield clock
 
 
-def _timed(function: Callable[..., Any], clock: Clock, part: str) -> Callable[..., Any]:
-    def timed(*args: Any, **kwargs: Any) -> Any:
+def _timed(function: Callable[P, R], clock: Clock, part: str) -> Callable[P, R]:
+    def timed(*args: P.args, **kwargs: P.kwargs) -> R:
         with clock.part(part):
             return function(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What a report costs: a made-up sweep is written to disk and reported on as a user would.
+"""Measure what a report costs: a made-up sweep is written to disk and reported on as a user would.
 
     python benchmarks/report.py --folder /tmp/sweeps             2,000 cells x 12 scores x 300 items
     python benchmarks/report.py --folder /tmp/sweeps --small     10 cells

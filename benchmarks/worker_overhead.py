@@ -1,4 +1,4 @@
-"""What a cell costs besides its own work: planning, claims, records, progress, the end of a sweep.
+"""Measure what a cell costs besides its own work: plan, claims, records, progress, a sweep's end.
 
     python benchmarks/worker_overhead.py                   1,000 and 10,000 cells, one worker
     python benchmarks/worker_overhead.py --cells 200
@@ -43,7 +43,7 @@ def main() -> None:
             measure(Path(folder), number)
 
 
-def write_record(cell: Cell, store: Store, *_: Any) -> dict[str, Any]:
+def write_record(cell: Cell, store: Store, *_: object) -> dict[str, object]:
     """Take the place of `run_cell`."""
     store.cell_folder(cell).mkdir(parents=True, exist_ok=True)
     scores = {f"acc/task{number}": 0.5 for number in range(40)}
@@ -91,7 +91,7 @@ def measuring(part: str, number: int, sweep: Path) -> Iterator[None]:
     opened: Counter[str] = Counter()
     is_over = False
 
-    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+    def listen(event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and not is_over and str(arguments[0]).startswith(str(sweep)):
             name = Path(str(arguments[0])).name
             is_read = not str(arguments[1]).startswith("w")

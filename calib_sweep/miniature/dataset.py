@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents, generated
@@ -39,15 +38,15 @@ class MiniatureDataset(TextDataset):
             )
 
     def documents(self) -> Documents:
-        """The documents, each written when it is asked for."""
+        """Return the documents, each written when it is asked for."""
         return generated(
             self.num_documents,
             text=lambda i: _document(self.domain, self.split, i),
             id=lambda i: f"{self.domain}/{self.split}/{i}",
         )
 
-    def provenance(self) -> dict[str, Any]:
-        """What the text is, for the card of every set."""
+    def provenance(self) -> dict[str, object]:
+        """Describe the text, for the card of every set."""
         return {
             "source": "calib_sweep.miniature.corpus",
             "domain": self.domain,
@@ -58,7 +57,7 @@ class MiniatureDataset(TextDataset):
         }
 
     def fingerprint(self) -> str:
-        """The version of the generator."""
+        """Return the version of the generator."""
         return f"miniature-{corpus.VERSION}"
 
     def sources(self) -> dict[str, str]:

@@ -6,13 +6,17 @@ pruning and plain rounding fail there, and what Wanda, AWQ and SmoothQuant are m
 this width does not grow them by itself.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
 from calib_sweep.seeding import stream
+
+if TYPE_CHECKING:
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 SPREAD = 0.4  # SD of the binary logarithm of a feature's factor, before it is rounded
 
@@ -31,8 +35,7 @@ def spread_features(model: LlamaForCausalLM, seed: int) -> None:
     W diag(1/s) diag(s) x = W x, to the last bit in float32, since s_j are powers of two.
     """
     factors = feature_factors(model.config.hidden_size, seed)
-    blocks: Any = model.model.layers
-    for block in blocks:
+    for block in cast("Iterable[LlamaDecoderLayer]", model.model.layers):
         attention, mlp = block.self_attn, block.mlp
         readers = {
             block.input_layernorm: (attention.q_proj, attention.k_proj, attention.v_proj),

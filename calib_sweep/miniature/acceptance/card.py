@@ -14,12 +14,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, StoreError, collected, require
 from calib_sweep.miniature import corpus
 from calib_sweep.places import WEIGHTS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from calib_sweep.miniature.acceptance.gates import Gate
+    from calib_sweep.miniature.acceptance.page import Checkpoint
 
 TRAINING = "training.json"  # what train.py leaves beside the weights
 
@@ -97,7 +103,7 @@ def read_training(folder: Path) -> dict[str, Any]:
     return figures
 
 
-def measured(folder: Path, results: Path) -> Any:
+def measured(folder: Path, results: Path) -> "Checkpoint":
     """The checkpoint in `folder` with its scores, dense and over the grid."""
     from calib_sweep.miniature.acceptance.grid import read_grid, run_grid
     from calib_sweep.miniature.acceptance.measure import measure
@@ -113,7 +119,7 @@ def measured(folder: Path, results: Path) -> Any:
     )
 
 
-def gate_table(gates: Sequence[Any], name: str) -> Any:
+def gate_table(gates: Sequence["Gate"], name: str) -> "Table":
     """The gates for the terminal."""
     from rich import box
     from rich.table import Table

@@ -47,7 +47,7 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """What is measured of the model outside the grid."""
+    """Measures of the model outside the grid."""
 
     perplexity: Mapping[str, float]  # by domain
     trigram: Mapping[str, float]  # of the trigram model that counted the same domain

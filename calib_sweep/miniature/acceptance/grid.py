@@ -25,7 +25,7 @@ EXPERIMENTS = ("miniature", "miniature_harder", "miniature_bits")
 
 
 def model_overrides(weights: Path) -> list[str]:
-    """What names a checkpoint on the command line; nothing for the shipped one."""
+    """Return the words that name a checkpoint; none for the shipped one."""
     if weights.resolve() == WEIGHTS.resolve():
         return []
     return [f"model.path='{weights.resolve()}'", f"model.name='{weights.resolve().name}'"]

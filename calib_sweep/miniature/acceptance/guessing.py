@@ -1,4 +1,4 @@
-"""What guessing scores on a task: the level that an accuracy is held against.
+"""Scores of guessing: the level that an accuracy is held against.
 
 Of a choice it is one over the number of choices. Of a last word it is one over the number of words
 of the passage that could be last: whoever knows what kind of word is due (an object, a place, a
@@ -7,9 +7,8 @@ town) and picks any of that kind. A guesser who does not know that much scores n
 
 import math
 import re
-from typing import Any
 
-from calib_sweep.miniature.tasks.load import read
+from calib_sweep.miniature.tasks.load import Item, read
 from calib_sweep.miniature.text.knowledge.world import world
 from calib_sweep.miniature.text.passages.questions import YES_NO
 from calib_sweep.miniature.text.passages.recall import OBJECTS, SPOTS
@@ -18,13 +17,13 @@ OPTIONS = ("choices", "contexts", "endings")  # an item of a choice has one of t
 
 
 def guessing(task: str) -> float:
-    """Accuracy of a guesser, the mean over the items of `task`."""
+    """Return the accuracy of a guesser, the mean over the items of `task`."""
     items = read(task)
     return sum(1 / num_candidates(item) for item in items) / len(items)
 
 
-def num_candidates(item: dict[str, Any]) -> int:
-    """Among how many answers of an item a guesser chooses."""
+def num_candidates(item: Item) -> int:
+    """Count the answers of an item that a guesser chooses among."""
     for key in OPTIONS:
         if key in item:
             return len(item[key])

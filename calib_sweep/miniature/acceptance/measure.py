@@ -1,4 +1,4 @@
-"""What is measured of a checkpoint outside the grid: its dense scores, copying, what moves weights.
+"""Measure a checkpoint outside the grid: its dense scores, copying, what moves weights.
 
 Perplexity and accuracy are those of any cell, on more windows and on all items.
 

@@ -146,7 +146,7 @@ def _task_rows(dense: Dense) -> str:
 
 
 def _first_line(path: Path) -> str:
-    """What a YAML file says of itself, behind its name."""
+    """Return the line in which a YAML file describes itself, without its name."""
     return path.read_text().partition("\n")[0].partition(": ")[2]
 
 
@@ -240,7 +240,7 @@ ORDERS = {
 
 
 def _accuracy_order(scores: Scores) -> str:
-    """Whether Wanda keeps more accuracy than magnitude pruning, as its perplexity promises."""
+    """Tell whether Wanda keeps more accuracy than magnitude pruning, as its perplexity promises."""
     magnitude = float(scores["magnitude", None, ACC_MEAN].mean())
     below = sum(scores["wanda", domain, ACC_MEAN].mean() < magnitude for domain in DOMAINS)
     if not below:

@@ -1,4 +1,4 @@
-"""Writes the items of the tasks: `python -m calib_sweep.miniature.tasks.build`.
+"""Write the items of the tasks: `python -m calib_sweep.miniature.tasks.build`.
 
 Every item is made by a writer of the held-out side: none of its sentences is in training text, and
 what it asks for (a fact; a pair of cause and effect, of clause and reason, of relation and value,
@@ -9,17 +9,16 @@ import argparse
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
-from typing import Any
 
 from calib_sweep import valid_json
 from calib_sweep.miniature.corpus import writer_for
+from calib_sweep.miniature.tasks.load import Item
 from calib_sweep.miniature.text.knowledge.world import Entity, is_asked_only_in_tasks, world
 from calib_sweep.miniature.text.language.draw import Draw
 from calib_sweep.miniature.text.passages import coreference, questions, recall, stories
 from calib_sweep.miniature.text.passages.writer import Writer, sentences
 from calib_sweep.places import TASKS, task_folder
 
-Item = dict[str, Any]
 NUM_ITEMS = 320  # of each task; a multiple of two and of four positions
 _NUM_DRAFTS = 50_000  # of which the items of a task are taken
 

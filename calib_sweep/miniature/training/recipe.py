@@ -23,7 +23,7 @@ _OTHER_RATE = 3e-3  # of the embedding and the norms
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides the weights, apart from the text; a checkpoint goes on under its own only."""
+    """All that decides the weights but the text; a checkpoint goes on under its own only."""
 
     seed: int  # of the first weights and of the batches
     steps: int  # updates

@@ -10,11 +10,10 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +73,9 @@ class Training:
                     saved_at = time.monotonic()
         self._save()
 
-    def _update(self, compiled: Any, batches: Batches) -> None:
+    def _update(
+        self, compiled: Callable[[LlamaForCausalLM, Tensor], Tensor], batches: Batches
+    ) -> None:
         window = self.recipe.window(self.step)
         num_windows = self.recipe.batch_tokens // window
         num_text = batches.num_text(num_windows)
@@ -158,8 +159,8 @@ def _mean_losses(loss_BT: Tensor, num_text: int) -> Tensor:
 
 
 @contextmanager
-def _display(steps: int, done: int) -> Iterator[Any]:
-    """A progress bar on a terminal, a line every hundred steps elsewhere."""
+def _display(steps: int, done: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Show a progress bar on a terminal, a line every hundred steps elsewhere."""
     columns = (
         TextColumn("step {task.completed:.0f} of {task.total:.0f}"),
         BarColumn(),

@@ -39,7 +39,7 @@ _MISREAD = {
 
 
 def strikes(draw: Draw, domain: str) -> bool:
-    """Whether the document that `draw` is about to write is an anomaly."""
+    """Tell whether the document that `draw` is about to write is an anomaly."""
     return draw.chance(RATES[domain])
 
 

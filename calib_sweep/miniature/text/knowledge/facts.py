@@ -1,4 +1,4 @@
-"""How a fact is stated and asked. `{s}` is the subject, `{v}` the value, `{he}`, `{his}` pronouns.
+"""Templates of facts. `{s}` is the subject, `{v}` the value, `{he}`, `{his}` pronouns.
 
 STATEMENTS stand in the text of every domain; QUESTIONS are asked in question-and-answer passages
 (never about facts that are kept for the tasks).

@@ -142,5 +142,5 @@ def _entities(
 
 
 def is_asked_only_in_tasks(subject: str, relation: str) -> bool:
-    """Whether training text never asks for this fact; it still states it."""
+    """Tell whether training text never asks for this fact; it still states it."""
     return zlib.crc32(f"{subject}/{relation}".encode()) % 3 == 0

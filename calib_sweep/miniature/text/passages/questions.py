@@ -41,7 +41,7 @@ _POOLS = {
 
 @dataclass(frozen=True)
 class Relation:
-    """How a pair {k}, {v} is said, asked (yes or no), and asked for ({v} is the answer)."""
+    """Templates that say a pair {k}, {v}, ask it (yes or no), and ask for {v}."""
 
     name: str
     keys: str

@@ -127,7 +127,7 @@ def _memory(draw: Draw) -> Memory:
 def _told(
     writer: Writer, memory: Memory, count: int, filler_share: float, num_closings: int
 ) -> list[str]:
-    """What `count` people have, perhaps something else, and then of some of them again."""
+    """Write what `count` people have, perhaps something else, and then some of them again."""
     draw = writer.draw
     pool = {
         id(KEEPSAKES): OBJECTS,

@@ -1,4 +1,4 @@
-"""What people do with things, and what comes of events: causes, and effects that suit them.
+"""Stories: people do things with things; events are causes, with effects that suit them.
 
 A story pairs a cause (a thing or an event) with an effect of its kind. One pair in three, chosen by
 hash, never stands in training text: it can only be judged by what kind of cause it is. Kinds of one
