@@ -44,7 +44,7 @@ class Code(str):
 class Definition:
     """One task."""
 
-    settings: Mapping[str, Any]  # with those that are included
+    settings: Mapping[str, object]  # with those that are included
     sources: tuple[Path, ...]  # the YAML and all that it includes
     code: tuple[tuple[Path, str], ...]  # YAML and name of everything that lm-eval would run
 
@@ -66,7 +66,7 @@ class Definition:
         if "class" in self.settings or self.is_generated:
             return None
         listed = self.settings.get("metric_list")
-        names = DEFAULT_METRICS.get(self.settings["output_type"], [])
+        names = DEFAULT_METRICS.get(str(self.settings["output_type"]), [])
         if listed is not None:
             names = [str(one.get("metric")) for one in _mappings(listed)]
         filters = _mappings(self.settings.get("filter_list")) or [{"name": UNNAMED_FILTER}]
@@ -89,13 +89,13 @@ def metric_key(metric: str, filter_name: str) -> str:
 
 def read_definition(path: Path) -> Definition:
     """Read a task's YAML and what it includes; `ConfigError` names a file that cannot be read."""
-    sources: dict[Path, Mapping[str, Any]] = {}
+    sources: dict[Path, Mapping[str, object]] = {}
     settings = _merged(path.expanduser().resolve(), sources)
     code = [(source, name) for source, own in sources.items() for name in _code(own)]
     return Definition(settings, tuple(sources), tuple(code))
 
 
-def _merged(path: Path, sources: dict[Path, Mapping[str, Any]]) -> dict[str, Any]:
+def _merged(path: Path, sources: dict[Path, Mapping[str, object]]) -> dict[str, object]:
     """The settings of `path` over those that it includes; every file read is kept in `sources`."""
     try:
         own = yaml.load(path.read_bytes(), Loader=_loader())
@@ -107,7 +107,7 @@ def _merged(path: Path, sources: dict[Path, Mapping[str, Any]]) -> dict[str, Any
         raise ConfigError(f"{path}: expected the YAML of a task with keys, but {what}. Correct it.")
     sources[path] = own
     includes = own.get("include") or []
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for name in includes if isinstance(includes, list) else [includes]:
         settings |= _merged((path.parent / name).resolve(), sources)
     return settings | own
@@ -122,7 +122,7 @@ def _loader() -> type:
     return loader
 
 
-def _code(settings: Mapping[str, Any]) -> Iterator[str]:
+def _code(settings: Mapping[str, object]) -> Iterator[str]:
     """Names of code: functions, and metrics that are a program, here or on the hub.
 
     Where a function makes the results, the names of metrics are its own.
@@ -137,19 +137,19 @@ def _code(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"metric {name}"
 
 
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
+def _mappings(value: object) -> list[Mapping[str, object]]:
     """Those of a list that are mappings: what else is there, lm-eval refuses."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-def _data_names(settings: Mapping[str, Any]) -> Iterator[str]:
+def _data_names(settings: Mapping[str, object]) -> Iterator[str]:
     for keys, value in _leaves(settings):
-        named = isinstance(value, str) and value not in ("", *BUILDERS)
-        if named and set(DATA_KEYS) & set(keys):
+        is_data = bool(set(DATA_KEYS) & set(keys))
+        if is_data and isinstance(value, str) and value not in ("", *BUILDERS):
             yield value
 
 
-def _leaves(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(value: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
     """Every value that is no container, with the keys that lead to it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
