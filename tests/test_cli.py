@@ -206,3 +206,13 @@ def test_a_fault_of_ours_in_a_verb_is_not_told_as_a_mistake_of_the_command_line(
     monkeypatch.setattr("sys.argv", ["calib-sweep", "report", "results/default"])
     with pytest.raises(ValueError, match="cannot report"):
         cli.main()
+
+
+def test_a_yaml_that_was_edited_between_two_commands_is_read_again(run_cli, tmp_path):
+    """Also here, where commands of one process share what they read: helpers/shared_reading.py."""
+    yaml = tmp_path / "own" / "method" / "half.yaml"
+    yaml.parent.mkdir(parents=True)
+    command = ("--cfg", "job", "--config-dir", str(tmp_path / "own"), "method=half")
+    for sparsity in ("0.5", "0.6"):
+        yaml.write_text(f"_target_: calib_sweep.method.wanda.Wanda\nsparsity: {sparsity}\n")
+        assert f"sparsity: {sparsity}\n" in run_cli(*command, cwd=tmp_path).out
