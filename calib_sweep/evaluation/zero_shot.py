@@ -237,7 +237,7 @@ def _no_token(instance: "Instance") -> str:
     return (
         f"{KEY}.tasks={instance.task_name!r}: expected answers with a token of their own, but "
         f"answer {instance.idx} of item {instance.doc_id}, {answer!r} after {context[-20:]!r}, has "
-        "none with this tokenizer. Mend the item, or begin the answer with a space."
+        "none with this tokenizer. Correct the item, or begin the answer with a space."
     )
 
 

@@ -45,10 +45,10 @@ def check_launcher(master: DictConfig) -> None:
 
 def preview(master: DictConfig, num_cells: int) -> str | None:
     """Return what the launcher would submit to run so many cells; None where it submits nothing."""
-    if str(master.hydra.launcher.get("_target_")) == BASIC:
+    if not num_cells or str(master.hydra.launcher.get("_target_")) == BASIC:
         return None  # Hydra's own, which it makes itself
     make = getattr(_launcher(master), "preview", None)
-    return make(num_workers(master, num_cells)) if make and num_cells else None
+    return make(num_workers(master, num_cells)) if make else None
 
 
 def num_workers(master: DictConfig, num_cells: int) -> int:
