@@ -82,5 +82,5 @@ def test_one_item_has_no_standard_error():
 
 @pytest.mark.parametrize("num_tokens", [1, 0, 4096.0, True, "all"])
 def test_a_bad_budget_is_named(num_tokens):
-    with pytest.raises(ConfigError, match=r"evaluation.divergence.num_tokens=.*at least 2"):
+    with pytest.raises(ConfigError, match=r"evaluation.divergence.num_tokens=.*>= 2"):
         Divergence(num_tokens=num_tokens)

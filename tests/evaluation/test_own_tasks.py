@@ -69,7 +69,7 @@ def test_a_class_that_generates_text_is_refused_when_it_is_built(tmp_path, token
     write_task(tmp_path, "own", [{"q": "a", "g": "b"}], doc_to_text="{{q}}", doc_to_target="{{g}}")
     path = tmp_path / "own.yaml"
     path.write_text(path.read_text() + "class: !function code.Own\n")
-    with pytest.raises(ConfigError, match=r"tasks='own': .*text is generated"):
+    with pytest.raises(ConfigError, match=r"tasks='own': .*this one generates text"):
         prepare_tasks(zero_shot_of(tmp_path, "own", trust_task_code=True), tokenizer)
 
 
