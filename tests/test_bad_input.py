@@ -205,7 +205,7 @@ def test_a_checkpoint_with_pickles_only_is_refused(checkpoint, run_cli, tiny_wor
 
 def test_an_empty_checkpoint_is_refused(checkpoint, run_cli, tiny_world, tmp_path):
     ended = run_cli("-m", *tiny_world, *checkpoint(), cwd=tmp_path)
-    assert_refused(ended, tmp_path, "expected weights in *.safetensors, but found no weights")
+    assert_refused(ended, tmp_path, "expected weights in *.safetensors, but there are no weights")
 
 
 def test_an_architecture_that_is_not_known_is_refused(checkpoint, run_cli, tiny_world, tmp_path):
