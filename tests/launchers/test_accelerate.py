@@ -48,7 +48,7 @@ def test_a_worker_killed_on_a_cell_is_replaced_and_all_cells_are_done(with_one_k
     assert len(killed) == 1
     assert ended.code == 0, ended.err
     assert sum(starts(ended.err).values()) >= NUM_CELLS  # the workers' lines are shown here too
-    assert "killed by SIGKILL; starting worker 2 in its place (1 of at most 3)" in ended.err
+    assert "killed by SIGKILL; worker 2 replaces it (1 of at most 3)" in ended.err
     assert results.scores() == undisturbed.scores()
     assert results.calibration_hashes() == undisturbed.calibration_hashes()
     assert results.table() == undisturbed.table()
@@ -85,7 +85,7 @@ def test_workers_that_all_die_are_replaced_a_few_times_and_the_cells_listed(
     options = ["hydra/launcher=accelerate", "hydra.launcher.num_workers=2"]
     ended = run_cli(*grid(tmp_path), *options, "hydra.launcher.max_restarts=1", cwd=tmp_path)
     assert ended.code == 3
-    assert ended.err.count("in its place (1 of at most 1)") == 1
+    assert ended.err.count("replaces it (1 of at most 1)") == 1
     assert ended.err.count("killed by SIGABRT; not replaced") == 2
     assert "last words of a worker" in ended.err
     assert ended.err.count("not run: ") == NUM_CELLS
