@@ -40,18 +40,18 @@ def quiet_datasets() -> Iterator[None]:
 @contextlib.contextmanager
 def offline_hub() -> Iterator[None]:
     """Have the hub's clients look into their cache only, without asking: they retry for long."""
-    import datasets
+    from datasets import config
     from huggingface_hub import constants
 
-    places = (datasets.config, constants)
-    before = [place.HF_HUB_OFFLINE for place in places]
+    name, places = "HF_HUB_OFFLINE", (vars(config), vars(constants))
+    before = [place[name] for place in places]
     for place in places:
-        place.HF_HUB_OFFLINE = True
+        place[name] = True
     try:
         yield
     finally:
         for place, was_offline in zip(places, before, strict=True):
-            place.HF_HUB_OFFLINE = was_offline
+            place[name] = was_offline
 
 
 def no_progress_bars() -> contextlib.AbstractContextManager:
