@@ -189,6 +189,7 @@ def test_a_model_that_does_not_say_where_it_is_from_needs_a_tokenizer(inside, by
         calib_sweep.evaluate(tiny_model(), by_hand[2])
 
 
+# About 10 s: `run` is a process of its own, which imports everything.
 def test_by_hand_by_run_and_by_the_command_line_the_scores_are_the_same(
     tiny_world, by_hand, run_cli, inside
 ):
@@ -237,6 +238,7 @@ def test_hydra_is_left_as_it_was_found(inside):
         assert GlobalHydra.instance().hydra is theirs and HydraConfig.instance().cfg is config
 
 
+@pytest.mark.slow  # another such process
 def test_cells_that_fail_are_told_by_the_code_and_in_the_scores(tiny_world, inside, capfd):
     write_failing_method(inside)
     finished = calib_sweep.run(["method=failing", *tiny_world])
