@@ -43,7 +43,7 @@ def offline_hub() -> Iterator[None]:
     from datasets import config
     from huggingface_hub import constants
 
-    name, places = "HF_HUB_OFFLINE", (vars(config), vars(constants))
+    name, places = "HF_HUB_OFFLINE", (config.__dict__, constants.__dict__)
     before = [place[name] for place in places]
     for place in places:
         place[name] = True
