@@ -56,7 +56,7 @@ class Room(ModuleType):
 class House(ModuleType):
     """The package. Python tells it of each room that is imported, whoever imports it."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in ROOMS and isinstance(value, ModuleType):
             value.__class__ = Room
         super().__setattr__(name, value)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.building import Builder
+from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.given import check_length, context_length, model_of, to_tensors, tokenizer_of
 from calib_sweep.parts import Evaluation, Model
@@ -228,7 +229,7 @@ def load_report(folder: str | Path) -> "Report":
     return Report.of(folder)
 
 
-def _compose(typed: Sequence[str]) -> Mapping[str, Any]:
+def _compose(typed: Sequence[str]) -> Config:
     """Compose the configuration of one cell from the words that one would type."""
     check_own_folders(CONF, None)
     try:
@@ -243,7 +244,7 @@ def _build(group: str, name: str, settings: Mapping[str, object]) -> Any:
     return Builder().build(group, _compose(words(group, name, settings))[group])
 
 
-def _part(group: str, kind: Kind, given: Any, config: Mapping[str, Any]) -> Any:
+def _part(group: str, kind: Kind, given: Any, config: Config) -> Any:
     """Return the part that was given, or build the one that was named."""
     if isinstance(given, str):
         return Builder().build(group, config[group])

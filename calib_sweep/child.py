@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from calib_sweep import cli, valid_json
 from calib_sweep.errors import ConfigError
@@ -61,14 +60,14 @@ def _wait_for(command: Sequence[str]) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the sweep that is named in `arguments`, behind the file for its outcome."""
     file, *words = arguments
-    outcome: dict[str, Any] = {}
+    outcome: dict[str, object] = {}
     os.environ[cli.FULL_ERROR] = "1"
     code = interruptible(lambda: _run(words, outcome))
     Path(file).write_text(valid_json.dumps(outcome))
     return code
 
 
-def _run(words: Sequence[str], outcome: dict[str, Any]) -> int:
+def _run(words: Sequence[str], outcome: dict[str, object]) -> int:
     try:
         cli.compose_and_run(None, words)
     except SweepEnded as ended:

@@ -101,7 +101,7 @@ def target_classes(key: str, node: object) -> list[type]:
     return [target_class(place, p[TARGET]) for place, p in _named(key, node) if TARGET in p]
 
 
-def target_class(place: str, target: object) -> Any:
+def target_class(place: str, target: object) -> type:
     """Return the class that `_target_` names at `place`; `ConfigError` if none of its kind."""
     key = f"{place}.{TARGET}"
     kind = next((kind for pattern, kind in PLACES.items() if re.fullmatch(pattern, place)), None)
@@ -112,6 +112,7 @@ def target_class(place: str, target: object) -> Any:
     found = find_class(key, named) if is_foreign and re.fullmatch(r"\w+(\.\w+)+", named) else None
     accepted = isinstance(found, type) and kind.accepts(found)
     require(accepted, key, target, kind.expected, f"See {kind.example} for one.")
+    assert isinstance(found, type)
     return found
 
 

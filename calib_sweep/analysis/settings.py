@@ -4,13 +4,13 @@ The values live in conf/config.yaml under `analysis`. They move no score of any 
 digits of intervals made by resampling, the verdicts' threshold and the targets of the power table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
+from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.values import is_int
 
@@ -91,7 +91,7 @@ def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
 
 
 @cache
-def _shipped() -> Mapping[str, Any]:
+def _shipped() -> Config:
     import yaml
 
     package = Path(__file__).resolve().parents[1]

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +70,7 @@ class _Seen:
     """Calls and answers of the blocks in runs of the whole model, batch by batch."""
 
     num_calls: Counter[int] = field(default_factory=Counter)  # of each block
-    answers: list[dict[int, Any]] = field(default_factory=list)  # [batch][block]
+    answers: list[dict[int, object]] = field(default_factory=list)  # [batch][block]
     called: set[nn.Module] = field(default_factory=set)  # layers
 
 
@@ -91,7 +90,7 @@ def _seen(model: nn.Module, blocks: Sequence[DecoderBlock], tokens_NT: Tensor) -
 
 
 def _watching(seen: _Seen, index: int) -> Callable[..., None]:
-    def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def hook(_module: nn.Module, args: object, kwargs: object, output: object) -> None:
         seen.num_calls[index] += 1
         seen.answers[-1][index] = output
 

@@ -7,7 +7,6 @@ in_features.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +67,9 @@ class ObservedBlock:
         """Record how the dense block calls a module, or is itself called, and what comes out."""
         calls: list[_Call] = []
 
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any):
+        def hook(
+            _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object
+        ) -> None:
             calls.append(_Call(args, kwargs, hidden_of(output)))
             raise _Reached
 
@@ -103,8 +104,8 @@ class ObservedBlock:
 
 @dataclass(frozen=True)
 class _Call:
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
     output: Tensor
 
 

@@ -138,7 +138,7 @@ class _Observer:
             assert isinstance(layer, ExpertLinear)
             members.setdefault(layer.expert, ([], []))[layer.is_down].append(name)
 
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             routing = Routing.of_call(module, args, kwargs)
             valid_T = self._valid_of(len(routing.hidden_TD), names[0])
             for expert, (gate_and_up, down) in members.items():

@@ -28,8 +28,8 @@ ON_GPU, ON_CPU = 16384, 4096
 class Call:
     """Arguments of one block for one batch, all but the hidden states."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
 
 
 @dataclass
@@ -62,8 +62,8 @@ class BlockInputs:
         return None if self.valid_NT is None else self.valid_NT[self.batches[batch]]
 
 
-def hidden_of(output: Any) -> Any:
-    """The hidden states in what a block returns: alone, or first of several things."""
+def hidden_of(output: object) -> Any:  # a tensor, as `contract` checks of each model
+    """Return the hidden states in what a block returns: alone, or first of several things."""
     return output[0] if isinstance(output, tuple | list) else output
 
 
@@ -105,15 +105,15 @@ def record(
 class _Recorder:
     """Stands in for the blocks' forward functions during one batch after the other."""
 
-    def __init__(self, num_blocks: int, answer: Any) -> None:
+    def __init__(self, num_blocks: int, answer: object) -> None:
         self._num_blocks = num_blocks
         self._answer = answer
         self._pool = _TensorPool()
         self._hidden: Tensor | None = None
         self._calls: dict[int, Call] = {}
 
-    def forward_of(self, index: int) -> Callable[..., Any]:
-        def forward(*args: Any, **kwargs: Any) -> Any:
+    def forward_of(self, index: int) -> Callable[..., object]:
+        def forward(*args: Any, **kwargs: Any) -> object:  # whatever the model's code passes
             if args:
                 hidden, args = args[0], args[1:]
             else:
@@ -131,7 +131,7 @@ class _Recorder:
 
         return forward
 
-    def _answer_with(self, hidden: Tensor) -> Any:
+    def _answer_with(self, hidden: Tensor) -> object:
         """`hidden` in the form of an answer of a block, and nothing beside it."""
         if not isinstance(self._answer, tuple | list):
             return hidden
@@ -155,7 +155,7 @@ class _TensorPool:
     num_compared = 4
 
     def __init__(self) -> None:
-        self._recent: dict[tuple[Any, ...], list[Tensor]] = {}
+        self._recent: dict[tuple[torch.Size, torch.dtype, torch.device], list[Tensor]] = {}
 
     def share(self, tensor: Tensor) -> Tensor:
         recent = self._recent.setdefault((tensor.shape, tensor.dtype, tensor.device), [])
@@ -169,7 +169,7 @@ class _TensorPool:
 
 @contextmanager
 def _replaced_forwards(
-    blocks: Sequence[nn.Module], forward_of: Callable[[int], Callable[..., Any]]
+    blocks: Sequence[nn.Module], forward_of: Callable[[int], Callable[..., object]]
 ) -> Iterator[None]:
     """Replace the blocks' forward functions; whatever happens, put the found ones back."""
     found = [block.__dict__.get("forward") for block in blocks]
@@ -185,11 +185,13 @@ def _replaced_forwards(
                 block.__dict__.pop("forward", None)
 
 
-def _answer(backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device) -> Any:
+def _answer(
+    backbone: nn.Module, block: nn.Module, tokens_NT: Tensor, device: torch.device
+) -> object:
     """Ask the first block with a single token for the form of its answer."""
-    answers: list[Any] = []
+    answers: list[object] = []
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def hook(_module: nn.Module, _args: object, output: object) -> None:
         answers.append(output)
         raise _AnsweredError  # the other blocks need not run, nor come from where they wait
 

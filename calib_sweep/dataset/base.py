@@ -6,7 +6,7 @@ ModelDataset    draws calibration sets with the help of the model: text that it 
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
@@ -66,7 +66,7 @@ class TextDataset(Dataset):
         """Return all documents, in an order that never changes."""
 
     @abstractmethod
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return where the text is from, for the card of every set."""
 
     def draw(

@@ -9,7 +9,6 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents
@@ -85,7 +84,7 @@ class HubText(TextDataset):
             cache_dir = str(config.HF_DATASETS_CACHE)
         return read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return where the text is from, for the card of every set."""
         root = self._root()
         return {

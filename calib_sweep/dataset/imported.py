@@ -119,7 +119,7 @@ class Imported(Dataset):
         )
         tokens_NT = read_token_ids(file)
         _check_vocabulary(tokens_NT, file, tokenizer)
-        texts = [tokenizer.decode(row) for row in tokens_NT]
+        texts = [str(tokenizer.decode(row)) for row in tokens_NT]
         num_samples, seq_len = tokens_NT.shape
         settings = Calibration(
             num_samples=num_samples, seq_len=seq_len, design="disjoint", window="slice", bos="none"
@@ -132,7 +132,7 @@ class Imported(Dataset):
                 {"document": f"{file.name}:{i}", "offset": 0, "text": text}
                 for i, text in enumerate(texts)
             ],
-            card=card | {"design": None, "window": None, "bos": None},  # nobody told us
+            card={**card, "design": None, "window": None, "bos": None},  # nobody told us
         )
 
     def _check_tokenizer(
@@ -212,7 +212,7 @@ def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) ->
         tokens_NT=found.tokens_NT[:count],
         lengths_N=None if found.lengths_N is None else found.lengths_N[:count],
         samples=found.samples[:count],
-        card=found.card | {"num_samples": count},
+        card={**found.card, "num_samples": count},
     )
 
 

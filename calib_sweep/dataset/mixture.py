@@ -7,12 +7,12 @@ seed and count, and adding a part never moves another part's draw (only its coun
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Sample
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.errors import require
@@ -73,7 +73,7 @@ class Mixture(Dataset):
             for key, part in self.parts.items()
             if counts[key] > 0
         }
-        samples = [
+        samples: list[Sample] = [
             {"part": key, **sample} for key, part in drawn.items() for sample in part.samples
         ]
         provenance = {
@@ -88,7 +88,7 @@ class Mixture(Dataset):
             card=make_card(self.name, provenance, pool, calibration, seed, tokenizer),
         )
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return what is mixed; the card of a set holds the parts' cards besides."""
         return {"source": "mixture", "weights": dict(self.weights)}
 

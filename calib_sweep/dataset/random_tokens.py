@@ -7,12 +7,12 @@ documents: `bos: document` and `bos: sample` both put the BOS token first, `wind
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calib_sweep.dataset.base import Dataset
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Sample
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.tokenizing import special_token
@@ -51,14 +51,14 @@ class RandomTokens(Dataset):
             for sample in range(calibration.num_samples)
         ]
         tokens_NT = np.array(rows, dtype=np.int64)
-        samples = [
-            {"document": f"{seed}:{sample}", "offset": 0, "text": tokenizer.decode(row)}
+        samples: list[Sample] = [
+            {"document": f"{seed}:{sample}", "offset": 0, "text": str(tokenizer.decode(row))}
             for sample, row in enumerate(tokens_NT)
         ]
         card = make_card(self.name, self.provenance(), None, calibration, seed, tokenizer)
         return CalibrationSet(tokens_NT=tokens_NT, lengths_N=None, samples=samples, card=card)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Nothing but the generator."""
         return {"source": "uniform random tokens, special tokens left out"}
 

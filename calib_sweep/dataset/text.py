@@ -1,7 +1,6 @@
 """Text of your own: any file, folder or pattern of .txt, .jsonl, .json(.gz), .parquet files."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents
@@ -57,7 +56,7 @@ class TextFiles(TextDataset):
             )
         return documents
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return where the text is from, for the card of every set."""
         root, files = find_files(self.path)
         return {

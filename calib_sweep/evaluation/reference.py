@@ -8,7 +8,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -95,8 +95,8 @@ class DenseReference:
             raise self._error(f"log-probabilities of {name} have shape {found}, expected {shape}")
         return stored[positions]
 
-    def answers(self, task: str) -> Any:
-        """Correctness of each item of `task`."""
+    def answers(self, task: str) -> np.ndarray:
+        """Return the correctness of each item of `task`."""
         if task not in self.correct:
             raise self._error(f"has no answers of {task}")
         return self.correct[task]

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Scores:
     scores: dict[str, float]
     stderr: dict[str, float]  # of the scores that have one
     items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
-    versions: dict[str, Any]  # of lm-eval and of each task
+    versions: dict[str, object]  # of lm-eval and of each task
     reference: DenseReference | None = field(repr=False)  # where the dense model was scored
 
 
@@ -108,7 +108,7 @@ class Scoring:
             error = geometric_stderr(mean, ppl_C, stderr_C)
             self.add(PPL_MEAN, mean, None if math.isnan(error) else error)
 
-    def result(self, versions: dict[str, Any]) -> Scores:
+    def result(self, versions: dict[str, object]) -> Scores:
         """Return all that was scored."""
         table = item_table(self.tables)
         return Scores(self.scores, self.stderr, table, versions, self.reference)

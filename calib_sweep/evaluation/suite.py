@@ -17,10 +17,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.overlap import overlap
 from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import Problems, collected, require
@@ -100,7 +101,7 @@ class Evaluation:
             problems.of(check_own_items, self.zero_shot, tokenizer)
 
     def _check_ids(
-        self, dataset: Any, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
+        self, dataset: TextDataset, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
     ) -> None:
         assert self.perplexity is not None
         settings = {key: getattr(self.perplexity, key) for key in ("seq_len", "bos", "max_windows")}

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+Finished = Mapping[str, Any]  # the record of a finished cell, as JSON holds it
+
 LOADING = {
     "dense": """\
 Plain safetensors, with zeros where weights were removed and rounded values where they were rounded.
@@ -38,7 +40,7 @@ To score it again, with the `evaluation` that it was scored with:
 """
 
 
-def model_card(record: Mapping[str, Any], form: str) -> str:
+def model_card(record: Finished, form: str) -> str:
     """The card of the model that the cell of `record` left, saved in `form`."""
     cell, config = record["cell"], record["config"]
     made_on = "without calibration data"
@@ -61,7 +63,7 @@ def model_card(record: Mapping[str, Any], form: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _head(record: Mapping[str, Any], form: str) -> str:
+def _head(record: Finished, form: str) -> str:
     tags = ["calib-sweep", record["cell"]["method"], form]
     head: dict[str, object] = {"library_name": "transformers", "tags": tags}
     if record["inputs"].get("model") is None:  # from the hub; a path on this machine says nothing
@@ -69,19 +71,19 @@ def _head(record: Mapping[str, Any], form: str) -> str:
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n"
 
 
-def _calibration(record: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+def _calibration(record: Finished) -> Iterable[tuple[str, object]]:
     """Yield what is known of the set in one value each; lists are in the record."""
     drawn = record["calibration"] or {}
     return ((key, value) for key, value in drawn.items() if not isinstance(value, list | Mapping))
 
 
-def _scores(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _scores(record: Finished) -> Iterable[tuple[str, str]]:
     for name, score in record["scores"].items():
         error = record["stderr"].get(name)
         yield name, f"{score:.6g}" if error is None else f"{score:.6g} \u00b1 {error:.2g}"
 
 
-def _environment(record: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+def _environment(record: Finished) -> Iterable[tuple[str, object]]:
     environment = record["environment"]
     known = {**environment["versions"], "python": environment["python"]}
     known |= {"device": environment.get("device"), "finished": record["finished_at"]}

@@ -17,7 +17,6 @@ R = tokens routed to an expert, O, I = out_features, in_features.
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -91,7 +90,7 @@ class Routing:
 
     @classmethod
     def of_call(
-        cls, experts: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        cls, experts: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> "Routing":
         """Read the arguments of the call: hidden states, then choices, whatever their names."""
         given = inspect.signature(experts.forward).bind(*args, **kwargs).arguments

@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 HUB_TIMEOUT_S = 10
 
 
-def complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) -> Path:
+def complete_snapshot(
+    path: str,
+    *,
+    trust_remote_code: bool,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """The hub's files of a model; `OSError` where weights are missing.
 
     The hub's client calls a snapshot complete in which only the configuration was ever fetched.
@@ -23,7 +29,14 @@ def complete_snapshot(path: str, *, trust_remote_code: bool, **settings: Any) ->
 
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     wanted += ["*.py"] if trust_remote_code else []
-    folder = Path(snapshot_download(path, allow_patterns=wanted, **settings))
+    folder = Path(
+        snapshot_download(
+            path,
+            allow_patterns=wanted,
+            revision=revision,
+            local_files_only=local_files_only,
+        )
+    )
     if missing := missing_weights(folder):
         raise OSError(f"weights in safetensors are missing: {some(missing)}")
     return folder

@@ -80,7 +80,7 @@ def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> Non
         )
 
 
-def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, Any]:
+def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, "PretrainedConfig"]:
     """Return what `from_pretrained` needs to make a packed checkpoint an ordinary dense model."""
     found = getattr(config, "quantization_config", None)
     if found is None:

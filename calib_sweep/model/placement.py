@@ -12,11 +12,11 @@ copy of the next block meanwhile, which would take memory of a second one, is no
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from itertools import chain
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from calib_sweep.errors import require
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.wording import counted
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _HOME = "_home_in_host_memory"  # attribute of a block that waits there
 
@@ -101,9 +104,9 @@ class _Home:
             tensor.data = waiting
 
 
-def _visiting(forward: Any, home: _Home) -> Any:
+def _visiting(forward: Callable[P, T], home: _Home) -> Callable[P, T]:
     @wraps(forward)
-    def visiting(*args: Any, **kwargs: Any) -> Any:
+    def visiting(*args: P.args, **kwargs: P.kwargs) -> T:
         with home.visit(changes=False):
             return forward(*args, **kwargs)
 

@@ -41,7 +41,7 @@ def guard(model: "nn.Module") -> None:
     embedding.register_forward_pre_hook(_refuse_unknown)
 
 
-def _refuse_unknown(embedding: Any, args: "tuple[Tensor, ...]") -> None:
+def _refuse_unknown(embedding: "nn.Embedding", args: "tuple[Tensor, ...]") -> None:
     num_embeddings = embedding.weight.shape[0]
     largest = int(args[0].max()) if args and args[0].numel() > 0 else 0
     if largest >= num_embeddings:

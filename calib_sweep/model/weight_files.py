@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from calib_sweep.errors import ConfigError, collected, require
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 GIT_LFS = b"version https://git-lfs"  # how a file begins whose content git has not fetched
 
-Header = Mapping[str, Mapping[str, Any]]  # of each tensor: dtype, shape, data_offsets
+
+class TensorHeader(TypedDict):
+    """The facts that a file of safetensors tells of one of its tensors."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]  # bytes, after the header
+
+
+Header = Mapping[str, TensorHeader]
 
 
 def missing_weights(folder: Path) -> list[str]:
@@ -36,7 +45,7 @@ def read_headers(path: str, folder: Path) -> Header:
         f"a complete checkpoint, but these files of it are missing: {some(missing)}",
         "Download or save it again.",
     )
-    tensors: dict[str, Mapping[str, Any]] = {}
+    tensors: dict[str, TensorHeader] = {}
     with collected() as problems:
         for name in _weight_files(folder):
             tensors |= problems.of(_read_header, path, folder / name) or {}

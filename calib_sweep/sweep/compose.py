@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
@@ -22,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from calib_sweep import valid_json
+from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError
 from calib_sweep.settings import AXES, BOOKKEEPING, flatten, is_setting
 from calib_sweep.sweep.mistakes import (
@@ -42,7 +42,7 @@ NEEDED = (AXES | BOOKKEEPING | {"evaluation", "calibration", "walk"}) - {"experi
 class Composed:
     """One composed point of the grid, before it is known whether its method needs data."""
 
-    config: dict[str, Any] = field(repr=False)
+    config: Config = field(repr=False)
     choices: dict[str, str] = field(repr=False)
     settings: dict[str, object]
 
@@ -53,7 +53,7 @@ class Base:
 
     config: DictConfig
     choices: dict[str, str]
-    plain: dict[str, Any] | None  # the same as plain containers; None where it refers to itself
+    plain: Config | None  # the same as plain containers; None where it refers to itself
     missing: frozenset[str]  # keys that must be given
     # With what takes Hydra to apply: lists, mappings, new keys. None where that is mistaken.
     derived: dict[tuple[str, ...], "Base | None"] = field(default_factory=dict)

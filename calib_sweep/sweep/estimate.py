@@ -17,12 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
-from typing import Any
 
 from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
 from calib_sweep.building import Builder
-from calib_sweep.cell import Cell, digest, without_execution
+from calib_sweep.cell import Cell, Config, digest, without_execution
 from calib_sweep.errors import FETCH, ConfigError
 from calib_sweep.places import RECORD
 from calib_sweep.results.reading import readable_records
@@ -146,7 +145,7 @@ def measured(store: Store) -> dict[Work, dict[str, float]]:
     }
 
 
-def _timed(store: Store) -> Iterator[tuple[Record, Mapping[str, Any], Mapping[str, float]]]:
+def _timed(store: Store) -> Iterator[tuple[Record, Config, Mapping[str, float]]]:
     """Yield the records of finished cells that tell their configuration and seconds, with both."""
     for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
         config, seconds = record.get("config"), record.get("timings_s")
@@ -154,13 +153,11 @@ def _timed(store: Store) -> Iterator[tuple[Record, Mapping[str, Any], Mapping[st
             yield record, config, seconds
 
 
-def _model(config: Mapping[str, Any]) -> str:
+def _model(config: Config) -> str:
     return digest(without_execution(config.get("model")))
 
 
-def work_of(
-    config: Mapping[str, Any], method: str, *, needs_data: bool, weights: int | None
-) -> Work:
+def work_of(config: Config, method: str, *, needs_data: bool, weights: int | None) -> Work:
     """Return what the time of a cell with this configuration depends on."""
     evaluation, calibration = without_execution(config["evaluation"]), config["calibration"]
     return Work(
@@ -173,7 +170,7 @@ def work_of(
     )
 
 
-def _scored_tokens(settings: Mapping[str, Any] | None) -> Amount:
+def _scored_tokens(settings: Config | None) -> Amount:
     if settings is None:
         return NOTHING
     most = settings["max_windows"]
@@ -181,7 +178,7 @@ def _scored_tokens(settings: Mapping[str, Any] | None) -> Amount:
     return Amount(digest(settings), known)
 
 
-def _num_items(settings: Mapping[str, Any] | None) -> Amount:
+def _num_items(settings: Config | None) -> Amount:
     if settings is None:
         return NOTHING
     num_tasks = len(settings["tasks"]) + (settings.get("storycloze_path") is not None)
@@ -232,7 +229,7 @@ def _ratio(one: int | None, other: int | None) -> float | None:
     return other / one if one else None
 
 
-def num_weights(builder: Builder, model: Mapping[str, Any]) -> int | None:
+def num_weights(builder: Builder, model: Config) -> int | None:
     """Weights of the linear layers of a model; None if its configuration is not on this machine."""
     return _num_weights(builder, valid_json.dumps(model, sort_keys=True))
 

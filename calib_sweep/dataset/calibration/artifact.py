@@ -19,12 +19,12 @@ import shlex
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
 from calib_sweep.dataset.base import AnyDataset, Dataset
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
@@ -120,7 +120,7 @@ def _refuse_reading_from(kept_in: Path, dataset: AnyDataset) -> None:
             )
 
 
-def _paths(described: Any) -> list[str]:
+def _paths(described: object) -> list[str]:
     """Return what stands under `path` anywhere in a described dataset."""
     if isinstance(described, list):
         return [path for part in described for path in _paths(part)]
@@ -136,13 +136,13 @@ def describe_draw(
     calibration: Calibration,
     seed: int,
     weights: Mapping[str, object] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Describe everything that the tokens of a set depend on by plain values.
 
     `weights`: what those of the model depend on, where it is asked.
     """
     fingerprint = dataset.fingerprint()
-    of_model = {} if weights is None else {"weights": dict(weights)}
+    of_model: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
     return of_model | {
         "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),
@@ -153,7 +153,7 @@ def describe_draw(
     }
 
 
-def address(identity: dict[str, Any]) -> str:
+def address(identity: Mapping[str, object]) -> str:
     """The folder name that belongs to a draw."""
     content = valid_json.dumps(identity, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:20]
@@ -206,7 +206,7 @@ def load_set(folder: Path) -> CalibrationSet:
             tokens_NT=tensors["tokens"],
             lengths_N=tensors.get("lengths"),
             samples=[],
-            card=card,
+            card=cast(Card, card),
             folder=folder,
         )
     except PermissionError as error:
@@ -230,7 +230,7 @@ def load_set(folder: Path) -> CalibrationSet:
     return loaded
 
 
-def _card_sha256(card: dict[str, Any]) -> str:
+def _card_sha256(card: Mapping[str, object]) -> str:
     return hashlib.sha256(valid_json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
@@ -239,7 +239,7 @@ def is_set(folder: Path) -> bool:
     return (folder / CARD).is_file() and (folder / TOKENS).is_file()
 
 
-def _describe(part: Any, *, without_path: bool) -> Any:
+def _describe(part: object, *, without_path: bool) -> object:
     """A dataclass as its class and fields. The place of files that a fingerprint covers is left
     out, so that the same text at another place is the same set."""
     if not dataclasses.is_dataclass(part) or isinstance(part, type):
@@ -249,7 +249,7 @@ def _describe(part: Any, *, without_path: bool) -> Any:
             return [_describe(value, without_path=without_path) for value in part]
         return part
     kind = type(part)
-    described = {"kind": kind_of(f"{kind.__module__}.{kind.__qualname__}")}
+    described: dict[str, object] = {"kind": kind_of(f"{kind.__module__}.{kind.__qualname__}")}
     for field in dataclasses.fields(part):
         if not (without_path and field.name == "path"):
             described[field.name] = _describe(getattr(part, field.name), without_path=without_path)

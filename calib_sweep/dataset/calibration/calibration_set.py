@@ -3,14 +3,53 @@
 Shapes: N = samples, T = tokens in a sample (`seq_len`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from calib_sweep.hashing import tokens_sha256
+
+
+class Origin(TypedDict):
+    """The place that a sample was cut from."""
+
+    document: str
+    offset: int  # tokens, in that document
+    documents: NotRequired[list[str]]  # all that a packed sample touches
+
+
+class Sample(Origin):
+    """A line of `samples.jsonl`."""
+
+    text: str
+    part: NotRequired[str]  # of a mixture
+
+
+# The tokenizer of a card; "class" is no name that a class body can give.
+TokenizerNote = TypedDict(
+    "TokenizerNote", {"hash": str, "class": str, "name": str | None, "vocabulary": int}
+)
+
+
+class Card(TypedDict):
+    """The provenance card of a set: where it is from, how it was drawn, with which software."""
+
+    dataset: str
+    provenance: Mapping[str, object]
+    pool: Mapping[str, object] | None  # `Cut.pool`; of a mixture: those of its parts, by name
+    design: str | None  # None, as are window and bos: nobody told
+    window: str | None
+    bos: str | None
+    seed: int
+    num_samples: int
+    seq_len: int
+    tokenizer: TokenizerNote
+    versions: Mapping[str, str]
+    descriptors: NotRequired[Mapping[str, float | None]]  # from when the set is kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,8 +58,8 @@ class CalibrationSet:
 
     tokens_NT: np.ndarray  # int64
     lengths_N: np.ndarray | None  # int64; None: every sample is full. Positions from there on pad.
-    samples: list[dict[str, Any]]  # per sample: document, offset in its tokens, documents, text
-    card: dict[str, Any]  # source, revision, shard, pool, settings, tokenizer hash, versions
+    samples: list[Sample]
+    card: Card
     folder: Path | None = None  # where it is kept; None: nowhere yet
 
     @cached_property

@@ -4,7 +4,7 @@ Only layout is here; the numbers are made in `descriptors`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import (
     WINDOW_TOKENS,
     describe_samples,
@@ -51,12 +51,13 @@ def inspect_set(
     return Group(*parts)
 
 
-def expected_shared_documents(card: Mapping[str, Any]) -> float | None:
+def expected_shared_documents(card: Card) -> float | None:
     """Documents that two seeds share by chance, num_samples^2 / pool; None: not such a draw.
 
     The pool is extrapolated from the part of it that the draw looked at.
     """
-    pool = card.get("pool") or {}
+    # A mixture's pool has a part's name where others have these keys.
+    pool = cast(Mapping[str, int], card.get("pool") or {})
     by_chance = card.get("design") in ("independent", "reference")
     if not by_chance or card.get("window") == "pack" or not pool.get("eligible"):
         return None
@@ -66,7 +67,7 @@ def expected_shared_documents(card: Mapping[str, Any]) -> float | None:
 def _card(calibration_set: CalibrationSet) -> Panel:
     """Show where the set is from and how it was drawn."""
     card = calibration_set.card
-    rows: dict[str, Any] = {
+    rows: dict[str, object] = {
         "dataset": card["dataset"],
         "seed": card["seed"],
         "set": f"{counted(card['num_samples'], 'sample')} of {counted(card['seq_len'], 'token')}",
@@ -88,7 +89,7 @@ def _card(calibration_set: CalibrationSet) -> Panel:
     return Panel(table, title="calibration set", expand=False)
 
 
-def _flat(value: Any) -> str:
+def _flat(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if key != "card")
     if isinstance(value, list | tuple):

@@ -8,11 +8,11 @@ Shapes: N = samples, T = tokens in a sample (`seq_len`).
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.reference import reference_packed, reference_slices
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.calibration.shortage import pool_too_small
@@ -38,7 +38,7 @@ def draw_from_documents(
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
     name: str,
 ) -> CalibrationSet:
     """Draw the set of `seed` from `documents`; `name` labels the dataset, in the streams too."""
@@ -52,7 +52,8 @@ def draw_from_documents(
     if len(cut.pieces) < calibration.num_samples:
         raise pool_too_small(source, cut, seed)
     tokens_NT, lengths_N = _assemble(source, cut.pieces)
-    texts = [tokenizer.decode(tokens_NT[i, :length]) for i, length in _spans(tokens_NT, lengths_N)]
+    spans = _spans(tokens_NT, lengths_N)
+    texts = [str(tokenizer.decode(tokens_NT[i, :length])) for i, length in spans]
     return CalibrationSet(
         tokens_NT=tokens_NT,
         lengths_N=lengths_N,
@@ -65,13 +66,13 @@ def draw_from_documents(
 
 def make_card(
     name: str,
-    provenance: Mapping[str, Any],
-    pool: Mapping[str, Any] | None,
+    provenance: Mapping[str, object],
+    pool: Mapping[str, object] | None,
     calibration: Calibration,
     seed: int,
     tokenizer: "PreTrainedTokenizerBase",
-) -> dict[str, Any]:
-    """The provenance card of a set: where it is from, how it was drawn, with which software."""
+) -> Card:
+    """Return the card of a set: where it is from, how it was drawn, with which software."""
     return {
         "dataset": name,
         "provenance": dict(provenance),

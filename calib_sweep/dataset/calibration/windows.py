@@ -9,10 +9,11 @@ Units: all offsets and lengths are tokens. `text_len` is the number of text toke
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.dataset.calibration.calibration_set import Origin
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.documents import Documents
 from calib_sweep.dataset.documents.tokenizing import special_token, walk
@@ -48,10 +49,12 @@ class Piece:
     offset: int  # tokens, in that document
     documents: tuple[str, ...] = ()  # all that a packed sample touches
 
-    def origin(self) -> dict[str, Any]:
+    def origin(self) -> Origin:
         """Return where the sample comes from, for people and for `samples.jsonl`."""
-        origin: dict[str, Any] = {"document": self.document, "offset": self.offset}
-        return origin | ({"documents": list(self.documents)} if self.documents else {})
+        origin: Origin = {"document": self.document, "offset": self.offset}
+        if self.documents:
+            origin["documents"] = list(self.documents)
+        return origin
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import torch
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.building import Builder
-from calib_sweep.cell import digest
+from calib_sweep.cell import Config, digest
 from calib_sweep.compression.walk import compress
 from calib_sweep.evaluation.suite import PreparedSuite
 from calib_sweep.evaluation.windows import JOIN, Windows
@@ -83,7 +83,7 @@ def measure(weights: Path, results: Path, num_documents: int) -> Dense:
     )
 
 
-def _config(*overrides: str) -> dict[str, Any]:
+def _config(*overrides: str) -> Config:
     """The configuration of one cell, composed as from the command line."""
     (point,) = compose_command_line(CONF, overrides)
     return point.config

@@ -80,7 +80,7 @@ def card(shipped: Checkpoint, beside: Sequence[Checkpoint]) -> str:
     return Template(TEMPLATE.read_text()).substitute(numbers)
 
 
-def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _training(figures: Mapping[str, Any]) -> dict[str, object]:
     rows = figures["log"]
     shown = sorted({round(place) for place in np.linspace(0, len(rows) - 1, LOG_ROWS)})
     lines = [
@@ -103,7 +103,7 @@ def _training(figures: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shape(shipped: Checkpoint) -> dict[str, Any]:
+def _shape(shipped: Checkpoint) -> dict[str, object]:
     config = shipped.config
     spread = shipped.training["feature_spread"]
     factors = feature_factors(config["hidden_size"], shipped.training["seed"], spread)

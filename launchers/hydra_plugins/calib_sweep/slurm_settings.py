@@ -1,13 +1,12 @@
 """Settings of hydra/launcher=slurm and what is wrong with them, told all at once."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
+from calib_sweep.cell import Config
 from calib_sweep.errors import UnavailableError, collected, require
 
 COMMANDS = ("sbatch", "srun", "squeue")  # scontrol and scancel come with them
@@ -56,7 +55,7 @@ ConfigStore.instance().store(
 )
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Config) -> None:
     """Raise `ConfigError` with all that cannot work. Types are Hydra's business."""
     with collected() as problems:
         for key, least in LEAST.items():
@@ -74,7 +73,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         problems.of(_check_commands)
 
 
-def _check_keys(settings: Mapping[str, Any]) -> None:
+def _check_keys(settings: Config) -> None:
     known = {one.name for one in fields(SlurmLauncherConf)}
     added = ", ".join(sorted(settings.keys() - known))
     require(
