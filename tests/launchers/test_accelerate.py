@@ -95,7 +95,7 @@ def test_workers_that_all_die_are_replaced_a_few_times_and_the_cells_listed(
     ("option", "phrase"),
     [
         ("num_workers=0", "hydra.launcher.num_workers=0: expected an integer >= 1, or null"),
-        ("max_restarts=-1", "hydra.launcher.max_restarts=-1: expected 0 or more"),
+        ("max_restarts=-1", "hydra.launcher.max_restarts=-1: expected an integer >= 0"),
     ],
 )
 def test_a_number_of_workers_that_cannot_be_is_refused(option, phrase, tmp_path, grid, run_cli):

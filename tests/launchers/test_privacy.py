@@ -39,7 +39,7 @@ def test_a_folder_that_somebody_else_may_have_made_is_refused(owner, tmp_path, m
     else:
         folder.mkdir()
         monkeypatch.setattr("os.geteuid", lambda: folder.stat().st_uid + 1)
-    with pytest.raises(ConfigError, match=r"Type hydra.launcher.submitit_folder=.*-MY_NAME/%j"):
+    with pytest.raises(ConfigError, match=r"Example: hydra.launcher.submitit_folder=.*-MY_NAME/%j"):
         make_private(folder, "submitit_folder")
 
 

@@ -116,7 +116,7 @@ def test_a_machine_without_slurm_is_told_at_once(tmp_path, grid, run_cli, monkey
 @pytest.mark.parametrize(
     ("option", "phrase"),
     [
-        ("nodes=2", "hydra.launcher.nodes=2: expected 1 (a worker is one process)"),
+        ("nodes=2", "hydra.launcher.nodes=2: expected 1, as a worker is one process"),
         ("tasks_per_node=4", "hydra.launcher.tasks_per_node=4: expected 1"),
         ("poll_s=0", "hydra.launcher.poll_s=0.0: expected a number > 0"),
         ("max_num_timeout=3", "hydra.launcher.max_num_timeout=3: expected 0"),

@@ -213,7 +213,7 @@ class StrangeBlock(nn.Module):
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"LlamaDecoderLayer.*they are StrangeBlock.*method=gptq"):
+    with pytest.raises(ConfigError, match=r"LlamaDecoderLayer.*this is StrangeBlock.*method=gptq"):
         check_scaling([DecoderBlock(StrangeBlock(), 0, {})])
 
 

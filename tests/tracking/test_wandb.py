@@ -157,7 +157,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     assert {run["name"] for run in runs} == {"miniature dense", "miniature magnitude"}
     assert {path: path.read_bytes() for path in sweep.glob("*/record.json")} == before
     last = run_cli(*command, cwd=tmp_path)
-    assert "W&B" not in last.err and len(read_runs(sweep)) == 2  # mirrored once
+    assert "W&B lacks" not in last.err and len(read_runs(sweep)) == 2  # mirrored once
 
 
 def test_a_cell_that_failed_and_then_succeeded_unseen_is_mirrored_again(
