@@ -36,9 +36,7 @@ from calib_sweep.sweep.words import word, words
 from calib_sweep.targets import DATASET, EVALUATION, METHOD, Kind
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.analysis.report.opened import Report
@@ -46,9 +44,8 @@ if TYPE_CHECKING:
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.suite import Scores
+    from calib_sweep.given import Lengths, Tokens
     from calib_sweep.method.base import Method
-
-    Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
 
 # A model whose YAML sets nothing else.
 ANY_MODEL = ["model=hf", "model.path=."]
@@ -57,7 +54,7 @@ ANY_MODEL = ["model=hf", "model.path=."]
 def model(name: str, /, **settings: object) -> Model:
     """Return the model of `model=NAME`, not loaded yet.
 
-    `.load()` returns a Hugging Face model with its weights, `.loadtokenizer_of()` its tokenizer.
+    `.load()` returns a Hugging Face model with its weights, `.load_tokenizer()` its tokenizer.
 
     Example: `calib_sweep.model("hf", path="facebook/opt-125m", dtype="float16").load()`.
     """
@@ -132,7 +129,7 @@ def compress(
     method: "str | Method",
     tokens: "Tokens | None" = None,
     *,
-    lengths: "Tensor | np.ndarray | Sequence[int] | None" = None,
+    lengths: "Lengths | None" = None,
     **settings: object,
 ) -> "list[LayerReport]":
     """Compress a Hugging Face causal language model in place; return a report of every layer.
@@ -244,7 +241,7 @@ def _build(group: str, name: str, settings: Mapping[str, object]) -> Any:
     return Builder().build(group, _compose(words(group, name, settings))[group])
 
 
-def _part(group: str, kind: Kind, given: Any, config: Config) -> Any:
+def _part(group: str, kind: Kind, given: object, config: Config) -> Any:
     """Return the part that was given, or build the one that was named."""
     if isinstance(given, str):
         return Builder().build(group, config[group])

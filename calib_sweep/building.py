@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
@@ -26,7 +26,7 @@ class Builder:
     """
 
     def __init__(self) -> None:
-        self._parts: dict[str, Any] = {}
+        self._parts: dict[str, object] = {}
         self._sources: dict[str, str | None] = {}
 
     def __reduce__(self) -> tuple[type["Builder"], tuple[()]]:
@@ -109,7 +109,7 @@ def _instantiate(key: str, node: Config) -> Any:
         with collected() as problems:  # Hydra stops at the first part that cannot be built
             for name, part in node.items():
                 if isinstance(part, Mapping) and "_target_" in part:
-                    problems.of(_instantiate, f"{key}.{name}", part)
+                    problems.of(_instantiate, f"{key}.{name}", cast(Config, part))
         raise _explained(key, error) from None
 
 

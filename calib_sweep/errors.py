@@ -6,7 +6,10 @@ Everything else is a bug of ours and is left to fly.
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Control characters, all but tab and newline; what turns the direction of text; half characters.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -57,10 +60,13 @@ class Problems:
         self.errors: list[ConfigError] = []
         self.notes = notes
 
-    def of(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call `function`; keep its `ConfigError` for later and return None in that case."""
+    def of(self, function: Callable[P, T], *arguments: P.args, **settings: P.kwargs) -> T | Any:
+        """Call `function`; keep its `ConfigError` for later and return None in that case.
+
+        Typed as Any: behind a block of `collected` there is no None, and no type can say so.
+        """
         try:
-            return function(*arguments)
+            return function(*arguments, **settings)
         except ConfigError as error:
             if self.notes is not None and isinstance(error, UnavailableError):
                 self.notes.update(dict.fromkeys(error.problems))

@@ -6,13 +6,24 @@ from calib_sweep.errors import ConfigError, require
 from calib_sweep.model.loading import HubModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.parts import Model
+
+    Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
+    Lengths = Tensor | np.ndarray | Sequence[int]
 
 PASS_ONE = "Pass AutoTokenizer.from_pretrained(PATH)."
 
 
-def tokenizer_of(owner: Any) -> "PreTrainedTokenizerBase":
+def tokenizer_of(
+    owner: "PreTrainedTokenizerBase | PreTrainedModel | Model",
+) -> "PreTrainedTokenizerBase":
     """Return the tokenizer that was given, or that of a model, loaded or not."""
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -49,7 +60,9 @@ def model_of(owner: Any) -> "PreTrainedModel":
     return owner.load()
 
 
-def to_tensors(tokens: Any, lengths: Any) -> "tuple[Tensor | None, Tensor | None]":
+def to_tensors(
+    tokens: "Tokens | None", lengths: "Lengths | None"
+) -> "tuple[Tensor | None, Tensor | None]":
     """Return token ids and lengths as tensors, of whatever they were given as."""
     import torch
 

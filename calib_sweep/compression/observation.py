@@ -10,7 +10,6 @@ Shapes: B = samples of a batch, T = tokens of a sample, I = in_features.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -104,7 +103,7 @@ class _Observer:
         self._stop = stop
         self._num_calls.clear()
         # Holding on to the tensors keeps their addresses from being used again within the batch.
-        self._seen: dict[tuple[Any, ...], tuple[Tensor, Statistic]] = {}
+        self._seen: dict[tuple[object, ...], tuple[Tensor, Statistic]] = {}
         self._started: set[int] = set()  # statistics that began with this batch
 
     def saw_each_once(self) -> bool:

@@ -6,10 +6,10 @@ composing and checking settings stays fast.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16", "bfloat16")
 MINIATURE = "miniature"  # the word that stands for the model shipped with the package
+
+T = TypeVar("T")
+LoadingInfo = Mapping[str, Iterable[Any]]  # transformers': missing_keys, mismatched_keys, ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +72,9 @@ class HubModel:
         settings = reading_settings(self.path, self.load_config())
         device = named_device(self.device)
         offloads = self.offload is not None and device.type != "cpu"
+        read: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
         model, info = self._read(
-            AutoModelForCausalLM.from_pretrained,
+            read,
             dtype=getattr(torch, self.dtype),
             use_safetensors=True,
             output_loading_info=True,
@@ -157,7 +161,7 @@ class HubModel:
         if not is_packed:  # then in other tensors than those that the model has
             self._check_complete(self._reading_of(state))
 
-    def _reading_of(self, state: "Mapping[str, Tensor]") -> dict[str, Any]:
+    def _reading_of(self, state: "Mapping[str, Tensor]") -> LoadingInfo:
         """Return what transformers says of loading `state`, tensors without content."""
         config, kind = self.load_config(), type(self.skeleton())
 
@@ -197,7 +201,7 @@ class HubModel:
         if (folder := self.folder()) is not None:
             check_weights(self.path, folder)
 
-    def _read(self, read: Callable[..., Any], **settings: Any) -> Any:
+    def _read(self, read: Callable[..., T], **settings: object) -> T:
         """Call a `from_pretrained`; what the user can mend is raised as `ConfigError`.
 
         Of the hub, what is on this machine is read first: no network is needed after a download.
@@ -236,7 +240,7 @@ class HubModel:
             message = f"{message} {CONVERT}"
         return ConfigError(f"{message} If it is private or gated, log in with `hf auth login`.")
 
-    def _check_complete(self, info: dict[str, Any]) -> None:
+    def _check_complete(self, info: LoadingInfo) -> None:
         """Weights that the checkpoint lacks would be random numbers."""
         lacking = sorted(info.get("missing_keys", ()))
         lacking += sorted(str(key) for key in info.get("mismatched_keys", ()))

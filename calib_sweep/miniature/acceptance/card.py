@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, StoreError, collected, require
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from calib_sweep.miniature.acceptance.gates import Gate
-    from calib_sweep.miniature.acceptance.page import Checkpoint
+    from calib_sweep.miniature.acceptance.page import Checkpoint, Training
 
 TRAINING = "training.json"  # what train.py leaves beside the weights
 
@@ -82,8 +82,8 @@ def check(folders: Sequence[Path]) -> None:
         )
 
 
-def read_training(folder: Path) -> dict[str, Any]:
-    """The figures of the training of a checkpoint."""
+def read_training(folder: Path) -> "Training":
+    """Return the figures of the training of a checkpoint."""
     path = folder / TRAINING
     require(
         path.is_file(),

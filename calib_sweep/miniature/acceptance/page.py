@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -29,12 +29,29 @@ METHODS = (
 )
 
 
+class Training(TypedDict):
+    """The part of training.json, as train.py writes it, that the card tells."""
+
+    seed: int
+    text_version: int
+    documents: int  # of each domain
+    pages_per_document: int
+    steps: int
+    tokens: int
+    minutes: float
+    device: str
+    threads: int
+    repeat_share: float
+    feature_spread: float
+    log: Sequence[Mapping[str, float]]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """A trained model and what was measured of it."""
 
-    training: Mapping[str, Any]  # training.json, as train.py writes it
-    config: Mapping[str, Any]  # of transformers
+    training: Training
+    config: Mapping[str, int]  # of transformers: the sizes
     dense: Dense
     scores: Scores
 
@@ -80,7 +97,7 @@ def card(shipped: Checkpoint, beside: Sequence[Checkpoint]) -> str:
     return Template(TEMPLATE.read_text()).substitute(numbers)
 
 
-def _training(figures: Mapping[str, Any]) -> dict[str, object]:
+def _training(figures: Training) -> dict[str, object]:
     rows = figures["log"]
     shown = sorted({round(place) for place in np.linspace(0, len(rows) - 1, LOG_ROWS)})
     lines = [
