@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Any
 from calib_sweep.building import Builder
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.given import check_length, context_length, model_of, to_tensors, tokenizer_of
+from calib_sweep.given import (
+    check_length,
+    context_length,
+    in_eval_mode,
+    model_of,
+    to_tensors,
+    tokenizer_of,
+)
 from calib_sweep.parts import Evaluation, Model
 from calib_sweep.places import CONF
 from calib_sweep.sweep.explain import told
@@ -119,8 +126,8 @@ def draw(
     if isinstance(tokenizer, str):
         tokenizer = Builder().build("model", config["model"])
     if isinstance(source, ModelDataset):
-        loaded = model_of(tokenizer)
-        return source.draw(loaded, tokenizer_of(tokenizer), calibration, config["seed"])
+        with in_eval_mode(model_of(tokenizer)) as loaded:
+            return source.draw(loaded, tokenizer_of(tokenizer), calibration, config["seed"])
     return source.draw(tokenizer_of(tokenizer), calibration, config["seed"])
 
 
@@ -133,6 +140,8 @@ def compress(
     **settings: object,
 ) -> "list[LayerReport]":
     """Compress a Hugging Face causal language model in place; return a report of every layer.
+
+    The model is left in eval mode.
 
     method: a name, with the defaults of its YAML, or what `method` returns.
     tokens: token ids [num_samples, seq_len] or what `draw` returns; None will do for a method that
@@ -162,6 +171,8 @@ def evaluate(
 ) -> "Scores":
     """Score a model: `.scores` and `.stderr` by name, `.items` with a row for each item and window.
 
+    The model is scored in eval mode, and is then again in the mode in which it was given.
+
     evaluation: a name, or what `evaluation` returns.
     tokenizer: of the model; None: the one that lies where the model was loaded from.
     dense: what this returned for the dense model, to have KL divergence and flips against it.
@@ -172,7 +183,8 @@ def evaluate(
     part = _part("evaluation", EVALUATION, evaluation, config)
     part.check(context_length(model))
     prepared = part.prepare(tokenizer_of(model) if tokenizer is None else tokenizer)
-    return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
+    with in_eval_mode(model):
+        return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """What a caller of the front door may give: tokens in any form, a model, a tokenizer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.errors import ConfigError, require
@@ -58,6 +60,18 @@ def model_of(owner: Any) -> "PreTrainedModel":
     expected = "a model, or the name of one, as this dataset draws with it"
     require(hasattr(owner, "load"), "tokenizer", type(owner), expected, "Example: llama_7b.")
     return owner.load()
+
+
+@contextmanager
+def in_eval_mode(model: "PreTrainedModel") -> "Iterator[PreTrainedModel]":
+    """Keep dropout off inside; afterwards every module is in the mode in which it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module in training:
+            module.training = True
 
 
 def to_tensors(

@@ -8,7 +8,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
-from helpers.fakes import random_tokens, tiny_model
+from helpers.fakes import byte_tokenizer, random_tokens, tiny_model
 from helpers.greedy import Greedy
 from helpers.repository import ROOT
 from helpers.sweeps import read_records
@@ -187,6 +187,17 @@ def test_what_cannot_be_compressed_is_refused(arguments, settings, message, insi
 def test_a_model_that_does_not_say_where_it_is_from_needs_a_tokenizer(inside, by_hand):
     with pytest.raises(ConfigError, match="tokenizer=None: expected one"):
         calib_sweep.evaluate(tiny_model(), by_hand[2])
+
+
+def test_a_model_is_scored_without_dropout_and_left_in_its_mode(by_hand, inside):
+    model, tokenizer = tiny_model("opt", dropout=0.5), byte_tokenizer()
+    scores = calib_sweep.evaluate(model, by_hand[2], tokenizer=tokenizer).scores
+    assert not model.training
+    model.train()
+    frozen = model.get_input_embeddings().eval()
+    modes = [module.training for module in model.modules()]
+    assert calib_sweep.evaluate(model, by_hand[2], tokenizer=tokenizer).scores == scores
+    assert [module.training for module in model.modules()] == modes and not frozen.training
 
 
 # About 10 s: `run` is a process of its own, which imports everything.
