@@ -27,7 +27,7 @@ from calib_sweep.building import Builder
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.given import (
-    check_length,
+    check_tokens,
     context_length,
     in_eval_mode,
     model_of,
@@ -146,7 +146,8 @@ def compress(
     method: a name, with the defaults of its YAML, or what `method` returns.
     tokens: token ids [num_samples, seq_len] or what `draw` returns; None will do for a method that
     needs no data.
-    lengths: valid tokens of each sample [num_samples], where samples are padded on the right.
+    lengths: valid tokens of each sample [num_samples], 1 to seq_len, where samples are padded on
+    the right. What `draw` returns has its own.
     settings: the keys of `walk`: propagate, true_sequential, batch_tokens, tensor_cores.
 
     Example: `calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)`.
@@ -157,7 +158,7 @@ def compress(
     from calib_sweep.compression.walk import Walk, walk
 
     tokens_NT, lengths_N = to_tensors(tokens, lengths)
-    check_length(model, tokens_NT)
+    check_tokens(model, tokens_NT)
     part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
     return walk(model, part, tokens_NT, lengths_N=lengths_N, settings=how)
 

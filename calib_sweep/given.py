@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     Lengths = Tensor | np.ndarray | Sequence[int]
 
 PASS_ONE = "Pass AutoTokenizer.from_pretrained(PATH)."
+TOKENS = "whole numbers of shape [num_samples, seq_len], in a tensor, an array or lists"
+LENGTHS = "a whole number for each sample, in a tensor, an array or a list"
+PADDED = (
+    "Pass token ids. Pad samples of several lengths on the right, and say with lengths= how long "
+    "each is."
+)
 
 
 def tokenizer_of(
@@ -77,35 +83,62 @@ def in_eval_mode(model: "PreTrainedModel") -> "Iterator[PreTrainedModel]":
 def to_tensors(
     tokens: "Tokens | None", lengths: "Lengths | None"
 ) -> "tuple[Tensor | None, Tensor | None]":
-    """Return token ids and lengths as tensors, of whatever they were given as."""
-    import torch
-
+    """Return token ids [num_samples, seq_len] and lengths [num_samples] as tensors of int64."""
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
     if isinstance(tokens, CalibrationSet):
+        remedy = "Leave lengths out, or pass its tokens_NT."
+        require(lengths is None, "lengths", lengths, "none beside a set, which has its own", remedy)
         tokens, lengths = tokens.tokens_NT, tokens.lengths_N
+    tokens_NT = _whole_numbers("tokens", tokens, TOKENS, PADDED)
+    lengths_N = _whole_numbers("lengths", lengths, LENGTHS, "Example: lengths=[512, 380].")
+    if tokens_NT is not None and tokens_NT.ndim == 2 and lengths_N is not None:
+        seq_len, expected = tokens_NT.shape[1], "the number of valid tokens in each sample, 1 to"
+        wrong = [length for length in lengths_N.flatten().tolist() if not 1 <= length <= seq_len]
+        remedy = "Leave out samples that are empty."
+        require(not wrong, "lengths", wrong[:5], f"{expected} {seq_len}", remedy)
+    return tokens_NT, lengths_N
+
+
+def _whole_numbers(key: str, given: object, expected: str, remedy: str) -> "Tensor | None":
+    """Return whole numbers, in whatever form they were given, as a tensor of int64."""
+    import numpy as np
+    import torch
+
+    if given is None:
+        return None
+    known = torch.Tensor | np.ndarray | list | tuple
+    require(isinstance(given, known), key, type(given).__name__, expected, remedy)
+    if isinstance(given, torch.Tensor):
+        is_float = given.is_floating_point() or given.is_complex()
+        is_whole = not is_float and given.dtype != torch.bool
+        require(is_whole, f"{key}.dtype", str(given.dtype), expected, remedy)
+        return given.long()
     try:
-        both = [None if given is None else torch.as_tensor(given) for given in (tokens, lengths)]
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"tokens: expected whole numbers of shape [num_samples, seq_len], but: {error}. Pad "
-            "samples of several lengths on the right, and say with lengths= how long each is."
-        ) from None
-    for name, given in zip(("tokens", "lengths"), both, strict=True):
-        is_whole = given is None or not (given.is_floating_point() or given.is_complex())
-        kind = None if given is None else given.dtype
-        require(is_whole, f"{name}.dtype", kind, "whole numbers", "Pass token ids.")
-    return both[0], both[1]
+        found = np.array(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"{key}: expected {expected}, but: {reason}. {remedy}") from None
+    is_whole = found.dtype.kind in "iu" or found.size == 0
+    require(is_whole, f"{key}.dtype", str(found.dtype), expected, remedy)
+    return torch.as_tensor(found.astype(np.int64))
 
 
 def context_length(model: "PreTrainedModel") -> int | None:
     return getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
-def check_length(model: "PreTrainedModel", tokens_NT: "Tensor | None") -> None:
-    """Refuse samples that the model cannot attend to."""
+def check_tokens(model: "PreTrainedModel", tokens_NT: "Tensor | None") -> None:
+    """Refuse samples that the model cannot attend to, and ids that it has no embedding for."""
+    if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
+        return  # the walk says so, where its method needs data
     context = context_length(model)
-    if tokens_NT is not None and tokens_NT.ndim == 2 and context is not None:
+    if context is not None:
         expected = f"[num_samples, seq_len] with seq_len at most {context}, the model's context"
         shape, remedy = tuple(tokens_NT.shape), f"Draw with seq_len={context} or less."
         require(shape[1] <= context, "tokens", shape, expected, remedy)
+    embedding: Any = model.get_input_embeddings()
+    num_ids = embedding.weight.shape[0]
+    expected = f"token ids from 0 to {num_ids - 1:,}, of which the model has embeddings"
+    for found in (int(tokens_NT.min()), int(tokens_NT.max())):
+        require(0 <= found < num_ids, "tokens", found, expected, "Use the model's own tokenizer.")

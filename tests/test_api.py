@@ -148,7 +148,9 @@ def test_tokens_are_taken_in_every_form(inside):
     tokens = random_tokens(4, 24)
     drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=None, samples=[], card={})
     weights = []
-    for given in (tokens, tokens.int(), tokens.numpy(), tokens.tolist(), drawn):
+    unsigned = tokens.numpy().astype(np.uint16), tokens.numpy().astype(np.uint32)
+    rows = list(tokens.numpy()), tuple(tokens)
+    for given in (tokens, tokens.int(), tokens.numpy(), tokens.tolist(), *rows, *unsigned, drawn):
         model = tiny_model()
         reports = calib_sweep.compress(model, "wanda", given)
         assert len(reports) == 14
@@ -163,6 +165,8 @@ def test_lengths_of_a_drawn_set_count(inside):
     calib_sweep.compress(models[0], "wanda", drawn)
     calib_sweep.compress(models[1], "wanda", tokens, lengths=list(lengths))
     calib_sweep.compress(models[2], "wanda", tokens)
+    with pytest.raises(ConfigError, match=r"lengths=\[24\]: expected none beside a set"):
+        calib_sweep.compress(models[2], "wanda", drawn, lengths=[24])
     first, same, full = (torch.cat([p.flatten() for p in m.parameters()]) for m in models)
     assert torch.equal(first, same) and not torch.equal(first, full)
 
@@ -170,8 +174,23 @@ def test_lengths_of_a_drawn_set_count(inside):
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        (("wanda", [[0.5, 1.0]]), {}, r"tokens\.dtype=torch\.float32: expected whole numbers"),
-        (("wanda", [[1, 2], [3]]), {}, r"tokens: expected whole numbers of shape"),
+        (("wanda", [[0.5, 1.0]]), {}, r"tokens\.dtype='float64': expected whole numbers"),
+        (("wanda", torch.zeros(1, 2)), {}, r"tokens\.dtype='torch\.float32': expected whole"),
+        (("wanda", torch.zeros(1, 2).bool()), {}, r"tokens\.dtype='torch\.bool': expected whole"),
+        (("wanda", [[True, False]]), {}, r"tokens\.dtype='bool': expected whole"),
+        (("wanda", [["1", "2"]]), {}, r"tokens\.dtype='<U1': expected whole"),
+        (("wanda", [[1, 2], [3]]), {}, r"tokens: expected .* of shape .*[^.]\. Pass token ids"),
+        (("wanda", {"input_ids": [[1, 2]]}), {}, r"tokens='dict': expected whole numbers"),
+        (("wanda", iter([[1, 2]])), {}, r"tokens='list_iterator': expected whole numbers"),
+        (("wanda", byte_tokenizer()("hello")), {}, r"tokens='BatchEncoding': expected whole"),
+        (("wanda", []), {}, r"tokens=\(0,\): expected token ids"),
+        (("wanda", [[-1, 2]]), {}, r"tokens=-1: expected token ids from 0 to 258"),
+        (("wanda", [[1, 259]]), {}, r"tokens=259: expected token ids from 0 to 258"),
+        (("wanda", [[1, 2]]), {"lengths": ["a"]}, r"lengths\.dtype='<U1': expected a whole"),
+        (("wanda", [[1, 2]]), {"lengths": 2}, r"lengths='int': expected a whole number for"),
+        (("wanda", [[1, 2]]), {"lengths": [0]}, r"lengths=\[0\]: expected .*, 1 to 2\."),
+        (("wanda", [[1, 2]]), {"lengths": [3]}, r"lengths=\[3\]: expected .*, 1 to 2\."),
+        (("wanda", [[1, 2]]), {"lengths": [1, 1]}, r"lengths=\(2,\): expected one length"),
         (("wanda", [[1] * 600]), {}, r"tokens=\(1, 600\): expected .* at most 128"),
         (("wanda", None), {}, r"tokens=None: expected token ids"),
         ((5, [[1, 2]]), {}, r"method=5: expected a name, or a class derived"),
