@@ -182,6 +182,13 @@ def evaluate(
     """
     config = _compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
     part = _part("evaluation", EVALUATION, evaluation, config)
+    require(
+        dense is None or part.divergence is None or dense.reference is not None,
+        "dense",
+        "scores without a reference",
+        "what evaluate returned for the dense model, by an evaluation with divergence",
+        "Score the dense model with the same evaluation, and hand over what that returns.",
+    )
     part.check(context_length(model))
     prepared = part.prepare(tokenizer_of(model) if tokenizer is None else tokenizer)
     with in_eval_mode(model):

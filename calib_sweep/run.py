@@ -135,17 +135,16 @@ def _fill(
         model = session.model(parts.model, inputs["model"])
         tokenizer = session.tokenizer(parts.model, inputs["model"])
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
-        scorer = suite.scorer(model)
     with timings.of("draw"):
         loaded = DenseModel.of(cell, inputs["model"], model)
         drawn = parts.draw(store.results_dir, tokenizer, loaded)
     with timings.of("describe"):  # before the walk, as long as the model is dense
-        descriptors = describe(drawn, scorer, cell, loaded.weights)
+        descriptors = describe(drawn, suite.scorer(model), cell, loaded.weights)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         layers = _compress(model, cell, parts, drawn, progress)
     with timings.of("evaluate"):
-        scores = suite.score(scorer, dense, progress.on_score)
+        scores = suite.score(suite.scorer(model), dense, progress.on_score)
 
     propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
     record.update(

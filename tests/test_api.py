@@ -1,5 +1,6 @@
 """The front door for Python says what the command line says, and does what it does."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -257,6 +258,9 @@ def test_a_dense_model_s_scores_are_what_others_diverge_from(documents, inside):
         if "kl/" in name
     )
     assert calib_sweep.evaluate(model, evaluation, dense=dense).scores[kl] > 0
+    with pytest.raises(ConfigError, match=r"dense=.*with divergence"):
+        bare = dataclasses.replace(evaluation, divergence=None)
+        calib_sweep.evaluate(model, evaluation, dense=calib_sweep.evaluate(model, bare))
 
 
 def test_hydra_is_left_as_it_was_found(inside):

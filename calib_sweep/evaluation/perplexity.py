@@ -25,7 +25,7 @@ import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.evaluation.scorer import Scorer
+from calib_sweep.evaluation.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def token_perplexity(scorer: Scorer, windows: Windows) -> float | None:
     if not windows.num_positions:
         return None
     nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
-    for part, log_probs_PV in scorer.log_probs(windows):
+    for part, log_probs_PV in scored_parts(scorer, windows):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
     return perplexity(nll_P)[0]
 

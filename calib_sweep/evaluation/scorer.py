@@ -40,7 +40,11 @@ class Prompt(NamedTuple):
 
 
 class Scorer(Protocol):
-    """One model, ready to be asked. Tokens are those of the tokenizer that it was made with."""
+    """One model with the weights that it has now, ready to be asked.
+
+    A scorer may copy the weights, so it is made anew when they have changed. Tokens are those of
+    the tokenizer that it was made with.
+    """
 
     @property
     def context_length(self) -> int:
@@ -61,6 +65,27 @@ class Scorer(Protocol):
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Return the likeliest next tokens, one after the other, of each prompt."""
         ...
+
+
+def scored_parts(scorer: Scorer, windows: Windows) -> Iterator[tuple[slice, "Tensor"]]:
+    """Yield what `scorer` says of `windows`; raise where it leaves out or repeats a token.
+
+    A score is wrong, and looks right, where a part of it was never computed.
+    """
+    done = 0
+    for part, log_probs_PV in scorer.log_probs(windows):
+        if (part.start, part.stop) != (done, done + len(log_probs_PV)):
+            raise RuntimeError(
+                f"{type(scorer).__name__}.log_probs: expected the scored tokens of {windows.label} "
+                f"from {done} on, but {part} came with {len(log_probs_PV)} rows."
+            )
+        done = part.stop
+        yield part, log_probs_PV
+    if done != windows.num_positions:
+        raise RuntimeError(
+            f"{type(scorer).__name__}.log_probs: expected all {windows.num_positions} scored "
+            f"tokens of {windows.label}, but {done} came."
+        )
 
 
 class HFLMScorer:
@@ -127,7 +152,6 @@ class HFLMScorer:
                     logits_PV = logits_BTV.flatten(0, 1)[part_P]
                     yield slice(first, first + len(part_P)), logits_PV.float().log_softmax(-1)
                     first += len(part_P)
-        assert first == windows.num_positions, (first, windows.tokens_NT.shape)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Raise `ConfigError`: no task that is accepted has its answers written."""

@@ -10,7 +10,7 @@ from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
 from calib_sweep.evaluation.items import Table, item_table, window_table
 from calib_sweep.evaluation.perplexity import nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorer import Scorer
+from calib_sweep.evaluation.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
@@ -49,6 +49,7 @@ class Scoring:
         self.scores: dict[str, float] = {}
         self.stderr: dict[str, float] = {}
         self.tables: list[Table] = []
+        self._corpora: list[str] = []  # names of their perplexities
 
     def add(self, name: str, value: float, stderr: float | None) -> None:
         """Keep a score and, where it has one, its standard error."""
@@ -66,7 +67,7 @@ class Scoring:
         nll_P = np.empty(windows.num_positions)
         kl_P = np.full(windows.num_positions, math.nan)
         kept: list[torch.Tensor] = []
-        for part, log_probs_PV in self.scorer.log_probs(windows):
+        for part, log_probs_PV in scored_parts(self.scorer, windows):
             nll_P[part] = nll(log_probs_PV, targets_P[part])
             inside = slice(part.start, min(part.stop, budget))
             if inside.start >= inside.stop:
@@ -78,7 +79,8 @@ class Scoring:
                 shape = (budget, log_probs_PV.shape[-1])
                 kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
         nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
-        self.add(f"ppl/{windows.label}", *perplexity(nll_N))
+        self._corpora.append(f"ppl/{windows.label}")
+        self.add(self._corpora[-1], *perplexity(nll_N))
         if self.reference is not None:
             self.reference.log_probs[windows.label] = torch.cat(kept)
         elif self.dense is not None:
@@ -100,10 +102,9 @@ class Scoring:
 
     def add_mean_perplexity(self) -> None:
         """Add the geometric mean over the corpora scored, if there are any."""
-        names = [name for name in self.scores if name.startswith("ppl/")]
-        if names:
-            ppl_C = np.array([self.scores[name] for name in names])
-            stderr_C = np.array([self.stderr.get(name, math.nan) for name in names])
+        if self._corpora:
+            ppl_C = np.array([self.scores[name] for name in self._corpora])
+            stderr_C = np.array([self.stderr.get(name, math.nan) for name in self._corpora])
             mean = geometric_mean(ppl_C)
             error = geometric_stderr(mean, ppl_C, stderr_C)
             self.add(PPL_MEAN, mean, None if math.isnan(error) else error)

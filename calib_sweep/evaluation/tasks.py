@@ -18,6 +18,7 @@ from calib_sweep.evaluation.definitions import STORYCLOZE, Definition, read_defi
 from calib_sweep.wording import typed
 
 KEY = "evaluation.zero_shot"
+OUR_METRICS = ("ppl", "kl", "flips")  # of scores that no task makes: metric/name
 
 # A line `task: name` (or group, or tag) at the left margin.
 NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
@@ -138,6 +139,8 @@ class ZeroShot:
             f"Read that code; if you trust it, type {KEY}.trust_task_code=true.",
         )
         headline, metrics = self.headline_of(name), definition.metrics()
+        if metrics is not None:
+            check_metric_names(name, metrics)
         if headline is not None and metrics is not None:
             require_headline(name, headline, metrics)
 
@@ -148,6 +151,19 @@ def generated_error(task: str) -> ConfigError:
         f"{KEY}.tasks={task!r}: expected a task that compares likelihoods (multiple_choice, "
         "loglikelihood, loglikelihood_rolling), but this one generates text (generate_until), "
         f"which is not scored here. Take it out of {KEY}.tasks."
+    )
+
+
+def check_metric_names(task: str, metrics: Sequence[str]) -> None:
+    """Refuse a metric whose name is that of a score of corpora, or of the dense comparison."""
+    taken = [metric for metric in metrics if metric.partition(",")[0] in OUR_METRICS]
+    require(
+        not taken,
+        f"{KEY}.tasks",
+        task,
+        f"a task without a metric called {', '.join(taken)}, as the scores of corpora and of the "
+        "comparison with the dense model are called",
+        "Give the metric another name in the task's YAML, for example task_ppl.",
     )
 
 

@@ -31,7 +31,13 @@ from calib_sweep.evaluation.definitions import (
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests
 from calib_sweep.evaluation.scorer import Scorer
-from calib_sweep.evaluation.tasks import KEY, ZeroShot, generated_error, require_headline
+from calib_sweep.evaluation.tasks import (
+    KEY,
+    ZeroShot,
+    check_metric_names,
+    generated_error,
+    require_headline,
+)
 from calib_sweep.model.hub import hub_answers
 from calib_sweep.quiet import no_progress_bars, offline_hub, quiet_logger
 from calib_sweep.seeding import constant_global_seeds
@@ -220,10 +226,10 @@ def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
         raise ConfigError(f"{where}, but it fails: {_first_line(error)}. See {spec}.") from error
     if any(instance.request_type == GENERATED for instance in task.instances):
         raise generated_error(name)  # a class, whose YAML does not say so
-    headline = settings.headline_of(name)
+    headline, filters = settings.headline_of(name), filter_names(task)
+    metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
+    check_metric_names(name, metrics)
     if headline is not None:
-        filters = filter_names(task)
-        metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
         require_headline(name, headline, metrics)
     return task
 

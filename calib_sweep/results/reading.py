@@ -17,6 +17,7 @@ from typing import cast
 from calib_sweep import valid_json
 from calib_sweep.errors import StoreError
 from calib_sweep.places import CONFLICT, RECORD
+from calib_sweep.results.means import PPL_MEAN
 from calib_sweep.results.record import SCHEMA, Record
 from calib_sweep.results.schema import flaw_of
 
@@ -103,8 +104,15 @@ def readable_records(paths: Iterable[Path]) -> Iterator[Record]:
 
 
 def same_scores(record: Record, other: Record) -> bool:
-    """Tell whether two records score the same; a perplexity that is not a number equals itself."""
-    texts = [valid_json.dumps(one["scores"], sort_keys=True) for one in (record, other)]
+    """Tell whether two records score the same; a perplexity that is not a number equals itself.
+
+    The mean perplexity follows from the others. Only one of the two may have it: the other is of a
+    checkout that left it to the report.
+    """
+    scores = [dict(one["scores"]) for one in (record, other)]
+    if not all(PPL_MEAN in one for one in scores):
+        scores = [{k: v for k, v in one.items() if k != PPL_MEAN} for one in scores]
+    texts = [valid_json.dumps(one, sort_keys=True) for one in scores]
     return texts[0] == texts[1]
 
 

@@ -83,3 +83,14 @@ def test_templates_of_own_tasks_cannot_run_code(tmp_path, tokenizer):
     assert not ran.exists()
     prepare_tasks(dataclasses.replace(settings, trust_task_code=True), tokenizer)
     assert ran.exists()
+
+
+@pytest.mark.parametrize("name", ["ppl", "kl", "flips"])
+def test_a_metric_of_a_task_takes_no_name_of_our_scores(tmp_path, tokenizer, name):
+    own = CHOICE | {"metric_list": [metric("acc"), metric(name) | {"aggregation": "mean"}]}
+    write_task(tmp_path, "own", [{"q": "a", "c": [" a", " b"], "g": 0}], **own)
+    settings = zero_shot_of(tmp_path, "own", trust_task_code=True)
+    with pytest.raises(ConfigError, match=f"tasks='?own.*without a metric called {name}"):
+        settings.check_definitions()
+    with pytest.raises(ConfigError):
+        prepare_tasks(settings, tokenizer)

@@ -1,5 +1,6 @@
 """The seam behind which models are scored: another engine fits, and is used by every part."""
 
+import copy
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.scored import corpus, perplexity_of, random_llama, scorer_of, zero_shot_of
+from helpers.sweeps import read_records
 
 from calib_sweep.dataset.calibration.artifact import load_set, save_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -147,3 +149,48 @@ def test_both_ways_to_ask_a_model_agree(model):
 def test_a_scorer_that_cannot_write_says_so():
     with pytest.raises(ConfigError, match="does not do"):
         scorer_of(random_llama()).generate([Prompt([1, 2], max_new_tokens=3)])
+
+
+class Forgetful(Unigram):
+    """Leaves out a part of every corpus."""
+
+    def __init__(self, log_p_V, left_out):
+        super().__init__(log_p_V)
+        self.left_out = left_out
+
+    def log_probs(self, windows):
+        for number, part in enumerate(super().log_probs(windows)):
+            if number != self.left_out:
+                yield part
+
+
+@pytest.mark.parametrize(("left_out", "told"), [(1, "from "), (2, "expected all")])
+def test_a_scorer_that_leaves_out_tokens_gives_no_score(suite, tables, left_out, told):
+    with pytest.raises(RuntimeError, match=f"Forgetful.log_probs: .*{told}"):
+        suite.score(Forgetful(tables[0], left_out), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfACopy(Evaluation):
+    """Scored by an engine that takes over the weights when it is made."""
+
+    def scorer(self, model, tokenizer):
+        return super().scorer(copy.deepcopy(model), tokenizer)
+
+
+def test_an_engine_that_copies_the_weights_scores_the_compressed_ones(
+    run_cli, tiny_world, tmp_path
+):
+    command = ["method=magnitude", *tiny_world]
+    copied = f"evaluation._target_={__name__}.OfACopy"
+    scores = []
+    for name, words in (("stock", []), ("copied", [copied])):
+        ended = run_cli(*command, *words, f"sweep_name={name}", cwd=tmp_path)
+        assert ended.code == 0, ended.err
+        scores.append(
+            {
+                record["cell"]["method"]: record["scores"]
+                for record in read_records(tmp_path / "results" / name)
+            }
+        )
+    assert scores[0] == scores[1] and scores[0]["magnitude"] != scores[0]["dense"]

@@ -271,6 +271,15 @@ def test_a_second_result_is_told_until_one_of_the_two_is_deleted(store, make_cel
     assert store.conflicts(cell) == [] and store.find(cell)["scores"] == {"a": 2.0}
 
 
+def test_a_mean_that_only_one_of_two_records_has_makes_no_second_result(store, make_cell):
+    cell, scores = make_cell(), {"ppl/a@8": 2.0, "ppl/b@8": 8.0}
+    write(store, cell, record_of(cell, **scores))
+    write(store, cell, record_of(cell, **scores, **{"ppl/geomean": 4.0}))
+    assert store.conflicts(cell) == []
+    with pytest.raises(StoreError):
+        write(store, cell, record_of(cell, **scores | {"ppl/b@8": 8.1}, **{"ppl/geomean": 4.0}))
+
+
 def test_a_record_whose_place_is_a_link_to_nowhere_is_refused_not_tried_for_ever(store, make_cell):
     cell = make_cell()
     folder = store.cell_folder(cell)
