@@ -72,8 +72,10 @@ class ColumnSolver:
         self._strip_length, self._divides_rows = strip_length, divides_rows
         self.diagonal_I = self._upper_II.diagonal()
         # Columns become rows, so that the loops below read and write contiguous memory.
-        weight_IO = weight_OI.T if self._order_I is None else weight_OI.T[self._order_I]
-        self.weight_IO = weight_IO.clone(memory_format=torch.contiguous_format)
+        if self._order_I is None:
+            self.weight_IO = weight_OI.T.clone(memory_format=torch.contiguous_format)
+        else:
+            self.weight_IO = weight_OI.T.index_select(0, self._order_I)  # contiguous, one copy
 
     def solve(
         self,
@@ -101,9 +103,9 @@ class ColumnSolver:
         self.weight_IO[stop:].addmm_(rows_BR.T, error_BO, alpha=-1)
         return tuple(extras)
 
-    def weight_OI(self) -> Tensor:
-        """The weight with its columns where they were."""
-        weight_IO = self.weight_IO
+    def weight_OI(self, dtype: torch.dtype) -> Tensor:
+        """The weight with its columns where they were, rounded to `dtype` before it is copied."""
+        weight_IO = self.weight_IO.to(dtype)
         if self._order_I is not None:
             weight_IO = torch.empty_like(weight_IO).index_copy_(0, self._order_I, weight_IO)
         return weight_IO.T.contiguous()

@@ -134,7 +134,7 @@ class GPTQ(LayerMethod):
         for start, stop in column_blocks(num_in, self.block_size, whole):
             self._solve_block(solver, grids, start, stop)
         return CompressedWeight(
-            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            weight_OI=solver.weight_OI(weight_OI.dtype),
             bits=average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric),
             grid=None if self._scatters_groups else grids.as_grid(self.bits, self.group_size),
             damping=factor.damping,

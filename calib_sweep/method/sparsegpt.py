@@ -121,7 +121,7 @@ class SparseGPT(LayerMethod):
             (gone_BO,) = solver.solve(start, stop, Pruning, self, square_B1, *grid_BO)
             num_gone += gone_BO.sum()
         return CompressedWeight(
-            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            weight_OI=solver.weight_OI(weight_OI.dtype),
             bits=self._average_bits(1 - float(num_gone) / weight_OI.numel(), num_in),
             damping=factor.damping,
             grid=grid,

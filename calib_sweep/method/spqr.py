@@ -140,7 +140,7 @@ class SpQR(LayerMethod):
             (is_outlier_BO,) = solver.solve(start, stop, SparingRounding, *arguments)
             num_outliers += is_outlier_BO.sum()
         return CompressedWeight(
-            weight_OI=solver.weight_OI().to(weight_OI.dtype),
+            weight_OI=solver.weight_OI(weight_OI.dtype),
             bits=self._average_bits(int(num_outliers), weight_OI),
             damping=factor.damping,
             note=factor.note(),
