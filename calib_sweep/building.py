@@ -11,12 +11,16 @@ from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.places import CALIBRATION
 from calib_sweep.results.store import MODEL_FORMS
-from calib_sweep.targets import check_targets
+from calib_sweep.targets import check_targets, target_classes
 from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
     from calib_sweep.dataset.base import Dataset, ModelDataset
     from calib_sweep.method.base import Method
+
+
+OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
+WITH_CODE = ("model", "dataset", "evaluation", "method")  # parts whose classes may be a user's own
 
 
 class Builder:
@@ -28,6 +32,7 @@ class Builder:
     def __init__(self) -> None:
         self._parts: dict[str, object] = {}
         self._sources: dict[str, str | None] = {}
+        self._codes: dict[str, str | None] = {}
 
     def __reduce__(self) -> tuple[type["Builder"], tuple[()]]:
         return Builder, ()
@@ -78,7 +83,19 @@ class Builder:
         problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
         problems.of(_check_plain_values, config)
         parts = {"dataset": None, "calibration": None, "seed": cell.seed} | parts
-        return PartialParts(**parts)
+        built = [key for key in WITH_CODE if parts.get(key) is not None]
+        code = {key: self.code_of(key, config[key]) for key in built}
+        return PartialParts(**parts, code={k: found for k, found in code.items() if found})
+
+    def code_of(self, key: str, node: Config) -> str | None:
+        """Hash the modules that define the classes of a part; None if all are ours."""
+        address = f"{key}:{digest(node)}"
+        if address not in self._codes:
+            modules = {name for found in target_classes(key, node) for name in _own_modules(found)}
+            found = [self.source_sha256(name) for name in sorted(modules)]
+            text = "".join(source for source in found if source is not None)
+            self._codes[address] = hashlib.sha256(text.encode()).hexdigest()[:32] if text else None
+        return self._codes[address]
 
     def source_sha256(self, module: str) -> str | None:
         """Hash the file of an imported module as it is when first asked: it is the code that runs.
@@ -90,6 +107,13 @@ class Builder:
             content = None if file is None else Path(file).read_bytes()
             self._sources[module] = None if content is None else hashlib.sha256(content).hexdigest()
         return self._sources[module]
+
+
+def _own_modules(found: type) -> set[str]:
+    """Return the modules of the package of the class that define it and its bases."""
+    package = found.__module__.partition(".")[0]
+    modules = {base.__module__ for base in found.__mro__}
+    return {name for name in modules if name.partition(".")[0] == package != OURS}
 
 
 def _instantiate(key: str, node: Config) -> Any:

@@ -118,17 +118,17 @@ def cell_id(config: Config, *, needs_data: bool) -> str:
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys
     }
-    return digest({"numbers": NUMBERS_VERSION, **_by_kind(moving)})
+    return digest({"numbers": NUMBERS_VERSION, **by_kind(moving)})
 
 
-def _by_kind(value: Any) -> Any:
+def by_kind(value: Any) -> Any:
     """Name the classes of a configuration as `kind_of` does."""
     if isinstance(value, Mapping):
         return {
-            key: kind_of(item) if key == TARGET else _by_kind(item) for key, item in value.items()
+            key: kind_of(item) if key == TARGET else by_kind(item) for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_by_kind(item) for item in value]
+        return [by_kind(item) for item in value]
     return value
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calib_sweep.cell import Cell, without_execution
+from calib_sweep.cell import Cell, by_kind, without_execution
 from calib_sweep.dataset.base import ModelDataset
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_kept
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -33,14 +33,19 @@ class DenseModel:
     """A loaded model that is not compressed, and what its weights depend on."""
 
     model: "PreTrainedModel"
-    weights: Mapping[str, object]  # settings, hash of local files, commit on the hub
+    weights: Mapping[str, object]  # settings, hashes of local files and own code, commit on the hub
 
     @classmethod
-    def of(cls, cell: Cell, content: str | None, model: "PreTrainedModel") -> "DenseModel":
-        """Describe the model of `cell`; `content`: hash of the files it was read from, if local."""
-        settings = without_execution(cell.config["model"])
+    def of(
+        cls, cell: Cell, content: str | None, code: str | None, model: "PreTrainedModel"
+    ) -> "DenseModel":
+        """Describe the model of `cell`.
+
+        `content`: hash of the files it was read from, if local. `code`: of classes not ours.
+        """
+        settings = by_kind(without_execution(cell.config["model"]))
         weights = {"model": settings, "content": content, "commit": commit_of(model)}
-        return cls(model=model, weights=weights)
+        return cls(model=model, weights=weights | ({} if code is None else {"code": code}))
 
 
 def draw_once(
@@ -50,9 +55,13 @@ def draw_once(
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
+    code: str | None = None,
 ) -> CalibrationSet:
-    """Return the set of this model, dataset and seed; draw it unless some process has, or does."""
-    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, dense.weights)
+    """Return the set of this model, dataset and seed; draw it unless some process has, or does.
+
+    `code`: hash of the code of the dataset's classes, where some are not ours.
+    """
+    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code, dense.weights)
     watch = Watch()
     claims = folder.with_name(f"{folder.name}.drawing")
     while (kept := load_kept(folder)) is None:

@@ -3,47 +3,28 @@
 Its record keeps their hashes. Where they are others now, a finished cell is stale.
 """
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from calib_sweep.building import Builder
-from calib_sweep.cell import Cell, Config, digest
+from calib_sweep.building import WITH_CODE, Builder
+from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts import Parts
 from calib_sweep.results.record import Record
-from calib_sweep.targets import target_classes
 
 log = logging.getLogger(__name__)
 
 READERS = ("model", "dataset", "evaluation")  # parts that read files
 CODE = ".code"  # "method.code": of the classes of the part
-KEYS = (*READERS, *(f"{key}{CODE}" for key in (*READERS, "method")))  # what records may hold
-OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
+KEYS = (*READERS, *(f"{key}{CODE}" for key in WITH_CODE))  # what records may hold
 
 
-def inputs_of(builder: Builder, cell: Cell, parts: Parts) -> dict[str, str | None]:
-    """Hash the local files that `cell` reads, None for what is pinned, and code of one's own."""
+def inputs_of(parts: Parts) -> dict[str, str | None]:
+    """Hash the local files that a cell reads, None for what is pinned, and code of one's own."""
     readers = {key: getattr(parts, key) for key in READERS}
     files = {key: part.fingerprint() for key, part in readers.items() if part is not None}
-    code = {f"{key}{CODE}": code_of(builder, key, cell.config[key]) for key in (*files, "method")}
-    return files | {key: value for key, value in code.items() if value is not None}
-
-
-def code_of(builder: Builder, key: str, node: Config) -> str | None:
-    """Hash the modules that define the classes of a part; None if all are ours."""
-    modules = {name for found in target_classes(key, node) for name in _own_modules(found)}
-    found = [builder.source_sha256(name) for name in sorted(modules)]
-    sources = [source for source in found if source is not None]
-    return hashlib.sha256("".join(sources).encode()).hexdigest()[:32] if sources else None
-
-
-def _own_modules(found: type) -> set[str]:
-    """Return the modules of the package of the class that define it and its bases."""
-    package = found.__module__.partition(".")[0]
-    modules = {base.__module__ for base in found.__mro__}
-    return {name for name in modules if name.partition(".")[0] == package != OURS}
+    return files | {f"{key}{CODE}": code for key, code in parts.code.items()}
 
 
 def changed_inputs(builder: Builder, done: Iterable[tuple[Cell, Record]]) -> list[str]:
@@ -76,7 +57,7 @@ def _now(builder: Builder, key: str, cell: Cell, before: str | None) -> str | No
     name = key.removesuffix(CODE)
     try:
         if key.endswith(CODE):
-            return code_of(builder, name, cell.config[name])
+            return builder.code_of(name, cell.config[name])
         return builder.build(name, cell.config[name]).fingerprint()
     except ConfigError as error:
         log.warning("finished cells cannot be held against the files they read: %s", error)

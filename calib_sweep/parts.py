@@ -109,6 +109,7 @@ class PartialParts:
     walk: "Walk | None"
     tracking: Tracking | None
     seed: int | None
+    code: Mapping[str, str]  # part: hash of its classes' code, where some are not ours
 
     def draw(
         self,
@@ -127,7 +128,7 @@ class PartialParts:
         from calib_sweep.drawing import draw_once
 
         assert self.calibration is not None and self.seed is not None
-        how = tokenizer, self.calibration, self.seed
+        how = tokenizer, self.calibration, self.seed, self.code.get("dataset")
         if isinstance(self.dataset, ModelDataset):
             assert dense is not None, "a check draws nothing with the model"
             drawn = draw_once(results_dir, self.dataset, dense, *how)

@@ -72,7 +72,7 @@ def run_cell(
     try:
         with log_to(folder / LOG):
             parts = session.builder.parts(cell)
-            inputs = record["inputs"] = inputs_of(session.builder, cell, parts)
+            inputs = record["inputs"] = inputs_of(parts)
             _fill(record, cell, parts, inputs, store, session, progress or CellProgress())
     except Exception as error:  # the cell boundary: one failing cell must not end the sweep
         raise_if_told()  # what a library made of the signal is no failure of the cell
@@ -136,10 +136,11 @@ def _fill(
         tokenizer = session.tokenizer(parts.model, inputs["model"])
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
     with timings.of("draw"):
-        loaded = DenseModel.of(cell, inputs["model"], model)
+        loaded = DenseModel.of(cell, inputs["model"], parts.code.get("model"), model)
         drawn = parts.draw(store.results_dir, tokenizer, loaded)
     with timings.of("describe"):  # before the walk, as long as the model is dense
-        descriptors = describe(drawn, suite.scorer(model), cell, loaded.weights)
+        code = parts.code.get("evaluation")
+        descriptors = describe(drawn, suite.scorer(model), cell, loaded.weights, code)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         layers = _compress(model, cell, parts, drawn, progress)

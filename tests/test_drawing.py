@@ -56,6 +56,17 @@ def test_another_model_has_another_address(models, greedy, tmp_path):
     assert one.folder != other.folder and one.hash != other.hash and draws(greedy) == [0, 0]
 
 
+def test_weights_depend_on_code_of_ones_own_and_not_on_the_place_of_ours(make_cell):
+    def weights(target, code=None):
+        cell = make_cell(model={"_target_": target, "path": "m"})
+        return DenseModel.of(cell, None, code, tiny_model("llama")).weights
+
+    ours = weights("calib_sweep.model.loading.HubModel")
+    assert ours == weights("calib_sweep.model.moved.HubModel")
+    own = weights("mine.Model", "a1")
+    assert own != weights("mine.Model", "b2") and own != weights("other.Model", "a1")
+
+
 def test_of_two_workers_one_draws_and_the_other_waits(models, tmp_path):
     greedy = Greedy(name="greedy", notes=str(tmp_path / "notes"), wait_s=0.3)
     found = []

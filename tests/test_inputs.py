@@ -1,13 +1,14 @@
 """What a finished cell read, beside its settings: when it changes, the cell is stale."""
 
+import importlib
 import json
 import shutil
 import sys
 
 import pytest
+from helpers.sweeps import read_records
 
 from calib_sweep.building import Builder
-from calib_sweep.inputs import code_of
 
 METHOD = """
 from dataclasses import dataclass
@@ -74,16 +75,16 @@ def test_the_code_of_a_class_is_that_of_its_modules_in_its_own_package(tmp_path,
     fine = {"_target_": "my_package.fine.Fine", "step": 0.1}
     nested = {"_target_": "calib_sweep.method.owl.OWL", "base": {**fine, "_partial_": True}}
     builder = Builder()
-    before = code_of(builder, "method", fine)
-    assert before is not None and code_of(builder, "method", nested) == before
+    before = builder.code_of("method", fine)
+    assert before is not None and builder.code_of("method", nested) == before
     (package / "base.py").write_text(METHOD + "# edited\n")
-    assert code_of(builder, "method", fine) == before  # the code that runs is the old one
-    assert code_of(Builder(), "method", fine) != before
+    assert builder.code_of("method", fine) == before  # the code that runs is the old one
+    assert Builder().code_of("method", fine) != before
 
 
 def test_the_code_of_shipped_classes_is_no_input():
     """What changes there and moves a number raises NUMBERS_VERSION."""
-    assert code_of(Builder(), "method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
+    assert Builder().code_of("method", {"_target_": "calib_sweep.method.wanda.Wanda"}) is None
 
 
 def test_inputs_that_no_cell_has_are_not_looked_for(own_method, run_cli, tiny_world):
@@ -96,3 +97,44 @@ def test_inputs_that_no_cell_has_are_not_looked_for(own_method, run_cli, tiny_wo
         path.write_text(json.dumps(record))
     ended = run_cli(*command, cwd=own_method)
     assert ended.code == 0 and "2 done, 0 failed" in ended.out
+
+
+DATASET = """
+from dataclasses import dataclass
+
+from calib_sweep.dataset.base import TextDataset
+from calib_sweep.dataset.documents.documents import generated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines(TextDataset):
+    name: str
+
+    def documents(self):
+        return generated(8, text=lambda i: f"A line {i} of words. " * 40, id=str)
+
+    def provenance(self):
+        return {}
+
+    def fingerprint(self):
+        return None
+"""
+
+
+def test_sets_of_code_that_was_edited_are_drawn_again(tmp_path, monkeypatch, run_cli, tiny_world):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "conf.local/dataset"
+    folder.mkdir(parents=True)
+    (folder / "lines.yaml").write_text("_target_: my_lines.Lines\nname: lines\n")
+    world = [word for word in tiny_world if not word.startswith("dataset")]
+    drawn = {}
+    for sweep, text in {"a": DATASET, "b": DATASET.replace("line", "row"), "c": DATASET}.items():
+        (tmp_path / "my_lines.py").write_text(text)
+        monkeypatch.delitem(sys.modules, "my_lines", raising=False)
+        importlib.invalidate_caches()
+        ended = run_cli(*world, "dataset=lines", f"sweep_name={sweep}", cwd=tmp_path)
+        assert ended.code == 0, ended.err
+        (record,) = (r for r in read_records(tmp_path / "results" / sweep) if r["calibration"])
+        drawn[sweep] = record["calibration"]["hash"], record["calibration"]["folder"]
+    assert drawn["a"] == drawn["c"]
+    assert drawn["a"][0] != drawn["b"][0] and drawn["a"][1] != drawn["b"][1]

@@ -7,8 +7,10 @@ It describes the set, moves no score, and is the same for every method. So it is
     results_dir/calibration/<hash>/dense_perplexity-<model>.json    {set, model, dense_perplexity}
 
 and found there by other methods and workers. <model> hashes what the dense weights depend on: the
-configuration of the model, the content of its local files, its commit on the hub. Workers that want
-the same one at the same time all compute it: it takes none of them longer than waiting would.
+configuration of the model, the content of its local files, its commit on the hub. And it hashes
+who asks the model: the kind of the evaluation, with its settings and code if it is not ours.
+Workers that want the same one at the same time all compute it: it takes none of them longer than
+waiting would.
 """
 
 import json
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.cell import Cell, digest
+from calib_sweep.cell import TARGET, Cell, Config, by_kind, digest, kind_of, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.perplexity import token_perplexity
 from calib_sweep.evaluation.scorer import Scorer
@@ -34,14 +36,24 @@ def describe(
     scorer: Scorer,
     cell: Cell,
     weights: Mapping[str, object],
+    code: str | None,
 ) -> dict[str, float | None]:
     """Describe a set by the dense model behind `scorer`; by nothing if not asked for, or no set.
 
-    `weights`: what those of the model depend on.
+    `weights`: what those of the model depend on. `code`: hash of the code of the evaluation's
+    classes, where some are not ours.
     """
     if drawn is None or not cell.config[DENSE_PERPLEXITY]:
         return {}
-    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, weights)}
+    identity = {**weights, "evaluation": engine(cell.config["evaluation"], code)}
+    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity)}
+
+
+def engine(evaluation: Config, code: str | None) -> dict[str, object]:
+    """Describe what asks the model. Our own evaluation asks in one way, whatever its settings."""
+    if code is None:
+        return {"kind": kind_of(evaluation[TARGET])}
+    return {"settings": by_kind(without_execution(evaluation)), "code": code}
 
 
 def dense_perplexity(
@@ -49,7 +61,8 @@ def dense_perplexity(
 ) -> float | None:
     """Perplexity of a set that is kept on disk, computed unless it was before.
 
-    `identity`: what the weights of the model depend on. None: samples of a single token have none.
+    `identity`: what the weights of the model depend on, and who asks it. None: samples of a single
+    token have none.
     """
     assert drawn.folder is not None, "a set is described where it is kept"
     path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"

@@ -204,7 +204,8 @@ class Sweep:
         dense = None
         if session is not None and isinstance(parts.dataset, ModelDataset):
             content = parts.model.fingerprint()
-            dense = DenseModel.of(cell, content, session.model(parts.model, content))
+            model = session.model(parts.model, content)
+            dense = DenseModel.of(cell, content, parts.code.get("model"), model)
         return parts.draw(self.store.results_dir, parts.model.load_tokenizer(), dense)
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:

@@ -154,3 +154,20 @@ def test_a_sweep_computes_it_once_a_set_and_holds_it_against_the_scores(
         assert record["scores"] == scores[record["cell_id"]]  # to the last bit
         drawn = record["calibration"] or {"descriptors": {}}
         assert "dense_perplexity" not in drawn["descriptors"]
+
+
+def test_who_asks_the_model_is_part_of_what_is_kept(drawn, make_cell, computed):
+    """An engine of one's own, or another version of it, may find another perplexity."""
+    ours = {"_target_": "calib_sweep.evaluation.suite.Evaluation", "batch_size": 1}
+    own = {"_target_": "mine.Engine", "batch_size": 1, "bits": 8}
+    scorer = scorer_of(tiny_model(), batch_tokens=48)
+    asked = [
+        (ours, None), ({**ours, "batch_size": 2}, None), ({**ours, "zero_shot": None}, None),
+        (own, "a1"), ({**own, "batch_size": 2}, "a1"), (own, "b2"), ({**own, "bits": 4}, "a1"),
+    ]  # fmt: skip
+    found = []
+    for evaluation, code in asked:
+        cell = make_cell(evaluation=evaluation, dense_perplexity=True)
+        set_perplexity.describe(drawn, scorer, cell, MODEL, code)
+        found.append(len(kept(drawn)))
+    assert found == [1, 1, 1, 2, 2, 3, 4] and len(computed) == 4

@@ -61,9 +61,13 @@ def draw_or_load(
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
+    code: str | None = None,
 ) -> CalibrationSet:
-    """Return the set of this dataset and seed: the one on disk, or one that is drawn and kept."""
-    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed)
+    """Return the set of this dataset and seed: the one on disk, or one that is drawn and kept.
+
+    `code`: hash of the code of the dataset's classes, where some are not ours.
+    """
+    folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code)
     if (kept := load_kept(folder)) is not None:
         return kept
     return keep(dataset.draw(tokenizer, calibration, seed), folder, dataset.name, seed)
@@ -75,12 +79,13 @@ def folder_of(
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
+    code: str | None,
     weights: Mapping[str, object] | None = None,
 ) -> Path:
     """Return where the set is kept that is described by these, as `describe_draw` takes them."""
     kept_in = Path(results_dir) / CALIBRATION
     _refuse_reading_from(kept_in, dataset)
-    return kept_in / address(describe_draw(dataset, tokenizer, calibration, seed, weights))
+    return kept_in / address(describe_draw(dataset, tokenizer, calibration, seed, code, weights))
 
 
 def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> CalibrationSet:
@@ -135,15 +140,18 @@ def describe_draw(
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
+    code: str | None,
     weights: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Describe everything that the tokens of a set depend on by plain values.
 
-    `weights`: what those of the model depend on, where it is asked.
+    `code`: hash of the code of the dataset's classes, where some are not ours: what changes in ours
+    raises `DRAW_VERSIONS`. `weights`: what those of the model depend on, where it is asked.
     """
     fingerprint = dataset.fingerprint()
-    of_model: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
-    return of_model | {
+    of_some: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
+    of_some |= {} if code is None else {"code": code}
+    return of_some | {
         "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),
         "fingerprint": fingerprint,

@@ -68,12 +68,16 @@ def test_a_set_is_drawn_once_and_comes_back_equal(tmp_path, tokenizer, settings,
 
 
 def test_everything_that_moves_tokens_moves_the_address(tokenizer, settings):
-    def place(dataset=None, tokenizer=tokenizer, seed=0, **changed):
-        return address(describe_draw(dataset or Words(), tokenizer, settings(**changed), seed))
+    def place(dataset=None, tokenizer=tokenizer, seed=0, code=None, **changed):
+        return address(
+            describe_draw(dataset or Words(), tokenizer, settings(**changed), seed, code)
+        )
 
     places = [
         place(),
         place(seed=1),
+        place(code="a1"),
+        place(code="b2"),
         place(Words(name="other")),
         place(Words(content="abd")),
         place(tokenizer=make_tokenizer(num_words=3999)),
@@ -89,7 +93,7 @@ def test_everything_that_moves_tokens_moves_the_address(tokenizer, settings):
 
 def test_the_place_of_files_counts_only_without_a_content_hash(tokenizer, settings):
     def place(**kwargs):
-        return address(describe_draw(Words(**kwargs), tokenizer, settings(), 0))
+        return address(describe_draw(Words(**kwargs), tokenizer, settings(), 0, None))
 
     assert place(path="here") == place(path="there")
     assert place(path="here", content=None) != place(path="there", content=None)
