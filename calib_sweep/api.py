@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 from calib_sweep.building import Builder
 from calib_sweep.cell import Config
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import require
 from calib_sweep.given import (
     check_tokens,
     context_length,
+    folder_of,
     in_eval_mode,
     model_of,
+    require_model,
+    require_scores,
     to_tensors,
     tokenizer_of,
 )
@@ -152,6 +155,7 @@ def compress(
 
     Example: `calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)`.
     """
+    require_model(model)
     typed = [word(f"walk.{key}", value) for key, value in settings.items()]
     typed += [word("method", method)] if isinstance(method, str) else []
     config = _compose(typed)
@@ -180,6 +184,8 @@ def evaluate(
 
     Example: `calib_sweep.evaluate(model, "miniature").scores["ppl/geomean"]`.
     """
+    require_model(model)
+    require_scores(dense)
     config = _compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
     part = _part("evaluation", EVALUATION, evaluation, config)
     require(
@@ -190,7 +196,7 @@ def evaluate(
         "Score the dense model with the same evaluation, and hand over what that returns.",
     )
     part.check(context_length(model))
-    prepared = part.prepare(tokenizer_of(model) if tokenizer is None else tokenizer)
+    prepared = part.prepare(tokenizer_of(model if tokenizer is None else tokenizer))
     with in_eval_mode(model):
         return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
 
@@ -213,11 +219,9 @@ def run(overrides: Sequence[str]) -> Finished:
     It is run as there, by any launcher, in a process of its own that finds the modules that this
     one finds. Raises `ConfigError` with all mistakes where the command line refuses.
     """
-    if isinstance(overrides, str):
-        raise ConfigError(f'run({overrides!r}): expected a list of words, ["{overrides}"].')
-    from calib_sweep.child import run_in_child
+    from calib_sweep.child import run_in_child, words_of
 
-    code, folder = run_in_child(list(overrides))
+    code, folder = run_in_child(words_of(overrides))
     return Finished(code=code, folder=folder)
 
 
@@ -232,8 +236,9 @@ def load_scores(folder: str | Path) -> "pd.DataFrame":
     from calib_sweep.analysis.report.write import require_records
     from calib_sweep.analysis.scores.table import read_table
 
-    require_records(Path(folder))
-    return read_table(folder)
+    path = folder_of(folder)
+    require_records(path)
+    return read_table(path)
 
 
 def load_report(folder: str | Path) -> "Report":
@@ -243,7 +248,7 @@ def load_report(folder: str | Path) -> "Report":
     """
     from calib_sweep.analysis.report.opened import Report
 
-    return Report.of(folder)
+    return Report.of(folder_of(folder))
 
 
 def _compose(typed: Sequence[str]) -> Config:

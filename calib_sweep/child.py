@@ -19,6 +19,27 @@ from calib_sweep.interruption import INTERRUPTED, interruptible, raise_if_told
 from calib_sweep.sweep.explain import REFUSED, SweepEnded, explain, told
 
 CHILD = "calib_sweep.child"
+ONLY_SHOW = "expected the words of a sweep; these only show."
+SHOW = {"--help", "-h", "--version", "--shell-completion", "-sc"}  # something, and sweep nothing
+
+
+def words_of(overrides: object) -> list[str]:
+    """Return the words of a sweep; `ConfigError` for what the command line would not sweep."""
+    if isinstance(overrides, str):
+        raise ConfigError(f'run({overrides!r}): expected a list of words, ["{overrides}"].')
+    example = 'Example: run(["method=wanda", "seed=range(3)"]).'
+    if not isinstance(overrides, list | tuple):
+        raise ConfigError(f"run({overrides!r}): expected a list of words. {example}")
+    for word in overrides:
+        if not isinstance(word, str) or not word.strip():
+            raise ConfigError(f"run: {word!r}: expected a word, key=value. {example}")
+    words = list(overrides)
+    verb, _ = cli.split_verb(words)
+    if verb is not None:
+        raise ConfigError(f"{verb!r}: expected key=value, as run takes no verb. {example}")
+    if SHOW & set(words):
+        raise ConfigError(f"run({words}): {ONLY_SHOW}")
+    return words
 
 
 def run_in_child(words: Sequence[str]) -> tuple[int, Path]:
@@ -82,7 +103,7 @@ def _run(words: Sequence[str], outcome: dict[str, object]) -> int:
         if code is None:
             raise
         return code
-    outcome["problems"] = [f"run({list(words)}): expected the words of a sweep; these only show."]
+    outcome["problems"] = [f"run({list(words)}): {ONLY_SHOW}"]
     return REFUSED
 
 

@@ -1,8 +1,10 @@
 """What a caller of the front door may give: tokens in any form, a model, a tokenizer."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.model.loading import HubModel
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
     Lengths = Tensor | np.ndarray | Sequence[int]
 
+LOADED = 'calib_sweep.model("miniature").load()'
 PASS_ONE = "Pass AutoTokenizer.from_pretrained(PATH)."
 TOKENS = "whole numbers of shape [num_samples, seq_len], in a tensor, an array or lists"
 LENGTHS = "a whole number for each sample, in a tensor, an array or a list"
@@ -27,6 +30,31 @@ PADDED = (
     "Pass token ids. Pad samples of several lengths on the right, and say with lengths= how long "
     "each is."
 )
+
+
+def require_model(model: object) -> None:
+    """Refuse what is no model, and a model that is not loaded."""
+    from transformers import PreTrainedModel
+
+    shown = model if model is None or isinstance(model, str) else type(model).__name__
+    is_loaded = isinstance(model, PreTrainedModel)
+    require(is_loaded, "model", shown, "a loaded Hugging Face model", f"Example: {LOADED}.")
+
+
+def require_scores(dense: object) -> None:
+    """Refuse a dense model's scores that are none."""
+    from calib_sweep.evaluation.scoring import Scores
+
+    is_known = dense is None or isinstance(dense, Scores)
+    expected = "what evaluate returned for the dense model"
+    require(is_known, "dense", type(dense).__name__, expected, f"Example: evaluate({LOADED}, ...).")
+
+
+def folder_of(folder: object) -> Path:
+    """Return the folder that was given."""
+    is_path = isinstance(folder, str | os.PathLike)
+    require(is_path, "folder", folder, "the folder of a sweep", 'Example: "results/default".')
+    return Path(cast(str, folder))
 
 
 def tokenizer_of(
@@ -39,7 +67,7 @@ def tokenizer_of(
         return owner
     if not isinstance(owner, PreTrainedModel):
         has_one = hasattr(owner, "load_tokenizer")
-        expected = "a tokenizer, a model, or the name of one"
+        expected = "a tokenizer, or a model that comes with one"
         require(has_one, "tokenizer", owner, expected, PASS_ONE)
         return owner.load_tokenizer()
     expected = "one, as this model does not say which folder or hub id it is from"

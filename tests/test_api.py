@@ -204,6 +204,32 @@ def test_what_cannot_be_compressed_is_refused(arguments, settings, message, insi
         calib_sweep.compress(tiny_model(), *arguments, **settings)
 
 
+@pytest.mark.parametrize(
+    ("build", "shown"),
+    [
+        (lambda: "miniature", "'miniature'"),
+        (lambda: calib_sweep.model("miniature"), "'HubModel'"),
+        (lambda: None, "None"),
+        (lambda: torch.nn.Linear(2, 2), "'Linear'"),
+    ],
+)
+def test_what_is_no_loaded_model_is_refused(build, shown, inside):
+    message = rf"model={shown}: expected a loaded .*calib_sweep\.model\(\"miniature\"\)\.load"
+    with pytest.raises(ConfigError, match=message):
+        calib_sweep.compress(build(), "rtn")
+    with pytest.raises(ConfigError, match=message):
+        calib_sweep.evaluate(build(), "miniature")
+
+
+def test_what_is_no_tokenizer_and_no_scores_is_refused(by_hand, inside):
+    model = tiny_model()
+    with pytest.raises(ConfigError, match="tokenizer='miniature': expected a tokenizer, or a"):
+        calib_sweep.evaluate(model, by_hand[2], tokenizer="miniature")
+    for dense, shown in (({}, "dict"), (model, "LlamaForCausalLM")):
+        with pytest.raises(ConfigError, match=f"dense='{shown}': expected what evaluate"):
+            calib_sweep.evaluate(model, by_hand[2], tokenizer=byte_tokenizer(), dense=dense)
+
+
 def test_a_model_that_does_not_say_where_it_is_from_needs_a_tokenizer(inside, by_hand):
     with pytest.raises(ConfigError, match="tokenizer=None: expected one"):
         calib_sweep.evaluate(tiny_model(), by_hand[2])
@@ -304,6 +330,26 @@ def test_a_run_takes_a_list_of_words_that_run_something(inside):
         calib_sweep.run(["--cfg", "job"])
     with pytest.raises(ConfigError, match=r"nowhere.*expected"):
         calib_sweep.load_scores("nowhere")
+    for load in (calib_sweep.load_scores, calib_sweep.load_report):
+        with pytest.raises(ConfigError, match="folder=None: expected the folder of a sweep"):
+            load(None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (None, r"run\(None\): expected a list of words"),
+        ([3], r"3: expected a word, key=value"),
+        (["method=rtn", ""], r"'': expected a word, key=value"),
+        (["check", "method=rtn"], r"'check': expected key=value, as run takes no verb"),
+        (["method=rtn", "--version"], r"'--version'\]\): expected the words of a sweep"),
+        (["--help"], r"'--help'\]\): expected the words of a sweep"),
+    ],
+)
+def test_a_run_of_other_words_starts_no_process(words, message, inside, monkeypatch):
+    monkeypatch.setattr("calib_sweep.child.subprocess.Popen", None)
+    with pytest.raises(ConfigError, match=message):
+        calib_sweep.run(words)
 
 
 def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before():
