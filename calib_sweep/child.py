@@ -1,12 +1,12 @@
 """A sweep in a process of its own, for a program that wants its outcome as values.
 
 The command line has its process for itself: Hydra's one seat, threads, signals, the log. And what
-is imported anew there is the code that lies on the disk, which a cell's record vouches for.
+is imported anew there is the code that lies on the disk, which a cell's record vouches for. It ends
+with the program: told to end, that tells it; killed, it is missed.
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +15,14 @@ from pathlib import Path
 
 from calib_sweep import cli, valid_json
 from calib_sweep.errors import ConfigError
-from calib_sweep.interruption import INTERRUPTED, interruptible, raise_if_told
+from calib_sweep.interruption import (
+    INTERRUPTED,
+    TERMINATION,
+    end_with,
+    ending_on,
+    interruptible,
+    raise_if_told,
+)
 from calib_sweep.sweep.explain import REFUSED, SweepEnded, explain, told
 
 CHILD = "calib_sweep.child"
@@ -50,7 +57,7 @@ def run_in_child(words: Sequence[str]) -> tuple[int, Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcome.json"
-        code = _wait_for([sys.executable, "-m", CHILD, str(file), *words])
+        code = _wait_for([sys.executable, "-m", CHILD, str(os.getpid()), str(file), *words])
         outcome = json.loads(file.read_text()) if file.exists() else {}
     if code == INTERRUPTED:
         raise KeyboardInterrupt
@@ -67,23 +74,31 @@ def _wait_for(command: Sequence[str]) -> int:
     """Run `command` with our modules, and pass on what it says; told to end, it is told too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environment.pop("FORCE_COLOR", None)  # notebooks set it, and we pass text on
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child:
+    with (
+        ending_on(*TERMINATION),
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as child,
+    ):
         assert child.stdout is not None
         try:
             for line in child.stdout:
                 sys.stdout.write(line)
         except BaseException:
-            child.send_signal(signal.SIGINT)
+            child.terminate()  # SIGINT is ignored by what a shell runs in the background
             raise
     return child.returncode
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the sweep that is named in `arguments`, behind the file for its outcome."""
-    file, *words = arguments
+    """Run the sweep that `arguments` name, behind the parent's id and the file for its outcome."""
+    parent, file, *words = arguments
     outcome: dict[str, object] = {}
     os.environ[cli.FULL_ERROR] = "1"
-    code = interruptible(lambda: _run(words, outcome))
+
+    def run() -> int:
+        end_with(int(parent))
+        return _run(words, outcome)
+
+    code = interruptible(run)
     Path(file).write_text(valid_json.dumps(outcome))
     return code
 

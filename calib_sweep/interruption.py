@@ -47,9 +47,12 @@ def end_with_parent() -> None:
 
     It ends its processes when it is told to, but not when it is killed: they would work on unseen.
     """
-    if not os.environ.keys() & set(STARTED_BY_ANOTHER):
-        return
-    parent = os.getppid()
+    if os.environ.keys() & set(STARTED_BY_ANOTHER):
+        end_with(os.getppid())
+
+
+def end_with(parent: int) -> None:
+    """Be told to end once the process `parent`, which started this one, has died."""
 
     def watch() -> None:
         while os.getppid() == parent:
