@@ -6,8 +6,10 @@ import shlex
 # What Hydra and YAML read as text without quotes, on the command line.
 PLAIN = re.compile(r"[A-Za-z0-9_./:+%@?|-]([A-Za-z0-9_./:+%@?| -]*[A-Za-z0-9_./:+%@?|-])?")
 NO_TEXT = re.compile(
-    r"(null|true|false|nan|[+-]?inf|[+-]?[0-9][0-9_]*(\.[0-9]*)?(e[+-]?[0-9]+)?)", re.I
+    r"(null|true|false|[+-]?(nan|inf|\.?[0-9][0-9_.]*(e[+-]?[0-9][0-9_]*)?))", re.I
 )
+# Within quotes a backslash is itself, but for those before a quote and at the end.
+BEFORE_QUOTE = re.compile(r"(\\*)(\"|\Z)")
 
 
 def counted(number: int, what: str, plural: str | None = None) -> str:
@@ -31,4 +33,8 @@ def _literal(value: object) -> str:
     text = str(value)
     if not isinstance(value, str) or (PLAIN.fullmatch(text) and not NO_TEXT.fullmatch(text)):
         return text
-    return '"' + text.replace('"', '\\"') + '"'
+    return '"' + BEFORE_QUOTE.sub(_escaped, text) + '"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[1] * 2 + found[2].replace('"', '\\"')

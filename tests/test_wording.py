@@ -10,6 +10,9 @@ from calib_sweep.wording import counted, typed
 VALUES = [0.5, 3, -1e-05, None, True, "wanda", "2:4", "null", "1e5", "true", ""]
 VALUES += ["/home/me/my texts/a.txt", "/data/c4 (1)/x,y.txt", "it's", 'a "b"', " a ", "a=b", "~/x"]
 VALUES += ["\u6a21.txt", "$HOME/*.txt", [1, "a b.txt"], ["en/part-0.json.gz"], {"a": 0.5, "b": [1]}]
+VALUES += ["a\\", "a\\\\", "\\", 'a\\"b', 'a\\\\"', "a\\b", "a\\[b\\]", "C:\\my texts\\"]
+VALUES += [".5", "-.5e3", "+.5_0", "5.", "1_0.5_0", "1.2.3", "-nan", "+inf", ".", "-", "_1", "v1.5"]
+VALUES += ["a[b]", "{a}", "range(3)", "1,2", "a\nb", "\t", ["a\\", ".5"], {"a": "b\\"}]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
