@@ -233,7 +233,7 @@ def test_a_mapping_that_says_what_belongs_to_what_takes_new_keys():
 
 
 def test_letters_that_take_quotes_are_told_with_the_quotes():
-    with pytest.raises(ConfigError, match="Quote such letters for Hydra and for the shell"):
+    with pytest.raises(ConfigError, match="Quote such text for Hydra and for the shell"):
         compose("model.path=\u6a21")
     assert compose("model=hf", 'model.path="\u6a21"')[0].config["model"]["path"] == "\u6a21"
 

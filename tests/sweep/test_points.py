@@ -1,10 +1,23 @@
 """The points of a grid: counted, bounded, and read once."""
 
+import shlex
+
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.sweep.points import MAX_POINTS, largest_seeds, parse, read_options, split_points
+from calib_sweep.sweep.points import (
+    MAX_POINTS,
+    largest_seeds,
+    parse,
+    parse_words,
+    read_options,
+    split_points,
+)
+
+LOADER = ConfigLoaderImpl(ConfigSearchPathImpl())
 
 
 def split(*words):
@@ -47,6 +60,24 @@ def test_more_points_than_can_be_planned_are_refused_before_one_is_made():
 def test_values_without_an_end_are_refused(word):
     with pytest.raises(ConfigError, match=r"expected (finite ends|values that can be counted)"):
         split(word)
+
+
+TEXTS = ["a[b]", "it's", "seed='", "a{b", "(x", "a,", "\u6a21's", 'x="y', "a[\\", "a: b)"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_remedy_for_text_that_cannot_be_read_gives_that_text(text):
+    with pytest.raises(ConfigError, match="cannot be read as key=value") as caught:
+        parse_words([f"dataset.path={text}"], LOADER)
+    remedy = str(caught.value).rpartition("for the shell: ")[2].removesuffix(".")
+    (override,) = parse_words(shlex.split(remedy), LOADER)
+    assert (override.get_key_element(), override.value()) == ("dataset.path", text)
+
+
+@pytest.mark.parametrize("word", ["method[sparsity]=1", "\u00e9=1", "method..x=1", "a"])
+def test_the_remedy_for_a_key_is_a_key(word):
+    with pytest.raises(ConfigError, match=r"names with dots between.*method\.sparsity=0\.5"):
+        parse_words([word], LOADER)
 
 
 @pytest.mark.parametrize("word", ["seed=0", "seed=12", "method.bits=3", "a.b_c=7"])
