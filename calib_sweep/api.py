@@ -28,6 +28,7 @@ from calib_sweep.cell import Config
 from calib_sweep.errors import require
 from calib_sweep.given import (
     check_tokens,
+    compared_with,
     context_length,
     folder_of,
     in_eval_mode,
@@ -197,8 +198,8 @@ def evaluate(
     )
     part.check(context_length(model))
     prepared = part.prepare(tokenizer_of(model if tokenizer is None else tokenizer))
-    with in_eval_mode(model):
-        return prepared.score(prepared.scorer(model), None if dense is None else dense.reference)
+    with in_eval_mode(model), compared_with(dense) as reference:
+        return prepared.score(prepared.scorer(model), reference)
 
 
 @dataclass(frozen=True, kw_only=True)

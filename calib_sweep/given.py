@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError, StoreError, require
+from calib_sweep.evaluation.reference import REMEDY
 from calib_sweep.model.loading import HubModel
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.evaluation.reference import DenseReference
+    from calib_sweep.evaluation.scoring import Scores
     from calib_sweep.parts import Model
 
     Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
@@ -48,6 +51,19 @@ def require_scores(dense: object) -> None:
     is_known = dense is None or isinstance(dense, Scores)
     expected = "what evaluate returned for the dense model"
     require(is_known, "dense", type(dense).__name__, expected, f"Example: evaluate({LOADED}, ...).")
+
+
+@contextmanager
+def compared_with(dense: "Scores | None") -> "Iterator[DenseReference | None]":
+    """Hand over the reference; say of one that does not fit where it was given, in no folder."""
+    try:
+        yield None if dense is None else dense.reference
+    except StoreError as error:
+        reason = str(error).removesuffix(REMEDY).strip()
+        raise ConfigError(
+            f"dense: expected what the same evaluation returned for the dense model, but: {reason} "
+            "Score the dense model with this evaluation, and hand over what that returns."
+        ) from error
 
 
 def folder_of(folder: object) -> Path:

@@ -284,6 +284,10 @@ def test_a_dense_model_s_scores_are_what_others_diverge_from(documents, inside):
         if "kl/" in name
     )
     assert calib_sweep.evaluate(model, evaluation, dense=dense).scores[kl] > 0
+    settings["seq_len"] = 16
+    other = calib_sweep.evaluation("miniature", perplexity=settings, zero_shot=None)
+    with pytest.raises(ConfigError, match=r"^dense: .* other tokens .*compared\. Score the dense"):
+        calib_sweep.evaluate(model, other, dense=dense)
     with pytest.raises(ConfigError, match=r"dense=.*with divergence"):
         bare = dataclasses.replace(evaluation, divergence=None)
         calib_sweep.evaluate(model, evaluation, dense=calib_sweep.evaluate(model, bare))
