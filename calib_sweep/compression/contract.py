@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from calib_sweep.compression.replay import hidden_of, record, without_head
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import LINEAR_TYPES, DecoderBlock, LinearLayer, enumerate_blocks
+from calib_sweep.model.calls import first_tensor
 from calib_sweep.model.experts import holds_fused_experts
 from calib_sweep.model.placement import onload
 
@@ -221,10 +222,11 @@ def _routed(*args: Tensor, **kwargs: Tensor) -> Tensor:
     return (hidden.reshape(-1, hidden.shape[-1]).flip(-1) * factor_T).reshape(hidden.shape)
 
 
-def _repeats(num_out: int) -> Callable[[Tensor], Tensor]:
+def _repeats(num_out: int) -> Callable[..., Tensor]:
     """In the place of a product: every input, again from the first where there are more outputs."""
 
-    def forward(inputs: Tensor) -> Tensor:
+    def forward(*args: object, **kwargs: object) -> Tensor:
+        inputs = first_tensor(args, kwargs)
         times = -(-num_out // inputs.shape[-1])
         return torch.cat([inputs] * times, dim=-1)[..., :num_out]
 

@@ -18,6 +18,7 @@ from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer, LinearLayer
+from calib_sweep.model.calls import first_tensor
 from calib_sweep.model.experts import ExpertLinear, Routing
 
 
@@ -116,16 +117,18 @@ class _Observer:
             if isinstance(layer, ExpertLinear):
                 fused[layer.experts].append(name)
             else:
-                handles.append(layer.module.register_forward_pre_hook(self._hook_of(name)))
+                hook = self._hook_of(name)
+                handles.append(layer.module.register_forward_pre_hook(hook, with_kwargs=True))
         for experts, names in fused.items():
             hook = self._hook_of_experts(names)
             handles.append(experts.register_forward_pre_hook(hook, with_kwargs=True))
         return handles
 
-    def _hook_of(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if args[0].numel() > 0:
-                self._take(name, args[0])
+    def _hook_of(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            inputs = first_tensor(args, kwargs)
+            if inputs.numel() > 0:
+                self._take(name, inputs)
             self._count(name)
 
         return hook

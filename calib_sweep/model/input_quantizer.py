@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.model.calls import first_tensor
 
 InputQuantizer = Callable[[Tensor], Tensor]  # same shape and dtype as what goes in
 
@@ -21,8 +22,13 @@ class _QuantizedInput:
     def __init__(self, quantizer: InputQuantizer) -> None:
         self.quantizer = quantizer
 
-    def __call__(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self.quantizer(args[0]), *args[1:])
+    def __call__(
+        self, _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        quantized = self.quantizer(first_tensor(args, kwargs))
+        if args:
+            return (quantized, *args[1:]), kwargs
+        return args, kwargs | {next(iter(kwargs)): quantized}
 
 
 def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> None:
@@ -30,8 +36,9 @@ def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> 
     hooks = module._forward_pre_hooks
     for key in [key for key, hook in hooks.items() if isinstance(hook, _QuantizedInput)]:
         del hooks[key]
+        module._forward_pre_hooks_with_kwargs.pop(key, None)
     if quantizer is not None:
-        module.register_forward_pre_hook(_QuantizedInput(quantizer))
+        module.register_forward_pre_hook(_QuantizedInput(quantizer), with_kwargs=True)
 
 
 def remove_input_quantizers(model: nn.Module) -> None:

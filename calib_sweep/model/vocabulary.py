@@ -14,7 +14,7 @@ import numpy as np
 from calib_sweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 REMEDY = (
     "The tokenizer knows more tokens than the model. Set model.path to a model with its own "
@@ -38,12 +38,16 @@ def check_ids(
 def guard(model: "nn.Module") -> None:
     """Have `model` refuse ids that it has no embedding for, before it looks them up."""
     embedding: Any = model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    embedding.register_forward_pre_hook(_refuse_unknown)
+    embedding.register_forward_pre_hook(_refuse_unknown, with_kwargs=True)
 
 
-def _refuse_unknown(embedding: "nn.Embedding", args: "tuple[Tensor, ...]") -> None:
-    num_embeddings = embedding.weight.shape[0]
-    largest = int(args[0].max()) if args and args[0].numel() > 0 else 0
+def _refuse_unknown(
+    embedding: "nn.Embedding", args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    from calib_sweep.model.calls import first_tensor
+
+    num_embeddings, ids = embedding.weight.shape[0], first_tensor(args, kwargs)
+    largest = int(ids.max()) if ids.numel() > 0 else 0
     if largest >= num_embeddings:
         raise ConfigError(
             f"model: expected token ids up to {num_embeddings - 1:,}, of which it has embeddings, "

@@ -10,6 +10,7 @@ from helpers.fakes import FUSES_EXPERTS, byte_tokenizer, random_tokens, save_tin
 from helpers.hub_models import hub_model
 from helpers.sweeps import read_records
 
+from calib_sweep.compression.contract import hollow
 from calib_sweep.compression.layer import LayerError
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
@@ -87,6 +88,25 @@ def test_the_compressed_model_runs_on_quantised_inputs(architecture, in_order):
     assert torch.equal(logits(model), expected) and not torch.allclose(expected, dense)
     assert {report.input_quantizer for report in reports} == {"Steps"}
     assert {report.row()["input_quantizer"] for report in reports} == {"Steps"}
+
+
+def by_name(mlp, x):
+    gated = mlp.act_fn(mlp.gate_proj(input=x)) * mlp.up_proj(input=x)
+    return mlp.down_proj(input=gated)
+
+
+def test_layers_that_are_called_by_the_name_of_their_input_are_no_different(monkeypatch):
+    plain, named = tiny_model(), tiny_model()
+    expected = [report.note for report in compress(plain, QuantizedInputs(step=0.5), TOKENS)]
+    on_quantised = logits(plain)
+    monkeypatch.setattr(type(decoder_blocks(named)[0].mlp), "forward", by_name)
+    assert logits(hollow(named)).shape == on_quantised.shape
+    found = [report.note for report in compress(named, QuantizedInputs(step=0.5), TOKENS)]
+    assert found == expected
+    assert torch.equal(logits(named), on_quantised)
+    compress(named, RTN_4, None)
+    hooks = [m._forward_pre_hooks_with_kwargs for m in named.modules()]
+    assert not any(hooks)
 
 
 @pytest.mark.parametrize(("in_order", "num_alike"), [(False, 7), (True, 3)])

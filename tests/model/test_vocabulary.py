@@ -45,6 +45,12 @@ def test_a_loaded_model_refuses_an_id_before_it_looks_it_up(chatty):
             model(torch.tensor([[0, 259]]))
 
 
+def test_ids_that_are_passed_by_name_are_refused_too(chatty):
+    embedding = hub_model(chatty).load().get_input_embeddings()
+    with pytest.raises(ConfigError, match="was given 259"):
+        embedding(input=torch.tensor([[1, 259]]))
+
+
 @pytest.fixture
 def texts(tmp_path):
     """Documents to draw from and to score, with the token and without."""
