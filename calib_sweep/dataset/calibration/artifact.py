@@ -10,6 +10,7 @@ processes that want the same set meet at the same folder. A folder appears whole
 """
 
 import contextlib
+import copy
 import dataclasses
 import errno
 import hashlib
@@ -70,7 +71,8 @@ def draw_or_load(
     folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code)
     if (kept := load_kept(folder)) is not None:
         return kept
-    return keep(dataset.draw(tokenizer, calibration, seed), folder, dataset.name, seed)
+    own = copy.deepcopy(tokenizer)  # what a draw does to it must not reach the next one
+    return keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
 
 
 def folder_of(

@@ -67,6 +67,18 @@ def test_a_set_is_drawn_once_and_comes_back_equal(tmp_path, tokenizer, settings,
     assert len((folder / "samples.jsonl").read_text().splitlines()) == 4
 
 
+def test_what_a_draw_does_to_the_tokenizer_does_not_reach_the_next(tmp_path, settings):
+    @dataclass(frozen=True, kw_only=True)
+    class Padded(Words):
+        def draw(self, tokenizer, calibration, seed):
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(9)
+            return super().draw(tokenizer, calibration, seed)
+
+    tokenizer = make_tokenizer()
+    one, again = (draw_or_load(tmp_path, Padded(), tokenizer, settings(), 0) for _ in "ab")
+    assert one.folder == again.folder
+
+
 def test_everything_that_moves_tokens_moves_the_address(tokenizer, settings):
     def place(dataset=None, tokenizer=tokenizer, seed=0, code=None, **changed):
         return address(
