@@ -121,6 +121,7 @@ def draw(
     typed += [word("dataset", dataset)] if isinstance(dataset, str) else []
     typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
     config = _compose(typed)
+    from calib_sweep import drawing
     from calib_sweep.dataset.base import ModelDataset
     from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 
@@ -131,7 +132,9 @@ def draw(
         tokenizer = Builder().build("model", config["model"])
     if isinstance(source, ModelDataset):
         with in_eval_mode(model_of(tokenizer)) as loaded:
-            return source.draw(loaded, tokenizer_of(tokenizer), calibration, config["seed"])
+            return drawing.draw(
+                source, loaded, tokenizer_of(tokenizer), calibration, config["seed"]
+            )
     return source.draw(tokenizer_of(tokenizer), calibration, config["seed"])
 
 

@@ -7,6 +7,7 @@ The claim is that of cells: when its holder dies, another process takes over.
 """
 
 import contextlib
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.hub import commit_of
 from calib_sweep.results.claim import Watch, try_claim
+from calib_sweep.seeding import global_seeds_of, stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -48,6 +50,23 @@ class DenseModel:
         return cls(model=model, weights=weights | ({} if code is None else {"code": code}))
 
 
+def draw(
+    dataset: ModelDataset,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+) -> CalibrationSet:
+    """Have the model draw a set: by global random states that are this dataset's and seed's.
+
+    `model.generate` samples by them and takes no generator. The tokenizer is a copy, as others use
+    it afterwards.
+    """
+    own = stream("calibration/model", dataset.name, seed)
+    with global_seeds_of(own, model.device):
+        return dataset.draw(model, copy.deepcopy(tokenizer), calibration, seed)
+
+
 def draw_once(
     results_dir: Path,
     dataset: ModelDataset,
@@ -73,7 +92,7 @@ def draw_once(
         with claim:
             kept = load_kept(folder)  # drawn between our look and our claim
             if kept is None:
-                drawn = dataset.draw(dense.model, tokenizer, calibration, seed)
+                drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
                 kept = keep(drawn, folder, dataset.name, seed)
         break
     with contextlib.suppress(OSError):  # another process has it

@@ -44,8 +44,9 @@ ONE_FILE_ONLY = {
 }
 JSON = "calib_sweep/valid_json.py"  # the only file that writes JSON
 GLOBAL_TORCH = {"manual_seed", "rand", "randn", "randint", "randperm", "multinomial", "normal"}
-# Guards against what third-party code draws: one constant seed per cell, lm-eval's own seeding, and
-# the training of the miniature model.
+# Guards against what third-party code draws: one constant seed per cell; lm-eval's own seeding, and
+# a seed for each draw with a model, which samples by the global generators; the training of the
+# miniature model.
 MAY_SEED = {
     "calib_sweep/run.py",
     "calib_sweep/seeding.py",

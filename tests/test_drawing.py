@@ -1,8 +1,10 @@
 """Calibration sets that need the model: drawn once for each, when a cell runs."""
 
+import random
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.fakes import tiny_model
@@ -11,9 +13,10 @@ from helpers.sweeps import read_records
 from helpers.words import make_tokenizer
 
 from calib_sweep.dataset.calibration.artifact import load_set
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.mixture import Mixture
-from calib_sweep.drawing import DenseModel, draw_once
+from calib_sweep.drawing import DenseModel, draw, draw_once
 from calib_sweep.errors import ConfigError
 
 SETTINGS = Calibration(num_samples=3, seq_len=8, design="disjoint", window="slice", bos="none")
@@ -65,6 +68,45 @@ def test_weights_depend_on_code_of_ones_own_and_not_on_the_place_of_ours(make_ce
     assert ours == weights("calib_sweep.model.moved.HubModel")
     own = weights("mine.Model", "a1")
     assert own != weights("mine.Model", "b2") and own != weights("other.Model", "a1")
+
+
+class Sampling(Greedy):
+    """Samples by global generators, as `model.generate(do_sample=True)` does."""
+
+    def draw(self, model, tokenizer, calibration, seed):
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(9)
+        first = torch.full((calibration.num_samples, 1), 3)
+        rows = model.generate(
+            first, do_sample=True, min_length=calibration.seq_len, max_length=calibration.seq_len
+        )
+        rows[0, 0], rows[1, 0] = random.randrange(20), np.random.randint(20)  # noqa: NPY002
+        samples = [{"document": str(i), "offset": 0, "text": ""} for i in range(len(rows))]
+        return CalibrationSet(tokens_NT=rows.numpy(), lengths_N=None, samples=samples, card={})
+
+
+def test_what_a_model_samples_belongs_to_the_seed(models, tmp_path):
+    sampling, tokenizer = Sampling(name="s", notes=""), make_tokenizer()
+    hashes = {0: [], 1: []}
+    for cell in ("run", "inspect"):
+        torch.manual_seed(len(cell))
+        states = random.getstate(), torch.random.get_rng_state()
+        for seed, found in hashes.items():
+            drawn = draw_once(tmp_path / cell, sampling, models[0], tokenizer, SETTINGS, seed)
+            found.append(drawn.hash)
+        assert random.getstate() == states[0]
+        assert torch.equal(torch.random.get_rng_state(), states[1])
+    hashes[0].append(draw(sampling, models[0].model, tokenizer, SETTINGS, 0).hash)
+    assert len(set(hashes[0])) == len(set(hashes[1])) == 1 and hashes[0][0] != hashes[1][0]
+    other = draw_once(tmp_path, Sampling(name="t", notes=""), models[0], tokenizer, SETTINGS, 0)
+    assert other.hash != hashes[0][0]
+
+
+def test_what_a_draw_does_to_the_tokenizer_does_not_reach_the_next(models, tmp_path):
+    sampling, tokenizer = Sampling(name="s", notes=""), make_tokenizer()
+    before = tokenizer.pad_token
+    for _ in "ab":
+        draw_once(tmp_path, sampling, models[0], tokenizer, SETTINGS, 0)
+    assert len(list((tmp_path / "calibration").iterdir())) == 1 and tokenizer.pad_token == before
 
 
 def test_of_two_workers_one_draws_and_the_other_waits(models, tmp_path):
