@@ -81,10 +81,12 @@ def compose_grid(
         overrides = [parse(text) for text in point]
         choices = [o for o in overrides if options(o.key_or_group)]
         values = [o for o in overrides if not options(o.key_or_group)]
-        unknown = [text for o in choices if (text := describe_unknown(o, options(o.key_or_group)))]
-        problems += unknown
+        unknown = [
+            describe_unknown(o, [*options(o.key_or_group), *deeper(loader, o)]) for o in choices
+        ]
+        problems += filter(None, unknown)
         groups = tuple(
-            str(o.input_line) for o in choices if not describe_unknown(o, options(o.key_or_group))
+            str(o.input_line) for o, text in zip(choices, unknown, strict=True) if not text
         )
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
@@ -110,6 +112,15 @@ def _options(loader: ConfigLoader, key: str) -> list[str]:
     # The loader's own `get_group_options` copies every source first: 10 ms for each key.
     assert isinstance(loader, ConfigLoaderImpl)
     return loader.repository.get_group_options(key)
+
+
+def deeper(loader: ConfigLoader, override: Override) -> list[str]:
+    """Return the choice that `override` makes if it is a file deeper in its group's folder."""
+    name = override.value()
+    if not isinstance(name, str) or "/" not in name:
+        return []
+    assert isinstance(loader, ConfigLoaderImpl)
+    return [name] if loader.repository.config_exists(f"{override.key_or_group}/{name}") else []
 
 
 def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.errors import ConfigError, Problems
+from calib_sweep.sweep.compose import deeper
 from calib_sweep.sweep.mistakes import describe_unknown
 
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."
@@ -73,7 +74,7 @@ def launcher_problems(loader: ConfigLoader, overrides: Iterable[Override]) -> li
         return []
     chosen = [o for o in typed if o.key_or_group == GROUP]
     known = [o for o in loader.get_group_options(GROUP) if not o.startswith("submitit_")]
-    if wrong := [text for o in chosen if (text := _describe_choice(o, known))]:
+    if wrong := [text for o in chosen if (text := _describe_choice(o, known + deeper(loader, o)))]:
         return wrong
     choices = [str(o.input_line) for o in chosen]
     try:

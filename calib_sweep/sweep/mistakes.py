@@ -34,9 +34,10 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
         return f"{typed}: expected one name. To sweep several, type -m {key}={words}."
     if key in GROUPS and (override.package or override.type != OverrideType.CHANGE):
         return f"{typed}: expected without +, ++ or @, as there is one already. Type {key}={word}."
-    if isinstance(value, str) and (value in options or "/" in value):
+    if isinstance(value, str) and value in options:
         return None
-    return f"{typed}: expected one of {known}.{_near(word, options, f'{key}=')}"
+    near = _near(str(word).rpartition("/")[2], options, f"{key}=")
+    return f"{typed}: expected one of {known}.{near}"
 
 
 def _near(word: object, known: Sequence[str], prefix: str) -> str:

@@ -238,6 +238,19 @@ def test_letters_that_take_quotes_are_told_with_the_quotes():
     assert compose("model=hf", 'model.path="\u6a21"')[0].config["model"]["path"] == "\u6a21"
 
 
+def test_a_choice_with_a_slash_is_a_file_in_a_folder_of_its_group(tmp_path):
+    own = tmp_path / "method" / "mine" / "half.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package method\ndefaults: [/method/wanda]\nsparsity: 0.25\n")
+    (point,) = compose("--config-dir", str(tmp_path), "method=mine/half")
+    assert point.config["method"]["sparsity"] == 0.25
+    for choice in ("mine/wanda", "wanda/", "a/b/wanda"):
+        with pytest.raises(ConfigError, match=rf"^method={choice}: expected one of .*, wanda"):
+            compose("--config-dir", str(tmp_path), f"method={choice}")
+    with pytest.raises(ConfigError, match=r"Did you mean method=wanda\?"):
+        compose("method=mehtod/wanda")
+
+
 MISTAKEN = {
     "method.x.y=1": "no such key. method has: sparsity, pattern",
     "~method.sparsity.x": "no such key. method.sparsity is one value and has no keys",
@@ -246,6 +259,7 @@ MISTAKEN = {
     "++dataset=c4": "expected without +, ++ or @, as there is one already. Type dataset=c4.",
     "method@x=wanda": "expected without +, ++ or @",
     "experiment=nope": "experiment=nope: expected one of miniature",
+    "method=mehtod/wanda": "expected one of awq, dense, gptq",
     "tracking=null": "tracking=null: expected one of none, wandb",
     "evaluation=[wikitext2]": "expected one name. To sweep several, type -m evaluation=wikitext2.",
     "model={}": "model={}: expected one of gpt2",
