@@ -26,8 +26,7 @@ def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[
 
     Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
     of each source: it exists only if all before it do. What the model draws is not drawn. Returns
-    notes: what could not be checked
-    because it is not on this machine.
+    notes: what could not be checked because it is not on this machine.
     """
     notes: dict[str, None] = {}
     with collected(notes) as problems:
