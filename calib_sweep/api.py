@@ -7,8 +7,9 @@
     -m method=wanda,rtn 'seed=range(5)'             run(["method=wanda,rtn", "seed=range(5)"])
 
 Every default is the YAML's. Names and keys are looked up, checked and told as those of the command
-line are, also in folders of your own (`./conf.local`, `$CALIB_SWEEP_CONF`). A mistake raises
-`calib_sweep.errors.ConfigError`. Building a part reads no weights and no text: using it does.
+line are, also in folders of your own (`./conf.local`, `$CALIB_SWEEP_CONF`). Modules of the current
+folder are found. A mistake raises `calib_sweep.errors.ConfigError`. Building a part reads no
+weights and no text: using it does.
 
 One cell by hand has the scores that the command line writes into its record:
 
@@ -35,6 +36,7 @@ from calib_sweep.given import (
     model_of,
     require_model,
     require_scores,
+    seeing_current_folder,
     to_tensors,
     tokenizer_of,
 )
@@ -129,7 +131,7 @@ def draw(
     calibration = Calibration(**config["calibration"])
     source = _part("dataset", DATASET, dataset, config)
     if isinstance(tokenizer, str):
-        tokenizer = Builder().build("model", config["model"])
+        tokenizer = _built("model", config)
     if isinstance(source, ModelDataset):
         with in_eval_mode(model_of(tokenizer)) as loaded:
             return drawing.draw(
@@ -255,6 +257,7 @@ def load_report(folder: str | Path) -> "Report":
     return Report.of(folder_of(folder))
 
 
+@seeing_current_folder()
 def _compose(typed: Sequence[str]) -> Config:
     """Compose the configuration of one cell from the words that one would type."""
     check_own_folders(CONF, None)
@@ -265,15 +268,21 @@ def _compose(typed: Sequence[str]) -> Config:
     return composed.config
 
 
+@seeing_current_folder()
+def _built(group: str, config: Config) -> Any:
+    """Build the part of a composed configuration."""
+    return Builder().build(group, config[group])
+
+
 def _build(group: str, name: str, settings: Mapping[str, object]) -> Any:
     """Build the part that `group=name` stands for."""
-    return Builder().build(group, _compose(words(group, name, settings))[group])
+    return _built(group, _compose(words(group, name, settings)))
 
 
 def _part(group: str, kind: Kind, given: object, config: Config) -> Any:
     """Return the part that was given, or build the one that was named."""
     if isinstance(given, str):
-        return Builder().build(group, config[group])
+        return _built(group, config)
     expected = f"a name, or {kind.expected}"
     require(kind.accepts(type(given)), group, given, expected, f"See {kind.example}.")
     return given

@@ -1,6 +1,7 @@
 """What a caller of the front door may give: tokens in any form, a model, a tokenizer."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from calib_sweep.errors import ConfigError, StoreError, require
 from calib_sweep.evaluation.reference import REMEDY
 from calib_sweep.model.loading import HubModel
+from calib_sweep.places import see_current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +35,17 @@ PADDED = (
     "Pass token ids. Pad samples of several lengths on the right, and say with lengths= how long "
     "each is."
 )
+
+
+@contextmanager
+def seeing_current_folder() -> Iterator[None]:
+    """Find modules of the current folder inside, last of all, as the command line does."""
+    added = see_current_folder()
+    try:
+        yield
+    finally:
+        if added in sys.path:
+            sys.path.remove(added)
 
 
 def require_model(model: object) -> None:

@@ -6,6 +6,9 @@ results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, MADE_FROM, MARK; TABLES, FIG
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES
 """
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -21,6 +24,18 @@ TASKS = ("mini_facts", "mini_lastword", "mini_coref", "mini_story", "mini_boolq"
 def task_folder() -> Path:
     """Return the folder to hand to lm-eval as `include_path`."""
     return PACKAGE / "miniature" / "tasks"
+
+
+def see_current_folder() -> str | None:
+    """Let Python find modules of the current folder; return it, None where it does already.
+
+    They come last: no file that happens to lie there takes the place of a library.
+    """
+    with contextlib.suppress(FileNotFoundError):  # deleted: the command line says so
+        if not sys.flags.safe_path and (folder := os.getcwd()) not in sys.path:  # noqa: PTH109
+            sys.path.append(folder)
+            return folder
+    return None
 
 
 # Of a cell. Its record is written last: it is finished when that can be read.

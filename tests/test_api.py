@@ -121,6 +121,17 @@ def test_yaml_of_ones_own_is_found(asked, inside, monkeypatch):
         calib_sweep.method("half")
 
 
+def test_modules_of_the_current_folder_are_found_and_it_is_left_off_the_path(inside):
+    write_failing_method(inside)
+    assert str(inside) not in sys.path
+    path = list(sys.path)
+    try:
+        assert type(calib_sweep.method("failing")).__name__ == "Failing"
+    finally:
+        sys.modules.pop("failing", None)
+    assert sys.path == path
+
+
 def test_a_set_is_drawn_with_the_sizes_of_the_yaml_and_of_the_model_s(by_hand, inside):
     dataset, sizes, _ = by_hand
     tokenizer = calib_sweep.model("miniature").load_tokenizer()
