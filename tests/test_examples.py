@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 
 import calib_sweep
+from calib_sweep.errors import ConfigError
 
 EXAMPLES = ROOT / "examples"
 SMALL = [
@@ -90,9 +91,14 @@ def test_the_method_is_wanda_and_magnitude_at_its_ends(copied):
         method = Tempered(sparsity=0.5, exponent=exponent)
         new_OI = method.compress_weight(weight_OI, statistic).weight_OI
         assert torch.equal(new_OI, other.compress_weight(weight_OI, statistic).weight_OI)
-    with pytest.raises(calib_sweep.api.ConfigError) as refused:
+    with pytest.raises(ConfigError) as refused:
         Tempered(sparsity=1.0, exponent=-1)
     assert len(refused.value.problems) == 2
+    for sparsity, exponent in (("x", None), (None, "x"), (True, float("nan"))):
+        with pytest.raises(ConfigError) as refused:
+            Tempered(sparsity=sparsity, exponent=exponent)
+        keys = [problem.partition("=")[0] for problem in refused.value.problems]
+        assert keys == ["method.sparsity", "method.exponent"]
 
 
 def test_a_dataset_of_ones_own_is_inspected_and_drawn_from(copied, run_commands):

@@ -11,6 +11,7 @@ Without a `statistic` a method needs no data: `compress_weight` gets None, and a
 Shapes: O = out_features, I = in_features.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +20,10 @@ from torch import Tensor
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.selection.masks import lowest_per_row
+from calib_sweep.method.settings import check_sparsity
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.values import is_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,17 @@ class Tempered(LayerMethod):
 
     def __post_init__(self) -> None:
         with collected() as problems:
-            for key, ok, expected, example in (
-                ("sparsity", 0 <= self.sparsity < 1, "a fraction in [0, 1)", "sparsity=0.5"),
-                ("exponent", self.exponent >= 0, "0 or more", "exponent=0.5"),
-            ):
-                told = (f"method.{key}", getattr(self, key), expected, f"Set method.{example}.")
-                problems.of(require, ok, *told)
+            problems.of(check_sparsity, self.sparsity)
+            problems.of(self._check_exponent)
+
+    def _check_exponent(self) -> None:
+        require(
+            is_number(self.exponent) and 0 <= self.exponent < math.inf,
+            "method.exponent",
+            self.exponent,
+            "a number of 0 or more",
+            "Example: method.exponent=0.5.",
+        )
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         """Return the new weight: a new tensor, as the one that is given must stay as it is."""
