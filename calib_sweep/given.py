@@ -111,7 +111,15 @@ def tokenizer_of(
         offload=None,
         trust_remote_code=False,
     )
-    return part.load_tokenizer()
+    try:
+        return part.load_tokenizer()
+    except ConfigError as error:
+        if part.revision is not None or Path(path).expanduser().exists():
+            raise
+        raise ConfigError(
+            f"tokenizer=None: expected one, as the model says that it is from {path!r}, but from "
+            f"the current folder that is {Path(path).absolute()}, which does not exist. {PASS_ONE}"
+        ) from error
 
 
 def model_of(owner: Any) -> "PreTrainedModel":

@@ -9,7 +9,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
-from helpers.fakes import byte_tokenizer, random_tokens, tiny_model
+from helpers.fakes import byte_tokenizer, random_tokens, save_tiny, tiny_model
 from helpers.greedy import Greedy
 from helpers.repository import ROOT
 from helpers.sweeps import read_records
@@ -213,6 +213,17 @@ def test_lengths_of_a_drawn_set_count(inside):
 def test_what_cannot_be_compressed_is_refused(arguments, settings, message, inside):
     with pytest.raises(ConfigError, match=message):
         calib_sweep.compress(tiny_model(), *arguments, **settings)
+
+
+@pytest.mark.parametrize("path", ["tiny", "./tiny"])
+def test_a_folder_that_is_no_longer_seen_from_here_is_told(path, inside, by_hand, monkeypatch):
+    save_tiny("llama", inside / "tiny")
+    model = calib_sweep.model("hf", path=path).load()
+    (inside / "below").mkdir()
+    monkeypatch.chdir(inside / "below")
+    message = rf"tokenizer=None: .* is {inside}/below/tiny, which does not exist\. Pass AutoTok"
+    with pytest.raises(ConfigError, match=message):
+        calib_sweep.evaluate(model, by_hand[2])
 
 
 @pytest.mark.parametrize(
