@@ -3,7 +3,7 @@
 results_dir/SWEEP/               WAITS
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, MADE_FROM, MARK; TABLES, FIGURES, DASHBOARD
-results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES
+results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 """
 
 import contextlib
@@ -51,6 +51,7 @@ REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 
 # Of a calibration set, under results_dir.
 CALIBRATION = "calibration"
+DRAWING = ".drawing"  # ends the name of the folder that says who draws a set now
 CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
 
 # Of a report, and of the mirror: what W&B has, and that it did not take all.

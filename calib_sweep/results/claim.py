@@ -180,9 +180,20 @@ class Watch:
 def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
     """Claim `folder` (created if missing), or return None when a living process holds it.
 
+    None, too, where somebody deletes the empty folder between two steps: try again.
     `watch`: of who will try again. Without one a heartbeat in the future is taken for life.
     """
-    watch = watch or Watch()
+    try:
+        return _try_claim(folder, watch or Watch())
+    except OSError as error:  # mkdir finds a folder, and then that it is none
+        if error.errno not in (*GONE, errno.EEXIST):
+            raise
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise
+        return None
+
+
+def _try_claim(folder: Path, watch: Watch) -> Claim | None:
     folder.mkdir(parents=True, exist_ok=True)
     numbers = _numbers(folder)
     number = numbers[-1] + 1 if numbers else 0
@@ -204,6 +215,19 @@ def try_claim(folder: Path, watch: Watch | None = None) -> Claim | None:
     if numbers:
         log.info("%s: its last holder is gone, taken over", folder.name)
     return Claim(folder, number)
+
+
+def clear_away(folder: Path) -> None:
+    """Delete `folder`, which held claims on what is finished, unless a living process claims it."""
+    watch = Watch()
+    try:
+        for path in [folder / f"claim.{number}" for number in _numbers(folder)]:
+            if watch.is_dead(path):
+                path.unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in (*GONE, errno.ENOTEMPTY, errno.EEXIST):
+            log.warning("%s stays: %s", folder, error.strerror)
 
 
 def last_claim(folder: Path) -> Path | None:

@@ -21,6 +21,7 @@ from calib_sweep.places import (
     CALIBRATION,
     CONFLICT,
     DASHBOARD,
+    DRAWING,
     FIGURES,
     RECORD,
     REFERENCE,
@@ -28,6 +29,7 @@ from calib_sweep.places import (
     REPORT,
     TABLES,
 )
+from calib_sweep.results.claim import clear_away, last_claim
 from calib_sweep.results.files import damage
 from calib_sweep.results.reading import (
     DamagedRecordError,
@@ -130,6 +132,11 @@ class Store:
         parts = [report / name for name in (TABLES, FIGURES, DASHBOARD)]
         for place in (self.folder, report, *parts, self.results_dir / CALIBRATION):
             atomic.sweep_leftovers(place)
+        for claims in (self.results_dir / CALIBRATION).glob(f"*{DRAWING}"):
+            drawn = claims.with_name(claims.name.removesuffix(DRAWING))
+            if drawn.is_dir() or last_claim(claims) is None:
+                atomic.sweep_leftovers(claims)
+                clear_away(claims)
 
     def tidy(self, cell: Cell) -> None:
         """Clear away what killed processes left in the cell's folder. Whoever holds its claim may.

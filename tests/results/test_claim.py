@@ -241,3 +241,27 @@ def test_the_heart_beats(tmp_path, monkeypatch):
         os.utime(held.path, (0, 0))
         time.sleep(0.3)
         assert held.path.stat().st_mtime > 0
+
+
+@pytest.mark.parametrize("step", ["_numbers", "partial_name"])
+def test_a_folder_that_is_deleted_between_two_steps_is_claimed_when_tried_again(
+    tmp_path, monkeypatch, step
+):
+    folder, original = tmp_path / "place", getattr(claims, step)
+
+    def meanwhile(path):
+        monkeypatch.setattr(claims, step, original)
+        folder.rmdir()
+        return original(path)
+
+    monkeypatch.setattr(claims, step, meanwhile)
+    assert claims.try_claim(folder) is None
+    claim = claims.try_claim(folder)
+    assert claim is not None
+    claim.release()
+
+
+def test_a_file_in_the_place_of_a_folder_is_no_reason_to_try_again(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        claims.try_claim(tmp_path / "file")
