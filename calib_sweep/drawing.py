@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell, by_kind, without_execution
 from calib_sweep.dataset.base import ModelDataset
-from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_kept
+from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_set_aside
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.errors import StoreError
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.hub import commit_of
+from calib_sweep.places import DRAWING
 from calib_sweep.results.claim import Watch, try_claim
 from calib_sweep.seeding import global_seeds_of, stream
 
@@ -82,19 +84,31 @@ def draw_once(
     """
     folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code, dense.weights)
     watch = Watch()
-    claims = folder.with_name(f"{folder.name}.drawing")
-    while (kept := load_kept(folder)) is None:
+    claims = folder.with_name(f"{folder.name}{DRAWING}")
+    while (kept := _load(folder)) is None:
         claim = try_claim(claims, watch)
         if claim is None:
             raise_if_told()
             time.sleep(POLL_S)
             continue
         with claim:
-            kept = load_kept(folder)  # drawn between our look and our claim
+            kept = _load(folder)  # drawn between our look and our claim
             if kept is None:
                 drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
-                kept = keep(drawn, folder, dataset.name, seed)
+                drawn = keep(drawn, folder, dataset.name, seed)
+                kept = _load(folder) or drawn  # who took over from us may have kept theirs first
         break
     with contextlib.suppress(OSError):  # another process has it
         claims.rmdir()
     return kept
+
+
+def _load(folder: Path) -> CalibrationSet | None:
+    """Return the set that was drawn before, or None; `StoreError` where it cannot be read."""
+    try:
+        return load_or_set_aside(folder)
+    except StoreError as error:
+        raise StoreError(
+            f"{error} It is not drawn for each cell meanwhile: the model drew it, and on another "
+            "machine may draw other tokens."
+        ) from error

@@ -1,5 +1,6 @@
 """Calibration sets that need the model: drawn once for each, when a cell runs."""
 
+import json
 import random
 import threading
 from pathlib import Path
@@ -12,12 +13,15 @@ from helpers.greedy import Greedy
 from helpers.sweeps import read_records
 from helpers.words import make_tokenizer
 
-from calib_sweep.dataset.calibration.artifact import load_set
+from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.mixture import Mixture
 from calib_sweep.drawing import DenseModel, draw, draw_once
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.processes import host_identity
+from calib_sweep.results.claim import try_claim
+from calib_sweep.results.store import Store
 
 SETTINGS = Calibration(num_samples=3, seq_len=8, design="disjoint", window="slice", bos="none")
 
@@ -134,6 +138,58 @@ def test_a_draw_that_fails_leaves_the_place_to_the_next(models, greedy, tmp_path
         with pytest.raises(RuntimeError, match="out of memory"):
             draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0)
     assert draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0).folder.is_dir()
+
+
+def test_who_was_taken_over_while_drawing_uses_the_set_that_is_kept(models, tmp_path, monkeypatch):
+    """Stopped for minutes, say, and then gone on: another process has drawn meanwhile."""
+    sampling, original = Sampling(name="s", notes=""), Sampling.draw
+
+    def late(self, model, tokenizer, calibration, seed):
+        weights = models[0].weights
+        folder = folder_of(tmp_path, self, make_tokenizer(), calibration, seed, None, weights)
+        keep(original(self, model, tokenizer, calibration, seed), folder, self.name, seed)
+        return original(self, model, tokenizer, calibration, seed)  # the next random numbers
+
+    monkeypatch.setattr(Sampling, "draw", late)
+    drawn = draw_once(tmp_path, sampling, models[0], make_tokenizer(), SETTINGS, 0)
+    assert drawn.hash == load_set(drawn.folder).hash
+
+
+def test_a_set_that_may_not_be_read_is_not_drawn_by_the_model_again(
+    models, greedy, tmp_path, monkeypatch
+):
+    draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(StoreError, match=r"cannot be read .*may draw other tokens"):
+        draw_once(tmp_path, greedy, models[0], make_tokenizer(), SETTINGS, 0)
+    monkeypatch.undo()
+    assert draws(greedy) == [0]
+
+
+@pytest.mark.parametrize(
+    ("has_set", "claim", "stays"),
+    [(True, "dead", False), (False, "dead", True), (True, "alive", True), (False, None, False)],
+)
+def test_what_says_who_draws_goes_with_the_dead(tmp_path, has_set, claim, stays):
+    claims = tmp_path / "calibration" / "a1.drawing"
+    claims.mkdir(parents=True)
+    if has_set:
+        claims.with_name("a1").mkdir()
+    held = try_claim(claims)
+    if claim != "alive":
+        held.release()
+    if claim == "dead":
+        holder = {"host": host_identity(), "pid": 1, "started": "never"}
+        (claims / "claim.0").write_text(json.dumps(holder))
+    Store(tmp_path, "default").sweep_leftovers()
+    assert claims.is_dir() == stays
+    if claim == "alive":
+        assert held.path.is_file()
+        held.release()
 
 
 def test_a_mixture_takes_no_part_that_needs_the_model(greedy):

@@ -72,7 +72,8 @@ def draw_or_load(
     if (kept := load_kept(folder)) is not None:
         return kept
     own = copy.deepcopy(tokenizer)  # what a draw does to it must not reach the next one
-    return keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
+    drawn = keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
+    return load_kept(folder) or drawn  # somebody else may have kept theirs first
 
 
 def folder_of(
@@ -100,7 +101,19 @@ def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> Calibrati
 
 
 def load_kept(folder: Path) -> CalibrationSet | None:
-    """Return the set that was drawn before, or None; a damaged one is set aside, to be redrawn."""
+    """Return the set that was drawn before, or None; a damaged one is set aside, to be redrawn.
+
+    One that this user may not read is drawn for each cell: the seed fixes its tokens.
+    """
+    try:
+        return load_or_set_aside(folder)
+    except StoreError as error:  # somebody else's
+        log.warning("%s Until then it is drawn for each cell.", error)
+    return None
+
+
+def load_or_set_aside(folder: Path) -> CalibrationSet | None:
+    """Return the set that was drawn before, or None; `StoreError` where it may not be read."""
     if not folder.exists():
         return None
     try:
@@ -111,8 +124,6 @@ def load_kept(folder: Path) -> CalibrationSet | None:
             folder.rename(aside)
         told = "calibration set %s is damaged: %s; it was kept as %s and is drawn again"
         log.warning(told, folder, damage.what, aside.name)
-    except StoreError as error:  # somebody else's
-        log.warning("%s Until then it is drawn for each cell.", error)
     return None
 
 

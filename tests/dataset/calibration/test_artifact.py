@@ -79,6 +79,20 @@ def test_what_a_draw_does_to_the_tokenizer_does_not_reach_the_next(tmp_path, set
     assert one.folder == again.folder
 
 
+def test_of_two_draws_that_differ_the_one_that_is_kept_counts(tmp_path, tokenizer, settings):
+    @dataclass(frozen=True, kw_only=True)
+    class Unsteady(Words):
+        def draw(self, tokenizer, calibration, seed):
+            if len(self.draws) < 2:  # another process begins later and ends before
+                self.draws.append(seed)
+                draw_or_load(tmp_path, self, tokenizer, calibration, seed)
+            return super().draw(tokenizer, calibration, seed + len(self.draws))
+
+    Words.draws.clear()
+    drawn = draw_or_load(tmp_path, Unsteady(), tokenizer, settings(), 0)
+    assert len(Words.draws) > 2 and drawn.hash == load_set(drawn.folder).hash
+
+
 def test_everything_that_moves_tokens_moves_the_address(tokenizer, settings):
     def place(dataset=None, tokenizer=tokenizer, seed=0, code=None, **changed):
         return address(
