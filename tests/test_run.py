@@ -133,3 +133,20 @@ def test_another_result_for_a_finished_cell_is_no_success(
     assert ended.code == 3 and "exists with different scores" in ended.err
     scores = [record["scores"] for record in read_records(tmp_path / "results" / "default")]
     assert {"ppl/other@32": 1.5} in scores
+
+
+@pytest.mark.parametrize(
+    "headline", ["headline={mini_story: acc_norm}", "headline.mini_story=acc_norm"]
+)
+def test_the_metric_of_a_task_that_counts_is_chosen_by_a_word(
+    headline, run_cli, tiny_world, tmp_path
+):
+    typed = [word for word in tiny_world if word != "evaluation.zero_shot=null"]
+    typed += [f"evaluation.zero_shot.{headline}", "evaluation.zero_shot.tasks=[mini_story]"]
+    typed += ["evaluation.zero_shot.num_items=30", "method=dense"]
+    ended = run_cli(*typed, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    (record,) = read_records(tmp_path / "results" / "default")
+    assert record["config"]["evaluation"]["zero_shot"]["headline"] == {"mini_story": "acc_norm"}
+    scores = record["scores"]
+    assert scores["acc/mean"] == scores["acc_norm/mini_story"] != scores["acc/mini_story"]

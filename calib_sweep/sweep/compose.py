@@ -123,6 +123,20 @@ def deeper(loader: ConfigLoader, override: Override) -> list[str]:
     return [name] if loader.repository.config_exists(f"{override.key_or_group}/{name}") else []
 
 
+def as_hydra_takes_it(loader: ConfigLoader, point: Point) -> Point:
+    """Return `point` in words that Hydra, which composes it for each job, takes as they are here.
+
+    Mappings take new keys, and from Hydra only where the word begins with ++.
+    """
+    overrides = [parse(text) for text in point]
+    return [
+        f"++{text}"
+        if override.type == OverrideType.CHANGE and not _options(loader, override.key_or_group)
+        else text
+        for text, override in zip(point, overrides, strict=True)
+    ]
+
+
 def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:
     try:
         whole = loader.load_sweep_config(master, list(groups))

@@ -22,7 +22,7 @@ from calib_sweep.parts import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
-from calib_sweep.sweep.compose import Composed, compose_grid
+from calib_sweep.sweep.compose import Composed, as_hydra_takes_it, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
 from calib_sweep.sweep.launching import check_launcher, num_workers, preview
 from calib_sweep.sweep.own_folders import log_own_folders
@@ -239,7 +239,8 @@ class Sweep:
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
-        jobs = [list(self.points[0])] * num_workers(self.master, len(todo))
+        point = as_hydra_takes_it(self.context.config_loader, self.points[0])
+        jobs = [point] * num_workers(self.master, len(todo))
         return launcher.launch(jobs, initial_job_idx=0)
 
     def _tracking(self) -> Tracking:
