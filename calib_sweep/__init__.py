@@ -40,8 +40,13 @@ __all__ = [
 ROOMS = ("dataset", "evaluation", "method", "model", "run")
 
 
+# A room that can be called: by the function of `calib_sweep.api` that has its name.
 class Room(ModuleType):
-    """A room that can be called: by the function of `calib_sweep.api` that has its name."""
+    @property
+    def __doc__(self) -> str:
+        """Say what the function does: help() shows it above what is in the room."""
+        own = vars(self)["__doc__"]
+        return "\n\n".join(filter(None, (self.__wrapped__.__doc__, own)))
 
     @property
     def __wrapped__(self) -> Any:
@@ -76,4 +81,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Name what can be asked for, for who completes words."""
-    return sorted({*globals(), *__all__})
+    ours = (name for name in globals() if f"{__name__}.{name}" in sys.modules)
+    return sorted({*ours, *__all__, "__doc__", "__file__", "__name__", "__path__"})

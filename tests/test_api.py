@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from pydoc import plaintext, render_doc
 
 import hydra
 import numpy as np
@@ -394,5 +395,13 @@ def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(calib_sweep.__all__) <= set(dir(calib_sweep))
+    assert "errors" in dir(calib_sweep) and not {"ROOMS", "Room", "sys"} & set(dir(calib_sweep))
     with pytest.raises(AttributeError):
         calib_sweep.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", calib_sweep.ROOMS)
+def test_the_help_on_a_room_is_that_of_its_function(name):
+    shown = render_doc(getattr(calib_sweep, name), renderer=plaintext)
+    summary = getattr(calib_sweep.api, name).__doc__.splitlines()[0].rstrip(".")
+    assert f"{name} - {summary}" in shown
