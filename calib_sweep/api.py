@@ -130,14 +130,11 @@ def draw(
     check_seed(config["seed"])
     calibration = Calibration(**config["calibration"])
     source = _part("dataset", DATASET, dataset, config)
-    if isinstance(tokenizer, str):
-        tokenizer = _built("model", config)
+    owner = _built("model", config) if isinstance(tokenizer, str) else tokenizer
     if isinstance(source, ModelDataset):
-        with in_eval_mode(model_of(tokenizer)) as loaded:
-            return drawing.draw(
-                source, loaded, tokenizer_of(tokenizer), calibration, config["seed"]
-            )
-    return source.draw(tokenizer_of(tokenizer), calibration, config["seed"])
+        with in_eval_mode(model_of(owner)) as loaded:
+            return drawing.draw(source, loaded, tokenizer_of(owner), calibration, config["seed"])
+    return source.draw(tokenizer_of(owner), calibration, config["seed"])
 
 
 def compress(
