@@ -47,7 +47,8 @@ class Results:
 def starts(*logs: str) -> Counter[str]:
     """How often each cell was started, by what the workers logged."""
     lines = [line for log in logs for line in log.splitlines()]
-    return Counter(m[1] for line in lines if (m := re.search(r"\bcell \d+/\d+: (.*)", line)))
+    started = re.compile(r"\bcell \d+/\d+: (.*?)(?:, about .* left)?$")
+    return Counter(match[1] for line in lines if (match := started.search(line)))
 
 
 class _Planted:
