@@ -43,7 +43,7 @@ ROOMS = ("dataset", "evaluation", "method", "model", "run")
 # A room that can be called: by the function of `calib_sweep.api` that has its name.
 class Room(ModuleType):
     @property
-    def __doc__(self) -> str:
+    def __doc__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Say what the function does: help() shows it above what is in the room."""
         own = vars(self)["__doc__"]
         return "\n\n".join(filter(None, (self.__wrapped__.__doc__, own)))
