@@ -206,7 +206,7 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """How a sweep ended."""
+    """The end of a sweep."""
 
     code: int  # 0: all cells are done; 3: some failed, and a row of the scores says why
     folder: Path  # the records: results_dir/sweep_name

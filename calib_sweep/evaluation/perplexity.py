@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity:
-    """Which corpora are scored, and how their text becomes windows."""
+    """Settings: the corpora to score, and how their text becomes windows."""
 
     corpora: list[str | TextDataset]  # paths of local text files, or datasets
     seq_len: int  # tokens in a window; the first one is not scored

@@ -125,7 +125,7 @@ class HFLMScorer:
         return [answers[i] for i in range(len(requests))]
 
     def _batches(self, requests: Sequence[Request]) -> list[tuple[list[int], int]]:
-        """Which requests are forwarded together, and at how many positions logits are needed."""
+        """List requests to forward together, with the number of positions that need logits."""
         return [
             (batch, num_scored([requests[i] for i in batch], self.context_length))
             for batch in batches(requests, self.batch_size)

@@ -26,7 +26,7 @@ NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShot:
-    """Which tasks are run, and which metric of each counts."""
+    """Settings: the tasks to run, and the metric of each that counts."""
 
     tasks: list[str]
     headline: dict[str, str | None]  # metric that goes into acc/mean; acc where a task is not named

@@ -95,7 +95,7 @@ def check_tokenizer(path: str, folder: Path) -> None:
 
 
 def damaged_settings(folder: Path, names: Sequence[str] = SETTINGS) -> str | None:
-    """Which of the small files that a reader needs is no JSON object, and why."""
+    """Name the small files that a reader needs and that are no JSON objects, and say why."""
     for name in names:
         if (folder / name).is_file():
             try:

@@ -59,5 +59,5 @@ def refuse_input_quantizers(model: nn.Module) -> None:
 
 
 def name_of(quantizer: InputQuantizer) -> str:
-    """What a report calls it: the name of the function, or of the class."""
+    """Return the name that a report gives it: of the function, or of the class."""
     return getattr(quantizer, "__name__", type(quantizer).__name__)

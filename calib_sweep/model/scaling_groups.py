@@ -1,4 +1,4 @@
-"""Which layers of a decoder block can be scaled, and what absorbs the inverse.
+"""Which layers of a decoder block can be scaled, and what the inverse is folded into.
 
 Features of a tensor can be divided by a scale s > 0 where it is made, if the columns of every layer
 that reads it are multiplied by s: the block computes what it did. A norm makes the tensor, or a

@@ -48,7 +48,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Report:
-    """What the records of the sweep in `folder` say, table by table and figure by figure."""
+    """Open the report of the sweep in `folder`, table by table and figure by figure."""
 
     folder: Path
     cells: list[ReadCell] = field(repr=False)  # one record each
@@ -72,7 +72,7 @@ class Report:
 
     @property
     def count(self) -> Count:
-        """How many cells there are, done and failed."""
+        """Count the cells that are done and that failed."""
         return count_cells(self.rows)
 
     @cached_property
@@ -97,12 +97,12 @@ class Report:
 
     @property
     def set_problems(self) -> list[str]:
-        """Where methods did not see equal sets; empty where all comparisons are paired."""
+        """List where methods did not see equal sets; empty where all comparisons are paired."""
         return check_pairing(self.sets)
 
     @property
     def conclusion(self) -> list[str]:
-        """What the sweep says, in sentences."""
+        """Say in sentences what the sweep shows."""
         return chapters.conclusion(self._material, self.tables)
 
     def printed(self, name: str) -> Text:
@@ -127,7 +127,7 @@ class Report:
 
     @cached_property
     def _read(self) -> tuple[Material, Evidence]:
-        """What the records say, with what is wrong with their files; what lies beside them."""
+        """Read the records, the flaws of their files, and the files beside them."""
         material = Material.of(self.folder.resolve().name, self.cells)
         warnings = sidecars.conflicts(self.folder, self.cells)
         evidence = gather(self.folder, material, self.cells, warnings.append)

@@ -40,7 +40,7 @@ def overlap(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, theirs_W: np.nd
 
 
 def _is_in(value_NP: np.ndarray, sorted_W: np.ndarray) -> np.ndarray:
-    """Which values are in a sorted array: a binary search, where `isin` would sort both again."""
+    """Find the values in a sorted array by binary search; `isin` would sort both again."""
     if not len(sorted_W):
         return np.zeros(value_NP.shape, dtype=bool)
     place_NP = np.minimum(np.searchsorted(sorted_W, value_NP), len(sorted_W) - 1)

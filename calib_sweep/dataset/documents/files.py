@@ -41,7 +41,7 @@ EXTENSIONS = ", ".join(READERS)
 
 
 def reader_of(file: Path) -> str | None:
-    """Which reader a file needs by its name; None: none of ours."""
+    """Choose the reader of a file by its name; None: none of ours."""
     return next((READERS[end] for end in READERS if file.name.lower().endswith(end)), None)
 
 
