@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from calib_sweep.building import Builder
 from calib_sweep.dataset.calibration.artifact import draw_or_load
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.sweep.plan import compose_command_line
 

@@ -1,8 +1,8 @@
 """How much of a compressed language model's score is the method, and how much the data it saw?
 
-The functions below are those of `calib_sweep.api`. Some are called as a room of the package is:
-`calib_sweep.method("gptq")` builds a method, and `calib_sweep.method.gptq` is the file it is from.
-Both hold, because these rooms can be called.
+The functions below are those of `calib_sweep.api.functions`. Some are called as a room of the
+package is: `calib_sweep.method("gptq")` builds a method, and `calib_sweep.method.gptq` is the file
+it is from. Both hold, because these rooms can be called.
 """
 
 import sys
@@ -11,16 +11,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from calib_sweep.api import compress as compress
-    from calib_sweep.api import dataset as dataset
-    from calib_sweep.api import draw as draw
-    from calib_sweep.api import evaluate as evaluate
-    from calib_sweep.api import evaluation as evaluation
-    from calib_sweep.api import load_report as load_report
-    from calib_sweep.api import load_scores as load_scores
-    from calib_sweep.api import method as method
-    from calib_sweep.api import model as model
-    from calib_sweep.api import run as run
+    from calib_sweep.api.functions import compress as compress
+    from calib_sweep.api.functions import dataset as dataset
+    from calib_sweep.api.functions import draw as draw
+    from calib_sweep.api.functions import evaluate as evaluate
+    from calib_sweep.api.functions import evaluation as evaluation
+    from calib_sweep.api.functions import load_report as load_report
+    from calib_sweep.api.functions import load_scores as load_scores
+    from calib_sweep.api.functions import method as method
+    from calib_sweep.api.functions import model as model
+    from calib_sweep.api.functions import run as run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 ROOMS = ("dataset", "evaluation", "method", "model", "run")
 
 
-# A room that can be called: by the function of `calib_sweep.api` that has its name.
+# A room that can be called: by the function of `calib_sweep.api.functions` that has its name.
 class Room(ModuleType):
     @property
     def __doc__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -51,10 +51,10 @@ class Room(ModuleType):
     @property
     def __wrapped__(self) -> Any:
         """The function: its signature is shown as that of the room."""
-        return getattr(import_module("calib_sweep.api"), self.__name__.rpartition(".")[2])
+        return getattr(import_module("calib_sweep.api.functions"), self.__name__.rpartition(".")[2])
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """Call the function of `calib_sweep.api` that is called as this room; see help(...api)."""
+        """Call the function of `api.functions` that is called as this room."""
         return self.__wrapped__(*arguments, **settings)
 
 
@@ -75,7 +75,7 @@ def __getattr__(name: str) -> Any:
     if name in ROOMS:
         return import_module(f"{__name__}.{name}")
     if name in __all__:
-        return getattr(import_module(f"{__name__}.api"), name)
+        return getattr(import_module(f"{__name__}.api.functions"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,10 +7,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from calib_sweep.building import WITH_CODE, Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import ConfigError
-from calib_sweep.parts import Parts
+from calib_sweep.parts.building import WITH_CODE, Builder
+from calib_sweep.parts.interfaces import Parts
 from calib_sweep.results.record import Record
 
 log = logging.getLogger(__name__)

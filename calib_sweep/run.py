@@ -38,7 +38,7 @@ from calib_sweep.model.hub import commit_of
 from calib_sweep.model.input_quantizer import refuse_input_quantizers
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
-from calib_sweep.parts import Parts, PreparedEvaluation
+from calib_sweep.parts.interfaces import Parts, PreparedEvaluation
 from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
 from calib_sweep.results import environment
 from calib_sweep.results.cell_log import log_to, place_of

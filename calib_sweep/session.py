@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from calib_sweep.building import Builder
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.input_quantizer import remove_input_quantizers
+from calib_sweep.parts.building import Builder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from calib_sweep.parts import Evaluation, Model, PreparedEvaluation
+    from calib_sweep.parts.interfaces import Evaluation, Model, PreparedEvaluation
 
 
 class Session:

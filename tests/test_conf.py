@@ -10,9 +10,9 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from calib_sweep.building import Builder
 from calib_sweep.compression.walk import compress
 from calib_sweep.method.base import Method
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.sweep.check import build_problems
 from calib_sweep.sweep.compose import compose_grid

@@ -8,7 +8,7 @@ import sys
 import pytest
 from helpers.sweeps import read_records
 
-from calib_sweep.building import Builder
+from calib_sweep.parts.building import Builder
 
 METHOD = """
 from dataclasses import dataclass

@@ -6,8 +6,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from calib_sweep.building import Builder
 from calib_sweep.errors import ConfigError
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.targets import check_targets, target_class, target_classes
 

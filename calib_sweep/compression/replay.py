@@ -113,6 +113,8 @@ class _Recorder:
         self._calls: dict[int, Call] = {}
 
     def forward_of(self, index: int) -> Callable[..., object]:
+        """Return what stands for block `index`: it notes the call and passes its input on."""
+
         def forward(*args: Any, **kwargs: Any) -> object:  # whatever the model's code passes
             if args:
                 hidden, args = args[0], args[1:]

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from calib_sweep import valid_json
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.base import ModelDataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import Problems, collected
-from calib_sweep.parts import PartialParts
+from calib_sweep.parts.building import Builder
+from calib_sweep.parts.interfaces import PartialParts
 from calib_sweep.sweep.compatibility import (
     check_apart,
     check_fit,

@@ -6,7 +6,7 @@ from calib_sweep.errors import Problems, require
 
 if TYPE_CHECKING:
     from calib_sweep.method.base import Method
-    from calib_sweep.parts import Model, PartialParts
+    from calib_sweep.parts.interfaces import Model, PartialParts
 
 
 def context_length(parts: "PartialParts", problems: Problems) -> int | None:

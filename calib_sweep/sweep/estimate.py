@@ -20,9 +20,9 @@ from statistics import fmean
 
 from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell, Config, digest, without_execution
 from calib_sweep.errors import FETCH, ConfigError
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import RECORD
 from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
+from calib_sweep.parts.building import Builder
 from calib_sweep.sweep.estimate import num_weights
 
 # Weights of the linear layers below which threads wait for each other longer than they compute.

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.errors import FETCH, ConfigError, collected
+from calib_sweep.parts.building import Builder
 from calib_sweep.sweep.check import check_cells, check_pool
 
 log = logging.getLogger(__name__)

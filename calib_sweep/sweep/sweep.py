@@ -14,11 +14,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
-from calib_sweep.parts import PartialParts, Tracking
+from calib_sweep.parts.building import Builder
+from calib_sweep.parts.interfaces import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store

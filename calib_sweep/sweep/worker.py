@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from hydra.core.hydra_config import HydraConfig
 
-from calib_sweep.building import Builder
 from calib_sweep.cell import Cell
 from calib_sweep.interruption import raise_if_told
-from calib_sweep.parts import Tracking
+from calib_sweep.parts.building import Builder
+from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue

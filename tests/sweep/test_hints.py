@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from calib_sweep.building import Builder
+from calib_sweep.parts.building import Builder
 from calib_sweep.sweep import hints
 
 

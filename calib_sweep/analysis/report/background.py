@@ -16,6 +16,7 @@ FAMILIES = ("ppl", "acc", "acc_norm", "kl", "flips")  # order of the tables of s
 
 
 def what_was_run(material: Material, groups: Sequence[Group]) -> list[Block]:
+    """List cells, models, methods, datasets, seeds, settings that differ, and scores."""
     count = controls.count_cells(material.rows)
     cells = f"{count.total} cells: {count.done} done, {count.failed} failed"
     cells += f", {count.unfinished} unfinished" if count.unfinished else ""
@@ -66,6 +67,7 @@ def control_list(material: Material, groups: Sequence[Group]) -> list[Block]:
 
 
 def provenance_chapter(material: Material) -> list[Block]:
+    """Name the calibration sets, and the versions and machines of the records."""
     blocks: list[Block] = [Heading("Provenance")]
     if material.sets:
         blocks += [Heading("Calibration sets", 3), set_table(material.sets[:MAX_SETS], 12)]

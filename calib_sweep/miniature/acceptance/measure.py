@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.building import Builder
 from calib_sweep.cell import Config, digest
 from calib_sweep.compression.walk import compress
 from calib_sweep.evaluation.suite import PreparedSuite
@@ -27,6 +26,7 @@ from calib_sweep.miniature.acceptance.grid import model_overrides
 from calib_sweep.miniature.acceptance.guessing import guessing
 from calib_sweep.miniature.acceptance.trigram import Trigram
 from calib_sweep.miniature.tasks.load import read
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF, DOMAINS, TASKS
 from calib_sweep.seeding import stream
 from calib_sweep.sweep.plan import compose_command_line

@@ -24,10 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep.building import Builder
-from calib_sweep.cell import Config
-from calib_sweep.errors import require
-from calib_sweep.given import (
+from calib_sweep.api.given import (
     check_tokens,
     compared_with,
     context_length,
@@ -40,7 +37,10 @@ from calib_sweep.given import (
     to_tensors,
     tokenizer_of,
 )
-from calib_sweep.parts import Evaluation, Model
+from calib_sweep.cell import Config
+from calib_sweep.errors import require
+from calib_sweep.parts.building import Builder
+from calib_sweep.parts.interfaces import Evaluation, Model
 from calib_sweep.places import CONF
 from calib_sweep.sweep.explain import told
 from calib_sweep.sweep.own_folders import check_own_folders
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.analysis.report.opened import Report
+    from calib_sweep.api.given import Lengths, Tokens
     from calib_sweep.compression.layer import LayerReport
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.suite import Scores
-    from calib_sweep.given import Lengths, Tokens
     from calib_sweep.method.base import Method
 
 # A model whose YAML sets nothing else.
@@ -222,7 +222,7 @@ def run(overrides: Sequence[str]) -> Finished:
     It is run as there, by any launcher, in a process of its own that finds the modules that this
     one finds. Raises `ConfigError` with all mistakes where the command line refuses.
     """
-    from calib_sweep.child import run_in_child, words_of
+    from calib_sweep.api.child import run_in_child, words_of
 
     code, folder = run_in_child(words_of(overrides))
     return Finished(code=code, folder=folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
-from calib_sweep.parts import Evaluation, Model, PartialParts, Parts, Tracking
+from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.places import CALIBRATION
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets, target_classes

@@ -374,7 +374,7 @@ def test_a_run_takes_a_list_of_words_that_run_something(inside):
     ],
 )
 def test_a_run_of_other_words_starts_no_process(words, message, inside, monkeypatch):
-    monkeypatch.setattr("calib_sweep.child.subprocess.Popen", None)
+    monkeypatch.setattr("calib_sweep.api.child.subprocess.Popen", None)
     with pytest.raises(ConfigError, match=message):
         calib_sweep.run(words)
 
@@ -386,7 +386,7 @@ def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before
         "assert not heavy, heavy\n"
         "from calib_sweep.method.rtn import RTN\n"
         "import calib_sweep.model.loading, calib_sweep.dataset.text\n"
-        "assert calib_sweep.method('rtn') == calib_sweep.api.method('rtn')\n"
+        "assert calib_sweep.method('rtn') == calib_sweep.api.functions.method('rtn')\n"
         "assert isinstance(calib_sweep.method('rtn'), calib_sweep.method.rtn.RTN)\n"
         "assert calib_sweep.model('miniature').name == 'miniature'\n"
         "from calib_sweep import run, evaluation\n"
@@ -403,5 +403,5 @@ def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before
 @pytest.mark.parametrize("name", calib_sweep.ROOMS)
 def test_the_help_on_a_room_is_that_of_its_function(name):
     shown = render_doc(getattr(calib_sweep, name), renderer=plaintext)
-    summary = getattr(calib_sweep.api, name).__doc__.splitlines()[0].rstrip(".")
+    summary = getattr(calib_sweep.api.functions, name).__doc__.splitlines()[0].rstrip(".")
     assert f"{name} - {summary}" in shown

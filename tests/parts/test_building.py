@@ -2,7 +2,7 @@
 
 import pickle
 
-from calib_sweep.building import Builder
+from calib_sweep.parts.building import Builder
 
 WANDA = {"_target_": "calib_sweep.method.wanda.Wanda", "sparsity": 0.5, "pattern": "unstructured"}
 

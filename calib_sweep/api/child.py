@@ -25,7 +25,7 @@ from calib_sweep.interruption import (
 )
 from calib_sweep.sweep.explain import REFUSED, SweepEnded, explain, told
 
-CHILD = "calib_sweep.child"
+CHILD = "calib_sweep.api.child"
 ONLY_SHOW = "expected the words of a sweep; these only show."
 SHOW = {"--help", "-h", "--version", "--shell-completion", "-sc"}  # something, and sweep nothing
 

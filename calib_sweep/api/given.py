@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.reference import DenseReference
     from calib_sweep.evaluation.scoring import Scores
-    from calib_sweep.parts import Model
+    from calib_sweep.parts.interfaces import Model
 
     Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
     Lengths = Tensor | np.ndarray | Sequence[int]
