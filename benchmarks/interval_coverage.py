@@ -31,7 +31,9 @@ from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.seeding import stream
 
 SEEDS, DATASETS = (3, 5, 10, 20), (3, 5, 10)
-SETTINGS = AnalysisSettings(seed=0, num_resamples=2000, better_from=0.75, power=0.8, targets=[0.01])
+SETTINGS = AnalysisSettings(
+    seed=0, num_resamples=2000, better_from=0.75, power=0.8, targets=[0.01], equivalence={}
+)
 ACROSS = {"method": 1.0, "dataset": 0.5, "method:dataset": 0.2, "draw": 0.3, "method:draw": 0.1}
 SKEWED = "exponential"
 

@@ -4,7 +4,8 @@ The values live in conf/config.yaml under `analysis`. They move no score of any 
 digits of intervals made by resampling, the verdicts' threshold and the targets of the power table.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from numbers import Real
@@ -26,6 +27,9 @@ class AnalysisSettings:
     better_from: float  # P(A > B) that a useful improvement reaches; Bouthillier et al. 2021: 0.75
     power: float  # of the smallest detectable difference and of the seeds that are needed
     targets: Sequence[float]  # half-widths and differences to plan for: shares, log perplexity
+    equivalence: Mapping[
+        str, float
+    ]  # kind of metric, or metric -> what is as good as no difference
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -58,10 +62,27 @@ class AnalysisSettings:
                     "a list of numbers between 0 and 1; 0.01 is 1 point, or 1 % perplexity",
                     "targets=[0.005,0.01]",
                 ),
+                (
+                    "equivalence",
+                    isinstance(self.equivalence, Mapping)
+                    and all(isinstance(key, str) for key in self.equivalence)
+                    and all(_is_between(size, 0.0, 1.0) for size in self.equivalence.values()),
+                    "metrics with numbers between 0 and 1; 0.01 is 1 point, or 1 % perplexity",
+                    "equivalence={acc: 0.005, ppl: 0.01}",
+                ),
             ):
                 value = getattr(self, name)
                 remedy = f"Example: '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
+
+    def margin(self, metric: str) -> float:
+        """Return the difference in `metric` that is as good as none; NaN where none is named.
+
+        Of the metric itself (acc/boolq), else of its kind (acc); acc_norm is a kind of acc.
+        """
+        kind = metric.partition("/")[0]
+        named = [self.equivalence.get(key) for key in (metric, kind, kind.removesuffix("_norm"))]
+        return next((float(size) for size in named if size is not None), math.nan)
 
     @property
     def resampling(self) -> dict[str, int]:
@@ -82,11 +103,14 @@ def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
         for text in overrides:
             name, _, value = text.removeprefix(f"{KEY}.").partition("=")
             known = ", ".join(f"{KEY}.{key}" for key in values)
+            name, _, inner = name.partition(".")  # analysis.equivalence.acc=0.01
             is_known = text.startswith(f"{KEY}.") and name in values
+            is_known &= not inner or isinstance(values.get(name), Mapping)
             remedy = f"Example: {KEY}.seed=0."
             problems.of(require, is_known, "report", text, f"one of {known}", remedy)
             if is_known:
-                values[name] = yaml.safe_load(value)
+                read = yaml.safe_load(value)
+                values[name] = {**values[name], inner: read} if inner else read
     return AnalysisSettings(**values)
 
 

@@ -1,9 +1,18 @@
+import math
+
 import pytest
 
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.errors import ConfigError
 
-VALUES = {"seed": 0, "num_resamples": 1000, "better_from": 0.75, "power": 0.8, "targets": [0.01]}
+VALUES = {
+    "seed": 0,
+    "num_resamples": 1000,
+    "better_from": 0.75,
+    "power": 0.8,
+    "targets": [0.01],
+    "equivalence": {"acc": 0.005},
+}
 
 
 def test_the_shipped_settings_are_accepted_and_can_be_changed():
@@ -27,6 +36,8 @@ def test_the_shipped_settings_are_accepted_and_can_be_changed():
         ("targets", 0.01, "a list of numbers"),
         ("targets", "0.01", "a list of numbers"),
         ("targets", [], "a list of numbers"),
+        ("equivalence", 0.01, "metrics with numbers between 0 and 1"),
+        ("equivalence", {"acc": 5}, "metrics with numbers between 0 and 1"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_a_remedy(key, value, says):
@@ -46,3 +57,12 @@ def test_an_unknown_key_names_the_known_ones():
     with pytest.raises(ConfigError) as error:
         read_settings(["analysis.sed=1"])
     assert "analysis.seed" in str(error.value)
+
+
+def test_a_margin_of_one_kind_can_be_set_alone():
+    changed = read_settings(["analysis.equivalence.acc=0.02"])
+    assert changed.margin("acc/mean") == changed.margin("acc_norm/arc") == 0.02
+    assert changed.margin("ppl/geomean") == 0.01
+    assert math.isnan(changed.margin("kl/wikitext"))
+    with pytest.raises(ConfigError):
+        read_settings(["analysis.seed.acc=0.02"])

@@ -11,7 +11,12 @@ from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.seeding import stream
 
 SETTINGS = AnalysisSettings(
-    seed=0, num_resamples=1000, better_from=0.75, power=0.8, targets=[0.005, 0.01]
+    seed=0,
+    num_resamples=1000,
+    better_from=0.75,
+    power=0.8,
+    targets=[0.005, 0.01],
+    equivalence={"acc": 0.005, "ppl": 0.01},
 )
 METHODS = ("gptq", "sparsegpt", "spqr", "wanda")
 DATASETS = tuple(f"text{number:02}" for number in range(20))

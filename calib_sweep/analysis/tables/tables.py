@@ -22,6 +22,7 @@ from calib_sweep.analysis.tables.comparisons import COLUMNS as COMPARISON_COLUMN
 from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_table
 from calib_sweep.analysis.tables.correlations import correlation_table
 from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
+from calib_sweep.analysis.tables.equivalence import equivalence_table
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
 from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.missing import missing_table
@@ -67,6 +68,7 @@ def all_tables(
         "variance_components": variance_table(arrays, settings),
         "comparisons": comparisons,
         **ranking_tables(arrays, comparisons, settings),
+        "equivalence": equivalence_table(arrays, comparisons, settings),
         "power": power_table(arrays, comparisons, settings),
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
