@@ -92,7 +92,7 @@ def _of_draws(array: ScoreArray, settings: AnalysisSettings) -> Iterator[dict[st
         sd_E, df_E = spread_of_draws(value_DSE)
         found = spread_below(sd_E, df_E, margin_E)
         n_E = (~np.isnan(value_DSE)).sum(axis=(0, 1))
-        for e in np.flatnonzero(np.isfinite(margin_E) & (n_E > 0)):
+        for e in np.flatnonzero(np.isfinite(margin_E) & (n_E > 0)).tolist():
             yield {
                 "model": array.model,
                 "metric": array.metrics[e],

@@ -19,7 +19,7 @@ OTHERS = {
     *("ranking", "power", "controls", "notes", "missing", "tails", "uncertainty"),
     *("rank_probabilities", "rank_stability", "dataset_comparisons", "unequal_variance"),
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
-    *("correlations", "covariates", "tasks"),
+    *("correlations", "covariates", "tasks", "equivalence"),
 }
 
 
