@@ -10,6 +10,10 @@ method contains the machine.
 Estimated by restricted maximum likelihood, never negative; in complete designs that is the analysis
 of variance wherever the latter is not negative. Intervals are generalized ones (`anova`).
 
+Across methods a number and its interval speak of the same components. Where only one dataset has
+draws that all methods have, nothing between datasets can be told apart: the scores of the others
+are left out, or what lies between datasets would count as draw.
+
 Shapes: M methods, D datasets, S draws of a dataset, R replicates, E metrics, N observations.
 Variances are in the unit of the values squared.
 """
@@ -95,6 +99,9 @@ def crossed_components(value_MDSE: np.ndarray) -> Components:
     Intervals are of the draws that all methods have; there must be two or more of them.
     """
     complete_DS = is_whole(value_MDSE, axis=(0, 3))
+    has_complete_D = complete_DS.any(axis=1)
+    if has_complete_D.sum() == 1:
+        value_MDSE, complete_DS = value_MDSE[:, has_complete_D], complete_DS[has_complete_D]
     anova = crossed_anova(np.where(complete_DS[..., None], value_MDSE, np.nan))
     m, d, s = np.argwhere(np.isfinite(value_MDSE[..., 0])).T
     num_D, num_S = value_MDSE.shape[1:3]

@@ -78,16 +78,27 @@ def _across(array: ScoreArray, draw: str, settings: AnalysisSettings) -> list[di
         if len(value) < 2 or complete_DS.sum() < 2:
             continue
         keys = {"model": array.model, "method": f"{ALL} {draw}" if draw else ALL}
-        left_out = np.isfinite(value[:, ~complete_DS]).any(axis=0).sum() // value.shape[-1]
-        incomplete = (
-            f"the interval leaves out draws that not every method has: {left_out}"
-            if left_out
-            else ""
-        )
+        incomplete = _incomplete(value, complete_DS)
         left_out_E = [_joined(incomplete, _infinite(num)) for num in num_infinite_E]
         named = [array.metrics[e] for e in metrics]
         rows += _rows(keys, named, crossed_components(value), settings, left_out_E)
     return rows
+
+
+def _incomplete(value_MDSE: np.ndarray, complete_DS: np.ndarray) -> str:
+    """Say which draws enter the interval only in part, or neither number nor interval."""
+    scored_DS: np.ndarray = np.isfinite(value_MDSE[..., 0]).any(axis=0)
+    has_complete_D = complete_DS.any(axis=1)
+    notes: list[str] = []
+    alone = int((scored_DS.any(axis=1) & ~has_complete_D).sum())
+    if has_complete_D.sum() == 1 and alone:
+        others = "1 other is" if alone == 1 else f"{alone} others are"
+        notes.append(f"one dataset has draws that every method has: {others} left out")
+        scored_DS = scored_DS & has_complete_D[:, None]
+    left_out = int((scored_DS & ~complete_DS).sum())
+    if left_out:
+        notes.append(f"the interval leaves out draws that not every method has: {left_out}")
+    return _joined(*notes)
 
 
 def _infinite(num: int) -> str:

@@ -212,3 +212,63 @@ def test_equal_draws_of_incomplete_datasets_leave_what_lies_between_datasets():
     found = variance_table([array_of(value)], SETTINGS).set_index("component")["variance"]
     assert found["dataset"] == pytest.approx(0.05**2 / 2)
     assert found["draw"] == 0
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_where_one_dataset_is_complete_the_draw_is_that_of_this_dataset(others):
+    """The second method has not run on the other datasets, which lie ten SDs apart.
+
+    Of two methods on one dataset the component draw is the covariance of their scores, that of
+    method:draw what is left of their mean variance.
+    """
+    value = 0.4 * normal("alone/shared", 1, 1 + others, 5, 1) + 0.3 * normal(
+        "alone/own", 2, 1 + others, 5, 1
+    )
+    value = value + 10 * np.arange(1 + others).reshape(1, -1, 1, 1)
+    value[1] += 2  # the methods differ, or their component would be 0 and the others take it up
+    value[1, 1:] = np.nan
+    covariance = np.cov(value[:, 0, :, 0])
+    assert covariance[0, 1] > 0
+    found = components(array_of(value), method="*")
+    assert found.loc["draw", "variance"] == pytest.approx(covariance[0, 1])
+    left = (covariance[0, 0] + covariance[1, 1]) / 2 - covariance[0, 1]
+    assert found.loc["method:draw", "variance"] == pytest.approx(left)
+    assert found.loc["draw", "sd"] < found.loc["draw", "sd_hi"]
+    assert np.isnan(found.loc["dataset", "variance"])
+    said = f"one dataset has draws that every method has: {others} others are left out"
+    assert said.replace("1 others are", "1 other is") in found.loc["draw", "note"]
+
+
+def test_a_second_dataset_with_one_complete_draw_is_told_from_the_draw():
+    """Its effect of 10 must not count as draw, although one draw has no spread."""
+    value = 0.4 * normal("barely/shared", 1, 2, 8, 1) + 0.3 * normal("barely/own", 2, 2, 8, 1)
+    value[:, 1] += 10
+    value[1, 1, 1:] = np.nan
+    found = components(array_of(value), method="*")
+    assert found.loc["draw", "sd"] < 1
+    assert found.loc["dataset", "sd"] == pytest.approx(10 / np.sqrt(2), rel=0.1)
+
+
+def test_where_no_draw_is_complete_nothing_is_said_across_methods():
+    value = normal("apart", 2, 2, 5, 1)
+    value[0, 0], value[1, 1] = np.nan, np.nan
+    table = variance_table([array_of(value)], SETTINGS)
+    assert "*" not in set(table["method"])
+    own = table[table["component"] == "draw"]["sd"].to_numpy()
+    assert own == pytest.approx([value[0, 1].std(ddof=1), value[1, 0].std(ddof=1)])
+
+
+def test_with_replicates_the_draw_of_one_complete_dataset_is_free_of_the_other():
+    """A dataset of one draw, ten SDs away, adds to the dataset and not to draw or replicate."""
+    value = normal("alone/draw", 1, 2, 6, 1)
+    value[0, 1] += 10
+    value[0, 1, 1:] = np.nan
+    again = value + 0.1 * normal("alone/again", 1, 2, 6, 1)
+    (array,) = score_arrays([*rows_of(value), *rows_of(again, replicate=1)])
+    found = components(array, method="gptq")
+    pair_S2 = np.stack([value[0, 0, :, 0], again[0, 0, :, 0]], axis=1)
+    between = pair_S2.mean(1).var(ddof=1)
+    repeats = np.append(np.ptp(pair_S2, axis=1), again[0, 1, 0, 0] - value[0, 1, 0, 0])
+    noise = np.mean(repeats**2) / 2
+    assert found.loc["draw", "variance"] == pytest.approx(between - noise / 2, rel=0.01)
+    assert found.loc["replicate", "variance"] == pytest.approx(noise, rel=0.05)
