@@ -30,6 +30,7 @@ from calib_sweep.analysis.tables.outliers import outlier_table
 from calib_sweep.analysis.tables.power import power_table
 from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
+from calib_sweep.analysis.tables.sensitivity import sensitivity_table
 from calib_sweep.analysis.tables.set_sizes import set_size_tables
 from calib_sweep.analysis.tables.summary import SUMMARY_COLUMNS, summary_table, uncertainty_table
 from calib_sweep.analysis.tables.tasks import task_table
@@ -63,9 +64,11 @@ def all_tables(
     naming = Naming.of_groups(groups)
     arrays = score_arrays(rows, naming)
     comparisons = comparison_table(arrays, settings)
+    components = variance_table(arrays, settings)
     tables = {
         "summary": summary_table(groups, naming),
-        "variance_components": variance_table(arrays, settings),
+        "sensitivity": sensitivity_table(arrays, components, groups, naming),
+        "variance_components": components,
         "comparisons": comparisons,
         **ranking_tables(arrays, comparisons, settings),
         "equivalence": equivalence_table(arrays, comparisons, settings),
