@@ -87,8 +87,8 @@ def _across(array: ScoreArray, draw: str, settings: AnalysisSettings) -> list[di
 
 def _incomplete(value_MDSE: np.ndarray, complete_DS: np.ndarray) -> str:
     """Say which draws enter the interval only in part, or neither number nor interval."""
-    scored_DS: np.ndarray = np.isfinite(value_MDSE[..., 0]).any(axis=0)
-    has_complete_D = complete_DS.any(axis=1)
+    scored_DS = np.asarray(np.isfinite(value_MDSE[..., 0]).any(axis=0))
+    has_complete_D = np.asarray(complete_DS.any(axis=1))
     notes: list[str] = []
     alone = int((scored_DS.any(axis=1) & ~has_complete_D).sum())
     if has_complete_D.sum() == 1 and alone:
