@@ -1,9 +1,9 @@
 """All tables of a sweep, each a pure function of its rows, items and settings.
 
 summary.csv, variance_components.csv, comparisons.csv, ranking.csv, power.csv and controls.csv are
-the report's; the others are what they leave out. notes.csv says where a table has no number and
-why. All are on the scale of the analysis (log perplexity), but for the scores as recorded in
-summary, uncertainty and tails.
+the report's; claims.csv is what its sentences may say; the others are what they leave out.
+notes.csv says where a table has no number and why. All are on the scale of the analysis (log
+perplexity), but for the scores as recorded in summary, uncertainty and tails.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.checks import control_table
+from calib_sweep.analysis.tables.claims import claim_table
 from calib_sweep.analysis.tables.comparisons import COLUMNS as COMPARISON_COLUMNS
 from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_table
 from calib_sweep.analysis.tables.correlations import correlation_table
@@ -86,6 +87,7 @@ def all_tables(
         "tails": outlier_table(groups, naming),
         "missing": missing_table(rows, arrays, naming),
     }
+    tables["claims"] = claim_table(tables)
     tables["controls"] = control_table(rows, arrays, tables, evidence.set_problems)
     tables["notes"] = _notes(tables)
     return {

@@ -77,6 +77,10 @@ CALLS = {
     intervals.share_interval: (lambda: intervals.share_interval(10, 10), 0.691503),
     intervals.superiority_interval: (lambda: intervals.superiority_interval(0.5, 9, 9), None),
     multiplicity.holm_corrected: (lambda: multiplicity.holm_corrected(np.array([0.01, 0.9])), 0.02),
+    multiplicity.weighted_holm: (
+        lambda: multiplicity.weighted_holm(np.array([0.01, 0.9]), np.array([3, 1])),
+        0.04 / 3,
+    ),
     multiplicity.bh_corrected: (lambda: multiplicity.bh_corrected(np.array([0.01, 0.9])), 0.02),
     sample.has_diverged: (lambda: sample.has_diverged(np.array([90.0, 5.0, 5.0])), 1),
     outliers.reasons: (lambda: len(outliers.reasons(FIRST[0, :, 0], is_perplexity=False)), 4),

@@ -14,6 +14,8 @@ PROMISED = {
     "variance_components": "model method metric component variance sd sd_lo sd_hi share icc",
     "comparisons": "model metric kind a b dataset n_pairs mean_diff lo hi p p_holm p_bh "
     "prob_better prob_lo prob_hi mde verdict",
+    "claims": "kind model metric method a b dataset n estimate lo hi p weight p_sweep winner "
+    "reason",
 }
 OTHERS = {
     *("ranking", "power", "controls", "notes", "missing", "tails", "uncertainty"),
