@@ -26,6 +26,11 @@ def t_sf(t: Numbers, df: Numbers) -> np.ndarray:
     return np.asarray(stats.t.sf(t, df))
 
 
+def t_pdf(t: Numbers, df: Numbers) -> np.ndarray:
+    """Return the density of Student's t with `df` at `t`."""
+    return np.asarray(stats.t.pdf(t, df))
+
+
 def noncentral_t_shift(df: Numbers, below: Numbers, t: Numbers) -> np.ndarray:
     """Return the noncentrality at which a t with `df` lies below `t` with probability `below`."""
     return np.asarray(special.nctdtrinc(df, below, t))
