@@ -21,7 +21,8 @@ the same.
 
 For normal y of equal variance mu and the new model are exact. Where the e differ both hold more.
 
-Shapes: K models, E contrasts. NaN: this contrast was not made on that model.
+Shapes: K models, E contrasts. NaN: this contrast was not made on that model. An e that is not
+known, as of a single draw, leaves no tau: all else stands.
 """
 
 from collections.abc import Callable
@@ -57,7 +58,7 @@ class OverModels:
 
 def over_models(estimate_KE: np.ndarray, se_KE: np.ndarray, df_KE: np.ndarray) -> OverModels:
     """Summarise contrasts over models; `se`: standard error of each over draws, on `df`."""
-    is_known_KE = np.isfinite(estimate_KE) & np.isfinite(se_KE) & np.isfinite(df_KE)
+    is_known_KE = np.isfinite(estimate_KE)
     num_E = is_known_KE.sum(0)
     enough_E = np.where(num_E >= MIN_MODELS, num_E, np.nan)
     mean_E = np.where(is_known_KE, estimate_KE, 0.0).sum(0) / enough_E
@@ -68,7 +69,9 @@ def over_models(estimate_KE: np.ndarray, se_KE: np.ndarray, df_KE: np.ndarray) -
     new = Estimate(mean_E, np.sqrt(variance_E * (1 + 1 / enough_E)), found.df)
     new_lo_E, new_hi_E = new.interval
     noise_KE = np.where(is_known_KE, se_KE**2, np.nan)
-    tau_E, tau_lo_E, tau_hi_E = _between(variance_E, noise_KE, df_KE)
+    is_measured_E = (np.isfinite(noise_KE) & np.isfinite(df_KE)).sum(0) == num_E
+    of_noise_E = np.where(is_measured_E, enough_E, np.nan)
+    tau_E, tau_lo_E, tau_hi_E = _between(variance_E, noise_KE, df_KE, of_noise_E)
     return OverModels(
         num_models=num_E,
         mean=mean_E,
@@ -84,13 +87,11 @@ def over_models(estimate_KE: np.ndarray, se_KE: np.ndarray, df_KE: np.ndarray) -
 
 
 def _between(
-    variance_E: np.ndarray, noise_KE: np.ndarray, df_KE: np.ndarray
+    variance_E: np.ndarray, noise_KE: np.ndarray, df_KE: np.ndarray, num_E: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return tau with the ends of its interval; `noise`: squared standard errors."""
-    num_E = np.isfinite(noise_KE).sum(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_noise_E = np.nansum(noise_KE, axis=0) / num_E
-        of_mean_E = np.nansum(noise_KE**2 / df_KE, axis=0) / num_E**2
+    """Return tau with the ends of its interval; `noise`: squared standard errors of `num`."""
+    mean_noise_E = np.nansum(noise_KE, axis=0) / num_E
+    of_mean_E = np.nansum(noise_KE**2 / df_KE, axis=0) / num_E**2
 
     def exceeded(square_E: np.ndarray) -> np.ndarray:
         """Return P(F > s^2 / m) for tau^2 = `square`: it grows with tau."""
@@ -103,9 +104,10 @@ def _between(
             return typed_scipy.f_sf(variance_E / m_E, f_E, g_E)
 
     tail = intervals.TAIL
+    farthest_E = np.where(np.isfinite(mean_noise_E), FARTHEST * variance_E, np.nan)
     squares = [
         variance_E - mean_noise_E,
-        *(_reached(exceeded, level, FARTHEST * variance_E) for level in (tail, 1 - tail)),
+        *(_reached(exceeded, level, farthest_E) for level in (tail, 1 - tail)),
     ]
     tau_E, lo_E, hi_E = (np.sqrt(np.maximum(square_E, 0.0)) for square_E in squares)
     return tau_E, lo_E, hi_E

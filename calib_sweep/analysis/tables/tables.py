@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from calib_sweep.analysis.scores.arrays import score_arrays
-from calib_sweep.analysis.scores.groups import group_rows
+from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.items import Items
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import Row
@@ -28,6 +28,7 @@ from calib_sweep.analysis.tables.flips import flip_table, unstable_table
 from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.missing import missing_table
 from calib_sweep.analysis.tables.outliers import outlier_table
+from calib_sweep.analysis.tables.over_models import over_models_table
 from calib_sweep.analysis.tables.power import power_table
 from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
@@ -73,6 +74,7 @@ def all_tables(
         "comparisons": comparisons,
         **ranking_tables(arrays, comparisons, settings),
         "equivalence": equivalence_table(arrays, comparisons, settings),
+        "over_models": over_models_table(comparisons, bare_models(groups, naming)),
         "power": power_table(arrays, comparisons, settings),
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
@@ -94,6 +96,11 @@ def all_tables(
         name: table.reindex(columns=SHOWN_COLUMNS.get(name, list(table.columns)))
         for name, table in tables.items()
     }
+
+
+def bare_models(groups: Sequence[Group], naming: Naming) -> dict[str, str]:
+    """Return each model without its settings, by its name in tables."""
+    return {naming.of(group).model: group.model for group in groups}
 
 
 def _notes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from calib_sweep.analysis import inference
 from calib_sweep.analysis.inference import (
     anova,
     correlation,
+    estimates,
     flips,
     homogeneity,
     interquartile,
@@ -21,6 +22,7 @@ from calib_sweep.analysis.inference import (
     outliers,
     permutation,
     power,
+    random_effects,
     ranks,
     reml,
     resampling,
@@ -39,6 +41,7 @@ RIGHT_SI = (normal("items", 4, 20) > 0).astype(float)
 BLOCKS = [(np.arange(3), SCORE_MDSE[:, d].swapaxes(0, 1)) for d in range(2)]
 SIGNS = ranks.pair_signs(SCORE_MDSE.mean(2).swapaxes(0, 1))
 CONTRASTS = np.stack([homogeneity.contrasts(own[0]) for own in SCORE_MDSE])
+ESTIMATE = estimates.Estimate(np.array([[1.0], [3.0]]), np.ones((2, 1)), 4 * np.ones((2, 1)))
 SIZES = np.array([8.0, 16.0, 32.0]), np.array([3.0, 2.0, 1.5]), np.array([4.0, 4.0, 4.0])
 MODULES = [
     import_module(f"{inference.__name__}.{found.name}")
@@ -56,6 +59,8 @@ CALLS = {
         lambda: correlation.correlate([(np.arange(6.0), np.arange(6.0) ** 2)], **SEED),
         6,
     ),
+    estimates.of_interval: (lambda: estimates.of_interval(0.5, 0.375834, 0.624166, 4)[1], 0.044721),
+    estimates.difference: (lambda: estimates.difference(ESTIMATE, ESTIMATE)[2], 8),
     flips.split: (lambda: flips.split(RIGHT_SI).n, 4),
     flips.systematic_sd: (lambda: flips.systematic_sd(flips.split(RIGHT_SI)), None),
     flips.cochran_p: (lambda: flips.cochran_p(flips.split(RIGHT_SI)), None),
@@ -97,6 +102,7 @@ CALLS = {
         lambda: power.seeds_for_difference(1.0, 1.0, 0.8, is_paired=True),
         10,
     ),
+    random_effects.over_models: (lambda: random_effects.over_models(*ESTIMATE).mean, 2),
     ranks.block_means: (lambda: ranks.block_means(BLOCKS, 3)[0], SCORE_MDSE[0, :, :, 0].mean()),
     ranks.resampled_means: (lambda: ranks.resampled_means(BLOCKS, 3, **SEED), None),
     ranks.pair_signs: (lambda: ranks.pair_signs(np.array([[[2.0], [1.0]]])), 1),

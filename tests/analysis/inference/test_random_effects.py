@@ -66,6 +66,17 @@ def test_a_model_without_the_contrast_is_left_out():
     assert found.mean.tolist() == [3, 3.5]
 
 
+def test_single_draws_leave_no_tau_and_all_else():
+    unknown = columns(*[np.nan] * 3)
+    found, wanted = (
+        over_models(columns(1, 2, 6), unknown, unknown),
+        over_models(columns(1, 2, 6), columns(1, 1, 1), columns(4, 4, 4)),
+    )
+    for name in ("num_models", "mean", "lo", "hi", "p", "new_lo", "new_hi"):
+        assert getattr(found, name) == getattr(wanted, name), name
+    assert np.isnan([found.tau, found.tau_lo, found.tau_hi]).all()
+
+
 def test_one_model_says_nothing_of_others():
     found = over_models(columns(1), columns(0.1), columns(4))
     assert found.num_models == 1

@@ -22,7 +22,7 @@ OTHERS = {
     *("rank_probabilities", "rank_stability", "dataset_comparisons", "unequal_variance"),
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
     *("correlations", "covariates", "tasks", "equivalence"),
-    "sensitivity",
+    *("sensitivity", "over_models"),
 }
 
 
