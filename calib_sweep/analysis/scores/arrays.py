@@ -37,6 +37,7 @@ class ScoreArray:
     cell_ids_MDSR: np.ndarray  # of str; "" where there is no done cell
     dense_E: np.ndarray  # NaN where there is no dense cell
     num_samples_M: np.ndarray  # sequences in a calibration set; NaN where not recorded
+    dense_cell_ids: tuple[str, ...] = ()
 
     @cached_property
     def value_MDSE(self) -> np.ndarray:
@@ -123,6 +124,9 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]]) -> ScoreArray
         cell_ids_MDSR=cell_ids,
         dense_E=_dense(members, metrics),
         num_samples_M=num_samples,
+        dense_cell_ids=tuple(
+            dict.fromkeys(str(row["cell_id"]) for _, row in members if row["method"] == DENSE)
+        ),
     )
 
 

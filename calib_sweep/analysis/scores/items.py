@@ -37,6 +37,12 @@ class Items:
     layout_of: dict[str, int] = field(default_factory=dict)  # by cell id
     labels: dict[tuple[str, int], list[tuple[int, str]]] = field(default_factory=dict)
     # (task or corpus, layout) -> position and hash of each item
+    groups: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    # (task, layout) -> number of each item's group [I]; only where several items share one
+
+    def groups_of(self, metric: str, cell_id: str) -> np.ndarray | None:
+        """Return the group of each item of a cell [I]; None: each item is on its own."""
+        return self.groups.get((metric.partition("/")[2], self.layout_of[cell_id]))
 
     def of(self, metric: str, cell_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """Return scores of the cells that share the most common layout [cells, I], and which."""

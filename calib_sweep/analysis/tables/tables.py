@@ -26,6 +26,7 @@ from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
 from calib_sweep.analysis.tables.equivalence import equivalence_table
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
 from calib_sweep.analysis.tables.homogeneity import homogeneity_table
+from calib_sweep.analysis.tables.losses import loss_table
 from calib_sweep.analysis.tables.missing import missing_table
 from calib_sweep.analysis.tables.outliers import outlier_table
 from calib_sweep.analysis.tables.over_models import over_models_table
@@ -80,6 +81,7 @@ def all_tables(
         "dataset_comparisons": dataset_table(arrays, settings),
         "unequal_variance": homogeneity_table(arrays),
         "tasks": task_table(groups, naming),
+        "losses": loss_table(arrays, evidence.items),
         "flips": flip_table(arrays, evidence.items),
         "unstable_items": unstable_table(arrays, evidence.items),
         **profile_tables(arrays, settings),

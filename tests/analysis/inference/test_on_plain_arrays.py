@@ -18,8 +18,10 @@ from calib_sweep.analysis.inference import (
     homogeneity,
     interquartile,
     intervals,
+    item_groups,
     multiplicity,
     outliers,
+    paired_items,
     permutation,
     power,
     random_effects,
@@ -81,6 +83,9 @@ CALLS = {
     intervals.next_draw_interval: (lambda: intervals.next_draw_interval(0.0, 1.0, 5), -3.041445),
     intervals.share_interval: (lambda: intervals.share_interval(10, 10), 0.691503),
     intervals.superiority_interval: (lambda: intervals.superiority_interval(0.5, 9, 9), None),
+    item_groups.numbered: (lambda: item_groups.numbered(np.array(["b", "a"]), 2), 1),
+    item_groups.group_sums: (lambda: item_groups.group_sums(np.ones((1, 3)), np.zeros(3, int)), 3),
+    item_groups.scale: (lambda: item_groups.scale(10, 5), 5 / 4 / 100),
     multiplicity.holm_corrected: (lambda: multiplicity.holm_corrected(np.array([0.01, 0.9])), 0.02),
     multiplicity.weighted_holm: (
         lambda: multiplicity.weighted_holm(np.array([0.01, 0.9]), np.array([3, 1])),
@@ -90,6 +95,17 @@ CALLS = {
     sample.has_diverged: (lambda: sample.has_diverged(np.array([90.0, 5.0, 5.0])), 1),
     outliers.reasons: (lambda: len(outliers.reasons(FIRST[0, :, 0], is_perplexity=False)), 4),
     outliers.grubbs_limit: (lambda: outliers.grubbs_limit(10, 0.05), 2.290),
+    paired_items.item_parts: (lambda: paired_items.item_parts(RIGHT_SI, "aabb")[0].df, 19),
+    paired_items.mean_of_tasks: (
+        lambda: paired_items.mean_of_tasks([paired_items.Part(4.0, 9.0)] * 2).variance,
+        2,
+    ),
+    paired_items.together: (
+        lambda: paired_items.together(*[paired_items.Part(4.0, 9.0)] * 3).variance,
+        4,
+    ),
+    paired_items.t_test: (lambda: paired_items.t_test(0.0, paired_items.Part(1.0, 9.0))[2], 1),
+    paired_items.mcnemar_p: (lambda: paired_items.mcnemar_p(np.ones(5)), 2 / 2**5),
     permutation.sign_flip_p: (lambda: permutation.sign_flip_p(np.ones((5, 1))), 2 / 2**5),
     permutation.two_sample_p: (
         lambda: permutation.two_sample_p(np.ones((3, 1)), np.zeros((3, 1)), **SEED),

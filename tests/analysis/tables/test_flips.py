@@ -1,6 +1,6 @@
 import numpy as np
-import pandas as pd
 import pytest
+from helpers.item_files import write_items
 from helpers.simulated import normal
 from scipy import stats
 from statsmodels.stats.contingency_tables import cochrans_q
@@ -66,21 +66,6 @@ def test_the_test_is_cochrans_q_and_kappa_is_fleiss():
     assert own.kappa == pytest.approx(fleiss_kappa(counts))
     pairs = [np.mean(value_SI[i] == value_SI[j]) for i in range(6) for j in range(i)]
     assert own.agreement == pytest.approx(np.mean(pairs))
-
-
-def write_items(path, value_I, name="x", hashes=None, column="correct", kind="task"):
-    num = len(value_I)
-    table = pd.DataFrame(
-        {
-            "kind": kind,
-            "name": name,
-            "item": np.arange(num),
-            "item_hash": hashes or [f"hash{i}" for i in range(num)],
-            column: value_I,
-        }
-    )
-    before = pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    pd.concat([before, table], ignore_index=True).to_parquet(path, index=False)
 
 
 def tables(sweep):

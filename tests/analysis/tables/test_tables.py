@@ -23,6 +23,7 @@ OTHERS = {
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
     *("correlations", "covariates", "tasks", "equivalence"),
     *("sensitivity", "over_models"),
+    "losses",
 }
 
 
