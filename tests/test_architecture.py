@@ -26,7 +26,8 @@ LAYERS = {
         "api __main__",
     ),
     "calib_sweep/analysis": (
-        "settings rounding",
+        "metrics rounding",
+        "settings",
         "inference",
         "scores",
         "formatting",

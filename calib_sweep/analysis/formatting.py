@@ -10,35 +10,27 @@ from statistics import median
 from typing import Any
 
 from calib_sweep.analysis.inference.sample import Spread
-from calib_sweep.analysis.scores.groups import Group, is_logged
+from calib_sweep.analysis.metrics import OURS, Kind, Metrics, kind_of
+from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 
-SHARES = ("acc", "acc_norm", "flips")
-DIGITS = {"ppl": (2, 4), "acc": (1, 2), "acc_norm": (1, 2), "flips": (1, 2)}  # fewest, most
-OTHER_DIGITS = (3, 5)
-NAMES = {
-    "ppl": "perplexity",
-    "acc": "accuracy, %",
-    "acc_norm": "length-normalised accuracy, %",
-    "kl": "KL divergence from dense, nats per token",
-    "flips": "answers that differ from dense in correctness, %",
-}
+DIGITS = {"log": (2, 4), "share": (1, 2), "plain": (3, 5)}  # fewest, most
 
 
-def scale(metric: str) -> float:
+def scale(metric: str, known: Metrics = OURS) -> float:
     """Return what a value of `metric` is multiplied with to be shown."""
-    return 100.0 if metric.split("/")[0] in SHARES else 1.0
+    return known.of(metric).times
 
 
-def decimals(metric: str, spreads: Iterable[Spread]) -> int:
+def decimals(metric: str, spreads: Iterable[Spread], known: Metrics = OURS) -> int:
     """Return the decimals for a column of `metric`."""
-    return decimals_for(metric, (spread.sd for spread in spreads))
+    return decimals_for(metric, (spread.sd for spread in spreads), known)
 
 
-def decimals_for(metric: str, all_sds: Iterable[float]) -> int:
+def decimals_for(metric: str, all_sds: Iterable[float], known: Metrics = OURS) -> int:
     """Return the decimals for a column of `metric` whose values have these SDs."""
-    fewest, most = DIGITS.get(metric.split("/")[0], OTHER_DIGITS)
-    sds = [scale(metric) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
+    fewest, most = DIGITS[known.of(metric).scale]
+    sds = [scale(metric, known) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
     if not sds:
         return fewest
     return min(max(1 - math.floor(math.log10(2 * median(sds))), fewest), most)
@@ -68,7 +60,7 @@ def sd_text(sd: float, n: int, num_decimals: int) -> str:
 
 def described(group: Group, num_decimals: int) -> list[str]:
     """Return mean, SD, min..max, n, vs dense as text."""
-    spread, times = group.spread, scale(group.metric)
+    spread, times = group.spread, group.kind.times
     mean, low, high = (
         number(times * v, num_decimals) for v in (spread.mean, spread.min, spread.max)
     )
@@ -83,33 +75,39 @@ def described(group: Group, num_decimals: int) -> list[str]:
     ]
 
 
-def heading(metric: str, metrics: Iterable[str]) -> str:
+def heading(metric: str, metrics: Iterable[str], known: Metrics = OURS) -> str:
     """Say what a metric is; of a mean, over how many corpora or tasks among `metrics`."""
-    kind, _, of = metric.partition("/")
-    name = NAMES.get(kind, kind)
-    parts = parts_of(kind, metrics)
-    if metric == PPL_MEAN:
-        return (
-            f"{name} ({parts[0]})"
-            if len(parts) == 1
-            else f"{name} (geometric mean of {len(parts)} corpora)"
-        )
-    if metric == ACC_MEAN:
-        return f"{name} ({parts[0]})" if len(parts) == 1 else f"{name} (mean of {len(parts)} tasks)"
-    return f"{name} ({of})" if of else name
+    name, of = with_unit(known.of(metric)), _where(metric)
+    parts = parts_of(kind_of(metric), metrics)
+    if metric not in (PPL_MEAN, ACC_MEAN):
+        return f"{name} ({of})" if of else name
+    if len(parts) < 2:  # of what it is the mean may not be recorded
+        return f"{name} ({parts[0]})" if parts else name
+    mean_of = "geometric mean of {} corpora" if metric == PPL_MEAN else "mean of {} tasks"
+    return f"{name} ({mean_of.format(len(parts))})"
 
 
-def named(metric: str) -> str:
+def with_unit(kind: Kind) -> str:
+    """Return what a metric is called, with the unit of its values."""
+    return f"{kind.words}, {kind.unit}" if kind.unit else kind.words
+
+
+def named(metric: str, known: Metrics = OURS) -> str:
     """Say what a metric is, without a unit; of a single corpus or task, of which."""
-    kind, _, of = metric.partition("/")
-    name = NAMES.get(kind, kind).partition(",")[0]
+    name, of = known.of(metric).words, _where(metric)
     return name if not of or metric in (PPL_MEAN, ACC_MEAN) else f"{name} ({of})"
+
+
+def _where(metric: str) -> str:
+    """Return what was scored and how its answers were read: gsm8k, strict-match."""
+    kind, _, of = metric.partition("/")
+    return ", ".join(filter(None, (of, kind.partition(",")[2])))
 
 
 def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:
     """Return the corpora or tasks scored by metrics of one kind; acc_norm is a kind of acc."""
     kinds = ("acc", "acc_norm") if kind == "acc" else (kind,)
-    own = {m.partition("/")[2] for m in metrics if m.split("/")[0] in kinds}
+    own = {m.partition("/")[2] for m in metrics if kind_of(m) in kinds}
     return sorted(own - {"mean", "geomean"})
 
 
@@ -123,15 +121,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def unit(metric: str) -> str:
+def unit(metric: str, known: Metrics = OURS) -> str:
     """Return the unit of a shown difference: 'points', '%' of a perplexity, or nothing known."""
-    return "%" if is_logged(metric) else "points" if scale(metric) == 100 else ""
+    return {"log": "%", "share": "points", "plain": ""}[known.of(metric).scale]
 
 
-def difference(metric: str, value: float) -> float:
+def difference(metric: str, value: float, known: Metrics = OURS) -> float:
     """Return a difference as it is shown: of logarithms, 100 (exp(d) - 1) %."""
-    if not is_logged(metric):
-        return scale(metric) * value
+    if not known.of(metric).is_logged:
+        return scale(metric, known) * value
     return math.inf if value >= 100 else 100 * math.expm1(value)  # NaN stays NaN
 
 

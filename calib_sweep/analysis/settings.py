@@ -6,11 +6,12 @@ digits of intervals made by resampling, the verdicts' threshold and the targets 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from numbers import Real
 from pathlib import Path
 
+from calib_sweep.analysis.metrics import EXAMPLE, Declared, flaws_of
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.values import is_int
@@ -30,6 +31,7 @@ class AnalysisSettings:
     equivalence: Mapping[
         str, float
     ]  # kind of metric, or metric -> what is as good as no difference
+    metrics: Declared = field(default_factory=dict)  # what is not known of them: `metrics`
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -74,6 +76,9 @@ class AnalysisSettings:
                 value = getattr(self, name)
                 remedy = f"Example: '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
+            problems.add(
+                *(f"{KEY}.metrics{flaw}. Example: '{EXAMPLE}'." for flaw in flaws_of(self.metrics))
+            )
 
     def margin(self, metric: str) -> float:
         """Return the difference in `metric` that is as good as none; NaN where none is named.

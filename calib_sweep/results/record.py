@@ -75,6 +75,7 @@ class Record(TypedDict):
     calibration: NotRequired[CalibrationNote | None]
     compression: NotRequired[CompressionNote | None]
     stderr: NotRequired[Mapping[str, float | None]]  # of the scores that have one
+    metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # of a score: direction and others
     versions: NotRequired[Mapping[str, object]]  # of lm-eval and of each task
     timings_s: NotRequired[Mapping[str, float]]
     peak_memory_bytes: NotRequired[int | None]
@@ -97,6 +98,7 @@ def new_record(cell: Cell) -> Record:
         "compression": None,
         "scores": {},
         "stderr": {},
+        "metrics": {},
         "versions": {},
         "timings_s": {},
         "peak_memory_bytes": None,

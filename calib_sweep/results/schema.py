@@ -72,6 +72,7 @@ KINDS = {
     "compression": _or_null(SECTION),
     "scores": NUMBERS,
     "stderr": NUMBERS,
+    "metrics": _by_name(SECTION),
     "versions": SECTION,
     "timings_s": _by_name(NUMBER),
     "peak_memory_bytes": _or_null(NUMBER),

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.metrics import HEADLINES, Metrics
 from calib_sweep.analysis.report.document import Block, Bullets, Fold, Heading, Paragraph, Table
 from calib_sweep.analysis.report.material import MAX_SETS, Material, set_table
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.analysis.scores.means import HEADLINES
 from calib_sweep.analysis.scores.names import Naming, shown_settings
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.tables import controls, provenance
@@ -86,19 +86,24 @@ def single_scores(material: Material, groups: Sequence[Group]) -> list[Block]:
     """Give mean (SD) of every score beside the headline ones, by family, folded."""
     naming = Naming.of_groups(groups)
     kinds = {metric.split("/")[0] for metric in material.metrics}
-    tables = [_family(f, groups, naming) for f in [*FAMILIES, *sorted(kinds - {*FAMILIES})]]
+    tables = [
+        _family(f, groups, naming, material.known)
+        for f in [*FAMILIES, *sorted(kinds - {*FAMILIES})]
+    ]
     inside = [block for table in tables for block in table]
     return [Fold("Single corpora and tasks: mean (SD over seeds)", inside)] if inside else []
 
 
-def _family(family: str, groups: Sequence[Group], naming: Naming) -> list[Block]:
+def _family(family: str, groups: Sequence[Group], naming: Naming, known: Metrics) -> list[Block]:
     own = [g for g in groups if g.metric.split("/")[0] == family and g.metric not in HEADLINES]
     metrics = sorted({group.metric for group in own})
     if not metrics:
         return []
     several = len({group.model for group in own}) > 1
     cells = {(group.label, group.metric): group for group in own}
-    digits = {m: formatting.decimals(m, (g.spread for g in own if g.metric == m)) for m in metrics}
+    digits = {
+        m: formatting.decimals(m, (g.spread for g in own if g.metric == m), known) for m in metrics
+    }
     rows = []
     for group in {group.label: group for group in own}.values():
         names = naming.of(group)
@@ -109,7 +114,7 @@ def _family(family: str, groups: Sequence[Group], naming: Naming) -> list[Block]
     scored = [metric.partition("/")[2] or metric for metric in metrics]
     meanings = dict.fromkeys(scored, "mean over calibration seeds (SD over them)")
     table = Table([*header, *scored], rows, len(header), meanings=meanings)
-    return [Heading(formatting.NAMES.get(family, family), 3), table]
+    return [Heading(formatting.with_unit(known.of(family)), 3), table]
 
 
 def _mean_and_sd(group: Group | None, digits: int) -> str:

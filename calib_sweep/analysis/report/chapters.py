@@ -4,12 +4,12 @@ Every chapter shows the headline scores; those of single corpora and tasks are f
 and tables/*.csv has every row.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.figures import diagrams, strip_plot
 from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import kind_of, slug
 from calib_sweep.analysis.report import (
     appendix,
     background,
@@ -23,8 +23,7 @@ from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import format_table
-from calib_sweep.analysis.scores.groups import Group, direction
-from calib_sweep.analysis.scores.means import HEADLINES
+from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.tables import controls
 from calib_sweep.analysis.tables.checks import ALL_PAIRS
 from calib_sweep.analysis.tables.provenance import seen_text
@@ -101,7 +100,7 @@ def write(
 
 def headline_words(material: Material) -> dict[str, str]:
     """Return the headline scores that there are, in words."""
-    return {metric: word for metric, word in HEADLINES.items() if metric in material.metrics}
+    return material.known.headlines(material.metrics)
 
 
 def conclusion(material: Material, tables: Tables) -> list[str]:
@@ -112,12 +111,22 @@ def conclusion(material: Material, tables: Tables) -> list[str]:
         warnings[MAX_WARNINGS:] = [f"{more} more such warnings are in the report, under Controls."]
     warnings += seen_text(material.sets)
     if not words:
-        nothing = "There is no mean accuracy and no perplexity: see the tables of other scores."
-        return [*warnings, nothing]
+        return [*warnings, _no_headline(material)]
     wide = tables["controls"].loc[tables["controls"]["control"] == ALL_PAIRS]
     warnings += [f"{told['model']}: {told['detail']}." for told in wide.to_dict("records")]
     nothing = "There are no two methods with draws in common to compare."
     return [*warnings, *(conclusions.short(tables, words) or [nothing])]
+
+
+def _no_headline(material: Material) -> str:
+    """Say that there is no score to make sentences of, and how one is made one."""
+    nothing = "There is no mean accuracy and no perplexity: see the tables of other scores."
+    if not material.metrics:
+        return nothing
+    kind = kind_of(material.metrics[0])
+    more = "" if material.known.of(kind).direction else "direction: 1, "
+    example = f"'analysis.metrics={{{kind}: {{{more}headline: true}}}}'"
+    return f"{nothing} Sentences are made of those that are named, for example by {example}."
 
 
 def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
@@ -231,7 +240,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
 
     Headline scores only; a sweep that has none gives every score.
     """
-    words = headline_words(material)
+    words, known = headline_words(material), material.known
     frames = {
         "summary": (_with_reference(tables["summary"]), columns.SUMMARY),
         "comparisons": (shown_comparisons(tables["comparisons"]), columns.COMPARISONS),
@@ -243,10 +252,12 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
     for name, (frame, shown) in frames.items():
         for metric in [m for m in (words or material.metrics) if m in set(frame["metric"])]:
             own = frame[frame["metric"] == metric].reset_index(drop=True)
-            word = words.get(metric) or re.sub(r"[^A-Za-z0-9]+", "_", metric)
-            title = f"{name} of {material.name}: {formatting.heading(metric, material.metrics)}"
-            sign = direction(metric) if name in SCORED else 0
-            found[f"{name}_{word}"] = format_table(own, shown, metric), sign, title
+            word = slug(words.get(metric, metric))
+            title = (
+                f"{name} of {material.name}: {formatting.heading(metric, material.metrics, known)}"
+            )
+            sign = known.of(metric).direction if name in SCORED else 0
+            found[f"{name}_{word}"] = format_table(own, shown, metric, known=known), sign, title
     if "tasks" in tables and not tables["tasks"].empty:
         title = f"accuracy of {material.name} by task, %: mean (SD over seeds)"
         found["tasks_accuracy"] = task_table.paper_table(tables["tasks"]), 1, title

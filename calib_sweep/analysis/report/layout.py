@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import Metrics
 from calib_sweep.analysis.report.document import (
     Block,
     Figures,
@@ -46,8 +47,8 @@ def each_metric(
     metrics = list(dict.fromkeys(frame["metric"]))
     blocks: list[Block] = []
     for metric in [metric for metric in words if metric in metrics]:
-        table = _table(frame, shown, metric)
-        heading = formatting.heading(metric, material.metrics)
+        table = _table(frame, shown, metric, material.known)
+        heading = formatting.heading(metric, material.metrics, material.known)
         if folded:
             blocks.append(Fold(f"{folded}: {heading}", [table]))
         else:
@@ -55,8 +56,8 @@ def each_metric(
     others = [metric for metric in metrics if metric not in words]
     inside: list[Block] = []
     for metric in others[:MAX_FOLDED] if words else others:
-        title = formatting.heading(metric, material.metrics)
-        inside += [Heading(title, 3), _table(frame, shown, metric)]
+        title = formatting.heading(metric, material.metrics, material.known)
+        inside += [Heading(title, 3), _table(frame, shown, metric, material.known)]
     if not words:
         return inside
     if inside and not folded:
@@ -67,8 +68,8 @@ def each_metric(
     return blocks
 
 
-def _table(frame: Frame, shown: Sequence[Column], metric: str) -> Table:
+def _table(frame: Frame, shown: Sequence[Column], metric: str, known: Metrics) -> Table:
     own = frame[frame["metric"] == metric]
     more = len(own) - MAX_ROWS
     caption = f"The first {MAX_ROWS} rows; {more} more are in tables/*.csv." if more > 0 else ""
-    return format_table(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption)
+    return format_table(own.head(MAX_ROWS).reset_index(drop=True), shown, metric, caption, known)

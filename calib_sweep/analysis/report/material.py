@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from calib_sweep.analysis.metrics import NONE_DECLARED, OURS, Declared, Metrics
 from calib_sweep.analysis.report.document import Table
 from calib_sweep.analysis.scores.cells import ReadCell
+from calib_sweep.analysis.scores.refusals import known_metrics
 from calib_sweep.analysis.scores.table import Row, to_rows
 from calib_sweep.analysis.tables import provenance
 from calib_sweep.errors import printable
@@ -32,16 +34,26 @@ class Material:
     scores: list[object]  # of each cell: all of its record that `rows` repeats
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
+    known: Metrics = OURS  # of the scores
     warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod
-    def of(cls, name: str, cells: Sequence[ReadCell]) -> "Material":
+    def of(
+        cls, name: str, cells: Sequence[ReadCell], declared: Declared = NONE_DECLARED
+    ) -> "Material":
         scores: list[object] = [
-            [record["cell"], record["scores"], record.get("stderr"), provenance.described(record)]
+            [
+                record["cell"],
+                record["scores"],
+                record.get("stderr"),
+                record.get("metrics"),
+                provenance.described(record),
+            ]
             for record in cells
         ]
         sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
-        return cls(printable(name), to_rows(cells), scores, sets, found)
+        known = known_metrics(cells, declared)
+        return cls(printable(name), to_rows(cells), scores, sets, found, known)
 
     @property
     def metrics(self) -> list[str]:

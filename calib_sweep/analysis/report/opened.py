@@ -57,8 +57,9 @@ class Report:
     @classmethod
     def of(cls, folder: str | Path, settings: AnalysisSettings | None = None) -> "Report":
         """Read the records in `folder`; `settings` None: those of conf/config.yaml."""
-        require_records(Path(folder))
-        return cls(Path(folder), read_cells(folder), settings or read_settings())
+        settings = settings or read_settings()
+        require_records(Path(folder), settings.metrics)
+        return cls(Path(folder), read_cells(folder, settings.metrics), settings)
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
@@ -78,7 +79,7 @@ class Report:
     @cached_property
     def groups(self) -> list[Group]:
         """The draws of each method, dataset and score: what differs in nothing but the seed."""
-        return group_rows(self.rows)
+        return group_rows(self.rows, self._material.known)
 
     @cached_property
     def tables(self) -> "dict[str, pd.DataFrame]":
@@ -128,7 +129,7 @@ class Report:
     @cached_property
     def _read(self) -> tuple[Material, Evidence]:
         """Read the records, the flaws of their files, and the files beside them."""
-        material = Material.of(self.folder.resolve().name, self.cells)
+        material = Material.of(self.folder.resolve().name, self.cells, self.settings.metrics)
         warnings = sidecars.conflicts(self.folder, self.cells)
         evidence = gather(self.folder, material, self.cells, warnings.append)
         return replace(material, warnings=warnings), evidence

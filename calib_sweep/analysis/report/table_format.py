@@ -21,8 +21,8 @@ from typing import Any
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.document import Table
-from calib_sweep.analysis.scores.groups import direction
 from calib_sweep.analysis.scores.table import DENSE
 
 NOTHING = "-"
@@ -42,19 +42,25 @@ class Column:
     better: int | None = None  # None: nothing to mark
 
 
-def format_table(frame: Frame, columns: Sequence[Column], metric: str, caption: str = "") -> Table:
+def format_table(
+    frame: Frame,
+    columns: Sequence[Column],
+    metric: str,
+    caption: str = "",
+    known: Metrics = OURS,
+) -> Table:
     """Write rows of one metric as a table; name columns that are all alike are left out."""
     own = [column for column in columns if _is_shown(frame, column)]
-    digits = {column.heading: _digits(frame, column, metric) for column in own}
+    digits = {column.heading: _digits(frame, column, metric, known) for column in own}
     records = frame.to_dict("records")
-    rows = [[_text(row, c, metric, digits[c.heading]) for c in own] for row in records]
+    rows = [[_text(row, c, metric, digits[c.heading], known) for c in own] for row in records]
     return Table(
-        [_with_unit(column, metric) for column in own],
+        [_with_unit(column, metric, known) for column in own],
         rows,
         num_names=sum(column.form == "name" for column in own),
         caption=caption,
-        meanings={_with_unit(column, metric): column.meaning for column in own},
-        best=frozenset(_best(frame, own, metric)),
+        meanings={_with_unit(column, metric, known): column.meaning for column in own},
+        best=frozenset(_best(frame, own, known.of(metric).direction)),
     )
 
 
@@ -66,36 +72,38 @@ def _is_shown(frame: Frame, column: Column) -> bool:
     return column.form == "name" or bool(frame[column.keys[0]].notna().any())
 
 
-def _with_unit(column: Column, metric: str) -> str:
-    of_difference = dict.fromkeys(("difference", "size", "spread"), formatting.unit(metric))
+def _with_unit(column: Column, metric: str, known: Metrics) -> str:
+    of_difference = dict.fromkeys(("difference", "size", "spread"), formatting.unit(metric, known))
     unit = {"share": "%", **of_difference}
     shown = unit.get(column.form)
     return f"{column.heading}, {shown}" if shown else column.heading
 
 
-def _digits(frame: Frame, column: Column, metric: str) -> int:
+def _digits(frame: Frame, column: Column, metric: str, known: Metrics) -> int:
     if column.form in MARGIN:
-        return formatting.decimals_for(metric, frame.get("sd", []))
+        return formatting.decimals_for(metric, frame.get("sd", []), known)
     if column.form in ("difference", "size", "spread"):
-        ends = [frame[key].map(lambda v: _shown(v, column.form, metric)) for key in column.keys]
+        ends = [
+            frame[key].map(lambda v: _shown(v, column.form, metric, known)) for key in column.keys
+        ]
         if len(ends) == 3:
             return formatting.difference_decimals((ends[2] - ends[1]) / 2)
         return formatting.difference_decimals(ends[0])
     return 0
 
 
-def _shown(value: float, form: str, metric: str) -> float:
+def _shown(value: float, form: str, metric: str, known: Metrics) -> float:
     """Return `value` in the unit of its column."""
     if form in ("score", "sd", "change"):
-        return formatting.scale(metric) * value
+        return formatting.scale(metric, known) * value
     if form in ("difference", "size"):
-        return formatting.difference(metric, value)
+        return formatting.difference(metric, value, known)
     if form == "spread":
-        return 100 * value if formatting.unit(metric) else value
+        return 100 * value if formatting.unit(metric, known) else value
     return 100 * value if form == "share" else value
 
 
-def _text(row: dict[Any, Any], column: Column, metric: str, digits: int) -> str:
+def _text(row: dict[Any, Any], column: Column, metric: str, digits: int, known: Metrics) -> str:
     if column.form == "name":
         return " ".join(str(row[key]) for key in column.keys if row[key]) or NOTHING
     values = [float(row[key]) for key in column.keys]
@@ -111,7 +119,7 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int) -> str:
         has_ends = len(values) == 3 and not any(map(math.isnan, values))
         shown = [f"{0.0 if abs(value) < SMALLEST else value:.3g}" for value in values]
         return f"{shown[0]} ({shown[1]}..{shown[2]})" if has_ends else shown[0]
-    shown = [_shown(value, column.form, metric) for value in values]
+    shown = [_shown(value, column.form, metric, known) for value in values]
     if column.form == "sd" and len(shown) == 1:
         return formatting.sd_text(shown[0], 2, digits)
     if len(shown) == 2:
@@ -121,12 +129,12 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int) -> str:
     return formatting.with_interval(shown[0], low, high, digits, signed=is_signed)
 
 
-def _best(frame: Frame, columns: Sequence[Column], metric: str) -> set[tuple[int, int]]:
+def _best(frame: Frame, columns: Sequence[Column], direction: int) -> set[tuple[int, int]]:
     """Find the places of the best value of each column, among compressed models."""
     found = set()
     kept = frame["method"] != DENSE if "method" in frame else frame.index == frame.index
     for c, column in enumerate(columns):
-        sign = column.better if column.better != 0 else direction(metric)
+        sign = column.better if column.better != 0 else direction
         values = frame[column.keys[0]] if sign else None
         if values is None or kept.sum() < 2:
             continue

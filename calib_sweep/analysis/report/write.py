@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calib_sweep import atomic, valid_json
+from calib_sweep.analysis.metrics import NONE_DECLARED, Declared, slug
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
 from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.scores import sidecars
 from calib_sweep.analysis.scores.cells import ReadCell
-from calib_sweep.analysis.scores.means import ACC_MEAN, HEADLINES
+from calib_sweep.analysis.scores.means import ACC_MEAN
+from calib_sweep.analysis.scores.refusals import require_units
 from calib_sweep.analysis.scores.table import read_cells
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
     folder, typed = folder_and_settings("report", arguments)
     settings = read_settings(typed)
-    require_records(folder)
+    require_records(folder, settings.metrics)
     write_report(folder, settings)
     console = Console()
     if not console.is_terminal:
@@ -59,9 +61,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def require_records(folder: Path) -> None:
-    """Raise `ConfigError` unless `folder` is the folder of a sweep with a cell in it."""
-    if folder.is_dir() and read_cells(folder):
+def require_records(folder: Path, declared: Declared = NONE_DECLARED) -> None:
+    """Raise `ConfigError` unless `folder` is the folder of a sweep with a cell that can be read."""
+    if folder.is_dir() and (cells := read_cells(folder, declared)):
+        require_units(str(folder), cells)
         return
     what = "has none" if folder.is_dir() else "does not exist"
     near = folder if folder.is_dir() else folder.parent
@@ -84,8 +87,8 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     `settings` None: the shipped ones.
     """
     folder, settings = Path(folder), settings or read_settings()
-    cells = read_cells(folder)
-    material = Material.of(folder.resolve().name, cells)
+    cells = read_cells(folder, settings.metrics)
+    material = Material.of(folder.resolve().name, cells, settings.metrics)
     warnings = sidecars.conflicts(folder, cells)
     evidence = gather(folder, material, cells, warnings.append)
     files = _make(replace(material, warnings=warnings), evidence, settings)
@@ -114,8 +117,8 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
         found = {name: (folder / REPORT / name).read_bytes() for name in hashes}
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return False
-    cells = read_cells(folder)
-    material = Material.of(folder.resolve().name, cells)
+    cells = read_cells(folder, settings.metrics)
+    material = Material.of(folder.resolve().name, cells, settings.metrics)
     return records == _digest(folder, material, cells, settings) and all(
         hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
     )
@@ -140,7 +143,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     from calib_sweep.analysis.scores.groups import group_rows
     from calib_sweep.analysis.tables.tables import all_tables
 
-    groups = group_rows(material.rows)
+    groups = group_rows(material.rows, material.known)
     tables = all_tables(material.rows, evidence, settings)
     figures = _draw(material, groups, tables)
     drawn = [path for path in figures if path.endswith(".png")]
@@ -167,6 +170,7 @@ def gather(
     from calib_sweep.analysis.tables.tables import Evidence
 
     return Evidence(
+        known=material.known,
         items=read_items(folder, cells, tell),
         descriptors=read_descriptors(folder.parent, cells, tell),
         set_problems=[*seen_text(material.sets), *check_pairing(material.sets)],
@@ -178,10 +182,10 @@ def _draw(
 ) -> dict[str, bytes]:
     """Draw every figure of every headline score; return it by its path, as PNG and SVG."""
     files: dict[str, bytes] = {}
-    for metric in (metric for metric in HEADLINES if metric in material.metrics):
+    for metric, words in material.known.headlines(material.metrics).items():
         for kind in FIGURES:
             for form, data in draw(kind, metric, material, groups, tables).items():
-                files[f"figures/{kind}_{HEADLINES[metric]}.{form}"] = data
+                files[f"figures/{kind}_{slug(words)}.{form}"] = data
     return files
 
 

@@ -15,8 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
+from calib_sweep.analysis.metrics import OURS, Kind, Metrics
 from calib_sweep.analysis.rounding import equalised
-from calib_sweep.analysis.scores.groups import direction, group_rows, is_logged
+from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Names, Naming
 from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
 
@@ -38,6 +39,7 @@ class ScoreArray:
     dense_E: np.ndarray  # NaN where there is no dense cell
     num_samples_M: np.ndarray  # sequences in a calibration set; NaN where not recorded
     dense_cell_ids: tuple[str, ...] = ()
+    known: Metrics = OURS  # of its metrics
 
     @cached_property
     def value_MDSE(self) -> np.ndarray:
@@ -52,7 +54,7 @@ class ScoreArray:
     @cached_property
     def directions_E(self) -> np.ndarray:
         """Return +1 where more is better, -1 where less is, 0 where it is not known."""
-        return np.array([direction(metric) for metric in self.metrics])
+        return np.array([self.known.of(metric).direction for metric in self.metrics])
 
     @property
     def is_wide(self) -> bool:
@@ -78,7 +80,9 @@ class ScoreArray:
         return found
 
 
-def score_arrays(rows: Sequence[Row], naming: Naming | None = None) -> list[ScoreArray]:
+def score_arrays(
+    rows: Sequence[Row], naming: Naming | None = None, known: Metrics = OURS
+) -> list[ScoreArray]:
     """Make one array per compressed model, with its settings of model and evaluation."""
     naming = naming or Naming.of_groups(group_rows(rows))
     members: dict[str, list[tuple[Names, Row]]] = {}
@@ -87,10 +91,10 @@ def score_arrays(rows: Sequence[Row], naming: Naming | None = None) -> list[Scor
             names = naming.name(row["model"], row["method"], row["dataset"], settings_of(row))
             members.setdefault(names.model, []).append((names, row))
     compressed = {m for m, rows in members.items() if any(r["method"] != DENSE for _, r in rows)}
-    return [_score_array(model, members[model]) for model in sorted(compressed)]
+    return [_score_array(model, members[model], known) for model in sorted(compressed)]
 
 
-def _score_array(model: str, members: Sequence[tuple[Names, Row]]) -> ScoreArray:
+def _score_array(model: str, members: Sequence[tuple[Names, Row]], known: Metrics) -> ScoreArray:
     compressed = [(names, row) for names, row in members if row["method"] != DENSE]
     first = {names.method: names for names, _ in reversed(members)}
     methods = [first[name] for name in sorted({names.method for names, _ in compressed})]
@@ -109,7 +113,7 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]]) -> ScoreArray
         d = slice(None) if free else place[1][names.dataset]
         s = slice(None) if free else place[2][row["seed"]]
         cell_ids[m, d, s, r] = row["cell_id"]
-        value[m, d, s, r, e] = _scaled(row)
+        value[m, d, s, r, e] = _scaled(row, known.of(metrics[e]))
         size = settings_of(row).get(NUM_SAMPLES)
         num_samples[m] = size if isinstance(size, int | float) else np.nan
     for e in range(len(metrics)):
@@ -122,11 +126,12 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]]) -> ScoreArray
         metrics=tuple(metrics),
         value_MDSRE=value,
         cell_ids_MDSR=cell_ids,
-        dense_E=_dense(members, metrics),
+        dense_E=_dense(members, metrics, known),
         num_samples_M=num_samples,
         dense_cell_ids=tuple(
             dict.fromkeys(str(row["cell_id"]) for _, row in members if row["method"] == DENSE)
         ),
+        known=known,
     )
 
 
@@ -134,20 +139,22 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
     return sorted(seeds, key=lambda seed: (seed is not None, seed or 0))
 
 
-def _scaled(row: Row) -> float:
+def _scaled(row: Row, kind: Kind) -> float:
     """Return a row's value on the scale of the analysis."""
     value = float(row["value"])
-    is_lost = np.isnan(value) or (is_logged(str(row["metric"])) and value <= 0)
-    if is_lost and direction(str(row["metric"])) < 0:
+    is_lost = np.isnan(value) or (kind.is_logged and value <= 0)
+    if is_lost and kind.direction < 0:
         return np.inf  # a model so broken that its perplexity is no number: the worst there is
-    return float(np.log(value)) if is_logged(str(row["metric"])) else value
+    return float(np.log(value)) if kind.is_logged else value
 
 
-def _dense(members: Sequence[tuple[Names, Row]], metrics: Sequence[str]) -> np.ndarray:
+def _dense(
+    members: Sequence[tuple[Names, Row]], metrics: Sequence[str], known: Metrics
+) -> np.ndarray:
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for _, row in members:
         if row["method"] == DENSE:
-            values[str(row["metric"])].append(_scaled(row))
+            values[str(row["metric"])].append(_scaled(row, known.of(str(row["metric"]))))
     return np.array([np.mean(own) if own else np.nan for own in values.values()])
 
 

@@ -22,7 +22,7 @@ class ReadCell(TypedDict):
     """The fields of `Record` that the analysis looks at; those not required may lack."""
 
     cell_id: str
-    status: str  # done, failed; of a stub: unreadable, unfinished
+    status: str  # done, failed, refused; of a stub: unreadable, unfinished
     cell: Axes
     scores: Mapping[str, float | None]
     folder: NotRequired[str]  # its name; none: that of the cell
@@ -30,6 +30,7 @@ class ReadCell(TypedDict):
     files: NotRequired[Mapping[str, str]]
     calibration: NotRequired[CalibrationNote | None]
     stderr: NotRequired[Mapping[str, float | None]]
+    metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # what is known of its scores
     versions: NotRequired[Mapping[str, object]]
     environment: NotRequired[Environment]
     error: NotRequired[ErrorNote | None]

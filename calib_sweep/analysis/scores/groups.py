@@ -19,26 +19,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calib_sweep.analysis.inference.sample import Spread, describe
+from calib_sweep.analysis.metrics import OURS, Kind, Metrics
 from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
 from calib_sweep.settings import applying, settings_text
 
-# Which way is better: +1 more, -1 less. The first word of a metric's name decides.
-DIRECTIONS = {"acc": 1, "acc_norm": 1, "ppl": -1, "kl": -1, "flips": -1}
 
-
-def direction(metric: str) -> int:
+def direction(metric: str, known: Metrics = OURS) -> int:
     """Return +1 when more of `metric` is better, -1 when less is, 0 when it is not known."""
-    return DIRECTIONS.get(metric.split("/")[0], 0)
+    return known.of(metric).direction
 
 
-def is_logged(metric: str) -> bool:
+def is_logged(metric: str, known: Metrics = OURS) -> bool:
     """Tell whether `metric` is analysed on the log scale, and its differences are of logarithms."""
-    return metric.split("/")[0] == "ppl"
+    return known.of(metric).is_logged
 
 
-def drop(mean: float, dense: float, metric: str) -> float:
-    """Return how much worse than dense it is; NaN when metric or dense value is not known."""
-    sign = direction(metric)
+def drop(mean: float, dense: float, sign: int) -> float:
+    """Return how much worse than dense it is; NaN when direction or dense value is not known."""
     return sign * (dense - mean) + 0.0 if sign else np.nan  # + 0: no drop is 0, not -0
 
 
@@ -62,6 +59,7 @@ class Group:
     dataset: str | None  # None: needs no data, stands for every dataset
     settings: Mapping[str, object]
     metric: str
+    kind: Kind  # of metric
     seeds: tuple[int | None, ...]  # S, of replicate 0
     value_S: np.ndarray
     stderr_S: np.ndarray  # of each value, over items; NaN where not recorded
@@ -84,7 +82,7 @@ class Group:
 Key = tuple[str, str, str | None, str, str]  # model, method, dataset, settings, metric
 
 
-def group_rows(rows: Iterable[Row]) -> list[Group]:
+def group_rows(rows: Iterable[Row], known: Metrics = OURS) -> list[Group]:
     """Group `rows` by model: the dense group, those without data, the others by name."""
     members: dict[Key, list[Row]] = {}
     for row in rows:
@@ -96,10 +94,12 @@ def group_rows(rows: Iterable[Row]) -> list[Group]:
         for (model, method, _, settings, metric), own in members.items()
         if method == DENSE
     }
-    return sorted((_group(own, dense) for own in members.values()), key=_order)
+    return sorted((_group(own, dense, known) for own in members.values()), key=_order)
 
 
-def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> Group:
+def _group(
+    rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float], known: Metrics
+) -> Group:
     model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
     of_dense = applying(settings, is_dense=True, reads_data=False)
     reference = dense.get((model, settings_text(of_dense), metric), np.nan)
@@ -118,12 +118,13 @@ def _group(rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float]) -> 
         dataset=rows[0]["dataset"],
         settings=settings,
         metric=metric,
+        kind=known.of(metric),
         seeds=tuple(None if seed < 0 else seed for seed in first),
         value_S=value_S,
         stderr_S=np.array([row["stderr"] for row in first.values()], dtype=float),
         spread=spread,
         dense=reference,
-        drop=drop(spread.mean, reference, metric),
+        drop=drop(spread.mean, reference, known.of(metric).direction),
         num_repeated=len(pairs),
         max_difference=max_difference(pair_R2[:, 0], pair_R2[:, 1]),
     )

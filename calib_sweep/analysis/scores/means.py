@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from calib_sweep.analysis.metrics import HEADLINES as HEADLINES
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 
@@ -73,6 +74,3 @@ def is_corpus_perplexity(metric: str) -> bool:
 
 def as_number(value: float | None) -> float:
     return np.nan if value is None else float(value)
-
-
-HEADLINES = {PPL_MEAN: "perplexity", ACC_MEAN: "accuracy"}

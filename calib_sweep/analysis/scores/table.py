@@ -2,10 +2,11 @@
 
 Columns: model, method, dataset, seed, replicate; one column per setting that the cell has;
 settings (all of them as text), metric, value, stderr, status, error, cell_id. A cell without
-scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), or
-"unfinished" (started, no record yet). Of done cells that nothing tells apart, as an older version
-of this program may have left, all but the last are "superseded". Of a record only schema, status,
-cell and scores are needed, so that scores from elsewhere can be read as well.
+scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), "refused" (its
+scores cannot be true: `refusals`), or "unfinished" (started, no record yet). Of done cells that
+nothing tells apart, as an older version of this program may have left, all but the last are
+"superseded". Of a record only schema, status, cell and scores are needed, so that scores from
+elsewhere can be read as well.
 
 A setting is what was swept or overridden, or differs between cells of the same model, method and
 dataset. It is looked up in each cell's configuration, so that a default and the same value typed
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from calib_sweep.analysis.metrics import NONE_DECLARED, Declared
 from calib_sweep.analysis.scores.cells import Axes, ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
+from calib_sweep.analysis.scores.refusals import refuse
 from calib_sweep.errors import printable
 from calib_sweep.places import BROKEN, CONFIG, RECORD
 from calib_sweep.results.reading import UnreadableRecordError, read_record
@@ -58,10 +61,13 @@ def read_rows(folder: str | Path) -> list[Row]:
     return to_rows(read_cells(folder))
 
 
-def read_cells(folder: str | Path) -> list[ReadCell]:
-    """Read one record per cell of the sweep in `folder`; a stub where none can be read."""
+def read_cells(folder: str | Path, declared: Declared = NONE_DECLARED) -> list[ReadCell]:
+    """Read one record per cell of the sweep in `folder`; a stub where none can be read.
+
+    Cells whose scores cannot be true are refused; `declared` of metrics as `analysis.metrics`.
+    """
     found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
-    return [record for record in found if record is not None]
+    return refuse([record for record in found if record is not None], declared)
 
 
 def _read_cell(folder: Path) -> ReadCell | None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from calib_sweep.analysis.inference.outliers import reasons
 from calib_sweep.analysis.rounding import variance
-from calib_sweep.analysis.scores.groups import Group, is_logged
+from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.names import Naming
 
 COLUMNS = [
@@ -29,7 +29,7 @@ def outlier_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
 
 
 def _rows(group: Group, naming: Naming) -> Iterator[tuple]:
-    why_S = reasons(group.value_S, is_perplexity=is_logged(group.metric))
+    why_S = reasons(group.value_S, is_perplexity=group.kind.is_logged)
     if not any(why_S):
         return
     names = naming.of(group)

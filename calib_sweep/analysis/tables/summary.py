@@ -29,7 +29,7 @@ from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.inference.sample import worst_draws
 from calib_sweep.analysis.inference.typed_scipy import normal_isf
-from calib_sweep.analysis.scores.groups import Group, direction
+from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.names import Naming
 
 NAMES = ["model", "method", "dataset", "metric"]
@@ -52,7 +52,7 @@ def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     n, mean, sd, dense = number_of.values()
     table["mean_lo"], table["mean_hi"] = intervals.mean_interval(mean, sd, n)
     table["sd_lo"], table["sd_hi"] = intervals.sd_interval(sd, n)
-    sign = np.array([direction(group.metric) for group in groups])
+    sign = np.array([group.kind.direction for group in groups])
     with np.errstate(divide="ignore", invalid="ignore"):
         retention = np.where(sign > 0, mean / dense, dense / mean)
     table["retention"] = np.where((sign != 0) & (dense > 0), retention, np.nan)
@@ -71,7 +71,7 @@ def uncertainty_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     half = np.hypot(mean - table["same_lo"], normal_isf(intervals.TAIL) * item_se)
     table["new_lo"], table["new_hi"] = mean - half, mean + half
     table["draw_lo"], table["draw_hi"] = intervals.next_draw_interval(mean, sd, n)
-    worst = [worst_draws(group.value_S, direction(group.metric)) for group in groups]
+    worst = [worst_draws(group.value_S, group.kind.direction) for group in groups]
     table[["worst", "q05", "cvar05"]] = np.array(worst, dtype=float).reshape(-1, 3)
     return table.reindex(columns=UNCERTAINTY_COLUMNS)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.items import Items
@@ -54,6 +55,7 @@ SHOWN_COLUMNS = {
 class Evidence:
     """Evidence besides the rows; all of it may be lacking."""
 
+    known: Metrics = OURS  # of the scores
     items: Items = field(default_factory=Items)  # scores per test item
     descriptors: Descriptors = field(default_factory=dict)  # of the calibration sets
     set_problems: Sequence[str] = ()  # what is wrong with their pairing, in sentences
@@ -63,9 +65,9 @@ def all_tables(
     rows: Sequence[Row], evidence: Evidence, settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
     """Make every table, by the name of its file without `.csv`."""
-    groups = group_rows(rows)
+    groups = group_rows(rows, evidence.known)
     naming = Naming.of_groups(groups)
-    arrays = score_arrays(rows, naming)
+    arrays = score_arrays(rows, naming, evidence.known)
     comparisons = comparison_table(arrays, settings)
     components = variance_table(arrays, settings)
     tables = {

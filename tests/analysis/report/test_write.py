@@ -250,7 +250,7 @@ def test_scores_of_other_kinds_are_reported_without_a_figure(sweep):
     assert set(files_of(sweep.folder)) >= {"index.html", "report.md", "tables/summary.csv"}
     assert not (sweep.folder / "report" / "figures").exists()
     assert "bleu/wmt" in (sweep.folder / "report" / "tables" / "summary.csv").read_text()
-    assert "### bleu" in (sweep.folder / "report" / "report.md").read_text()
+    assert "### BLEU" in (sweep.folder / "report" / "report.md").read_text()
     assert is_current(sweep.folder)
 
 
