@@ -154,6 +154,7 @@ def _fill(
             "compression": summarise_layers(layers, timings.seconds["compress"], propagated),
             "scores": scores.scores,
             "stderr": scores.stderr,
+            "metrics": scores.metrics,
             "versions": scores.versions,
             "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
             "peak_memory_bytes": environment.peak_memory_bytes(str(model.device)),

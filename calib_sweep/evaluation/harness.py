@@ -7,7 +7,7 @@ it.
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -98,6 +98,19 @@ def aggregate(
         elif function is perplexity:
             stderr[key] = metrics[key] * float(np.std(items, ddof=1)) / math.sqrt(len(items))
     return metrics, stderr
+
+
+def directions(task: Task, metrics: Iterable[str]) -> dict[str, int]:
+    """Return 1 for each of `metrics` of which more is better, -1 where less is.
+
+    Those of which lm-eval does not know are left out.
+    """
+    own: Any = task
+    told = own.higher_is_better()
+    found = {metric: told.get(metric.split(",")[0]) for metric in metrics}
+    return {
+        metric: 1 if is_more else -1 for metric, is_more in found.items() if is_more is not None
+    }
 
 
 class Encoder(TemplateLM):

@@ -28,6 +28,7 @@ class Scores:
     items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
     versions: dict[str, object]  # of lm-eval and of each task
     reference: DenseReference | None = field(repr=False)  # where the dense model was scored
+    metrics: dict[str, dict[str, object]] = field(default_factory=dict)  # by score: direction
 
 
 class Scoring:
@@ -48,6 +49,7 @@ class Scoring:
             self.reference = DenseReference(log_probs={}, correct={}, hashes=hashes)
         self.scores: dict[str, float] = {}
         self.stderr: dict[str, float] = {}
+        self.metrics: dict[str, dict[str, object]] = {}
         self.tables: list[Table] = []
         self._corpora: list[str] = []  # names of their perplexities
 
@@ -93,6 +95,8 @@ class Scoring:
         for name, task in tasks.score(self.scorer).items():
             for metric, value in task.metrics.items():
                 self.add(f"{metric}/{name}", value, task.stderr.get(metric))
+                if metric in task.directions:
+                    self.metrics[f"{metric}/{name}"] = {"direction": task.directions[metric]}
             if task.headline is not None:
                 headlines.append((task.metrics[task.headline], task.stderr.get(task.headline)))
             self._add_flips(name, task)
@@ -112,7 +116,7 @@ class Scoring:
     def result(self, versions: dict[str, object]) -> Scores:
         """Return all that was scored."""
         table = item_table(self.tables)
-        return Scores(self.scores, self.stderr, table, versions, self.reference)
+        return Scores(self.scores, self.stderr, table, versions, self.reference, self.metrics)
 
     def _add_flips(self, name: str, task: TaskScore) -> None:
         if task.correct is None:

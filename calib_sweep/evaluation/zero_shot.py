@@ -54,6 +54,7 @@ class TaskScore:
 
     metrics: dict[str, float]  # as lm-eval names them
     stderr: dict[str, float]
+    directions: dict[str, int]  # of those of which lm-eval knows: 1 more is better, -1 less is
     headline: str | None
     correct: np.ndarray | None  # headline metric per item, 0/1; None where there is no headline
     rows: Table  # columns of the per-item table
@@ -134,7 +135,7 @@ class PreparedTasks:
 
     def _collect(self, name: str, task: "Task") -> TaskScore:
         """Filters, per-item metrics and aggregation, as in lm-eval's evaluator."""
-        from calib_sweep.evaluation.harness import aggregate
+        from calib_sweep.evaluation.harness import aggregate, directions
 
         task.apply_filters()
         values: dict[str, list[object]] = {}
@@ -159,7 +160,8 @@ class PreparedTasks:
             "choice": choices,
         }
         correct = np.asarray(values[headline], dtype=np.float64) if headline else None
-        return TaskScore(*aggregate(task, values), headline, correct, rows)
+        known = directions(task, values)
+        return TaskScore(*aggregate(task, values), known, headline, correct, rows)
 
 
 def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:

@@ -66,6 +66,10 @@ def test_scores_are_those_of_simple_evaluate(
             assert np.asarray(responses, dtype=float) == pytest.approx(
                 np.asarray(expected, dtype=float), rel=1e-6
             )
+            told = theirs["higher_is_better"][task]  # by lm-eval's own evaluator
+            assert ours[task].directions == {
+                name: 1 if told[name] else -1 for name in ours[task].metrics
+            }
             assert ours[task].rows["item"] == [sample["doc_id"] for sample in samples]
             assert ours[task].rows["item_hash"] == [sample["doc_hash"] for sample in samples]
             if task != "t_page":
