@@ -83,8 +83,7 @@ def run_cell(
                 "other workers. Run the same command again on a healthy GPU."
             ) from error
         record["error"], record["status"] = describe_error(error), "failed"
-        place = place_of(error)
-        at = f" (at {place})" if place else ""
+        at = f" (at {place})" if (place := place_of(error)) else ""
         log.error("%s failed: %s: %s%s", cell.title, type(error).__name__, error, at)
     raise_if_told()  # a library may have caught the signal and gone on with half of its work
     record["finished_at"] = utc_now()
