@@ -15,6 +15,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
+    calib-sweep compare results/A results/B  why the numbers of two sweeps differ
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
     calib-sweep doctor [results]             what this machine has; for a bug report
@@ -75,6 +76,17 @@ CSV and LaTeX, figures. Prints the main table. A run does this at its end by its
 
     calib-sweep report results/default
     calib-sweep report results/default analysis.num_resamples=10000
+""",
+    "compare": """\
+calib-sweep compare FOLDER FOLDER    why do my numbers differ from yours
+
+Says of the cells that two sweeps have in common whether their scores are equal, to the last bit or
+how far apart, and what else differs: settings, calibration sets (by the hash of their tokens),
+versions, code, machine; and which cells only one of them has. Cells are the same with the same
+model, method, dataset, seed and replicate. Reads records only: copy those of a colleague anywhere.
+
+    calib-sweep compare results/default theirs/default
+Exit codes: 0, whatever differs; 1 where a folder has no records
 """,
     "dashboard": """\
 calib-sweep dashboard FOLDER [tracking.KEY=VALUE ...]    the W&B workspace and report of a sweep

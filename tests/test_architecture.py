@@ -33,6 +33,7 @@ LAYERS = {
         "formatting",
         "tables figures",
         "report",
+        "commands",
     ),
     "calib_sweep/miniature/text": ("language", "knowledge", "passages", "domains"),
 }
