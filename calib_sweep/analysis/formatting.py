@@ -122,15 +122,37 @@ def duration(seconds: float) -> str:
 
 
 def unit(metric: str, known: Metrics = OURS) -> str:
-    """Return the unit of a shown difference: 'points', '%' of a perplexity, or nothing known."""
+    """Return the unit of a shown SD of the analysis: 'points', '%', or nothing known."""
     return {"log": "%", "share": "points", "plain": ""}[known.of(metric).scale]
 
 
+def difference_unit(metric: str, known: Metrics = OURS) -> str:
+    """Return the unit of a shown difference: 'points', or nothing, as of a ratio."""
+    return "" if known.of(metric).is_logged else unit(metric, known)
+
+
 def difference(metric: str, value: float, known: Metrics = OURS) -> float:
-    """Return a difference as it is shown: of logarithms, 100 (exp(d) - 1) %."""
+    """Return a difference as it is shown everywhere: of logarithms as the ratio exp(d)."""
     if not known.of(metric).is_logged:
         return scale(metric, known) * value
-    return math.inf if value >= 100 else 100 * math.expm1(value)  # NaN stays NaN
+    return math.inf if value >= 100 else math.exp(value)  # NaN stays NaN
+
+
+def spread(metric: str, sd: float, known: Metrics = OURS) -> float:
+    """Return an SD of the analysis as it is shown: in points, of logarithms in per cent."""
+    return 100 * sd if unit(metric, known) else sd
+
+
+def amount(
+    metric: str, value: float, low: float, high: float, known: Metrics = OURS
+) -> tuple[str, str]:
+    """Return a difference with its unit and its interval: 'x0.47' and '0.41..0.53'."""
+    shown = [difference(metric, one, known) for one in (value, low, high)]
+    digits = difference_decimals([(shown[2] - shown[1]) / 2])
+    text, *ends = (number(one, digits) for one in shown)
+    is_ratio = known.of(metric).is_logged
+    text = f"x{text}" if is_ratio else f"{text} {unit(metric, known)}".rstrip()
+    return text, f"{ends[0]}..{ends[1]}"
 
 
 def difference_decimals(half_widths: Iterable[float]) -> int:

@@ -1,4 +1,4 @@
-"""Figures of the analysis's tables: components, differences, ranking, profiles, sizes of sets."""
+"""Figures of the analysis's tables: sensitivity, differences, ranking, profiles, sizes of sets."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import NUM_SAMPLES
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.names import Naming
@@ -21,51 +22,48 @@ MAX_ROWS = 100  # of other panels
 MAX_CURVES = 24  # in a panel; panels of curves
 LINE_PANEL_IN = 2.6  # height of a panel of curves
 LINES = ("-", "--", ":", "-.")
-COMPONENTS = ("method", "dataset", "method:dataset", "draw", "method:draw", "replicate")
+SOURCES = {"draw_share": "draws", "dataset_share": "datasets", "item_share": "test items"}
+SDS = ("draw_sd", "dataset_sd", "item_se")
 
 
-def components_figure(components: Frame, metric: str) -> "Figure | None":
-    """Draw shares of the variance as stacked bars: all methods together, then each one."""
+def sensitivity_figure(sensitivity: Frame, metric: str, known: Metrics = OURS) -> "Figure | None":
+    """Draw what the variance of one score lies between, as a stacked bar for each method."""
     from calib_sweep.analysis.figures import plots
 
-    own = components[(components["metric"] == metric) & components["share"].notna()]
+    own = sensitivity[sensitivity["metric"] == metric]
+    own = own[own[list(SOURCES)].notna().any(axis=1)]
     if own.empty:
         return None
     models = list(dict.fromkeys(own["model"]))
-    bars = {model: _bars(own[own["model"] == model]) for model in models}
-    heights = [plots.strip_height(len(bars[model])) for model in models]
-    figure, panels = plots.panels([heights[0] + 0.5, *heights[1:]], models)
+    tables = [own[own["model"] == model].head(MAX_ROWS) for model in models]
+    heights = [plots.strip_height(len(table)) for table in tables]
+    figure, panels = plots.panels([heights[0] + 0.4, *heights[1:]], models)
     with plots.plain_style():
-        for model, axes in zip(models, panels, strict=True):
-            of_model = own[own["model"] == model]
-            for y, method in enumerate(bars[model]):
-                _draw_bar(axes, y, of_model[of_model["method"] == method], metric)
-            names = [f"all methods {m[1:]}".strip() if m[0] == "*" else m for m in bars[model]]
-            plots.name_strips(axes, names)
+        for table, axes in zip(tables, panels, strict=True):
+            for y, row in enumerate(table.to_dict("records")):
+                _draw_bar(axes, y, [100 * float(row[name]) for name in SOURCES])
+                total = math.sqrt(sum(row[name] ** 2 for name in SDS if math.isfinite(row[name])))
+                unit = formatting.unit(metric, known)
+                text = f"{formatting.spread(metric, total, known):.2g} {unit}".rstrip()
+                axes.text(101.5, y, text, va="center", fontsize=8, clip_on=False)
+            plots.name_strips(axes, list(table["method"]))
             axes.set_xlim(0, 100)
-            share = f"{formatting.named(metric)}: share of the variance, %"
+            share = f"{formatting.named(metric, known)}: share of the variance, %"
             axes.set_xlabel(f"{share}\nat the end the SD of all of it")
-        shown = [name for name in COMPONENTS if name in set(own["component"])]
-        for name in shown:  # each once, in the legend only
-            place = COMPONENTS.index(name)
+        for place, name in enumerate(SOURCES.values()):  # each once, in the legend only
             face, hatch = plots.COLOURS[place], plots.HATCHES[place]
             panels[0].barh([-9], [0], label=name, edgecolor="white", facecolor=face, hatch=hatch)
         plots.legend_below(figure, panels[0], 3)
     return figure
 
 
-def _bars(own: Frame) -> list[str]:
-    names = list(dict.fromkeys(own["method"]))
-    return sorted(names, key=lambda name: not name.startswith("*"))[:MAX_ROWS]
-
-
-def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
+def _draw_bar(axes: "Axes", y: int, shares: Sequence[float]) -> None:
     from calib_sweep.analysis.figures import plots
 
     left = 0.0
-    shares = dict(zip(own["component"], own["share"], strict=True))
-    for place, name in enumerate(COMPONENTS):
-        share = 100 * shares.get(name, 0.0)
+    for place, share in enumerate(shares):
+        if not math.isfinite(share):
+            continue
         axes.barh(
             [y],
             [share],
@@ -77,54 +75,57 @@ def _draw_bar(axes: "Axes", y: int, own: Frame, metric: str) -> None:
             hatch=plots.HATCHES[place],
         )
         left += share
-    total = math.sqrt(own["variance"].sum()) * (100 if formatting.unit(metric) else 1)
-    text = f"{total:.2g} {formatting.unit(metric)}".rstrip()
-    axes.text(101.5, y, text, va="center", fontsize=8, clip_on=False)
 
 
-def differences_figure(comparisons: Frame, metric: str) -> "Figure | None":
-    """Draw pairs of methods over all datasets: the mean difference, its interval, zero.
+def differences_figure(pairs: Frame, metric: str, known: Metrics = OURS) -> "Figure | None":
+    """Draw pairs of methods over all datasets: the difference, its interval, no difference.
 
-    The first MAX_PAIRS of each model; `pairs_left_out` says whether there are more.
+    `pairs` have the numbers of claims.csv, and a `winner` where something is claimed. The first
+    MAX_PAIRS of each model; `pairs_left_out` says whether there are more.
     """
     from calib_sweep.analysis.figures import plots
 
-    own = _drawn_pairs(comparisons, metric)
+    own = _drawn_pairs(pairs, metric)
     if own.empty:
         return None
     models = list(dict.fromkeys(own["model"]))
     tables = [own[own["model"] == model].head(MAX_PAIRS) for model in models]
     figure, panels = plots.panels([plots.strip_height(len(t)) for t in tables], models)
-    unit = formatting.unit(metric)
+    is_ratio = known.of(metric).is_logged
     with plots.plain_style():
         for table, axes in zip(tables, panels, strict=True):
             for y, row in enumerate(table.to_dict("records")):
                 middle, low, high = (
-                    formatting.difference(metric, row[k]) for k in ("mean_diff", "lo", "hi")
+                    formatting.difference(metric, row[k], known) for k in ("estimate", "lo", "hi")
                 )
-                holds = "better" in row["verdict"]
-                colour = plots.COLOURS[0] if holds else plots.GREY
+                colour = plots.COLOURS[0] if row["winner"] else plots.GREY
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.8, zorder=2)
-                fill = colour if holds else "white"
+                fill = colour if row["winner"] else "white"
                 axes.plot([middle], [y], "o", color=colour, markerfacecolor=fill, zorder=3)
-            axes.axvline(0, color=plots.INK, linewidth=1.0)
-            pairs = zip(table["a"], table["b"], strict=True)
-            plots.name_strips(axes, [f"{a} - {b}" for a, b in pairs])
-            shown = f"difference of {formatting.named(metric)}{unit and ','} {unit}".rstrip()
-            axes.set_xlabel(f"{shown}\n95 % interval")
+            axes.axvline(1 if is_ratio else 0, color=plots.INK, linewidth=1.0)
+            if is_ratio:
+                plots.ratio_axis(axes)
+            sign = "/" if is_ratio else "-"
+            pairs_ab = zip(table["a"], table["b"], strict=True)
+            plots.name_strips(axes, [f"{a} {sign} {b}" for a, b in pairs_ab])
+            unit = formatting.difference_unit(metric, known)
+            what = "ratio" if is_ratio else "difference"
+            axes.set_xlabel(
+                f"{what} of {formatting.named(metric, known)}{unit and ', '}{unit}\n95 % interval"
+            )
     return figure
 
 
-def pairs_left_out(comparisons: Frame, metric: str) -> bool:
+def pairs_left_out(pairs: Frame, metric: str) -> bool:
     """Tell whether a model has more pairs than its panel shows."""
-    own = _drawn_pairs(comparisons, metric)
+    own = _drawn_pairs(pairs, metric)
     return bool((own["model"].value_counts() > MAX_PAIRS).any())
 
 
-def _drawn_pairs(comparisons: Frame, metric: str) -> Frame:
-    own = comparisons[(comparisons["metric"] == metric) & (comparisons["kind"] == "method")]
+def _drawn_pairs(pairs: Frame, metric: str) -> Frame:
+    own = pairs[pairs["metric"] == metric]
     ends = own[["lo", "hi"]].astype(float)  # where nothing was compared they are not even numbers
-    return own[(own["dataset"] == "") & np.isfinite(ends).all(axis=1)]
+    return own[np.isfinite(ends).all(axis=1)]
 
 
 def ranks_figure(stability: Frame, metric: str) -> "Figure | None":

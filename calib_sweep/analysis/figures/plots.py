@@ -15,7 +15,13 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++")
@@ -26,6 +32,7 @@ WIDTH_IN = 5.2  # of every figure: 9 points stay readable on a phone
 STRIP_IN, PANEL_IN = 0.3, 1.0  # height of one strip, and of what surrounds the strips of a panel
 LABEL_CHARACTERS = 24  # of a strip's name on one line
 TITLE_CHARACTERS = 34
+MIN_TICKS = 3
 
 
 def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
@@ -64,11 +71,14 @@ def name_strips(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _two_lines(name: str) -> list[str]:
-    """Return `name` in at most two lines, broken at " - " if there is one, cut if too long."""
+    """Return `name` in at most two lines, broken at " - " or " / ", cut if too long."""
     if len(name) <= LABEL_CHARACTERS:
         return [name]
-    first, dash, second = name.partition(" - ")
-    lines = [first, f"- {second}"] if dash else textwrap.wrap(name, LABEL_CHARACTERS)
+    sign = " / " if " / " in name else " - "
+    first, has_sign, second = name.partition(sign)
+    lines = (
+        [first, f"{sign.strip()} {second}"] if has_sign else textwrap.wrap(name, LABEL_CHARACTERS)
+    )
     lines = [*lines[:1], " ".join(lines[1:])] if len(lines) > 1 else lines
     longest = 2 * LABEL_CHARACTERS
     return [line if len(line) <= longest else f"{line[: longest - 3]}..." for line in lines]
@@ -82,6 +92,27 @@ def log_axis(axes: Axes, which: str) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def ratio_axis(axes: Axes) -> None:
+    """Set a logarithmic axis of ratios, with 1 on it and few plain numbers around it."""
+    low, high = axes.get_xlim()
+    low, high = min(low, 1 / 1.02), max(high, 1.02)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator(_ratios(low, high)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("x{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _ratios(low: float, high: float) -> list[float]:
+    """Return ratios between `low` and `high`, the widest step of which there are three."""
+    for step in (10.0, 5.0, 2.0, 1.5, 1.2, 1.1, 1.05, 1.02, 1.01):
+        span = range(-200, 201)
+        found = [step**power for power in span if low <= step**power <= high]
+        if len(found) >= MIN_TICKS:
+            return [float(f"{ratio:.3g}") for ratio in found]
+    return [1.0]
 
 
 def legend_below(figure: Figure, axes: Axes, num_columns: int) -> None:

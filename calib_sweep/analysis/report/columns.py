@@ -74,42 +74,87 @@ UNCERTAINTY = [
     Column("SD of draws", ("sd",), "sd", "over calibration seeds"),
     Column("SE of items", ("item_se",), "sd", "standard error over test items of one model"),
 ]
+CLAIMED = Column(
+    "claimed",
+    ("claimed",),
+    "name",
+    "yes: A does better, corrected for all that the sweep may claim; no: it was tested and is open",
+)
+DIFFERENCE = Column(
+    "A - B (95 %)",
+    ("estimate", "lo", "hi"),
+    "difference",
+    "over calibration draws, on this benchmark; of perplexity the ratio A / B; the interval of "
+    "this pair by itself",
+)
+P_SWEEP = Column(
+    "p, sweep",
+    ("p_sweep",),
+    "p",
+    "of the test that belongs to the interval, corrected for all that the sweep may claim",
+)
+PROBABILITY = Column(
+    "P(A better) (95 %)",
+    ("prob_better", "prob_lo", "prob_hi"),
+    "share",
+    "how often A does better than B on one draw, ties half (paired methods: Clopper-Pearson)",
+)
+DETECTABLE = Column(
+    "detectable",
+    ("mde",),
+    "size",
+    "the true difference that this many draws show with the power asked for",
+)
 COMPARISONS = [
     MODEL,
-    Column("A", ("a",), "name", "the one"),
+    Column("A", ("a",), "name", "the one that is ahead"),
     Column("B", ("b",), "name", "the other"),
     DATASET,
+    CLAIMED,
+    DIFFERENCE,
     Column(
-        "verdict", ("verdict_shown",), "name", "what the interval of the difference lets one say"
+        "new dataset (95 %)",
+        ("new_lo", "new_hi"),
+        "ends",
+        "the interval of the same difference for a dataset that is not among these",
+    ),
+    P_SWEEP,
+    PROBABILITY,
+    DETECTABLE,
+    Column("n", ("n",), "count", "calibration sets that both saw"),
+]
+OF_DATASETS = [
+    MODEL,
+    METHOD,
+    Column("A", ("a",), "name", "the dataset that is ahead"),
+    Column("B", ("b",), "name", "the other"),
+    CLAIMED,
+    DIFFERENCE,
+    P_SWEEP,
+    PROBABILITY,
+    DETECTABLE,
+    Column("n", ("n",), "count", "draws"),
+]
+SENSITIVITY = [
+    MODEL,
+    METHOD,
+    Column(
+        "another draw (95 %)",
+        ("draw_sd", "draw_lo", "draw_hi"),
+        "spread",
+        "SD over calibration sets drawn from one dataset",
     ),
     Column(
-        "A - B (95 %)",
-        ("mean_diff", "lo", "hi"),
-        "difference",
-        "mean difference over calibration draws, same benchmark; of perplexity in per cent, less "
-        "is better",
+        "another dataset (95 %)",
+        ("dataset_sd", "dataset_lo", "dataset_hi"),
+        "spread",
+        "SD between calibration datasets, the draws taken out",
     ),
-    Column(
-        "P(A better) (95 %)",
-        ("prob_better", "prob_lo", "prob_hi"),
-        "share",
-        "how often A does better than B on one draw, ties half (paired methods: Clopper-Pearson)",
-    ),
-    Column(
-        "p",
-        ("p",),
-        "p",
-        "sign-flip (methods) or permutation (datasets) test, two-sided",
-    ),
-    Column("p, Holm", ("p_holm",), "p", "corrected for all pairs of this model and score"),
-    Column(
-        "detectable",
-        ("mde",),
-        "size",
-        "the true difference that this many draws show with the power asked for: what "
-        "'not shown' does not exclude",
-    ),
-    Column("pairs", ("n_pairs",), "count", "calibration sets that both saw; of datasets: draws"),
+    Column("other items", ("item_se",), "spread", "standard error over test items of one model"),
+    Column("of variance: draw", ("draw_share",), "share", "of the sum of the three variances"),
+    Column("dataset", ("dataset_share",), "share", "of the sum of the three variances"),
+    Column("items", ("item_share",), "share", "of the sum of the three variances"),
+    N,
 ]
 COMPONENTS = [
     MODEL,

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calib_sweep.analysis.report import chapters
+from calib_sweep.analysis.report import chapters, paper
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.write import FIGURES, draw, gather, require_records
@@ -108,7 +108,7 @@ class Report:
 
     def printed(self, name: str) -> Text:
         """Return a table as report/tables/NAME.tex prints it: "summary_accuracy" and others."""
-        known = chapters.paper_tables(self._material, self.tables)
+        known = paper.paper_tables(self._material, self.tables)
         _require_known("table", name, known)
         return Text(to_markdown([known[name][0]]))
 

@@ -6,8 +6,9 @@ its interval), and in what form:
     name          words; nothing is "-"
     score         as recorded: percent, or perplexity          sd   the same, of an SD
     change        a difference of scores as recorded, with its sign
-    difference    on the scale of the analysis: points, or % of a perplexity; size: without a sign
-    spread        an SD on that scale
+    difference    on the scale of the analysis: points, or the ratio of perplexities; ends: its
+                  interval alone; size: without a sign
+    spread        an SD on that scale, of the logarithm of a perplexity in per cent
     share         a fraction, in percent                        p    a p-value
     count         a whole number                                plain   anything else
 
@@ -28,6 +29,7 @@ from calib_sweep.analysis.scores.table import DENSE
 NOTHING = "-"
 SMALLEST_P = 0.001
 SMALLEST = 1e-12  # what is nearer to 0 is the rounding of a sum
+OF_DIFFERENCE = ("difference", "ends", "size")
 MARGIN = {"score", "sd", "change"}  # forms with the decimals of the scores
 
 
@@ -73,33 +75,37 @@ def _is_shown(frame: Frame, column: Column) -> bool:
 
 
 def _with_unit(column: Column, metric: str, known: Metrics) -> str:
-    of_difference = dict.fromkeys(("difference", "size", "spread"), formatting.unit(metric, known))
-    unit = {"share": "%", **of_difference}
+    heading = column.heading
+    if column.form == "difference" and known.of(metric).is_logged:
+        heading = heading.replace(" - ", " / ")
+    unit = dict.fromkeys(OF_DIFFERENCE, formatting.difference_unit(metric, known))
+    unit |= {"share": "%", "spread": formatting.unit(metric, known)}
     shown = unit.get(column.form)
-    return f"{column.heading}, {shown}" if shown else column.heading
+    return f"{heading}, {shown}" if shown else heading
 
 
 def _digits(frame: Frame, column: Column, metric: str, known: Metrics) -> int:
     if column.form in MARGIN:
         return formatting.decimals_for(metric, frame.get("sd", []), known)
-    if column.form in ("difference", "size", "spread"):
-        ends = [
-            frame[key].map(lambda v: _shown(v, column.form, metric, known)) for key in column.keys
-        ]
-        if len(ends) == 3:
-            return formatting.difference_decimals((ends[2] - ends[1]) / 2)
-        return formatting.difference_decimals(ends[0])
-    return 0
+    if column.form not in (*OF_DIFFERENCE, "spread"):
+        return 0
+    ends = [frame[key].map(lambda v: _shown(v, column.form, metric, known)) for key in column.keys]
+    if len(ends) > 1:
+        return formatting.difference_decimals((ends[-1] - ends[-2]) / 2)
+    one = (
+        1.0 if column.form == "size" and known.of(metric).is_logged else 0.0
+    )  # what is no difference
+    return formatting.difference_decimals(ends[0] - one)
 
 
 def _shown(value: float, form: str, metric: str, known: Metrics) -> float:
     """Return `value` in the unit of its column."""
     if form in ("score", "sd", "change"):
         return formatting.scale(metric, known) * value
-    if form in ("difference", "size"):
+    if form in OF_DIFFERENCE:
         return formatting.difference(metric, value, known)
     if form == "spread":
-        return 100 * value if formatting.unit(metric, known) else value
+        return formatting.spread(metric, value, known)
     return 100 * value if form == "share" else value
 
 
@@ -125,7 +131,8 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int, known: 
     if len(shown) == 2:
         return "..".join(formatting.number(end, digits) for end in shown)
     low, high = shown[1:] or (math.nan, math.nan)
-    is_signed = column.form in ("change", "difference")
+    is_signed = column.form == "change"
+    is_signed |= column.form == "difference" and not known.of(metric).is_logged
     return formatting.with_interval(shown[0], low, high, digits, signed=is_signed)
 
 

@@ -198,6 +198,7 @@ def draw(
 ) -> dict[str, bytes]:
     """Draw one of `FIGURES` of a score: {"png": ..., "svg": ...}, empty where there is nothing."""
     from calib_sweep.analysis.figures import diagrams, plots, strip_plot
+    from calib_sweep.analysis.report import differences
 
     if kind == "seeds":
         figure = strip_plot.seeds_figure(groups, metric, material.metrics)
@@ -205,20 +206,20 @@ def draw(
         figure = diagrams.set_sizes_figure(groups, metric)
     elif kind == "profiles":
         figure = diagrams.profiles_figure(tables["profiles"]) if metric == ACC_MEAN else None
+    elif kind == "differences":
+        figure = diagrams.differences_figure(
+            differences.method_pairs(tables, known=material.known), metric, material.known
+        )
+    elif kind == "components":
+        figure = diagrams.sensitivity_figure(tables["sensitivity"], metric, material.known)
     else:
-        from_table = {
-            "differences": (diagrams.differences_figure, "comparisons"),
-            "components": (diagrams.components_figure, "variance_components"),
-            "ranks": (diagrams.ranks_figure, "rank_stability"),
-        }
-        function, table = from_table[kind]
-        figure = function(tables[table], metric)
+        figure = diagrams.ranks_figure(tables["rank_stability"], metric)
     return {} if figure is None else plots.render(figure)
 
 
 def _latex(material: Material, tables: Mapping[str, "pd.DataFrame"]) -> dict[str, bytes]:
-    from calib_sweep.analysis.report.chapters import paper_tables
     from calib_sweep.analysis.report.latex import to_latex
+    from calib_sweep.analysis.report.paper import paper_tables
 
     return {
         f"tables/{name}.tex": to_latex(table, title, direction=sign).encode()

@@ -104,7 +104,8 @@ def _as_claims(table: Frame, kind: str) -> Frame:
     if "verdict" in named:
         unknown = ~np.isfinite(named["p"].to_numpy(float))
         named = named.assign(reason=np.where(unknown, named["verdict"], ""))
-    return named.reindex(columns=COLUMNS).fillna(dict.fromkeys(TEXTS, ""))
+    own = named.reindex(columns=COLUMNS).astype(dict.fromkeys(TEXTS, object))
+    return own.fillna(dict.fromkeys(TEXTS, ""))
 
 
 def _weights(rows: Frame) -> np.ndarray:

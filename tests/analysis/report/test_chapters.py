@@ -13,6 +13,6 @@ def test_a_figure_that_leaves_out_pairs_says_so(sweep, undrawn, num_methods, is_
         sweep.add(f"method{m:02}", scores, dataset="web", seed=seed)
     write_report(sweep.folder)
     text = (sweep.folder / "report" / "report.md").read_text()
-    said = f"The first {diagrams.MAX_PAIRS} pairs of each model; tables/comparisons.csv has all."
-    assert "filled: they hold." in text
+    said = f"The first {diagrams.MAX_PAIRS} pairs of each model; tables/claims.csv has all."
+    assert "filled: claimed, corrected" in text
     assert (said in text) is is_cut  # 55 and 66 pairs

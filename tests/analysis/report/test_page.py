@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from calib_sweep.analysis.figures import diagrams, plots, strip_plot
-from calib_sweep.analysis.report import columns, conclusions
+from calib_sweep.analysis.report import columns
 from calib_sweep.analysis.report.document import (
     Bullets,
     Callout,
@@ -25,7 +25,6 @@ from calib_sweep.analysis.report.table_format import Column, format_table
 from calib_sweep.analysis.scores.groups import group_rows
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
-WORDS = {PERPLEXITY: "perplexity", ACCURACY: "accuracy"}
 TABLE = Table(
     ["method", "mean"],
     [["a <b> & c", "1.5"], ["d_e", "-2.0 (-3.0..-1.0)"]],
@@ -36,110 +35,10 @@ TABLE = Table(
 
 
 def compared(**fields):
-    """One row of comparisons.csv: sparsegpt is 2 points better than wanda on 5 of 5 seeds."""
-    row = {"model": "tiny", "metric": ACCURACY, "kind": "method", "a": "sparsegpt", "b": "wanda"}
-    row |= {"dataset": "", "n_pairs": 5, "mean_diff": 0.02, "lo": 0.01, "hi": 0.03, "p": 0.0625}
-    row |= {"p_holm": 0.0625, "p_bh": 0.0625, "prob_better": 1.0, "prob_lo": 0.5, "prob_hi": 1.0}
-    return row | {"mde": 0.012, "verdict": "a better"} | fields
-
-
-def tables_of(*rows):
-    power = {"model": "tiny", "metric": ACCURACY, "goal": "difference", "kind": "method"}
-    power |= {"method": "sparsegpt", "against": "wanda", "n": 5, "target": 0.005, "seeds": 37.0}
-    parts = {"model": "tiny", "metric": ACCURACY, "method": "*", "sd": 0.01, "sd_lo": 0.005}
-    components = [
-        {**parts, "component": "method", "share": 0.25, "sd_lo": None},
-        {**parts, "component": "draw", "share": 0.75},
-        {**parts, "method": "wanda", "component": "draw", "share": 1.0, "sd": 0.015},
-    ]
-    return {
-        "comparisons": pd.DataFrame(rows),
-        "power": pd.DataFrame([power]),
-        "variance_components": pd.DataFrame(components),
-    }
-
-
-def test_a_difference_that_holds_is_said_with_its_size_interval_and_draws():
-    (line,) = conclusions.short(tables_of(compared()), WORDS)
-    assert line == (
-        "sparsegpt beats wanda in accuracy on every draw (paired, 5 of 5), by 2.0 points "
-        "(95 % 1.0..3.0)."
-    )
-
-
-def test_a_difference_that_may_be_the_draw_says_what_would_have_shown_and_what_would_tell():
-    row = compared(lo=-0.004, hi=0.044, mde=0.03, verdict="not shown", prob_better=0.8)
-    assert conclusions.short(tables_of(row), WORDS) == [
-        "In accuracy the difference between sparsegpt and wanda, 2.0 points, is not more than the "
-        "calibration draw (95 % -0.4..4.4; 3.0 points would probably have shown).",
-        "To tell a difference of 0.5 points in accuracy takes 37 seeds; there are 5.",
-    ]
-
-
-def test_a_difference_without_most_of_the_draws_is_not_called_small_or_frequent():
-    row = compared(verdict="a slightly better", n_pairs=20, prob_better=0.5)
-    (line,) = conclusions.short(tables_of(row), WORDS)
-    assert line == (
-        "sparsegpt beats wanda in accuracy on average, though not on many draws (paired, 10 of "
-        "20), by 2.0 points (95 % 1.0..3.0)."
-    )
-
-
-def test_the_better_one_is_named_first_also_where_less_is_better():
-    # log perplexities of b are lower by 0.1: 1 - exp(-0.1) = 9.5 %
-    row = compared(metric=PERPLEXITY, mean_diff=0.1, lo=0.09, hi=0.11, verdict="b better")
-    (pair,) = conclusions.pairs_of(pd.DataFrame([row | {"prob_better": 0.0}]), "tiny", PERPLEXITY)
-    assert (pair.better, pair.worse, pair.holds) == ("wanda", "sparsegpt", True)
-    assert (pair.gain, pair.interval, pair.won) == ("9.5 %", "95 % 8.6..10.4", 5.0)
-
-
-def test_the_interval_is_of_the_better_one_whichever_comes_first():
-    row = compared(mean_diff=-0.02, lo=-0.032, hi=-0.008, prob_better=0.0, verdict="b better")
-    (pair,) = conclusions.pairs_of(pd.DataFrame([row]), "tiny", ACCURACY)
-    assert (pair.better, pair.worse, pair.won) == ("wanda", "sparsegpt", 5.0)
-    assert (pair.gain, pair.interval) == ("2.0 points", "95 % 0.8..3.2")
-
-
-def test_many_pairs_are_counted_and_those_that_may_be_the_draw_named():
-    names = ["a", "b", "c", "d"]
-    rows = [
-        compared(a=a, b=b, verdict="not shown" if (a, b) == ("c", "d") else "a better", lo=0.001)
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-    ]
-    line = conclusions.short(tables_of(*rows), WORDS)[0]
-    assert line.startswith("In accuracy 5 of 6 differences between methods hold (95 %)")
-    assert "on average a, b, c, d, best first" in line
-    assert line.endswith("not more than the calibration draw: c and d (2.0 points).")
-
-
-def test_an_order_is_told_only_where_every_difference_is_known():
-    nan = float("nan")
-    unknown = {"verdict": "not finite", "mean_diff": nan, "lo": nan, "hi": nan, "mde": nan}
-    names = ["a", "b", "c", "d"]
-    rows = [
-        compared(a=a, b=b, **(unknown if a == "c" else {}))
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
-    ]
-    assert conclusions.short(tables_of(*rows), WORDS)[0] == (
-        "In accuracy 5 of 6 differences between methods hold (95 %); of 1 nothing can be said "
-        "(not finite)."
-    )
-    not_all = [row | {"verdict": "a better"} for row in rows if row["mean_diff"] == 0.02]
-    (line,) = conclusions.short(tables_of(*not_all), WORDS)
-    assert line == "In accuracy 5 of 5 differences between methods hold (95 %)."
-
-
-def test_the_page_says_where_the_variance_lies_and_warns_of_looking_at_many_pairs():
-    rows = [compared(), compared(b="gptq"), compared(a="gptq")]
-    said = conclusions.long(tables_of(*rows), "tiny", ACCURACY, "accuracy")
-    text = " ".join(said)
-    assert "25 % between methods and 75 % between draws, alike for all methods; of what" in text
-    assert "lies between methods there are too few to be sure." in text
-    assert "alone moves accuracy by an SD of 1.5 points" in text
-    assert "if no two methods differed, 0.15 would seem to" in text
-    assert "cannot reach 5 % with so few draws" in text
+    """One pair of methods: sparsegpt is claimed to be 2 points better than wanda."""
+    row = {"model": "tiny", "metric": ACCURACY, "a": "sparsegpt", "b": "wanda", "dataset": ""}
+    row |= {"n": 5, "estimate": 0.02, "lo": 0.01, "hi": 0.03, "winner": "sparsegpt"}
+    return row | fields
 
 
 def test_a_table_has_units_intervals_directions_and_marks_the_best():
@@ -159,11 +58,19 @@ def test_a_table_has_units_intervals_directions_and_marks_the_best():
     assert set(table.meanings) == set(table.header)
 
 
-def test_a_difference_of_log_perplexity_is_shown_in_per_cent():
-    shown = [Column("A - B", ("mean_diff", "lo", "hi"), "difference", "")]
+def test_a_difference_of_log_perplexity_is_shown_as_a_ratio():
+    shown = [
+        Column("A - B", ("mean_diff", "lo", "hi"), "difference", ""),
+        Column("new", ("lo", "hi"), "ends", ""),
+        Column("detectable", ("lo",), "size", ""),
+    ]
     row = {"mean_diff": 0.1, "lo": 0.09, "hi": 0.11}
     table = format_table(pd.DataFrame([row]), shown, PERPLEXITY)
-    assert (table.header, table.rows) == (["A - B, %"], [["+10.5 (+9.4..+11.6)"]])
+    assert table.header == ["A / B", "new", "detectable"]
+    assert table.rows == [["1.105 (1.094..1.116)", "1.094..1.116", "1.09"]]
+    table = format_table(pd.DataFrame([row]), shown, ACCURACY)
+    assert table.header == ["A - B, points", "new, points", "detectable, points"]
+    assert table.rows == [["+10.0 (+9.0..+11.0)", "9.0..11.0", "9.0"]]
 
 
 def test_every_column_of_every_table_has_a_meaning():
@@ -256,7 +163,7 @@ def test_a_latex_table_has_rules_a_direction_minus_signs_and_the_best_in_bold():
 
 
 def test_the_differences_drawn_are_those_of_the_table():
-    rows = [compared(), compared(b="gptq", mean_diff=-0.01, lo=-0.03, hi=0.01, verdict="not shown")]
+    rows = [compared(), compared(b="gptq", estimate=-0.01, lo=-0.03, hi=0.01, winner="")]
     figure = diagrams.differences_figure(pd.DataFrame(rows), ACCURACY)
     (axes,) = figure.axes
     ends = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
@@ -269,13 +176,29 @@ def test_the_differences_drawn_are_those_of_the_table():
     assert axes.get_xlabel() == "difference of accuracy, points\n95 % interval"
 
 
-def test_the_bars_of_components_add_up_to_all_of_the_variance():
-    frame = tables_of()["variance_components"].assign(variance=0.0001)
-    (axes,) = diagrams.components_figure(frame, ACCURACY).axes
+def test_perplexities_are_drawn_as_ratios_on_a_logarithmic_axis():
+    row = compared(metric=PERPLEXITY, estimate=-0.7, lo=-0.8, hi=-0.6)
+    (axes,) = diagrams.differences_figure(pd.DataFrame([row]), PERPLEXITY).axes
+    assert axes.get_xscale() == "log"
+    assert tuple(axes.lines[0].get_xdata()) == pytest.approx((0.449329, 0.548812))
+    assert list(axes.lines[2].get_xdata()) == [1, 1]
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert 1.0 in ticks and len(ticks) >= 3
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["sparsegpt / wanda"]
+
+
+def test_the_bars_of_a_score_add_up_to_all_of_its_variance_items_among_it():
+    shares = {"draw_share": 0.36, "dataset_share": float("nan"), "item_share": 0.64}
+    row = {"model": "tiny", "method": "wanda", "metric": ACCURACY, "draw_sd": 0.006}
+    row |= {"dataset_sd": float("nan"), "item_se": 0.008} | shares
+    rows = [row, row | {"method": "gptq", "draw_sd": 0.03, "dataset_sd": 0.04, "item_se": 0.0}]
+    rows[1] |= {"draw_share": 0.36, "dataset_share": 0.64, "item_share": 0.0}
+    (axes,) = diagrams.sensitivity_figure(pd.DataFrame(rows), ACCURACY).axes
     widths = [bar.get_width() for bar in axes.patches if bar.get_y() > -5]
-    assert sum(widths) == pytest.approx(200.0)  # all methods, and wanda
+    assert sum(widths) == pytest.approx(200.0) and len(widths) == 5
     assert axes.get_xlabel().startswith("accuracy: share of the variance, %")
-    assert [text.get_text() for text in axes.texts] == ["1.4 points", "1 points"]
+    assert [text.get_text() for text in axes.texts] == ["1 points", "5 points"]
 
 
 def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():

@@ -149,7 +149,9 @@ def test_seconds_are_said_as_people_do():
 def test_after_the_report_the_terminal_says_its_conclusion(two_methods, undrawn):
     write_report(two_methods.folder)
     lines = shown(two_methods.folder, width=300)
-    assert "sparsegpt beats wanda in perplexity on every draw (paired, 5 of 5), by 24" in lines[-3]
-    assert "In accuracy the difference between sparsegpt and wanda, 2.0 points" in lines[-3]
-    assert lines[-2].startswith("To tell a difference of 0.5 points in accuracy takes")
+    assert lines[-5].startswith("Perplexity moves by (SD): sparsegpt 1.0 %")
+    assert lines[-4].startswith("Accuracy moves by (SD): sparsegpt 1.6 points with another draw")
+    assert lines[-3].startswith("sparsegpt beats wanda on web: x0.75")
+    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in lines[-3]
+    assert lines[-2].startswith("Of sweeps in which nothing differs, at most 5 %")
     assert lines[-1].startswith("report:")

@@ -1,0 +1,148 @@
+"""Rows of claims.csv as a sentence needs them: the one ahead first, and what is known of it.
+
+Nothing here decides anything: a claim is made where the table has a `winner`, nowhere else.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import OURS, Metrics
+
+Tables = Mapping[str, Frame]
+
+CLAIMS = "claims"
+SPREAD = "spread"
+MAX_WINNERS = 12  # whose pairs are told one by one, where there are many
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is known of two in one metric. The numbers are of `first` against `second`.
+
+    `first` is the one that does better; of kind "spread" the one that moves further.
+    """
+
+    kind: str
+    metric: str
+    method: str
+    first: str
+    second: str
+    dataset: str
+    estimate: float
+    lo: float
+    hi: float
+    is_made: bool
+    reason: str
+    known: Metrics
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], known: Metrics = OURS) -> "Claim":
+        is_spread = row["kind"] == SPREAD
+        sign = 1 if is_spread else known.of(row["metric"]).direction
+        a, b, winner = str(row["a"]), str(row["b"]), _text(row["winner"])
+        numbers = [float(row[key]) for key in ("estimate", "lo", "hi")]
+        is_a_first = not sign * numbers[0] < 0  # also where nothing is known
+        if winner in (a, b):
+            is_a_first = (winner == a) != is_spread  # the winner is the one that moves less
+        if not is_a_first:
+            a, b, numbers = b, a, [-numbers[0], -numbers[2], -numbers[1]]
+        words = [_text(row[key]) for key in ("kind", "metric", "method", "dataset", "reason")]
+        kind, metric, method, dataset, reason = words
+        return cls(kind, metric, method, a, b, dataset, *numbers, bool(winner), reason, known)
+
+    @property
+    def pair(self) -> frozenset[str]:
+        return frozenset((self.first, self.second))
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it was tested, and nothing was found."""
+        return not self.is_made and math.isfinite(self.lo) and math.isfinite(self.hi)
+
+    @property
+    def amount(self) -> tuple[str, str]:
+        """Return the size of the difference with its unit, and its interval."""
+        return formatting.amount(self.metric, self.estimate, self.lo, self.hi, self.known)
+
+    @property
+    def within(self) -> str:
+        """Return its interval with the unit, for a difference that is not told."""
+        _, ends = self.amount
+        if self.known.of(self.metric).is_logged:
+            return f"95 % x{ends}"
+        return f"95 % {ends} {formatting.unit(self.metric, self.known)}".rstrip()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def claims_of(tables: Tables, kind: str, model: str, known: Metrics = OURS) -> list[Claim]:
+    """Return the rows of one kind and model."""
+    frame = tables.get(CLAIMS)
+    if frame is None or frame.empty:
+        return []
+    own = frame[(frame["kind"] == kind) & (frame["model"] == model)]
+    return [Claim.of(row, known) for row in own.to_dict("records")]
+
+
+def models_of(tables: Tables) -> list[str]:
+    """Return the models of which there is anything to say, in the order of the summary."""
+    frames = [tables[name] for name in ("summary", CLAIMS) if name in tables]
+    return list(dict.fromkeys(model for frame in frames for model in frame["model"]))
+
+
+def ordered(claims: Sequence[Claim]) -> list[str]:
+    """Return all that were compared, those that are claimed to beat most of the others first."""
+    names = dict.fromkeys(name for claim in claims for name in (claim.first, claim.second))
+    won = {
+        name: sum(c.is_made * ((c.first == name) - (c.second == name)) for c in claims)
+        for name in names
+    }
+    return sorted(names, key=lambda name: -won[name])
+
+
+def tiers(claims: Sequence[Claim]) -> list[list[str]]:
+    """Group all that were compared: each of a group is claimed to beat each of every later one."""
+    made = {(claim.first, claim.second) for claim in claims if claim.is_made}
+    names = ordered(claims)
+    groups: list[list[str]] = [[]]
+    for place, name in enumerate(names):
+        groups[-1].append(name)
+        after = names[place + 1 :]
+        if after and all((a, b) in made for a in names[: place + 1] for b in after):
+            groups.append([])
+    return groups
+
+
+def who_beats_whom(claims: Iterable[Claim], verb: str) -> list[str]:
+    """Name every pair that is claimed, by winner: 'a beats b and c'."""
+    beaten: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.is_made:
+            beaten.setdefault(claim.first, []).append(claim.second)
+    told = [f"{name} {verb} {formatting.listed(others)}" for name, others in beaten.items()]
+    if len(told) > MAX_WINNERS:
+        told = [*told[:MAX_WINNERS], "the others are in tables/claims.csv"]
+    return told
+
+
+def in_order(claims: Sequence[Claim], verb: str) -> str:
+    """Say all that is claimed of many: groups in order, and who is ahead within a group."""
+    groups = tiers(claims)
+    inside = [c for c in claims if any(c.pair <= set(group) for group in groups)]
+    told = who_beats_whom(inside, verb)
+    parts = []
+    if len(groups) > 1:
+        text = "; then ".join(formatting.listed(group) for group in groups)
+        parts.append(f"{text} (each {verb} all that are named after a 'then')")
+    parts += told
+    is_open = any(claim.is_open for claim in inside)
+    if is_open:
+        rest = "other " if parts else ""
+        parts.append(f"no {rest}two can be told apart")
+    return "; ".join(parts)

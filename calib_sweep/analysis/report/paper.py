@@ -1,0 +1,47 @@
+"""The tables for a paper: one for each kind of pair, of the headline scores."""
+
+from collections.abc import Mapping
+
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import slug
+from calib_sweep.analysis.report import chapters, columns, differences, planning, task_table
+from calib_sweep.analysis.report.document import Table
+from calib_sweep.analysis.report.material import Material
+from calib_sweep.analysis.report.table_format import format_table
+
+Tables = Mapping[str, Frame]
+SCORED = ("summary",)  # tables whose first number is a score
+
+
+def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, int, str]]:
+    """Return the tables for a paper by name, with the sign of its first number and a title.
+
+    Headline scores only; a sweep that has none gives every score.
+    """
+    words, known = chapters.headline_words(material), material.known
+    frames = {
+        "summary": (chapters.with_reference(tables["summary"]), columns.SUMMARY),
+        "methods": (differences.method_pairs(tables, known=known), columns.COMPARISONS),
+        "methods_on": (
+            differences.method_pairs(tables, "methods_on", known=known),
+            columns.COMPARISONS,
+        ),
+        "datasets": (differences.dataset_pairs(tables, known=known), columns.OF_DATASETS),
+        "variance_components": (tables["variance_components"], columns.COMPONENTS),
+        "ranking": (chapters.shown_ranking(tables["ranking"]), columns.RANKING),
+        "power": (planning.of_methods(tables["power"]), columns.POWER),
+    }
+    found = {}
+    for name, (frame, shown) in frames.items():
+        for metric in [m for m in (words or material.metrics) if m in set(frame["metric"])]:
+            own = frame[frame["metric"] == metric].reset_index(drop=True)
+            word = slug(words.get(metric, metric))
+            heading = formatting.heading(metric, material.metrics, known)
+            title = f"{name} of {material.name}: {heading}"
+            sign = known.of(metric).direction if name in SCORED else 0
+            found[f"{name}_{word}"] = format_table(own, shown, metric, known=known), sign, title
+    if "tasks" in tables and not tables["tasks"].empty:
+        title = f"accuracy of {material.name} by task, %: mean (SD over seeds)"
+        found["tasks_accuracy"] = task_table.paper_table(tables["tasks"]), 1, title
+    return found

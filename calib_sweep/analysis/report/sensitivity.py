@@ -1,0 +1,133 @@
+"""Sentences on how far a score moves: with another draw, another dataset, other test items.
+
+The numbers are those of sensitivity.csv: SDs, each with its share of the variance of the three.
+Which method moves further is told from claims.csv alone (kind "spread").
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from calib_sweep.analysis import formatting
+from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import OURS, Metrics
+from calib_sweep.analysis.report.claimed import SPREAD, Claim, Tables, claims_of, in_order
+
+SENSITIVITY = "sensitivity"
+MAX_TOLD = 3  # methods that are told one by one
+SOURCES = {
+    "draw": "another draw",
+    "dataset": "another dataset",
+    "item": "other test items",
+}
+SDS = {"draw": "draw_sd", "dataset": "dataset_sd", "item": "item_se"}
+Row = Mapping[str, Any]
+
+
+def sentences(
+    tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
+) -> Iterator[str]:
+    """Say a sentence or two for each metric."""
+    spreads = claims_of(tables, SPREAD, model, known)
+    for metric, word in words.items():
+        rows = moved(tables.get(SENSITIVITY), model, metric)
+        told = [_how_far(rows, metric, word, known)] if rows else []
+        own = [claim for claim in spreads if claim.metric == metric]
+        told += _compared(own, word)
+        if told:
+            yield " ".join(told)
+
+
+def moved(sensitivity: Frame | None, model: str, metric: str) -> list[Row]:
+    """Return the rows of methods that read data and of which an SD is known."""
+    if sensitivity is None or sensitivity.empty:
+        return []
+    own = sensitivity[(sensitivity["model"] == model) & (sensitivity["metric"] == metric)]
+    own = own[(own["n"] > 1) & (own["draw_sd"].notna() | own["dataset_sd"].notna())]
+    return own.to_dict("records")
+
+
+def _how_far(rows: Sequence[Row], metric: str, word: str, known: Metrics) -> str:
+    if len(rows) > MAX_TOLD:
+        ranges = [_range(rows, metric, source, known) for source in SDS]
+        return f"{word.capitalize()} moves by (SD): {'; '.join(filter(None, ranges))}."
+    sources_R = [
+        [source for source in SDS if not math.isnan(float(row[SDS[source]]))] for row in rows
+    ]
+    told = []
+    for row, sources in zip(rows, sources_R, strict=True):
+        is_like_first = bool(told) and sources == sources_R[0]
+        told.append(_of_one(row, metric, sources, known, is_short=is_like_first))
+    return f"{word.capitalize()} moves by (SD): {'; '.join(told)}."
+
+
+def _of_one(
+    row: Row, metric: str, sources: Sequence[str], known: Metrics, *, is_short: bool
+) -> str:
+    """Say how far one method moves; short: the sources stand in the sentence already."""
+    parts = []
+    for source in sources:
+        ends = [float(row.get(f"{source}_{end}", math.nan)) for end in ("lo", "hi")]
+        size, interval = size_and_interval(metric, float(row[SDS[source]]), *ends, known)
+        level = "" if is_short or parts else "95 % "
+        within = f" ({level}{interval})" if interval else ""
+        parts.append(f"{size}{'' if is_short else f' with {SOURCES[source]}'}{within}")
+    text = f"{row['method']} {formatting.listed(parts)}"
+    shares = [float(row[f"{source}_share"]) for source in sources]
+    if len(shares) > 1 and not any(map(math.isnan, shares)):
+        percent = formatting.listed([f"{100 * share:.0f}" for share in shares])
+        text += f" ({percent} % of the variance)"
+    return text
+
+
+def size_and_interval(
+    metric: str, sd: float, low: float, high: float, known: Metrics = OURS
+) -> tuple[str, str]:
+    """Return an SD with its unit, and its interval or nothing."""
+    shown = [formatting.spread(metric, value, known) for value in (sd, low, high)]
+    digits = formatting.difference_decimals([shown[0]])
+    size = f"{formatting.number(shown[0], digits)} {formatting.unit(metric, known)}".rstrip()
+    if math.isnan(low) or math.isnan(high):
+        return size, ""
+    return size, "..".join(formatting.number(end, digits) for end in shown[1:])
+
+
+def _range(rows: Sequence[Row], metric: str, source: str, known: Metrics) -> str:
+    """Say from where to where one source moves many methods."""
+    own = [row for row in rows if not math.isnan(float(row[SDS[source]]))]
+    if not own:
+        return ""
+    own.sort(key=lambda row: float(row[SDS[source]]))
+    ends = [own[0], own[-1]] if len(own) > 1 else own
+    told = []
+    for row in ends:
+        size, _ = size_and_interval(metric, float(row[SDS[source]]), math.nan, math.nan, known)
+        told.append(f"{size} ({row['method']})")
+    return f"with {SOURCES[source]} {' to '.join(told)}"
+
+
+def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
+    """Say how the methods differ in how far the draw moves them."""
+    tested = [claim for claim in claims if claim.is_made or claim.is_open]
+    if len(tested) > MAX_TOLD:
+        yield f"With the draw, in {word}: {in_order(tested, 'moves further than')}."
+        return
+    for claim in tested:
+        ratio, ends = _ratio(claim)
+        if claim.is_made:
+            yield (
+                f"With the draw {claim.first} moves {ratio} times as far as {claim.second} "
+                f"(95 % {ends})."
+            )
+        else:
+            yield (
+                f"How far the draw moves {claim.first} and {claim.second} cannot be told apart "
+                f"(ratio of SDs 95 % {ends})."
+            )
+
+
+def _ratio(claim: Claim) -> tuple[str, str]:
+    shown = [math.exp(min(value, 100.0)) for value in (claim.estimate, claim.lo, claim.hi)]
+    digits = 1 if shown[0] >= 2 else 2
+    text, *ends = (formatting.number(value, digits) for value in shown)
+    return text, f"{ends[0]}..{ends[1]}"
