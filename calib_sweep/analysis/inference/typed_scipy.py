@@ -71,9 +71,9 @@ def f_sf(value: Numbers, df_between: Numbers, df_within: Numbers) -> np.ndarray:
     return np.asarray(stats.f.sf(value, df_between, df_within))
 
 
-def f_of_groups(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Return F of a one-way analysis of variance; each group [n, E], the result [E]."""
-    return np.asarray(stats.f_oneway(*groups, axis=0).statistic)
+def f_isf(tail: Numbers, df_between: Numbers, df_within: Numbers) -> np.ndarray:
+    """Return the F that is exceeded with probability `tail`."""
+    return np.asarray(stats.f.isf(tail, df_between, df_within))
 
 
 def binomial_sf(wins: Numbers, num: Numbers, share: float) -> np.ndarray:
@@ -99,11 +99,6 @@ def rank_data(value_S: np.ndarray) -> np.ndarray:
 def trimmed_mean(value_N: np.ndarray, share: float) -> float:
     """Return the mean of a flat array without `share` of it at either end."""
     return float(stats.trim_mean(value_N, share))
-
-
-def helmert_matrix(num: int) -> np.ndarray:
-    """Return num - 1 orthonormal contrasts of `num` values [num - 1, num]."""
-    return np.asarray(linalg.helmert(num))
 
 
 def false_discovery_rates(p_K: np.ndarray) -> np.ndarray:
