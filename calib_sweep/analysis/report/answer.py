@@ -8,7 +8,7 @@ claims.csv that has a winner. Read from the tables of the analysis; every number
 from collections.abc import Mapping
 
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import beats, sensitivity
+from calib_sweep.analysis.report import beats, losses, sensitivity
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
 
 FAMILY = ("methods", "methods_on", "datasets", "spread", "loss")  # corrected together
@@ -24,6 +24,7 @@ def sentences(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -
         own = [
             *sensitivity.sentences(tables, model, words, known),
             *beats.sentences(tables, model, words, known),
+            *losses.sentences(tables, model, words, known),
         ]
         told += [f"{model}: {line}" if len(models) > 1 else line for line in own]
     if is_anything_claimed(tables):

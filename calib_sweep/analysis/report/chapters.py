@@ -15,6 +15,7 @@ from calib_sweep.analysis.report import (
     background,
     columns,
     differences,
+    losses,
     planning,
 )
 from calib_sweep.analysis.report.document import Block, Callout, Fold, Heading, Paragraph
@@ -80,6 +81,7 @@ def write(
     blocks += chapter("Methods beside the dense model", [READING], seen, shown)
     blocks += differences.of_methods(material, tables, figures, words)
     blocks += differences.of_datasets(material, tables, words)
+    blocks += losses.write(tables, material, words)
     blocks += _ranks(material, tables, figures, words)
     blocks += planning.write(tables["power"], material, words)
     blocks += _of_draws(material, tables, figures, words)

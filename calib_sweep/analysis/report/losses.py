@@ -6,20 +6,17 @@ says of which draws and items that is true.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, inf, isfinite
-from typing import Any
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.columns import DATASET, METHOD, MODEL, N
 from calib_sweep.analysis.report.document import Block
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import Column
-from calib_sweep.analysis.scores.groups import is_logged
 from calib_sweep.analysis.scores.table import DENSE
 
-MAX_LOG = 100.0
 MAX_NAMED = 6  # methods told one by one; of more, the ends of the range
 LOST, GAINED, OPEN, TOO_MANY = "lost", "gained", "open", "open among many"
 SAID = {
@@ -61,26 +58,18 @@ COLUMNS = [
     ),
 ]
 
-Row = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a method against dense in one metric; `population` after losses.csv."""
+    """What is known of a method against dense in one metric; the numbers are method - dense."""
 
     method: str
-    metric: str
-    estimate: float
-    lo: float
-    hi: float
     kind: str  # of SAID, or why nothing can be said
     population: str
-
-    @property
-    def text(self) -> str:
-        """Return the method with method - dense: 'wanda (-1.2 points, 95 % -1.5..-0.9)'."""
-        size, ends = _amount(self.metric, self.estimate, self.lo, self.hi)
-        return f"{self.method} ({size}, 95\u00a0% {ends})"
+    word: str  # for the metric
+    size: str
+    ends: str  # of its interval
+    estimate: float
 
 
 def write(tables: Mapping[str, Frame], material: Material, words: Mapping[str, str]) -> list[Block]:
@@ -90,38 +79,42 @@ def write(tables: Mapping[str, Frame], material: Material, words: Mapping[str, s
     return chapter("Is the loss real?", [READING], [], each_metric(known, COLUMNS, material, words))
 
 
-def sentences(tables: Mapping[str, Frame], model: str, words: Mapping[str, str]) -> list[str]:
+def sentences(
+    tables: Mapping[str, Frame], model: str, words: Mapping[str, str], known: Metrics = OURS
+) -> list[str]:
     """Say of one model who is worse than dense, by how much, and of which draws and items."""
-    found = list(_found(tables, model))
-    told: list[str] = []
-    for metric, word in words.items():
-        own = [one for one in found if one.metric == metric]
-        for kind, population in dict.fromkeys((one.kind, one.population) for one in own):
-            alike = [one for one in own if (one.kind, one.population) == (kind, population)]
-            told.append(_sentence(kind, alike, word, population))
-    return told
+    told: dict[tuple[str, str], dict[str, list[Found]]] = {}
+    for one in _found(tables, model, words, known):
+        told.setdefault((one.kind, one.population), {}).setdefault(one.method, []).append(one)
+    return [_sentence(kind, population, own) for (kind, population), own in told.items()]
 
 
-def _found(tables: Mapping[str, Frame], model: str) -> Iterator[Found]:
-    claims, losses = tables["claims"], tables["losses"]
+def _found(
+    tables: Mapping[str, Frame], model: str, words: Mapping[str, str], known: Metrics
+) -> Iterator[Found]:
+    claims, losses = tables["claims"], tables.get("losses")
+    if losses is None or losses.empty:
+        return
     own = claims[(claims["kind"] == "loss") & (claims["model"] == model)]
-    about = {
-        (row["method"], row["metric"]): _about(row)
+    populations = {
+        (row["method"], row["metric"]): about(str(row["population"]), row["num_datasets"])
         for row in losses[losses["model"] == model].to_dict("records")
     }
-    for row in own.to_dict("records"):
-        won = row["winner"] or ""
+    order = list(words)
+    rows = [row for row in own.to_dict("records") if row["metric"] in words]
+    for row in sorted(rows, key=lambda row: order.index(row["metric"])):
+        metric, method, won = str(row["metric"]), str(row["method"]), row["winner"] or ""
         value, low, high = (float(row[key]) for key in ("estimate", "lo", "hi"))
         is_open = OPEN if not low * high > 0 else TOO_MANY
         kind = row["reason"] or (LOST if won == DENSE else GAINED if won else is_open)
-        population = about.get((row["method"], row["metric"]), "")
-        yield Found(str(row["method"]), str(row["metric"]), value, low, high, kind, population)
+        size, ends = formatting.amount(metric, value, low, high, known)
+        population = populations.get((method, metric), "")
+        yield Found(method, kind, population, words[metric], size, ends, value)
 
 
-def _about(row: Row) -> str:
+def about(population: str, num_datasets: float) -> str:
     """Say of which draws and items a row of losses.csv is true."""
-    num = row["num_datasets"]
-    datasets = f"these {num:.0f} datasets" if num > 1 else "this dataset"
+    datasets = f"these {num_datasets:.0f} datasets" if num_datasets > 1 else "this dataset"
     return {
         "draws and items": f"for other draws of {datasets} and other items",
         "draws": f"for other draws of {datasets}, on these items",
@@ -129,35 +122,28 @@ def _about(row: Row) -> str:
         "datasets": "for a new dataset, on these items",
         "items": "for other items, without calibration data",
         "items of one draw": "for other items, with this one calibration set",
-    }.get(str(row["population"]), "")
+    }.get(population, "")
 
 
-def _sentence(kind: str, own: Sequence[Found], word: str, population: str) -> str:
-    """Say what is alike of several methods in one metric."""
-    known = [one for one in own if isfinite(one.lo) and isfinite(one.hi)]
-    if kind not in SAID or not known:
-        names = formatting.listed([one.method for one in own])
-        return f"In {word} nothing can be said of {names} against dense: {kind}."
-    verb = SAID[kind].format(be="are" if len(known) > 1 else "is")
-    return f"In {word} {_named(known)} {verb} {population}".rstrip() + "."
+def _sentence(kind: str, population: str, own: Mapping[str, Sequence[Found]]) -> str:
+    """Say what is alike of several methods; `own`: by method, in each metric that it holds for."""
+    if kind not in SAID:
+        words = formatting.listed(list(dict.fromkeys(f.word for of in own.values() for f in of)))
+        names = formatting.listed(list(own))
+        return f"In {words} nothing can be said of {names} against dense: {kind}."
+    verb = SAID[kind].format(be="are" if len(own) > 1 else "is")
+    return f"{_named(own)} {verb} {population}".rstrip() + "."
 
 
-def _named(own: Sequence[Found]) -> str:
-    """Name methods with their sizes; of many the least and the most."""
-    ordered = sorted(own, key=lambda one: abs(one.estimate))
+def _named(own: Mapping[str, Sequence[Found]]) -> str:
+    """Name methods with their sizes; of many those that differ least and most."""
+    ordered = sorted(own, key=lambda method: abs(own[method][0].estimate))
+    texts = {method: _with_sizes(method, own[method]) for method in ordered}
     if len(own) <= MAX_NAMED:
-        return formatting.listed([one.text for one in ordered])
-    return f"{len(own)} methods, from {ordered[0].text} to {ordered[-1].text},"
+        return formatting.listed(list(texts.values()))
+    return f"{len(own)} methods, from {texts[ordered[0]]} to {texts[ordered[-1]]},"
 
 
-def _amount(metric: str, *numbers: float) -> tuple[str, str]:
-    """Return a difference with its unit, and its interval; of logarithms as ratios."""
-    is_ratio = is_logged(metric)
-    shown = [
-        min(exp(min(v, MAX_LOG)), inf) if is_ratio else formatting.scale(metric) * v
-        for v in numbers
-    ]
-    digits = formatting.difference_decimals([(shown[2] - shown[1]) / 2])
-    text, *ends = (formatting.number(v, digits, signed=not is_ratio) for v in shown)
-    size = f"x{text}" if is_ratio else f"{text}\u00a0{formatting.unit(metric)}".rstrip()
-    return size, "..".join(ends)
+def _with_sizes(method: str, found: Sequence[Found]) -> str:
+    """Return 'wanda (x1.35 in perplexity, 95 % 1.32..1.38; -1.2 points in accuracy, ...)'."""
+    return f"{method} ({'; '.join(f'{f.size} in {f.word}, 95 % {f.ends}' for f in found)})"

@@ -18,8 +18,8 @@ Tests of KL and flips would be of nothing: both are measured from the dense mode
 Shapes: C cells, I items, D datasets, S seeds, E metrics.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -45,22 +45,24 @@ COLUMNS = [
 ]
 MEASURED_FROM_DENSE = ("kl", "flips")
 MIN_DATASETS = 3  # of one draw each, to stand for datasets in general
+MIN_CHANGED = 10  # groups of items that changed, to know how far items of one go together
 POOLED = ""
+DRAWS, DATASETS, ITEMS, ONE_DRAW = "draws", "datasets", "items", "items of one draw"
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The scores of a method and metric: one per draw, and where each is."""
+    """The scores of a method and metric, one per draw: method - dense, dataset, cell id."""
 
     metric: str
-    value_C: np.ndarray
-    dataset_C: list[int]
+    difference_C: np.ndarray
+    dataset_C: list[str]
     ids: list[str]
 
-    def means_of_datasets(self) -> np.ndarray:
-        """Return the mean over the draws of each dataset [D]."""
-        own = [np.equal(self.dataset_C, d) for d in dict.fromkeys(self.dataset_C)]
-        return np.array([self.value_C[is_own].mean() for is_own in own])
+    def by_dataset(self) -> dict[str, np.ndarray]:
+        """Return the differences of the draws of each dataset [S]."""
+        names = np.array(self.dataset_C)
+        return {name: self.difference_C[names == name] for name in dict.fromkeys(self.dataset_C)}
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,47 @@ class OnItems:
 
     items: Part
     both: Part
+    by_dataset: dict[str, Part]  # `items` of the draws of one dataset
     num_items: int
     num_groups: int
+    num_alone: float  # items on their own that tell as much; of a mean over tasks, of equal ones
+    are_right_or_wrong: bool
     p_exact: float  # McNemar's; NaN where it does not apply
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A method against dense in one metric; the numbers are method - dense."""
+
+    model: str
+    method: str
+    cells: Cells
+    dense: float
+    estimate: float = np.nan
+    draws: Part | None = None
+    on: OnItems | None = None
+    part: Part | None = None  # the variance of the estimate for `population`
+    population: str = ""
+    reason: str = ""
 
 
 def loss_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
     """Make losses.csv."""
-    rows = []
+    rows = [_row(loss) for loss in losses_of(arrays, items)]
+    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+def losses_of(arrays: Sequence[ScoreArray], items: Items) -> Iterator[Loss]:
+    """Find what is known of each method and score for which there is a dense one."""
     for array in arrays:
         for m, names in enumerate(array.methods):
             for e, metric in enumerate(array.metrics):
-                cells = _cells(array, m, e)
                 is_asked = array.directions_E[e] and metric.split("/")[0] not in MEASURED_FROM_DENSE
-                if is_asked and len(cells.ids) and not np.isnan(array.dense_E[e]):
-                    axes = {"model": array.model, "metric": metric, "method": names.method}
-                    axes |= {"a": names.method, "b": DENSE, "dataset": POOLED}
-                    rows.append({**axes, **_row(array, m, e, cells, items)})
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+                if is_asked and not np.isnan(array.dense_E[e]):
+                    cells = _cells(array, m, e)
+                    empty = Loss(array.model, names.method, cells, float(array.dense_E[e]))
+                    if cells.ids:
+                        yield _tested(empty, array, m, e, items)
 
 
 def _cells(array: ScoreArray, m: int, e: int) -> Cells:
@@ -95,68 +120,50 @@ def _cells(array: ScoreArray, m: int, e: int) -> Cells:
     for d, s in np.ndindex(value_DS.shape):
         name = next((i for i in array.cell_ids_MDSR[m, d, s] if i), "")
         if name and not np.isnan(value_DS[d, s]):
-            found.append((value_DS[d, s], d, name))
+            found.append((value_DS[d, s] - array.dense_E[e], array.datasets[d], name))
     if not array.reads_data_M[m]:
         found = found[:1]
     values, datasets, ids = zip(*found, strict=True) if found else ((), (), ())
     return Cells(array.metrics[e], np.array(values, dtype=float), list(datasets), list(ids))
 
 
-def _row(array: ScoreArray, m: int, e: int, cells: Cells, items: Items) -> dict[str, object]:
-    """Return the numbers of a row."""
-    dense = float(array.dense_E[e])
-    row: dict[str, object] = {"n": len(cells.ids), "num_datasets": len(set(cells.dataset_C))}
-    row |= {"dense": dense, "reason": ""}
-    if not (np.isfinite(cells.value_C).all() and np.isfinite(dense)):
-        return {**row, "reason": "not finite"}
-    difference_D = cells.means_of_datasets() - dense
-    estimate = float(difference_D.mean())
-    row["estimate"] = estimate
-    draws, what = _over_draws(array, m, e, difference_D)
-    if draws is not None:
-        low, high, p = t_test(estimate, draws)
-        row |= {"draws_lo": low, "draws_hi": high, "draws_p": p}
-        row["draws_se"] = float(np.sqrt(draws.variance))
-    datasets = [0] * len(cells.ids) if what == "datasets" else cells.dataset_C
+def _tested(empty: Loss, array: ScoreArray, m: int, e: int, items: Items) -> Loss:
+    """Add what can be known: the variance of the draws, of the items, and of both together."""
+    cells = empty.cells
+    if not np.isfinite(cells.difference_C).all():
+        return replace(empty, reason="not finite")
+    estimate = float(np.mean([own.mean() for own in cells.by_dataset().values()]))
+    draws, what = _over_draws(array, m, e, cells)
+    datasets = [POOLED] * len(cells.ids) if what == DATASETS else cells.dataset_C
     on = _over_items(array, cells, datasets, items)
-    part, population = _joined(draws, on, what)
-    row["population"] = population
-    if on is not None:
-        row |= {"num_items": on.num_items, "num_groups": on.num_groups}
-        row["items_se"] = float(np.sqrt(on.items.variance))
-    if part is None:
-        return {**row, "reason": "too few draws"}
-    low, high, p = t_test(estimate, part)
-    if on is not None and draws is None and np.isfinite(on.p_exact):
-        p = on.p_exact
-        if p >= 1 - intervals.LEVEL:
-            low, high = min(low, 0.0), max(high, 0.0)
-    is_equal = part.variance == 0 and estimate == 0
-    row |= {"lo": low, "hi": high, "p": p, "se": float(np.sqrt(part.variance)), "df": part.df}
-    return {**row, "reason": "equal on every draw" if is_equal else ""}
+    known = replace(empty, estimate=estimate, draws=draws, on=on, population=what)
+    if draws is None:
+        part = on.items if on is not None else None
+        return replace(known, part=part, reason="" if part else "too few draws")
+    if on is None:
+        return replace(known, part=draws)
+    return replace(known, part=together(draws, on.items, on.both), population=f"{what} and items")
 
 
-def _over_draws(
-    array: ScoreArray, m: int, e: int, difference_D: np.ndarray
-) -> tuple[Part | None, str]:
+def _over_draws(array: ScoreArray, m: int, e: int, cells: Cells) -> tuple[Part | None, str]:
     """Return the variance of the mean over draws, as the pooled comparison of methods has it."""
     if not array.reads_data_M[m]:
-        return None, "items"
+        return None, ITEMS
     value_DSE = array.value_MDSE[m, :, :, e : e + 1]
     dense_DSE = np.broadcast_to(array.dense_E[e], value_DSE.shape)
     found = two_sample.compare_paired(value_DSE, dense_DSE, np.ones(1), power=0.8)
     df = float(found.df[-1, 0])
     if np.isfinite(df):
         half = float(found.hi[-1, 0] - found.lo[-1, 0]) / 2
-        return Part(float(half / typed_scipy.t_isf(intervals.TAIL, df)) ** 2, df), "draws"
-    num = len(difference_D)
-    if num >= MIN_DATASETS:
-        return Part(float(np.var(difference_D, ddof=1)) / num, num - 1.0), "datasets"
-    return None, "items of one draw"
+        return Part(float(half / typed_scipy.t_isf(intervals.TAIL, df)) ** 2, df), DRAWS
+    mean_D = [own.mean() for own in cells.by_dataset().values()]
+    if len(mean_D) >= MIN_DATASETS:
+        return Part(float(np.var(mean_D, ddof=1)) / len(mean_D), len(mean_D) - 1.0), DATASETS
+    return None, ONE_DRAW
 
 
 def _over_items(
-    array: ScoreArray, cells: Cells, datasets: Sequence[int], items: Items
+    array: ScoreArray, cells: Cells, datasets: Sequence[str], items: Items
 ) -> OnItems | None:
     """Return what lies in the items; None where cells and dense have not the same ones."""
     metrics = [cells.metric] if cells.metric in items.scores else []
@@ -168,12 +175,23 @@ def _over_items(
     if not known or len(known) < len(metrics):
         return None
     parts = [item_parts(x_CI, datasets, group_I) for x_CI, group_I in known]
+    by_dataset = {}
+    for name in dict.fromkeys(cells.dataset_C):
+        own = np.array(cells.dataset_C) == name
+        each = [
+            item_parts(x_CI[own], [name] * int(own.sum()), group_I)[0] for x_CI, group_I in known
+        ]
+        by_dataset[name] = mean_of_tasks(each)
+    alone_T = np.array([_num_alone(x_CI, group_I) for x_CI, group_I in known])
     return OnItems(
-        mean_of_tasks([own for own, _ in parts]),
-        mean_of_tasks([own for _, own in parts]),
-        sum(x_CI.shape[1] for x_CI, _ in known),
-        sum(int(own.df) + 1 for own, _ in parts),
-        _exact_p(known),
+        items=mean_of_tasks([own for own, _ in parts]),
+        both=mean_of_tasks([own for _, own in parts]),
+        by_dataset=by_dataset,
+        num_items=sum(x_CI.shape[1] for x_CI, _ in known),
+        num_groups=sum(int(own.df) + 1 for own, _ in parts),
+        num_alone=float(len(known) ** 2 / (1 / alone_T).sum()),
+        are_right_or_wrong=all(np.isin(x_CI, (-1.0, 0.0, 1.0)).all() for x_CI, _ in known),
+        p_exact=_exact_p(known),
     )
 
 
@@ -189,6 +207,19 @@ def _differences(
     return value_CI[1:] - value_CI[0], items.groups_of(metric, dense[0])
 
 
+def _num_alone(x_CI: np.ndarray, group_I: np.ndarray | None) -> float:
+    """Return how many items on their own would tell as much as these groups of them."""
+    num = x_CI.shape[1]
+    if group_I is None:
+        return float(num)
+    one = ["all"] * len(x_CI)
+    grouped, alone = (item_parts(x_CI, one, own)[0] for own in (group_I, None))
+    num_changed = len(set(group_I[(x_CI != 0).any(axis=0)]))
+    if num_changed < MIN_CHANGED:
+        return grouped.df + 1
+    return float(num * min(1.0, alone.variance / grouped.variance))
+
+
 def _exact_p(known: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> float:
     """Return McNemar's p of one cell: items right or wrong, on their own, of equal weight."""
     x = [x_CI[0] for x_CI, _ in known]
@@ -199,10 +230,27 @@ def _exact_p(known: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> float:
     return mcnemar_p(joined) if np.isin(joined, (-1.0, 0.0, 1.0)).all() else np.nan
 
 
-def _joined(draws: Part | None, on: OnItems | None, what: str) -> tuple[Part | None, str]:
-    """Return the variance of a row's interval, and what it is about."""
-    if on is None:
-        return draws, what if draws is not None else ""
-    if draws is None:
-        return on.items, what
-    return together(draws, on.items, on.both), f"{what} and items"
+def _row(loss: Loss) -> dict[str, object]:
+    """Return a row of losses.csv."""
+    cells, on, part = loss.cells, loss.on, loss.part
+    axes = {"model": loss.model, "metric": cells.metric, "method": loss.method, "a": loss.method}
+    axes |= {"b": DENSE, "dataset": POOLED, "population": loss.population if part else ""}
+    counts = {"n": len(cells.ids), "num_datasets": len(set(cells.dataset_C))}
+    row = {**axes, **counts, "dense": loss.dense, "estimate": loss.estimate, "reason": loss.reason}
+    if loss.draws is not None:
+        low, high, p = t_test(loss.estimate, loss.draws)
+        row |= {"draws_lo": low, "draws_hi": high, "draws_p": p}
+        row["draws_se"] = float(np.sqrt(loss.draws.variance))
+    if on is not None:
+        row |= {"num_items": on.num_items, "num_groups": on.num_groups}
+        row["items_se"] = float(np.sqrt(on.items.variance))
+    if part is None:
+        return row
+    low, high, p = t_test(loss.estimate, part)
+    if on is not None and loss.draws is None and np.isfinite(on.p_exact):
+        p = on.p_exact
+        if p >= 1 - intervals.LEVEL:
+            low, high = min(low, 0.0), max(high, 0.0)
+    is_equal = part.variance == 0 and loss.estimate == 0
+    row |= {"lo": low, "hi": high, "p": p, "se": float(np.sqrt(part.variance)), "df": part.df}
+    return {**row, "reason": "equal on every draw" if is_equal else ""}

@@ -26,20 +26,26 @@ def said(*rows):
     return [line.replace("\u00a0", " ") for line in told]
 
 
+WHERE = "for other draws of these 5 datasets and other items."
+
+
 def test_all_that_lose_are_in_one_sentence_with_size_and_population():
     assert said(
         {"method": "wanda", "estimate": -0.37, "lo": -0.405, "hi": -0.335}, {"method": "sparsegpt"}
     ) == [
-        "In accuracy sparsegpt (-26.2 points, 95 % -29.4..-23.0) and wanda (-37.0 points, 95 % "
-        "-40.5..-33.5) are worse than dense for other draws of these 5 datasets and other items."
+        "sparsegpt (-26.2 points in accuracy, 95 % -29.4..-23.0) and wanda (-37.0 points in "
+        f"accuracy, 95 % -40.5..-33.5) are worse than dense {WHERE}"
     ]
 
 
-def test_perplexity_is_told_as_a_ratio():
+def test_perplexity_is_told_as_a_ratio_beside_accuracy():
     log = {name: math.log(x) for name, x in (("estimate", 1.35), ("lo", 1.32), ("hi", 1.38))}
-    assert said({"method": "wanda", "metric": "ppl/geomean", "num_datasets": 1, **log}) == [
-        "In perplexity wanda (x1.350, 95 % 1.320..1.380) is worse than dense for other draws of "
-        "this dataset and other items."
+    assert said(
+        {"method": "wanda", "metric": "ppl/geomean", "num_datasets": 1, **log},
+        {"method": "wanda", "num_datasets": 1},
+    ) == [
+        "wanda (x1.350 in perplexity, 95 % 1.320..1.380; -26.2 points in accuracy, 95 % "
+        "-29.4..-23.0) is worse than dense for other draws of this dataset and other items."
     ]
 
 
@@ -50,13 +56,12 @@ def test_only_a_winner_is_told_to_differ():
         {"method": "rtn", **OPEN, "reason": "too few draws"},
         {"method": "spqr", "winner": "spqr", "estimate": 0.01, "lo": 0.005, "hi": 0.015},
     )
-    where = "for other draws of these 5 datasets and other items."
     assert told == [
-        f"In accuracy awq (-0.10 points, 95 % -0.40..+0.20) cannot be told from dense {where}",
-        "In accuracy gptq (-0.10 points, 95 % -0.40..-0.05) cannot be told from dense, "
-        f"corrected for all that was compared, {where}",
+        f"awq (-0.10 points in accuracy, 95 % -0.40..0.20) cannot be told from dense {WHERE}",
+        "gptq (-0.10 points in accuracy, 95 % -0.40..-0.05) cannot be told from dense, "
+        f"corrected for all that was compared, {WHERE}",
         "In accuracy nothing can be said of rtn against dense: too few draws.",
-        f"In accuracy spqr (+1.0 points, 95 % +0.5..+1.5) is better than dense {where}",
+        f"spqr (1.0 points in accuracy, 95 % 0.5..1.5) is better than dense {WHERE}",
     ]
 
 
@@ -75,7 +80,7 @@ def test_every_population_is_named(population, wanted):
 
 def test_of_many_methods_the_ends_of_the_range_are_told():
     rows = [{"method": f"m{i}", **LOSS, "estimate": -0.2 - i / 100} for i in range(9)]
-    assert said(*rows)[0].startswith("In accuracy 9 methods, from m0 (-20.0 points")
+    assert said(*rows)[0].startswith("9 methods, from m0 (-20.0 points in accuracy")
 
 
 def test_the_chapter_has_a_row_for_each_method():
