@@ -24,6 +24,7 @@ GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.report.write",
     "compare": "calib_sweep.analysis.commands.compare",
+    "import": "calib_sweep.analysis.commands.import_scores",
     "dashboard": "calib_sweep.tracking.dashboard",
     "sync": "calib_sweep.tracking.sync",
     "doctor": "calib_sweep.doctor",

@@ -16,6 +16,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep compare results/A results/B  why the numbers of two sweeps differ
+    calib-sweep import scores.csv            scores from elsewhere become a sweep to report on
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
     calib-sweep doctor [results]             what this machine has; for a bug report
@@ -87,6 +88,26 @@ model, method, dataset, seed and replicate. Reads records only: copy those of a 
 
     calib-sweep compare results/default theirs/default
 Exit codes: 0, whatever differs; 1 where a folder has no records
+""",
+    "import": """\
+calib-sweep import SCORES [FOLDER] [--percent] [KEY=COLUMN ...] [KEY:=VALUE ...]
+
+Makes a record of each cell in a table of scores (CSV), for report and load_scores. FOLDER is
+results/SCORES if it is not named. A table is long (model, method, dataset, seed, metric, value;
+also stderr, direction, unit, replicate, task) or wide (a column for each score: acc/arc_easy,
+ppl/wikitext2). A column whose name has a dot is a setting (method.sparsity). method is "dense" for
+the model as it was. Rows without a value are left out. All mistakes are told at once; nothing that
+is there is overwritten, and the same table gives the same bytes.
+
+    --percent        accuracies and other fractions are in percent; --fraction: they are not
+    seed=draw        the column "draw" says the seed; so for all the other columns
+    model:=llama     one value for all rows
+    metric:=acc      wide: columns of unknown names are tasks, and their scores accuracies
+    ignore=a,b       columns to leave out
+
+    calib-sweep import scores.csv results/theirs --percent model:=llama
+    calib-sweep report results/theirs
+SCORES may be a folder of records in percent, with --percent: they are written anew, in fractions.
 """,
     "dashboard": """\
 calib-sweep dashboard FOLDER [tracking.KEY=VALUE ...]    the W&B workspace and report of a sweep

@@ -84,7 +84,7 @@ def require_units(name: str, cells: Sequence[ReadCell]) -> None:
         return
     error = scored[0].get("error") or {"message": ""}
     first = f"{scored[0]['cell_id']}: {error.get('message')}"
-    remedy = f"Example: python -m calib_sweep import {name} {name}_in_shares --percent."
+    remedy = f"Example: python -m calib_sweep import {name} {name}_in_fractions --percent."
     if "percent" not in first:
         remedy = "Correct the records, or say in analysis.metrics what the scores are."
     raise ConfigError(

@@ -65,8 +65,9 @@ def test_a_sweep_in_percent_says_what_to_type(sweep):
     with pytest.raises(ConfigError) as error:
         require_records(sweep.folder)
     assert "all 3 cells are refused" in str(error.value)
-    assert f"python -m calib_sweep import {sweep.folder} {sweep.folder}_in_shares --percent" in str(
-        error.value
+    assert (
+        f"python -m calib_sweep import {sweep.folder} {sweep.folder}_in_fractions --percent"
+        in str(error.value)
     )
 
 
