@@ -11,7 +11,6 @@ complete draws      methods are ranked on the draws that all of them have: three
                     dataset; else they are not ranked there, nor over all datasets
 calibration sets    paired cells read the same tokens, different seeds did not
 heavy tails         scores that stand out of their draws, see tails.csv
-equal spread        methods move equally much with the draw; else pooled variances mislead
 REML and ANOVA      two ways to the same variance components, far apart only in broken designs
 """
 
@@ -20,8 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from calib_sweep.analysis.inference.intervals import LEVEL, MIN_DRAWS
-from calib_sweep.analysis.inference.multiplicity import holm_corrected
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.scores.arrays import ALL, MAX_METHODS, ScoreArray
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.tables.controls import count_cells
@@ -53,7 +51,7 @@ def control_table(
         ]
     found += _replicates(tables["variance_components"])
     found += [_row("calibration sets", verdict=LOOK, detail=problem) for problem in set_problems]
-    found += [*_outliers(tables["tails"]), *_equal_spread(tables["unequal_variance"])]
+    found += _outliers(tables["tails"])
     found += _reml_beside_anova(tables["variance_components"])
     return pd.DataFrame(found, columns=pd.Index(COLUMNS))
 
@@ -196,22 +194,6 @@ def _outliers(outliers: pd.DataFrame) -> Iterator[dict[str, object]]:
             limit=0,
             verdict=LOOK,
             detail=detail,
-        )
-
-
-def _equal_spread(homogeneity: pd.DataFrame) -> Iterator[dict[str, object]]:
-    own = homogeneity.loc[homogeneity["kind"] == "method"]
-    for (model, method), rows in own.groupby(["model", "method"], sort=False):
-        p = holm_corrected(rows["p"].to_numpy(float))
-        shown = rows["metric"].to_numpy()[p < 1 - LEVEL]
-        yield _row(
-            "equal spread",
-            model=model,
-            method=method,
-            value=len(shown),
-            limit=0,
-            verdict=LOOK if len(shown) else OK,
-            detail=f"shown to differ in {', '.join(shown)}" if len(shown) else "",
         )
 
 

@@ -26,7 +26,6 @@ from calib_sweep.analysis.tables.correlations import correlation_table
 from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
 from calib_sweep.analysis.tables.equivalence import equivalence_table
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
-from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.losses import loss_table
 from calib_sweep.analysis.tables.missing import missing_table
 from calib_sweep.analysis.tables.outliers import outlier_table
@@ -36,6 +35,7 @@ from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.analysis.tables.sensitivity import sensitivity_table
 from calib_sweep.analysis.tables.set_sizes import set_size_tables
+from calib_sweep.analysis.tables.spreads import spread_tables
 from calib_sweep.analysis.tables.summary import SUMMARY_COLUMNS, summary_table, uncertainty_table
 from calib_sweep.analysis.tables.tasks import task_table
 from calib_sweep.analysis.tables.variance_components import COLUMNS as COMPONENT_COLUMNS
@@ -81,7 +81,7 @@ def all_tables(
         "power": power_table(arrays, comparisons, settings),
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
-        "unequal_variance": homogeneity_table(arrays),
+        **spread_tables(arrays),
         "tasks": task_table(groups, naming),
         "losses": loss_table(arrays, evidence.items),
         "flips": flip_table(arrays, evidence.items),

@@ -15,7 +15,6 @@ from calib_sweep.analysis.inference import (
     correlation,
     estimates,
     flips,
-    homogeneity,
     interquartile,
     intervals,
     item_groups,
@@ -30,6 +29,7 @@ from calib_sweep.analysis.inference import (
     resampling,
     sample,
     set_sizes,
+    spread,
     superiority,
     two_sample,
     variance_components,
@@ -42,7 +42,6 @@ DIRECTIONS_E = np.array([1, 1, -1, -1, 0])
 RIGHT_SI = (normal("items", 4, 20) > 0).astype(float)
 BLOCKS = [(np.arange(3), SCORE_MDSE[:, d].swapaxes(0, 1)) for d in range(2)]
 SIGNS = ranks.pair_signs(SCORE_MDSE.mean(2).swapaxes(0, 1))
-CONTRASTS = np.stack([homogeneity.contrasts(own[0]) for own in SCORE_MDSE])
 ESTIMATE = estimates.Estimate(np.array([[1.0], [3.0]]), np.ones((2, 1)), 4 * np.ones((2, 1)))
 SIZES = np.array([8.0, 16.0, 32.0]), np.array([3.0, 2.0, 1.5]), np.array([4.0, 4.0, 4.0])
 MODULES = [
@@ -66,13 +65,6 @@ CALLS = {
     flips.split: (lambda: flips.split(RIGHT_SI).n, 4),
     flips.systematic_sd: (lambda: flips.systematic_sd(flips.split(RIGHT_SI)), None),
     flips.cochran_p: (lambda: flips.cochran_p(flips.split(RIGHT_SI)), None),
-    homogeneity.contrasts: (lambda: homogeneity.contrasts(FIRST[0]), None),
-    homogeneity.f_in_blocks: (lambda: homogeneity.f_in_blocks(np.abs(CONTRASTS))[1], 2),
-    homogeneity.between_methods: (lambda: homogeneity.between_methods(CONTRASTS).df_within, 4),
-    homogeneity.between_datasets: (
-        lambda: homogeneity.between_datasets([CONTRASTS[0], CONTRASTS[1]]).df_within,
-        4,
-    ),
     interquartile.iqm: (lambda: interquartile.iqm(np.array([0.0, 1.0, 3.0, 90.0])), 2),
     interquartile.iqm_interval: (lambda: interquartile.iqm_interval(list(FIRST), **SEED), None),
     interquartile.resampled_iqm: (lambda: interquartile.resampled_iqm(list(FIRST), **SEED), None),
@@ -143,6 +135,8 @@ CALLS = {
         1,
     ),
     set_sizes.floor_interval: (lambda: set_sizes.floor_interval(*SIZES, **SEED), None),
+    spread.paired_ratio: (lambda: spread.paired_ratio(FIRST, 2 * FIRST).estimate, -math.log(2)),
+    spread.unpaired_ratio: (lambda: spread.unpaired_ratio(FIRST, 2 * FIRST).sd_b[0], None),
     superiority.pairs_needed: (lambda: superiority.pairs_needed(0.75, 0.8), 35),
     superiority.draws_needed: (lambda: superiority.draws_needed(0.75, 0.8), 21),
     superiority.pairs_show: (lambda: superiority.pairs_show(30, 0.8), None),

@@ -21,7 +21,7 @@ from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.means import PPL_MEAN
 from calib_sweep.analysis.tables.comparisons import comparison_table
-from calib_sweep.analysis.tables.homogeneity import homogeneity_table
+from calib_sweep.analysis.tables.spreads import spread_tables
 from calib_sweep.analysis.tables.variance_components import variance_table
 
 BROKEN = re.compile(
@@ -214,8 +214,9 @@ def test_equal_draws_of_unequal_datasets_leave_no_variance_between_draws():
     parts = variance_table([array], SETTINGS).set_index(["method", "component"])["variance"]
     assert parts["*", "draw"] == parts["*", "method:draw"] == parts["gptq", "draw"] == 0
     assert parts["gptq", "dataset"] == pytest.approx(np.var([0.44, 0.52, 0.61], ddof=1))
-    homogeneity = homogeneity_table([array])
-    assert (homogeneity["largest_sd"] == 0).all() and homogeneity["statistic"].isna().all()
+    for spreads in spread_tables([array]).values():
+        assert (spreads["sd_a"] == 0).all() and spreads["p"].isna().all()
+        assert set(spreads["reason"]) == {"equal on every draw"}
 
 
 def test_items_that_flip_while_the_score_stays_leave_a_floor_and_no_spread():

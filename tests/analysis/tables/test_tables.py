@@ -18,8 +18,9 @@ PROMISED = {
     "reason",
 }
 OTHERS = {
+    "dataset_spreads",
     *("ranking", "power", "controls", "notes", "missing", "tails", "uncertainty"),
-    *("rank_probabilities", "rank_stability", "dataset_comparisons", "unequal_variance"),
+    *("rank_probabilities", "rank_stability", "dataset_comparisons", "spreads"),
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
     *("correlations", "covariates", "tasks", "equivalence"),
     *("sensitivity", "over_models"),
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_intervals():
     other = tables_of(rows, dataclasses.replace(SETTINGS, seed=1))
     changed = {name for name in first if first[name].to_csv() != other[name].to_csv()}
     assert {"variance_components", "rank_stability"} <= changed
-    assert not {"summary", "uncertainty", "unequal_variance", "missing"} & changed
+    assert not {"summary", "uncertainty", "spreads", "missing"} & changed
 
 
 def test_a_folder_with_nothing_but_schema_status_cell_and_scores_is_analysed(sweep):
