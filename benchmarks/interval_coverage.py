@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
@@ -25,7 +26,6 @@ from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import comparison_table
-from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.seeding import stream
@@ -178,7 +178,7 @@ def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
         a, b = normal("pair", 2, 5, n, num) + normal("shared", 1, 5, n, num)
         paired = compare_paired(a, b, directions, power=SETTINGS.power)
         unpaired = compare_unpaired(
-            a[0], a[1], directions, power=SETTINGS.power, **SETTINGS.resampling
+            a[:1], a[1:2], directions, power=SETTINGS.power, **SETTINGS.resampling
         )
         for name, compared, line in (
             ("two methods on one dataset", paired, 0),
@@ -201,7 +201,7 @@ def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
 
 
 def _of_one_comparison(compared: Compared, line: int) -> dict[str, float]:
-    p = compared.p[line]
+    p = compared.p_flip[line]
     return {
         "interval of the difference": held((compared.lo[line], compared.hi[line]), 0.0),
         "interval of P(A > B)": held((compared.prob_lo[line], compared.prob_hi[line]), 0.5),

@@ -1,58 +1,83 @@
 """Two samples of scores compared, all metrics at once.
 
 Paired: both met on the same calibration sets, x = a - b on each of the N sets.
-    one dataset     xbar -+ t(n-1) s / sqrt(n)
-    all datasets    mean of the xbar_d -+ t(df) se,  se^2 = sum_d (s_d^2 / n_d) / D^2,  df after
-                    Satterthwaite: for these datasets and new draws of them; each counts equally.
-                    A dataset of fewer than three pairs takes s^2 = sum_d (n_d - 1) s_d^2 / sum_d
-                    (n_d - 1); two pairs that lie farther apart keep their own, and df is 2 or more
+    difference      t of the x of a dataset, and over datasets (`differences`)
     P(A > B)        share of the N pairs that A wins, ties half;  interval: Clopper and Pearson
-    p               sign flips, all of them counted (`permutation`)
-Unpaired:
-    difference      abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
+    p_flip          sign flips, all of them counted (`permutation`)
+Unpaired, they share no sets:
+    one dataset     abar - bbar -+ t(df) sqrt(s_a^2 / n_a + s_b^2 / n_b)                 Welch
+    all datasets    mean of the differences, se^2 the sum of the squares of all samples' SEs / D^2,
+                    of datasets with three draws or more of each
     P(A > B)        share of the n_a n_b pairs that A wins; interval: Newcombe
-    p               permutations, exact while there are few
-`mde` is the difference that a test of this size finds with the power asked for.
+    p_flip          permutations, exact while there are few; of one dataset only
+`p` and `new_p` are those of the t test that belongs to lo..hi and new_lo..new_hi. Where the same
+difference was seen on all draws, t has no spread to go by, and p is that of the flips (of D
+datasets of one sign: 2^(1-D)). `mde` is the difference that a test of this size finds with the
+power asked for.
 
-NaN is a score that is not there. An infinite one (a perplexity that blew up) counts in P(A > B),
-where it loses against any other, and leaves no mean and no test.
+NaN is a score that is not there. An infinite one (a perplexity that blew up) loses in P(A > B)
+against any other. In means and tests its draw is left out; `lost_a`, `lost_b` count them.
 
 Shapes: D datasets, S seeds, E metrics; results [D + 1, E], the last line over all datasets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 
-from calib_sweep.analysis.inference import intervals, typed_scipy
+from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.differences import (
+    MIN_DF,
+    Estimate,
+    for_new_dataset,
+    moments,
+    over_datasets,
+    satterthwaite,
+    t_test,
+)
 from calib_sweep.analysis.inference.permutation import sign_flip_p, two_sample_p
 from calib_sweep.analysis.inference.power import smallest_detectable
-from calib_sweep.analysis.rounding import without_rounding
-
-MIN_DF = intervals.MIN_DRAWS - 1
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
     """Everything that a comparison finds, each [lines, E]; in the unit of the scores."""
 
-    n_pairs: np.ndarray
+    n_pairs: np.ndarray  # in the mean; unpaired: draws of the one that has fewer
+    lost_a: np.ndarray  # infinite scores of a, whose draws are left out of the mean
+    lost_b: np.ndarray
     mean_diff: np.ndarray  # a - b
     lo: np.ndarray
     hi: np.ndarray
     p: np.ndarray
+    p_flip: np.ndarray
     prob_better: np.ndarray  # of a; NaN where it is not known which way is better
     prob_lo: np.ndarray
     prob_hi: np.ndarray
     mde: np.ndarray
     sd_diff: np.ndarray  # of the difference of a pair
     df: np.ndarray
-    p_t: np.ndarray  # of the t test that belongs to lo and hi
-    is_finite: np.ndarray
+    new_lo: np.ndarray  # for a new dataset; last line only
+    new_hi: np.ndarray
+    new_p: np.ndarray
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return every field by its name, flat: line by line, metrics within."""
         return {field.name: getattr(self, field.name).ravel() for field in fields(self)}
+
+    def line(self, number: int) -> "Compared":
+        """Return one line of all."""
+        return Compared(**{of.name: getattr(self, of.name)[[number]] for of in fields(self)})
+
+    def replaced(self, is_other_E: np.ndarray, other: "Compared") -> "Compared":
+        """Return the same with the metrics of `other` in their places."""
+        found: dict[str, np.ndarray] = {}
+        for of in fields(self):
+            found[of.name] = getattr(self, of.name).copy()
+            found[of.name][:, is_other_E] = getattr(other, of.name)
+        return Compared(**found)
 
 
 def compare_paired(
@@ -64,188 +89,164 @@ def compare_paired(
     difference (mde).
     """
     is_pair = ~(np.isnan(a_DSE) | np.isnan(b_DSE))
-    with np.errstate(invalid="ignore"):
-        x_DSE = np.where(is_pair, a_DSE - b_DSE, np.nan)  # inf - inf is NaN, and a tie below
+    is_used = np.isfinite(a_DSE) & np.isfinite(b_DSE)
     wins_DE = (is_pair & (a_DSE * directions_E > b_DSE * directions_E)).sum(1)
     ties_DE = (is_pair & (a_DSE == b_DSE)).sum(1)
-    n_DE = is_pair.sum(1)
-    is_finite = (np.isfinite(x_DSE) == is_pair).all(axis=1)
-    x_DSE = np.where(is_finite[:, None] & is_pair, x_DSE, np.nan)
-    size_DSE = np.where(np.isfinite(x_DSE), np.maximum(np.abs(a_DSE), np.abs(b_DSE)), 0.0)
-    mean_DE, variance_DE = _moments(x_DSE, n_DE, size_DSE.max(axis=1))
+    n_DE = is_used.sum(1)
+    with np.errstate(invalid="ignore"):
+        x_DSE = np.where(is_used, a_DSE - b_DSE, np.nan)
+        size_DSE = np.where(is_used, np.maximum(np.abs(a_DSE), np.abs(b_DSE)), 0.0)
+    mean_DE, variance_DE = moments(x_DSE, n_DE, size_DSE.max(axis=1))
     se_DE = np.sqrt(variance_DE / np.maximum(n_DE, 1))
     df_DE = np.where(n_DE > MIN_DF, n_DE - 1.0, np.nan)
-    pooled = _over_datasets(mean_DE, variance_DE, n_DE)
-    share = _shares(wins_DE, ties_DE, n_DE, directions_E)
-    p = [sign_flip_p(x_SE) for x_SE in x_DSE]
+    *pooled, pair_E = over_datasets(mean_DE, variance_DE, n_DE)
     # Datasets count equally in the mean, so their pairs do not where their numbers differ.
-    weighted = (x_DSE / np.where(n_DE > 0, n_DE, np.nan)[:, None]).reshape(-1, x_DSE.shape[2])
-    weighted[:, ~(is_finite.all(axis=0))] = np.nan
-    p.append(sign_flip_p(weighted))
+    weighted_DSE = x_DSE / np.where(n_DE > 0, n_DE, np.nan)[:, None]
+    flips = [sign_flip_p(x_SE) for x_SE in x_DSE]
+    flips.append(sign_flip_p(weighted_DSE.reshape(-1, x_DSE.shape[2])))
     return _compared(
-        n=np.vstack([n_DE, n_DE.sum(0)]),
-        mean=np.vstack([mean_DE, pooled[0]]),
-        se=np.vstack([se_DE, pooled[1]]),
-        df=np.vstack([df_DE, pooled[2]]),
-        p=np.vstack(p),
-        share=share,
-        sd_diff=np.sqrt(np.vstack([variance_DE, pooled[3]])),
-        is_finite=np.vstack([is_finite, is_finite.all(axis=0)]),
+        n=_with_sum(n_DE),
+        lost=[_with_sum((is_pair & np.isinf(of)).sum(1)) for of in (a_DSE, b_DSE)],
+        estimate=_with_pooled((mean_DE, se_DE, df_DE), pooled),
+        p_flip=np.vstack(flips),
+        share=_paired_shares(wins_DE + ties_DE / 2, is_pair.sum(1), directions_E),
+        sd_diff=np.sqrt(np.vstack([variance_DE, pair_E])),
+        new=for_new_dataset(mean_DE),
         power=power,
     )
 
 
-def _moments(
-    x_DSE: np.ndarray, n_DE: np.ndarray, size_DE: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance over seeds; NaN where there are too few, or one is not finite.
-
-    `size`: of the largest score behind them, which says what is rounding.
-    """
-    sum_DE = np.nansum(x_DSE, axis=1)
-    is_known = np.isfinite(x_DSE).sum(1) == n_DE
-    mean_DE = np.where(is_known & (n_DE > 0), sum_DE / np.maximum(n_DE, 1), np.nan)
-    away_DSE = without_rounding(x_DSE - mean_DE[:, None], size_DE[:, None])
-    square_DE = np.nansum(away_DSE**2, axis=1)
-    variance_DE = np.where(is_known & (n_DE > 1), square_DE / np.maximum(n_DE - 1, 1), np.nan)
-    return mean_DE, variance_DE
-
-
-def _over_datasets(
-    mean_DE: np.ndarray, variance_DE: np.ndarray, n_DE: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean, its SE, df and the mean variance of a pair, over datasets with pairs.
-
-    A dataset of one or two pairs, whose variance is not or hardly known, takes that of all
-    together; two pairs that lie farther apart keep their own.
-    """
-    has_D = n_DE > 0
-    num_E = has_D.sum(0)
-    df_DE = np.where(n_DE > 1, n_DE - 1.0, 0.0)
-    square_DE = np.where(n_DE > 1, variance_DE * df_DE, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_E = np.where(has_D, mean_DE, 0.0).sum(0) / num_E
-        common_E = square_DE.sum(0) / df_DE.sum(0)
-        borrows_DE = has_D & (n_DE < intervals.MIN_DRAWS) & ~(variance_DE > common_E)
-        # Each variance counts for its own mean, and by its df for those that borrow.
-        own_DE = np.where(has_D & ~borrows_DE, 1 / n_DE, 0.0)
-        borrowed_E = np.where(borrows_DE, 1 / n_DE, 0.0).sum(0)
-        weight_DE = own_DE + df_DE / df_DE.sum(0) * borrowed_E
-        part_DE = np.where(df_DE > 0, weight_DE * variance_DE, 0.0)
-        se_E = np.sqrt(part_DE.sum(0)) / num_E
-        spread_DE = np.where(df_DE > 0, part_DE**2 / df_DE, 0.0)
-        welch_E = np.asarray(part_DE.sum(0) ** 2 / spread_DE.sum(0))
-        # All differences alike: the SE is 0 whatever the df.
-        welch_E = np.asarray(np.where(part_DE.sum(0) == 0, df_DE.sum(0), welch_E))
-        used_DE = np.where(borrows_DE, common_E, variance_DE)
-        pair_E = np.where(has_D, used_DE, 0.0).sum(0) / num_E
-        # Two pairs far apart have a df near 1, and t(1) says nothing: never below MIN_DF.
-        df_E = np.where(df_DE.sum(0) >= MIN_DF, np.maximum(welch_E, MIN_DF), np.nan)
-        # A spread of 0 cannot be lent to a single pair that differs from the others.
-        is_alike_E = np.isclose(np.where(has_D, mean_DE, mean_E), mean_E, rtol=1e-12).all(0)
-        df_E = np.where((n_DE == 1).any(0) & (common_E == 0) & ~is_alike_E, np.nan, df_E)
-    return mean_E, se_E, df_E, pair_E
-
-
-def _shares(
-    wins_DE: np.ndarray, ties_DE: np.ndarray, n_DE: np.ndarray, directions_E: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return P(A > B) and its interval, of each dataset and of all pairs together."""
-    won = wins_DE + ties_DE / 2
-    won, n = np.vstack([won, won.sum(0)]), np.vstack([n_DE, n_DE.sum(0)])
-    low, high = intervals.share_interval(won, n)
-    share = np.where(n > 0, won / np.maximum(n, 1), np.nan)
-    share, low, high = (np.where(directions_E != 0, of, np.nan) for of in (share, low, high))
-    return share, low, high
-
-
 def compare_unpaired(
-    a_SE: np.ndarray,
-    b_SE: np.ndarray,
+    a_DSE: np.ndarray,
+    b_DSE: np.ndarray,
     directions_E: np.ndarray,
     *,
     power: float,
     seed: int,
     num_resamples: int,
 ) -> Compared:
-    """Compare two samples that share nothing; one line.
+    """Compare samples that share nothing but the dataset: a line per dataset, and one over all.
 
     `seed`, `num_resamples`: of the permutations, where they are too many to count all.
     """
-    n_2E = np.stack([(~np.isnan(a_SE)).sum(0), (~np.isnan(b_SE)).sum(0)])
-    is_finite = np.isinf(np.concatenate([a_SE, b_SE])).sum(0) == 0
-    moments = [
-        _moments(x[None], n[None], np.where(np.isfinite(x), np.abs(x), 0.0).max(axis=0)[None])
-        for x, n in zip((a_SE, b_SE), n_2E, strict=True)
-    ]
-    mean = moments[0][0] - moments[1][0]
-    part_2E = np.vstack([variance for _, variance in moments]) / np.maximum(n_2E, 1)
-    df_2E = np.maximum(n_2E - 1.0, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        welch_E = np.asarray(part_2E.sum(0) ** 2 / (part_2E**2 / df_2E).sum(0))
-        welch_E = np.asarray(np.where(part_2E.sum(0) == 0, df_2E.sum(0), welch_E))
-    enough_E = n_2E.min(0) >= intervals.MIN_DRAWS
-    p_E = np.full(len(directions_E), np.nan)
-    for e in np.flatnonzero(is_finite & (n_2E > 0).all(axis=0)):
-        a_S, b_S = (x[~np.isnan(x[:, e]), e][:, None] for x in (a_SE, b_SE))
-        p_E[e] = two_sample_p(a_S, b_S, seed, num_resamples)[0]
+    both = (a_DSE, b_DSE)
+    n_2DE = np.stack([np.isfinite(of).sum(1) for of in both])
+    finite = [np.where(np.isfinite(of), of, np.nan) for of in both]
+    size = [np.abs(np.where(np.isnan(of), 0.0, of)).max(axis=1) for of in finite]
+    known = [moments(*own) for own in zip(finite, n_2DE, size, strict=True)]
+    mean_DE = known[0][0] - known[1][0]
+    variance_2DE = np.stack([variance for _, variance in known])
+    part_2DE = variance_2DE / np.maximum(n_2DE, 1)
+    enough_DE = n_2DE.min(0) >= intervals.MIN_DRAWS
+    df_DE = np.where(enough_DE, satterthwaite(part_2DE, n_2DE - 1.0), np.nan)
+    # Over all datasets: of those with enough draws of both.
+    num_E = np.where(enough_DE.any(0), enough_DE.sum(0), np.nan)
+    part_KE, df_KE = (
+        np.where(enough_DE, of, 0.0).reshape(-1, enough_DE.shape[1])
+        for of in (part_2DE, n_2DE - 1.0)
+    )
+    pooled = (
+        np.where(enough_DE, mean_DE, 0.0).sum(0) / num_E,
+        np.sqrt(part_KE.sum(0)) / num_E,
+        np.where(enough_DE.any(0), satterthwaite(part_KE, df_KE), np.nan),
+    )
+    variance_DE = variance_2DE.sum(0)
+    pair_E = np.where(enough_DE, variance_DE, 0.0).sum(0) / num_E
+    test = partial(_permuted, seed=seed, num_resamples=num_resamples)
+    flips = [test(*own) for own in zip(*finite, strict=True)]
+    flips.append(flips[0] if len(flips) == 1 else np.full_like(flips[0], np.nan))
     return _compared(
-        n=n_2E.min(0)[None],
-        mean=mean,
-        se=np.sqrt(part_2E.sum(0))[None],
-        df=np.where(enough_E, welch_E, np.nan)[None],
-        p=p_E[None],
-        share=_superiority(a_SE, b_SE, n_2E, directions_E),
-        sd_diff=np.sqrt(np.vstack([v for _, v in moments]).sum(0))[None],
-        is_finite=is_finite[None],
+        n=_with_sum(n_2DE.min(0)),
+        lost=[_with_sum(np.isinf(of).sum(1)) for of in both],
+        estimate=_with_pooled((mean_DE, np.sqrt(part_2DE.sum(0)), df_DE), pooled),
+        p_flip=np.vstack(flips),
+        share=_superiority(a_DSE, b_DSE, directions_E),
+        sd_diff=np.sqrt(np.vstack([variance_DE, pair_E])),
+        new=for_new_dataset(np.where(enough_DE, mean_DE, np.nan)),
         power=power,
     )
 
 
-def _superiority(
-    a_SE: np.ndarray, b_SE: np.ndarray, n_2E: np.ndarray, directions_E: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the share of all pairs that a wins, and its interval."""
-    a, b = a_SE[:, None] * directions_E, b_SE[None] * directions_E
-    won_E = (a > b).sum((0, 1)) + (a == b).sum((0, 1)) / 2
-    known_E = (n_2E > 0).all(axis=0) & (directions_E != 0)
-    share_E = np.where(known_E, won_E / np.maximum(n_2E.prod(0), 1), np.nan)
-    low, high = intervals.superiority_interval(share_E, n_2E[0], n_2E[1])
-    return share_E[None], low[None], high[None]
+def _with_sum(n_DE: np.ndarray) -> np.ndarray:
+    return np.vstack([n_DE, n_DE.sum(0)])
+
+
+def _with_pooled(of_each: Estimate, pooled: Sequence[np.ndarray]) -> Estimate:
+    mean, se, df = (np.vstack(both) for both in zip(of_each, pooled, strict=True))
+    return mean, se, df
+
+
+def _paired_shares(won_DE: np.ndarray, n_DE: np.ndarray, directions_E: np.ndarray) -> Estimate:
+    """Return P(A > B) and its interval, of each dataset and of all pairs together."""
+    won, n = _with_sum(won_DE), _with_sum(n_DE)
+    low, high = intervals.share_interval(won, n)
+    share = np.where(n > 0, won / np.maximum(n, 1), np.nan)
+    share, low, high = (np.where(directions_E != 0, of, np.nan) for of in (share, low, high))
+    return share, low, high
+
+
+def _superiority(a_DSE: np.ndarray, b_DSE: np.ndarray, directions_E: np.ndarray) -> Estimate:
+    """Return the share of all pairs within datasets that a wins, and its interval."""
+    a, b = a_DSE[:, :, None] * directions_E, b_DSE[:, None] * directions_E
+    won = _with_sum((a > b).sum((1, 2)) + (a == b).sum((1, 2)) / 2)
+    n_2DE = np.stack([(~np.isnan(of)).sum(1) for of in (a_DSE, b_DSE)])
+    n_a, n_b = (_with_sum(np.where((n_2DE > 0).all(0), of, 0)) for of in n_2DE)
+    num = _with_sum(n_2DE.prod(0))
+    known = (num > 0) & (directions_E != 0)
+    share = np.where(known, won / np.maximum(num, 1), np.nan)
+    low, high = intervals.superiority_interval(share, n_a, n_b)
+    return share, low, high
+
+
+def _permuted(a_SE: np.ndarray, b_SE: np.ndarray, *, seed: int, num_resamples: int) -> np.ndarray:
+    """Return the permutation p of each metric; metrics with the same draws at once."""
+    known_SE = ~np.isnan(np.vstack([a_SE, b_SE]))
+    p_E = np.full(a_SE.shape[1], np.nan)
+    patterns, place_E = np.unique(known_SE, axis=1, return_inverse=True)
+    for k, known_S in enumerate(patterns.T):
+        columns = np.flatnonzero(np.ravel(place_E) == k)
+        a_S, b_S = np.split(known_S, [len(a_SE)])
+        own = (a_SE[a_S][:, columns], b_SE[b_S][:, columns])
+        if a_S.any() and b_S.any():
+            p_E[columns] = two_sample_p(*own, seed, num_resamples)
+    return p_E
 
 
 def _compared(
     *,
     n: np.ndarray,
-    mean: np.ndarray,
-    se: np.ndarray,
-    df: np.ndarray,
-    p: np.ndarray,
-    share: tuple[np.ndarray, np.ndarray, np.ndarray],
+    lost: list[np.ndarray],
+    estimate: Estimate,
+    p_flip: np.ndarray,
+    share: Estimate,
     sd_diff: np.ndarray,
-    is_finite: np.ndarray,
+    new: Estimate,
     power: float,
 ) -> Compared:
     """Add interval, detectable difference and t test to a mean with its SE and df; NaN: too few."""
+    mean, se, df = estimate
     lo, hi = intervals.around(mean, se, df)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p_t = np.where(
-            se > 0, 2 * typed_scipy.t_sf(np.abs(mean) / se, df), np.where(mean == 0, 1.0, 0.0)
-        )
-    mde = smallest_detectable(se, df, power)
     enough = np.isfinite(df)
+    new_lo, new_hi = intervals.around(*new)
+    of_one_sign = np.where(np.isfinite(new[2]), 2.0 ** -new[2], np.nan)
+    new_p = t_test(new, of_one_sign)
+    above = np.full((len(n) - 1, n.shape[1]), np.nan)
     return Compared(
         n_pairs=n,
+        lost_a=lost[0],
+        lost_b=lost[1],
         mean_diff=mean,
         lo=lo,
         hi=hi,
-        p=np.where(enough, p, np.nan),
+        p=t_test(estimate, p_flip),
+        p_flip=np.where(enough, p_flip, np.nan),
         prob_better=share[0],
         prob_lo=share[1],
         prob_hi=share[2],
-        mde=mde,
+        mde=smallest_detectable(se, df, power),
         sd_diff=sd_diff,
         df=df,
-        p_t=np.where(enough, p_t, np.nan),
-        is_finite=is_finite,
+        new_lo=np.vstack([above, new_lo]),
+        new_hi=np.vstack([above, new_hi]),
+        new_p=np.vstack([above, new_p]),
     )

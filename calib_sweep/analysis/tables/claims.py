@@ -22,7 +22,8 @@ test, as with one draw on each dataset.
 
 `estimate` is a - b on the scale of the analysis (log perplexity, shares); `lo..hi` is its own 95 %
 interval, not corrected, and p the p of the very test that it belongs to. `p_sweep` is corrected.
-`reason` says why there is no test.
+`reason` says why nothing can be claimed: there is no test, or the one that is ahead on the other
+draws has diverged on some.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,16 +32,14 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.formatting import Frame
-from calib_sweep.analysis.inference.intervals import LEVEL
+from calib_sweep.analysis.inference.intervals import LEVEL, MIN_DRAWS
 from calib_sweep.analysis.inference.multiplicity import weighted_holm
-from calib_sweep.analysis.scores.groups import direction
-from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.analysis.metrics import OURS, Metrics
 
 COLUMNS = [
     *("kind", "model", "metric", "method", "a", "b", "dataset", "n", "estimate", "lo", "hi"),
     *("p", "weight", "p_sweep", "winner", "reason"),
 ]
-HEADLINE = (PPL_MEAN, ACC_MEAN)
 SWEEP = ("methods", "methods_on", "datasets", "spread", "loss")  # one family
 METHODS, NEW_DATASET, EQUIVALENCE, SPREAD = "methods", "new_dataset", "equivalence", "spread"
 HALF = 0.5  # the weight of METHODS
@@ -50,18 +49,18 @@ PAIR = ["model", "metric", "a", "b"]
 Tables = Mapping[str, Frame]
 
 
-def claim_table(tables: Tables) -> Frame:
+def claim_table(tables: Tables, known: Metrics = OURS) -> Frame:
     """Make claims.csv of the tables that have something to claim; each of them may be lacking."""
     rows: Frame = pd.concat([_empty(), *_rows(tables)], ignore_index=True)
-    rows = rows[rows["metric"].isin(HEADLINE)].reset_index(drop=True)
-    rows.loc[rows["reason"] != "", "p"] = np.nan
+    rows = rows[rows["metric"].isin(known.headlines(rows["metric"]))].reset_index(drop=True)
+    rows.loc[rows["reason"] == "no direction", "p"] = np.nan
     rows["weight"] = _weights(rows)
     rows["p_sweep"] = np.nan
     for family in (SWEEP, (NEW_DATASET,), (EQUIVALENCE,)):
         own = rows["kind"].isin(family).to_numpy()
         p, weight = (rows.loc[own, name].to_numpy(float) for name in ("p", "weight"))
         rows.loc[own, "p_sweep"] = weighted_holm(p, weight)
-    rows["winner"] = _winners(rows)
+    rows["winner"] = _winners(rows, known)
     return rows.reindex(columns=COLUMNS)
 
 
@@ -75,35 +74,42 @@ def _rows(tables: Tables) -> Iterator[Frame]:
     comparisons = tables.get("comparisons", pd.DataFrame())
     if len(comparisons):
         yield from _of_methods(comparisons[comparisons["kind"] == "method"])
-    for name, kind in (
-        ("dataset_comparisons", "datasets"),
-        ("spreads", SPREAD),
-        ("losses", "loss"),
-    ):
+    compared = tables.get("dataset_comparisons", pd.DataFrame())
+    if len(compared):
+        yield _as_claims(compared, "datasets")
+    for name, kind in (("spreads", SPREAD), ("losses", "loss"), ("equivalence", EQUIVALENCE)):
         if len(found := tables.get(name, pd.DataFrame())):
             yield _as_claims(found, kind)
-    if len(found := tables.get("equivalence", pd.DataFrame())):
-        yield _as_claims(found, EQUIVALENCE)
 
 
 def _of_methods(comparisons: Frame) -> Iterator[Frame]:
+    """Yield rows of pairs of methods: on all datasets, on each of several, for another one."""
     is_pooled = comparisons["dataset"] == ""
-    yield _as_claims(comparisons[is_pooled], METHODS)
-    single = comparisons[~is_pooled]
-    several = single.groupby(PAIR)["dataset"].transform("size") > 1
-    yield _as_claims(single[several], "methods_on")
+    pooled, single = comparisons[is_pooled], comparisons[~is_pooled]
+    yield _as_claims(pooled, METHODS)
+    num = single.groupby(PAIR)["dataset"].transform("size")
+    yield _as_claims(single[num > 1], "methods_on")
+    counts = single["n_pairs"] >= np.where(single["design"] == "paired", 1, MIN_DRAWS)
+    num_datasets = single[counts].groupby(PAIR).size().rename("num_datasets")
+    several = pooled.merge(num_datasets[num_datasets > 1], on=PAIR)
+    # Too few draws on each dataset may be enough datasets.
+    reason = several["reason"].replace("too few draws", "")
+    too_few = (several["num_datasets"] < MIN_DRAWS) & (reason == "")
+    yield _as_claims(
+        several.assign(
+            n_pairs=several["num_datasets"],
+            **{of: several[f"new_{of}"] for of in ("lo", "hi", "p")},
+            reason=reason.mask(too_few, "fewer than three datasets"),
+        ),
+        NEW_DATASET,
+    )
 
 
 def _as_claims(table: Frame, kind: str) -> Frame:
     """Return a table of comparisons as rows of a kind, under the names of claims.csv."""
-    named = table.drop(columns=["kind", *({"p"} if "p_t" in table else ())], errors="ignore")
-    called = {"n_pairs": "n", "mean_diff": "estimate", "p_t": "p"}
-    named = named.rename(columns=called).assign(kind=kind)
+    named = table.rename(columns={"n_pairs": "n", "mean_diff": "estimate"}).assign(kind=kind)
     if kind == "loss":
         named = named.assign(a=named["method"], b="dense")
-    if "verdict" in named:
-        unknown = ~np.isfinite(named["p"].to_numpy(float))
-        named = named.assign(reason=np.where(unknown, named["verdict"], ""))
     own = named.reindex(columns=COLUMNS).astype(dict.fromkeys(TEXTS, object))
     return own.fillna(dict.fromkeys(TEXTS, ""))
 
@@ -119,12 +125,12 @@ def _weights(rows: Frame) -> np.ndarray:
     return (kind.map(of_kind) / kind.map(counts)).where(is_known).to_numpy(float)
 
 
-def _winners(rows: Frame) -> np.ndarray:
+def _winners(rows: Frame, known: Metrics) -> np.ndarray:
     """Name who wins each row, where its corrected p shows it; "" elsewhere."""
-    signs = rows["metric"].map(direction).to_numpy(float)
+    signs = np.array([known.of(metric).direction for metric in rows["metric"]], dtype=float)
     signs = np.where(rows["kind"] == SPREAD, -1.0, signs)  # less spread is better
     gain = signs * rows["estimate"].to_numpy(float)
-    is_shown = rows["p_sweep"].to_numpy(float) < 1 - LEVEL
+    is_shown = (rows["p_sweep"].to_numpy(float) < 1 - LEVEL) & (rows["reason"] == "").to_numpy()
     ahead = np.select([gain > 0, gain < 0], [rows["a"], rows["b"]], "")
     ahead = np.where(rows["kind"] == EQUIVALENCE, "equal", ahead)
     winner: Frame = pd.Series(np.where(is_shown, ahead, ""), index=rows.index, dtype=object)

@@ -1,18 +1,27 @@
 """Does A beat B, by how much, how often, and could the draws alone have done it?
 
-Methods are paired: they met on the same calibration sets. Datasets share no sets, so their draws
-are two samples, of the mean over methods. `inference.two_sample` has the formulas.
+Methods are paired: they met on the same calibration sets. Where they did not (no dataset has three
+sets in common, though one has three draws of each), they are two samples, and `design` says
+unpaired. Datasets share no sets, so their draws are two samples, of the mean over methods; for each
+method on its own in dataset_comparisons. `inference.two_sample` has the formulas.
+
+`lo..hi` is the 95 % interval of the mean difference, on these datasets and for new draws from them,
+each row on its own. p is of its t test, `p_holm` corrected for all rows that a claim is chosen
+from: of a headline score for everything that the sweep may claim (`claims`), of another for the
+rows of one model, score and kind, pooled ones apart; `p_bh` over the whole table. `new_*` is the
+same for a dataset that was not seen. `p_flip` is the exact test, of no verdict.
 
 `mde` is the difference that a test of this size finds with the power asked for: what "not shown"
 does not exclude. Differences of perplexities are of logarithms: -0.01 is one per cent less.
 
-Verdict. Shown at all: the interval of the mean difference leaves out 0. (The P(A > B) of 5 pairs
-can leave out 1/2 in no case, however large the difference.) Then, after Bouthillier et al. 2021:
-"better" if P(A > B) is above 1/2 and may be as large as `better_from`, else "slightly better". Each
-verdict stands alone; `p_holm` corrects within the rows of one model, metric and kind, pooled ones
-apart; `p_bh` over the whole table.
+A diverged draw, whose perplexity is not finite or far above the others (`inference.sample`), has no
+part in a mean or test. `lost_a`, `lost_b` count those left out; in P(A > B) they count, and lose.
 
-Shapes: K comparisons, D datasets, S seeds, E metrics; M methods.
+Verdict. Shown at all: `p_holm` is below 5 %. (The P(A > B) of 5 pairs can leave out 1/2 in no case,
+however large the difference.) Then, after Bouthillier et al. 2021: "better" if P(A > B) is above
+1/2 and may be as large as `better_from`, else "slightly better".
+
+Shapes: K comparisons, D datasets, S seeds, E metrics; M methods, P pairs of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,20 +31,24 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference import two_sample
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
+from calib_sweep.analysis.inference.sample import DIVERGED_TIMES
 from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables import verdicts
 
 COLUMNS = [
-    *("model", "metric", "kind", "a", "b", "dataset", "n_pairs", "mean_diff", "lo", "hi"),
-    *("p", "p_holm", "p_bh", "prob_better", "prob_lo", "prob_hi", "mde", "verdict"),
+    *("model", "metric", "kind", "design", "a", "b", "dataset", "n_pairs", "lost_a", "lost_b"),
+    *("mean_diff", "lo", "hi", "p", "p_holm", "p_bh", "p_flip"),
+    *("prob_better", "prob_lo", "prob_hi", "mde", "new_lo", "new_hi", "new_p", "verdict"),
 ]
 PAIRS_AT_ONCE = 200
+PAIRED, UNPAIRED = "paired", "unpaired"
 POOLED = ""  # the dataset of a row that speaks of all of them
 
 
 def comparison_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> pd.DataFrame:
-    """Make comparisons.csv, with `sd_diff`, `df`, `p_t` and `note` besides."""
+    """Make comparisons.csv, with `sd_diff`, `df`, `reason` and `note` besides."""
     tables = []
     for array in arrays:
         tables += _compare_methods(array, settings)
@@ -90,7 +103,7 @@ def _near_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
 
 def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
     """Make rows of all pairs of methods: each dataset, and all. Many pairs at once."""
-    value, pairs = array.value_MDSE, _method_pairs(array)
+    value, pairs = with_diverged_lost(array), _method_pairs(array)
     datasets = [*array.datasets, POOLED]
     while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
         a_P, b_P = np.array(chunk).T
@@ -99,8 +112,43 @@ def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[
         )
         directions_K = np.tile(array.directions_E, len(chunk))
         found = two_sample.compare_paired(a_DSK, b_DSK, directions_K, power=settings.power)
+        apart_K = _share_too_few(a_DSK, b_DSK)
+        if apart_K.any():
+            two = two_sample.compare_unpaired(
+                a_DSK[..., apart_K],
+                b_DSK[..., apart_K],
+                directions_K[apart_K],
+                power=settings.power,
+                **settings.resampling,
+            )
+            found = found.replaced(apart_K, two)
         first, second = ([array.methods[m].method for m in of] for of in (a_P, b_P))
-        yield _rows(array, "method", first, second, datasets, found)
+        rows = _rows(array, "method", first, second, datasets, found)
+        apart = np.broadcast_to(
+            apart_K.reshape(len(chunk), 1, -1), (len(chunk), len(datasets), len(array.metrics))
+        )
+        yield _where_known(rows.assign(design=np.where(apart.ravel(), UNPAIRED, PAIRED)))
+
+
+def with_diverged_lost(array: ScoreArray) -> np.ndarray:
+    """Return the scores [M, D, S, E] with every diverged perplexity as infinite.
+
+    Diverged: far above the median of its method's draws on the dataset.
+    """
+    value = array.value_MDSE
+    is_logged_E = np.array([array.known.of(metric).is_logged for metric in array.metrics], bool)
+    known = ~np.isnan(value).all(axis=2, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        middle = np.nanmedian(np.where(known, value, 0.0), axis=2, keepdims=True)
+        is_far = value > middle + np.log(DIVERGED_TIMES)
+    return np.where(is_logged_E & is_far, np.inf, value)
+
+
+def _share_too_few(a_DSK: np.ndarray, b_DSK: np.ndarray) -> np.ndarray:
+    """Tell which have three draws of each on some dataset, yet three in common on none [K]."""
+    has_a, has_b = ~np.isnan(a_DSK), ~np.isnan(b_DSK)
+    enough_DK = np.minimum(has_a.sum(1), has_b.sum(1)) >= MIN_DRAWS
+    return enough_DK.any(0) & ((has_a & has_b).sum(1) < MIN_DRAWS).all(0)
 
 
 def _compare_datasets(
@@ -110,22 +158,24 @@ def _compare_datasets(
     tables = []
     if len(array.datasets) > MAX_METHODS:
         return tables
+    value = with_diverged_lost(array)[methods]
     for a, b in combinations(range(len(array.datasets)), 2):
-        value = array.value_MDSE[methods][:, [a, b]]
-        num_scores_M2 = np.isfinite(value).sum(axis=(2, 3))
+        own = value[:, [a, b]]
+        num_scores_M2 = np.isfinite(own).sum(axis=(2, 3))
         has_both_M = num_scores_M2.min(axis=1) > 0
         if not has_both_M.any():
             continue
-        mean_2SE = value[has_both_M].mean(0)  # of draws that all these methods have
+        mean_2SE = own[has_both_M].mean(0)  # of draws that all these methods have
         found = two_sample.compare_unpaired(
-            mean_2SE[0],
-            mean_2SE[1],
+            mean_2SE[:1],
+            mean_2SE[1:],
             array.directions_E,
             power=settings.power,
             **settings.resampling,
         )
         names = [f"{array.datasets[d]} {draw}".rstrip() for d in (a, b)]
-        tables.append(_rows(array, "dataset", [names[0]], [names[1]], [POOLED], found))
+        rows = _rows(array, "dataset", [names[0]], [names[1]], [POOLED], found.line(0))
+        tables.append(_where_known(rows.assign(design=UNPAIRED)))
     return tables
 
 
@@ -137,13 +187,13 @@ def _rows(
     datasets: Sequence[str],
     found: two_sample.Compared,
 ) -> pd.DataFrame:
-    """Make rows of `found` [datasets, pairs x metrics], pair by pair, where there is data."""
+    """Make rows of `found` [datasets, pairs x metrics], pair by pair."""
     num_P, num_D, num_E = len(a), len(datasets), len(array.metrics)
     numbers = {
         name: value.reshape(num_D, num_P, num_E).swapaxes(0, 1).ravel()
         for name, value in found.columns().items()
     }
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "model": array.model,
             "metric": np.tile(np.array(array.metrics, dtype=object), num_P * num_D),
@@ -155,4 +205,8 @@ def _rows(
             **numbers,
         }
     )
-    return table.loc[table["n_pairs"] > 0]
+
+
+def _where_known(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with any draw to compare."""
+    return table.loc[table["n_pairs"] + table["lost_a"] + table["lost_b"] > 0]

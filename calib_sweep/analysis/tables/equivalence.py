@@ -54,6 +54,8 @@ def _of_pairs(comparisons: pd.DataFrame, settings: AnalysisSettings) -> pd.DataF
     mean, hi, df, margin = (
         own[name].to_numpy(float) for name in ("mean_diff", "hi", "df", "margin")
     )
+    # Draws that diverged are not in the mean, and equal to none.
+    mean = np.where(own["lost_a"] + own["lost_b"] > 0, np.nan, mean)
     se = (hi - mean) / t_isf(TAIL, df)
     found = difference_within(mean, se, df, margin)
     reasons = np.select(

@@ -107,7 +107,7 @@ def ranking_tables(
 
 def _tests(comparisons: pd.DataFrame) -> Tests:
     tests: dict[Key, list[Test]] = {}
-    columns = [comparisons[name].tolist() for name in (*KEYS, "a", "b", "p_t", "prob_better")]
+    columns = [comparisons[name].tolist() for name in (*KEYS, "a", "b", "p", "prob_better")]
     for model, metric, kind, dataset, a, b, p, share in zip(*columns, strict=True):
         tests.setdefault((model, metric, kind, dataset), []).append((a, b, p, share))
     return tests

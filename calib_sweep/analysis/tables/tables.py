@@ -40,6 +40,7 @@ from calib_sweep.analysis.tables.summary import SUMMARY_COLUMNS, summary_table, 
 from calib_sweep.analysis.tables.tasks import task_table
 from calib_sweep.analysis.tables.variance_components import COLUMNS as COMPONENT_COLUMNS
 from calib_sweep.analysis.tables.variance_components import variance_table
+from calib_sweep.analysis.tables.verdicts import with_claims
 
 NOTE_COLUMNS = ["table", "model", "method", "a", "b", "dataset", "metric", "component", "note"]
 # Tables that are computed with more columns than their file has, and these columns.
@@ -93,7 +94,9 @@ def all_tables(
         "tails": outlier_table(groups, naming),
         "missing": missing_table(rows, arrays, naming),
     }
-    tables["claims"] = claim_table(tables)
+    tables["claims"] = claim_table(tables, evidence.known)
+    for name in ("comparisons", "dataset_comparisons"):
+        tables[name] = with_claims(tables[name], tables["claims"], settings)
     tables["controls"] = control_table(rows, arrays, tables, evidence.set_problems)
     tables["notes"] = _notes(tables)
     return {

@@ -13,6 +13,7 @@ from calib_sweep.analysis import inference
 from calib_sweep.analysis.inference import (
     anova,
     correlation,
+    differences,
     estimates,
     flips,
     interquartile,
@@ -59,6 +60,28 @@ CALLS = {
     correlation.correlate: (
         lambda: correlation.correlate([(np.arange(6.0), np.arange(6.0) ** 2)], **SEED),
         6,
+    ),
+    differences.moments: (
+        lambda: differences.moments(FIRST, np.full((2, 5), 4), np.ones((2, 5)))[1],
+        FIRST[0, :, 0].var(ddof=1),
+    ),
+    differences.satterthwaite: (
+        lambda: differences.satterthwaite(np.ones((2, 1)), np.full((2, 1), 4.0)),
+        8,
+    ),
+    differences.over_datasets: (
+        lambda: differences.over_datasets(
+            np.ones((2, 1)), np.full((2, 1), 8.0), np.full((2, 1), 4)
+        )[1],
+        1,
+    ),
+    differences.for_new_dataset: (
+        lambda: differences.for_new_dataset(np.array([[1.0], [2.0], [3.0]]))[1],
+        1 / math.sqrt(3),
+    ),
+    differences.t_test: (
+        lambda: differences.t_test((np.array([12.706205]), np.ones(1), np.ones(1)), np.ones(1)),
+        0.05,
     ),
     estimates.of_interval: (lambda: estimates.of_interval(0.5, 0.375834, 0.624166, 4)[1], 0.044721),
     estimates.difference: (lambda: estimates.difference(ESTIMATE, ESTIMATE)[2], 8),
@@ -148,7 +171,7 @@ CALLS = {
     two_sample.compare_unpaired: (
         lambda: (
             two_sample.compare_unpaired(
-                FIRST[0], SECOND[1], DIRECTIONS_E, power=0.8, **SEED
+                FIRST[:1], SECOND[1:], DIRECTIONS_E, power=0.8, **SEED
             ).mean_diff
         ),
         FIRST[0, :, 0].mean() - SECOND[1, :, 0].mean(),

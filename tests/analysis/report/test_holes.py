@@ -229,7 +229,7 @@ def test_a_perplexity_that_is_no_number_loses_against_any_other():
     rows = rows_of(np.nan_to_num(value, nan=-1, posinf=math.inf), metrics=[PPL_MEAN])
     rows = [row | ({"value": math.nan} if row["value"] == -1 else {}) for row in rows]
     found = comparison_table(score_arrays(rows), SETTINGS)
-    assert found[["n_pairs", "prob_better"]].to_numpy().tolist() == [[3, 2 / 3]] * 2
+    assert found[["n_pairs", "lost_b", "prob_better"]].to_numpy().tolist() == [[1, 2, 2 / 3]] * 2
 
 
 def test_a_perplexity_of_zero_or_less_is_no_perplexity():
