@@ -10,7 +10,7 @@ from helpers.simulated import SETTINGS, normal, rows_of
 
 from calib_sweep.analysis import inference, tables
 from calib_sweep.analysis.inference import intervals
-from calib_sweep.analysis.inference.power import smallest_detectable
+from calib_sweep.analysis.inference.power import noncentrality
 from calib_sweep.analysis.tables.tables import Evidence, all_tables
 
 TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
@@ -64,11 +64,11 @@ def test_every_table_is_explained_and_nothing_else():
         ("standard error of {:.1f} points", lambda: [100 * np.sqrt(0.65 * 0.35 / 100)]),
         (
             "ten pairs see {:.1f} SD, two samples of ten {:.1f}",
-            lambda: smallest_detectable(np.sqrt([1 / 10, 2 / 10]), np.array([9, 18]), 0.8),
+            lambda: noncentrality(np.array([9, 18]), 0.8) * np.sqrt([1 / 10, 2 / 10]),
         ),
         (
             "three seeds see nothing below {:.0f} SDs",
-            lambda: smallest_detectable(np.sqrt([2 / 3]), np.array([4]), 0.8),
+            lambda: noncentrality(np.array([4]), 0.8) * np.sqrt([2 / 3]),
         ),
     ],
 )

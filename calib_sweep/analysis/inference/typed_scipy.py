@@ -31,11 +31,6 @@ def t_pdf(t: Numbers, df: Numbers) -> np.ndarray:
     return np.asarray(stats.t.pdf(t, df))
 
 
-def noncentral_t_shift(df: Numbers, below: Numbers, t: Numbers) -> np.ndarray:
-    """Return the noncentrality at which a t with `df` lies below `t` with probability `below`."""
-    return np.asarray(special.nctdtrinc(df, below, t))
-
-
 def normal_isf(tail: float) -> float:
     """Return the z that a standard normal number exceeds with probability `tail`."""
     return float(stats.norm.isf(tail))
@@ -44,6 +39,11 @@ def normal_isf(tail: float) -> float:
 def normal_ppf(below: float) -> float:
     """Return the z below which a standard normal number lies with probability `below`."""
     return float(stats.norm.ppf(below))
+
+
+def normal_cdf(z: np.ndarray) -> np.ndarray:
+    """Return the probability that a standard normal number lies below `z`."""
+    return np.asarray(special.ndtr(z))
 
 
 def chi2_isf(tail: Numbers, df: Numbers) -> np.ndarray:

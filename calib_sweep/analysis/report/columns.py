@@ -202,36 +202,34 @@ STABILITY = [
     Column("P(same order)", ("p_order",), "share", "it finds the whole order of all draws"),
     Column("Kendall's tau", ("tau",), "plain", "mean agreement of the two orders, 1: equal"),
 ]
+SEEDS_NEEDED = (
+    "of each dataset, to see it with the power asked for on average over what the SD seen leaves "
+    "open, or to have that half-width so surely; range: for the ends of the SD's interval; many: "
+    "above 10000"
+)
+LEVEL = Column("level", ("alpha",), "p", "of the test: of a claim, its share of the sweep's 5 %")
+NOW = Column("now", ("now",), "size", "what the seeds there are show so surely")
+NEEDED = Column("seeds needed", ("seeds", "seeds_lo", "seeds_hi"), "count", SEEDS_NEEDED)
 POWER = [
     MODEL,
     METHOD,
     Column("against", ("against",), "name", "the other method; -: the interval of one mean"),
-    DATASET,
+    Column("dataset", ("dataset",), "name", "-: all of these datasets together"),
     Column("target", ("target",), "size", "difference, or half-width of the interval"),
-    Column(
-        "seeds needed",
-        ("seeds", "seeds_lo", "seeds_hi"),
-        "count",
-        "to see it with the power asked for, or to have that half-width; range: for the ends "
-        "of the SD's interval; many: above 10000",
-    ),
+    LEVEL,
+    NEEDED,
     N,
-    Column("now", ("now",), "size", "what the seeds there are can show"),
+    NOW,
 ]
 POWER_OF_DATASETS = [
     MODEL,
     Column("A", ("dataset",), "name", "the one dataset, by the mean over methods"),
     Column("B", ("against",), "name", "the other"),
     Column("target", ("target",), "size", "difference"),
-    Column(
-        "seeds needed",
-        ("seeds", "seeds_lo", "seeds_hi"),
-        "count",
-        "of each dataset, to see it with the power asked for; range: for the ends of the SD's "
-        "interval; many: above 10000",
-    ),
+    LEVEL,
+    NEEDED,
     N,
-    Column("now", ("now",), "size", "what the seeds there are can show"),
+    NOW,
 ]
 SUPERIORITY = [
     MODEL,

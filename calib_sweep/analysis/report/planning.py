@@ -1,40 +1,106 @@
-"""The chapter on how many seeds it takes: to see a difference, to know a mean, to show P(A > B)."""
+"""What to run next, and the chapter on how many seeds it takes; all numbers are of power.csv."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.report import columns
 from calib_sweep.analysis.report.document import Block, Fold, Paragraph
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import format_table
+from calib_sweep.analysis.scores.groups import is_logged
+from calib_sweep.analysis.tables.power import OPEN, POOLED
 
+Tables = Mapping[str, Frame]
+
+NBSP = "\N{NO-BREAK SPACE}"
+MIN_SEEDS = "Two methods can be tested from three seeds on: run three or more."
 PLANNED = (
-    "How many seeds it takes to see a difference (at analysis.power, 5 % two-sided), or to know a "
-    "mean to a half-width, given the SD seen here; the range is for the ends of that SD's interval."
+    "How many seeds of each dataset it takes to see a difference on these datasets, at the level "
+    "that its claim is tested at. The SD of a few draws may be far from the true one: the power "
+    "asked for (analysis.power) is reached on average over what they leave open. 'Now' is the "
+    "difference that would probably have shown with the seeds there are."
 )
+SINGLE = "On one dataset, or the mean of one method"
 WINNING = (
     "Whether one does better on more draws than not is counted, not measured, and takes more of "
     "them. No SD has a part in it: the numbers are those of any two."
 )
 
 
+def next_step(tables: Tables, model: str, words: Mapping[str, str]) -> list[str]:
+    """Say which pair of methods is open, and how many seeds would settle it; `words`: of metrics.
+
+    The pair is the one with the smallest difference among those that are not claimed; the
+    difference to find is half of that, or the smallest of analysis.targets where half is less.
+    """
+    power, claims = tables["power"], tables["claims"]
+    own = power[(power["model"] == model) & (power["goal"] == OPEN)]
+    rows = {row["metric"]: row for row in own.to_dict("records")}
+    told = [_settled_by(rows[metric], word) for metric, word in words.items() if metric in rows]
+    asked = claims[(claims["model"] == model) & (claims["kind"] == "methods")]
+    few = (asked["reason"] == "too few draws").to_numpy(bool)
+    return told or ([MIN_SEEDS] if few.size and few.all() else [])
+
+
+def _settled_by(row: Mapping[str, Any], word: str) -> str:
+    """Say how many seeds find the difference of the open pair, with the power and the level."""
+    num, seeds, now = int(row["num_datasets"]), row["seeds"], int(row["n"])
+    pair = f"{row['method']} and {row['against']}"
+    where = f"on these {num} datasets" if num > 1 else "on this dataset"
+    each = " of each dataset" if num > 1 else ""
+    how_sure = f"with {100 * row['power']:.0f}{NBSP}% probability"
+    level = f"at the level of its claim, {_percent(row['alpha'])}"
+    size = _size(row["metric"], row["target"])
+    if seeds <= now:
+        return (
+            f"In {word} a true difference of {size} between {pair} {where} would have shown "
+            f"{how_sure} with the {now} seeds{each} that there are ({level})."
+        )
+    needed = f"{seeds:.0f} seeds" if math.isfinite(seeds) else "more than 10000 seeds"
+    return (
+        f"In {word} the smallest open difference is that of {pair}: if it is truly {size} {where}, "
+        f"it takes {needed}{each} to show it {how_sure} ({level}); there are {now}."
+    )
+
+
+def _size(metric: str, target: float) -> str:
+    """Return a difference as it is shown: the ratio of perplexities, else with its unit."""
+    if is_logged(metric):
+        return f"x{math.exp(target):.3f}"
+    shown = f"{formatting.scale(metric) * target:.2g}"
+    return f"{shown}{NBSP}{formatting.unit(metric)}".rstrip()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}{NBSP}%"
+
+
 def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Block]:
     """Make the chapter, from power.csv."""
-    shown = each_metric(of_methods(power), columns.POWER, material, words)
+    return chapter("How many seeds it takes", [PLANNED], [], [*_shown(power, material, words)])
+
+
+def _shown(power: Frame, material: Material, words: Mapping[str, str]) -> Iterator[Block]:
+    own = of_methods(power)
+    is_pooled = (own["goal"] == "difference") & (own["dataset"] == POOLED)
+    yield from each_metric(own[is_pooled], columns.POWER, material, words)
+    yield from each_metric(own[~is_pooled], columns.POWER, material, words, folded=SINGLE)
     datasets = power[(power["goal"] == "difference") & (power["kind"] == "dataset")]
     title = "Between datasets"
-    shown += each_metric(datasets, columns.POWER_OF_DATASETS, material, words, folded=title)
+    yield from each_metric(datasets, columns.POWER_OF_DATASETS, material, words, folded=title)
     counted = power[power["goal"] == "superiority"]
     counted = counted[counted["metric"].isin(list(words or dict.fromkeys(counted["metric"])))]
     counted = counted.drop_duplicates(["model", "kind", "n"]).reset_index(drop=True)
     if not counted.empty:
         table = format_table(counted, columns.SUPERIORITY, metric="")
-        shown.append(Fold("How often one does better", [Paragraph(WINNING), table]))
-    return chapter("How many seeds it takes", [PLANNED], [], shown)
+        yield Fold("How often one does better", [Paragraph(WINNING), table])
 
 
 def of_methods(power: Frame) -> Frame:
     """Return what is planned for one method, or two on the same draws."""
-    own = power[(power["goal"] != "superiority") & (power["kind"] != "dataset")]
+    own = power[power["goal"].isin(["difference", "half_width"]) & (power["kind"] != "dataset")]
     return own.sort_values(["target", "goal"], kind="stable")

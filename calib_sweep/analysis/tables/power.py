@@ -1,15 +1,19 @@
 """Seeds needed: to show a difference, to narrow an interval, to show that one is better."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference import intervals
-from calib_sweep.analysis.inference.intervals import MIN_DRAWS, TAIL
-from calib_sweep.analysis.inference.power import seeds_for_difference, seeds_for_half_width
+from calib_sweep.analysis.inference.intervals import LEVEL, MIN_DRAWS, TAIL
+from calib_sweep.analysis.inference.power import (
+    KNOWN,
+    seeds_for_difference,
+    seeds_for_half_width,
+    smallest_detectable,
+)
 from calib_sweep.analysis.inference.superiority import (
     draws_needed,
     draws_show,
@@ -20,48 +24,139 @@ from calib_sweep.analysis.inference.typed_scipy import t_isf
 from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
+from calib_sweep.analysis.tables.claims import SWEEP
 
 COLUMNS = [
-    *("model", "metric", "goal", "kind", "method", "against", "dataset", "n", "sd", "now"),
-    *("target", "seeds", "seeds_lo", "seeds_hi"),
+    *("model", "metric", "goal", "kind", "method", "against", "dataset", "num_datasets", "n", "sd"),
+    *("now", "target", "power", "alpha", "seeds", "seeds_lo", "seeds_hi"),
 ]
+POOLED = ""  # the dataset of a pair on all datasets together
+PAIR = ["model", "metric", "method", "against"]
+OPEN = "open"  # the goal of the row on the pair that is hardest to tell apart
 
 
 def power_table(
-    arrays: Sequence[ScoreArray], comparisons: pd.DataFrame, settings: AnalysisSettings
+    arrays: Sequence[ScoreArray],
+    comparisons: pd.DataFrame,
+    claims: pd.DataFrame,
+    settings: AnalysisSettings,
 ) -> pd.DataFrame:
     """Make power.csv: half_width per method; difference per pair; superiority of any pair.
 
-    Seeds are those of one dataset, of a pair of datasets in each. On the scale of the analysis: log
-    perplexity, everything else as recorded. `*` stands for all methods.
+    Goal `open`: of a headline score the pair of methods with the smallest difference that is not
+    shown, and as target half of that difference, or the smallest of the targets where half is less.
+
+    Seeds are those of one dataset, of a pair of datasets in each; those of a row on all datasets
+    together (`dataset` empty) are of each. `seeds` finds the difference with `analysis.power` on
+    average over what the SD seen leaves open; `seeds_lo..seeds_hi` are for the ends of its
+    interval. `alpha` is the level: for a claim of claims.csv its share of the sweep's 5 %. On the
+    scale of the analysis: log perplexity, everything else as recorded. `*` stands for all methods.
     """
-    methods, datasets = _differences_now(comparisons)
-    tables = []
+    methods, datasets = _differences_now(comparisons, claims, settings.power)
+    tables = [_open(methods, claims, settings)]
     for target in settings.targets:
-        for table, seeds_for in (
-            (_half_widths_now(arrays), seeds_for_half_width),
-            (methods, partial(seeds_for_difference, power=settings.power, is_paired=True)),
-            (datasets, partial(seeds_for_difference, power=settings.power, is_paired=False)),
-        ):
-            sd = table["sd"].to_numpy(float)
-            low, high = intervals.sd_interval(sd, table["df"].to_numpy(float) + 1)
-            spread = {"seeds": sd, "seeds_lo": low, "seeds_hi": high}
-            found = {name: seeds_for(of, target) for name, of in spread.items()}
-            tables.append(table.assign(target=target, **found))
+        widths = _half_widths_now(arrays).assign(target=target)
+        tables.append(_until_as_narrow(widths, settings.power))
+        tables.append(_with_seeds(methods.assign(target=target), settings.power, is_paired=True))
+        tables.append(_with_seeds(datasets.assign(target=target), settings.power, is_paired=False))
     tables.append(needed(pd.concat([methods, datasets]), settings))
-    return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS)
+    known = [table for table in tables if not table.empty]
+    if not known:
+        return pd.DataFrame(columns=pd.Index(COLUMNS))
+    table = pd.concat(known, ignore_index=True).assign(power=settings.power)
+    return table.reindex(columns=COLUMNS)
 
 
-def _differences_now(comparisons: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return pairs of methods on each dataset, pairs of datasets by the mean of methods."""
-    called = {"n_pairs": "n", "mde": "now", "sd_diff": "sd"}
-    pairs = comparisons.rename(columns=called).assign(goal="difference")
-    methods = pairs.loc[(pairs["kind"] == "method") & (pairs["dataset"] != "")]
-    methods = methods.rename(columns={"a": "method", "b": "against"})
-    datasets = pairs.loc[pairs["kind"] == "dataset"].drop(columns="dataset")
+def _differences_now(
+    comparisons: pd.DataFrame, claims: pd.DataFrame, power: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return pairs of methods, on each of several datasets and on all; pairs of datasets."""
+    pairs = comparisons.rename(columns={"n_pairs": "n", "sd_diff": "sd"}).assign(goal="difference")
+    pairs = pairs.loc[pairs["kind"].isin(["method", "dataset"])]
+    of_methods = pairs["kind"] == "method"
+    methods = pairs.loc[of_methods].rename(columns={"a": "method", "b": "against"})
+    single = methods.loc[methods["dataset"] != POOLED].groupby(PAIR, as_index=False)
+    counts = single["n"].agg(num_datasets="size", fewest="min")
+    methods = methods.merge(counts, on=PAIR, how="left")
+    is_pooled = methods["dataset"] == POOLED
+    methods = methods.assign(
+        n=methods["n"].where(~is_pooled, methods["fewest"]),
+        num_datasets=methods["num_datasets"].where(is_pooled, 1),
+        alpha=_levels(methods, claims),
+        has_twin=~is_pooled & (methods["num_datasets"] == 1),
+    )
+    methods = methods.loc[~methods["has_twin"]]
+    datasets = pairs.loc[~of_methods].drop(columns="dataset")
     datasets = datasets.rename(columns={"a": "dataset", "b": "against"})
     sd = datasets["sd"] / np.sqrt(2)  # the variance of a difference is the sum of the two
-    return methods, datasets.assign(method=ANY, sd=sd)
+    datasets = datasets.assign(method=ANY, sd=sd, num_datasets=2, alpha=1 - LEVEL)
+    return _with_now(methods, power), _with_now(datasets, power)
+
+
+def _levels(methods: pd.DataFrame, claims: pd.DataFrame) -> np.ndarray:
+    """Return the level of each pair: the share that its claim has of the sweep's."""
+    own = claims.loc[claims["kind"].isin(SWEEP) & claims["weight"].notna()]
+    shares = own["weight"].astype(float) / own["weight"].astype(float).sum()
+    of_pairs = own["kind"].isin(["methods", "methods_on"])
+    names = ["model", "metric", "a", "b", "dataset"]
+    share_of = dict(
+        zip(
+            own.loc[of_pairs, names].itertuples(index=False, name=None),
+            shares[of_pairs],
+            strict=True,
+        )
+    )
+    keys = methods[[*PAIR, "dataset"]].itertuples(index=False, name=None)
+    return np.array([(1 - LEVEL) * share_of.get(key, 1.0) for key in keys], dtype=float)
+
+
+def _with_now(pairs: pd.DataFrame, power: float) -> pd.DataFrame:
+    """Add the difference that the seeds there are would show, at the level of the pair."""
+    df, half = (pairs[name].to_numpy(float) for name in ("df", "hi"))
+    se = (half - pairs["mean_diff"].to_numpy(float)) / t_isf(TAIL, df)
+    now = np.full(len(pairs), np.nan)
+    for alpha in pairs["alpha"].unique():
+        own = (pairs["alpha"] == alpha).to_numpy()
+        now[own] = smallest_detectable(se[own], df[own], power, alpha)
+    return pairs.assign(now=now)
+
+
+def _with_seeds(pairs: pd.DataFrame, power: float, *, is_paired: bool) -> pd.DataFrame:
+    """Add the seeds that find `target`: one number for what is known, and those of its ends."""
+    sd, df, target, alpha = (
+        pairs[name].to_numpy(float) for name in ("sd", "df", "target", "alpha")
+    )
+    low, high = intervals.sd_interval(sd, df + 1)
+    seeds = {name: np.full(len(pairs), np.nan) for name in ("seeds", "seeds_lo", "seeds_hi")}
+    for num in pairs["num_datasets"].unique():
+        own = (pairs["num_datasets"] == num).to_numpy()
+        for name, of, known in (
+            ("seeds", sd, df),
+            ("seeds_lo", low, KNOWN),
+            ("seeds_hi", high, KNOWN),
+        ):
+            seeds[name][own] = seeds_for_difference(
+                of[own],
+                target[own],
+                power,
+                is_paired=is_paired,
+                num_datasets=int(num),
+                known_df=known if isinstance(known, float) else known[own],
+                alpha=alpha[own],
+            )
+    return pairs.assign(**seeds)
+
+
+def _open(methods: pd.DataFrame, claims: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
+    """Return the pair of each model and headline score that is hardest to tell apart."""
+    asked = claims.loc[(claims["kind"] == "methods") & (claims["reason"] == "")]
+    left = asked.loc[asked["winner"] == "", ["model", "metric", "a", "b"]]
+    left = left.rename(columns={"a": "method", "b": "against"})
+    own = methods.loc[methods["dataset"] == POOLED].merge(left, on=PAIR)
+    size = own["mean_diff"].abs()
+    own = own.assign(size=size, target=np.maximum(size / 2, min(settings.targets)), goal=OPEN)
+    own = own.sort_values("size", kind="stable").drop_duplicates(["model", "metric"])
+    return _with_seeds(own.sort_values(["model", "metric"]), settings.power, is_paired=True)
 
 
 def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
@@ -71,7 +166,21 @@ def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=pd.Index(columns))
     n, sd = table["n"].to_numpy(float), table["sd"].to_numpy(float)
     now = t_isf(TAIL, n - 1) * sd / np.sqrt(n)
-    return table.assign(goal="half_width", kind="", against="", df=n - 1, now=now)
+    return table.assign(
+        goal="half_width", kind="", against="", num_datasets=1, alpha=1 - LEVEL, df=n - 1, now=now
+    )
+
+
+def _until_as_narrow(widths: pd.DataFrame, power: float) -> pd.DataFrame:
+    """Add the seeds until the half-width is `target`, and those for the ends of the SD."""
+    sd, df = (widths[name].to_numpy(float) for name in ("sd", "df"))
+    target = float(widths["target"].iloc[0]) if len(widths) else np.nan
+    low, high = intervals.sd_interval(sd, df + 1)
+    return widths.assign(
+        seeds=seeds_for_half_width(sd, target, power, df),
+        seeds_lo=seeds_for_half_width(low, target),
+        seeds_hi=seeds_for_half_width(high, target),
+    )
 
 
 def _spreads(array: ScoreArray) -> Iterator[tuple[str, str, str, str, int, float]]:

@@ -79,7 +79,6 @@ def all_tables(
         **ranking_tables(arrays, comparisons, settings),
         "equivalence": equivalence_table(arrays, comparisons, settings),
         "over_models": over_models_table(comparisons, bare_models(groups, naming)),
-        "power": power_table(arrays, comparisons, settings),
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
         **spread_tables(arrays),
@@ -97,6 +96,7 @@ def all_tables(
     tables["claims"] = claim_table(tables, evidence.known)
     for name in ("comparisons", "dataset_comparisons"):
         tables[name] = with_claims(tables[name], tables["claims"], settings)
+    tables["power"] = power_table(arrays, comparisons, tables["claims"], settings)
     tables["controls"] = control_table(rows, arrays, tables, evidence.set_problems)
     tables["notes"] = _notes(tables)
     return {
