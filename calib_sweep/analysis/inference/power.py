@@ -7,7 +7,8 @@ over datasets; two datasets with n draws of each, s the SD of either sample:
     two methods     c s / sqrt(D n),        df = v (D v + 2) / (v + 2),  v = n - 1
     two datasets    c s sqrt(2 / n),        df = 2n - 2
 
-That df is nearly what Satterthwaite's is on average where datasets vary alike; of one dataset it is n - 1.
+That df is nearly what Satterthwaite's is on average where datasets vary alike; of one dataset it is
+n - 1.
 The test is two-sided at `alpha`; of a claim that is corrected for others, at its share of their
 level.
 

@@ -8,7 +8,7 @@ claims.csv that has a winner. Read from the tables of the analysis; every number
 from collections.abc import Mapping
 
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import beats, losses, sensitivity
+from calib_sweep.analysis.report import beats, losses, planning, sensitivity
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
 
 FAMILY = ("methods", "methods_on", "datasets", "spread", "loss")  # corrected together
@@ -25,6 +25,7 @@ def sentences(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -
             *sensitivity.sentences(tables, model, words, known),
             *beats.sentences(tables, model, words, known),
             *losses.sentences(tables, model, words, known),
+            *planning.next_step(tables, model, words, known),
         ]
         told += [f"{model}: {line}" if len(models) > 1 else line for line in own]
     if is_anything_claimed(tables):

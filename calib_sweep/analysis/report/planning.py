@@ -6,15 +6,14 @@ from typing import Any
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report import columns
+from calib_sweep.analysis.report.claimed import CLAIMS, Tables
 from calib_sweep.analysis.report.document import Block, Fold, Paragraph
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import format_table
-from calib_sweep.analysis.scores.groups import is_logged
 from calib_sweep.analysis.tables.power import OPEN, POOLED
-
-Tables = Mapping[str, Frame]
 
 NBSP = "\N{NO-BREAK SPACE}"
 MIN_SEEDS = "Two methods can be tested from three seeds on: run three or more."
@@ -31,22 +30,26 @@ WINNING = (
 )
 
 
-def next_step(tables: Tables, model: str, words: Mapping[str, str]) -> list[str]:
+def next_step(
+    tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
+) -> list[str]:
     """Say which pair of methods is open, and how many seeds would settle it; `words`: of metrics.
 
     The pair is the one with the smallest difference among those that are not claimed; the
     difference to find is half of that, or the smallest of analysis.targets where half is less.
     """
-    power, claims = tables["power"], tables["claims"]
+    power, claims = tables.get("power"), tables.get(CLAIMS)
+    if power is None or claims is None:
+        return []
     own = power[(power["model"] == model) & (power["goal"] == OPEN)]
     rows = {row["metric"]: row for row in own.to_dict("records")}
-    told = [_settled_by(rows[metric], word) for metric, word in words.items() if metric in rows]
+    told = [_settled_by(rows[m], word, known) for m, word in words.items() if m in rows]
     asked = claims[(claims["model"] == model) & (claims["kind"] == "methods")]
     few = (asked["reason"] == "too few draws").to_numpy(bool)
     return told or ([MIN_SEEDS] if few.size and few.all() else [])
 
 
-def _settled_by(row: Mapping[str, Any], word: str) -> str:
+def _settled_by(row: Mapping[str, Any], word: str, known: Metrics) -> str:
     """Say how many seeds find the difference of the open pair, with the power and the level."""
     num, seeds, now = int(row["num_datasets"]), row["seeds"], int(row["n"])
     pair = f"{row['method']} and {row['against']}"
@@ -54,7 +57,7 @@ def _settled_by(row: Mapping[str, Any], word: str) -> str:
     each = " of each dataset" if num > 1 else ""
     how_sure = f"with {100 * row['power']:.0f}{NBSP}% probability"
     level = f"at the level of its claim, {_percent(row['alpha'])}"
-    size = _size(row["metric"], row["target"])
+    size = _size(row["metric"], row["target"], known)
     if seeds <= now:
         return (
             f"In {word} a true difference of {size} between {pair} {where} would have shown "
@@ -67,12 +70,12 @@ def _settled_by(row: Mapping[str, Any], word: str) -> str:
     )
 
 
-def _size(metric: str, target: float) -> str:
+def _size(metric: str, target: float, known: Metrics) -> str:
     """Return a difference as it is shown: the ratio of perplexities, else with its unit."""
-    if is_logged(metric):
-        return f"x{math.exp(target):.3f}"
-    shown = f"{formatting.scale(metric) * target:.2g}"
-    return f"{shown}{NBSP}{formatting.unit(metric)}".rstrip()
+    shown = formatting.difference(metric, target, known)
+    if known.of(metric).is_logged:
+        return f"x{shown:.3f}"
+    return f"{shown:.2g}{NBSP}{formatting.unit(metric, known)}".rstrip()
 
 
 def _percent(share: float) -> str:

@@ -14,6 +14,7 @@ from calib_sweep.analysis.inference import (
     anova,
     correlation,
     differences,
+    equivalence,
     estimates,
     flips,
     interquartile,
@@ -57,6 +58,15 @@ CALLS = {
     anova.nested_anova: (lambda: anova.nested_anova(FIRST[:, :, None]).df_L, 0),
     anova.crossed_anova: (lambda: anova.crossed_anova(SCORE_MDSE).df_L, 12),
     anova.is_whole: (lambda: anova.is_whole(SCORE_MDSE, 3), 1),
+    equivalence.difference_within: (
+        lambda: equivalence.difference_within(0.1, 0.2, 9, 0.5).p,
+        0.03828,
+    ),
+    equivalence.spread_below: (lambda: equivalence.spread_below(2.0, 10, 3.0).hi, 3.1862),
+    equivalence.spread_of_draws: (
+        lambda: equivalence.spread_of_draws(np.array([[[1.0], [2.0], [3.0]]]))[0],
+        1,
+    ),
     correlation.correlate: (
         lambda: correlation.correlate([(np.arange(6.0), np.arange(6.0) ** 2)], **SEED),
         6,
@@ -126,6 +136,8 @@ CALLS = {
         lambda: permutation.two_sample_p(np.ones((3, 1)), np.zeros((3, 1)), **SEED),
         2 / 20,
     ),
+    power.assured: (lambda: power.assured(1e6, 1e6, 0.8), 2.8016),
+    power.pooled_df: (lambda: power.pooled_df(5), 4),
     power.noncentrality: (lambda: power.noncentrality(1e6, 0.8), 2.8016),
     power.smallest_detectable: (lambda: power.smallest_detectable(2.0, 1e6, 0.8), 5.6032),
     power.seeds_for_half_width: (lambda: power.seeds_for_half_width(1.0, 1.0), 7),
