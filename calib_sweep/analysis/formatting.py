@@ -5,6 +5,7 @@ show its median SD to about two digits, within limits.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
@@ -15,6 +16,9 @@ from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 
 DIGITS = {"log": (2, 4), "share": (1, 2), "plain": (3, 5)}  # fewest, most
+
+NO_BREAK = "\u00a0"
+UNIT_AFTER_NUMBER = re.compile(r"(?<=\d) (?=%|(?:points?|nats|GiB|s|min)\b)")
 
 
 def scale(metric: str, known: Metrics = OURS) -> float:
@@ -172,6 +176,11 @@ def with_interval(
         return text
     ends = [number(end, num_decimals, signed=signed) for end in (low, high)]
     return f"{text} ({ends[0]}..{ends[1]})"
+
+
+def unbroken(text: str) -> str:
+    """Return `text` with its units tied to their numbers, by spaces that no line ends at."""
+    return UNIT_AFTER_NUMBER.sub(NO_BREAK, text)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -33,6 +33,8 @@ STRIP_IN, PANEL_IN = 0.3, 1.0  # height of one strip, and of what surrounds the 
 LABEL_CHARACTERS = 24  # of a strip's name on one line
 TITLE_CHARACTERS = 34
 MIN_TICKS = 3
+RATIOS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))  # in each decade
+STEPS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)  # of ratios near 1
 
 
 def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
@@ -106,12 +108,14 @@ def ratio_axis(axes: Axes) -> None:
 
 
 def _ratios(low: float, high: float) -> list[float]:
-    """Return ratios between `low` and `high`, the widest step of which there are three."""
-    for step in (10.0, 5.0, 2.0, 1.5, 1.2, 1.1, 1.05, 1.02, 1.01):
-        span = range(-200, 201)
-        found = [step**power for power in span if low <= step**power <= high]
+    """Return round ratios between `low` and `high`, the fewest of which there are three."""
+    decades = [10.0**power for power in range(-12, 13)]
+    coarse = [[float(f"{m * d:.6g}") for d in decades for m in own] for own in RATIOS]
+    fine = [[1 + step * i for i in range(-50, 51)] for step in STEPS]
+    for candidates in [decades, *coarse, *fine]:
+        found = [float(f"{ratio:.6g}") for ratio in candidates if low <= ratio <= high]
         if len(found) >= MIN_TICKS:
-            return [float(f"{ratio:.3g}") for ratio in found]
+            return found
     return [1.0]
 
 

@@ -5,8 +5,9 @@ whom, and on what; whether the loss against dense is real; what to do next. Each
 claims.csv that has a winner. Read from the tables of the analysis; every number is theirs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from calib_sweep.analysis import formatting
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report import beats, losses, planning, sensitivity
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
@@ -14,23 +15,37 @@ from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
 FAMILY = ("methods", "methods_on", "datasets", "spread", "loss")  # corrected together
 NEVER_SEEN = "There are no two methods to compare, and no method has two draws."
 IN_ALL = "Of sweeps in which nothing differs, at most 5 % would make any such claim."
+Parts = dict[str, list[str]]
 
 
 def sentences(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> list[str]:
     """Say the answer in a few lines per model; `words`: the headline metrics in words."""
-    models = models_of(tables)
-    told: list[str] = []
-    for model in models:
-        own = [
-            *sensitivity.sentences(tables, model, words, known),
-            *beats.sentences(tables, model, words, known),
-            *losses.sentences(tables, model, words, known),
-            *planning.next_step(tables, model, words, known),
-        ]
-        told += [f"{model}: {line}" if len(models) > 1 else line for line in own]
-    if is_anything_claimed(tables):
-        told.append(IN_ALL)
+    told = [line for lines in parts(tables, words, known).values() for line in lines]
     return told or [NEVER_SEEN]
+
+
+def parts(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> Parts:
+    """Return the sentences under the question that they answer; no question without an answer."""
+    asked = {
+        "What moves the score": lambda model: sensitivity.sentences(tables, model, words, known),
+        "Which method does better": lambda model: beats.sentences(tables, model, words, known),
+        "Is the loss real": lambda model: losses.sentences(tables, model, words, known),
+    }
+    models = models_of(tables)
+    told = {question: _of_all(models, say) for question, say in asked.items()}
+    answered = {question: lines for question, lines in told.items() if lines}
+    if answered and is_anything_claimed(tables):
+        answered[list(answered)[-1]].append(IN_ALL)
+    next_step = _of_all(models, lambda model: planning.next_step(tables, model, words, known))
+    return answered | ({"What to do next": next_step} if next_step else {})
+
+
+def _of_all(models: Sequence[str], say: Callable[[str], Iterable[str]]) -> list[str]:
+    """Return what there is to say of each model, with its name where there are several."""
+    lines = [
+        (model, line.replace(formatting.NO_BREAK, " ")) for model in models for line in say(model)
+    ]
+    return [f"{model}: {line}" if len(models) > 1 else line for model, line in lines]
 
 
 def is_anything_claimed(tables: Tables) -> bool:

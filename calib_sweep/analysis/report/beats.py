@@ -9,7 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report.claimed import Claim, Tables, claims_of, in_order
+from calib_sweep.analysis.report.claimed import (
+    BEATS,
+    DOES_BETTER,
+    Claim,
+    Tables,
+    claims_of,
+    in_order,
+)
 
 MAX_PAIRS = 3  # of methods: more are told in order, not one by one
 Found = Mapping[str, Mapping[tuple[frozenset[str], str], Sequence[Claim]]]  # kind -> pair, metric
@@ -32,7 +39,19 @@ def sentences(
         tested = [claim for claim in own if claim.is_made or claim.is_open]
         if tested:
             met = {d for c in tested for d in datasets_of(tables["comparisons"], model, c.pair)}
-            yield f"In {word}, {_where(sorted(met))}: {in_order(tested, 'beats')}."
+            yield f"In {word}, {_where(sorted(met))}: {in_order(tested, BEATS)}."
+
+
+def of_datasets(
+    tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
+) -> Iterator[str]:
+    """Say for each method which calibration datasets do better than which."""
+    own = [c for c in claims_of(tables, "datasets", model, known) if c.is_made or c.is_open]
+    for metric, word in words.items():
+        of_metric = [claim for claim in own if claim.metric == metric]
+        for method in dict.fromkeys(claim.method for claim in of_metric):
+            alike = [claim for claim in of_metric if claim.method == method]
+            yield f"{word.capitalize()} of {method}: {in_order(alike, DOES_BETTER)}."
 
 
 def _found(tables: Tables, model: str, words: Mapping[str, str], known: Metrics) -> Found:

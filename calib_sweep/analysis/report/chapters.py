@@ -20,7 +20,7 @@ from calib_sweep.analysis.report import (
 )
 from calib_sweep.analysis.report.document import Block, Callout, Fold, Heading, Paragraph
 from calib_sweep.analysis.report.findings import findings
-from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
+from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of, in_folds
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.tables import controls
@@ -29,12 +29,14 @@ from calib_sweep.analysis.tables.provenance import seen_text
 
 Tables = Mapping[str, Frame]
 
+SAYS = "What this sweep says"
 MAX_WARNINGS = 3  # about files, before the conclusion
 
 READING = (
     "Each dot of the figure is one compressed model: the same method with another calibration set. "
     "The mean over corpora or tasks is taken within each cell first: geometric for perplexity, "
-    "unweighted for accuracy. Perplexity is per token, on fixed windows of the length after the @."
+    "unweighted for accuracy. Perplexity is per token, on fixed windows of so many tokens as its "
+    "name says."
 )
 MOVING = (
     "How far a score moves, as SDs: with another draw from the same dataset, with another dataset, "
@@ -69,7 +71,7 @@ def write(
     """Make the whole report; `figures`: paths of those that were drawn."""
     words = headline_words(material)
     blocks: list[Block] = [Heading(f"Sweep {material.name}", 1)]
-    blocks += [Callout("What this sweep says", _said(material, groups, tables))]
+    blocks += _answers(material, groups, tables)
     blocks += _moving(material, tables, figures, words)
     summary = with_reference(tables["summary"])
     cut = " The first rows of many." if any(strip_plot.are_cut(groups, m) for m in words) else ""
@@ -82,14 +84,16 @@ def write(
     blocks += differences.of_methods(material, tables, figures, words)
     blocks += differences.of_datasets(material, tables, words)
     blocks += losses.write(tables, material, words)
-    blocks += _ranks(material, tables, figures, words)
-    blocks += planning.write(tables["power"], material, words)
-    blocks += _of_draws(material, tables, figures, words)
-    blocks += appendix.write(tables, figures)
+    detail = _ranks(material, tables, figures, words)
+    detail += planning.write(tables["power"], material, words)
+    detail += _of_draws(material, tables, figures, words)
+    detail += appendix.write(tables, figures)
+    blocks += in_folds("In detail", detail)
     blocks += background.what_was_run(material, groups)
     blocks += background.failed_cells(material.rows) + appendix.never_run(tables)
-    blocks += background.control_list(material, groups) + appendix.control_table(tables)
-    return [*blocks, *background.provenance_chapter(material)]
+    checked = background.control_list(material, groups) + appendix.control_table(tables)
+    checked += background.provenance_chapter(material)
+    return [*blocks, *in_folds("Controls and provenance", checked)]
 
 
 def headline_words(material: Material) -> dict[str, str]:
@@ -99,16 +103,26 @@ def headline_words(material: Material) -> dict[str, str]:
 
 def conclusion(material: Material, tables: Tables) -> list[str]:
     """Say what the sweep says, a few lines per model, after what was wrong with its files."""
-    words, warnings = headline_words(material), list(material.warnings)
+    words = headline_words(material)
+    if not words:
+        return [*_warnings(material), _no_headline(material)]
+    said = answer.sentences(tables, words, material.known)
+    return [*_warnings(material), *_wide(tables), *said]
+
+
+def _warnings(material: Material) -> list[str]:
+    """Say what was wrong with the files."""
+    warnings = list(material.warnings)
     if len(warnings) > MAX_WARNINGS:
         more = len(warnings) - MAX_WARNINGS
         warnings[MAX_WARNINGS:] = [f"{more} more such warnings are in the report, under Controls."]
-    warnings += seen_text(material.sets)
-    if not words:
-        return [*warnings, _no_headline(material)]
+    return [*warnings, *seen_text(material.sets)]
+
+
+def _wide(tables: Tables) -> list[str]:
+    """Say which methods do not meet, where there are too many of them."""
     wide = tables["controls"].loc[tables["controls"]["control"] == ALL_PAIRS]
-    warnings += [f"{told['model']}: {told['detail']}." for told in wide.to_dict("records")]
-    return [*warnings, *answer.sentences(tables, words, material.known)]
+    return [f"{told['model']}: {told['detail']}." for told in wide.to_dict("records")]
 
 
 def _no_headline(material: Material) -> str:
@@ -122,15 +136,21 @@ def _no_headline(material: Material) -> str:
     return f"{nothing} Sentences are made of those that are named, for example by {example}."
 
 
-def _said(material: Material, groups: Sequence[Group], tables: Tables) -> list[str]:
-    """Say the conclusion, and what one must know before believing it."""
-    lines = conclusion(material, tables)
+def _answers(material: Material, groups: Sequence[Group], tables: Tables) -> list[Block]:
+    """Answer in boxes, one for each question; then what one must know before believing it."""
+    words = headline_words(material)
+    parts = answer.parts(tables, words, material.known) if words else {}
+    boxes: list[Block] = [Callout(question, lines) for question, lines in parts.items()]
+    if not boxes:
+        boxes = [Callout(SAYS, [answer.NEVER_SEEN if words else _no_headline(material)])]
+    lines = [*_warnings(material), *(_wide(tables) if words else [])]
     count = controls.count_cells(material.rows)
     missing = count.total - count.done
     if missing:
         has = "has" if missing == 1 else "have"
         lines.append(f"{missing} of {count.total} cells {has} no scores: see the list.")
-    return [*lines, *findings(material.rows, groups)]
+    lines += findings(material.rows, groups)
+    return [*boxes, Callout("To know before", lines)] if lines else boxes
 
 
 def with_reference(summary: Frame) -> Frame:

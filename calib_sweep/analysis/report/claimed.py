@@ -20,6 +20,19 @@ MAX_WINNERS = 12  # whose pairs are told one by one, where there are many
 
 
 @dataclass(frozen=True)
+class Verb:
+    """What a winner does, and several do."""
+
+    of_one: str
+    of_many: str
+
+
+BEATS = Verb("beats", "beat")
+DOES_BETTER = Verb("does better than", "do better than")
+MOVES_FURTHER = Verb("moves further than", "move further than")
+
+
+@dataclass(frozen=True)
 class Claim:
     """What is known of two in one metric. The numbers are of `first` against `second`.
 
@@ -119,19 +132,25 @@ def tiers(claims: Sequence[Claim]) -> list[list[str]]:
     return groups
 
 
-def who_beats_whom(claims: Iterable[Claim], verb: str) -> list[str]:
-    """Name every pair that is claimed, by winner: 'a beats b and c'."""
+def who_beats_whom(claims: Iterable[Claim], verb: Verb) -> list[str]:
+    """Name every pair that is claimed: 'a and b beat c'; those who beat the same ones together."""
     beaten: dict[str, list[str]] = {}
     for claim in claims:
         if claim.is_made:
             beaten.setdefault(claim.first, []).append(claim.second)
-    told = [f"{name} {verb} {formatting.listed(others)}" for name, others in beaten.items()]
+    winners: dict[frozenset[str], list[str]] = {}
+    for name, others in beaten.items():
+        winners.setdefault(frozenset(others), []).append(name)
+    told = []
+    for names in winners.values():
+        does = verb.of_one if len(names) == 1 else verb.of_many
+        told.append(f"{formatting.listed(names)} {does} {formatting.listed(beaten[names[0]])}")
     if len(told) > MAX_WINNERS:
         told = [*told[:MAX_WINNERS], "the others are in tables/claims.csv"]
     return told
 
 
-def in_order(claims: Sequence[Claim], verb: str) -> str:
+def in_order(claims: Sequence[Claim], verb: Verb) -> str:
     """Say all that is claimed of many: groups in order, and who is ahead within a group."""
     groups = tiers(claims)
     inside = [c for c in claims if any(c.pair <= set(group) for group in groups)]
@@ -139,10 +158,8 @@ def in_order(claims: Sequence[Claim], verb: str) -> str:
     parts = []
     if len(groups) > 1:
         text = "; then ".join(formatting.listed(group) for group in groups)
-        parts.append(f"{text} (each {verb} all that are named after a 'then')")
+        parts.append(f"{text} (each {verb.of_one} all that are named after a 'then')")
     parts += told
-    is_open = any(claim.is_open for claim in inside)
-    if is_open:
-        rest = "other " if parts else ""
-        parts.append(f"no {rest}two can be told apart")
+    if any(claim.is_open for claim in inside):
+        parts.append(f"no {'other ' if parts else ''}two can be told apart")
     return "; ".join(parts)

@@ -12,9 +12,9 @@ import pandas as pd
 from calib_sweep.analysis.figures import diagrams
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import columns
-from calib_sweep.analysis.report.claimed import CLAIMS, Tables
-from calib_sweep.analysis.report.document import Block
+from calib_sweep.analysis.report import beats, columns
+from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
+from calib_sweep.analysis.report.document import Block, Bullets
 from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.report.material import Material
 
@@ -116,4 +116,10 @@ def of_datasets(material: Material, tables: Tables, words: Mapping[str, str]) ->
         words,
         folded="Pairs of datasets for each method",
     )
-    return chapter("Which calibration dataset does better", [OF_DATASETS], [], shown)
+    told: list[Block] = []
+    models = models_of(tables)
+    for model in models:
+        own = list(beats.of_datasets(tables, model, words, material.known))
+        lines = [f"{model}: {line}" if len(models) > 1 else line for line in own]
+        told += [Bullets(lines)] if lines else []
+    return chapter("Which calibration dataset does better", [OF_DATASETS], told, shown)

@@ -18,6 +18,7 @@ from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import Column, format_table
 
 MAX_ROWS = 400  # of a table on the page
+MAX_OPEN = 12  # rows of a table that is shown unasked
 MAX_FOLDED = 4  # scores beside the headline ones whose tables are on the page, in each chapter
 
 
@@ -28,6 +29,17 @@ def chapter(
     if not blocks:
         return []
     return [Heading(title), *map(Paragraph, texts), *figures, *blocks]
+
+
+def in_folds(title: str, chapters: Sequence[Block]) -> list[Block]:
+    """Make one chapter of several, each behind its title."""
+    folds: list[Fold] = []
+    for block in chapters:
+        if isinstance(block, Heading) and block.level == 2:
+            folds.append(Fold(block.text, []))
+        else:
+            folds[-1] = Fold(folds[-1].title, [*folds[-1].blocks, block])
+    return [Heading(title), *folds] if folds else []
 
 
 def figures_of(kind: str, paths: Sequence[str], caption: str) -> list[Block]:
@@ -43,7 +55,10 @@ def each_metric(
     *,
     folded: str | None = None,
 ) -> list[Block]:
-    """Make a table for each headline score, then those of the others, folded."""
+    """Make a table for each headline score, then those of the others, folded.
+
+    `folded`: fold those of headline scores too, behind this title.
+    """
     metrics = list(dict.fromkeys(frame["metric"]))
     blocks: list[Block] = []
     for metric in [metric for metric in words if metric in metrics]:
@@ -51,6 +66,8 @@ def each_metric(
         heading = formatting.heading(metric, material.metrics, material.known)
         if folded:
             blocks.append(Fold(f"{folded}: {heading}", [table]))
+        elif len(table.rows) > MAX_OPEN:
+            blocks.append(Fold(f"{heading}: {len(table.rows)} rows", [table]))
         else:
             blocks += [Heading(heading, 3), table]
     others = [metric for metric in metrics if metric not in words]

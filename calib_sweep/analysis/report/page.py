@@ -9,6 +9,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from calib_sweep.analysis import formatting
 from calib_sweep.analysis.report.document import (
     Block,
     Bullets,
@@ -34,25 +35,29 @@ def to_html(blocks: Sequence[Block], title: str, images: Mapping[str, bytes]) ->
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n"
+        f"<title>{_shown(title)}</title>\n"
         f"<style>\n{style.read_text()}</style>\n</head>\n<body>\n<main>\n"
         f"{chr(10).join(body)}\n</main>\n<script>\n{script.read_text()}</script>\n"
         f"</body>\n</html>\n"
     )
 
 
+def _shown(text: str) -> str:
+    return html.escape(formatting.unbroken(text))
+
+
 def _contents(blocks: Sequence[Block]) -> str:
     chapters = [block for block in blocks if isinstance(block, Heading) and block.level == 2]
     if len(chapters) < MIN_CHAPTERS:
         return ""
-    links = [f'<a href="#{c.anchor}">{html.escape(c.text)}</a>' for c in chapters]
+    links = [f'<a href="#{c.anchor}">{_shown(c.text)}</a>' for c in chapters]
     return f'<nav aria-label="Contents">{" ".join(links)}</nav>'
 
 
 def _block(block: Block, images: Mapping[str, bytes]) -> str:
     writers: dict[type, Callable[..., str]] = {
         Heading: _heading,
-        Paragraph: lambda b: f"<p>{html.escape(b.text)}</p>",
+        Paragraph: lambda b: f"<p>{_shown(b.text)}</p>",
         Bullets: lambda b: _bullets(b.items),
         Callout: _callout,
         Table: _table,
@@ -65,32 +70,32 @@ def _block(block: Block, images: Mapping[str, bytes]) -> str:
 
 def _heading(block: Heading) -> str:
     name = f' id="{block.anchor}"' if block.level == 2 else ""
-    return f"<h{block.level}{name}>{html.escape(block.text)}</h{block.level}>"
+    return f"<h{block.level}{name}>{_shown(block.text)}</h{block.level}>"
 
 
 def _bullets(items: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+    return f"<ul>{''.join(f'<li>{_shown(item)}</li>' for item in items)}</ul>"
 
 
 def _callout(block: Callout) -> str:
-    title = html.escape(block.title)
+    title = _shown(block.title)
     return f'<section class="callout"><strong>{title}</strong>{_bullets(block.items)}</section>'
 
 
 def _fold(block: Fold, images: Mapping[str, bytes]) -> str:
     inside = "\n".join(_block(inner, images) for inner in block.blocks)
-    return f"<details><summary>{html.escape(block.title)}</summary>\n{inside}\n</details>"
+    return f"<details><summary>{_shown(block.title)}</summary>\n{inside}\n</details>"
 
 
 def _figures(block: Figures, images: Mapping[str, bytes]) -> str:
     inside = "\n".join(_image(image, images) for image in block.images)
-    caption = f"<figcaption>{html.escape(block.caption)}</figcaption>"
+    caption = f"<figcaption>{_shown(block.caption)}</figcaption>"
     return f'<figure><div class="images">{inside}</div>{caption}</figure>'
 
 
 def _image(image: Image, images: Mapping[str, bytes]) -> str:
     data = base64.b64encode(images[image.path]).decode()
-    return f'<img alt="{html.escape(image.alt)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{_shown(image.alt)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _table(table: Table) -> str:
@@ -101,8 +106,8 @@ def _table(table: Table) -> str:
         for r, row in enumerate(table.rows)
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    label = html.escape(table.caption or "Table")
-    caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
+    label = _shown(table.caption or "Table")
+    caption = f"<caption>{_shown(table.caption)}</caption>" if table.caption else ""
     return (
         f'<div class="table"><div class="wide" role="region" tabindex="0" aria-label="{label}">'
         f"<table>{caption}\n<thead><tr>{''.join(headings)}</tr></thead>\n"
@@ -113,12 +118,12 @@ def _table(table: Table) -> str:
 def _column_head(table: Table, c: int) -> str:
     heading, kind = table.header[c], _kind(table, c)
     meaning = table.meanings.get(heading)
-    title = f' title="{html.escape(meaning)}"' if meaning else ""
-    return f'<th scope="col"{kind}{title}>{html.escape(heading)}</th>'
+    title = f' title="{_shown(meaning)}"' if meaning else ""
+    return f'<th scope="col"{kind}{title}>{_shown(heading)}</th>'
 
 
 def _cell(table: Table, text: str, r: int, c: int) -> str:
-    shown = html.escape(text)
+    shown = _shown(text)
     shown = f"<b>{shown}</b>" if (r, c) in table.best else shown
     return f"<td{_kind(table, c)}>{shown}</td>"
 
@@ -132,7 +137,7 @@ def _meanings(table: Table) -> str:
     told = [(name, table.meanings[name]) for name in table.header if name in table.meanings]
     if not told:
         return ""
-    items = [f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in told]
+    items = [f"<dt>{_shown(name)}</dt><dd>{_shown(text)}</dd>" for name, text in told]
     return (
         f'<details class="meanings"><summary>What the columns say</summary>'
         f"<dl>{''.join(items)}</dl></details>"

@@ -11,7 +11,14 @@ from typing import Any
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report.claimed import SPREAD, Claim, Tables, claims_of, in_order
+from calib_sweep.analysis.report.claimed import (
+    MOVES_FURTHER,
+    SPREAD,
+    Claim,
+    Tables,
+    claims_of,
+    in_order,
+)
 
 SENSITIVITY = "sensitivity"
 MAX_TOLD = 3  # methods that are told one by one
@@ -110,7 +117,7 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
     """Say how the methods differ in how far the draw moves them."""
     tested = [claim for claim in claims if claim.is_made or claim.is_open]
     if len(tested) > MAX_TOLD:
-        yield f"With the draw, in {word}: {in_order(tested, 'moves further than')}."
+        yield f"With the draw, in {word}: {in_order(tested, MOVES_FURTHER)}."
         return
     for claim in tested:
         ratio, ends = _ratio(claim)

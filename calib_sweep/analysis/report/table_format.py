@@ -137,15 +137,16 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int, known: 
 
 
 def _best(frame: Frame, columns: Sequence[Column], direction: int) -> set[tuple[int, int]]:
-    """Find the places of the best value of each column, among compressed models."""
+    """Find the places of the best value of each column, among compressed models of one model."""
     found = set()
     kept = frame["method"] != DENSE if "method" in frame else frame.index == frame.index
+    models = frame["model"].fillna("") if "model" in frame else frame.index.map(lambda _: "")
     for c, column in enumerate(columns):
         sign = column.better if column.better != 0 else direction
-        values = frame[column.keys[0]] if sign else None
-        if values is None or kept.sum() < 2:
+        if not sign:
             continue
-        best = (sign * values[kept]).max()
-        rows = [r for r, v in enumerate(values) if sign * v == best and kept.iloc[r]]
-        found |= {(r, c) for r in rows}
+        for model in dict.fromkeys(models):
+            own = frame[column.keys[0]][kept & (models == model)]
+            best = (sign * own).max() if len(own) > 1 else math.nan
+            found |= {(int(r), c) for r in own.index[sign * own == best]}
     return found

@@ -40,8 +40,9 @@ def _score(mean: float, sd: float, task: str, digits: int) -> str:
 
 
 def _best(frame: Frame, task: str) -> list[int]:
-    """Return the rows that have the largest mean of a task among compressed models."""
-    compressed = frame[frame["method"] != DENSE][task]
-    if compressed.notna().sum() < 2:
-        return []
-    return [int(row) for row in compressed.index[compressed == compressed.max()]]
+    """Return the rows that have the largest mean of a task among compressed models of a model."""
+    rows: list[int] = []
+    for _, own in frame[frame["method"] != DENSE].groupby("model", sort=False):
+        if own[task].notna().sum() > 1:
+            rows += [int(row) for row in own.index[own[task] == own[task].max()]]
+    return rows

@@ -5,6 +5,7 @@ Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 """
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,8 @@ from calib_sweep.places import CONCLUSION, REPORT
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
 NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
 MIN_NAME_WIDTH = 6
-MAX_SENTENCES = 6
+MAX_SENTENCES = 12
+INDENT = "  "  # of a sentence from its second line on
 MAX_FAILURES = 20
 
 
@@ -78,14 +80,15 @@ class Summary:
         groups = group_rows(row for row in self.rows if row["metric"] in HEADLINES)
         metrics = sorted({str(row["metric"]) for row in self.rows if row["status"] == "done"})
         yield from table_lines(groups, metrics, options.max_width)
-        yield from self._sentences(groups)
+        yield from self._sentences(groups, options.max_width)
         yield from self._failures()
         if self.page is not None and self.page.exists():
             yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")
 
-    def _sentences(self, groups: Sequence[Group]) -> Iterator[Text]:
+    def _sentences(self, groups: Sequence[Group], width: int) -> Iterator[Text]:
         said = _written(self.page)
-        yield from (Text(printable(sentence)) for sentence in said[:MAX_SENTENCES])
+        for sentence in said[:MAX_SENTENCES]:
+            yield from _wrapped(printable(sentence), width)
         if len(said) > MAX_SENTENCES:
             yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
         yield from (Text(sentence) for sentence in findings(self.rows, groups))
@@ -99,6 +102,14 @@ class Summary:
             yield line
         if len(failed) > MAX_FAILURES:
             yield Text(f"{len(failed) - MAX_FAILURES} more are listed in the report.")
+
+
+def _wrapped(sentence: str, width: int) -> Iterator[Text]:
+    """Wrap a sentence, with numbers and units on one line; all but the first line indented."""
+    text = formatting.unbroken(sentence)
+    lines = textwrap.wrap(text, width, subsequent_indent=INDENT, break_on_hyphens=False)
+    for line in lines:
+        yield Text(line.replace(formatting.NO_BREAK, " "), no_wrap=True, overflow="fold")
 
 
 def _near(path: Path) -> str:

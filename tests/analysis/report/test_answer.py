@@ -42,6 +42,7 @@ def tables_of(*claims, datasets=("web",), moves=()):
         "summary": pd.DataFrame({"model": ["tiny"]}),
         "comparisons": pd.DataFrame(rows, columns=columns),
         "claims": pd.DataFrame(list(claims), columns=[*claim()]),
+        "losses": pd.DataFrame(columns=["model", "method", "metric", "population"]),
         "sensitivity": pd.DataFrame(list(moves), columns=[*moved("")]),
     }
 
@@ -146,6 +147,8 @@ def many(winners):
             "d; then c, a and b (each beats all that are named after a 'then'); c beats b; no "
             "other two can be told apart",
         ),
+        # a and c beat the same one
+        ({"ab": "a", "bc": "c"}, "a and c beat b; no other two can be told apart"),
         ({"ab": "a", "cd": "c"}, "a beats b; c beats d; no other two can be told apart"),
         ({}, "no two can be told apart"),
     ],

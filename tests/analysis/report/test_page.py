@@ -58,6 +58,15 @@ def test_a_table_has_units_intervals_directions_and_marks_the_best():
     assert set(table.meanings) == set(table.header)
 
 
+def test_the_best_is_marked_within_each_model_never_across_them():
+    rows = [("one", 0.5), ("one", 0.6), ("two", 0.9), ("two", 0.8), ("three", 0.99)]
+    frame = pd.DataFrame([{"model": m, "method": "wanda", "mean": v} for m, v in rows])
+    table = format_table(
+        frame, [columns.MODEL, Column("mean", ("mean",), "score", "", 0)], ACCURACY
+    )
+    assert table.best == {(1, 1), (2, 1)}  # the third model has no other to be better than
+
+
 def test_a_difference_of_log_perplexity_is_shown_as_a_ratio():
     shown = [
         Column("A - B", ("mean_diff", "lo", "hi"), "difference", ""),
@@ -124,6 +133,11 @@ def test_the_page_can_be_used_without_eyes_or_pointer():
     assert [tag for tag, _ in tags].count("dt") == 1  # the meaning, beside its hover text
     assert any(attrs.get("title") == 'over "seeds"' for tag, attrs in tags if tag == "th")
     assert any(attrs.get("name") == "viewport" for _, attrs in tags)
+
+
+def test_no_line_ends_between_a_number_and_its_unit():
+    text = to_html([Callout("Says", ["x0.5 (95 % 0.4..0.6), 10.8 points, 5 seeds"])], "t", {})
+    assert "(95\u00a0% 0.4..0.6), 10.8\u00a0points, 5 seeds" in text
 
 
 def test_markdown_has_what_the_page_has():

@@ -1,5 +1,6 @@
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -149,9 +150,23 @@ def test_seconds_are_said_as_people_do():
 def test_after_the_report_the_terminal_says_its_conclusion(two_methods, undrawn):
     write_report(two_methods.folder)
     lines = shown(two_methods.folder, width=300)
-    assert lines[-5].startswith("Perplexity moves by (SD): sparsegpt 1.0 %")
-    assert lines[-4].startswith("Accuracy moves by (SD): sparsegpt 1.6 points with another draw")
-    assert lines[-3].startswith("sparsegpt beats wanda on web: x0.75")
-    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in lines[-3]
-    assert lines[-2].startswith("Of sweeps in which nothing differs, at most 5 %")
-    assert lines[-1].startswith("report:")
+    said = [line for line in lines if line[:1].isalpha()]
+    starts = [
+        "Perplexity moves by (SD): sparsegpt 1.0 %",
+        "Accuracy moves by (SD): sparsegpt 1.6 poi",
+    ]
+    starts += ["sparsegpt beats wanda on web: x0.75"]
+    first = next(i for i, line in enumerate(said) if line.startswith(starts[0]))
+    told = said[first:]
+    assert [t[: len(s)] for t, s in zip(told, starts, strict=False)] == starts
+    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in told[2]
+    claimed = "Of sweeps in which nothing differs, at most 5 % would make any such claim."
+    assert claimed in told and lines[-1].startswith("report:")
+
+
+def test_sentences_are_wrapped_with_numbers_and_units_on_one_line(two_methods, undrawn):
+    write_report(two_methods.folder)
+    lines = shown(two_methods.folder, width=60)
+    assert max(map(len, lines)) <= 60
+    assert not any(re.match(r" *(%|points?)\b", line) or line.endswith(" 95") for line in lines)
+    assert any(line.startswith("  ") and "95 %" in line for line in lines)

@@ -72,9 +72,12 @@ def test_the_report_can_be_read_from_top_to_bottom(two_methods):
     text = (two_methods.folder / "report" / "report.md").read_text()
     order = [
         "# Sweep made_up",
-        "**What this sweep says**",
+        "**What moves the score**",
         "- Perplexity moves by (SD): sparsegpt 1.0 %",
+        "**Which method does better**",
         "- sparsegpt beats wanda on web: x0.75",
+        "**Is the loss real**",
+        "**To know before**",
         "- 1 of 13 cells has no scores",
         "## What moves a score",
         "## Methods beside the dense model",
@@ -85,15 +88,17 @@ def test_the_report_can_be_read_from_top_to_bottom(two_methods):
         "## Which method does better",
         "](figures/differences_perplexity.png)",
         "| sparsegpt | wanda | yes | 0.7537 (0.7513..0.7561) |",
-        "## How sure the ranking is",
-        "## How many seeds it takes",
+        "## Is the loss real?",
+        "## In detail",
+        "**How sure the ranking is**",
+        "**How many seeds it takes**",
         "## What was run",
         "- 13 cells: 12 done, 1 failed",
         "## Failed cells",
         "| tiny wanda web seed 9 | RuntimeError: a \\| b |",
-        "## Controls",
+        "## Controls and provenance",
         "- rtn reads no calibration data",
-        "## Provenance",
+        "**Provenance**",
     ]
     places = [text.find(part) for part in order]
     assert -1 not in places, order[places.index(-1)]
