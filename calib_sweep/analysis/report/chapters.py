@@ -50,8 +50,9 @@ VARYING = (
 )
 RANKED = (
     "How far the order of methods would survive other draws: draws are resampled whole. The lines "
-    "show how often a study of so many seeds names the same best method, and finds the same order, "
-    "as all draws of this sweep together."
+    "show how often two independent studies of so many seeds of these datasets would name the same "
+    "best method, and find the same order: simulated, given the means and draws that were seen. Of "
+    "methods that do not differ two studies agree by luck: one time in as many as there are."
 )
 ITEMS_BESIDE = (
     "Two questions, two intervals: 'same benchmark' is about other calibration draws scored on the "
@@ -182,7 +183,7 @@ def _ranks(
     if "ranking" not in tables or tables["ranking"].empty:
         return []
     of_methods, stability = shown_ranking(tables["ranking"]), tables["rank_stability"]
-    caption = "Probability that a study of so many seeds agrees with all draws of this sweep."
+    caption = "Probability that two independent studies of so many seeds agree."
     drawn = figures_of("ranks", figures, caption)
     shown = each_metric(of_methods, columns.RANKING, material, words)
     own = stability[(stability["kind"] == "method") & (stability["dataset"] == "")]

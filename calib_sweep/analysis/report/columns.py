@@ -197,9 +197,9 @@ STABILITY = [
     MODEL,
     DATASET,
     Column("sets", ("draw",), "name", "the settings of calibration, where they differ"),
-    Column("seeds", ("num_seeds",), "count", "of a study that is imagined"),
-    Column("P(same first)", ("p_top1",), "share", "it names the same best one as all draws do"),
-    Column("P(same order)", ("p_order",), "share", "it finds the whole order of all draws"),
+    Column("seeds", ("num_seeds",), "count", "of each of two studies that are imagined"),
+    Column("P(same first)", ("p_top1",), "share", "two independent studies name the same best"),
+    Column("P(same order)", ("p_order",), "share", "two independent studies find the same order"),
     Column("Kendall's tau", ("tau",), "plain", "mean agreement of the two orders, 1: equal"),
 ]
 SEEDS_NEEDED = (

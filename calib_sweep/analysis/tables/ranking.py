@@ -11,11 +11,11 @@ own mean than to the true one.
                             shown to be worse, by t tests of all pairs at 5 % after Holm: holds for
                             all entrants at once
     unresolved              other entrants with P(better) between 0.25 and 0.75
-    p_top1, p_order, tau    with k seeds: how often the first, and the whole order, are those of all
-                            draws; Kendall's tau-b between the two orders      rank_stability.csv
+    p_top1, p_order, tau    how often two independent studies of k seeds (of each dataset) agree on
+                            the first, and on the whole order; Kendall's tau-b between their
+                            orders, mean and 5 % quantile                      rank_stability.csv
 
-Stability takes the draws at hand for all there are: it says how far a study of k seeds can be
-repeated, not that the order is the true one.
+The two studies are simulated (`inference.ranks.studies`).
 
 Shapes: K entrants, S draws, E metrics, B resamples, P pairs of entrants.
 """
@@ -34,6 +34,7 @@ from calib_sweep.analysis.inference.ranks import (
     rank_intervals,
     ranks,
     resampled_means,
+    studies,
     tau_b,
 )
 from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
@@ -210,19 +211,22 @@ def _probabilities(field: Field, rank_BKE: np.ndarray) -> Iterator[tuple]:
 
 
 def _stability(field: Field, settings: AnalysisSettings) -> Iterator[tuple]:
-    reference_1PE = pair_signs(field.means()[None])
-    first_KE = ranks(reference_1PE, field.directions_E)[0] == 1
-    reference_PE = reference_1PE[0]
+    """Make a row per metric and number of seeds: how often one study and the next one agree."""
+    true_KE, noise_BKE = studies(field.blocks, len(field.names), **settings.resampling)
     for num_seeds in SEED_COUNTS:
-        sign_BPE = pair_signs(field.resampled(num_seeds, settings))
+        sign_BPE = pair_signs(true_KE + noise_BKE / np.sqrt(num_seeds))
         is_first_BKE = ranks(sign_BPE, field.directions_E) == 1
-        tau_BE = tau_b(sign_BPE, reference_PE)
+        tau_BE = tau_b(sign_BPE, _next(sign_BPE))
         numbers_4E = [
-            (is_first_BKE == first_KE).all(axis=1).mean(0),
-            (sign_BPE == reference_PE).all(axis=1).mean(0),
+            (is_first_BKE == _next(is_first_BKE)).all(axis=1).mean(0),
+            (sign_BPE == _next(sign_BPE)).all(axis=1).mean(0),
             tau_BE.mean(0),
             np.quantile(tau_BE, 0.05, axis=0),
         ]
         for e, metric in enumerate(field.metrics):
             numbers = (float(number_E[e]) for number_E in numbers_4E)
             yield *_keys(field, metric), field.draw, len(field.names), num_seeds, *numbers
+
+
+def _next(of_studies: np.ndarray) -> np.ndarray:
+    return np.roll(of_studies, 1, axis=0)

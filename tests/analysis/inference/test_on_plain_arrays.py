@@ -148,6 +148,7 @@ CALLS = {
     random_effects.over_models: (lambda: random_effects.over_models(*ESTIMATE).mean, 2),
     ranks.block_means: (lambda: ranks.block_means(BLOCKS, 3)[0], SCORE_MDSE[0, :, :, 0].mean()),
     ranks.resampled_means: (lambda: ranks.resampled_means(BLOCKS, 3, **SEED), None),
+    ranks.studies: (lambda: ranks.studies(BLOCKS, 3, **SEED)[1], None),
     ranks.pair_signs: (lambda: ranks.pair_signs(np.array([[[2.0], [1.0]]])), 1),
     ranks.ranks: (lambda: ranks.ranks(np.array([[[1]]]), np.array([-1])), 2),
     ranks.tau_b: (lambda: ranks.tau_b(SIGNS, SIGNS[0]), 1),
