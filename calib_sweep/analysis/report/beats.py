@@ -5,9 +5,10 @@ interval, or to be equal where a test of equivalence says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from calib_sweep.analysis import formatting
-from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.claimed import (
     BEATS,
@@ -16,30 +17,176 @@ from calib_sweep.analysis.report.claimed import (
     Tables,
     claims_of,
     in_order,
+    margin_of,
 )
 
 MAX_PAIRS = 3  # of methods: more are told in order, not one by one
-Found = Mapping[str, Mapping[tuple[frozenset[str], str], Sequence[Claim]]]  # kind -> pair, metric
+TWO_SAMPLES = ", of draws that they do not share"
+KINDS = ("methods", "methods_on", "new_dataset", "equivalence")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """All that is known of two methods: rows of claims.csv by kind and metric."""
+
+    claims: Mapping[tuple[str, str], Sequence[Claim]]
+    margins: Mapping[str, str]  # within which the two are equal, by metric
+    datasets: Sequence[str]
+    is_unpaired: bool
+    lost: Mapping[str, float]  # diverged draws that were left out, by metric
+    words: Mapping[str, str]
+
+    def of(self, kind: str) -> dict[str, Claim]:
+        """Return the rows of one kind by metric, in the order of the metrics."""
+        return {m: self.claims[kind, m][0] for m in self.words if (kind, m) in self.claims}
+
+    @property
+    def where(self) -> str:
+        """Return on what they were compared."""
+        return where(self.datasets) + (TWO_SAMPLES if self.is_unpaired else "")
+
+
+def where(datasets: Sequence[str]) -> str:
+    if len(datasets) > 1:
+        return f"on these {len(datasets)} datasets on average"
+    return f"on {datasets[0]}" if datasets else "on all draws"
 
 
 def sentences(
     tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
 ) -> Iterator[str]:
     """Say which method does better, pair by pair, or all in order where there are many."""
-    found = _found(tables, model, words, known)
-    pairs = list(dict.fromkeys(pair for pair, _ in found["methods"]))
-    if not pairs:
-        return
+    pairs = pairs_of(tables, model, words, known)
     if len(pairs) <= MAX_PAIRS:
         for pair in pairs:
-            yield _of_pair(pair, found, words, datasets_of(tables["comparisons"], model, pair))
+            yield " ".join(_of_pair(pair))
         return
-    for metric, word in words.items():
-        own = [c for (_, of), [c] in found["methods"].items() if of == metric]
-        tested = [claim for claim in own if claim.is_made or claim.is_open]
-        if tested:
-            met = {d for c in tested for d in datasets_of(tables["comparisons"], model, c.pair)}
-            yield f"In {word}, {_where(sorted(met))}: {in_order(tested, BEATS)}."
+    for kind, place in (("methods", ""), ("new_dataset", "for a new dataset")):
+        for metric, word in words.items():
+            own = [pair.of(kind)[metric] for pair in pairs if metric in pair.of(kind)]
+            tested = [claim for claim in own if claim.is_made or claim.is_open]
+            if tested:
+                met = list(dict.fromkeys(d for pair in pairs for d in pair.datasets))
+                yield f"In {word}, {place or where(met)}: {in_order(tested, BEATS)}."
+
+
+def pairs_of(tables: Tables, model: str, words: Mapping[str, str], known: Metrics) -> list[Pair]:
+    """Return the pairs of methods of one model, in the order of the table."""
+    found: dict[frozenset[str], dict[tuple[str, str], list[Claim]]] = {}
+    for kind in KINDS:
+        for claim in claims_of(tables, kind, model, known):
+            if claim.metric in words and claim.first:
+                own = found.setdefault(claim.pair, {})
+                own.setdefault((kind, claim.metric), []).append(claim)
+    return [_pair(tables, model, pair, claims, words) for pair, claims in found.items()]
+
+
+def _pair(
+    tables: Tables,
+    model: str,
+    pair: frozenset[str],
+    claims: Mapping[tuple[str, str], Sequence[Claim]],
+    words: Mapping[str, str],
+) -> Pair:
+    compared = tables["comparisons"]
+    own = compared[(compared["model"] == model) & (compared["kind"] == "method")]
+    own = own[own["a"].isin(pair) & own["b"].isin(pair)]
+    rows: list[dict[str, Any]] = own[own["dataset"] == ""].to_dict("records")
+    lost = {row["metric"]: row.get("lost_a", 0) + row.get("lost_b", 0) for row in rows}
+    margins = {
+        metric: margin_of(tables, of[0])
+        for (kind, metric), of in claims.items()
+        if kind == KINDS[3]
+    }
+    datasets = list(dict.fromkeys(own["dataset"][own["dataset"] != ""]))
+    is_unpaired = any(row.get("design") == "unpaired" for row in rows)
+    return Pair(claims, margins, datasets, is_unpaired, lost, words)
+
+
+def _of_pair(pair: Pair) -> Iterator[str]:
+    """Say all that is known of two methods, in all metrics."""
+    own, new = pair.of("methods"), pair.of("new_dataset")
+    for winner in dict.fromkeys(c.first for c in own.values() if c.is_made):
+        yield _beats([c for c in own.values() if c.is_made and c.first == winner], pair)
+    for metric, claim in own.items():
+        is_tested = claim.is_made or claim.is_open
+        another = new.get(metric)
+        if not is_tested and another is not None and (another.is_made or another.is_open):
+            yield _new_alone(another, pair)
+        elif not claim.is_made:
+            yield _open(claim, pair)
+        yield from _on_some(claim, pair)
+
+
+def _beats(made: Sequence[Claim], pair: Pair) -> str:
+    text = f"{made[0].first} beats {made[0].second} {pair.where}: {_sizes(made, pair)}"
+    new = [pair.of("new_dataset")[c.metric] for c in made if c.metric in pair.of("new_dataset")]
+    shown = [c for c in new if c.is_made and c.first == made[0].first]
+    missing = [c for c in new if c not in shown and c.is_open]
+    parts = [f"{c.span} in {pair.words[c.metric]}" for c in shown]
+    parts += [f"not shown in {pair.words[c.metric]} ({c.span})" for c in missing]
+    return f"{text}; for a new dataset 95 %: {formatting.listed(parts)}." if parts else f"{text}."
+
+
+def _sizes(claims: Sequence[Claim], pair: Pair) -> str:
+    """Say sizes with intervals: 'x0.47 in perplexity (95 % 0.41..0.53) and 10.8 points in ...'."""
+    told = []
+    for claim in claims:
+        size, ends = claim.amount
+        level = "" if told else "95 % "
+        told.append(f"{size} in {pair.words[claim.metric]} ({level}{ends}{_left_out(claim, pair)})")
+    return formatting.listed(told)
+
+
+def _left_out(claim: Claim, pair: Pair) -> str:
+    """Say how many diverged draws have no part in a difference."""
+    num = pair.lost.get(claim.metric, 0)
+    return f", without {num:.0f} diverged {'draw' if num == 1 else 'draws'}" if num > 0 else ""
+
+
+def _new_alone(claim: Claim, pair: Pair) -> str:
+    """Say what datasets show together where none has draws enough to show anything by itself."""
+    size, ends = claim.amount
+    word = pair.words[claim.metric]
+    if claim.is_made:
+        return (
+            f"{claim.first} beats {claim.second} for a new dataset: {size} in {word} (95 % {ends})."
+        )
+    two = f"{claim.first} and {claim.second}"
+    return f"In {word} {two} cannot be told apart for a new dataset ({claim.within})."
+
+
+def _open(claim: Claim, pair: Pair) -> str:
+    """Say that nothing is claimed of a pair in one metric, and why."""
+    two, word = f"{claim.first} and {claim.second}", pair.words[claim.metric]
+    equal = pair.of("equivalence").get(claim.metric)
+    within = f"{claim.within}{_left_out(claim, pair)}"
+    if equal is not None and equal.is_made:
+        return f"In {word} {two} are equal within {pair.margins[claim.metric]} ({within})."
+    apart = f"In {word} {two} cannot be told apart{TWO_SAMPLES if pair.is_unpaired else ''}"
+    if claim.is_open and claim.lo * claim.hi > 0:
+        return f"{apart}, corrected for all that was compared (by itself {within})."
+    if claim.is_open:
+        return f"{apart} ({within})."
+    if claim.reason.startswith("equal"):
+        return f"In {word} {two} are {claim.reason}."
+    return f"In {word} nothing can be said of {two}: {claim.reason or 'no interval'}."
+
+
+def _on_some(claim: Claim, pair: Pair) -> Iterator[str]:
+    """Name the datasets on which a method is ahead where it is not on average."""
+    ahead: dict[str, list[Claim]] = {}
+    for one in pair.claims.get(("methods_on", claim.metric), []):
+        if one.is_made:
+            ahead.setdefault(one.first, []).append(one)
+    if claim.is_made:
+        ahead.pop(claim.first, None)
+    told = []
+    for first, own in ahead.items():
+        (second,) = own[0].pair - {first}
+        told.append(f"{first} beats {second} on {formatting.listed([c.dataset for c in own])}")
+    if told:
+        yield f"In {pair.words[claim.metric]} {'; '.join(told)}."
 
 
 def of_datasets(
@@ -52,104 +199,3 @@ def of_datasets(
         for method in dict.fromkeys(claim.method for claim in of_metric):
             alike = [claim for claim in of_metric if claim.method == method]
             yield f"{word.capitalize()} of {method}: {in_order(alike, DOES_BETTER)}."
-
-
-def _found(tables: Tables, model: str, words: Mapping[str, str], known: Metrics) -> Found:
-    found: dict[str, dict[tuple[frozenset[str], str], list[Claim]]] = {}
-    for kind in ("methods", "methods_on", "new_dataset", "equivalence"):
-        own = found.setdefault(kind, {})
-        for claim in claims_of(tables, kind, model, known):
-            if claim.metric in words:
-                own.setdefault((claim.pair, claim.metric), []).append(claim)
-    return found
-
-
-def datasets_of(comparisons: Frame, model: str, pair: frozenset[str]) -> list[str]:
-    """Return the datasets on which both methods of a pair were seen."""
-    own = comparisons[(comparisons["model"] == model) & (comparisons["kind"] == "method")]
-    own = own[own["a"].isin(pair) & own["b"].isin(pair) & (own["dataset"] != "")]
-    return list(dict.fromkeys(own["dataset"]))
-
-
-def _where(datasets: Sequence[str]) -> str:
-    return (
-        f"on these {len(datasets)} datasets on average"
-        if len(datasets) > 1
-        else (f"on {datasets[0]}" if datasets else "on all draws")
-    )
-
-
-def _of_pair(
-    pair: frozenset[str], found: Found, words: Mapping[str, str], datasets: Sequence[str]
-) -> str:
-    """Say all that is known of two methods, in all metrics."""
-    own = {m: found["methods"][pair, m][0] for m in words if (pair, m) in found["methods"]}
-    told: list[str] = []
-    for winner in dict.fromkeys(c.first for c in own.values() if c.is_made):
-        made = {m: c for m, c in own.items() if c.is_made and c.first == winner}
-        told.append(_beats(made, found, words, datasets))
-    for metric, claim in own.items():
-        if not claim.is_made:
-            equal = found["equivalence"].get((pair, metric), [])
-            told.append(_open(claim, equal, words[metric]))
-        told += _on_some(claim, found["methods_on"].get((pair, metric), []), words[metric])
-    return " ".join(told)
-
-
-def _beats(
-    made: Mapping[str, Claim], found: Found, words: Mapping[str, str], datasets: Sequence[str]
-) -> str:
-    first = next(iter(made.values()))
-    sizes = _sizes(list(made.values()), words)
-    text = f"{first.first} beats {first.second} {_where(datasets)}: {sizes}"
-    if len(datasets) < 2:
-        return f"{text}."
-    new = [c for m in made for c in found["new_dataset"].get((first.pair, m), [])]
-    shown = [c for c in new if c.is_made and c.first == first.first]
-    missing = [c for c in new if c not in shown and c.is_open]
-    parts = [_sizes(shown, words)] if shown else []
-    parts += [f"not shown in {words[c.metric]} ({c.within})" for c in missing]
-    return f"{text}; for a new dataset: {formatting.listed(parts)}." if parts else f"{text}."
-
-
-def _sizes(claims: Sequence[Claim], words: Mapping[str, str]) -> str:
-    """Say sizes with intervals: 'x0.47 in perplexity (95 % 0.41..0.53) and 10.8 points in ...'."""
-    told = []
-    for claim in claims:
-        size, ends = claim.amount
-        level = "" if told else "95 % "
-        told.append(f"{size} in {words[claim.metric]} ({level}{ends})")
-    return formatting.listed(told)
-
-
-def _open(claim: Claim, equal: Sequence[Claim], word: str) -> str:
-    """Say that nothing is claimed of a pair in one metric, and why."""
-    two = f"{claim.first} and {claim.second}"
-    if any(one.is_made for one in equal):
-        return f"In {word} {two} are equal within the limits asked for ({claim.within})."
-    if claim.is_open and claim.lo * claim.hi > 0:
-        return (
-            f"In {word} {two} cannot be told apart, corrected for all that was compared (by "
-            f"itself {claim.within})."
-        )
-    if claim.is_open:
-        return f"In {word} {two} cannot be told apart ({claim.within})."
-    if claim.reason.startswith("equal"):
-        return f"In {word} {two} are {claim.reason}."
-    return f"In {word} nothing can be said of {two}: {claim.reason or 'no interval'}."
-
-
-def _on_some(claim: Claim, each: Sequence[Claim], word: str) -> Iterator[str]:
-    """Name the datasets on which a method is ahead where it is not on average."""
-    ahead: dict[str, list[Claim]] = {}
-    for one in each:
-        if one.is_made:
-            ahead.setdefault(one.first, []).append(one)
-    if claim.is_made:
-        ahead.pop(claim.first, None)
-    told = []
-    for first, own in ahead.items():
-        (second,) = own[0].pair - {first}
-        told.append(f"{first} beats {second} on {formatting.listed([c.dataset for c in own])}")
-    if told:
-        yield f"In {word} {'; '.join(told)}."

@@ -58,7 +58,7 @@ class Claim:
         sign = 1 if is_spread else known.of(row["metric"]).direction
         a, b, winner = str(row["a"]), str(row["b"]), _text(row["winner"])
         numbers = [float(row[key]) for key in ("estimate", "lo", "hi")]
-        is_a_first = not sign * numbers[0] < 0  # also where nothing is known
+        is_a_first = not a or not sign * numbers[0] < 0  # also where nothing is known
         if winner in (a, b):
             is_a_first = (winner == a) != is_spread  # the winner is the one that moves less
         if not is_a_first:
@@ -82,12 +82,27 @@ class Claim:
         return formatting.amount(self.metric, self.estimate, self.lo, self.hi, self.known)
 
     @property
-    def within(self) -> str:
-        """Return its interval with the unit, for a difference that is not told."""
+    def span(self) -> str:
+        """Return its interval with the unit: 'x0.41..0.53', '7.5..14.1 points'."""
         _, ends = self.amount
         if self.known.of(self.metric).is_logged:
-            return f"95 % x{ends}"
-        return f"95 % {ends} {formatting.unit(self.metric, self.known)}".rstrip()
+            return f"x{ends}"
+        return f"{ends} {formatting.unit(self.metric, self.known)}".rstrip()
+
+    @property
+    def within(self) -> str:
+        """Return its interval with level and unit, for a difference that is not told."""
+        return f"95 % {self.span}"
+
+
+def margin_of(tables: Tables, claim: Claim) -> str:
+    """Return within what two methods, or the draws of one, were asked to be equal."""
+    frame = tables["equivalence"]
+    margins = frame["margin"][frame["metric"] == claim.metric]
+    if margins.empty:
+        return "the limits asked for"
+    shown = formatting.spread(claim.metric, float(margins.iloc[0]), claim.known)
+    return f"{shown:g} {formatting.unit(claim.metric, claim.known)}".rstrip()
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ from calib_sweep.analysis.report.claimed import (
     Tables,
     claims_of,
     in_order,
+    margin_of,
 )
 
 SENSITIVITY = "sensitivity"
@@ -41,6 +42,7 @@ def sentences(
         told = [_how_far(rows, metric, word, known)] if rows else []
         own = [claim for claim in spreads if claim.metric == metric]
         told += _compared(own, word)
+        told += _unmoved(tables, model, metric, word, known)
         if told:
             yield " ".join(told)
 
@@ -130,6 +132,17 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
             yield (
                 f"How far the draw moves {claim.first} and {claim.second} cannot be told apart "
                 f"(ratio of SDs 95 % {ends})."
+            )
+
+
+def _unmoved(tables: Tables, model: str, metric: str, word: str, known: Metrics) -> Iterator[str]:
+    """Name the methods that are shown not to mind the draw, with the largest SD that is left."""
+    for claim in claims_of(tables, "equivalence", model, known):
+        if claim.metric == metric and claim.method and claim.is_made:
+            most, _ = size_and_interval(metric, claim.hi, math.nan, math.nan, known)
+            yield (
+                f"{claim.method} does not mind the draw in {word}: its SD is at most {most}, "
+                f"within the {margin_of(tables, claim)} asked for."
             )
 
 

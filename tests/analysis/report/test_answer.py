@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis.report import answer, beats, claimed, differences, sensitivity
+from calib_sweep.analysis.report import answer, claimed, differences, sensitivity
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
 WORDS = {PERPLEXITY: "perplexity", ACCURACY: "accuracy"}
@@ -65,11 +65,11 @@ def test_several_datasets_and_a_new_one_are_two_populations():
     (line, _) = answer.sentences(tables_of(claim(), claim(**new), datasets=on), WORDS)
     assert line == (
         "sparsegpt beats wanda on these 5 datasets on average: 10.8 points in accuracy (95 % "
-        "7.5..14.1); for a new dataset: 10.8 points in accuracy (95 % 3.0..19.0)."
+        "7.5..14.1); for a new dataset 95 %: 3.0..19.0 points in accuracy."
     )
     open_new = claim(**new | {"lo": -0.05, "hi": 0.27, "winner": ""})
     (line, _) = answer.sentences(tables_of(claim(), open_new, datasets=on), WORDS)
-    assert line.endswith("; for a new dataset: not shown in accuracy (95 % -5.0..27.0 points).")
+    assert line.endswith("; for a new dataset 95 %: not shown in accuracy (-5.0..27.0 points).")
 
 
 def test_what_has_no_winner_is_never_a_claim_however_far_its_interval_is_from_zero():
@@ -115,6 +115,45 @@ def test_why_nothing_can_be_said_is_said():
         "In accuracy nothing can be said of sparsegpt and wanda: too few draws."
     ]
     assert answer.sentences(tables_of(), WORDS) == [answer.NEVER_SEEN]
+
+
+def test_datasets_with_one_draw_each_are_a_sample_of_datasets():
+    few = claim(lo=NAN, hi=NAN, p=NAN, winner="", reason="too few draws")
+    new = claim(kind="new_dataset", lo=0.03, hi=0.19)
+    assert answer.sentences(tables_of(few, new, datasets=("a", "b", "c")), WORDS) == [
+        "sparsegpt beats wanda for a new dataset: 10.8 points in accuracy (95 % 3.0..19.0)."
+    ]
+    new |= {"lo": -0.03, "winner": ""}
+    assert answer.sentences(tables_of(few, new, datasets=("a", "b", "c")), WORDS) == [
+        "In accuracy sparsegpt and wanda cannot be told apart for a new dataset (95 % -3.0..19.0 "
+        "points)."
+    ]
+
+
+def test_equality_is_said_only_where_it_was_tested_and_with_its_limit():
+    pooled = claim(winner="", estimate=0.001, lo=-0.003, hi=0.004)
+    equal = claim(kind="equivalence", estimate=0.001, lo=-0.002, hi=0.003, winner="equal")
+    of_draws = equal | {"a": "", "b": "", "method": "wanda", "estimate": 0.002, "hi": 0.0034}
+    tables = tables_of(pooled, equal, of_draws)
+    tables["equivalence"] = pd.DataFrame({"metric": [ACCURACY], "margin": [0.005]})
+    assert answer.sentences(tables, WORDS) == [
+        "wanda does not mind the draw in accuracy: its SD is at most 0.34 points, within the 0.5 "
+        "points asked for.",
+        "In accuracy sparsegpt and wanda are equal within 0.5 points (95 % -0.30..0.40 points).",
+    ]
+    tables["claims"].loc[1:, "winner"] = ""
+    assert answer.sentences(tables, WORDS) == [
+        "In accuracy sparsegpt and wanda cannot be told apart (95 % -0.30..0.40 points)."
+    ]
+
+
+def test_unshared_draws_and_diverged_ones_are_said_beside_the_number():
+    tables = tables_of(claim())
+    tables["comparisons"] = tables["comparisons"].assign(design="unpaired", lost_a=0, lost_b=2)
+    assert answer.sentences(tables, WORDS)[0] == (
+        "sparsegpt beats wanda on web, of draws that they do not share: 10.8 points in accuracy "
+        "(95 % 7.5..14.1, without 2 diverged draws)."
+    )
 
 
 def many(winners):
@@ -204,4 +243,3 @@ def test_rows_of_the_page_have_the_number_of_the_sentence():
     assert [shown[k] for k in ("estimate", "lo", "hi")] == [0.108, 0.075, 0.141]
     assert [shown[k] for k in ("new_lo", "new_hi")] == [-0.05, 0.27]
     assert [shown[k] for k in ("prob_better", "prob_lo", "prob_hi")] == [1.0, 0.5, 1.0]
-    assert beats.datasets_of(tables["comparisons"], "tiny", frozenset(("wanda", "sparsegpt")))
