@@ -27,6 +27,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "import": "calib_sweep.analysis.commands.import_scores",
     "dashboard": "calib_sweep.tracking.dashboard",
     "sync": "calib_sweep.tracking.sync",
+    "gate": "calib_sweep.analysis.commands.gate",
     "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]

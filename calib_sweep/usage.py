@@ -19,6 +19,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep import scores.csv            scores from elsewhere become a sweep to report on
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
+    calib-sweep gate results/NAME --loss 0.01    is the loss against dense within a limit
     calib-sweep doctor [results]             what this machine has; for a bug report
     calib-sweep VERB --help                  more on one of these
 
@@ -126,6 +127,22 @@ Uploads the finished cells in FOLDER that are no W&B runs yet, and the report. N
     calib-sweep sync results/default
     calib-sweep sync results/default tracking.project=my_project tracking.timeout_s=120
 Exit codes: 0 all is there; 3 some is not
+""",
+    "gate": """\
+calib-sweep gate FOLDER --loss LIMIT [OPTION ...]    is the loss against dense within a limit
+
+Passes where the loss of every method, in every headline metric, is within LIMIT with confidence:
+for other calibration draws of the datasets in FOLDER, and other test items of the same kind.
+
+    --loss 0.01          of the mean draw: one point of accuracy, 1 % of perplexity
+    --worst 0.05         also of 95 % of all draws, on each dataset (a tolerance bound)
+    --confidence 0.95    at most 5 % of models pass whose loss is at the limit or beyond
+    --method NAME        these only, separated by commas
+    --metric NAME        these only: accuracy, perplexity, acc/boolq
+
+    calib-sweep gate results/default --loss 0.01 --worst 0.05 --metric accuracy
+Exit codes: 0 within; 4 not shown to be within; 5 not to be known: too few draws, no dense cell, and
+nothing else is beyond its limit; 1 a mistake in what was typed
 """,
     "doctor": """\
 calib-sweep doctor [FOLDER]    what this machine has, and whether a sweep can live on it

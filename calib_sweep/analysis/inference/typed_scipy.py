@@ -31,6 +31,11 @@ def t_pdf(t: Numbers, df: Numbers) -> np.ndarray:
     return np.asarray(stats.t.pdf(t, df))
 
 
+def noncentral_t_ppf(below: Numbers, df: Numbers, shift: Numbers) -> np.ndarray:
+    """Return the t below which a noncentral t lies with probability `below`."""
+    return np.asarray(stats.nct.ppf(below, df, shift))
+
+
 def normal_isf(tail: float) -> float:
     """Return the z that a standard normal number exceeds with probability `tail`."""
     return float(stats.norm.isf(tail))

@@ -33,6 +33,7 @@ from calib_sweep.analysis.inference.paired_items import (
     t_test,
     together,
 )
+from calib_sweep.analysis.metrics import Metrics, kind_of
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.items import Items, parts_of_mean
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
@@ -106,12 +107,16 @@ def losses_of(arrays: Sequence[ScoreArray], items: Items) -> Iterator[Loss]:
     for array in arrays:
         for m, names in enumerate(array.methods):
             for e, metric in enumerate(array.metrics):
-                is_asked = array.directions_E[e] and metric.split("/")[0] not in MEASURED_FROM_DENSE
-                if is_asked and not np.isnan(array.dense_E[e]):
+                if can_be_lost(metric, array.known) and not np.isnan(array.dense_E[e]):
                     cells = _cells(array, m, e)
                     empty = Loss(array.model, names.method, cells, float(array.dense_E[e]))
                     if cells.ids:
                         yield _tested(empty, array, m, e, items)
+
+
+def can_be_lost(metric: str, known: Metrics) -> bool:
+    """Tell whether a difference of this score to dense is a gain or a loss."""
+    return bool(known.of(metric).direction) and kind_of(metric) not in MEASURED_FROM_DENSE
 
 
 def _cells(array: ScoreArray, m: int, e: int) -> Cells:

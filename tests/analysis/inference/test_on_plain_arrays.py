@@ -20,6 +20,7 @@ from calib_sweep.analysis.inference import (
     interquartile,
     intervals,
     item_groups,
+    loss_limits,
     multiplicity,
     outliers,
     paired_items,
@@ -111,6 +112,18 @@ CALLS = {
     item_groups.numbered: (lambda: item_groups.numbered(np.array(["b", "a"]), 2), 1),
     item_groups.group_sums: (lambda: item_groups.group_sums(np.ones((1, 3)), np.zeros(3, int)), 3),
     item_groups.scale: (lambda: item_groups.scale(10, 5), 5 / 4 / 100),
+    loss_limits.at_limit: (
+        lambda: loss_limits.at_limit(paired_items.Part(0.0, 9.0), 0.1, 100).variance,
+        0.1 * 0.9 / 100,
+    ),
+    loss_limits.mean_bound: (
+        lambda: loss_limits.mean_bound(0.0, paired_items.Part(1.0, 1e9), 0.95),
+        1.644854,
+    ),
+    loss_limits.draws_bound: (
+        lambda: loss_limits.draws_bound(np.arange(5.0), paired_items.NO_PART, 0.95, 0.95),
+        2 + 4.20268 * math.sqrt(2.5),
+    ),
     multiplicity.holm_corrected: (lambda: multiplicity.holm_corrected(np.array([0.01, 0.9])), 0.02),
     multiplicity.weighted_holm: (
         lambda: multiplicity.weighted_holm(np.array([0.01, 0.9]), np.array([3, 1])),

@@ -1,0 +1,121 @@
+"""What is typed behind the verb `gate`, and which methods and metrics it asks about."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from calib_sweep.analysis.report.material import Material
+from calib_sweep.analysis.report.write import require_records
+from calib_sweep.analysis.scores.arrays import ScoreArray
+from calib_sweep.analysis.tables.losses import can_be_lost
+from calib_sweep.errors import ConfigError, Problems, collected, require
+
+EXAMPLE = "Example: python -m calib_sweep gate results/NAME --loss 0.01 --worst 0.05."
+UNIT = "a number above 0 and below 1; 0.01 is one point of accuracy, 1 % of perplexity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question: is the loss of these methods, in these metrics, within these limits?"""
+
+    folder: Path
+    loss: float  # of the mean draw
+    worst: float | None  # of almost all draws
+    confidence: float
+    methods: Sequence[str] = ()  # none: all
+    metrics: Sequence[str] = ()  # none: every headline metric
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"gate: {message}. {EXAMPLE}")
+
+
+def read_arguments(arguments: Sequence[str]) -> Asked:
+    """Read the folder and the options; every mistake is told at once."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("folders", nargs="*")
+    for option in ("--loss", "--worst", "--confidence"):
+        parser.add_argument(option)
+    for option in ("--method", "--metric"):
+        parser.add_argument(option, action="append", default=[])
+    typed, others = parser.parse_known_intermixed_args(list(arguments))
+    with collected() as problems:
+        given = " ".join(typed.folders) or "nothing"
+        if len(typed.folders) != 1:
+            problems.add(f"gate {given}: expected the folder of one sweep. {EXAMPLE}")
+        else:
+            problems.of(require_records, Path(typed.folders[0]))
+        known = "--loss, --worst, --confidence, --method and --metric"
+        for word in others:
+            problems.add(f"gate {word}: expected one of the options {known}. {EXAMPLE}")
+        if typed.loss is None:
+            problems.add(f"gate: expected a limit, --loss LIMIT. {EXAMPLE}")
+        loss = _share(problems, "--loss", typed.loss)
+        worst = _share(problems, "--worst", typed.worst)
+        confidence = _confidence(problems, typed.confidence)
+    return Asked(
+        folder=Path(typed.folders[0]),
+        loss=loss or 0.0,
+        worst=worst,
+        confidence=confidence,
+        methods=_split(typed.method),
+        metrics=_split(typed.metric),
+    )
+
+
+def _share(problems: Problems, option: str, text: str | None) -> float | None:
+    value = _number(text)
+    if text is not None:
+        is_good = value is not None and 0 < value < 1
+        problems.of(require, is_good, option, text, UNIT, f"Type {option} 0.01.")
+    return value
+
+
+def _confidence(problems: Problems, text: str | None) -> float:
+    value = 0.95 if text is None else _number(text)
+    is_good = value is not None and 0.5 < value < 1
+    expected = "a probability above 0.5 and below 1"
+    problems.of(require, is_good, "--confidence", text, expected, "Type --confidence 0.95.")
+    return value if value is not None else 0.95
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _split(words: Sequence[str]) -> list[str]:
+    """Return several names, typed one by one or with commas between."""
+    return [name.strip() for word in words for name in word.split(",") if name.strip()]
+
+
+def chosen(
+    asked: Asked, arrays: Sequence[ScoreArray], material: Material
+) -> tuple[list[str], list[str]]:
+    """Return the methods and metrics that are asked about, by their names in the report."""
+    called: dict[str, dict[str, None]] = {}  # full name, or without settings -> full names
+    for names in (names for array in arrays for names in array.methods):
+        for name in (names.method, names.bare_method):
+            called.setdefault(name, {})[names.method] = None
+    headlines = material.known.headlines(material.metrics)
+    metrics = {metric: metric for metric in material.metrics if can_be_lost(metric, material.known)}
+    metrics |= {word: metric for metric, word in headlines.items()}
+    with collected() as problems:
+        for word in asked.methods:
+            expected = f"a method of the sweep: {', '.join(sorted(called))}"
+            problems.of(require, word in called, "--method", word, expected, EXAMPLE)
+        for word in asked.metrics:
+            expected = f"a metric of the sweep: {', '.join(sorted(metrics))}"
+            problems.of(require, word in metrics, "--metric", word, expected, EXAMPLE)
+        if not called:
+            problems.add(f"gate {str(asked.folder)!r}: expected compressed cells with scores.")
+        if not (asked.metrics or headlines):
+            problems.add(f"gate: expected --metric with one of {', '.join(sorted(metrics))}.")
+    all_methods = dict.fromkeys(full for own in called.values() for full in own)
+    methods = dict.fromkeys(full for word in asked.methods for full in called[word])
+    return list(methods or all_methods), [metrics[w] for w in asked.metrics] or list(headlines)
