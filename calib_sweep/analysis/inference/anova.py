@@ -12,13 +12,16 @@ M methods on the same draws (h_n = 1/n when all datasets have n draws):
     dataset         M times, of xbar_d - xbar                 E = M v_d + v_md + h_n (M v_s + v_ms)
     method          D times, of xbar_m - xbar                 E = D v_m + v_md + h_n v_ms
 With one dataset v_d and v_md drop out (method then holds what is particular to this dataset).
+Methods may move differently far: v_ms is the mean over methods of the variance of each one's own
+part of a draw, v_draw of one method the mean over its datasets.
 
 h_n is the mean of 1/n_d, h_r of 1/r. Datasets count equally whatever their n_d (unweighted means,
 Thomas and Hultquist 1978): exact where counts are equal, an approximation elsewhere.
 
 Estimates solve E[MS] = MS (analysis of variance). Intervals are generalized ones (Weerahandi 1993):
 SS / chi2(df) stands for each E[MS], the same equations are solved for simulated chi2, negative
-results count as zero, and the interval runs between the tail quantiles.
+results count as zero, and the interval runs between the tail quantiles. The df of `draw` and
+`method:draw` are fewer where draws have heavy tails or do not all spread alike (`heavy_tails`).
 
 Shapes: E metrics, L lines (mean squares and components, in the same order), B simulations.
 """
@@ -29,6 +32,7 @@ from functools import lru_cache
 import numpy as np
 
 from calib_sweep.analysis.inference import typed_scipy
+from calib_sweep.analysis.inference.heavy_tails import inflation
 from calib_sweep.analysis.inference.intervals import TAIL, Interval
 from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.seeding import stream
@@ -47,6 +51,7 @@ class Anova:
     weight_LL: np.ndarray
     df_L: np.ndarray
     square_LE: np.ndarray
+    inflation_LE: np.ndarray  # by which intervals count fewer df; 1 or more
 
     def estimate(self) -> np.ndarray:
         """Return the components by analysis of variance [L, E]; some may be negative."""
@@ -57,16 +62,10 @@ class Anova:
 
         Generalized intervals from `num_resamples` simulated chi-squared numbers each, of `seed`.
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pivot_LB = self.df_L[:, None] / np.stack(
-                [
-                    chi2_draws(name, df, seed, num_resamples)
-                    for name, df in zip(self.names, self.df_L, strict=True)
-                ]
-            )
         inverse_LL = np.linalg.inv(self.weight_LL)
         low, high = np.empty_like(self.square_LE), np.empty_like(self.square_LE)
         for e in range(self.square_LE.shape[1]):
+            pivot_LB = self._pivots(self.inflation_LE[:, e], seed, num_resamples)
             square_L = np.where(self.df_L > 0, self.square_LE[:, e], 0.0)
             # einsum, as threads of BLAS cost more than they save, and may sum in another order.
             simulated_LB = np.einsum("kl,lb->kb", inverse_LL * square_L, pivot_LB)
@@ -75,6 +74,14 @@ class Anova:
             )
         is_known_L = (self.df_L >= MIN_DF)[:, None]
         return np.where(is_known_L, low, np.nan), np.where(is_known_L, high, np.nan)
+
+    def _pivots(self, inflation_L: np.ndarray, seed: int, num_resamples: int) -> np.ndarray:
+        """Return df / chi2(df) [L, B]; it counts for nothing where there is no df."""
+        pivots: list[np.ndarray] = []
+        for name, df in zip(self.names, self.df_L / inflation_L, strict=True):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                pivots.append(df / chi2_draws(name, df, seed, num_resamples))
+        return np.stack(pivots)
 
 
 @lru_cache(maxsize=256)
@@ -85,9 +92,13 @@ def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarra
     """
     if df <= 0:
         return np.ones(num_resamples)
+    return typed_scipy.chi2_isf_fast(_uniform(name, seed, num_resamples), df)
+
+
+@lru_cache(maxsize=32)
+def _uniform(name: str, seed: int, num_resamples: int) -> np.ndarray:
     draw = stream("analysis/components", seed, name)
-    uniform_B = (draw.permutation(num_resamples) + draw.random(num_resamples)) / num_resamples
-    return typed_scipy.chi2_isf_fast(uniform_B, df)
+    return (draw.permutation(num_resamples) + draw.random(num_resamples)) / num_resamples
 
 
 def nested_anova(value_DSRE: np.ndarray) -> Anova:
@@ -115,7 +126,10 @@ def nested_anova(value_DSRE: np.ndarray) -> Anova:
         np.sum((mean_DE - mean_DE.mean(0)) ** 2, axis=0),
     ]
     weight_LL = np.array([[1, 0, 0], [h_rep, 1, 0], [h_draw * h_rep, h_draw, 1]])
-    return Anova(names, weight_LL, df_L, _per_df(sums_LE, df_L, value_DSRE))
+    square_LE = _per_df(sums_LE, df_L, value_DSRE)
+    inflation_LE = np.ones_like(square_LE)
+    inflation_LE[1] = _inflation(within_DSE**2, square_LE[1], 1)
+    return Anova(names, weight_LL, df_L, square_LE, inflation_LE)
 
 
 def crossed_anova(value_MDSE: np.ndarray) -> Anova:
@@ -158,8 +172,11 @@ def crossed_anova(value_MDSE: np.ndarray) -> Anova:
     kept = [0, 1, 4] if num_D == 1 else [0, 1, 2, 3, 4]  # one dataset: none between datasets
     names = tuple(list(sums)[line] for line in kept)
     df_L = np.array(df)[kept]
-    sums_LE = [sums[name] for name in names]
-    return Anova(names, weight_LL[np.ix_(kept, kept)], df_L, _per_df(sums_LE, df_L, value))
+    square_LE = _per_df([sums[name] for name in names], df_L, value)
+    inflation_LE = np.ones_like(square_LE)
+    inflation_LE[0] = _inflation(np.sum(both**2, axis=0), square_LE[0], num_M - 1)
+    inflation_LE[1] = _inflation((draw_DSE - data_DE[:, None]) ** 2, square_LE[1], 1)
+    return Anova(names, weight_LL[np.ix_(kept, kept)], df_L, square_LE, inflation_LE)
 
 
 def _mean(value: np.ndarray, axis: int) -> np.ndarray:
@@ -167,6 +184,13 @@ def _mean(value: np.ndarray, axis: int) -> np.ndarray:
     count = np.isfinite(value).sum(axis)
     with np.errstate(invalid="ignore"):
         return np.nansum(value, axis) / np.where(count > 0, count, np.nan)
+
+
+def _inflation(part_DSE: np.ndarray, square_E: np.ndarray, num_values: int) -> np.ndarray:
+    """Return that of the draws that are there; 1 where a mean square is rounding."""
+    where = np.argwhere(np.isfinite(part_DSE[..., 0]))
+    found_E = inflation(part_DSE[tuple(where.T)], where[:, 0], num_values)
+    return np.where(square_E > 0, found_E, 1.0)
 
 
 def _per_df(sums_LE: list[np.ndarray], df_L: np.ndarray, value: np.ndarray) -> np.ndarray:

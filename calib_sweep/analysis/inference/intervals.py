@@ -7,6 +7,8 @@
     P(A > B)    all q with |U/(mn) - q| <= z sqrt(V(q)),                  Newcombe 2006, method 5
                 V(q) = q (1-q) (1 + (N/2 - 1) ((1-q)/(2-q) + q/(1+q))) / (mn),  N = m + n
 
+The SD of draws with heavy tails counts fewer degrees of freedom (`heavy_tails`).
+
 Exact for normal draws (the first three) and for any draws (the share, at least at the level); the
 last one's coverage is in docs/analysis.md. Fewer than MIN_DRAWS draws give no interval: two have a
 95 % interval of the SD from 0.45 to 32 times what is seen.
@@ -44,12 +46,13 @@ def around(estimate: Numbers, se: Numbers, df: Numbers) -> Interval:
     return estimate - half, estimate + half
 
 
-def sd_interval(sd: Numbers, n: Numbers) -> Interval:
-    """Return the interval of the SD that infinitely many normal draws would have (chi-squared).
+def sd_interval(sd: Numbers, n: Numbers, inflation: Numbers = 1.0) -> Interval:
+    """Return the interval of the SD that infinitely many draws would have (chi-squared).
 
-    `sd`: sample SD (ddof = 1) of `n` draws.
+    `sd`: sample SD (ddof = 1) of `n` draws. `inflation`: of its variance, where the draws have
+    heavy tails (`heavy_tails`).
     """
-    df = _enough(n) - 1
+    df = (_enough(n) - 1) / inflation
     return (
         sd * np.sqrt(df / typed_scipy.chi2_isf(TAIL, df)),
         sd * np.sqrt(df / typed_scipy.chi2_ppf(TAIL, df)),

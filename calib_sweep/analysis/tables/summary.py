@@ -13,6 +13,9 @@
 The worst 5 % of up to 20 draws are the worst one: all three are equal. The worst is the worse the
 more draws there are; `draw_lo..draw_hi`, for normal draws, is not.
 
+The interval of an SD is chi-squared's; where draws have heavy tails it counts fewer degrees of
+freedom (`inference.heavy_tails`), and the row has a note.
+
 item_se is the root mean square of the records' standard errors over items: of one compressed model,
 so for the mean of several it is slightly too large, and new_* slightly too wide.
 
@@ -26,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.heavy_tails import CAUTION, sample_inflation
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.inference.sample import worst_draws
 from calib_sweep.analysis.inference.typed_scipy import normal_isf
@@ -51,12 +55,13 @@ def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     number_of = {name: table[name].to_numpy(float) for name in ("n", "mean", "sd", "dense")}
     n, mean, sd, dense = number_of.values()
     table["mean_lo"], table["mean_hi"] = intervals.mean_interval(mean, sd, n)
-    table["sd_lo"], table["sd_hi"] = intervals.sd_interval(sd, n)
+    inflation = np.array([sample_inflation(group.value_S) for group in groups])
+    table["sd_lo"], table["sd_hi"] = intervals.sd_interval(sd, n, inflation)
     sign = np.array([group.kind.direction for group in groups])
     with np.errstate(divide="ignore", invalid="ignore"):
         retention = np.where(sign > 0, mean / dense, dense / mean)
     table["retention"] = np.where((sign != 0) & (dense > 0), retention, np.nan)
-    table["note"] = [_note(group) for group in groups]
+    table["note"] = [_note(*own) for own in zip(groups, inflation, strict=True)]
     return table.reindex(columns=[*SUMMARY_COLUMNS, "note"])
 
 
@@ -93,11 +98,11 @@ def _root_mean_square(stderr_S: np.ndarray) -> float:
     return float(np.sqrt(np.mean(known_S**2))) if known_S.size else np.nan
 
 
-def _note(group: Group) -> str:
+def _note(group: Group, inflation: float) -> str:
     if group.dataset is None:
         return ""  # reads no data: one value stands for all draws
     if not np.isfinite(group.value_S).all():
         return "a score is not finite: no SD, no interval"
     if group.spread.n < MIN_DRAWS:
         return f"{group.spread.n} of at least {MIN_DRAWS} seeds: no interval"
-    return ""
+    return CAUTION if inflation > 1 else ""

@@ -13,6 +13,10 @@ in complete designs the two are equal wherever the latter is not negative. Inter
     share   of the sum of the components
     icc     correlation of two scores that share this level and what it lies in, and nothing else
 
+`draw` is the mean over the datasets, `method:draw` the mean over the methods of each one's own
+variance. Where draws have heavy tails, or do not all spread alike, the intervals of both are wider
+and say so (`inference.heavy_tails`).
+
 A component with one degree of freedom (that of two datasets, say) has no interval; one that cannot
 be told apart (one dataset) has no number; a score that is not finite is left out. `note` says so.
 """
@@ -23,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference.anova import MIN_DF, is_whole
+from calib_sweep.analysis.inference.heavy_tails import CAUTION
 from calib_sweep.analysis.inference.variance_components import (
     Components,
     crossed_components,
@@ -120,6 +125,7 @@ def _rows(
     anova = components.anova
     ends = components.sd_interval(settings.seed, settings.num_resamples)
     df = dict(zip(anova.names, anova.df_L, strict=True))
+    inflation = dict(zip(anova.names, anova.inflation_LE, strict=True))
     by_anova = dict(zip(anova.names, anova.estimate(), strict=True))
     known, shares, icc = components.known(), components.shares(), components.icc()
     for e, metric in enumerate(metrics):
@@ -130,7 +136,8 @@ def _rows(
                 yield {**row, "note": lacking.get(name, ONE_SEED)}
                 continue
             low, high = (end_E[e] for end_E in ends[name])
-            note = _note(name, df[name], by_anova[name][e], high)
+            is_heavy = bool(inflation[name][e] > 1)
+            note = _note(name, df[name], by_anova[name][e], high, is_heavy=is_heavy)
             yield row | {
                 "variance": known[name][e],
                 "sd": np.sqrt(known[name][e]),
@@ -143,9 +150,9 @@ def _rows(
             }
 
 
-def _note(name: str, df: float, anova: float, high: float) -> str:
+def _note(name: str, df: float, anova: float, high: float, *, is_heavy: bool) -> str:
     if df < MIN_DF:
         return f"{name} has {df:.0f} degree of freedom: no interval"
     if anova < 0 and high == 0:
         return "the scores differ less than chance alone would have it: read 0..0 as small"
-    return ""
+    return CAUTION if is_heavy else ""
