@@ -13,8 +13,8 @@ the formulas and how often they err.
 Shapes: D datasets, S seeds, E metrics; P pairs.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ NUMBERS = [
 ]
 COLUMNS = ["model", "metric", "a", "b", "dataset", "draws", *NUMBERS]
 DATASET_COLUMNS = ["model", "method", "metric", "a", "b", *NUMBERS]
+PAIRS_AT_ONCE = 200
 SHARED, OWN = "shared", "own"
 
 
@@ -54,14 +55,30 @@ def _of_methods(array: ScoreArray) -> Iterator[pd.DataFrame]:
     if array.is_wide:
         return
     for draw in array.draws:
-        for a, b in combinations(array.drawn_with(draw), 2):
-            a_DSE, b_DSE = array.value_MDSE[a], array.value_MDSE[b]
-            names = {"a": array.methods[a].method, "b": array.methods[b].method, "dataset": ""}
-            shared = _table(array, names | {"draws": SHARED}, paired_ratio(a_DSE, b_DSE))
-            own = _table(array, names | {"draws": OWN}, unpaired_ratio(a_DSE, b_DSE))
-            has_draws = (own["n"] > 0).to_numpy()
-            is_better = (shared["n"] < MIN_DRAWS) & (own["reason"] == "")
-            yield shared.where(~is_better, own).loc[has_draws]
+        pairs = combinations(array.drawn_with(draw), 2)
+        while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
+            yield _of_pairs(array, *np.array(chunk).T)
+
+
+def _of_pairs(array: ScoreArray, a_P: np.ndarray, b_P: np.ndarray) -> pd.DataFrame:
+    """Compare many pairs at once: on the draws that both have, or each on its own."""
+    a_DSK, b_DSK = (
+        array.value_MDSE[of].transpose(1, 2, 0, 3).reshape(*array.value_MDSE.shape[1:3], -1)
+        for of in (a_P, b_P)
+    )
+    shared, own = paired_ratio(a_DSK, b_DSK), unpaired_ratio(a_DSK, b_DSK)
+    is_own_K = (shared.n < MIN_DRAWS) & (own.reason == "")
+    better = {name: np.where(is_own_K, vars(own)[name], x) for name, x in vars(shared).items()}
+    num_E = len(array.metrics)
+    first, second = ([array.methods[m].method for m in of] for of in (a_P, b_P))
+    names = {
+        "metric": list(array.metrics) * len(a_P),
+        "a": np.repeat(np.array(first, dtype=object), num_E),
+        "b": np.repeat(np.array(second, dtype=object), num_E),
+        "dataset": "",
+        "draws": np.where(is_own_K, OWN, SHARED),
+    }
+    return _table(array, names, Ratio(**better)).loc[own.n > 0]
 
 
 def _of_datasets(array: ScoreArray) -> Iterator[pd.DataFrame]:
@@ -72,6 +89,7 @@ def _of_datasets(array: ScoreArray) -> Iterator[pd.DataFrame]:
         value_DSE = array.value_MDSE[m]
         for a, b in combinations(range(len(array.datasets)), 2):
             names = {
+                "metric": list(array.metrics),
                 "method": array.methods[m].method,
                 "a": array.datasets[a],
                 "b": array.datasets[b],
@@ -81,7 +99,7 @@ def _of_datasets(array: ScoreArray) -> Iterator[pd.DataFrame]:
             yield table.loc[(table["n"] > 0) | (table["reason"] != TOO_FEW)]
 
 
-def _table(array: ScoreArray, names: dict[str, str], found: Ratio) -> pd.DataFrame:
+def _table(array: ScoreArray, names: Mapping[str, object], found: Ratio) -> pd.DataFrame:
     ratio, ratio_lo, ratio_hi = (np.exp(x) for x in (found.estimate, found.lo, found.hi))
     numbers = {"ratio": ratio, "ratio_lo": ratio_lo, "ratio_hi": ratio_hi, **vars(found)}
-    return pd.DataFrame({"model": array.model, "metric": list(array.metrics), **names, **numbers})
+    return pd.DataFrame({"model": array.model, **names, **numbers})
