@@ -51,17 +51,33 @@ Tables = Mapping[str, Frame]
 
 def claim_table(tables: Tables, known: Metrics = OURS) -> Frame:
     """Make claims.csv of the tables that have something to claim; each of them may be lacking."""
+    rows = hypotheses(tables, known)
+    weight, p_sweep = corrected(rows["kind"].to_numpy(object), rows["p"].to_numpy(float))
+    rows = rows.assign(weight=weight, p_sweep=p_sweep)
+    return rows.assign(winner=winners(rows, known)).reindex(columns=COLUMNS)
+
+
+def hypotheses(tables: Tables, known: Metrics = OURS) -> Frame:
+    """Return what may be claimed of the headline scores, each on its own."""
     rows: Frame = pd.concat([_empty(), *_rows(tables)], ignore_index=True)
     rows = rows[rows["metric"].isin(known.headlines(rows["metric"]))].reset_index(drop=True)
-    rows.loc[rows["reason"] == "no direction", "p"] = np.nan
-    rows["weight"] = _weights(rows)
-    rows["p_sweep"] = np.nan
+    return rows.assign(p=rows["p"].mask(rows["reason"] == "no direction"))
+
+
+def corrected(kind_K: np.ndarray, p_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights and the corrected p of all hypotheses of a sweep; NaN without a test."""
+    known_K = np.isfinite(p_K)
+    num = {str(kind): int(np.sum(known_K & (kind_K == kind))) for kind in np.unique(kind_K)}
+    others = [kind for kind in SWEEP if num.get(kind) and kind != METHODS]
+    share = dict.fromkeys(others, (1 - HALF if num.get(METHODS) else 1.0) / max(len(others), 1))
+    share |= {METHODS: HALF if others else 1.0, NEW_DATASET: 1.0, EQUIVALENCE: 1.0}
+    weight_K, p_sweep_K = np.full(p_K.shape, np.nan), np.full(p_K.shape, np.nan)
+    for kind, count in num.items():
+        weight_K[known_K & (kind_K == kind)] = share.get(kind, 0.0) / max(count, 1)
     for family in (SWEEP, (NEW_DATASET,), (EQUIVALENCE,)):
-        own = rows["kind"].isin(family).to_numpy()
-        p, weight = (rows.loc[own, name].to_numpy(float) for name in ("p", "weight"))
-        rows.loc[own, "p_sweep"] = weighted_holm(p, weight)
-    rows["winner"] = _winners(rows, known)
-    return rows.reindex(columns=COLUMNS)
+        own_K = np.isin(kind_K, family)
+        p_sweep_K[own_K] = weighted_holm(p_K[own_K], weight_K[own_K])
+    return weight_K, p_sweep_K
 
 
 def _empty() -> Frame:
@@ -114,20 +130,10 @@ def _as_claims(table: Frame, kind: str) -> Frame:
     return own.fillna(dict.fromkeys(TEXTS, ""))
 
 
-def _weights(rows: Frame) -> np.ndarray:
-    """Return the weight of each row: its share of its family's level; NaN without a test."""
-    kind, is_known = rows["kind"], rows["p"].notna()
-    counts = kind[is_known].value_counts()
-    others = [name for name in SWEEP if name in counts and name != METHODS]
-    of_kind = {NEW_DATASET: 1.0, EQUIVALENCE: 1.0, METHODS: HALF if others else 1.0}
-    rest = 1 - HALF if METHODS in counts else 1.0
-    of_kind |= {name: rest / len(others) for name in others}
-    return (kind.map(of_kind) / kind.map(counts)).where(is_known).to_numpy(float)
-
-
-def _winners(rows: Frame, known: Metrics) -> np.ndarray:
+def winners(rows: Frame, known: Metrics) -> np.ndarray:
     """Name who wins each row, where its corrected p shows it; "" elsewhere."""
-    signs = np.array([known.of(metric).direction for metric in rows["metric"]], dtype=float)
+    directions = {metric: known.of(metric).direction for metric in set(rows["metric"])}
+    signs = rows["metric"].map(directions).to_numpy(float)
     signs = np.where(rows["kind"] == SPREAD, -1.0, signs)  # less spread is better
     gain = signs * rows["estimate"].to_numpy(float)
     is_shown = (rows["p_sweep"].to_numpy(float) < 1 - LEVEL) & (rows["reason"] == "").to_numpy()
