@@ -22,7 +22,7 @@ from calib_sweep.sweep.handover import hand_over
 
 GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
-    "report": "calib_sweep.analysis.report.write",
+    "report": "calib_sweep.analysis.commands.report",
     "compare": "calib_sweep.analysis.commands.compare",
     "import": "calib_sweep.analysis.commands.import_scores",
     "dashboard": "calib_sweep.tracking.dashboard",

@@ -15,6 +15,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
+    calib-sweep report results/A results/B   the same differences in both, and whether they differ
     calib-sweep compare results/A results/B  why the numbers of two sweeps differ
     calib-sweep import scores.csv            scores from elsewhere become a sweep to report on
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
@@ -71,13 +72,19 @@ several sets have in common.
     calib-sweep inspect -m dataset=c4,wikitext2 seed=0,1
 """,
     "report": """\
-calib-sweep report FOLDER [analysis.KEY=VALUE ...]    tables and figures of a sweep
+calib-sweep report FOLDER ... [analysis.KEY=VALUE ...]    tables and figures of a sweep
 
 Reads the records in FOLDER (results_dir/sweep_name) and writes FOLDER/report: index.html, tables as
 CSV and LaTeX, figures. Prints the main table. A run does this at its end by itself.
 
+Of several folders it compares the first sweep with each other one: the same pairs of methods, on
+the calibration datasets that all have, and whether their differences differ; of sweeps of several
+models also whether the order of methods holds over models. That is written to A/report-with-B, or
+to the folder behind --to. The sweeps' own reports are left alone.
+
     calib-sweep report results/default
     calib-sweep report results/default analysis.num_resamples=10000
+    calib-sweep report results/at_half results/at_seventy --to results/both
 """,
     "compare": """\
 calib-sweep compare FOLDER FOLDER    why do my numbers differ from yours

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import beats, losses, planning, sensitivity
+from calib_sweep.analysis.report import beats, losses, over_models, planning, sensitivity
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
 
 FAMILY = ("methods", "methods_on", "datasets", "spread", "loss")  # corrected together
@@ -36,6 +36,9 @@ def parts(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> Pa
     answered = {question: lines for question, lines in told.items() if lines}
     if answered and is_anything_claimed(tables):
         answered[list(answered)[-1]].append(IN_ALL)
+    if "over_models" in tables:
+        held = list(over_models.sentences(tables["over_models"], words, known))
+        answered |= {"Does the order hold on other models": held} if held else {}
     next_step = _of_all(models, lambda model: planning.next_step(tables, model, words, known))
     return answered | ({"What to do next": next_step} if next_step else {})
 

@@ -16,6 +16,7 @@ from calib_sweep.analysis.report import (
     columns,
     differences,
     losses,
+    over_models,
     planning,
 )
 from calib_sweep.analysis.report.document import Block, Callout, Fold, Heading, Paragraph
@@ -85,7 +86,8 @@ def write(
     blocks += differences.of_methods(material, tables, figures, words)
     blocks += differences.of_datasets(material, tables, words)
     blocks += losses.write(tables, material, words)
-    detail = _ranks(material, tables, figures, words)
+    detail = over_models.write(tables["over_models"], material, words)
+    detail += _ranks(material, tables, figures, words)
     detail += planning.write(tables["power"], material, words)
     detail += _of_draws(material, tables, figures, words)
     detail += appendix.write(tables, figures)

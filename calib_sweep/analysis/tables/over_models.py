@@ -13,7 +13,7 @@ scale of the analysis (log perplexity, shares).
 Shapes: K models, E pairs x scores.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,7 @@ from calib_sweep.analysis.inference.estimates import of_interval
 from calib_sweep.analysis.inference.intervals import LEVEL
 from calib_sweep.analysis.inference.multiplicity import holm_corrected
 from calib_sweep.analysis.inference.random_effects import MIN_MODELS, over_models
-from calib_sweep.analysis.scores.groups import direction
-from calib_sweep.analysis.scores.means import HEADLINES
+from calib_sweep.analysis.metrics import OURS, Metrics
 
 COLUMNS = [
     *("metric", "settings", "a", "b", "num_models", "models", "num_ahead", "estimate", "lo", "hi"),
@@ -34,16 +33,17 @@ NUMBERS = ("mean_diff", "lo", "hi", "df")
 BETWEEN = ", "  # the names of models
 
 
-def over_models_table(comparisons: Frame, bare: Mapping[str, str]) -> Frame:
+def over_models_table(comparisons: Frame, bare: Mapping[str, str], known: Metrics = OURS) -> Frame:
     """Make over_models.csv; `bare`: each model of `comparisons` without its settings."""
     tables = [pd.DataFrame(columns=pd.Index(COLUMNS))]
     is_pooled = (comparisons["kind"] == "method") & (comparisons["dataset"] == "")
-    pooled = comparisons[is_pooled & comparisons["metric"].isin(list(HEADLINES))]
+    headlines = list(known.headlines(comparisons["metric"]))
+    pooled = comparisons[is_pooled & comparisons["metric"].isin(headlines)]
     for settings, named in _alike(list(dict.fromkeys(pooled["model"])), bare).items():
         own = pooled[pooled["model"].isin(list(named))]
-        tables += [_summary(own, named, settings)] if len(named) >= MIN_MODELS else []
+        tables += [_summary(own, named, settings, known)] if len(named) >= MIN_MODELS else []
     table = pd.concat(tables[1:] or tables, ignore_index=True)
-    sign = table["metric"].map(direction).to_numpy(float)
+    sign = _directions(table["metric"], known)
     gain = sign * table["estimate"].to_numpy(float)
     p_holm = holm_corrected(table["p"].to_numpy(float))
     ahead = np.select([gain > 0, gain < 0], [table["a"], table["b"]], "")
@@ -65,7 +65,11 @@ def _alike(models: list[str], bare: Mapping[str, str]) -> dict[str, dict[str, st
     return found
 
 
-def _summary(compared: Frame, named: Mapping[str, str], settings: str) -> Frame:
+def _directions(metrics: Iterable[str], known: Metrics) -> np.ndarray:
+    return np.array([known.of(metric).direction for metric in metrics], dtype=float)
+
+
+def _summary(compared: Frame, named: Mapping[str, str], settings: str, known: Metrics) -> Frame:
     """Return the rows of some models, `named` by their bare names."""
     keys = ["metric", "a", "b"]
     wide = compared.set_index([*keys, "model"])[list(NUMBERS)].unstack()
@@ -73,7 +77,7 @@ def _summary(compared: Frame, named: Mapping[str, str], settings: str) -> Frame:
     found = over_models(*given)
     is_known_KE = np.isfinite(given.value)
     index = wide.index.to_frame(index=False)
-    sign_E = index["metric"].map(direction).to_numpy(float)
+    sign_E = _directions(index["metric"], known)
     ahead_KE = is_known_KE & (given.value * sign_E > 0)
     table = index.assign(
         settings=settings,

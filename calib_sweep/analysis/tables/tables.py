@@ -78,7 +78,7 @@ def all_tables(
         "comparisons": comparisons,
         **ranking_tables(arrays, comparisons, settings),
         "equivalence": equivalence_table(arrays, comparisons, settings),
-        "over_models": over_models_table(comparisons, bare_models(groups, naming)),
+        "over_models": over_models_table(comparisons, bare_models(groups, naming), evidence.known),
         "uncertainty": uncertainty_table(groups, naming),
         "dataset_comparisons": dataset_table(arrays, settings),
         **spread_tables(arrays),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from calib_sweep.analysis.commands.compare import lines
-from calib_sweep.analysis.commands.differing import differences
+from calib_sweep.analysis.scores.differing import differences
 from calib_sweep.analysis.scores.shared_cells import shared_cells
 from calib_sweep.analysis.scores.table import read_cells
 

@@ -1,0 +1,22 @@
+"""The verb `report`: of one sweep, or of several together."""
+
+from collections.abc import Sequence
+
+from calib_sweep.analysis.commands import together
+from calib_sweep.analysis.report import write
+from calib_sweep.arguments import folders_and_settings, option
+from calib_sweep.errors import ConfigError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of the sweep named; of several, one that compares them."""
+    to, rest = option("report", arguments, "--to")
+    folders, typed = folders_and_settings(rest)
+    if len(folders) > 1:
+        return together.main(folders, typed, to)
+    if to is not None:
+        raise ConfigError(
+            f"report --to {to}: expected several sweeps. The report of one lies in its own folder. "
+            "Example: python -m calib_sweep report results/A results/B --to results/both."
+        )
+    return write.main(rest)
