@@ -4,6 +4,7 @@ Every chapter shows the headline scores; those of single corpora and tasks are f
 and tables/*.csv has every row.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from calib_sweep.analysis.figures import strip_plot
@@ -156,6 +157,13 @@ def _answers(material: Material, groups: Sequence[Group], tables: Tables) -> lis
     return [*boxes, Callout("To know before", lines)] if lines else boxes
 
 
+def shown_components(components: Frame) -> Frame:
+    """Return the components that have a number (notes.csv says why the others have none)."""
+    known = components.dropna(subset="sd")
+    names = [re.sub(r"^\*", "all methods", str(name)) for name in known["method"]]
+    return known.assign(method=names)
+
+
 def with_reference(summary: Frame) -> Frame:
     difference = (summary["mean"] - summary["dense"]).where(summary["method"] != "dense")
     ends = {end: summary[end].where(summary["n"] > 1) for end in ("min", "max")}
@@ -172,7 +180,7 @@ def _moving(
     sensitivity = tables.get("sensitivity")
     if sensitivity is not None and not sensitivity.empty:
         shown += each_metric(sensitivity, columns.SENSITIVITY, material, words)
-    known = tables["variance_components"].dropna(subset="sd")  # notes.csv says why of the others
+    known = shown_components(tables["variance_components"])
     parts = each_metric(known, columns.COMPONENTS, material, words)
     if parts:
         shown.append(Fold("All components of the variance", [Paragraph(VARYING), *parts]))

@@ -88,7 +88,7 @@ DIFFERENCE = Column(
     "this pair by itself",
 )
 P_SWEEP = Column(
-    "p, sweep",
+    "p",
     ("p_sweep",),
     "p",
     "of the test that belongs to the interval, corrected for all that the sweep may claim",
@@ -113,10 +113,10 @@ COMPARISONS = [
     CLAIMED,
     DIFFERENCE,
     Column(
-        "new dataset (95 %)",
+        "new dataset",
         ("new_lo", "new_hi"),
         "ends",
-        "the interval of the same difference for a dataset that is not among these",
+        "the 95 % interval of the same difference for a dataset that is not among these",
     ),
     P_SWEEP,
     PROBABILITY,
@@ -158,7 +158,7 @@ SENSITIVITY = [
 ]
 COMPONENTS = [
     MODEL,
-    Column("method", ("method",), "name", "* all methods together"),
+    Column("method", ("method",), "name", "a method by itself, or all methods together"),
     Column(
         "component",
         ("component",),

@@ -5,7 +5,9 @@
 
 A table wider than the line is made as wide as the line (graphicx), in one column or in two.
 
-The best value of a column is bold. Intervals stand after their value, in parentheses.
+At 10 points the headline tables fit a column of 345 pt (article) with names of common length.
+
+The best value of a model is bold. Intervals stand after their value, in brackets.
 """
 
 import re
@@ -32,6 +34,8 @@ SPECIAL = {
 ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\d|inf)")
+# "(0.4..0.6)" after a number, or the two ends alone.
+INTERVAL = re.compile(r"\(?(?P<low>[^\s()]+?)\.\.(?P<high>[^\s()]+)\)?")
 
 
 def escaped(text: str) -> str:
@@ -42,7 +46,7 @@ def escaped(text: str) -> str:
 def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
     """Write `table` as a tabular; `direction` of its first numbers: +1 more is better."""
     kinds = "l" * table.num_names + "r" * (len(table.header) - table.num_names)
-    heads = [escaped(heading) for heading in table.header]
+    heads = [escaped(heading).replace(" - ", " $-$ ") for heading in table.header]
     if table.num_names < len(heads):
         heads[table.num_names] += ARROWS[direction]
     lines = [
@@ -61,7 +65,8 @@ def to_latex(table: Table, title: str, *, direction: int = 0) -> str:
 def _cell(table: Table, text: str, r: int, c: int) -> str:
     if text == "-":
         return "--"
-    shown = escaped(" ".join(text.split()))
-    if c >= table.num_names:
-        shown = "--".join(NEGATIVE.sub(r"$-$", end) for end in shown.split(".."))
+    shown = " ".join(text.split())
+    is_number = c >= table.num_names
+    shown = escaped(INTERVAL.sub(r"[\g<low>, \g<high>]", shown) if is_number else shown)
+    shown = NEGATIVE.sub(r"$-$", shown) if is_number else shown
     return rf"\textbf{{{shown}}}" if (r, c) in table.best else shown

@@ -1,6 +1,6 @@
 """The tables for a paper: one for each kind of pair, of the headline scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
@@ -8,10 +8,24 @@ from calib_sweep.analysis.metrics import slug
 from calib_sweep.analysis.report import chapters, columns, differences, planning, task_table
 from calib_sweep.analysis.report.document import Table
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.report.table_format import format_table
+from calib_sweep.analysis.report.table_format import Column, format_table
 
 Tables = Mapping[str, Frame]
 SCORED = ("summary",)  # tables whose first number is a score
+
+
+def _narrow(shown: Sequence[Column], *left_out: str) -> list[Column]:
+    """Leave out columns by their headings: one column of print is narrow."""
+    return [column for column in shown if column.heading not in left_out]
+
+
+OF_PAIRS = "; A is ahead; p is corrected for all that the sweep may claim"
+NOTES = dict.fromkeys(("methods", "methods_on", "datasets"), OF_PAIRS)
+PAGE_ONLY = ("claimed", "P(A better) (95 %)", "detectable", "n")
+SUMMARY = _narrow(columns.SUMMARY, "min..max", "vs dense", "kept")
+METHODS = _narrow(columns.COMPARISONS, *PAGE_ONLY)
+DATASETS = _narrow(columns.OF_DATASETS, *PAGE_ONLY)
+POWER = _narrow(columns.POWER, "now", "level")
 
 
 def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, int, str]]:
@@ -20,17 +34,18 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
     Headline scores only; a sweep that has none gives every score.
     """
     words, known = chapters.headline_words(material), material.known
+    each = differences.method_pairs(tables, "methods_on", known)
     frames = {
-        "summary": (chapters.with_reference(tables["summary"]), columns.SUMMARY),
-        "methods": (differences.method_pairs(tables, known=known), columns.COMPARISONS),
-        "methods_on": (
-            differences.method_pairs(tables, "methods_on", known=known),
-            columns.COMPARISONS,
+        "summary": (chapters.with_reference(tables["summary"]), SUMMARY),
+        "methods": (differences.method_pairs(tables, known=known), METHODS),
+        "methods_on": (each, METHODS),
+        "datasets": (differences.dataset_pairs(tables, known=known), DATASETS),
+        "variance_components": (
+            chapters.shown_components(tables["variance_components"]),
+            columns.COMPONENTS,
         ),
-        "datasets": (differences.dataset_pairs(tables, known=known), columns.OF_DATASETS),
-        "variance_components": (tables["variance_components"], columns.COMPONENTS),
         "ranking": (chapters.shown_ranking(tables["ranking"]), columns.RANKING),
-        "power": (planning.of_methods(tables["power"]), columns.POWER),
+        "power": (planning.of_methods(tables["power"]), POWER),
     }
     found = {}
     for name, (frame, shown) in frames.items():
@@ -39,6 +54,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
             word = slug(words.get(metric, metric))
             heading = formatting.heading(metric, material.metrics, known)
             title = f"{name} of {material.name}: {heading}"
+            title += NOTES.get(name, "")
             sign = known.of(metric).direction if name in SCORED else 0
             found[f"{name}_{word}"] = format_table(own, shown, metric, known=known), sign, title
     if "tasks" in tables and not tables["tasks"].empty:

@@ -6,8 +6,8 @@ its interval), and in what form:
     name          words; nothing is "-"
     score         as recorded: percent, or perplexity          sd   the same, of an SD
     change        a difference of scores as recorded, with its sign
-    difference    on the scale of the analysis: points, or the ratio of perplexities; ends: its
-                  interval alone; size: without a sign
+    difference    on the scale of the analysis: points, or the ratio of perplexities; ends: an
+                  interval alone, beside it; size: without a sign
     spread        an SD on that scale, of the logarithm of a perplexity in per cent
     share         a fraction, in percent                        p    a p-value
     count         a whole number                                plain   anything else
@@ -78,7 +78,7 @@ def _with_unit(column: Column, metric: str, known: Metrics) -> str:
     heading = column.heading
     if column.form == "difference" and known.of(metric).is_logged:
         heading = heading.replace(" - ", " / ")
-    unit = dict.fromkeys(OF_DIFFERENCE, formatting.difference_unit(metric, known))
+    unit = dict.fromkeys(("difference", "size"), formatting.difference_unit(metric, known))
     unit |= {"share": "%", "spread": formatting.unit(metric, known)}
     shown = unit.get(column.form)
     return f"{heading}, {shown}" if shown else heading

@@ -78,7 +78,7 @@ def test_a_difference_of_log_perplexity_is_shown_as_a_ratio():
     assert table.header == ["A / B", "new", "detectable"]
     assert table.rows == [["1.105 (1.094..1.116)", "1.094..1.116", "1.09"]]
     table = format_table(pd.DataFrame([row]), shown, ACCURACY)
-    assert table.header == ["A - B, points", "new, points", "detectable, points"]
+    assert table.header == ["A - B, points", "new", "detectable, points"]
     assert table.rows == [["+10.0 (+9.0..+11.0)", "9.0..11.0", "9.0"]]
 
 
@@ -169,7 +169,7 @@ def test_a_latex_table_has_rules_a_direction_minus_signs_and_the_best_in_bold():
         r"method & mean $\uparrow$ \\",
         r"\midrule",
         r"a \textless{}b\textgreater{} \& c & \textbf{1.5} \\",
-        r"d\_e & $-$2.0 ($-$3.0--$-$1.0) \\",
+        r"d\_e & $-$2.0 [$-$3.0, $-$1.0] \\",
         r"\bottomrule",
         r"\end{tabular}%",
         "}",
