@@ -72,7 +72,7 @@ several sets have in common.
     calib-sweep inspect -m dataset=c4,wikitext2 seed=0,1
 """,
     "report": """\
-calib-sweep report FOLDER ... [analysis.KEY=VALUE ...]    tables and figures of a sweep
+calib-sweep report FOLDER ... [--published FILE] [analysis.KEY=VALUE ...]    tables and figures
 
 Reads the records in FOLDER (results_dir/sweep_name) and writes FOLDER/report: index.html, tables as
 CSV and LaTeX, figures. Prints the main table. A run does this at its end by itself.
@@ -85,6 +85,7 @@ to the folder behind --to. The sweeps' own reports are left alone.
     calib-sweep report results/default
     calib-sweep report results/default analysis.num_resamples=10000
     calib-sweep report results/at_half results/at_seventy --to results/both
+    calib-sweep report results/default --published self_calibration    beside numbers of others
 """,
     "compare": """\
 calib-sweep compare FOLDER FOLDER    why do my numbers differ from yours

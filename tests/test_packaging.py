@@ -55,6 +55,7 @@ def test_every_yaml_and_the_weights_are_in_the_wheel(unpacked):
         assert path.relative_to(ROOT).as_posix() in shipped
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert f"miniature/weights/{name}" in shipped
+    assert "analysis/published/self_calibration.csv" in shipped
     assert "py.typed" in shipped  # type checkers read our annotations
 
 

@@ -17,6 +17,7 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.values import is_int
 
 KEY = "analysis"
+SHIPPED = Path(__file__).parent / "published"  # numbers of others, with their sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class AnalysisSettings:
         str, float
     ]  # kind of metric, or metric -> what is as good as no difference
     metrics: Declared = field(default_factory=dict)  # what is not known of them: `metrics`
+    published: str | None = None  # a CSV file, or the name of a shipped one
+    published_names: Mapping[str, str] = field(default_factory=dict)  # our label -> theirs
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -76,9 +79,20 @@ class AnalysisSettings:
                 value = getattr(self, name)
                 remedy = f"Example: '{KEY}.{remedy}'."
                 problems.of(require, is_good, f"{KEY}.{name}", value, expected, remedy)
+            problems.of(self._check_published)
             problems.add(
                 *(f"{KEY}.metrics{flaw}. Example: '{EXAMPLE}'." for flaw in flaws_of(self.metrics))
             )
+
+    def _check_published(self) -> None:
+        names = self.published_names
+        is_text = isinstance(names, Mapping) and all(
+            isinstance(text, str) for pair in names.items() for text in pair
+        )
+        remedy = f"Example: '{KEY}.published_names={{sparsegpt: SparseGPT}}'."
+        require(is_text, f"{KEY}.published_names", names, "their label by ours", remedy)
+        if self.published is not None:
+            find_published(str(self.published))
 
     def margin(self, metric: str) -> float:
         """Return the difference in `metric` that is as good as none; NaN where none is named.
@@ -93,6 +107,20 @@ class AnalysisSettings:
     def resampling(self) -> dict[str, int]:
         """Return `seed` and `num_resamples`, as functions of `inference` take them."""
         return {"seed": self.seed, "num_resamples": self.num_resamples}
+
+
+def find_published(name: str) -> Path:
+    """Return the file of a name: a shipped one, or a path. Raise `ConfigError` where none is."""
+    shipped = SHIPPED / f"{name}.csv"
+    path = shipped if shipped.is_file() else Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.csv")))
+        raise ConfigError(
+            f"{KEY}.published={name!r}: expected a CSV file with the columns model, method, "
+            f"dataset, task, mean, sd, n, or one of {known}. "
+            f"Example: report results/NAME --published {known}."
+        )
+    return path
 
 
 def _is_between(value: object, low: float, high: float) -> bool:

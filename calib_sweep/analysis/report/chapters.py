@@ -19,6 +19,7 @@ from calib_sweep.analysis.report import (
     losses,
     over_models,
     planning,
+    published,
 )
 from calib_sweep.analysis.report.document import Block, Callout, Fold, Heading, Paragraph
 from calib_sweep.analysis.report.findings import findings
@@ -87,6 +88,7 @@ def write(
     blocks += differences.of_methods(material, tables, figures, words)
     blocks += differences.of_datasets(material, tables, words)
     blocks += losses.write(tables, material, words)
+    blocks += published.write(material, groups, tables, figures, words)
     detail = over_models.write(tables["over_models"], material, words)
     detail += _ranks(material, tables, figures, words)
     detail += planning.write(tables["power"], material, words)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from calib_sweep.analysis.metrics import NONE_DECLARED, OURS, Declared, Metrics
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.document import Table
 from calib_sweep.analysis.scores.cells import ReadCell
+from calib_sweep.analysis.scores.published import Published, read_published
 from calib_sweep.analysis.scores.refusals import known_metrics
 from calib_sweep.analysis.scores.table import Row, to_rows
+from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables import provenance
 from calib_sweep.errors import printable
 
@@ -35,12 +37,11 @@ class Material:
     sets: list[provenance.DrawnSet]
     environments: dict[str, list[str]]
     known: Metrics = OURS  # of the scores
+    published: Published | None = None  # numbers of others to stand beside
     warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod
-    def of(
-        cls, name: str, cells: Sequence[ReadCell], declared: Declared = NONE_DECLARED
-    ) -> "Material":
+    def of(cls, name: str, cells: Sequence[ReadCell], settings: AnalysisSettings) -> "Material":
         scores: list[object] = [
             [
                 record["cell"],
@@ -52,8 +53,11 @@ class Material:
             for record in cells
         ]
         sets, found = provenance.drawn_sets(cells), provenance.environments(cells)
-        known = known_metrics(cells, declared)
-        return cls(printable(name), to_rows(cells), scores, sets, found, known)
+        known = known_metrics(cells, settings.metrics)
+        published = None
+        if settings.published is not None:
+            published = read_published(settings.published, settings.published_names)
+        return cls(printable(name), to_rows(cells), scores, sets, found, known, published)
 
     @property
     def metrics(self) -> list[str]:

@@ -129,7 +129,7 @@ class Report:
     @cached_property
     def _read(self) -> tuple[Material, Evidence]:
         """Read the records, the flaws of their files, and the files beside them."""
-        material = Material.of(self.folder.resolve().name, self.cells, self.settings.metrics)
+        material = Material.of(self.folder.resolve().name, self.cells, self.settings)
         warnings = sidecars.conflicts(self.folder, self.cells)
         evidence = gather(self.folder, material, self.cells, warnings.append)
         return replace(material, warnings=warnings), evidence

@@ -31,7 +31,7 @@ from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 REPORT_VERSION = 10  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
-FIGURES = ("seeds", "differences", "components", "ranks", "num_samples", "profiles")
+FIGURES = ("seeds", "differences", "components", "ranks", "num_samples", "profiles", "published")
+PUBLISHED = "--published"  # FILE: analysis.published=FILE
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
     from rich.console import Console
 
-    folder, typed = folder_and_settings("report", arguments)
+    folder, typed = folder_and_settings("report", _with_published(arguments))
     settings = read_settings(typed)
     require_records(folder, settings.metrics)
     write_report(folder, settings)
@@ -59,6 +60,20 @@ def main(arguments: Sequence[str]) -> int:
         console = Console(width=PLAIN_WIDTH)
     console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
     return 0
+
+
+def _with_published(arguments: Sequence[str]) -> list[str]:
+    """Write `--published FILE` as the setting that it stands for."""
+    words, found = iter(arguments), []
+    for word in words:
+        option, has_value, value = word.partition("=")
+        if option == PUBLISHED:
+            file = value if has_value else next(words, "")
+            example = f"Example: report results/NAME {PUBLISHED} self_calibration."
+            require(file != "", "report", PUBLISHED, "a file of published numbers", example)
+            word = f"analysis.published={file}"
+        found.append(word)
+    return found
 
 
 def require_records(folder: Path, declared: Declared = NONE_DECLARED) -> None:
@@ -88,7 +103,7 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     """
     folder, settings = Path(folder), settings or read_settings()
     cells = read_cells(folder, settings.metrics)
-    material = Material.of(folder.resolve().name, cells, settings.metrics)
+    material = Material.of(folder.resolve().name, cells, settings)
     warnings = sidecars.conflicts(folder, cells)
     evidence = gather(folder, material, cells, warnings.append)
     files = _make(replace(material, warnings=warnings), evidence, settings)
@@ -118,7 +133,7 @@ def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> 
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return False
     cells = read_cells(folder, settings.metrics)
-    material = Material.of(folder.resolve().name, cells, settings.metrics)
+    material = Material.of(folder.resolve().name, cells, settings)
     return records == _digest(folder, material, cells, settings) and all(
         hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
     )
@@ -131,6 +146,7 @@ def _digest(
     status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
     parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
+    parts.append(material.published and material.published.sha256)
     told = {**asdict(settings), "targets": list(settings.targets)}
     text = valid_json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()
@@ -171,6 +187,7 @@ def gather(
 
     return Evidence(
         known=material.known,
+        published=material.published,
         items=read_items(folder, cells, tell),
         descriptors=read_descriptors(folder.parent, cells, tell),
         set_problems=[*seen_text(material.sets), *check_pairing(material.sets)],
@@ -197,7 +214,7 @@ def draw(
     tables: Mapping[str, "pd.DataFrame"],
 ) -> dict[str, bytes]:
     """Draw one of `FIGURES` of a score: {"png": ..., "svg": ...}, empty where there is nothing."""
-    from calib_sweep.analysis.figures import diagrams, plots, strip_plot
+    from calib_sweep.analysis.figures import diagrams, plots, published, strip_plot
     from calib_sweep.analysis.report import differences
 
     if kind == "seeds":
@@ -206,6 +223,8 @@ def draw(
         figure = diagrams.set_sizes_figure(groups, metric)
     elif kind == "profiles":
         figure = diagrams.profiles_figure(tables["profiles"]) if metric == ACC_MEAN else None
+    elif kind == "published":
+        figure = published.published_figure(tables["published"], metric, material.known)
     elif kind == "differences":
         figure = diagrams.differences_figure(
             differences.method_pairs(tables, known=material.known), metric, material.known

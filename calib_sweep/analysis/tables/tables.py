@@ -16,6 +16,7 @@ from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.items import Items
 from calib_sweep.analysis.scores.names import Naming
+from calib_sweep.analysis.scores.published import Published
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.checks import control_table
@@ -32,6 +33,7 @@ from calib_sweep.analysis.tables.outliers import outlier_table
 from calib_sweep.analysis.tables.over_models import over_models_table
 from calib_sweep.analysis.tables.power import power_table
 from calib_sweep.analysis.tables.profiles import profile_tables
+from calib_sweep.analysis.tables.published import published_table
 from calib_sweep.analysis.tables.ranking import ranking_tables
 from calib_sweep.analysis.tables.sensitivity import sensitivity_table
 from calib_sweep.analysis.tables.set_sizes import set_size_tables
@@ -59,6 +61,7 @@ class Evidence:
     known: Metrics = OURS  # of the scores
     items: Items = field(default_factory=Items)  # scores per test item
     descriptors: Descriptors = field(default_factory=dict)  # of the calibration sets
+    published: Published | None = None  # numbers of others
     set_problems: Sequence[str] = ()  # what is wrong with their pairing, in sentences
 
 
@@ -91,6 +94,7 @@ def all_tables(
         "correlations": correlation_table(arrays, settings),
         "covariates": covariate_table(arrays, evidence.descriptors, settings),
         "tails": outlier_table(groups, naming),
+        "published": published_table(groups, naming, evidence.published, settings),
         "missing": missing_table(rows, arrays, naming),
     }
     tables["claims"] = claim_table(tables, evidence.known)

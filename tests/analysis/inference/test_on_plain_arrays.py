@@ -34,6 +34,7 @@ from calib_sweep.analysis.inference import (
     sample,
     set_sizes,
     spread,
+    summaries,
     superiority,
     two_sample,
     variance_components,
@@ -191,6 +192,14 @@ CALLS = {
     set_sizes.floor_interval: (lambda: set_sizes.floor_interval(*SIZES, **SEED), None),
     spread.paired_ratio: (lambda: spread.paired_ratio(FIRST, 2 * FIRST).estimate, -math.log(2)),
     spread.unpaired_ratio: (lambda: spread.unpaired_ratio(FIRST, 2 * FIRST).sd_b[0], None),
+    summaries.compare_summaries: (
+        lambda: (
+            summaries.compare_summaries(
+                summaries.Summary(3.0, 1.0, 5), summaries.Summary(1.0, 1.0, 5), 0.5
+            ).difference
+        ),
+        2,
+    ),
     superiority.pairs_needed: (lambda: superiority.pairs_needed(0.75, 0.8), 35),
     superiority.draws_needed: (lambda: superiority.draws_needed(0.75, 0.8), 21),
     superiority.pairs_show: (lambda: superiority.pairs_show(30, 0.8), None),
