@@ -31,7 +31,7 @@ from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
-from calib_sweep.errors import ConfigError, require
+from calib_sweep.errors import ConfigError
 from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 REPORT_VERSION = 10  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 FIGURES = ("seeds", "differences", "components", "ranks", "num_samples", "profiles", "published")
-PUBLISHED = "--published"  # FILE: analysis.published=FILE
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
     from rich.console import Console
 
-    folder, typed = folder_and_settings("report", _with_published(arguments))
+    folder, typed = folder_and_settings("report", arguments)
     settings = read_settings(typed)
     require_records(folder, settings.metrics)
     write_report(folder, settings)
@@ -60,20 +59,6 @@ def main(arguments: Sequence[str]) -> int:
         console = Console(width=PLAIN_WIDTH)
     console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
     return 0
-
-
-def _with_published(arguments: Sequence[str]) -> list[str]:
-    """Write `--published FILE` as the setting that it stands for."""
-    words, found = iter(arguments), []
-    for word in words:
-        option, has_value, value = word.partition("=")
-        if option == PUBLISHED:
-            file = value if has_value else next(words, "")
-            example = f"Example: report results/NAME {PUBLISHED} self_calibration."
-            require(file != "", "report", PUBLISHED, "a file of published numbers", example)
-            word = f"analysis.published={file}"
-        found.append(word)
-    return found
 
 
 def require_records(folder: Path, declared: Declared = NONE_DECLARED) -> None:

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from calib_sweep.analysis.commands.report import main
 from calib_sweep.analysis.report.opened import Report
-from calib_sweep.analysis.report.write import main, write_report
+from calib_sweep.analysis.report.write import write_report
 from calib_sweep.analysis.scores.published import read_published
 from calib_sweep.analysis.settings import read_settings
 from calib_sweep.errors import ConfigError
