@@ -2,7 +2,8 @@
 
 results_dir/SWEEP/               WAITS
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
-results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, MADE_FROM, MARK; TABLES, FIGURES, DASHBOARD
+results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
+                                 FIGURES, DASHBOARD
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 """
 
@@ -57,4 +58,5 @@ CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
 # Of a report, and of the mirror: what W&B has, and that it did not take all.
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"
 INDEX, CONCLUSION, MADE_FROM = "index.html", "conclusion.json", "made_from.json"
+SCALARS = "scalars.json"
 MARK, WAITS = "wandb.json", "wandb_waits.json"

@@ -3,7 +3,8 @@
 What it is asked and what it answers is one line of JSON each. Whatever wandb waits for, who asks
 can end it. A run has the resolved configuration, and the scores as summary. Bar charts and curves
 are drawn from a history, so it has one too: the output errors of the layers, block by block, then
-the scores. The run of the report has its tables, figures, page and sentences.
+the scores. The run of the report has its tables, figures, page and sentences, and numbers that can
+be charted over sweeps.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep import valid_json
-from calib_sweep.places import CONCLUSION, RECORD
+from calib_sweep.places import CONCLUSION, RECORD, SCALARS
 from calib_sweep.results.reading import read_record
 from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
@@ -107,10 +108,18 @@ def log_report(tracking: Settings, folder: str, run_id: str, name: str) -> Place
         if place is None:
             return None
         files = report_files(Path(folder))
-        place.run.log({key: _to_media(path) for key, path in files.items()})
+        media = {key: _to_media(path) for key, path in files.items()}
+        place.run.log(media | _scalars(Path(folder)))
         sentences = json.loads((Path(folder) / CONCLUSION).read_bytes())
         place.run.summary.update({"conclusion": "\n".join(sentences)})
     return place.told(str(state))
+
+
+def _scalars(report: Path) -> dict[str, float]:
+    """Read the numbers of a report that are charted over sweeps; one of older versions has none."""
+    path = report / SCALARS
+    found = json.loads(path.read_bytes()) if path.is_file() else {}
+    return _numbers("", found)
 
 
 def push(tracking: Settings, folder: str) -> Pushed:

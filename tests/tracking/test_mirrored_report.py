@@ -56,6 +56,11 @@ def test_the_report_is_one_run_with_tables_figures_and_the_page(reported):
     assert kinds["tables/summary"] == kinds["tables/comparisons"] == "table-file"
     assert kinds["figures/seeds_accuracy"] == "image-file"
     assert kinds["report"] == "html-file"
+    charted = json.loads((reported.folder / "report" / "scalars.json").read_text())
+    assert charted["analysis/draw_sd/acc/mean/tiny/wanda"] == pytest.approx(0.01)
+    assert {key: run["summary"][key] for key in charted} == charted
+    (step,) = [point for point in run["history"] if "analysis/num_claims/all" in point]
+    assert {key: step[key] for key in charted} == charted
     assert run["summary"]["conclusion"].startswith("Accuracy moves by (SD): gptq ")
     (page,) = path.parent.rglob("report_*.html")
     assert page.read_text() == (reported.folder / "report" / "index.html").read_text()

@@ -1,6 +1,6 @@
 """The report of a sweep, made from its records alone: tables, figures, Markdown, one HTML page.
 
-    report/  index.html  report.md  conclusion.json  figures/*.{png,svg}
+    report/  index.html  report.md  conclusion.json  scalars.json  figures/*.{png,svg}
              tables/*.csv  tables/*.tex  made_from.json
 
 The same records, items, calibration sets and settings give the same bytes. Several workers may
@@ -32,7 +32,7 @@ from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT
+from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT, SCALARS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +141,7 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     """Make every file of the report, by its path."""
     from calib_sweep.analysis.report import chapters
     from calib_sweep.analysis.report.page import to_html
+    from calib_sweep.analysis.report.scalars import scalars
     from calib_sweep.analysis.scores.groups import group_rows
     from calib_sweep.analysis.tables.tables import all_tables
 
@@ -151,12 +152,14 @@ def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) 
     blocks = chapters.write(material, groups, tables, drawn)
     vector = {path: figures[path.replace(".png", ".svg")] for path in drawn}
     said = chapters.conclusion(material, tables)
+    charted = scalars(tables, chapters.headline_words(material))
     return {
         **{f"tables/{name}.csv": frame_csv(frame) for name, frame in tables.items()},
         "tables/calibration_sets.csv": _set_csv(material),
         **_latex(material, tables),
         **figures,
         CONCLUSION: (valid_json.dumps(said, indent=1) + "\n").encode(),
+        SCALARS: (valid_json.dumps(charted, indent=1) + "\n").encode(),
         "report.md": to_markdown(blocks).encode(),
         "index.html": to_html(blocks, f"sweep {material.name}", vector).encode(),
     }
