@@ -15,9 +15,22 @@ All are counted, in one of two ways:
 The smallest p of N pairs is 2^(1-N): 5 pairs cannot reach 0.05. No p is too small for a correction
 for many pairs, as one of 2,000 random signs, not below 1/2001, would be.
 
-`two_sample_p`: unpaired. The same with all ways of calling n_a of the n_a + n_b draws "a". Where
-they are more than `num_resamples`, so many random ones are drawn, and
-p = (1 + count) / (1 + num_resamples), which keeps the level (Phipson and Smyth 2010).
+`two_sample_p`: unpaired. The same with all ways of calling n_a of the n_a + n_b draws "a", and of
+each the size of Welch's t instead of the sum (Janssen 1997): the sum alone rejects equal means too
+often where the sample with fewer draws spreads farther. Of equally many draws both are one test.
+
+    t = (abar - bbar) / sqrt(s_a^2 / n_a + s_b^2 / n_b)
+
+Where the ways are more than `num_resamples`, so many random ones are drawn, and
+p = (1 + count) / (1 + num_resamples), which keeps the level (Phipson and Smyth 2010). A single draw
+has no s: then it is the difference that counts.
+
+Shares of p <= 5 % where means are equal and a has three times the SD (8,000 sweeps; in brackets
+those of the sum):
+
+    draws of a, b    5, 5    10, 10    20, 20    5, 10        5, 20        10, 5
+    normal           6.5     6.0       5.4       7.7 (18)     7.6 (27)     4.1 (1.6)
+    exponential      11      9.3       7.4       13 (20)      15 (29)      6.0 (4.3)
 
 Shapes: N pairs or draws, K comparisons, B permutations.
 """
@@ -29,6 +42,7 @@ from typing import cast
 
 import numpy as np
 
+from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.seeding import stream
 
 EXACT_PAIRS = 20
@@ -96,14 +110,33 @@ def two_sample_p(a_NK: np.ndarray, b_NK: np.ndarray, seed: int, num_resamples: i
     both_NK = np.concatenate([a_NK, b_NK])
     if not num_a or not num_b:
         return np.full(len(b_NK.T), np.nan)
-    both_NK = both_NK - both_NK.mean(0)
+    both_NK = without_rounding(both_NK - both_NK.mean(0), np.abs(both_NK).max(axis=0))
     is_exact = math.comb(num_a + num_b, num_a) <= num_resamples
     choose = _all_choices if is_exact else _random_choices
     chosen_BN = choose(num_a, num_b, seed, num_resamples)
-    seen_K = np.abs(both_NK[:num_a].sum(0)) - ROUNDING * np.abs(both_NK).sum(0)
-    count_K = np.sum(np.abs(np.einsum("bn,nk->bk", chosen_BN, both_NK)) >= seen_K, axis=0)
+    seen_K = _squared_t(both_NK[:num_a].sum(0), (both_NK[:num_a] ** 2).sum(0), both_NK, num_a)
+    sum_BK, square_BK = (np.einsum("bn,nk->bk", chosen_BN, own) for own in (both_NK, both_NK**2))
+    found_BK = _squared_t(sum_BK, square_BK, both_NK, num_a)
+    count_K = np.sum(found_BK >= seen_K * (1 - ROUNDING), axis=0)
     p_K = count_K / len(chosen_BN) if is_exact else (1 + count_K) / (1 + len(chosen_BN))
     return np.where(np.isfinite(both_NK).all(axis=0), p_K, np.nan)
+
+
+def _squared_t(
+    sum_BK: np.ndarray, square_BK: np.ndarray, both_NK: np.ndarray, num_a: int
+) -> np.ndarray:
+    """Return t^2 of draws "a" with these sums and sums of squares; all draws sum to 0."""
+    num_b = len(both_NK) - num_a
+    total_K = (both_NK**2).sum(0)
+    difference_BK = sum_BK * (1 / num_a + 1 / num_b)
+    if min(num_a, num_b) < 2:
+        return without_rounding(difference_BK**2, total_K)
+    within_a = (square_BK - sum_BK**2 / num_a) / (num_a - 1) / num_a
+    within_b = (total_K - square_BK - sum_BK**2 / num_b) / (num_b - 1) / num_b
+    variance_BK = np.maximum(without_rounding(within_a + within_b, total_K), 0)
+    difference_BK = without_rounding(difference_BK, np.sqrt(total_K))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(difference_BK == 0, 0.0, difference_BK**2 / variance_BK)
 
 
 @lru_cache(maxsize=32)

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from helpers.simulated import normal
@@ -98,3 +100,33 @@ def test_random_orders_count_the_one_that_was_seen():
 def test_two_sample_permutations_keep_their_level(num_draws):
     a, b = (normal(name, num_draws, 1500) for name in ("level/a", "level/b"))
     assert np.mean(two_sample_p(a, b, 0, 1000) <= 0.05) <= 0.065
+
+
+def test_fewer_draws_that_spread_farther_hardly_raise_the_level():
+    """The sum alone rejects equal means in 27 of 100 sweeps here."""
+    a, b = 3 * normal("unlike/a", 5, 1500), normal("unlike/b", 20, 1500)
+    assert np.mean(two_sample_p(a, b, 0, 1000) <= 0.05) <= 0.1
+    swapped = two_sample_p(b, a, 0, 1000)
+    assert np.mean(swapped <= 0.05) <= 0.1
+
+
+def test_each_choice_is_judged_by_its_own_spread():
+    """Welch's t of all 10 choices by hand: scipy's statistic, those as large counted."""
+    a, b = np.array([3.0, 9.0]), np.array([1.0, 2.0, 3.5])
+    both = np.concatenate([a, b])
+    sizes = []
+    for chosen in combinations(range(5), 2):
+        mine, rest = both[list(chosen)], np.delete(both, chosen)
+        sizes.append(abs(stats.ttest_ind(mine, rest, equal_var=False).statistic))
+    wanted = np.mean(np.array(sizes) >= sizes[0] - 1e-12)
+    assert two_sample_p(column(*a), column(*b), 0, 1000)[0] == pytest.approx(wanted)
+    sums = np.abs(
+        [both[list(c)].mean() - np.delete(both, c).mean() for c in combinations(range(5), 2)]
+    )
+    assert wanted != np.mean(sums >= sums[0] - 1e-12)  # the difference alone says something else
+
+
+def test_equal_draws_on_either_side_differ_by_their_means():
+    assert two_sample_p(np.ones((4, 1)), 2 * np.ones((4, 1)), 0, 1000)[0] == 2 / 70
+    assert two_sample_p(np.ones((4, 1)), np.ones((4, 1)), 0, 1000)[0] == 1
+    assert two_sample_p(column(3), column(1, 2), 0, 1000)[0] == pytest.approx(2 / 3)
