@@ -23,12 +23,16 @@ def variance(value: np.ndarray, axis: int = 0) -> np.ndarray:
         return np.where(are_equal, 0.0, np.var(value, axis=axis, ddof=1))
 
 
-def equalised(value: np.ndarray) -> np.ndarray:
-    """Return `value` with equal numbers the same to the last digit: that of the smallest."""
+def equalised(value: np.ndarray, *, are_logs: bool = False) -> np.ndarray:
+    """Return `value` with equal numbers the same to the last digit: that of the smallest.
+
+    Logarithms are equal where the numbers are: however near to 0, their rounding is that of 1.
+    """
     ordered = np.sort(value[np.isfinite(value)])
     if not ordered.size:
         return value
-    is_first = np.append(True, without_rounding(np.diff(ordered), np.abs(ordered[1:])) > 0)
+    size = np.maximum(np.abs(ordered[1:]), 1.0 if are_logs else 0.0)
+    is_first = np.append(True, without_rounding(np.diff(ordered), size) > 0)
     first = ordered[is_first]
     place = np.searchsorted(first, value, side="right") - 1
     return np.where(np.isfinite(value), first[np.clip(place, 0, None)], value)

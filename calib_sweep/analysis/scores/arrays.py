@@ -116,8 +116,8 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]], known: Metric
         value[m, d, s, r, e] = _scaled(row, known.of(metrics[e]))
         size = settings_of(row).get(NUM_SAMPLES)
         num_samples[m] = size if isinstance(size, int | float) else np.nan
-    for e in range(len(metrics)):
-        value[..., e] = equalised(value[..., e])
+    for e, metric in enumerate(metrics):
+        value[..., e] = equalised(value[..., e], are_logs=known.of(metric).is_logged)
     return ScoreArray(
         model=model,
         methods=tuple(methods),

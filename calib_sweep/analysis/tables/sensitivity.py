@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.groups import Group, is_logged
 from calib_sweep.analysis.scores.names import Naming
@@ -48,7 +49,7 @@ def sensitivity_table(
     for row in components.to_dict("records"):
         key = (str(row["model"]), str(row["method"]), str(row["metric"]))
         by_key.setdefault(key, {})[str(row["component"])] = {str(k): v for k, v in row.items()}
-    item_se = _item_errors(groups, naming)
+    item_se = _item_errors(groups, naming, arrays[0].known if arrays else OURS)
     rows: list[dict[str, object]] = []
     for array in arrays:
         scored_MDE = np.isfinite(array.value_MDSE).sum(axis=2)
@@ -82,13 +83,13 @@ def _unmoved() -> dict[str, object]:
     return {"draw_sd": 0.0, "dataset_sd": 0.0, "note": NO_DATA}
 
 
-def _item_errors(groups: Sequence[Group], naming: Naming) -> dict[Key, float]:
+def _item_errors(groups: Sequence[Group], naming: Naming, known: Metrics) -> dict[Key, float]:
     """Return the root mean square of all standard errors over items; lacking where none is."""
     squares: dict[Key, list[np.ndarray]] = {}
     for group in groups:
         names = naming.of(group)
         with np.errstate(divide="ignore", invalid="ignore"):
-            se_S = group.stderr_S / (group.value_S if is_logged(group.metric) else 1.0)
+            se_S = group.stderr_S / (group.value_S if is_logged(group.metric, known) else 1.0)
         known_K = se_S[np.isfinite(se_S)] ** 2
         if known_K.size:
             squares.setdefault((names.model, names.method, group.metric), []).append(known_K)

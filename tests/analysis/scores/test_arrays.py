@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from helpers.simulated import row, rows_of
+from helpers.simulated import SETTINGS, row, rows_of
 
 from calib_sweep.analysis.scores.arrays import score_arrays
+from calib_sweep.analysis.tables.variance_components import variance_table
 
 
 def test_an_array_holds_every_score_at_its_place():
@@ -90,3 +91,18 @@ def test_a_seed_of_zero_and_no_seed_at_all_are_two_things():
     rows = [row("wanda", 0.5, dataset="c4", seed=seed) for seed in (0, None)]
     (array,) = score_arrays(rows)
     assert array.seeds == (None, 0)
+
+
+@pytest.mark.parametrize("perplexity", [1.0, 1.0 + 1e-7, 7.4, 3e5])
+def test_a_constant_perplexity_has_a_spread_of_exactly_zero(perplexity):
+    """exp(mean(log)) may end in another digit; near 1 its logarithm is smaller than that digit."""
+    rows = [
+        row(method, value, metric="ppl/geomean", dataset="web", seed=seed)
+        for method in ("gptq", "wanda")
+        for seed, value in enumerate([perplexity, perplexity * (1 + 4e-16), perplexity])
+    ]
+    (array,) = score_arrays(rows)
+    assert np.ptp(array.value_MDSE) == 0
+    parts = variance_table([array], SETTINGS)
+    assert set(parts["variance"].dropna()) == {0.0}
+    assert parts["share"].isna().all()
