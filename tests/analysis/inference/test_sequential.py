@@ -6,6 +6,7 @@ from helpers.simulated import normal
 from scipy import integrate, stats
 
 from calib_sweep.analysis.inference import sequential
+from calib_sweep.seeding import stream
 
 FIRST = 5
 SWEEPS, MOST = 4000, 50
@@ -73,27 +74,56 @@ def test_the_boundary_by_hand():
 @pytest.mark.parametrize("error", [0.05, 0.001])
 def test_p_is_the_error_at_which_a_difference_just_shows(n, error):
     t = float(sequential.boundary(n, FIRST, error))
-    p = sequential.p_value(t * 2.0 / np.sqrt(n), 2.0, n, FIRST)
-    assert p == pytest.approx(error, rel=1e-6)
+    assert sequential.p_value(-t, n, FIRST) == pytest.approx(error, rel=1e-6)
     low, high = sequential.interval(t * 2.0 / np.sqrt(n), 2.0, n, FIRST, error)
     assert low == pytest.approx(0.0, abs=1e-9) and high > 0
 
 
 def test_p_is_1_without_evidence_and_never_overflows():
-    assert sequential.p_value(0.0, 1.0, 20, FIRST) == 1.0
-    assert sequential.p_value(1.0, 1e-200, 20, FIRST) == 0.0
-    assert sequential.p_value(1.0, 1e-3, 20, FIRST) > 0
-    assert np.isnan(sequential.p_value(1.0, 1.0, 4, FIRST))
-    assert np.isnan(sequential.p_value(1.0, 0.0, 5, FIRST))
+    assert sequential.p_value(0.0, 20, FIRST) == 1.0
+    assert sequential.p_value(1e200, 20, FIRST) == 0.0
+    assert sequential.p_value(1e4, 20, FIRST) > 0
+    assert np.isnan(sequential.p_value(1.0, 4, FIRST))
+    assert np.isnan(sequential.p_value(np.nan, 5, FIRST))
+
+
+def test_johnsons_t_by_hand():
+    # n = 9: 3 + g (1 + 2 x 9) / (6 x 3) = 3 + 1.0556 g
+    t = sequential.weakened(3.0, np.array([-0.9, 0.0, 0.9, -4.0]), 9)
+    assert t == pytest.approx([2.05, 3.0, 3.0, 0.0], abs=1e-9)
+    assert sequential.weakened(-3.0, 0.9, 9) == pytest.approx(-2.05)
+
+
+def ever_shown(x_BN):
+    """How often a difference is shown at one of the looks, with the t that is weakened."""
+    n, mean, sd = paths(x_BN)
+    third = np.cumsum(x_BN**3, axis=1) / n - 3 * mean * np.cumsum(x_BN**2, axis=1) / n + 2 * mean**3
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = sequential.weakened(mean * np.sqrt(n) / sd, third / sd**3, n)
+    return float((sequential.p_value(t, n, FIRST) < 0.05).any(axis=1).mean())
 
 
 def test_looking_after_each_of_46_rounds_shows_a_difference_that_is_not_there_in_5_percent():
-    n, mean, sd = paths(normal("sequential/null", SWEEPS, MOST))
-    ever = (sequential.p_value(mean, sd, n, FIRST) < 0.05).any(axis=1).mean()
-    assert 0.02 < ever < 0.04  # what is left of the 5 % is for looks beyond 50
+    x_BN = normal("sequential/null", SWEEPS, MOST)
+    assert 0.015 < ever_shown(x_BN) < 0.035  # what is left of the 5 % is for looks beyond 50
+    n, mean, sd = paths(x_BN)
     t = np.abs(mean[:, FIRST - 1 :] * np.sqrt(n[FIRST - 1 :]) / sd[:, FIRST - 1 :])
     naive = (t > stats.t.isf(0.025, n[FIRST - 1 :] - 1)).any(axis=1).mean()
     assert naive > 0.2  # adding draws until a p-value passes
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("t3", 0.03), ("two exponentials", 0.03), ("one exponential", 0.08)]
+)
+def test_draws_that_are_not_normal_are_shown_falsely_as_often_as_said(name, most):
+    draw = stream("tests/sequential", name)
+    size = (SWEEPS, MOST)
+    x_BN = {
+        "t3": lambda: draw.standard_t(3, size),
+        "two exponentials": lambda: draw.exponential(size=size) - draw.exponential(size=size),
+        "one exponential": lambda: draw.exponential(size=size) - 1,
+    }[name]()
+    assert ever_shown(x_BN) < most
 
 
 @pytest.mark.parametrize("best", [6, 16, 30])
