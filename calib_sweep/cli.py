@@ -39,8 +39,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"  # a variable of Hydra's
 def run_grid(config: DictConfig) -> None:
     """Only reached with another sweeper or hydra.mode=RUN: refuse rather than half-work."""
     raise ConfigError(
-        "hydra/sweeper: expected the sweeper of this package. Leave out hydra.mode and "
-        "hydra/sweeper."
+        "hydra/sweeper: expected grid or adaptive, the sweepers of this package. Leave out "
+        "hydra.mode, and hydra/sweeper for a grid."
     )
 
 

@@ -1,6 +1,6 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
-results_dir/SWEEP/               WAITS
+results_dir/SWEEP/               WAITS, STOPPING
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
                                  FIGURES, DASHBOARD
@@ -59,4 +59,5 @@ CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"
 INDEX, CONCLUSION, MADE_FROM = "index.html", "conclusion.json", "made_from.json"
 SCALARS = "scalars.json"
+STOPPING = "stopping.json"  # of a sweep that chose its number of seeds: each look, and the rule
 MARK, WAITS = "wandb.json", "wandb_waits.json"

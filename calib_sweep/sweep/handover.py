@@ -4,7 +4,7 @@ Hydra would apply every plain value to the default choice of its group before it
 need not have such a key. So all that was typed reaches the sweeper as it was typed, in one setting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -18,12 +18,14 @@ WITHOUT_EFFECT = {
     "hydra.sweep.": FOLDER_REMEDY,
     "hydra.run.": FOLDER_REMEDY,
     "hydra.output_subdir": "Leave it out: a cell's folder is named after the cell.",
-    "hydra/sweeper": "Leave it out: this package has a sweeper of its own.",
+    "hydra/sweeper": "Leave it out for a grid, or type hydra/sweeper=adaptive.",
     "hydra.sweeper.action": "Leave it out and type a verb. Example: python -m calib_sweep check.",
     "hydra.sweeper.typed": "Leave it out.",
     "hydra.mode": "Leave it out: one cell is a grid of one.",
     "hydra.callbacks": "Leave it out: this package calls none.",
 }
+SWEEPERS = ("hydra/sweeper=grid", "hydra/sweeper=adaptive")
+OF_ADAPTIVE = ("min_seeds", "round", "width", "contrasts")  # hydra.sweeper.KEY
 WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.job")
 
 
@@ -56,7 +58,7 @@ def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
 
 def _refuse_without_effect(words: Sequence[str]) -> None:
     with collected() as problems:
-        for word in words:
+        for word in (word for word in words if word not in SWEEPERS):
             key = word.partition("=")[0].lstrip("+~")
             if key in WHOLE_NODES:
                 problems.add(
@@ -65,6 +67,19 @@ def _refuse_without_effect(words: Sequence[str]) -> None:
             for start, remedy in WITHOUT_EFFECT.items():
                 if key.startswith(start):
                     problems.add(f"{word}: has no effect here. {remedy}")
+            problems.add(*_mistakes_of_sweeper(word, key, words))
+
+
+def _mistakes_of_sweeper(word: str, key: str, words: Sequence[str]) -> Iterator[str]:
+    """Say what is wrong with a setting of the sweeper, whose keys Hydra would tell in its words."""
+    name = key.removeprefix("hydra.sweeper.")
+    if name == key or name.partition(".")[0] in ("params", "action", "typed"):
+        return
+    if name not in OF_ADAPTIVE:
+        known = ", ".join(OF_ADAPTIVE)
+        yield f"{word}: no such key. hydra/sweeper=adaptive has: {known}."
+    elif not any(other.startswith(("hydra/sweeper=", "experiment=")) for other in words):
+        yield f"{word}: has no effect on a grid. Type hydra/sweeper=adaptive, too."
 
 
 def _is_for_hydra(word: str, groups: set[str]) -> bool:

@@ -45,6 +45,8 @@ MANY = 1000  # points from which it pays to look at a few of them first
 class Sweep:
     """The cells that one command line names, and what can be done with them."""
 
+    bound = ""  # before the number of cells: "at most " where not all of them need to run
+
     def __init__(
         self,
         context: HydraContext,
@@ -54,6 +56,7 @@ class Sweep:
     ) -> None:
         self.context, self.master, self.points, self.typed = context, master, points, typed
         self.builder = Builder()
+        self.sessions: list[Session] = []  # of the worker in this process, if there is one
 
     @cached_property
     def composed(self) -> list[Composed]:
@@ -106,6 +109,7 @@ class Sweep:
         self.store.sweep_leftovers()
         num_planned = len(self.cells)
         self.cells, found = within_reach(self.store, self.cells)
+        is_short = len(self.cells) < num_planned
         todo = cells_to_run(self.store, self.cells, found)
         _refuse_changed_inputs(self.builder, found)
         if todo:
@@ -113,13 +117,13 @@ class Sweep:
 
             self._check(todo)
             num_done = len(self.cells) - len(todo)
-            cells = counted(len(self.cells), "cell")
+            cells = f"{self.bound}{counted(len(self.cells), 'cell')}"
             log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
             if hint := thread_hint(self.builder, todo):
                 log.info("%s", hint)
         try:
             code = self._work(todo, failures(found), start)
-            return SOME_FAILED if len(self.cells) < num_planned and is_speaker() else code
+            return SOME_FAILED if is_short and is_speaker() else code
         except (ConfigError, StoreError) as error:
             if all(self.store.find(cell) is None for cell in todo):
                 raise  # refused, as nothing has run
@@ -147,11 +151,20 @@ class Sweep:
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
             found = problems.of(partial(check_cells, self.builder, self.cells, draw=check_pool))
-        output(describe_plan(self.builder, self.store, self.cells, [*notes, *found]))
+        plan = describe_plan(self.builder, self.store, self.cells, [*notes, *found])
+        output("\n".join(filter(None, [self.describe_bound(), plan])))
         todo = [cell for cell in self.cells if not self.store.is_done(cell)]
-        if script := preview(self.master, len(todo)):
+        if script := preview(self.master, len(self.at_once(todo))):
             output(f"this would be submitted, and is not:\n\n{script}")
         return DONE if len(self.cells) == num_planned else SOME_FAILED
+
+    def describe_bound(self) -> str:
+        """Say what is before the plan: nothing of a grid, which runs all its cells."""
+        return ""
+
+    def at_once(self, todo: Sequence[Cell]) -> Sequence[Cell]:
+        """Return those of `todo` that workers are started for first: all of a grid."""
+        return todo
 
     def prefetch(self) -> int:
         """Download all that the cells need, and prove that it loads offline."""
@@ -235,7 +248,10 @@ class Sweep:
         from calib_sweep.sweep.worker import Worker
 
         per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
-        worker = Worker(todo, self.store, self._tracking(), per_worker, failed_before, self.builder)
+        worker = Worker(
+            *(todo, self.store, self._tracking(), per_worker, failed_before, self.builder),
+            self.sessions,
+        )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )

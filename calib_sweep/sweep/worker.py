@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -19,6 +20,9 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
 from calib_sweep.wording import counted
+
+if TYPE_CHECKING:
+    from calib_sweep.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class Worker:
     who may be dead; None: stay until every cell is settled, whoever runs it, so that the cells of a
     worker that dies are taken over.
     failed_before: the failed cells as the command found them; these are run again.
+    sessions: at most one, kept for the next worker of this process.
     """
 
     cells: Sequence[Cell]
@@ -43,6 +48,7 @@ class Worker:
     max_cells: int | None = None
     failed_before: Mapping[str, str | None] = field(default_factory=dict)
     builder: Builder = field(default_factory=Builder)
+    sessions: "list[Session]" = field(default_factory=list)
     _poll_s: float = 0.0  # 0: not waiting
 
     def __call__(self, _config: object = None) -> list[str]:
@@ -50,7 +56,8 @@ class Worker:
         from calib_sweep.run import run_cell
         from calib_sweep.session import Session
 
-        session, num_run, failed = Session(self.builder), 0, []
+        self.sessions[:] = self.sessions or [Session(self.builder)]
+        session, num_run, failed = self.sessions[0], 0, []
         queue = Queue(self._from_own_share(), Outlook(self.store, self.failed_before))
         with Progress(self.cells, self.store) as progress:
             while self.max_cells is None or num_run < self.max_cells:

@@ -18,13 +18,21 @@ IN_ALL = "Of sweeps in which nothing differs, at most 5 % would make any such cl
 Parts = dict[str, list[str]]
 
 
-def sentences(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> list[str]:
-    """Say the answer in a few lines per model; `words`: the headline metrics in words."""
-    told = [line for lines in parts(tables, words, known).values() for line in lines]
+def sentences(
+    tables: Tables, words: Mapping[str, str], known: Metrics = OURS, *, is_fixed: bool = True
+) -> list[str]:
+    """Say the answer in a few lines per model; `words`: the headline metrics in words.
+
+    `is_fixed`: the number of seeds was, before the first of them; else `IN_ALL` does not hold.
+    """
+    asked = parts(tables, words, known, is_fixed=is_fixed)
+    told = [line for lines in asked.values() for line in lines]
     return told or [NEVER_SEEN]
 
 
-def parts(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> Parts:
+def parts(
+    tables: Tables, words: Mapping[str, str], known: Metrics = OURS, *, is_fixed: bool = True
+) -> Parts:
     """Return the sentences under the question that they answer; no question without an answer."""
     asked = {
         "What moves the score": lambda model: sensitivity.sentences(tables, model, words, known),
@@ -34,7 +42,7 @@ def parts(tables: Tables, words: Mapping[str, str], known: Metrics = OURS) -> Pa
     models = models_of(tables)
     told = {question: _of_all(models, say) for question, say in asked.items()}
     answered = {question: lines for question, lines in told.items() if lines}
-    if answered and is_anything_claimed(tables):
+    if answered and is_fixed and is_anything_claimed(tables):
         answered[list(answered)[-1]].append(IN_ALL)
     if "over_models" in tables:
         held = list(over_models.sentences(tables["over_models"], words, known))

@@ -112,7 +112,8 @@ def conclusion(material: Material, tables: Tables) -> list[str]:
     words = headline_words(material)
     if not words:
         return [*_warnings(material), _no_headline(material)]
-    said = answer.sentences(tables, words, material.known)
+    is_fixed = not material.stopping
+    said = answer.sentences(tables, words, material.known, is_fixed=is_fixed)
     return [*_warnings(material), *_wide(tables), *said]
 
 
@@ -145,8 +146,10 @@ def _no_headline(material: Material) -> str:
 def _answers(material: Material, groups: Sequence[Group], tables: Tables) -> list[Block]:
     """Answer in boxes, one for each question; then what one must know before believing it."""
     words = headline_words(material)
-    parts = answer.parts(tables, words, material.known) if words else {}
+    is_fixed = not material.stopping
+    parts = answer.parts(tables, words, material.known, is_fixed=is_fixed) if words else {}
     boxes: list[Block] = [Callout(question, lines) for question, lines in parts.items()]
+    boxes += [Callout("Why no more seeds", list(material.stopping))] if material.stopping else []
     if not boxes:
         boxes = [Callout(SAYS, [answer.NEVER_SEEN if words else _no_headline(material)])]
     lines = [*_warnings(material), *(_wide(tables) if words else [])]

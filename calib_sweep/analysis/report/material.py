@@ -38,6 +38,7 @@ class Material:
     environments: dict[str, list[str]]
     known: Metrics = OURS  # of the scores
     published: Published | None = None  # numbers of others to stand beside
+    stopping: Sequence[str] = ()  # why no more seeds were added, where the sweep decided
     warnings: Sequence[str] = ()  # files left out, results nobody has decided on: in sentences
 
     @classmethod

@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.report import stopping
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.means import HEADLINES
@@ -81,6 +82,9 @@ class Summary:
         metrics = sorted({str(row["metric"]) for row in self.rows if row["status"] == "done"})
         yield from table_lines(groups, metrics, options.max_width)
         yield from self._sentences(groups, options.max_width)
+        if self.page is not None:
+            for sentence in stopping.sentences(self.page.parent.parent):
+                yield from _wrapped(printable(sentence), options.max_width)
         yield from self._failures()
         if self.page is not None and self.page.exists():
             yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")

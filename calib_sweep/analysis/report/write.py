@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.analysis.metrics import NONE_DECLARED, Declared, slug
+from calib_sweep.analysis.report import stopping
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
 from calib_sweep.analysis.report.terminal import terminal_summary
@@ -91,7 +92,8 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     material = Material.of(folder.resolve().name, cells, settings)
     warnings = sidecars.conflicts(folder, cells)
     evidence = gather(folder, material, cells, warnings.append)
-    files = _make(replace(material, warnings=warnings), evidence, settings)
+    told = stopping.sentences(folder, material.known)
+    files = _make(replace(material, warnings=warnings, stopping=told), evidence, settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
@@ -132,6 +134,7 @@ def _digest(
     parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
     parts.append(material.published and material.published.sha256)
+    parts += [adaptive] if (adaptive := stopping.read(folder)) else []
     told = {**asdict(settings), "targets": list(settings.targets)}
     text = valid_json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()

@@ -113,7 +113,7 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]], known: Metric
         d = slice(None) if free else place[1][names.dataset]
         s = slice(None) if free else place[2][row["seed"]]
         cell_ids[m, d, s, r] = row["cell_id"]
-        value[m, d, s, r, e] = _scaled(row, known.of(metrics[e]))
+        value[m, d, s, r, e] = scaled(row["value"], known.of(metrics[e]))
         size = settings_of(row).get(NUM_SAMPLES)
         num_samples[m] = size if isinstance(size, int | float) else np.nan
     for e, metric in enumerate(metrics):
@@ -139,13 +139,12 @@ def _ordered(seeds: Iterable[int | None]) -> list[int | None]:
     return sorted(seeds, key=lambda seed: (seed is not None, seed or 0))
 
 
-def _scaled(row: Row, kind: Kind) -> float:
-    """Return a row's value on the scale of the analysis."""
-    value = float(row["value"])
+def scaled(value: float, kind: Kind) -> float:
+    """Return a score on the scale of the analysis."""
     is_lost = np.isnan(value) or (kind.is_logged and value <= 0)
     if is_lost and kind.direction < 0:
         return np.inf  # a model so broken that its perplexity is no number: the worst there is
-    return float(np.log(value)) if kind.is_logged else value
+    return float(np.log(value)) if kind.is_logged else float(value)
 
 
 def _dense(
@@ -154,7 +153,8 @@ def _dense(
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for _, row in members:
         if row["method"] == DENSE:
-            values[str(row["metric"])].append(_scaled(row, known.of(str(row["metric"]))))
+            metric = str(row["metric"])
+            values[metric].append(scaled(row["value"], known.of(metric)))
     return np.array([np.mean(own) if own else np.nan for own in values.values()])
 
 

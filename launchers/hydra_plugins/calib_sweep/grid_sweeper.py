@@ -1,12 +1,17 @@
 """hydra/sweeper=grid: expand the command line into points and hand them to the sweep."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from calib_sweep.sweep.points import Point
+    from calib_sweep.sweep.sweep import Sweep
 
 
 @dataclass
@@ -45,13 +50,19 @@ class GridSweeper(BasicSweeper):
         from calib_sweep.sweep.explain import SweepEnded
         from calib_sweep.sweep.handover import unpack
         from calib_sweep.sweep.points import parse_words, read_options, split_points
-        from calib_sweep.sweep.sweep import Sweep
 
-        assert self.hydra_context is not None and self.config is not None
+        assert self.hydra_context is not None
         typed = arguments if self.typed is None else unpack(self.typed)
         words = [*self._parse_config(), *read_options(typed).overrides]
         overrides = parse_words(words, self.hydra_context.config_loader)
         points = split_points([o for o in overrides if not o.is_hydra_override()])
-        sweep = Sweep(self.hydra_context, self.config, points, typed)
+        sweep = self.make_sweep(points, typed)
         code = sweep.perform(self.action)
         raise SweepEnded(code, sweep.store.folder)
+
+    def make_sweep(self, points: "Sequence[Point]", typed: Sequence[str]) -> "Sweep":
+        """Return the sweep of these points."""
+        from calib_sweep.sweep.sweep import Sweep
+
+        assert self.hydra_context is not None and self.config is not None
+        return Sweep(self.hydra_context, self.config, points, typed)
