@@ -25,6 +25,7 @@ from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import read_items
 from calib_sweep.analysis.scores.table import read_cells
+from calib_sweep.analysis.settings import read_settings
 from calib_sweep.analysis.tables.losses import ITEMS, ONE_DRAW, Loss, losses_of
 from calib_sweep.console import output
 from calib_sweep.wording import counted
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print each loss beside its limit, return the exit code."""
     asked = read_arguments(arguments)
     cells = read_cells(asked.folder)
-    material = Material.of(asked.folder.resolve().name, cells)
+    material = Material.of(asked.folder.resolve().name, cells, read_settings())
     told = list(material.warnings)
     items = read_items(asked.folder, cells, told.append)
     arrays = score_arrays(material.rows, known=material.known)

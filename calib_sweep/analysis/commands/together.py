@@ -119,7 +119,7 @@ def _read(folders: Sequence[Path], settings: AnalysisSettings) -> list[Read]:
     found = []
     for name, path in zip(names, paths, strict=True):
         cells = read_cells(path, settings.metrics)
-        material = Material.of(name, cells, settings.metrics)
+        material = Material.of(name, cells, settings)
         found.append(Read(name=name, cells=cells, material=material))
     return found
 
