@@ -28,6 +28,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "dashboard": "calib_sweep.tracking.dashboard",
     "sync": "calib_sweep.tracking.sync",
     "gate": "calib_sweep.analysis.commands.gate",
+    "plan": "calib_sweep.analysis.commands.plan",
     "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]

@@ -21,6 +21,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep dashboard results/NAME       the W&B workspace and report of a sweep
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
     calib-sweep gate results/NAME --loss 0.01    is the loss against dense within a limit
+    calib-sweep plan results/NAME --budget 40   what to run next: datasets, seeds, items
     calib-sweep doctor [results]             what this machine has; for a bug report
     calib-sweep VERB --help                  more on one of these
 
@@ -151,6 +152,24 @@ for other calibration draws of the datasets in FOLDER, and other test items of t
     calib-sweep gate results/default --loss 0.01 --worst 0.05 --metric accuracy
 Exit codes: 0 within; 4 not shown to be within; 5 not to be known: too few draws, no dense cell, and
 nothing else is beyond its limit; 1 a mistake in what was typed
+""",
+    "plan": """\
+calib-sweep plan FOLDER --budget CELLS [--target WIDTH] [--contrast A,B]    what to run next
+
+Takes the sweep in FOLDER for a pilot, and plans for the difference of two methods: how narrow an
+interval so many datasets and seeds buy, on its datasets and for a new one, and what one more
+dataset, seed or task is worth. Cells of both methods count, those of the pilot included. Widths are
+kept with the probability analysis.power, as a pilot knows its spread only roughly.
+
+    --budget 40               cells: what they buy at most
+    --target 0.3              half-width in points, or per cent of perplexity: what it costs
+    --contrast wanda,gptq     left out: the pair with the smallest difference that is not claimed
+    --metric perplexity       or accuracy, or one score as acc/boolq
+    --model NAME              where there are several
+    --datasets 10             plan with no more than so many
+
+    calib-sweep plan results/default --budget 40
+    calib-sweep plan results/default --target 0.3 --contrast wanda,sparsegpt analysis.power=0.9
 """,
     "doctor": """\
 calib-sweep doctor [FOLDER]    what this machine has, and whether a sweep can live on it

@@ -33,5 +33,6 @@ class ReadCell(TypedDict):
     metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # what is known of its scores
     versions: NotRequired[Mapping[str, object]]
     environment: NotRequired[Environment]
+    timings_s: NotRequired[Mapping[str, float]]
     error: NotRequired[ErrorNote | None]
     finished_at: NotRequired[str | None]

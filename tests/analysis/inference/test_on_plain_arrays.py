@@ -13,6 +13,7 @@ from calib_sweep.analysis import inference
 from calib_sweep.analysis.inference import (
     anova,
     correlation,
+    design,
     differences,
     equivalence,
     estimates,
@@ -61,6 +62,8 @@ CALLS = {
     anova.nested_anova: (lambda: anova.nested_anova(FIRST[:, :, None]).df_L, 0),
     anova.crossed_anova: (lambda: anova.crossed_anova(SCORE_MDSE).df_L, 12),
     anova.is_whole: (lambda: anova.is_whole(SCORE_MDSE, 3), 1),
+    design.pilot_of: (lambda: design.pilot_of(FIRST[..., 0]).num_datasets, 2),
+    design.designs_of: (lambda: design.designs_of(20, 3)[2].num_draws, 6),
     equivalence.difference_within: (
         lambda: equivalence.difference_within(0.1, 0.2, 9, 0.5).p,
         0.03828,
