@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import beats, losses, over_models, planning, sensitivity
+from calib_sweep.analysis.report import beats, compared, losses, over_models, planning, sensitivity
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables, models_of
 
 FAMILY = ("methods", "methods_on", "datasets", "spread", "loss")  # corrected together
@@ -36,7 +36,10 @@ def parts(
     """Return the sentences under the question that they answer; no question without an answer."""
     asked = {
         "What moves the score": lambda model: sensitivity.sentences(tables, model, words, known),
-        "Which method does better": lambda model: beats.sentences(tables, model, words, known),
+        "Which method does better": lambda model: [
+            *beats.sentences(tables, model, words, known),
+            *compared.sentences(tables.get("compared"), model),
+        ],
         "Is the loss real": lambda model: losses.sentences(tables, model, words, known),
     }
     models = models_of(tables)

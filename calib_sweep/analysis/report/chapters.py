@@ -15,6 +15,7 @@ from calib_sweep.analysis.report import (
     appendix,
     background,
     columns,
+    compared,
     differences,
     losses,
     over_models,
@@ -95,6 +96,7 @@ def write(
     detail += _of_draws(material, tables, figures, words)
     detail += appendix.write(tables, figures)
     blocks += in_folds("In detail", detail)
+    blocks += compared.write(tables["compared"])
     blocks += background.what_was_run(material, groups)
     blocks += background.failed_cells(material.rows) + appendix.never_run(tables)
     checked = background.control_list(material, groups) + appendix.control_table(tables)

@@ -1,11 +1,12 @@
 """The material of the report's chapters: rows, groups, tables, and the sets drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.document import Table
 from calib_sweep.analysis.scores.cells import ReadCell
+from calib_sweep.analysis.scores.measured import measured
 from calib_sweep.analysis.scores.published import Published, read_published
 from calib_sweep.analysis.scores.refusals import known_metrics
 from calib_sweep.analysis.scores.table import Row, to_rows
@@ -50,6 +51,8 @@ class Material:
                 record.get("stderr"),
                 record.get("metrics"),
                 provenance.described(record),
+                asdict(measured(record)),
+                (record.get("config") or {}).get("method"),
             ]
             for record in cells
         ]

@@ -177,6 +177,7 @@ def gather(
     from calib_sweep.analysis.tables.tables import Evidence
 
     return Evidence(
+        cells=cells,
         known=material.known,
         published=material.published,
         items=read_items(folder, cells, tell),

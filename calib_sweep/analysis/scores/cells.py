@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from calib_sweep.results.environment import Environment
-from calib_sweep.results.record import CalibrationNote, ErrorNote
+from calib_sweep.results.record import CalibrationNote, CompressionNote, ErrorNote
 
 
 class Axes(TypedDict):
@@ -29,6 +29,9 @@ class ReadCell(TypedDict):
     config: NotRequired[Mapping[str, object]]
     files: NotRequired[Mapping[str, str]]
     calibration: NotRequired[CalibrationNote | None]
+    compression: NotRequired[CompressionNote | None]
+    timings_s: NotRequired[Mapping[str, float]]
+    peak_memory_bytes: NotRequired[int | None]
     stderr: NotRequired[Mapping[str, float | None]]
     metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # what is known of its scores
     versions: NotRequired[Mapping[str, object]]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from calib_sweep.analysis.metrics import OURS, kind_of
+from calib_sweep.analysis.scores.measured import MEASURED
 from calib_sweep.errors import Problems
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
 
@@ -20,7 +21,7 @@ AXES = ("model", "method", "dataset", "seed", "replicate")
 NEEDED = ("model", "method", "dataset", "seed")
 OF_A_SCORE = ("metric", "task", "value", "stderr", "direction", "unit")
 # Columns that `load_scores(...).to_csv` has besides, and an index that pandas writes.
-PASSED_OVER = ("", "settings", "error", "cell_id", "unnamed: 0")
+PASSED_OVER = ("", "settings", "error", "cell_id", "unnamed: 0", *MEASURED)
 DELIMITERS = ",;\t"
 # A mean under another name.
 SAME = {"acc": ACC_MEAN, "accuracy": ACC_MEAN, "ppl": PPL_MEAN, "perplexity": PPL_MEAN}

@@ -1,7 +1,8 @@
 """A sweep's records as one tidy table: one row per cell and score.
 
 Columns: model, method, dataset, seed, replicate; one column per setting that the cell has;
-settings (all of them as text), metric, value, stderr, status, error, cell_id. A cell without
+settings (all of them as text), metric, value, stderr, status, error, cell_id; in `read_table` also
+what was measured of the cell (`measured`). A cell without
 scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), "refused" (its
 scores cannot be true: `refusals`), or "unfinished" (started, no record yet). Of done cells that
 nothing tells apart, as an older version of this program may have left, all but the last are
@@ -16,6 +17,7 @@ Cells without the means over corpora and tasks are given them (`means`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +26,7 @@ import numpy as np
 from calib_sweep.analysis.metrics import NONE_DECLARED, Declared
 from calib_sweep.analysis.scores.cells import Axes, ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
+from calib_sweep.analysis.scores.measured import MEASURED, measured
 from calib_sweep.analysis.scores.refusals import refuse
 from calib_sweep.errors import printable
 from calib_sweep.places import BROKEN, CONFIG, RECORD
@@ -46,9 +49,13 @@ def read_table(folder: str | Path) -> "pd.DataFrame":
     """Read the tidy table of the sweep in `folder`; missing: a setting that a cell has not."""
     import pandas as pd
 
-    rows = read_rows(folder)
+    cells = read_cells(folder)
+    rows = to_rows(cells)
     names = [*AXES, *_setting_names(rows), *COLUMNS[len(AXES) :]]
     table = pd.DataFrame(rows, columns=pd.Index(names))
+    beside = {record["cell_id"]: asdict(measured(record)) for record in cells}
+    for name in MEASURED:
+        table[name] = [beside[cell_id][name] for cell_id in table["cell_id"]]
     return table.astype({"seed": "Int64", "replicate": "Int64", "value": float, "stderr": float})
 
 

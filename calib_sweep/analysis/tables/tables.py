@@ -13,6 +13,7 @@ import pandas as pd
 
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import score_arrays
+from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.items import Items
 from calib_sweep.analysis.scores.names import Naming
@@ -21,6 +22,7 @@ from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.checks import control_table
 from calib_sweep.analysis.tables.claims import claim_table
+from calib_sweep.analysis.tables.compared import compared_table
 from calib_sweep.analysis.tables.comparisons import COLUMNS as COMPARISON_COLUMNS
 from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_table
 from calib_sweep.analysis.tables.correlations import correlation_table
@@ -58,6 +60,7 @@ SHOWN_COLUMNS = {
 class Evidence:
     """Evidence besides the rows; all of it may be lacking."""
 
+    cells: Sequence[ReadCell] = ()  # the records, for what they measured beside scores
     known: Metrics = OURS  # of the scores
     items: Items = field(default_factory=Items)  # scores per test item
     descriptors: Descriptors = field(default_factory=dict)  # of the calibration sets
@@ -76,6 +79,7 @@ def all_tables(
     components = variance_table(arrays, settings)
     tables = {
         "summary": summary_table(groups, naming),
+        "compared": compared_table(rows, evidence.cells, groups, naming),
         "sensitivity": sensitivity_table(arrays, components, groups, naming),
         "variance_components": components,
         "comparisons": comparisons,
