@@ -19,6 +19,7 @@ from calib_sweep.analysis.inference.equivalence import (
     difference_within,
     spread_below,
     spread_of_draws,
+    tail_inflation,
 )
 from calib_sweep.analysis.inference.intervals import TAIL
 from calib_sweep.analysis.inference.typed_scipy import t_isf
@@ -92,7 +93,7 @@ def _of_draws(array: ScoreArray, settings: AnalysisSettings) -> Iterator[dict[st
     for m in np.flatnonzero(array.reads_data_M):
         value_DSE = array.value_MDSE[m]
         sd_E, df_E = spread_of_draws(value_DSE)
-        found = spread_below(sd_E, df_E, margin_E)
+        found = spread_below(sd_E, df_E / tail_inflation(value_DSE), margin_E)
         n_E = (~np.isnan(value_DSE)).sum(axis=(0, 1))
         for e in np.flatnonzero(np.isfinite(margin_E) & (n_E > 0)).tolist():
             yield {

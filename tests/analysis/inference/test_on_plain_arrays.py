@@ -68,6 +68,7 @@ CALLS = {
         lambda: equivalence.difference_within(0.1, 0.2, 9, 0.5).p,
         0.03828,
     ),
+    equivalence.tail_inflation: (lambda: equivalence.tail_inflation(FIRST), None),
     equivalence.spread_below: (lambda: equivalence.spread_below(2.0, 10, 3.0).hi, 3.1862),
     equivalence.spread_of_draws: (
         lambda: equivalence.spread_of_draws(np.array([[[1.0], [2.0], [3.0]]]))[0],
