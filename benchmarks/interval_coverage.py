@@ -9,17 +9,18 @@ of a simulated sweep is a sweep of its own.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from calib_sweep.analysis.tables.homogeneity import homogeneity_table
 from scipy import stats
 
 from calib_sweep.analysis.inference import intervals
 from calib_sweep.analysis.inference.anova import crossed_anova, nested_anova
 from calib_sweep.analysis.inference.correlation import correlate
 from calib_sweep.analysis.inference.flips import Split, split, systematic_sd
+from calib_sweep.analysis.inference.heavy_tails import sample_inflation
 from calib_sweep.analysis.inference.interquartile import resampled_iqm
+from calib_sweep.analysis.inference.permutation import two_sample_p
 from calib_sweep.analysis.inference.set_sizes import floor_interval
 from calib_sweep.analysis.inference.two_sample import Compared, compare_paired, compare_unpaired
 from calib_sweep.analysis.scores.arrays import ScoreArray
@@ -28,6 +29,7 @@ from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import comparison_table
 from calib_sweep.analysis.tables.profiles import profile_tables
 from calib_sweep.analysis.tables.ranking import ranking_tables
+from calib_sweep.analysis.tables.spreads import spread_tables
 from calib_sweep.seeding import stream
 
 SEEDS, DATASETS = (3, 5, 10, 20), (3, 5, 10)
@@ -74,6 +76,32 @@ def exponential(name: str, *shape: int) -> np.ndarray:
     return stream(f"benchmarks/coverage/{name}", *shape).exponential(size=shape) - 1
 
 
+def lognormal(name: str, *shape: int) -> np.ndarray:
+    value = np.exp(0.75 * normal(name, *shape))
+    square = np.exp(0.75**2)
+    return (value - np.sqrt(square)) / np.sqrt((square - 1) * square)
+
+
+def t3(name: str, *shape: int) -> np.ndarray:
+    return stream(f"benchmarks/coverage/{name}", *shape).standard_t(3, size=shape) / np.sqrt(3)
+
+
+def spike(name: str, *shape: int) -> np.ndarray:
+    """One draw in ten lies 5 SDs of the others off."""
+    draw = stream(f"benchmarks/coverage/{name}", *shape)
+    value = draw.standard_normal(shape) + 5 * (draw.random(shape) < 0.1) - 0.5
+    return value / np.sqrt(1 + 25 * 0.09)
+
+
+Draws = Callable[..., np.ndarray]
+HEAVY: Mapping[str, Draws] = {
+    SKEWED: exponential,
+    "lognormal": lognormal,
+    "t3": t3,
+    "spike": spike,
+}
+
+
 def held(interval: tuple[np.ndarray, np.ndarray], truth: np.ndarray | float) -> float:
     low, high = interval
     return float(np.mean((low <= truth) & (truth <= high)))
@@ -81,14 +109,15 @@ def held(interval: tuple[np.ndarray, np.ndarray], truth: np.ndarray | float) -> 
 
 def of_samples(num: int) -> Iterator[tuple[str, list[float]]]:
     """Mean, SD, one draw more, a share."""
-    for shape, draws in (("normal", normal), (SKEWED, exponential)):
+    for shape, draws in {"normal": normal, **HEAVY}.items():
         found: dict[str, list[float]] = {}
         for n in SEEDS:
             draw_BS = draws("sample", num, n)
             mean, sd = draw_BS.mean(1), draw_BS.std(1, ddof=1)
+            inflation = np.array([sample_inflation(own) for own in draw_BS])
             of = {
                 "mean": (intervals.mean_interval(mean, sd, np.array(n)), 0.0),
-                "SD": (intervals.sd_interval(sd, np.array(n)), 1.0),
+                "SD": (intervals.sd_interval(sd, np.array(n), inflation), 1.0),
                 "next draw": (
                     intervals.next_draw_interval(mean, sd, np.array(n)),
                     draws("next", num, n)[:, 0],
@@ -124,8 +153,9 @@ def of_one_method(num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
         for n in SEEDS
     }
     yield from of_components(draws.values(), 1.0, "1 and 1, SDs of draws from 1 to 3")
-    draws = {n: between(num_D, num, 1.0) + exponential("one/s", num_D, n, 1, num) for n in SEEDS}
-    yield from of_components(draws.values(), 1.0, f"1 and 1, {SKEWED} draws")
+    for name, heavy in HEAVY.items():
+        draws = {n: between(num_D, num, 1.0) + heavy("one/s", num_D, n, 1, num) for n in SEEDS}
+        yield from of_components(draws.values(), 1.0, f"1 and 1, {name} draws")
 
 
 def between(num_D: int, num: int, variance: float) -> np.ndarray:
@@ -161,13 +191,20 @@ def crossed(
 
 
 def across_methods(num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
-    found: dict[str, list[float]] = {name: [] for name in ACROSS}
-    for n in SEEDS:
-        anova = crossed_anova(crossed(4, num_D, n, num, ACROSS))
-        low, high = anova.interval(0, SETTINGS.num_resamples)
-        for line, name in enumerate(anova.names):
-            found[name].append(held((low[line], high[line]), ACROSS[name]))
-    yield from ((f"{name}, true variance {ACROSS[name]:g}", found[name]) for name in ACROSS)
+    for unlike, told in ((1.0, ""), (4.0, ", one of four methods moves 4 times as far")):
+        own = np.array([1.0, 1.0, 1.0, unlike]).reshape(4, 1, 1, 1)
+        own *= np.sqrt(ACROSS["method:draw"] / np.mean(own**2))
+        found: dict[str, list[float]] = {name: [] for name in ACROSS}
+        for n in SEEDS:
+            value = crossed(4, num_D, n, num, ACROSS | {"method:draw": 0.0})
+            anova = crossed_anova(value + own * normal("ms", 4, num_D, n, num))
+            low, high = anova.interval(0, SETTINGS.num_resamples)
+            for line, name in enumerate(anova.names):
+                found[name].append(held((low[line], high[line]), ACROSS[name]))
+        yield from (
+            (f"{name}, true variance {ACROSS[name]:g}{told}", found[name])
+            for name in (ACROSS if unlike == 1 else ("draw", "method:draw"))
+        )
 
 
 def of_comparisons(num: int) -> Iterator[tuple[str, list[float]]]:
@@ -259,15 +296,33 @@ def of_rankings(num: int) -> Iterator[tuple[str, list[float]]]:
 
 def of_tests(num: int) -> Iterator[tuple[str, list[float]]]:
     """Shares below 5 %."""
-    for methods, datasets in ((2, 1), (4, 1), (4, 5)):
+    for name, draws in {"normal": normal, **HEAVY}.items():
+        for datasets in (1, 5):
+            told = f"equal SDs of two methods on {datasets} datasets, {name} draws, p"
+            yield from of_spreads(told, draws, datasets, num)
+    for num_a, num_b in ((1.0, 1.0), (0.5, 1.0)):
         shares = []
         for n in SEEDS:
-            value = normal("own", methods, datasets, n, num) + normal("all", 1, datasets, n, num)
-            table = homogeneity_table([array_of(value)])
-            shares.append(float(np.mean(table.loc[table["kind"] == "method", "p"] <= 0.05)))
-        yield f"unequal variances, {methods} methods on {datasets} datasets", shares
+            a = 3 * normal("unlike/a", max(3, int(num_a * n)), num)
+            b = normal("unlike/b", int(num_b * n), num)
+            p = two_sample_p(a, b, **SETTINGS.resampling)
+            shares.append(float(np.mean(p <= 0.05)))
+        few = "half as many draws and " if num_a < 1 else ""
+        yield f"exact p of two datasets, one with {few}3 times the SD", shares
     found = [[p_value(own) <= 0.05 for own in answered(n, num // 4, 0.0)] for n in SEEDS]
     yield "more than flips of 300 items (Cochran's Q)", [float(np.mean(own)) for own in found]
+
+
+def of_spreads(name: str, draws: Draws, num_D: int, num: int) -> Iterator[tuple[str, list[float]]]:
+    """Compare SDs that are equal; methods share half of their variance."""
+    found: dict[float, list[float]] = {0.05: [], 0.005: []}
+    for n in SEEDS:
+        value = draws("own", 2, num_D, n, num) + draws("all", 1, num_D, n, num)
+        p = spread_tables([array_of(value)])["spreads"]["p"].to_numpy(float)
+        for level, shares in found.items():
+            shares.append(float(np.mean(p < level)))
+    for level, shares in found.items():
+        yield f"{name} below {level:g}", shares
 
 
 def of_the_rest(num: int) -> Iterator[tuple[str, list[float]]]:
