@@ -20,8 +20,9 @@ Thomas and Hultquist 1978): exact where counts are equal, an approximation elsew
 
 Estimates solve E[MS] = MS (analysis of variance). Intervals are generalized ones (Weerahandi 1993):
 SS / chi2(df) stands for each E[MS], the same equations are solved for simulated chi2, negative
-results count as zero, and the interval runs between the tail quantiles. The df of `draw` and
-`method:draw` are fewer where draws have heavy tails or do not all spread alike (`heavy_tails`).
+results count as zero, and the interval runs between the tail quantiles. Where draws have heavy
+tails or do not all spread alike, (df / chi2)^sqrt(inflation) takes the place of df / chi2 in the
+lines `draw` and `method:draw` (`heavy_tails`).
 
 Shapes: E metrics, L lines (mean squares and components, in the same order), B simulations.
 """
@@ -32,7 +33,7 @@ from functools import lru_cache
 import numpy as np
 
 from calib_sweep.analysis.inference import typed_scipy
-from calib_sweep.analysis.inference.heavy_tails import inflation
+from calib_sweep.analysis.inference.heavy_tails import inflation, unlike
 from calib_sweep.analysis.inference.intervals import TAIL, Interval
 from calib_sweep.analysis.rounding import without_rounding
 from calib_sweep.seeding import stream
@@ -51,7 +52,7 @@ class Anova:
     weight_LL: np.ndarray
     df_L: np.ndarray
     square_LE: np.ndarray
-    inflation_LE: np.ndarray  # by which intervals count fewer df; 1 or more
+    inflation_LE: np.ndarray  # of the variances of mean squares; 1 or more
 
     def estimate(self) -> np.ndarray:
         """Return the components by analysis of variance [L, E]; some may be negative."""
@@ -62,10 +63,18 @@ class Anova:
 
         Generalized intervals from `num_resamples` simulated chi-squared numbers each, of `seed`.
         """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_LB = np.log(self.df_L[:, None]) - np.log(
+                [
+                    chi2_draws(name, df, seed, num_resamples)
+                    for name, df in zip(self.names, self.df_L, strict=True)
+                ]
+            )
+        stretch_LE = np.sqrt(self.inflation_LE)
         inverse_LL = np.linalg.inv(self.weight_LL)
         low, high = np.empty_like(self.square_LE), np.empty_like(self.square_LE)
         for e in range(self.square_LE.shape[1]):
-            pivot_LB = self._pivots(self.inflation_LE[:, e], seed, num_resamples)
+            pivot_LB = np.exp(stretch_LE[:, [e]] * log_LB)
             square_L = np.where(self.df_L > 0, self.square_LE[:, e], 0.0)
             # einsum, as threads of BLAS cost more than they save, and may sum in another order.
             simulated_LB = np.einsum("kl,lb->kb", inverse_LL * square_L, pivot_LB)
@@ -74,14 +83,6 @@ class Anova:
             )
         is_known_L = (self.df_L >= MIN_DF)[:, None]
         return np.where(is_known_L, low, np.nan), np.where(is_known_L, high, np.nan)
-
-    def _pivots(self, inflation_L: np.ndarray, seed: int, num_resamples: int) -> np.ndarray:
-        """Return df / chi2(df) [L, B]; it counts for nothing where there is no df."""
-        pivots: list[np.ndarray] = []
-        for name, df in zip(self.names, self.df_L / inflation_L, strict=True):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                pivots.append(df / chi2_draws(name, df, seed, num_resamples))
-        return np.stack(pivots)
 
 
 @lru_cache(maxsize=256)
@@ -92,13 +93,9 @@ def chi2_draws(name: str, df: float, seed: int, num_resamples: int) -> np.ndarra
     """
     if df <= 0:
         return np.ones(num_resamples)
-    return typed_scipy.chi2_isf_fast(_uniform(name, seed, num_resamples), df)
-
-
-@lru_cache(maxsize=32)
-def _uniform(name: str, seed: int, num_resamples: int) -> np.ndarray:
     draw = stream("analysis/components", seed, name)
-    return (draw.permutation(num_resamples) + draw.random(num_resamples)) / num_resamples
+    uniform_B = (draw.permutation(num_resamples) + draw.random(num_resamples)) / num_resamples
+    return typed_scipy.chi2_isf_fast(uniform_B, df)
 
 
 def nested_anova(value_DSRE: np.ndarray) -> Anova:
@@ -174,7 +171,9 @@ def crossed_anova(value_MDSE: np.ndarray) -> Anova:
     df_L = np.array(df)[kept]
     square_LE = _per_df([sums[name] for name in names], df_L, value)
     inflation_LE = np.ones_like(square_LE)
-    inflation_LE[0] = _inflation(np.sum(both**2, axis=0), square_LE[0], num_M - 1)
+    inflation_LE[0] = np.maximum(
+        _inflation(np.sum(both**2, axis=0), square_LE[0], num_M - 1), unlike(both, within)
+    )
     inflation_LE[1] = _inflation((draw_DSE - data_DE[:, None]) ** 2, square_LE[1], 1)
     return Anova(names, weight_LL[np.ix_(kept, kept)], df_L, square_LE, inflation_LE)
 

@@ -7,7 +7,7 @@
     P(A > B)    all q with |U/(mn) - q| <= z sqrt(V(q)),                  Newcombe 2006, method 5
                 V(q) = q (1-q) (1 + (N/2 - 1) ((1-q)/(2-q) + q/(1+q))) / (mn),  N = m + n
 
-The SD of draws with heavy tails counts fewer degrees of freedom (`heavy_tails`).
+Of draws with heavy tails the interval of the SD is stretched on the log scale (`heavy_tails`).
 
 Exact for normal draws (the first three) and for any draws (the share, at least at the level); the
 last one's coverage is in docs/analysis.md. Fewer than MIN_DRAWS draws give no interval: two have a
@@ -52,10 +52,10 @@ def sd_interval(sd: Numbers, n: Numbers, inflation: Numbers = 1.0) -> Interval:
     `sd`: sample SD (ddof = 1) of `n` draws. `inflation`: of its variance, where the draws have
     heavy tails (`heavy_tails`).
     """
-    df = (_enough(n) - 1) / inflation
+    df, stretch = _enough(n) - 1, np.sqrt(inflation)
     return (
-        sd * np.sqrt(df / typed_scipy.chi2_isf(TAIL, df)),
-        sd * np.sqrt(df / typed_scipy.chi2_ppf(TAIL, df)),
+        sd * np.sqrt(df / typed_scipy.chi2_isf(TAIL, df)) ** stretch,
+        sd * np.sqrt(df / typed_scipy.chi2_ppf(TAIL, df)) ** stretch,
     )
 
 

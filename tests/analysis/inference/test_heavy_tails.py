@@ -9,6 +9,7 @@ from calib_sweep.analysis.inference.heavy_tails import (
     inflation,
     kurtosis,
     sample_inflation,
+    unlike,
 )
 from calib_sweep.seeding import stream
 
@@ -31,7 +32,7 @@ def test_the_inflation_is_the_variance_of_pseudo_values_made_one_by_one():
     assert wanted > 2
     assert sample_inflation(SPIKED) == pytest.approx(min(wanted, 7))
     low, high = intervals.sd_interval(1.0, 8, 2.0)
-    ends = [np.sqrt(3.5 / stats.chi2.isf(tail, 3.5)) for tail in (0.025, 0.975)]
+    ends = [np.sqrt(7 / stats.chi2.isf(tail, 7)) ** np.sqrt(2) for tail in (0.025, 0.975)]
     assert [float(low), float(high)] == pytest.approx(ends)
 
 
@@ -68,6 +69,20 @@ def test_methods_that_move_unlike_show_in_their_contrasts():
     square_NE = ((own - own.mean(0)) ** 2).sum(0)
     found = inflation(square_NE, np.repeat(np.arange(5), 5), 3)
     assert np.median(found) > 1.5
+
+
+def test_epsilon_is_that_of_the_true_covariances_on_average():
+    """Of contrasts with covariance S, epsilon = (tr S)^2 / (m tr S^2): 1 and .445."""
+    for times, wanted in ((1.0, 1.0), (4.0, 0.445)):
+        own = normal("tails/epsilon", 4, 5, 20, 300)
+        own *= np.array([1, 1, 1, times]).reshape(4, 1, 1, 1)
+        left = own - own.mean(0)
+        left -= left.mean(2, keepdims=True)
+        centre = np.eye(4) - 0.25
+        true = centre @ np.diag([1, 1, 1, times**2]) @ centre
+        assert np.trace(true) ** 2 / (3 * np.sum(true**2)) == pytest.approx(wanted, abs=0.001)
+        assert np.median(1 / unlike(left, 95)) == pytest.approx(wanted, rel=0.06)
+    assert (unlike(left[:2], 95) == 1).all()
 
 
 def test_what_does_not_move_or_is_no_number_is_left_alone():

@@ -107,6 +107,7 @@ CALLS = {
     flips.cochran_p: (lambda: flips.cochran_p(flips.split(RIGHT_SI)), None),
     heavy_tails.inflation: (lambda: heavy_tails.inflation(FIRST[0] ** 2, np.zeros(4)), None),
     heavy_tails.sample_inflation: (lambda: heavy_tails.sample_inflation(np.arange(9.0)), 1),
+    heavy_tails.unlike: (lambda: heavy_tails.unlike(SCORE_MDSE - SCORE_MDSE.mean(0), 6), None),
     heavy_tails.kurtosis: (lambda: heavy_tails.kurtosis(np.ones((4, 1))), 1),
     heavy_tails.high_kurtosis: (lambda: heavy_tails.high_kurtosis((3,), 1), 1.5),
     interquartile.iqm: (lambda: interquartile.iqm(np.array([0.0, 1.0, 3.0, 90.0])), 2),
