@@ -26,9 +26,9 @@ BOOKKEEPING = frozenset(
 
 # How a cell is run, not what it computes: the result is the same up to float32 summation order.
 # Only in these parts: a method's own `batch_size` can mean anything. What code of a task may run is
-# asked before anything does: it moves no number either.
+# asked before anything does, and which items belong together after: they move no number either.
 EXECUTION_KEYS = frozenset(
-    {"device", "batch_size", "batch_tokens", "tensor_cores", "offload", "trust_task_code"}
+    {"device", "batch_size", "batch_tokens", "tensor_cores", "offload", "trust_task_code", "groups"}
 )
 EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
@@ -48,11 +48,17 @@ def is_setting(key: str) -> bool:
 def applies(name: str, *, is_dense: bool, reads_data: bool) -> bool:
     """Tell whether the setting `name` can move a number of a cell of this kind."""
     part = name.split(".")[0]
-    if part in EXECUTION_PARTS and name.rpartition(".")[2] in EXECUTION_KEYS:
+    if is_execution(name):
         return False
     if is_dense:
         return part in OF_DENSE
     return reads_data or part not in OF_DATA
+
+
+def is_execution(name: str) -> bool:
+    """Tell whether the setting `name` says how a cell is run, not what it computes."""
+    part, *keys = name.split(".")
+    return part in EXECUTION_PARTS and not EXECUTION_KEYS.isdisjoint(keys)
 
 
 def applying(

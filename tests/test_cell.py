@@ -4,6 +4,7 @@ import pytest
 
 from calib_sweep.cell import DENSE, Cell, cell_id
 from calib_sweep.places import CONF
+from calib_sweep.settings import applies
 
 CONFIG = {
     "model": {"path": "tiny", "dtype": "float32", "device": "cpu"},
@@ -75,6 +76,16 @@ def test_trust_in_the_code_of_tasks_does_not_change_the_id():
         for trust in ({}, {"trust_task_code": False}, {"trust_task_code": True})
     ]
     assert len(set(ids)) == 1
+
+
+def test_which_items_belong_together_does_not_change_the_id():
+    ids = [
+        cell_id(changed("evaluation.zero_shot", {"tasks": ["own"], **groups}), needs_data=True)
+        for groups in ({}, {"groups": {}}, {"groups": {"own": "passage"}})
+    ]
+    assert len(set(ids)) == 1
+    name = "evaluation.zero_shot.groups.own"
+    assert not applies(name, is_dense=False, reads_data=True)
 
 
 @pytest.mark.parametrize("part", ["method", "dataset", "calibration"])

@@ -15,6 +15,7 @@ COLUMNS = {
     "name": "string",  # task, or <corpus>@<seq_len>
     "item": "int64",  # position of the document in its task, of the window in its corpus
     "item_hash": "string",  # lm-eval's hash of the document; SHA-256 of the window's token ids
+    "group": "string",  # equal for items of a task that belong together, as about one passage
     "correct": "float64",  # acc of the item; of a task without acc, its headline metric
     "correct_norm": "float64",  # acc_norm of the item, where the task has it
     "choice": "Int64",  # the answer of highest log-likelihood, where there are choices

@@ -8,13 +8,14 @@ the miniature world's, and, only when a name is in neither, the one that lm-eval
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.definitions import STORYCLOZE, Definition, read_definition
+from calib_sweep.evaluation.item_groups import Groups, check_groups
 from calib_sweep.wording import typed
 
 KEY = "evaluation.zero_shot"
@@ -35,6 +36,7 @@ class ZeroShot:
     num_items: int | None  # the first so many items of each task; None: all
     batch_size: int  # sequences forwarded at once
     trust_task_code: bool = False  # whether code that tasks of the user's own name may run
+    groups: Groups = field(default_factory=dict)  # what items that belong together share, by task
 
     def __post_init__(self) -> None:
         tasks = self.tasks
@@ -54,6 +56,7 @@ class ZeroShot:
             "tasks that are run: " + ", ".join(self.names()),
             f"Take the others out of {KEY}.headline, or add them to {KEY}.tasks.",
         )
+        check_groups(self.groups, self.names())
         require(
             isinstance(self.trust_task_code, bool),
             f"{KEY}.trust_task_code",

@@ -28,6 +28,7 @@ from calib_sweep.evaluation.definitions import (
     read_definition,
     storycloze_definition,
 )
+from calib_sweep.evaluation.item_groups import groups_of
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests
 from calib_sweep.evaluation.scorer import Scorer
@@ -68,6 +69,7 @@ class PreparedTasks:
     encoder: "Encoder"
     tasks: "dict[str, Task]"
     item_hashes: dict[str, list[str]]  # task -> lm-eval's doc_hash of each item
+    item_groups: dict[str, list[str]]  # the same of what items share, where they have such a field
     _pages: dict[int, tuple[list[int], list[Requests]]] = field(default_factory=dict, repr=False)
 
     def versions(self) -> dict[str, object]:
@@ -155,6 +157,7 @@ class PreparedTasks:
             "name": [name] * len(choices),
             "item": list(range(len(choices))),
             "item_hash": self.item_hashes[name],
+            "group": self.item_groups.get(name, [None] * len(choices)),
             "correct": values.get("acc", values[headline] if headline else missing),
             "correct_norm": values.get("acc_norm", missing),
             "choice": choices,
@@ -182,11 +185,18 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
         no_progress_bars(),
     ):
         tasks = {name: problems.of(_build, name, spec, settings) for name, spec in specs.items()}
-    hashes = {
-        name: [doc_hash(instances[0].doc) for instances in by_item(task.instances)]
+    documents = {
+        name: [instances[0].doc for instances in by_item(task.instances)]
         for name, task in tasks.items()
     }
-    return PreparedTasks(settings, Encoder(tokenizer), tasks, hashes)
+    hashes = {name: [doc_hash(document) for document in own] for name, own in documents.items()}
+    with collected() as problems:
+        found = {
+            name: problems.of(groups_of, name, own, settings.groups, doc_hash)
+            for name, own in documents.items()
+        }
+    groups = {name: own for name, own in found.items() if own is not None}
+    return PreparedTasks(settings, Encoder(tokenizer), tasks, hashes, groups)
 
 
 def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -195,7 +205,9 @@ def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") ->
     if not own:
         return
     headline = {name: metric for name, metric in settings.headline.items() if name in own}
-    alone = replace(settings, tasks=list(own), storycloze_path=None, headline=headline)
+    groups = {name: field for name, field in settings.groups.items() if name in own}
+    kept = {"tasks": list(own), "headline": headline, "groups": groups}
+    alone = replace(settings, storycloze_path=None, **kept)
     _ = prepare_tasks(alone, tokenizer).requests
 
 

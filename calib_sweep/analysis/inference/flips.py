@@ -5,8 +5,11 @@ For n draws and N items, x[s, i] the score of item i on draw s, a_s = mean over 
     s^2           = variance of a_s over draws
     floor^2       = sum_i var_s(x[s, i]) / N^2                  if items moved independently; for
                     right or wrong var_s = n/(n-1) p_i (1 - p_i), p_i the share of draws right
+                  = sum_g var_s(sum_(i in g) x[s, i]) / N^2     if groups of items did: of those
+                    about one passage, which flip together without any change of ability
     systematic^2  = max(0, s^2 - floor^2)                                   what all items share
-    p             = P(chi2(n-1) >= (n-1) s^2 / floor^2)                     Cochran's Q
+    p             = P(chi2(n-1) >= (n-1) s^2 / floor^2)                     Cochran's Q; of groups
+                    the same with their floor
 
 The floor falls with more items, the systematic part is a change of ability. The interval of the
 systematic SD is that of s, less the floor. ceiling = sqrt(pbar (1 - pbar) / N): the floor if each
@@ -16,7 +19,7 @@ item were tossed anew.
     agreement   share of items on which two draws agree, in both right and wrong; kappa: beyond
                 chance (Fleiss 1971)
 
-Shapes: S draws (n), I items (N). SDs are in the unit of the scores.
+Shapes: S draws (n), I items (N), G groups. SDs are in the unit of the scores.
 """
 
 from dataclasses import dataclass
@@ -24,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib_sweep.analysis.inference import intervals, typed_scipy
+from calib_sweep.analysis.inference.item_groups import group_sums, numbered
 from calib_sweep.analysis.rounding import variance
 
 
@@ -35,21 +39,27 @@ class Split:
     num_items: int
     variance: float
     floor_variance: float
+    num_groups: int  # of items that belong together; as many as items where none do
     ceiling: float = np.nan
     unstable: float = np.nan
     agreement: float = np.nan
     kappa: float = np.nan
 
 
-def split(value_SI: np.ndarray) -> Split:
-    """Split the variance over draws of the mean over items [S, I]; 0 and 1: wrong and right."""
+def split(value_SI: np.ndarray, group_I: np.ndarray | None = None) -> Split:
+    """Split the variance over draws of the mean over items [S, I]; 0 and 1: wrong and right.
+
+    `group_I`: equal for items that belong together; None: each is on its own.
+    """
     value_SI = np.asarray(value_SI, dtype=float)
     n, num_items = value_SI.shape
+    sums_SG = group_sums(value_SI, numbered(group_I, num_items))
     within_I = variance(value_SI)
     of_means = float(variance(value_SI.mean(1)))
-    floor_variance = float(within_I.sum()) / num_items**2
+    floor_variance = float(variance(sums_SG).sum()) / num_items**2
+    num_groups = sums_SG.shape[1]
     if not np.isin(value_SI, (0.0, 1.0)).all():
-        return Split(n, num_items, of_means, floor_variance)
+        return Split(n, num_items, of_means, floor_variance, num_groups)
     share = value_SI.mean()
     agreement = 1 - 2 * float(within_I.mean())
     by_chance = share**2 + (1 - share) ** 2
@@ -58,6 +68,7 @@ def split(value_SI: np.ndarray) -> Split:
         num_items,
         of_means,
         floor_variance,
+        num_groups,
         ceiling=float(np.sqrt(share * (1 - share) / num_items)),
         unstable=float(np.mean(within_I > 0)),
         agreement=agreement,

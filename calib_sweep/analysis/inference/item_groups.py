@@ -31,3 +31,10 @@ def group_sums(x_CI: np.ndarray, number_I: np.ndarray) -> np.ndarray:
 def scale(num_items: int, num_groups: int) -> float:
     """Return what a sum of squared group sums is to be multiplied with: G / (G - 1) / N^2."""
     return num_groups / max(num_groups - 1, 1) / num_items**2
+
+
+def clustered_se(value_I: np.ndarray, group_I: np.ndarray | None = None) -> float:
+    """Return the standard error of the mean over items, of other groups of the same kind."""
+    number_I = numbered(group_I, len(value_I))
+    sums_G = group_sums((value_I - value_I.mean())[None], number_I)[0]
+    return float(np.sqrt(scale(len(value_I), len(sums_G)) * np.sum(sums_G**2)))

@@ -21,7 +21,7 @@ from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.shared_cells import Shared
 from calib_sweep.analysis.scores.table import DENSE
 from calib_sweep.cell import TARGET, kind_of
-from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, MOVING, applies, flatten, text_of
+from calib_sweep.settings import MOVING, applies, flatten, is_execution, text_of
 
 Pair = tuple[ReadCell, ReadCell]
 Facts = dict[tuple[str, str], str]  # subject, name -> value as text
@@ -110,8 +110,7 @@ def _settings(record: ReadCell) -> Told:
         if part in PLACES or part in ("seed", "replicate"):
             continue
         moves = part in MOVING and applies(name, **kind)
-        is_execution = part in EXECUTION_PARTS and name.rpartition(".")[2] in EXECUTION_KEYS
-        if moves or is_execution or part not in MOVING:
+        if moves or is_execution(name) or part not in MOVING:
             is_class = name.rpartition(".")[2] == TARGET
             yield "settings" if moves else "how it ran", name, kind_of(value) if is_class else value
 

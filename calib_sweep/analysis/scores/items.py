@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 Option = tuple[int, str]  # which task or corpus, another of its metrics
 
+GROUP = "group"  # the column of what items that belong together share
 TOLERANCE = 1e-5  # of a mean of items beside the recorded score; items are kept in float32
 
 
@@ -83,6 +84,8 @@ def _add(
         layouts.append((keys, _places(keys)))
         _label(items, number, keys, layouts[number][1])
     items.layout_of[cell_id] = number
+    if GROUP in present:
+        _add_groups(items, number, table[GROUP], layouts[number][1])
     for column in SCORED:
         if column not in present:
             continue
@@ -91,6 +94,18 @@ def _add(
             metric = _metric(column, name, value_N[place], scores)
             if metric is not None:
                 items.scores.setdefault(metric, {})[cell_id] = value_N[place]
+
+
+def _add_groups(
+    items: Items, layout: int, column: "pyarrow.ChunkedArray", places: Mapping[str, np.ndarray]
+) -> None:
+    """Keep the groups of tasks where some items share one; files from before have none."""
+    for name, place in places.items():
+        own = column.take(place)
+        if (name, layout) not in items.groups and own.null_count == 0:
+            _, number_I = np.unique(np.array(own.to_pylist()), return_inverse=True)
+            if 0 < number_I.max() < len(place) - 1:
+                items.groups[name, layout] = number_I
 
 
 def _places(keys: "pyarrow.Table") -> dict[str, np.ndarray]:

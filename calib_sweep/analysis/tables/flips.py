@@ -1,7 +1,8 @@
 """Does a score move with the draw because single items flip, or because ability shifts?
 
 `inference.flips` has the formulas. acc/mean and ppl/geomean combine the parts of their tasks and
-corpora, floor^2 = sum floor_t^2 / T^2. Perplexity counts windows and is on the log scale.
+corpora, floor^2 = sum floor_t^2 / T^2. Items that belong together (`evaluation.item_groups`) are
+taken to flip together. Perplexity counts windows and is on the log scale.
 
 Shapes: S draws (n), I items (N).
 """
@@ -20,7 +21,8 @@ from calib_sweep.analysis.scores.items import Items, parts_of_mean
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 
 COLUMNS = [
-    *("model", "method", "dataset", "metric", "n", "num_items", "sd", "floor", "ceiling"),
+    *("model", "method", "dataset", "metric", "n", "num_items", "num_groups"),
+    *("sd", "floor", "ceiling"),
     *("systematic", "systematic_lo", "systematic_hi", "p", "unstable", "agreement", "kappa"),
 ]
 UNSTABLE_COLUMNS = [
@@ -45,9 +47,9 @@ def flip_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:
 
 def _splits(array: ScoreArray, m: int, d: int, items: Items) -> Iterator[tuple[str, Split]]:
     for metric in array.metrics:
-        value_SI, _ = items.of(metric, _cells(array, m, d))
+        value_SI, kept = items.of(metric, _cells(array, m, d))
         if len(value_SI) >= MIN_DRAWS and value_SI.shape[1] > 1:
-            yield metric, split(value_SI)
+            yield metric, split(value_SI, items.groups_of(metric, kept[0]))
 
 
 def _cells(array: ScoreArray, m: int, d: int) -> list[str]:
@@ -73,7 +75,8 @@ def _of_means(
             floor_variance = sum(part.floor_variance for part in own) / len(own) ** 2
             num_items = sum(part.num_items for part in own)
             seen = float(variance(value_S[scored]))
-            yield metric, Split(len(scored), num_items, seen, floor_variance)
+            num_groups = sum(part.num_groups for part in own)
+            yield metric, Split(len(scored), num_items, seen, floor_variance, num_groups)
 
 
 def _numbers(own: Split) -> list[float]:
@@ -82,8 +85,9 @@ def _numbers(own: Split) -> list[float]:
     systematic, low, high = systematic_sd(own)
     p = cochran_p(own)
     shares = [own.unstable, own.agreement, own.kappa]
-    numbers = [own.n, own.num_items, sd, floor, own.ceiling, systematic, low, high, p, *shares]
-    return [float(number) if index > 1 else number for index, number in enumerate(numbers)]
+    counts = [own.n, own.num_items, own.num_groups]
+    numbers = [sd, floor, own.ceiling, systematic, low, high, p, *shares]
+    return [*counts, *map(float, numbers)]
 
 
 def unstable_table(arrays: Sequence[ScoreArray], items: Items) -> pd.DataFrame:

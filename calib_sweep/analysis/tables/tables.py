@@ -14,6 +14,7 @@ import pandas as pd
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.cells import ReadCell
+from calib_sweep.analysis.scores.clustered import with_clustered_errors
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.items import Items
 from calib_sweep.analysis.scores.names import Naming
@@ -72,6 +73,7 @@ def all_tables(
     rows: Sequence[Row], evidence: Evidence, settings: AnalysisSettings
 ) -> dict[str, pd.DataFrame]:
     """Make every table, by the name of its file without `.csv`."""
+    rows = with_clustered_errors(rows, evidence.items)
     groups = group_rows(rows, evidence.known)
     naming = Naming.of_groups(groups)
     arrays = score_arrays(rows, naming, evidence.known)

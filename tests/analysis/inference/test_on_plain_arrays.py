@@ -122,6 +122,10 @@ CALLS = {
     intervals.superiority_interval: (lambda: intervals.superiority_interval(0.5, 9, 9), None),
     item_groups.numbered: (lambda: item_groups.numbered(np.array(["b", "a"]), 2), 1),
     item_groups.group_sums: (lambda: item_groups.group_sums(np.ones((1, 3)), np.zeros(3, int)), 3),
+    item_groups.clustered_se: (
+        lambda: item_groups.clustered_se(np.array([1.0, 1, 0, 0]), np.array([0, 0, 1, 1])),
+        0.5,
+    ),
     item_groups.scale: (lambda: item_groups.scale(10, 5), 5 / 4 / 100),
     loss_limits.at_limit: (
         lambda: loss_limits.at_limit(paired_items.Part(0.0, 9.0), 0.1, 100).variance,

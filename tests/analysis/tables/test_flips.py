@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
-from calib_sweep.analysis.inference.flips import split
+from calib_sweep.analysis.inference.flips import split, systematic_sd
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import Items, read_items
 from calib_sweep.analysis.scores.table import read_cells, to_rows
@@ -46,6 +46,28 @@ def test_a_shift_that_all_items_share_is_systematic():
     ).mean(1)
     systematic = np.mean([own.variance - own.floor_variance for own in splits])
     assert systematic == pytest.approx(pure.var(), rel=0.1)
+
+
+@pytest.mark.parametrize("num_draws", [3, 5, 10, 20])
+def test_items_that_flip_in_groups_are_no_shift(num_draws):
+    """Passages of ten items that flip whole: nothing is systematic, and intervals say so."""
+    group_I = np.repeat(np.arange(NUM_ITEMS // 10), 10)
+    grouped, alone, found = [], [], []
+    for value_SI in answers(f"grouped/{num_draws}", num_draws, 400)[..., ::10]:
+        own = split(value_SI[:, group_I], group_I)
+        grouped.append(systematic_sd(own)[1] == 0)
+        alone.append(systematic_sd(split(value_SI[:, group_I]))[1] == 0)
+        found.append(p_of(own) < 0.05)
+    assert np.mean(grouped) >= 0.94
+    assert np.mean(alone) < 0.5
+    assert np.mean(found) <= 0.08
+
+
+def test_a_worked_example_of_groups():
+    """Passages {1, 2} and {3}, right (1, 1, 0) and (0, 1, 0): sums 2, 0 and 1, 0; Var 1/2, 0."""
+    own = split(np.array([[1, 1, 0], [0, 1, 0]]), np.array(["a", "a", "b"]))
+    assert own.num_groups == 2
+    assert own.floor_variance == pytest.approx(0.5 / 9)
 
 
 def test_a_worked_example():
@@ -112,6 +134,18 @@ def test_every_score_that_is_a_mean_of_items_is_split(two_tasks):
     assert flips.loc["ppl/geomean", "sd"] == pytest.approx(flips.loc["ppl/a@8", "sd"] / 2, rel=1e-4)
     assert np.isnan(flips.loc["ppl/b@8", "p"])
     assert "acc_norm/x" not in items.scores
+    assert (flips["num_groups"] == flips["num_items"]).all()
+
+
+def test_items_of_a_passage_raise_the_floor_of_their_task(sweep):
+    value_SI = np.repeat(answers("passages", 5, 1)[0, :, :30], 10, axis=1)
+    for seed, value_I in enumerate(value_SI):
+        record = sweep.add("wanda", {"acc/x": value_I.mean()}, dataset="web", seed=seed)
+        groups = [str(i // 10) for i in range(300)] if seed else None
+        write_items(record.with_name("items.parquet"), value_I, groups=groups)
+    own = tables(sweep)[0].iloc[0]
+    assert (own["num_items"], own["num_groups"]) == (300, 30)
+    assert own["floor"] == pytest.approx(split(value_SI[:, ::10]).floor_variance ** 0.5)
 
 
 def test_the_interval_of_the_systematic_part_is_that_of_the_sd_less_the_floor(two_tasks):
