@@ -9,6 +9,7 @@ import numpy as np
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.heavy_tails import inflation
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.scores.arrays import NUM_SAMPLES
 from calib_sweep.analysis.scores.groups import Group
@@ -258,7 +259,11 @@ def _pooled(groups: Sequence[Group]) -> np.ndarray:
         df = sum(g.spread.n - 1 for g in alike)
         square = sum((g.spread.n - 1) * g.spread.sd**2 for g in alike)
         sd = math.sqrt(square / df)
-        low, high = intervals.sd_interval(np.array(sd), np.array(df + 1.0))
         if sd > 0 and math.isfinite(sd):
+            square_NE = np.concatenate([(g.value_S - g.value_S.mean()) ** 2 for g in alike])[
+                :, None
+            ]
+            group_N = np.repeat(np.arange(len(alike)), [len(g.value_S) for g in alike])
+            low, high = intervals.sd_interval(sd, df + 1.0, inflation(square_NE, group_N)[0])
             columns.append([size, sd, float(low), float(high)])
     return np.array(columns).T

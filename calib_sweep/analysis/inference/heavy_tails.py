@@ -83,7 +83,7 @@ def unlike(contrast_MDSE: np.ndarray, df: int) -> np.ndarray:
     here = np.where(np.isnan(contrast_MDSE), 0.0, contrast_MDSE)
     num = len(here) - 1
     if df < 2 or num < 2:
-        return np.ones(contrast_MDSE.shape[3])
+        return np.ones(len(contrast_MDSE.T))
     s_MME = np.einsum("mdse,kdse->mke", here, here) / df
     trace_E, square_E = np.einsum("mme->e", s_MME), np.sum(s_MME**2, axis=(0, 1))
     # Of a Wishart matrix E tr S^2 = (1 + 1/df) t2 + t1^2 / df and E (tr S)^2 = t1^2 + 2 t2 / df.

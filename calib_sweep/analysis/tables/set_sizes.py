@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference import intervals
+from calib_sweep.analysis.inference.heavy_tails import sample_inflation
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.inference.set_sizes import MIN_SIZES, fit_floor, floor_interval
 from calib_sweep.analysis.rounding import variance
@@ -54,16 +55,15 @@ def _by_method(array: ScoreArray) -> Iterator[tuple[str, list[int]]]:
 
 
 def _spreads(array: ScoreArray, methods: Sequence[int], d: int, e: int) -> list[tuple[float, ...]]:
-    """Return num_samples, n, mean, SD of each size with enough draws."""
+    """Return num_samples, n, mean, SD, inflation of each size with enough draws."""
     found = []
     for m in methods:
         value_S = array.value_MDSE[m, d, :, e]
         value_S = value_S[np.isfinite(value_S)]
         if len(value_S) >= MIN_DRAWS:
-            size = float(array.num_samples_M[m])
-            found.append(
-                (size, len(value_S), float(value_S.mean()), float(np.sqrt(variance(value_S))))
-            )
+            size, mean = float(array.num_samples_M[m]), float(value_S.mean())
+            sd = float(np.sqrt(variance(value_S)))
+            found.append((size, len(value_S), mean, sd, sample_inflation(value_S)))
     return found
 
 
@@ -74,14 +74,14 @@ def _size_rows(
     settings: AnalysisSettings,
 ) -> Iterator[tuple]:
     """Make rows of each size; the fit goes to `floors`."""
-    size_Z, n_Z, mean_Z, sd_Z = np.array(spreads).T
+    size_Z, n_Z, mean_Z, sd_Z, inflation_Z = np.array(spreads).T
     fitted_Z = np.full(len(spreads), np.nan)
     if len(spreads) >= MIN_SIZES and (sd_Z > 0).all():
         floor, slope = fit_floor(size_Z, sd_Z**2, n_Z - 1)
         fitted_Z = np.sqrt(floor + slope / size_Z)
         low, high = floor_interval(size_Z, sd_Z**2, n_Z - 1, **settings.resampling)
         floors.append((*keys, len(spreads), *np.sqrt([floor, low, high]).tolist(), slope))
-    low_Z, high_Z = intervals.sd_interval(sd_Z, n_Z)
+    low_Z, high_Z = intervals.sd_interval(sd_Z, n_Z, inflation_Z)
     for z in range(len(spreads)):
         numbers = mean_Z[z], sd_Z[z], low_Z[z], high_Z[z], fitted_Z[z]
         yield *keys, int(size_Z[z]), int(n_Z[z]), *(float(number) for number in numbers)

@@ -22,6 +22,7 @@ OTHERS = {
     *("ranking", "power", "controls", "notes", "missing", "tails", "uncertainty"),
     *("rank_probabilities", "rank_stability", "dataset_comparisons", "spreads"),
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
+    *("published", "compared"),
     *("correlations", "covariates", "tasks", "equivalence"),
     *("sensitivity", "over_models"),
     "losses",
