@@ -23,6 +23,8 @@ MAX_ROWS = 100  # of other panels
 MAX_CURVES = 24  # in a panel; panels of curves
 LINE_PANEL_IN = 2.6  # height of a panel of curves
 LINES = ("-", "--", ":", "-.")
+RANK_CURVES = (("p_top1", "same first", "-"), ("p_order", "same order", "--"))
+CERTAIN = 0.995  # a probability that is shown as 100 %
 SOURCES = {"draw_share": "draws", "dataset_share": "datasets", "item_share": "test items"}
 SDS = ("draw_sd", "dataset_sd", "item_se")
 
@@ -51,7 +53,9 @@ def sensitivity_figure(sensitivity: Frame, metric: str, known: Metrics = OURS) -
             axes.set_xlim(0, 100)
             share = f"{formatting.named(metric, known)}: share of the variance, %"
             axes.set_xlabel(f"{share}\nat the end the SD of all of it")
-        for place, name in enumerate(SOURCES.values()):  # each once, in the legend only
+        for place, (share, name) in enumerate(SOURCES.items()):  # each once, in the legend only
+            if not own[share].notna().any():
+                continue
             face, hatch = plots.COLOURS[place], plots.HATCHES[place]
             panels[0].barh([-9], [0], label=name, edgecolor="white", facecolor=face, hatch=hatch)
         plots.legend_below(figure, panels[0], 3)
@@ -99,6 +103,10 @@ def differences_figure(pairs: Frame, metric: str, known: Metrics = OURS) -> "Fig
                 middle, low, high = (
                     formatting.difference(metric, row[k], known) for k in ("estimate", "lo", "hi")
                 )
+                ends = [row.get(k, math.nan) for k in ("new_lo", "new_hi")]
+                if np.isfinite(ends).all():
+                    wide = [formatting.difference(metric, end, known) for end in ends]
+                    axes.plot(wide, [y, y], color=plots.GREY, linewidth=0.8, zorder=1.5)
                 colour = plots.COLOURS[0] if row["winner"] else plots.GREY
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.8, zorder=2)
                 fill = colour if row["winner"] else "white"
@@ -130,32 +138,31 @@ def _drawn_pairs(pairs: Frame, metric: str) -> Frame:
 
 
 def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
-    """Draw P(same first) and P(same order) of methods against the number of seeds."""
+    """Draw P(same first) and P(same order) of methods against the number of seeds.
+
+    Nothing where all are as good as certain; one line of two methods, whose first is their order.
+    """
     from calib_sweep.analysis.figures import plots
 
     own = stability[(stability["metric"] == metric) & (stability["kind"] == "method")]
     own = own[own["dataset"] == ""]
-    if own.empty:
+    if own.empty or (own[["p_top1", "p_order"]] >= CERTAIN).all(axis=None):
         return None
     fields = list(dict.fromkeys(zip(own["model"], own["draw"], strict=True)))[:MAX_CURVES]
     titles = [f"{model} {draw}".rstrip() for model, draw in fields]
     figure, panels = plots.panels([LINE_PANEL_IN] * len(fields), titles)
+    curves = RANK_CURVES[:1] if own["p_top1"].equals(own["p_order"]) else RANK_CURVES
     with plots.plain_style():
         for (model, draw), axes in zip(fields, panels, strict=True):
             of_field = own[(own["model"] == model) & (own["draw"] == draw)]
-            for column, label, marker, line in (
-                ("p_top1", "same first", "o", "-"),
-                ("p_order", "same order", "s", "--"),
-            ):
-                colour = plots.COLOURS[0 if column == "p_top1" else 1]
-                values = 100 * of_field[column]
+            for place, (column, label, line) in enumerate(curves):
                 axes.plot(
                     of_field["num_seeds"],
-                    values,
+                    100 * of_field[column],
                     label=label,
-                    marker=marker,
+                    marker=plots.MARKERS[place],
                     linestyle=line,
-                    color=colour,
+                    color=plots.COLOURS[place],
                     markersize=4,
                 )
             plots.log_axis(axes, "x")

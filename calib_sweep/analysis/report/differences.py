@@ -30,6 +30,14 @@ OF_DATASETS = (
     "Calibration datasets, for each method by itself: their draws are independent samples. What "
     "helps one method may harm another."
 )
+CAPTION = (
+    "Differences with 95 % intervals; filled: claimed, corrected for the whole sweep; thin line: "
+    "the interval for a new dataset."
+)
+AGGREGATE = (
+    "Over all draws and tasks: interquartile means, and how often one method does better than "
+    "another in mean accuracy on one draw."
+)
 NUMBERS = {"lo": "hi", "new_lo": "new_hi"}  # ends that change places when a pair is turned round
 
 
@@ -96,12 +104,13 @@ def of_methods(
     """Compare methods on all datasets together, and on each."""
     pooled = method_pairs(tables, known=material.known)
     each = method_pairs(tables, "methods_on", material.known)
-    caption = "Differences with 95 % intervals; filled: claimed, corrected for the whole sweep."
+    caption = CAPTION
     if any(diagrams.pairs_left_out(pooled, metric) for metric in words):
         caption += (
             f" The first {diagrams.MAX_PAIRS} pairs of each model; tables/claims.csv has all."
         )
     drawn = figures_of("differences", figures, caption)
+    drawn += figures_of("aggregate", figures, AGGREGATE)
     shown = each_metric(pooled, columns.COMPARISONS, material, words)
     shown += each_metric(each, columns.COMPARISONS, material, words, folded="On each dataset")
     return chapter("Which method does better", [DIFFERING], drawn, shown)

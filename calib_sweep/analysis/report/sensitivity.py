@@ -29,6 +29,7 @@ SOURCES = {
     "item": "other test items",
 }
 SDS = {"draw": "draw_sd", "dataset": "dataset_sd", "item": "item_se"}
+ONE_DATASET = "How far another dataset would move it is not known: there is one."
 Row = Mapping[str, Any]
 
 
@@ -37,14 +38,18 @@ def sentences(
 ) -> Iterator[str]:
     """Say a sentence or two for each metric."""
     spreads = claims_of(tables, SPREAD, model, known)
+    is_first = True
     for metric, word in words.items():
         rows = moved(tables.get(SENSITIVITY), model, metric)
         told = [_how_far(rows, metric, word, known)] if rows else []
         own = [claim for claim in spreads if claim.metric == metric]
         told += _compared(own, word)
         told += _unmoved(tables, model, metric, word, known)
+        if rows and is_first and all(row["num_datasets"] < 2 for row in rows):
+            told.append(ONE_DATASET)
         if told:
             yield " ".join(told)
+            is_first = False
 
 
 def moved(sensitivity: Frame | None, model: str, metric: str) -> list[Row]:

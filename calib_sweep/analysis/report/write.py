@@ -12,7 +12,7 @@ power failure cut, the bytes are not those, and the next command writes it again
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,12 +38,16 @@ from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT, SCALARS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from calib_sweep.analysis.figures.plots import Figure
     from calib_sweep.analysis.scores.groups import Group
     from calib_sweep.analysis.tables.tables import Evidence
 
 REPORT_VERSION = 10  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
-FIGURES = ("seeds", "differences", "components", "ranks", "num_samples", "profiles", "published")
+FIGURES = (
+    *("seeds", "differences", "aggregate", "components", "ranks", "num_samples", "profiles"),
+    "published",
+)
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 
@@ -206,25 +210,28 @@ def draw(
     tables: Mapping[str, "pd.DataFrame"],
 ) -> dict[str, bytes]:
     """Draw one of `FIGURES` of a score: {"png": ..., "svg": ...}, empty where there is nothing."""
-    from calib_sweep.analysis.figures import diagrams, plots, published, strip_plot
+    from calib_sweep.analysis.figures import aggregates, diagrams, plots, published, strip_plot
     from calib_sweep.analysis.report import differences
 
-    if kind == "seeds":
-        figure = strip_plot.seeds_figure(groups, metric, material.metrics)
-    elif kind == "num_samples":
-        figure = diagrams.set_sizes_figure(groups, metric)
-    elif kind == "profiles":
-        figure = diagrams.profiles_figure(tables["profiles"]) if metric == ACC_MEAN else None
-    elif kind == "published":
-        figure = published.published_figure(tables["published"], metric, material.known)
-    elif kind == "differences":
-        figure = diagrams.differences_figure(
-            differences.method_pairs(tables, known=material.known), metric, material.known
-        )
-    elif kind == "components":
-        figure = diagrams.sensitivity_figure(tables["sensitivity"], metric, material.known)
-    else:
-        figure = diagrams.ranks_figure(tables["rank_stability"], metric)
+    known = material.known
+    is_mean = metric == ACC_MEAN  # of all tasks
+
+    def pairs() -> "pd.DataFrame":
+        return differences.method_pairs(tables, known=known)
+
+    figures: dict[str, Callable[[], Figure | None]] = {
+        "seeds": lambda: strip_plot.seeds_figure(groups, metric, material.metrics),
+        "differences": lambda: diagrams.differences_figure(pairs(), metric, known),
+        "aggregate": lambda: (
+            aggregates.aggregate_figure(tables["iqm"], pairs(), metric) if is_mean else None
+        ),
+        "components": lambda: diagrams.sensitivity_figure(tables["sensitivity"], metric, known),
+        "ranks": lambda: diagrams.ranks_figure(tables["rank_stability"], metric),
+        "num_samples": lambda: diagrams.set_sizes_figure(groups, metric),
+        "profiles": lambda: diagrams.profiles_figure(tables["profiles"]) if is_mean else None,
+        "published": lambda: published.published_figure(tables["published"], metric, known),
+    }
+    figure = figures[kind]()
     return {} if figure is None else plots.render(figure)
 
 

@@ -221,6 +221,9 @@ def test_what_is_not_known_of_a_spread_is_left_out_and_many_methods_are_a_range(
     free = moved("magnitude", draw_sd=0.0, dataset_sd=0.0, n=1)
     said = list(sensitivity.sentences(tables_of(moves=[free, one]), "tiny", WORDS))
     assert said == ["Perplexity moves by (SD): wanda 1.5 % with another draw (95 % 1.1..2.1)."]
+    one |= {"num_datasets": 1}
+    said = list(sensitivity.sentences(tables_of(moves=[one]), "tiny", WORDS))
+    assert said[0].endswith(" How far another dataset would move it is not known: there is one.")
     rows = [
         moved(name, draw_sd=sd, item_se=NAN) for name, sd in zip("abcd", (3, 1, 2, 4), strict=True)
     ]

@@ -124,7 +124,7 @@ def test_the_same_records_give_the_same_bytes(two_methods, tmp_path):
     assert set(first) > {f"tables/{name}.csv" for name in (*names, "calibration_sets")}
     printed = ("summary", "variance_components", "methods", "ranking", "power")
     assert set(first) > {f"tables/{name}_accuracy.tex" for name in printed}
-    kinds = ("seeds", "differences", "components", "ranks")
+    kinds = ("seeds", "differences", "components")
     assert set(first) > {f"figures/{kind}_perplexity.svg" for kind in kinds}
     assert first["figures/seeds_accuracy.png"].startswith(b"\x89PNG")
     assert b"<dc:date>" not in first["figures/seeds_accuracy.svg"]
