@@ -96,7 +96,8 @@ def _of_mean(loss: Loss, part: Part, head: str, asked: Asked, known: Metrics) ->
     least = sign * loss.estimate - mean_bound(0.0, part, asked.confidence)
     told = _told(sign * loss.estimate, bound, limit, least, metric, known)
     population = about(loss.population, len(set(loss.cells.dataset_C)))
-    text = f"{head}, mean draw: {told}, {population}"
+    of = "" if loss.population == ITEMS else ", mean draw"
+    text = f"{head}{of}: {told}, {population}"
     return Verdict(WITHIN if bound <= limit else NOT_WITHIN, text)
 
 

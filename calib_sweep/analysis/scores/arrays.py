@@ -9,8 +9,8 @@ over corpora is the geometric one. Everything else is analysed as it is recorded
 Shapes: M methods, D datasets, S seeds, R replicates, E metrics (scores).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,9 @@ class ScoreArray:
     dense_E: np.ndarray  # NaN where there is no dense cell
     num_samples_M: np.ndarray  # sequences in a calibration set; NaN where not recorded
     dense_cell_ids: tuple[str, ...] = ()
+    # Of methods that read no data: cell and scores [E], of the first replicate. They are there also
+    # where no method reads any, so that there is no dataset for them to stand for.
+    undrawn: Mapping[int, tuple[str, np.ndarray]] = field(default_factory=dict)
     known: Metrics = OURS  # of its metrics
 
     @cached_property
@@ -131,8 +134,29 @@ def _score_array(model: str, members: Sequence[tuple[Names, Row]], known: Metric
         dense_cell_ids=tuple(
             dict.fromkeys(str(row["cell_id"]) for _, row in members if row["method"] == DENSE)
         ),
+        undrawn=_undrawn(compressed, place[0], place[4], known),
         known=known,
     )
+
+
+def _undrawn(
+    members: Sequence[tuple[Names, Row]],
+    place_M: Mapping[str, int],
+    place_E: Mapping[str, int],
+    known: Metrics,
+) -> dict[int, tuple[str, np.ndarray]]:
+    found: dict[int, tuple[str, np.ndarray]] = {}
+    for names, row in sorted(members, key=lambda member: member[1]["replicate"]):
+        if names.dataset is None:
+            m, metric, empty = (
+                place_M[names.method],
+                str(row["metric"]),
+                np.full(len(place_E), np.nan),
+            )
+            cell_id, value_E = found.setdefault(m, (str(row["cell_id"]), empty))
+            if cell_id == str(row["cell_id"]):
+                value_E[place_E[metric]] = scaled(row["value"], known.of(metric))
+    return found
 
 
 def _ordered(seeds: Iterable[int | None]) -> list[int | None]:

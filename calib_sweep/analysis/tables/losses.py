@@ -121,13 +121,16 @@ def can_be_lost(metric: str, known: Metrics) -> bool:
 
 def _cells(array: ScoreArray, m: int, e: int) -> Cells:
     """Return the draws of a method that have the score; one where it reads no data."""
-    value_DS, found = array.value_MDSE[m, :, :, e], []
-    for d, s in np.ndindex(value_DS.shape):
-        name = next((i for i in array.cell_ids_MDSR[m, d, s] if i), "")
-        if name and not np.isnan(value_DS[d, s]):
-            found.append((value_DS[d, s] - array.dense_E[e], array.datasets[d], name))
+    found = []
     if not array.reads_data_M[m]:
-        found = found[:1]
+        cell_id, value_E = array.undrawn[m]
+        found = [] if np.isnan(value_E[e]) else [(value_E[e] - array.dense_E[e], POOLED, cell_id)]
+    else:
+        value_DS = array.value_MDSE[m, :, :, e]
+        for d, s in np.ndindex(value_DS.shape):
+            name = next((i for i in array.cell_ids_MDSR[m, d, s] if i), "")
+            if name and not np.isnan(value_DS[d, s]):
+                found.append((value_DS[d, s] - array.dense_E[e], array.datasets[d], name))
     values, datasets, ids = zip(*found, strict=True) if found else ((), (), ())
     return Cells(array.metrics[e], np.array(values, dtype=float), list(datasets), list(ids))
 

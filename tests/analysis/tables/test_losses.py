@@ -102,6 +102,16 @@ def test_a_method_without_data_has_other_items_but_no_other_draws(sweep):
     assert table["draws_se"].isna().all()
 
 
+def test_methods_that_read_no_data_need_no_other_beside_them(sweep):
+    add(sweep, "dense", {"x": np.repeat([1.0, 0.0], [60, 40])})
+    for replicate, right in enumerate((50, 40)):
+        add(sweep, "rtn", {"x": np.repeat([1.0, 0.0], [right, 100 - right])}, replicate=replicate)
+    own = losses(sweep).loc[("rtn", "acc/x")]
+    assert (own["population"], own["n"]) == ("items", 1)
+    assert own["estimate"] == pytest.approx(-0.1)  # of the first replicate
+    assert own["p"] == pytest.approx(2 * 0.5**10)
+
+
 def test_one_draw_of_each_of_several_datasets_stands_for_datasets(sweep):
     sweep.add("dense", {"acc/x": 0.7})
     scores = [0.60, 0.64, 0.65, 0.61]
