@@ -169,12 +169,15 @@ def _missing(plain: object, key: str = "") -> Iterator[str]:
 
 
 def _open_mappings(config: DictConfig, *, in_part: bool = False) -> None:
-    """Let mappings inside of a part, which say what belongs to what, take new keys."""
+    """Let mappings inside of a part, and of `analysis`, take new keys.
+
+    They say what belongs to what.
+    """
     for key in config:
         node = config._get_node(key)
         if not isinstance(node, DictConfig):
             continue
-        is_part = "_target_" in node
+        is_part = "_target_" in node or (key == "analysis" and not in_part)
         if in_part and not is_part:
             OmegaConf.set_struct(node, False)
         if in_part or is_part:

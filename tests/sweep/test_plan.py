@@ -232,6 +232,14 @@ def test_a_mapping_that_says_what_belongs_to_what_takes_new_keys():
     assert point.settings["evaluation.zero_shot.headline.mini_facts"] == "acc_norm"
 
 
+def test_metrics_and_labels_are_declared_for_the_report_and_move_no_cell():
+    typed = ["analysis.metrics={bleu: {direction: 1}}", "analysis.published_names={c4: C4}"]
+    (point,), (plain,) = compose(*typed, "seed=3"), compose("seed=3")
+    assert point.config["analysis"]["metrics"] == {"bleu": {"direction": 1}}
+    assert point.config["analysis"]["published_names"] == {"c4": "C4"}
+    assert point.settings == plain.settings
+
+
 def test_letters_that_take_quotes_are_told_with_the_quotes():
     with pytest.raises(ConfigError, match="Quote such text for Hydra and for the shell"):
         compose("model.path=\u6a21")
