@@ -15,7 +15,7 @@ from calib_sweep.analysis.scores.arrays import ScoreArray, score_arrays
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.items import Items, parts_of_mean
 from calib_sweep.analysis.scores.table import read_cells
-from calib_sweep.analysis.tables.power import OPEN
+from calib_sweep.analysis.tables.power import OPEN, OPEN_FOR_NEW
 from calib_sweep.analysis.tables.tables import Evidence, all_tables
 from calib_sweep.errors import ConfigError, collected, require
 
@@ -90,11 +90,12 @@ def _chosen(
     """Return the smallest difference that is not claimed; where all are, the smallest of all."""
     tables = all_tables(material.rows, evidence, asked.settings)
     power, compared = tables["power"], tables["comparisons"]
-    left = power[(power["goal"] == OPEN) & (power["model"] == model)]
-    for metric in metrics:
-        for row in left[left["metric"] == metric].to_dict("records"):
-            pair = str(row["method"]), str(row["against"])
-            return metric, pair, "the smallest difference that is not claimed"
+    for goal, where in ((OPEN, ""), (OPEN_FOR_NEW, " for a new dataset")):
+        left = power[(power["goal"] == goal) & (power["model"] == model)]
+        for metric in metrics:
+            for row in left[left["metric"] == metric].to_dict("records"):
+                pair = str(row["method"]), str(row["against"])
+                return metric, pair, f"the smallest difference that is not claimed{where}"
     own = compared[(compared["kind"] == "method") & (compared["model"] == model)]
     own = own[(own["metric"] == metrics[0]) & (own["dataset"] == "")]
     if own.empty:

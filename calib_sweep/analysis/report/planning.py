@@ -13,7 +13,9 @@ from calib_sweep.analysis.report.document import Block, Fold, Paragraph
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import format_table
-from calib_sweep.analysis.tables.power import OPEN, POOLED
+from calib_sweep.analysis.tables.power import OPEN, OPEN_FOR_NEW, POOLED
+
+Row = Mapping[str, Any]
 
 NBSP = "\N{NO-BREAK SPACE}"
 MIN_SEEDS = "Two methods can be tested from three seeds on: run three or more."
@@ -41,33 +43,62 @@ def next_step(
     power, claims = tables.get("power"), tables.get(CLAIMS)
     if power is None or claims is None:
         return []
-    own = power[(power["model"] == model) & (power["goal"] == OPEN)]
-    rows = {row["metric"]: row for row in own.to_dict("records")}
-    told = [_settled_by(rows[m], word, known) for m, word in words.items() if m in rows]
+    own = power[power["model"] == model]
+    on_these, on_new = (
+        {row["metric"]: row for row in own[own["goal"] == goal].to_dict("records")}
+        for goal in (OPEN, OPEN_FOR_NEW)
+    )
+    told = []
+    for metric, word in words.items():
+        if metric in on_these:
+            told.append(_settled_by(on_these[metric], word, known))
+        elif metric in on_new:
+            told.append(_settled_by_datasets(on_new[metric], word, known))
     asked = claims[(claims["model"] == model) & (claims["kind"] == "methods")]
     few = (asked["reason"] == "too few draws").to_numpy(bool)
     return told or ([MIN_SEEDS] if few.size and few.all() else [])
 
 
-def _settled_by(row: Mapping[str, Any], word: str, known: Metrics) -> str:
+def _settled_by(row: Row, word: str, known: Metrics) -> str:
     """Say how many seeds find the difference of the open pair, with the power and the level."""
     num, seeds, now = int(row["num_datasets"]), row["seeds"], int(row["n"])
     pair = f"{row['method']} and {row['against']}"
     where = f"on these {num} datasets" if num > 1 else "on this dataset"
     each = " of each dataset" if num > 1 else ""
-    how_sure = f"with {100 * row['power']:.0f}{NBSP}% probability"
-    level = f"at the level of its claim, {_percent(row['alpha'])}"
     size = _size(row["metric"], row["target"], known)
     if seeds <= now:
         return (
             f"In {word} a true difference of {size} between {pair} {where} would have shown "
-            f"{how_sure} with the {now} seeds{each} that there are ({level})."
+            f"{_how_sure(row)} with the {now} seeds{each} that there are ({_level(row)})."
         )
     needed = f"{seeds:.0f} seeds" if math.isfinite(seeds) else "more than 10000 seeds"
     return (
         f"In {word} the smallest open difference is that of {pair}: if it is truly {size} {where}, "
-        f"it takes {needed}{each} to show it {how_sure} ({level}); there are {now}."
+        f"it takes {needed}{each} to show it {_how_sure(row)} ({_level(row)}); there are {now}."
     )
+
+
+def _settled_by_datasets(row: Row, word: str, known: Metrics) -> str:
+    """Say how many datasets find the difference for one that was not seen."""
+    num, now = row["seeds"], int(row["n"])
+    pair = f"{row['method']} or {row['against']}"
+    size = _size(row["metric"], row["target"], known)
+    needed = f"{num:.0f} datasets" if math.isfinite(num) else "more than 10000 datasets"
+    head = f"In {word} it is open whether {pair} does better on a new dataset"
+    if num <= now:
+        return f"{head}; a true difference of {size} would have shown {_how_sure(row)}."
+    return (
+        f"{head}: if they truly differ by {size} there, it takes {needed} with as many seeds each "
+        f"to show it {_how_sure(row)} ({_level(row)}); there are {now}."
+    )
+
+
+def _how_sure(row: Row) -> str:
+    return f"with {_percent(row['power'])} probability"
+
+
+def _level(row: Row) -> str:
+    return f"at the level of its claim, {_percent(row['alpha'])}"
 
 
 def _size(metric: str, target: float, known: Metrics) -> str:

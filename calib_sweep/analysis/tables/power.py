@@ -24,7 +24,7 @@ from calib_sweep.analysis.inference.typed_scipy import t_isf
 from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.tables.claims import SWEEP
+from calib_sweep.analysis.tables.claims import METHODS, NEW_DATASET, SWEEP
 
 COLUMNS = [
     *("model", "metric", "goal", "kind", "method", "against", "dataset", "num_datasets", "n", "sd"),
@@ -32,7 +32,8 @@ COLUMNS = [
 ]
 POOLED = ""  # the dataset of a pair on all datasets together
 PAIR = ["model", "metric", "method", "against"]
-OPEN = "open"  # the goal of the row on the pair that is hardest to tell apart
+# Goals of the rows on the pair that is hardest to tell apart, on these datasets and on a new one.
+OPEN, OPEN_FOR_NEW = "open", "open_for_new"
 
 
 def power_table(
@@ -44,7 +45,8 @@ def power_table(
     """Make power.csv: half_width per method; difference per pair; superiority of any pair.
 
     Goal `open`: of a headline score the pair of methods with the smallest difference that is not
-    shown, and as target half of that difference, or the smallest of the targets where half is less.
+    claimed, and as target half of that difference, or the smallest of the targets where half is
+    less; `open_for_new`: the same for a dataset not seen, where `n` and `seeds` are datasets.
 
     Seeds are those of one dataset, of a pair of datasets in each; those of a row on all datasets
     together (`dataset` empty) are of each. `seeds` finds the difference with `analysis.power` on
@@ -53,7 +55,7 @@ def power_table(
     scale of the analysis: log perplexity, everything else as recorded. `*` stands for all methods.
     """
     methods, datasets = _differences_now(comparisons, claims, settings.power)
-    tables = [_open(methods, claims, settings)]
+    tables = [_open(methods, claims, settings), _open_for_new(claims, settings)]
     for target in settings.targets:
         widths = _half_widths_now(arrays).assign(target=target)
         tables.append(_until_as_narrow(widths, settings.power))
@@ -149,14 +151,41 @@ def _with_seeds(pairs: pd.DataFrame, power: float, *, is_paired: bool) -> pd.Dat
 
 def _open(methods: pd.DataFrame, claims: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
     """Return the pair of each model and headline score that is hardest to tell apart."""
-    asked = claims.loc[(claims["kind"] == "methods") & (claims["reason"] == "")]
-    left = asked.loc[asked["winner"] == "", ["model", "metric", "a", "b"]]
-    left = left.rename(columns={"a": "method", "b": "against"})
-    own = methods.loc[methods["dataset"] == POOLED].merge(left, on=PAIR)
-    size = own["mean_diff"].abs()
-    own = own.assign(size=size, target=np.maximum(size / 2, min(settings.targets)), goal=OPEN)
-    own = own.sort_values("size", kind="stable").drop_duplicates(["model", "metric"])
-    return _with_seeds(own.sort_values(["model", "metric"]), settings.power, is_paired=True)
+    pooled = methods.loc[methods["dataset"] == POOLED]
+    own = pooled.merge(_left_open(claims, METHODS)[PAIR], on=PAIR)
+    own = _smallest(own.assign(size=own["mean_diff"].abs(), goal=OPEN), settings)
+    return _with_seeds(own, settings.power, is_paired=True)
+
+
+def _open_for_new(claims: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
+    """Return the same for a dataset not seen, of pairs that are not open on these.
+
+    What is drawn are datasets: `n`, `seeds` and `sd` are of them.
+    """
+    on_these = _left_open(claims, METHODS)[PAIR].assign(is_open=True)
+    own = _left_open(claims, NEW_DATASET).merge(on_these, on=PAIR, how="left")
+    own = own.loc[own["is_open"].isna()]
+    n, mean, high = (own[name].to_numpy(float) for name in ("n", "estimate", "hi"))
+    sd = (high - mean) / t_isf(TAIL, n - 1) * np.sqrt(n)
+    own = own.assign(size=np.abs(mean), sd=sd, df=n - 1, num_datasets=1)
+    own = _smallest(own.assign(goal=OPEN_FOR_NEW, kind="method", dataset=POOLED), settings)
+    found = _with_seeds(own, settings.power, is_paired=True)
+    return found.assign(num_datasets=found["n"])
+
+
+def _left_open(claims: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the pairs of a kind that were tested and not told apart, each with its level."""
+    own = claims.loc[(claims["kind"] == kind) & claims["p"].notna()]
+    weight = own["weight"].astype(float)
+    own = own.assign(alpha=(1 - LEVEL) * weight / weight.sum(), method=own["a"], against=own["b"])
+    return own.loc[own["winner"] == "", [*PAIR, "n", "estimate", "hi", "alpha"]]
+
+
+def _smallest(pairs: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
+    """Return the smallest difference of each model and score, and half of it as the target."""
+    pairs = pairs.assign(target=np.maximum(pairs["size"] / 2, min(settings.targets)))
+    pairs = pairs.sort_values("size", kind="stable").drop_duplicates(["model", "metric"])
+    return pairs.sort_values(["model", "metric"], kind="stable").reset_index(drop=True)
 
 
 def _half_widths_now(arrays: Sequence[ScoreArray]) -> pd.DataFrame:

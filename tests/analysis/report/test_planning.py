@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from helpers.simulated import SETTINGS, normal, rows_of
 
+from calib_sweep.analysis.inference.power import seeds_for_difference
 from calib_sweep.analysis.report.planning import MIN_SEEDS, next_step
 from calib_sweep.analysis.tables.tables import Evidence, all_tables
 
@@ -59,4 +60,23 @@ def test_nothing_is_open_where_all_is_claimed_and_two_seeds_are_too_few():
             WORDS,
         )
         == []
+    )
+
+
+def test_a_difference_that_is_claimed_on_these_may_be_open_for_a_new_dataset():
+    value = 0.5 + 0.001 * normal("new", 2, 3, 5, 1)
+    value[1] += np.reshape([0.01, 0.03, 0.08], (3, 1, 1))
+    tables, (text,) = said(value)
+    row = tables["power"].query("goal == 'open_for_new'").iloc[0]
+    claim = tables["claims"].query("kind == 'new_dataset'").iloc[0]
+    assert (row["n"], round(row["alpha"], 9)) == (3, 0.05) and claim["winner"] == ""
+    assert row["target"] == abs(claim["estimate"]) / 2
+    mean_D = (value[1] - value[0]).mean(axis=1)[:, 0]
+    assert abs(row["sd"] - mean_D.std(ddof=1)) < 1e-9
+    wanted = seeds_for_difference(row["sd"], row["target"], 0.8, is_paired=True, known_df=2.0)
+    assert row["seeds"] == wanted
+    assert text == (
+        "In accuracy it is open whether gptq or sparsegpt does better on a new dataset: if they "
+        f"truly differ by 2 points there, it takes {wanted:.0f} datasets with as many seeds each "
+        "to show it with 80 % probability (at the level of its claim, 5 %); there are 3."
     )
