@@ -43,7 +43,9 @@ def panels(heights_in: Sequence[float], titles: Sequence[str]) -> tuple[Figure, 
     A single panel has no title: what there is one of goes without saying.
     """
     with plain_style():
-        figure = Figure(figsize=(WIDTH_IN, sum(heights_in)), layout="constrained")
+        figure = Figure(
+            figsize=(WIDTH_IN, sum(heights_in)), dpi=DOTS_PER_INCH, layout="constrained"
+        )
         FigureCanvasAgg(figure)
         rows = figure.subplots(len(heights_in), 1, squeeze=False, height_ratios=heights_in)
         axes = [row[0] for row in rows]

@@ -1,13 +1,17 @@
-"""Scores over many tasks at once: interquartile mean, performance profile (Agarwal et al. 2021).
+"""Scores over many tasks at once, after Agarwal et al. 2021.
 
     IQM            mean of the middle half of all draws x tasks
-    F(tau)         share of all draws x tasks above tau
+    F(tau)         share of all draws x tasks above tau: the performance profile
+    gap            mean over draws x tasks of max(0, 1 - y): how much of an optimum of 1 is missing
+    P(A > B)       share of draws x tasks on which A does better, ties half; draws are paired
 
 Agarwal et al. resample the runs of each task on their own. Here one calibration set makes the
 scores of all tasks together, so whole draws are resampled, within their block (dataset). Intervals
 are the estimate -+ t(df) sqrt(n / (n-1)) times the SD over resamples, df = draws less blocks;
-percentiles of few draws are too narrow. F is a mean over draws: its resampled SD is known without
-resampling.
+percentiles of few draws are too narrow. F and the gap are means over draws: their resampled SD is
+known without resampling. The share of tasks that A wins in a draw lies between 0 and 1, so that a
+mean of them varies no more than a share of draws that win or lose does (Hoeffding 1956): the
+interval of P(A > B) is Clopper and Pearson's, of as many draws, and holds at least at the level.
 
 Shapes: S draws, T tasks, B resamples, N draws x tasks, X points of tau.
 """
@@ -18,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from calib_sweep.analysis.inference import typed_scipy
-from calib_sweep.analysis.inference.intervals import around
+from calib_sweep.analysis.inference.intervals import around, share_interval
 from calib_sweep.analysis.inference.resampling import resampled_counts
 
 TRIMMED = 0.25  # at either end
@@ -89,3 +93,22 @@ def profile(blocks: Sequence[np.ndarray], tau_X: np.ndarray) -> Profile:
     df = num_draws - len(blocks)
     low_X, high_X = around(share_X, np.sqrt(square_X / df / num_draws), np.array(df))
     return Profile(share_X, np.clip(low_X, 0, 1), np.clip(high_X, 0, 1))
+
+
+def optimality_gap(blocks: Sequence[np.ndarray]) -> Estimate:
+    """Return how much is missing to 1, on average over draws and tasks; blocks [S, T]."""
+    gaps = [np.maximum(1 - block, 0).mean(1) for block in blocks]
+    df = sum(map(len, gaps)) - len(gaps)
+    gap_S = np.concatenate(gaps)
+    square = sum(float(((own - own.mean()) ** 2).sum()) for own in gaps)
+    mean, se = gap_S.mean(), np.sqrt(square / df / len(gap_S))
+    low, high = around(mean, se, np.array(float(df)))
+    return Estimate(float(mean), max(float(low), 0.0), float(high))
+
+
+def improvement(a_ST: np.ndarray, b_ST: np.ndarray, directions_T: np.ndarray) -> Estimate:
+    """Return P(A > B) over draws and tasks; `directions`: +1 more is better, -1 less is."""
+    difference_ST = (a_ST - b_ST) * directions_T
+    won_S = ((difference_ST > 0) + (difference_ST == 0) / 2).mean(1)
+    low, high = share_interval(won_S.sum(), np.array(len(won_S)))
+    return Estimate(float(won_S.mean()), float(low), float(high))

@@ -68,6 +68,12 @@ CHAPTERS = {
             METHOD,
             Column("IQM (95 %)", ("iqm", "iqm_lo", "iqm_hi"), "share", "of what dense scores"),
             Column("mean", ("mean",), "share", "of all draws and tasks"),
+            Column(
+                "gap (95 %)",
+                ("gap", "gap_lo", "gap_hi"),
+                "share",
+                "what is missing to dense; a task above it makes up for no other",
+            ),
             Column("tasks", ("num_tasks",), "count", "that go into it"),
             N,
         ],

@@ -35,8 +35,8 @@ CAPTION = (
     "the interval for a new dataset."
 )
 AGGREGATE = (
-    "Over all draws and tasks: interquartile means, and how often one method does better than "
-    "another in mean accuracy on one draw."
+    "Over all draws and tasks: interquartile means of what is kept of the dense accuracy, and how "
+    "often one method does better than another on one draw and task."
 )
 NUMBERS = {"lo": "hi", "new_lo": "new_hi"}  # ends that change places when a pair is turned round
 

@@ -223,7 +223,7 @@ def draw(
         "seeds": lambda: strip_plot.seeds_figure(groups, metric, material.metrics),
         "differences": lambda: diagrams.differences_figure(pairs(), metric, known),
         "aggregate": lambda: (
-            aggregates.aggregate_figure(tables["iqm"], pairs(), metric) if is_mean else None
+            aggregates.aggregate_figure(tables["iqm"], tables["improvement"]) if is_mean else None
         ),
         "components": lambda: diagrams.sensitivity_figure(tables["sensitivity"], metric, known),
         "ranks": lambda: diagrams.ranks_figure(tables["rank_stability"], metric),

@@ -113,6 +113,14 @@ CALLS = {
     interquartile.iqm: (lambda: interquartile.iqm(np.array([0.0, 1.0, 3.0, 90.0])), 2),
     interquartile.iqm_interval: (lambda: interquartile.iqm_interval(list(FIRST), **SEED), None),
     interquartile.resampled_iqm: (lambda: interquartile.resampled_iqm(list(FIRST), **SEED), None),
+    interquartile.optimality_gap: (
+        lambda: interquartile.optimality_gap([np.array([[0.5, 1.5], [0.5, 1.0], [0.5, 0.5]])]),
+        1 / 3,
+    ),
+    interquartile.improvement: (
+        lambda: interquartile.improvement(FIRST[0], FIRST[0], np.ones(5)),
+        0.5,
+    ),
     interquartile.profile: (lambda: interquartile.profile(list(FIRST), np.array([-9.0])), 1),
     intervals.mean_interval: (lambda: intervals.mean_interval(0.5, 0.1, 5), 0.5 - 0.124166),
     intervals.around: (lambda: intervals.around(0.0, 1.0, math.inf), -1.959964),

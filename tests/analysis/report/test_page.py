@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis.figures import aggregates, diagrams, plots, strip_plot
+from calib_sweep.analysis.figures import diagrams, plots, strip_plot
 from calib_sweep.analysis.report import columns
 from calib_sweep.analysis.report.document import (
     Bullets,
@@ -232,17 +232,6 @@ def test_ranks_are_drawn_against_seeds_and_nothing_where_there_is_nothing():
     certain = pd.DataFrame(rows).assign(p_top1=1.0, p_order=0.996)
     assert diagrams.ranks_figure(certain, ACCURACY) is None
     assert diagrams.differences_figure(pd.DataFrame(columns=[*compared()]), ACCURACY) is None
-
-
-def test_the_aggregate_has_interquartile_means_and_chances_of_doing_better():
-    iqm = {"model": "tiny", "iqm": 0.75, "iqm_lo": 0.7, "iqm_hi": 0.8}
-    iqm = pd.DataFrame([iqm | {"method": "sparsegpt"}, iqm | {"method": "wanda", "iqm": 0.6}])
-    pairs = pd.DataFrame([compared(prob_better=0.9, prob_lo=0.6, prob_hi=1.0)])
-    of_methods, of_pairs = aggregates.aggregate_figure(iqm, pairs, ACCURACY).axes
-    assert [tuple(line.get_xdata()) for line in of_methods.lines][:2] == [(70, 80), (75,)]
-    assert [tuple(line.get_xdata()) for line in of_pairs.lines] == [(60, 100), (90,), (50, 50)]
-    assert [text.get_text() for text in of_pairs.get_yticklabels()] == ["sparsegpt - wanda"]
-    assert aggregates.aggregate_figure(iqm.head(0), pairs, ACCURACY) is None
 
 
 def test_profiles_are_drawn_with_their_intervals():

@@ -8,6 +8,7 @@ from scipy import stats
 from calib_sweep.analysis.inference.interquartile import iqm, resampled_iqm
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.profiles import (
+    IMPROVEMENT_COLUMNS,
     IQM_COLUMNS,
     PROFILE_COLUMNS,
     profile_tables,
@@ -96,3 +97,50 @@ def test_methods_without_data_and_tasks_without_acc_are_left_out():
     (found,) = profile_tables(score_arrays(rows), SETTINGS)["iqm"].to_dict("records")
     assert (found["method"], found["num_tasks"]) == ("gptq", 2)
     assert found["mean"] == pytest.approx((value[..., :2] / 0.8).mean())
+
+
+def test_the_gap_counts_what_is_missing_and_not_what_is_above_dense():
+    """Draws miss 0.5 and 0, 0.5 and 0, 0.2 and 0 of their two tasks: 0.25, 0.25 and 0.1."""
+    value = np.array([[0.5, 1.5], [0.5, 1.0], [0.8, 1.2]])[None, None]
+    (found,) = profile_tables([with_dense(value, [1, 1])], SETTINGS)["iqm"].to_dict("records")
+    assert found["gap"] == pytest.approx(0.2)
+    half = 4.302653 * np.std([0.25, 0.25, 0.1], ddof=1) / np.sqrt(3)  # t(2)
+    assert (found["gap_lo"], found["gap_hi"]) == pytest.approx((max(0.2 - half, 0), 0.2 + half))
+
+
+def test_improvement_is_the_share_of_draws_and_tasks_and_ties_are_halves():
+    """Of 3 draws x 2 tasks the second wins 4 and ties 1: 4.5 of 6, told as the first one's."""
+    first = np.array([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])
+    second = np.array([[0.6, 0.6], [0.6, 0.4], [0.6, 0.5]])
+    array = with_dense(np.stack([first, second])[:, None], [np.nan, np.nan])
+    tables = profile_tables([array], SETTINGS)
+    (found,) = tables["improvement"].to_dict("records")
+    assert list(found) == IMPROVEMENT_COLUMNS and tables["iqm"].empty
+    assert (found["a"], found["b"], found["num_tasks"], found["n"]) == ("sparsegpt", "gptq", 2, 3)
+    assert found["prob"] == 0.75
+    ends = stats.beta.ppf(0.025, 2.25, 1.75), stats.beta.ppf(0.975, 3.25, 0.75)
+    assert (found["prob_lo"], found["prob_hi"]) == pytest.approx(ends)
+
+
+def test_a_draw_that_one_of_them_lacks_is_no_part_of_improvement():
+    value = 0.5 + 0.1 * normal("improvement/lacks", 2, 1, 5, 3)
+    value[1, 0, 4, 2] = np.nan
+    (found,) = profile_tables([with_dense(value, np.ones(3))], SETTINGS)["improvement"]["n"]
+    assert found == 4
+
+
+@pytest.mark.parametrize(("num_D", "num_S", "lead"), [(1, 5, 0.0), (3, 3, 0.5), (1, 10, 1.5)])
+def test_the_interval_of_improvement_holds_the_truth(num_D, num_S, lead):
+    """Tasks that move together with the draw, and on their own; the lead differs by task."""
+    num_T, num = 5, 400
+    lead_T = lead + np.linspace(-0.5, 0.5, num_T)
+    truth = stats.norm.cdf(lead_T / np.sqrt(2 * (0.5**2 + 1))).mean()
+    common = 0.5 * normal(f"improvement/{num_S}", num, 2, num_D, num_S, 1)
+    value = common + normal(f"improvement/own/{num_S}", num, 2, num_D, num_S, num_T)
+    value[:, 0] += lead_T
+    found = profile_tables([with_dense(one, np.ones(num_T)) for one in value], SETTINGS)
+    table = found["improvement"]
+    is_turned = table["a"] != "gptq"
+    low = np.where(is_turned, 1 - table["prob_hi"], table["prob_lo"])
+    high = np.where(is_turned, 1 - table["prob_lo"], table["prob_hi"])
+    assert np.mean((low <= truth) & (truth <= high)) > 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / num)

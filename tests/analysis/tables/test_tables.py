@@ -24,7 +24,7 @@ OTHERS = {
     *("flips", "unstable_items", "iqm", "profiles", "sizes", "size_floors"),
     *("published", "compared"),
     *("correlations", "covariates", "tasks", "equivalence"),
-    *("sensitivity", "over_models"),
+    *("sensitivity", "over_models", "improvement"),
     "losses",
 }
 
