@@ -26,7 +26,7 @@ from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import read_items
 from calib_sweep.analysis.scores.table import read_cells
 from calib_sweep.analysis.settings import read_settings
-from calib_sweep.analysis.tables.losses import ITEMS, ONE_DRAW, Loss, losses_of
+from calib_sweep.analysis.tables.losses import ITEMS, LOST, ONE_DRAW, Loss, losses_of
 from calib_sweep.console import output
 from calib_sweep.wording import counted
 
@@ -78,8 +78,8 @@ def verdicts_on(
     if loss is None:
         nothing = "has no score, or the dense model has none (method=dense)"
         yield Verdict(UNKNOWN, f"{head}: {nothing}")
-    elif loss.reason == "not finite":
-        yield Verdict(NOT_WITHIN, f"{head}: a score is not finite")
+    elif loss.reason == LOST:
+        yield Verdict(NOT_WITHIN, f"{head}: {LOST}")
     elif loss.part is None or loss.population == ONE_DRAW:
         few = "too few draws: three of a dataset, or one of each of three datasets"
         yield Verdict(UNKNOWN, f"{head}: {few}")

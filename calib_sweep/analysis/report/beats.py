@@ -164,12 +164,14 @@ def _open(claim: Claim, pair: Pair) -> str:
     if equal is not None and equal.is_made:
         return f"In {word} {two} are equal within {pair.margins[claim.metric]} ({within})."
     apart = f"In {word} {two} cannot be told apart{TWO_SAMPLES if pair.is_unpaired else ''}"
+    if claim.reason.startswith("equal"):
+        return f"In {word} {two} are {claim.reason}."
+    if claim.is_open and claim.reason:
+        return f"In {word} none of {two} is called better: {claim.reason} ({within})."
     if claim.is_open and claim.lo * claim.hi > 0:
         return f"{apart}, corrected for all that was compared (by itself {within})."
     if claim.is_open:
         return f"{apart} ({within})."
-    if claim.reason.startswith("equal"):
-        return f"In {word} {two} are {claim.reason}."
     return f"In {word} nothing can be said of {two}: {claim.reason or 'no interval'}."
 
 

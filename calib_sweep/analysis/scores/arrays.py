@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from calib_sweep.analysis.inference.sample import DIVERGED_TIMES
 from calib_sweep.analysis.metrics import OURS, Kind, Metrics
 from calib_sweep.analysis.rounding import equalised
 from calib_sweep.analysis.scores.groups import group_rows
@@ -49,6 +50,20 @@ class ScoreArray:
         """Return the first replicate of every cell: spread over seeds is taken over these."""
         first_MDS = (self.cell_ids_MDSR != "").argmax(axis=3)
         return np.take_along_axis(self.value_MDSRE, first_MDS[..., None, None], 3)[:, :, :, 0]
+
+    @cached_property
+    def lasting_MDSE(self) -> np.ndarray:
+        """Return the same with every diverged perplexity as infinite: lost, whatever it is.
+
+        Diverged: not finite, or far above the median of its method's draws on the dataset.
+        """
+        is_logged_E = np.array([self.known.of(metric).is_logged for metric in self.metrics], bool)
+        value = self.value_MDSE
+        known = ~np.isnan(value).all(axis=2, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            middle = np.nanmedian(np.where(known, value, 0.0), axis=2, keepdims=True)
+            is_far = value > middle + np.log(DIVERGED_TIMES)
+        return np.where(is_logged_E & is_far, np.inf, value)
 
     @cached_property
     def reads_data_M(self) -> np.ndarray:

@@ -32,7 +32,6 @@ import pandas as pd
 
 from calib_sweep.analysis.inference import two_sample
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
-from calib_sweep.analysis.inference.sample import DIVERGED_TIMES
 from calib_sweep.analysis.scores.arrays import MAX_METHODS, ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables import verdicts
@@ -103,7 +102,7 @@ def _near_pairs(array: ScoreArray) -> Iterator[tuple[int, int]]:
 
 def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[pd.DataFrame]:
     """Make rows of all pairs of methods: each dataset, and all. Many pairs at once."""
-    value, pairs = with_diverged_lost(array), _method_pairs(array)
+    value, pairs = array.lasting_MDSE, _method_pairs(array)
     datasets = [*array.datasets, POOLED]
     while chunk := list(islice(pairs, PAIRS_AT_ONCE)):
         a_P, b_P = np.array(chunk).T
@@ -130,20 +129,6 @@ def _compare_methods(array: ScoreArray, settings: AnalysisSettings) -> Iterator[
         yield _where_known(rows.assign(design=np.where(apart.ravel(), UNPAIRED, PAIRED)))
 
 
-def with_diverged_lost(array: ScoreArray) -> np.ndarray:
-    """Return the scores [M, D, S, E] with every diverged perplexity as infinite.
-
-    Diverged: far above the median of its method's draws on the dataset.
-    """
-    value = array.value_MDSE
-    is_logged_E = np.array([array.known.of(metric).is_logged for metric in array.metrics], bool)
-    known = ~np.isnan(value).all(axis=2, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        middle = np.nanmedian(np.where(known, value, 0.0), axis=2, keepdims=True)
-        is_far = value > middle + np.log(DIVERGED_TIMES)
-    return np.where(is_logged_E & is_far, np.inf, value)
-
-
 def _share_too_few(a_DSK: np.ndarray, b_DSK: np.ndarray) -> np.ndarray:
     """Tell which have three draws of each on some dataset, yet three in common on none [K]."""
     has_a, has_b = ~np.isnan(a_DSK), ~np.isnan(b_DSK)
@@ -158,7 +143,7 @@ def _compare_datasets(
     tables = []
     if len(array.datasets) > MAX_METHODS:
         return tables
-    value = with_diverged_lost(array)[methods]
+    value = array.lasting_MDSE[methods]
     for a, b in combinations(range(len(array.datasets)), 2):
         own = value[:, [a, b]]
         num_scores_M2 = np.isfinite(own).sum(axis=(2, 3))

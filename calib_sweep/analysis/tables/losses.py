@@ -48,6 +48,7 @@ MEASURED_FROM_DENSE = ("kl", "flips")
 MIN_DATASETS = 3  # of one draw each, to stand for datasets in general
 MIN_CHANGED = 10  # groups of items that changed, to know how far items of one go together
 POOLED = ""
+LOST = "a score is not finite, or far above the others"
 DRAWS, DATASETS, ITEMS, ONE_DRAW = "draws", "datasets", "items", "items of one draw"
 
 
@@ -126,7 +127,7 @@ def _cells(array: ScoreArray, m: int, e: int) -> Cells:
         cell_id, value_E = array.undrawn[m]
         found = [] if np.isnan(value_E[e]) else [(value_E[e] - array.dense_E[e], POOLED, cell_id)]
     else:
-        value_DS = array.value_MDSE[m, :, :, e]
+        value_DS = array.lasting_MDSE[m, :, :, e]  # a diverged draw has no loss
         for d, s in np.ndindex(value_DS.shape):
             name = next((i for i in array.cell_ids_MDSR[m, d, s] if i), "")
             if name and not np.isnan(value_DS[d, s]):
@@ -139,7 +140,7 @@ def _tested(empty: Loss, array: ScoreArray, m: int, e: int, items: Items) -> Los
     """Add what can be known: the variance of the draws, of the items, and of both together."""
     cells = empty.cells
     if not np.isfinite(cells.difference_C).all():
-        return replace(empty, reason="not finite")
+        return replace(empty, reason=LOST)
     estimate = float(np.mean([own.mean() for own in cells.by_dataset().values()]))
     draws, what = _over_draws(array, m, e, cells)
     datasets = [POOLED] * len(cells.ids) if what == DATASETS else cells.dataset_C

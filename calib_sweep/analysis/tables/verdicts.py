@@ -82,7 +82,7 @@ def _reasons(table: Frame) -> np.ndarray:
     sign, lost = table["direction"].to_numpy(), table[["lost_a", "lost_b"]].to_numpy(int)
     gain = sign * numbers["mean_diff"]
     a, b = (
-        [f"{name}, which is ahead on the others, diverged on {num}" for name, num in own]
+        [f"{name}, ahead on the other draws, has diverged on {num}" for name, num in own]
         for own in (zip(table[of], table[f"lost_{of}"], strict=True) for of in ("a", "b"))
     )
     is_unknown = np.isnan(numbers["lo"])

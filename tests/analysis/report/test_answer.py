@@ -156,6 +156,16 @@ def test_unshared_draws_and_diverged_ones_are_said_beside_the_number():
     )
 
 
+def test_who_has_diverged_is_not_called_better_and_the_sentence_says_so():
+    tables = tables_of(
+        claim(winner="", reason="wanda, ahead on the other draws, has diverged on 1")
+    )
+    tables["comparisons"] = tables["comparisons"].assign(design="paired", lost_a=0, lost_b=1)
+    said = answer.sentences(tables, WORDS)[0]
+    assert said.startswith("In accuracy none of sparsegpt and wanda is called better: wanda, ahead")
+    assert "has diverged on 1 (" in said and "without 1 diverged draw" in said
+
+
 def many(winners):
     """Rows of all pairs of a, b, c, d; `winners` of some."""
     names = ["a", "b", "c", "d"]

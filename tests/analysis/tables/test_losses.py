@@ -8,7 +8,7 @@ from calib_sweep.analysis.inference.paired_items import Part, item_parts, togeth
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import read_items
 from calib_sweep.analysis.scores.table import read_cells, to_rows
-from calib_sweep.analysis.tables.losses import loss_table
+from calib_sweep.analysis.tables.losses import LOST, loss_table
 from calib_sweep.seeding import stream
 
 NUM_ITEMS = 100
@@ -148,8 +148,17 @@ def test_what_cannot_be_tested_says_why(sweep):
         sweep.add("wanda", {"acc/x": 0.6, "ppl/a@8": None}, dataset="web", seed=seed)
     table = losses(sweep)
     assert table.loc[("wanda", "acc/x"), "reason"] == "too few draws"
-    assert table.loc[("wanda", "ppl/a@8"), "reason"] == "not finite"
+    assert table.loc[("wanda", "ppl/a@8"), "reason"] == LOST
     assert table["p"].isna().all()
+
+
+def test_a_diverged_draw_leaves_no_interval_from_nothing_to_a_million(sweep):
+    sweep.add("dense", {"ppl/a@8": 5.0})
+    for seed, score in enumerate((7.0, 1e9, 7.1, 7.2, 6.9)):
+        sweep.add("wanda", {"ppl/a@8": score}, dataset="web", seed=seed)
+    own = losses(sweep).loc[("wanda", "ppl/a@8")]
+    assert own["reason"] == LOST
+    assert np.isnan([own["estimate"], own["lo"], own["p"]]).all()
 
 
 def test_without_dense_there_is_no_loss(sweep):
