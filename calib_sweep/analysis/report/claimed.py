@@ -173,7 +173,7 @@ def in_order(claims: Sequence[Claim], verb: Verb) -> str:
     parts = []
     if len(groups) > 1:
         text = "; then ".join(formatting.listed(group) for group in groups)
-        parts.append(f"{text} (each {verb.of_one} all that are named after a 'then')")
+        parts.append(f"{text} (each {verb.of_one} all of the later groups)")
     parts += told
     if any(claim.is_open for claim in inside):
         parts.append(f"no {'other ' if parts else ''}two can be told apart")

@@ -187,13 +187,13 @@ def many(winners):
         # a before all; b, c before d; b and c open
         (
             {"ab": "a", "ac": "a", "ad": "a", "bd": "b", "cd": "c"},
-            "a; then b and c; then d (each beats all that are named after a 'then'); no other two "
+            "a; then b and c; then d (each beats all of the later groups); no other two "
             "can be told apart",
         ),
         # d before all, and c before b, of which a is open to both
         (
             {"ad": "d", "bd": "d", "cd": "d", "bc": "c"},
-            "d; then c, a and b (each beats all that are named after a 'then'); c beats b; no "
+            "d; then c, a and b (each beats all of the later groups); c beats b; no "
             "other two can be told apart",
         ),
         # a and c beat the same one
