@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from helpers.benchmark_scripts import run_benchmark
 from helpers.repository import ROOT
+from pandas.testing import assert_frame_equal
+
+from calib_sweep.analysis.scores.items import Items
+from calib_sweep.analysis.tables.losses import loss_table
 
 SPEC = importlib.util.spec_from_file_location("claims_of_sweeps", ROOT / "benchmarks" / "claims.py")
 claims = importlib.util.module_from_spec(SPEC)
@@ -36,6 +40,17 @@ def test_what_differs_is_claimed_and_nothing_else():
     found = claims.count(design, "test", 15)
     assert found.power("methods") > 0.99 and found.power("new_dataset") > 0.9
     assert found.share() <= limit(15)
+
+
+@pytest.mark.parametrize("size", [(2, 3, 4), (2, 4, 1)])
+def test_losses_are_tested_as_the_report_tests_them(size):
+    array = claims.array_of(claims.Design(size=size, method_dataset=0.5).scores("test", 3))
+    columns = ["method", "metric", "estimate", "p"]
+    ours, theirs = (
+        table[columns].sort_values(columns[:2]).reset_index(drop=True)
+        for table in (claims.losses(array), loss_table([array], Items()))
+    )
+    assert_frame_equal(ours, theirs, check_dtype=False)
 
 
 @pytest.mark.slow
