@@ -2,6 +2,7 @@
 
     A/report-with-B/  index.html  report.md  conclusion.json
                       tables/across.csv  tables/over_models.csv  tables/*.tex
+                      figures/across_*.{png,svg}
 
 Contrasts of the first sweep are compared with the same ones of each other sweep (`tables.across`).
 Sweeps of different models are also taken together (`tables.over_models`). Where the sweeps have
@@ -9,17 +10,18 @@ calibration datasets in common, these alone count. What cannot be matched is nam
 sweeps themselves, and their reports, are not changed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.commands.sweeps import Read, read_sweeps
+from calib_sweep.analysis.figures import plots
+from calib_sweep.analysis.figures.across import across_figure
 from calib_sweep.analysis.formatting import Frame
-from calib_sweep.analysis.metrics import slug
+from calib_sweep.analysis.metrics import Metrics, slug
 from calib_sweep.analysis.report import across, over_models
 from calib_sweep.analysis.report.document import (
     Block,
@@ -31,18 +33,15 @@ from calib_sweep.analysis.report.document import (
     to_markdown,
 )
 from calib_sweep.analysis.report.latex import to_latex
-from calib_sweep.analysis.report.layout import each_metric
+from calib_sweep.analysis.report.layout import each_metric, figures_of
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.page import to_html
 from calib_sweep.analysis.report.table_format import format_table
 from calib_sweep.analysis.report.write import require_records
-from calib_sweep.analysis.scores.arrays import score_arrays
-from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.differing import CAUSES, HASH, differences, equal_sets
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.shared_cells import shared_cells
-from calib_sweep.analysis.scores.table import DENSE, Row, read_cells
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
 from calib_sweep.analysis.tables.across import Sweep, across_table, matched_models
 from calib_sweep.analysis.tables.comparisons import comparison_table
@@ -51,39 +50,7 @@ from calib_sweep.analysis.tables.spreadsheet import frame_csv
 from calib_sweep.analysis.tables.tables import bare_models
 from calib_sweep.console import output
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import CONCLUSION, INDEX, REPORT, TABLES
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Read:
-    """One of the sweeps, as it was read."""
-
-    name: str
-    cells: Sequence[ReadCell]
-    material: Material
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """Return the rows of its compressed models that have scores."""
-        rows = self.material.rows
-        return [row for row in rows if row["status"] == "done" and row["method"] != DENSE]
-
-    def axis(self, name: str) -> list[str]:
-        """Return the models, methods or datasets that there are."""
-        return sorted({row[name] for row in self.rows} - {None})
-
-    def on(self, datasets: Sequence[str]) -> Sweep:
-        """Return what is compared of it: these datasets, all of them where none is named."""
-        known = self.material.known
-        kept = [
-            row
-            for row in self.material.rows
-            if not datasets or row["dataset"] in datasets or row["dataset"] is None
-        ]
-        cards = ((cell["cell_id"], cell.get("calibration") or {}) for cell in self.cells)
-        hashes = {cell: str(card[HASH]) for cell, card in cards if card.get(HASH)}
-        naming = Naming.of_groups(group_rows(kept, known))
-        return Sweep(name=self.name, arrays=score_arrays(kept, naming, known), hashes=hashes)
+from calib_sweep.places import CONCLUSION, FIGURES, INDEX, REPORT, TABLES
 
 
 def main(folders: Sequence[Path], typed: Sequence[str], to: str | None) -> int:
@@ -103,32 +70,11 @@ def _name(others: Sequence[Path]) -> str:
     return f"{REPORT}-with-{'-'.join(path.name for path in others)}"
 
 
-def _read(folders: Sequence[Path], settings: AnalysisSettings) -> list[Read]:
-    """Read the sweeps, each under a name of its own."""
-    paths = [folder.resolve() for folder in folders]
-    if len(set(paths)) < len(paths):
-        raise ConfigError(
-            f"report {' '.join(map(str, folders))}: expected different sweeps, but a folder is "
-            "named twice. Example: python -m calib_sweep report results/A results/B."
-        )
-    names = [path.name for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{path.parent.name}/{path.name}" for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    found = []
-    for name, path in zip(names, paths, strict=True):
-        cells = read_cells(path, settings.metrics)
-        material = Material.of(name, cells, settings)
-        found.append(Read(name=name, cells=cells, material=material))
-    return found
-
-
 def write_together(
     folders: Sequence[Path], settings: AnalysisSettings, target: Path
 ) -> tuple[list[str], Path]:
     """Write the report into `target`; return its sentences and its page."""
-    sweeps = _read(folders, settings)
+    sweeps = read_sweeps(folders, settings)
     datasets = _common([sweep.axis("dataset") for sweep in sweeps])
     taken = [sweep.on(datasets) for sweep in sweeps]
     known = sweeps[0].material.known
@@ -143,7 +89,8 @@ def write_together(
         *(across.sentences(compared, words, known) if len(compared) else []),
         *over_models.sentences(together, words, known),
     ]
-    blocks = _blocks(sweeps, compared, together, said)
+    figures = _figures(compared, words, known)
+    blocks = _blocks(sweeps, compared, together, said, list(figures))
     title = f"sweeps {formatting.listed([sweep.name for sweep in sweeps])}"
     files = {
         f"{TABLES}/across.csv": frame_csv(compared),
@@ -151,7 +98,9 @@ def write_together(
         **_latex(compared, words, title, sweeps[0].material),
         CONCLUSION: (valid_json.dumps(said, indent=1) + "\n").encode(),
         "report.md": to_markdown(blocks).encode(),
-        INDEX: to_html(blocks, title, {}).encode(),
+        **{path: drawn["png"] for path, drawn in figures.items()},
+        **{path.replace(".png", ".svg"): drawn["svg"] for path, drawn in figures.items()},
+        INDEX: to_html(blocks, title, {path: of["svg"] for path, of in figures.items()}).encode(),
     }
     _write(target, files)
     return said, target / INDEX
@@ -226,8 +175,25 @@ def _unmatched(sweeps: Sequence[Read]) -> str:
     )
 
 
+def _figures(
+    compared: Frame, words: Mapping[str, str], known: Metrics
+) -> dict[str, dict[str, bytes]]:
+    """Draw the differences in all sweeps, by the path of the PNG."""
+    shown = across.ahead_first(compared, known)
+    drawn = {word: across_figure(shown, metric, known) for metric, word in words.items()}
+    return {
+        f"{FIGURES}/across_{slug(word)}.png": plots.render(figure)
+        for word, figure in drawn.items()
+        if figure is not None
+    }
+
+
 def _blocks(
-    sweeps: Sequence[Read], compared: Frame, together: Frame, said: Sequence[str]
+    sweeps: Sequence[Read],
+    compared: Frame,
+    together: Frame,
+    said: Sequence[str],
+    figures: Sequence[str],
 ) -> list[Block]:
     material = sweeps[0].material
     words = material.known.headlines(sorted({*compared["metric"], *together["metric"]}))
@@ -236,8 +202,9 @@ def _blocks(
     blocks.append(Callout("What these sweeps say together", list(said)))
     if len(compared):
         shown = across.ahead_first(compared, material.known)
-        blocks += [Heading("The same differences in both"), Paragraph(across.READING)]
-        blocks += each_metric(shown, across.COLUMNS, material, words)
+        blocks += [Heading("The same differences in all sweeps"), Paragraph(across.READING)]
+        blocks += figures_of("across", figures, across.CAPTION)
+        blocks += each_metric(shown, across.columns(shown), material, words)
     blocks += over_models.write(together, material, words)
     blocks.append(Heading("What differs between the sweeps"))
     for other in sweeps[1:]:
@@ -271,7 +238,7 @@ def _latex(
     shown = across.ahead_first(compared, material.known)
     for metric, word in words.items():
         own = shown[shown["metric"] == metric].reset_index(drop=True)
-        table = format_table(own, across.COLUMNS, metric, known=material.known)
+        table = format_table(own, across.columns(shown), metric, known=material.known)
         name = f"{TABLES}/across_{slug(word)}.tex"
         files[name] = to_latex(table, f"{word}: {title}").encode()
     return files

@@ -43,8 +43,9 @@ def test_two_sweeps_are_compared_in_a_folder_of_their_own(make, run_cli, tmp_pat
     assert ended.code == 0, ended.err
     report = first / "report-with-seventy"
     names = {str(path.relative_to(report)) for path in report.rglob("*") if path.is_file()}
+    figures = {"figures/across_accuracy.png", "figures/across_accuracy.svg"}
     tables = {"tables/across.csv", "tables/across_accuracy.tex", "tables/over_models.csv"}
-    assert names == {"index.html", "report.md", "conclusion.json", *tables}
+    assert names == {"index.html", "report.md", "conclusion.json", *tables, *figures}
     (row,) = rows_in(report / "tables" / "across.csv")
     assert (row["a"], row["b"], row["is_shown"]) == ("gptq", "wanda", "True")
     # t(4) = 2.776
