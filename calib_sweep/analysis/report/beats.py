@@ -153,7 +153,10 @@ def _new_alone(claim: Claim, pair: Pair) -> str:
             f"{claim.first} beats {claim.second} for a new dataset: {size} in {word} (95 % {ends})."
         )
     two = f"{claim.first} and {claim.second}"
-    return f"In {word} {two} cannot be told apart for a new dataset ({claim.within})."
+    apart = f"In {word} {two} cannot be told apart for a new dataset"
+    if claim.lo * claim.hi > 0:
+        return f"{apart}, corrected for all that was compared (by itself {claim.within})."
+    return f"{apart} ({claim.within})."
 
 
 def _open(claim: Claim, pair: Pair) -> str:

@@ -244,6 +244,15 @@ def test_what_is_not_known_of_a_spread_is_left_out_and_many_methods_are_a_range(
     )
 
 
+def test_an_interval_beyond_0_that_is_not_claimed_says_that_it_is_by_itself():
+    rows = claim(p=math.nan, p_sweep=math.nan, winner="", reason="too few draws", lo=NAN, hi=NAN)
+    new = claim(kind="new_dataset", lo=0.03, hi=0.19, p=0.04, p_sweep=0.08, winner="")
+    assert answer.sentences(tables_of(rows, new), WORDS)[0] == (
+        "In accuracy sparsegpt and wanda cannot be told apart for a new dataset, corrected for all "
+        "that was compared (by itself 95 % 3.0..19.0 points)."
+    )
+
+
 def test_rows_of_the_page_have_the_number_of_the_sentence():
     new = claim(kind="new_dataset", lo=-0.27, hi=0.05, estimate=-0.108)
     row = claim(estimate=-0.108, lo=-0.141, hi=-0.075, winner="wanda")
