@@ -19,3 +19,14 @@ def test_a_small_report_is_measured_and_left_behind(tmp_path):
     said = run("report.py", "--folder", tmp_path, "--small")
     assert said.startswith("10 cells: wall_s ")
     assert (tmp_path / "cells10" / "report" / "tables" / "flips.csv").stat().st_size > 500
+
+
+@pytest.mark.slow
+def test_plans_keep_what_they_promise():
+    lines = run("planning.py", "--studies", 400).splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:6] for line in lines if "|" in line}
+    planned = rows["normal draws, 1 dataset: the SD taken as known -> with assurance"]
+    assert all(72 < float(cell.split("->")[1]) < 90 for cell in planned)
+    assert float(planned[0].split("->")[0]) < 70
+    told = [float(cell.split("/")[0]) for cell in rows["equal"]]
+    assert max(told) < 48
