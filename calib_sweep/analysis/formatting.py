@@ -33,8 +33,13 @@ def decimals(metric: str, spreads: Iterable[Spread], known: Metrics = OURS) -> i
 
 def decimals_for(metric: str, all_sds: Iterable[float], known: Metrics = OURS) -> int:
     """Return the decimals for a column of `metric` whose values have these SDs."""
-    fewest, most = DIGITS[known.of(metric).scale]
-    sds = [scale(metric, known) * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
+    return decimals_of(known.of(metric), all_sds)
+
+
+def decimals_of(kind: Kind, all_sds: Iterable[float]) -> int:
+    """Return the decimals for a column of scores of one kind whose values have these SDs."""
+    fewest, most = DIGITS[kind.scale]
+    sds = [kind.times * sd for sd in all_sds if sd > 0 and math.isfinite(sd)]
     if not sds:
         return fewest
     return min(max(1 - math.floor(math.log10(2 * median(sds))), fewest), most)

@@ -279,7 +279,11 @@ class Sweep:
         if not report.is_current(self.store.folder, settings):
             report.write_report(self.store.folder, settings)
         title = f"sweep {self.store.sweep_name}"
-        output(summary.terminal_summary(self.store.folder, title=title, seconds=seconds))
+        output(
+            summary.terminal_summary(
+                self.store.folder, title=title, seconds=seconds, declared=settings.metrics
+            )
+        )
         records = [(cell, self.store.find(cell)) for cell in self.cells]
         for cell in [cell for cell, record in records if record is None]:
             log.error("not run: %s", cell.title)

@@ -137,7 +137,7 @@ def _drawn_pairs(pairs: Frame, metric: str) -> Frame:
     return own[np.isfinite(ends).all(axis=1)]
 
 
-def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
+def ranks_figure(stability: Frame, metric: str, known: Metrics = OURS) -> "Figure | None":
     """Draw P(same first) and P(same order) of methods against the number of seeds.
 
     Nothing where all are as good as certain; one line of two methods, whose first is their order.
@@ -169,7 +169,7 @@ def ranks_figure(stability: Frame, metric: str) -> "Figure | None":
             axes.set_ylim(0, 103)
             axes.grid(color=plots.PALE, linewidth=0.6)
             axes.set_ylabel("probability, %")
-            axes.set_xlabel(f"calibration seeds of a study of {formatting.named(metric)}")
+            axes.set_xlabel(f"calibration seeds of a study of {formatting.named(metric, known)}")
         plots.legend_below(figure, panels[0], 2)
     return figure
 
@@ -203,7 +203,9 @@ def profiles_figure(profiles: Frame) -> "Figure | None":
     return figure
 
 
-def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
+def set_sizes_figure(
+    groups: Sequence[Group], metric: str, known: Metrics = OURS
+) -> "Figure | None":
     """Draw the SD over draws against samples in a calibration set, pooled over datasets."""
     from calib_sweep.analysis.figures import plots
 
@@ -223,7 +225,7 @@ def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
                 curve = _pooled(curves.get((model, method), []))
                 if curve.size == 0:
                     continue
-                size, sd, low, high = curve * [[1], *[[formatting.scale(metric)]] * 3]
+                size, sd, low, high = curve * [[1], *[[own[0].kind.times]] * 3]
                 marker, colour = plots.MARKERS[index % 6], plots.COLOURS[index % 6]
                 shifted = size * 1.04 ** (index - len(methods) / 2)
                 error = np.vstack([sd - low, high - sd])
@@ -240,8 +242,8 @@ def set_sizes_figure(groups: Sequence[Group], metric: str) -> "Figure | None":
             plots.log_axis(axes, "y")
             axes.set_xticks(sorted({_size(group) for group in own}))
             axes.grid(color=plots.PALE, linewidth=0.6)
-            unit = " points" if formatting.scale(metric) == 100 else ""
-            axes.set_ylabel(f"{formatting.named(metric)}\nSD over draws{unit and ','}{unit}")
+            unit = " points" if own[0].kind.is_share else ""
+            axes.set_ylabel(f"{formatting.named(metric, known)}\nSD over draws{unit and ','}{unit}")
             axes.set_xlabel("samples in a calibration set")
         plots.legend_below(figure, panels[0], 3)
     return figure

@@ -9,7 +9,8 @@ import numpy as np
 
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.inference import intervals
-from calib_sweep.analysis.scores.groups import Group, direction
+from calib_sweep.analysis.metrics import OURS, Metrics
+from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.names import Naming
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ MAX_STRIPS = 100  # in a panel; the first ones
 LANES = (0.0, -0.16, 0.16)  # neighbouring seeds lie on different heights of a strip
 
 
-def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -> "Figure":
+def seeds_figure(
+    groups: Sequence[Group], metric: str, metrics: Sequence[str], known: Metrics = OURS
+) -> "Figure":
     """Draw a panel per model; `metrics` are all there are, `groups` of whatever metric."""
     from calib_sweep.analysis.figures import plots
 
@@ -37,7 +40,7 @@ def seeds_figure(groups: Sequence[Group], metric: str, metrics: Sequence[str]) -
             for dense in [group for group in own if group.is_dense]:
                 _draw_dense(axes, dense)
             plots.name_strips(axes, _strip_labels(strips[model]))
-            _label_values(axes, own, formatting.heading(metric, metrics))
+            _label_values(axes, own, formatting.heading(metric, metrics, known))
     return figure
 
 
@@ -66,7 +69,7 @@ def _draw_strip(axes: "Axes", y: int, group: Group, colour: str) -> None:
     """Draw the seeds of one group as points, their mean as a tick, its interval as a bar."""
     from calib_sweep.analysis.figures.plots import INK
 
-    times = formatting.scale(group.metric)
+    times = group.kind.times
     is_finite_S = np.isfinite(group.value_S)
     is_single = group.value_S.size == 1
     value_S = times * group.value_S[is_finite_S]
@@ -96,11 +99,11 @@ def _draw_strip(axes: "Axes", y: int, group: Group, colour: str) -> None:
 def _draw_dense(axes: "Axes", dense: Group) -> None:
     from calib_sweep.analysis.figures.plots import INK
 
-    value = formatting.scale(dense.metric) * dense.spread.mean
+    value = dense.kind.times * dense.spread.mean
     if not math.isfinite(value):
         return
     axes.axvline(value, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
-    text = f"dense {formatting.number(value, formatting.decimals(dense.metric, []))}"
+    text = f"dense {formatting.number(value, formatting.decimals_of(dense.kind, []))}"
     position = axes.get_xaxis_transform()
     axes.text(
         value, 1.01, text, transform=position, ha="center", va="bottom", color=INK, fontsize=8
@@ -125,21 +128,17 @@ def _label_values(axes: "Axes", groups: Sequence[Group], heading: str) -> None:
     """Name the values; use a logarithmic axis where perplexities span much."""
     from calib_sweep.analysis.figures.plots import log_axis
 
-    better = {1: "higher is better", -1: "lower is better"}.get(direction(groups[0].metric), "")
+    kind = groups[0].kind
+    better = {1: "higher is better", -1: "lower is better"}.get(kind.direction, "")
     value_V = np.concatenate([group.value_S for group in groups])
-    value_V = formatting.scale(groups[0].metric) * value_V[np.isfinite(value_V)]
-    if is_wide(groups[0].metric, value_V):
+    value_V = kind.times * value_V[np.isfinite(value_V)]
+    if kind.is_logged and spans_much(value_V):
         log_axis(axes, "x")
         better = f"{better}, log scale"
     axes.margins(x=0.06)
     axes.set_xlabel(f"{heading}\n{better}".rstrip())
 
 
-def is_wide(metric: str, value_V: np.ndarray) -> bool:
+def spans_much(value_V: np.ndarray) -> bool:
     """Tell whether values span so much that only a logarithmic axis shows them all."""
-    return bool(
-        metric.startswith("ppl/")
-        and value_V.size
-        and value_V.min() > 0
-        and value_V.max() > LOG_RATIO * value_V.min()
-    )
+    return bool(value_V.size and value_V.min() > 0 and value_V.max() > LOG_RATIO * value_V.min())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from calib_sweep.analysis import formatting
-from calib_sweep.analysis.metrics import HEADLINES, Metrics
+from calib_sweep.analysis.metrics import HEADLINES, Metrics, kind_of
 from calib_sweep.analysis.report.document import Block, Bullets, Fold, Heading, Paragraph, Table
 from calib_sweep.analysis.report.material import MAX_SETS, Material, set_table
 from calib_sweep.analysis.scores.groups import Group
@@ -85,7 +85,7 @@ def provenance_chapter(material: Material) -> list[Block]:
 def single_scores(material: Material, groups: Sequence[Group]) -> list[Block]:
     """Give mean (SD) of every score beside the headline ones, by family, folded."""
     naming = Naming.of_groups(groups)
-    kinds = {metric.split("/")[0] for metric in material.metrics}
+    kinds = {kind_of(metric) for metric in material.metrics}
     tables = [
         _family(f, groups, naming, material.known)
         for f in [*FAMILIES, *sorted(kinds - {*FAMILIES})]
@@ -95,7 +95,7 @@ def single_scores(material: Material, groups: Sequence[Group]) -> list[Block]:
 
 
 def _family(family: str, groups: Sequence[Group], naming: Naming, known: Metrics) -> list[Block]:
-    own = [g for g in groups if g.metric.split("/")[0] == family and g.metric not in HEADLINES]
+    own = [g for g in groups if kind_of(g.metric) == family and g.metric not in HEADLINES]
     metrics = sorted({group.metric for group in own})
     if not metrics:
         return []

@@ -6,7 +6,7 @@ Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +16,13 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.metrics import NONE_DECLARED, OURS, Declared, Metrics
 from calib_sweep.analysis.report import stopping
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.scores.groups import Group, group_rows
-from calib_sweep.analysis.scores.means import HEADLINES
 from calib_sweep.analysis.scores.names import Naming
-from calib_sweep.analysis.scores.table import Row, read_rows
+from calib_sweep.analysis.scores.refusals import known_metrics
+from calib_sweep.analysis.scores.table import Row, read_cells, to_rows
 from calib_sweep.analysis.tables import controls
 from calib_sweep.errors import printable
 from calib_sweep.places import CONCLUSION, REPORT
@@ -35,15 +36,24 @@ MAX_FAILURES = 20
 
 
 def terminal_summary(
-    folder_or_rows: str | Path | Sequence[Row], *, title: str, seconds: float | None = None
+    folder_or_rows: str | Path | Sequence[Row],
+    *,
+    title: str,
+    seconds: float | None = None,
+    declared: Declared = NONE_DECLARED,
 ) -> "Summary":
-    """Make what a person sees at the end of a sweep, for `rich.console.Console.print`."""
+    """Make what a person sees at the end of a sweep, for `rich.console.Console.print`.
+
+    `declared` of metrics: as the report had it.
+    """
+    known = OURS
     if isinstance(folder_or_rows, str | Path):
         folder = Path(folder_or_rows)
-        rows, page = read_rows(folder), folder / REPORT / "index.html"
+        cells, page = read_cells(folder, declared), folder / REPORT / "index.html"
+        rows, known = to_rows(cells), known_metrics(cells, declared)
     else:
         rows, page = list(folder_or_rows), None
-    return Summary(tuple(rows), _title(rows, title, seconds), page)
+    return Summary(tuple(rows), _title(rows, title, seconds), page, known)
 
 
 def _written(page: Path | None) -> list[str]:
@@ -75,12 +85,16 @@ class Summary:
     rows: tuple[Row, ...]
     title: str
     page: Path | None  # where the report is
+    known: Metrics = OURS  # of the scores
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(printable(self.title), style="bold")
-        groups = group_rows(row for row in self.rows if row["metric"] in HEADLINES)
         metrics = sorted({str(row["metric"]) for row in self.rows if row["status"] == "done"})
-        yield from table_lines(groups, metrics, options.max_width)
+        headlines = self.known.headlines(metrics)
+        own = (row for row in self.rows if row["metric"] in headlines)
+        groups = group_rows(own, self.known)
+        headings = {m: formatting.heading(m, metrics, self.known) for m in headlines}
+        yield from table_lines(groups, headings, options.max_width)
         yield from self._sentences(groups, options.max_width)
         if self.page is not None:
             for sentence in stopping.sentences(self.page.parent.parent):
@@ -134,12 +148,15 @@ class Block:
         return max([cell_len(self.heading), *(cell_len(line) for line in self.lines)])
 
 
-def table_lines(groups: Sequence[Group], metrics: Sequence[str], width: int) -> list[Text]:
-    """Make the table as lines: its halves side by side if `width` allows, else stacked."""
+def table_lines(groups: Sequence[Group], headings: Mapping[str, str], width: int) -> list[Text]:
+    """Make the table as lines: its halves side by side if `width` allows, else stacked.
+
+    `headings`: of each score that is shown.
+    """
     labels = list({group.label: group for group in groups}.values())
     halves = [
-        _numbers_block(metric, labels, groups, metrics)
-        for metric in HEADLINES
+        _numbers_block(metric, labels, groups, heading)
+        for metric, heading in headings.items()
         if any(group.metric == metric for group in groups)
     ]
     if not halves:
@@ -169,11 +186,12 @@ def _joined(blocks: Sequence[Block]) -> list[Text]:
 
 
 def _numbers_block(
-    metric: str, labels: Sequence[Group], groups: Sequence[Group], metrics: Sequence[str]
+    metric: str, labels: Sequence[Group], groups: Sequence[Group], heading: str
 ) -> Block:
     """Put mean, SD, min..max, n, vs dense of every row into a block, right-aligned."""
     own = {group.label: group for group in groups if group.metric == metric}
-    digits = formatting.decimals(metric, (group.spread for group in own.values()))
+    kind = next(iter(own.values())).kind
+    digits = formatting.decimals_of(kind, (group.spread.sd for group in own.values()))
     empty = ["-"] * len(NUMBER_HEADINGS)
     rows = [list(NUMBER_HEADINGS)] + [
         formatting.described(own[label.label], digits) if label.label in own else empty
@@ -183,7 +201,7 @@ def _numbers_block(
     lines = [
         NUMBER_GAP.join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows
     ]
-    return Block(formatting.heading(metric, metrics), lines)
+    return Block(heading, lines)
 
 
 def _name_columns(labels: Sequence[Group]) -> list[list[str]]:

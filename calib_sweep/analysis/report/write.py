@@ -62,7 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
-    console.print(terminal_summary(folder, title=f"sweep {folder.resolve().name}"))
+    title = f"sweep {folder.resolve().name}"
+    console.print(terminal_summary(folder, title=title, declared=settings.metrics))
     return 0
 
 
@@ -220,14 +221,14 @@ def draw(
         return differences.method_pairs(tables, known=known)
 
     figures: dict[str, Callable[[], Figure | None]] = {
-        "seeds": lambda: strip_plot.seeds_figure(groups, metric, material.metrics),
+        "seeds": lambda: strip_plot.seeds_figure(groups, metric, material.metrics, known),
         "differences": lambda: diagrams.differences_figure(pairs(), metric, known),
         "aggregate": lambda: (
             aggregates.aggregate_figure(tables["iqm"], tables["improvement"]) if is_mean else None
         ),
         "components": lambda: diagrams.sensitivity_figure(tables["sensitivity"], metric, known),
-        "ranks": lambda: diagrams.ranks_figure(tables["rank_stability"], metric),
-        "num_samples": lambda: diagrams.set_sizes_figure(groups, metric),
+        "ranks": lambda: diagrams.ranks_figure(tables["rank_stability"], metric, known),
+        "num_samples": lambda: diagrams.set_sizes_figure(groups, metric, known),
         "profiles": lambda: diagrams.profiles_figure(tables["profiles"]) if is_mean else None,
         "published": lambda: published.published_figure(tables["published"], metric, known),
     }

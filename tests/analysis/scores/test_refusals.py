@@ -1,10 +1,13 @@
 """Cells whose scores cannot be true: refused by name, the others reported."""
 
+import io
 import math
 
 import pytest
+from rich.console import Console
 
 from calib_sweep.analysis.report.opened import Report
+from calib_sweep.analysis.report.terminal import terminal_summary
 from calib_sweep.analysis.report.write import require_records, write_report
 from calib_sweep.analysis.scores.table import read_cells, read_rows
 from calib_sweep.analysis.settings import read_settings
@@ -110,4 +113,11 @@ def test_a_score_is_made_a_headline_by_name(sweep):
     (said,) = Report.of(sweep.folder).conclusion
     assert "'analysis.metrics={bleu: {headline: true}}'" in said
     settings = read_settings(["analysis.metrics={bleu: {headline: true}}"])
-    assert Report.of(sweep.folder, settings).printed("summary_BLEU_wmt").markdown
+    report = Report.of(sweep.folder, settings)
+    assert report.printed("summary_BLEU_wmt").markdown
+    assert "gptq beats wanda" in " ".join(report.conclusion), report.conclusion
+    write_report(sweep.folder, settings)
+    console = Console(width=120, record=True, file=io.StringIO())
+    shown = terminal_summary(sweep.folder, title="made up", declared=settings.metrics)
+    console.print(shown)
+    assert "BLEU (wmt)" in console.export_text()
