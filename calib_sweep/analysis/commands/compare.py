@@ -8,6 +8,7 @@ scores differ comes first: the cause is among it, if it was recorded at all.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from calib_sweep.analysis.metrics import HEADLINES
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.differing import (
@@ -19,7 +20,7 @@ from calib_sweep.analysis.scores.differing import (
     equal_sets,
     suspects,
 )
-from calib_sweep.analysis.scores.means import HEADLINES, as_number
+from calib_sweep.analysis.scores.means import as_number
 from calib_sweep.analysis.scores.shared_cells import Shared, named, shared_cells
 from calib_sweep.analysis.scores.table import AXES, read_cells
 from calib_sweep.arguments import folders_and_settings

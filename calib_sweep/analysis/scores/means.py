@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from calib_sweep.analysis.metrics import HEADLINES as HEADLINES
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 

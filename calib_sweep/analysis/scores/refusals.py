@@ -47,7 +47,7 @@ def _refused(record: ReadCell, known: Metrics, declared: Declared) -> ReadCell:
     if not flaws:
         return record
     more = f"; and {len(flaws) - MAX_TOLD} more" if len(flaws) > MAX_TOLD else ""
-    why = f"{'; '.join(flaws[:MAX_TOLD])}{more}"
+    why = f"refused: {'; '.join(flaws[:MAX_TOLD])}{more}"
     error: ErrorNote = {"type": REFUSED, "message": why}
     return {**record, "status": REFUSED, "scores": {}, "stderr": {}, "error": error}
 

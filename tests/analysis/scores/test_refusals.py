@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 def refused(folder, declared=None):
     cells = read_cells(folder, declared or {})
-    return {c["cell_id"]: c["error"]["message"] for c in cells if c["status"] == "refused"}
+    told = {c["cell_id"]: c["error"]["message"] for c in cells if c["status"] == "refused"}
+    assert all(why.startswith("refused: ") for why in told.values())
+    return {cell_id: why.removeprefix("refused: ") for cell_id, why in told.items()}
 
 
 def test_a_method_in_percent_beside_one_in_fractions_is_refused_and_the_other_told(sweep):
