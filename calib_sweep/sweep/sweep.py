@@ -275,15 +275,11 @@ class Sweep:
         from calib_sweep.analysis.report import write as report
         from calib_sweep.console import output
 
-        settings = self._analysis_settings()
-        if not report.is_current(self.store.folder, settings):
-            report.write_report(self.store.folder, settings)
-        title = f"sweep {self.store.sweep_name}"
-        output(
-            summary.terminal_summary(
-                self.store.folder, title=title, seconds=seconds, declared=settings.metrics
-            )
-        )
+        settings, folder = self._analysis_settings(), self.store.folder
+        if not report.is_current(folder, settings):
+            report.write_report(folder, settings)
+        title, known = f"sweep {self.store.sweep_name}", settings.metrics
+        output(summary.terminal_summary(folder, title=title, seconds=seconds, declared=known))
         records = [(cell, self.store.find(cell)) for cell in self.cells]
         for cell in [cell for cell, record in records if record is None]:
             log.error("not run: %s", cell.title)
