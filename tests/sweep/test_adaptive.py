@@ -10,6 +10,7 @@ from helpers.simulated import normal
 
 from calib_sweep import cli
 from calib_sweep.analysis.inference import sequential
+from calib_sweep.analysis.report.write import is_current
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.record import describe_error, new_record, utc_now
 from calib_sweep.sweep.handover import hand_over
@@ -62,9 +63,9 @@ def expected_seeds(x_N, first=5):
         x, root = x_N[:n], np.sqrt(n)
         mean, sd = np.mean(x), np.std(x, ddof=1)
         t = mean * root / sd
-        t += min(
-            0.0, np.sign(t) * np.mean((x - mean) ** 3) / sd**3 * (1 + 2 * t**2) / 6 / root
-        ) * np.sign(t)
+        skew = np.mean((x - mean) ** 3) / sd**3
+        hall = t + skew * (1 + 2 * t**2) / 6 / root + skew**2 * t**3 / 27 / n
+        t = min(t, hall) if t > 0 else max(t, hall)
         if abs(t) > sequential.boundary(n, first):
             return n
     return len(x_N)
@@ -133,7 +134,14 @@ def test_a_wide_enough_width_ends_it_at_the_first_look(run_cli, tiny_world, tmp_
     ended = run_cli(*words, *tiny_world, "seed=range(3,30)", cwd=tmp_path)
     assert ended.code == 0
     assert stopping(tmp_path)["seeds"] == list(range(3, 11))
-    assert stopping(tmp_path)["looks"][0]["contrasts"][0]["half"] < 0.5
+    told = stopping(tmp_path)
+    assert told["looks"][0]["contrasts"][0]["half"] < 0.5
+    # The report is made from the looks, too: another number of them, another report.
+    folder = tmp_path / "results/default"
+    assert "Stopped after 8 of at most 27 seeds" in (folder / "report/report.md").read_text()
+    assert is_current(folder)
+    (folder / "stopping.json").write_text(json.dumps({**told, "looks": told["looks"] * 2}))
+    assert not is_current(folder)
 
 
 def test_a_failed_cell_costs_its_seed_and_hangs_nothing(run_cli, tiny_world, tmp_path, fake):

@@ -87,11 +87,20 @@ def test_p_is_1_without_evidence_and_never_overflows():
     assert np.isnan(sequential.p_value(np.nan, 5, FIRST))
 
 
-def test_johnsons_t_by_hand():
-    # n = 9: 3 + g (1 + 2 x 9) / (6 x 3) = 3 + 1.0556 g
+def test_halls_t_by_hand():
+    # n = 9, t = 3: 3 + g (1 + 2 x 9) / (6 x 3) + g^2 x 27 / (27 x 9) = 3 + 1.0556 g + g^2 / 9
     t = sequential.weakened(3.0, np.array([-0.9, 0.0, 0.9, -4.0]), 9)
-    assert t == pytest.approx([2.05, 3.0, 3.0, 0.0], abs=1e-9)
-    assert sequential.weakened(-3.0, 0.9, 9) == pytest.approx(-2.05)
+    assert t == pytest.approx([2.14, 3.0, 3.0, 0.5556], abs=1e-3)
+    assert sequential.weakened(-3.0, 0.9, 9) == pytest.approx(-2.14)
+    assert sequential.weakened(0.1, -2.0, 9) == 0.0
+
+
+def test_no_skewness_hides_a_difference_of_many_sds():
+    """Hall's t rises with t whatever the skewness: a transformation of second order does not."""
+    t_T = np.linspace(0, 200, 2001)
+    for skew in (-2.0, -0.5, 0.5, 2.0):
+        weak_T = sequential.weakened(t_T, skew, 5)
+        assert (np.diff(weak_T) >= -1e-9).all() and weak_T[-1] > 100
 
 
 def ever_shown(x_BN):
