@@ -30,3 +30,13 @@ def test_plans_keep_what_they_promise():
     assert float(planned[0].split("->")[0]) < 70
     told = [float(cell.split("/")[0]) for cell in rows["equal"]]
     assert max(told) < 48
+
+
+@pytest.mark.slow
+def test_looks_are_simulated_for_every_shape_of_draws():
+    lines = run("stopping.py", "--sweeps", 500).splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if "|" in line}
+    null = {name: float(shares[-1]) for name, shares in rows.items() if " methods on " in name}
+    assert len(null) > 30 and max(null["normal: 4 methods on 5"], null["t(3): 4 methods on 5"]) < 5
+    used = [float(seeds) for seeds in rows["seeds used"]]
+    assert used == sorted(used, reverse=True) and used[-1] < 7

@@ -19,11 +19,12 @@ Entry = Mapping[str, Any]  # a look, or a contrast at it
 
 SHOWN, NARROW, LOST, OPEN = "shown", "narrow", "lost", "open"
 MAX_NAMED = 6
-# benchmarks/stopping.py, "claimed by t tests of the seeds used", where nothing differs.
+# Rates: benchmarks/stopping.py, "The report's t tests claim a difference where there is none".
 CAUTION = (
     "Seeds were added until it was known, and all other intervals and p-values take their number "
-    "as fixed beforehand: of such sweeps in which nothing differs 6 to 9 % claim a difference by "
-    "them, not 5 %. By the sequential statements at most 5 % do."
+    "as fixed beforehand: of such sweeps in which nothing differs up to 9 % claim a difference by "
+    "them, not 5 %, and what is claimed looks larger than it is. By the statements over all looks "
+    "at most 5 % do."
 )
 
 
