@@ -58,6 +58,18 @@ for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length > FEW_ROWS) addFilter(table);
 }
 
+// A figure that goes on below fades at its end.
+for (const images of document.querySelectorAll(".images")) {
+  const fade = () => {
+    const rest = images.scrollHeight - images.clientHeight - images.scrollTop;
+    images.classList.toggle("more", rest > 8);
+  };
+  if (images.scrollHeight > images.clientHeight + 8) images.tabIndex = 0; // keys scroll it
+  images.addEventListener("scroll", fade);
+  addEventListener("load", fade);
+  fade();
+}
+
 // Paper shows what is unfolded, and says once what columns mean.
 addEventListener("beforeprint", () => {
   const told = new Set();
