@@ -15,6 +15,16 @@ def test_coverage_is_shown_for_every_interval():
 
 
 @pytest.mark.slow
+def test_what_is_said_of_items_is_counted():
+    lines = run("item_coverage.py", "--sweeps", 20).splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:6] for line in lines if "|" in line}
+    held = [float(share) for share in rows["systematic SD, true 0: its interval holds 0"]]
+    assert min(held) >= 80
+    passed = next(row for name, row in rows.items() if name.startswith("mean draw"))
+    assert max(float(share) for share in passed) <= 30
+
+
+@pytest.mark.slow
 def test_a_small_report_is_measured_and_left_behind(tmp_path):
     said = run("report.py", "--folder", tmp_path, "--small")
     assert said.startswith("10 cells: wall_s ")

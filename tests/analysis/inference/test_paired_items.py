@@ -96,6 +96,13 @@ def test_tasks_share_no_items_so_their_variances_add():
     assert joined.df == pytest.approx(0.06**2 / (0.04**2 / 10 + 0.02**2 / 5))
 
 
+def test_what_draws_and_items_both_hold_is_counted_once():
+    joined = together(Part(0.04, 4.0), Part(0.03, 99.0), Part(0.01, 400.0))
+    assert joined.variance == pytest.approx(0.06)
+    wanted = 0.06**2 / (0.04**2 / 4 + 0.03**2 / 99 + 0.01**2 / 400)
+    assert joined.df == pytest.approx(wanted)
+
+
 def test_draws_that_vary_no_more_than_their_items_add_nothing():
     items = Part(0.04, 99.0)
     assert together(Part(0.01, 4.0), items, Part(0.02, 400.0)) == items
