@@ -53,10 +53,10 @@ VARYING = (
     "what one of them adds to the other."
 )
 RANKED = (
-    "How far the order of methods would survive other draws: draws are resampled whole. The lines "
-    "show how often two independent studies of so many seeds of these datasets would name the same "
-    "best method, and find the same order: simulated, given the means and draws that were seen. Of "
-    "methods that do not differ two studies agree by luck: one time in as many as there are."
+    "How far the order of methods would survive other draws of these datasets. The lines show how "
+    "often two independent studies of so many seeds would name the same best method, and find the "
+    "same order: simulated, given the means and draws that were seen. Of methods that do not "
+    "differ two studies agree by luck: one time in as many as there are."
 )
 ITEMS_BESIDE = (
     "Two questions, two intervals: 'same benchmark' is about other calibration draws scored on the "

@@ -45,7 +45,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
             columns.COMPONENTS,
         ),
         "ranking": (chapters.shown_ranking(tables["ranking"]), columns.RANKING),
-        "power": (planning.of_methods(tables["power"]), POWER),
+        "power": (planning.on_all_datasets(tables["power"]), POWER),
     }
     found = {}
     for name, (frame, shown) in frames.items():

@@ -119,10 +119,10 @@ def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Bl
 
 
 def _shown(power: Frame, material: Material, words: Mapping[str, str]) -> Iterator[Block]:
-    own = of_methods(power)
-    is_pooled = (own["goal"] == "difference") & (own["dataset"] == POOLED)
-    yield from each_metric(own[is_pooled], columns.POWER, material, words)
-    yield from each_metric(own[~is_pooled], columns.POWER, material, words, folded=SINGLE)
+    yield from each_metric(on_all_datasets(power), columns.POWER, material, words)
+    own = power[power["goal"].isin(["difference", "half_width"]) & (power["dataset"] != POOLED)]
+    own = own[own["kind"] != "dataset"].sort_values(["target", "goal"], kind="stable")
+    yield from each_metric(own, columns.POWER, material, words, folded=SINGLE)
     datasets = power[(power["goal"] == "difference") & (power["kind"] == "dataset")]
     title = "Between datasets"
     yield from each_metric(datasets, columns.POWER_OF_DATASETS, material, words, folded=title)
@@ -134,7 +134,7 @@ def _shown(power: Frame, material: Material, words: Mapping[str, str]) -> Iterat
         yield Fold("How often one does better", [Paragraph(WINNING), table])
 
 
-def of_methods(power: Frame) -> Frame:
-    """Return what is planned for one method, or two on the same draws."""
-    own = power[power["goal"].isin(["difference", "half_width"]) & (power["kind"] != "dataset")]
-    return own.sort_values(["target", "goal"], kind="stable")
+def on_all_datasets(power: Frame) -> Frame:
+    """Return what is planned for two methods on all datasets together."""
+    own = power[(power["goal"] == "difference") & (power["kind"] == "method")]
+    return own[own["dataset"] == POOLED].sort_values("target", kind="stable")
