@@ -157,11 +157,19 @@ def amount(
 ) -> tuple[str, str]:
     """Return a difference with its unit and its interval: 'x0.47' and '0.41..0.53'."""
     shown = [difference(metric, one, known) for one in (value, low, high)]
-    digits = difference_decimals([(shown[2] - shown[1]) / 2])
-    text, *ends = (number(one, digits) for one in shown)
     is_ratio = known.of(metric).is_logged
+    half_width = (shown[2] - shown[1]) / 2
+    has_width = math.isfinite(half_width) and half_width > 0
+    none = 1.0 if is_ratio else 0.0  # what is no difference
+    digits = difference_decimals([half_width]) if has_width else _of_size(shown[0] - none)
+    text, *ends = (number(one, digits) for one in shown)
     text = f"x{text}" if is_ratio else f"{text} {unit(metric, known)}".rstrip()
     return text, f"{ends[0]}..{ends[1]}"
+
+
+def _of_size(difference: float) -> int:
+    """Return the decimals of a difference that has no interval, or one without width."""
+    return max(difference_decimals([difference]), 2)
 
 
 def difference_decimals(half_widths: Iterable[float]) -> int:

@@ -101,6 +101,8 @@ def size_and_interval(
     shown = [formatting.spread(metric, value, known) for value in (sd, low, high)]
     digits = formatting.difference_decimals([shown[0]])
     size = f"{formatting.number(shown[0], digits)} {formatting.unit(metric, known)}".rstrip()
+    if sd == 0:
+        return f"0 {formatting.unit(metric, known)}".rstrip(), ""
     if math.isnan(low) or math.isnan(high):
         return size, ""
     return size, "..".join(formatting.number(end, digits) for end in shown[1:])

@@ -126,7 +126,8 @@ def _text(row: dict[Any, Any], column: Column, metric: str, digits: int, known: 
         shown = [f"{0.0 if abs(value) < SMALLEST else value:.3g}" for value in values]
         return f"{shown[0]} ({shown[1]}..{shown[2]})" if has_ends else shown[0]
     shown = [_shown(value, column.form, metric, known) for value in values]
-    if column.form == "sd" and len(shown) == 1:
+    is_none = column.form == "spread" and shown[0] == 0
+    if is_none or (column.form == "sd" and len(shown) == 1):
         return formatting.sd_text(shown[0], 2, digits)
     if len(shown) == 2:
         return "..".join(formatting.number(end, digits) for end in shown)

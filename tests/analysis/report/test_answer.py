@@ -109,6 +109,16 @@ def test_who_is_ahead_on_which_dataset_is_said_where_it_is_not_so_on_average():
     )
 
 
+def test_a_difference_without_width_is_told_with_its_digits_and_no_spread_as_0():
+    same = claim(**LOWER | {"lo": LOWER["estimate"], "hi": LOWER["estimate"]})
+    assert claimed.Claim.of(same).amount == ("x0.47", "0.47..0.47")
+    still = moved("wanda", draw_sd=0.0, draw_lo=0.0, draw_hi=0.0, dataset_sd=0.0, item_se=NAN)
+    still |= {"draw_share": NAN, "dataset_share": NAN, "dataset_lo": NAN, "dataset_hi": NAN}
+    assert list(sensitivity.sentences(tables_of(moves=[still]), "tiny", WORDS)) == [
+        "Perplexity moves by (SD): wanda 0 % with another draw and 0 % with another dataset."
+    ]
+
+
 def test_why_nothing_can_be_said_is_said():
     few = claim(lo=NAN, hi=NAN, p=NAN, winner="", reason="too few draws")
     assert answer.sentences(tables_of(few), WORDS) == [
