@@ -159,6 +159,7 @@ def test_the_paper_s_figures_come_from_a_small_sweep(walked, tmp_path):
     assert "Count(total=9, done=9, failed=0" in shown
     assert "Figure 3 cannot be made from this sweep. It takes sets of several sizes" in said
     assert said.count("cannot be made") == 1
+    assert "No model, method and dataset of self_calibration has cells here." in said
     assert len(outputs(notebook, PNG)) == 3
     (model,) = outputs(notebook, "text/markdown")
     assert model == "**miniature**"
@@ -196,17 +197,24 @@ def write_record(folder, mean, *, settings=None, **cell):
 @pytest.mark.slow
 def test_the_paper_s_figures_come_from_the_paper_s_axes(tmp_path):
     write_paper_grid(tmp_path / "results" / "paper")
-    notebook = execute(PAPER, tmp_path / "notebooks", FOLDER="../results/paper")
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text(
+        "model,method,dataset,task,mean,sd,n,unit\n"
+        "llama_0b,paper_gptq num_samples=128,c4,mean,71.0,1.0,5,percent\n"
+    )
+    paths = {"FOLDER": "../results/paper", "PUBLISHED": str(theirs)}
+    notebook = execute(PAPER, tmp_path / "notebooks", **paths)
     said = outputs(notebook, "stream")
     assert "Table 3 cannot be made from this sweep. It takes records with their config" in said
     assert "Table 4 cannot be made from this sweep. It takes results of single items" in said
     assert said.count("cannot be made") == 2
-    # Two models in Figure 2; Figure 3 and its SDs of two scores; Figure 4; the components.
-    assert len(outputs(notebook, PNG)) == 2 + 4 + 1 + 1
+    # Two models in Figure 2; Figure 3 and its SDs of two scores; Figure 4; shares; the published.
+    assert len(outputs(notebook, PNG)) == 2 + 4 + 1 + 1 + 1
     assert outputs(notebook, "text/markdown") == ["**llama_0b**", "**llama_1b**"]
     shown = "\n".join(outputs(notebook, "text/plain"))
     assert "num_samples=16" not in shown  # beside Figure 3 everything is of sets of 128
     # Three seeds one point apart have an SD of one point. Table 1, its row of GPTQ:
     assert re.search(r"paper_gptq +71\.0 \(1\.0\) +69\.0 \(1\.0\)", shown)
+    assert re.search(r"0\.71 +0\.01 +5\.0 .*cannot be told apart", shown, flags=re.DOTALL)
     # Figure 4: sets, worst, best, best - worst.
     assert re.search(r"paper_gptq +6 +68\.0 +72\.0 +4\.0", shown)

@@ -246,14 +246,18 @@ def load_scores(folder: str | Path) -> "pd.DataFrame":
     return read_table(path)
 
 
-def load_report(folder: str | Path) -> "Report":
+def load_report(folder: str | Path, settings: Sequence[str] = ()) -> "Report":
     """Return the tables, figures and sentences of a sweep's report, made anew from its records.
+
+    `settings` are the words that the verb report takes: "analysis.published=self_calibration".
 
     Example: `calib_sweep.load_report("results/default").figure("seeds", "ppl/geomean")`.
     """
     from calib_sweep.analysis.report.opened import Report
+    from calib_sweep.analysis.settings import read_settings
 
-    return Report.of(folder_of(folder))
+    words = [settings] if isinstance(settings, str) else settings
+    return Report.of(folder_of(folder), read_settings(words))
 
 
 @seeing_current_folder()
