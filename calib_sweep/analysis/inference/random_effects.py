@@ -10,14 +10,15 @@ y_k is what a study finds on model k, with standard error e_k:
                  m = tau^2 + mean(e^2),  v_k = tau^2 + e_k^2
                  f = 2 m^2 / var(s^2),   var(s^2) = 2 tr(A V A V) / (K-1)^2         Box 1954
                  g = m^2 / (sum(e_k^4 / f_k) / K^2)        f_k: df of e_k
+                 for the upper end s^2 is mean(e^2) at least
     a new model  mean(y) -+ t(K-1) s sqrt(1 + 1/K)         where such a study of one more model lies
 
 The interval of mu is that of Hartung and Knapp 2001, Sidik and Jonkman 2002, with equal weights.
 Weights 1 / (e^2 + tau^2), as DerSimonian and Laird 1986 have them, are the better ones where the e
 are known. Here they are estimated from a few draws, and models whose e came out small by chance
-weigh most: intervals of 95 % then hold 88 to 94 % (docs/analysis.md). Equal weights lose little
-width, and say what one wants to know of models: each counts once. Where all e are equal both are
-the same.
+weigh most: intervals of 95 % then hold 88 to 95 % (docs/analysis.md). Equal weights say what one
+wants to know of models, each counts once, and cost width only where draws move some models far more
+than others. Where all e are equal both are the same.
 
 For normal y of equal variance mu and the new model are exact. Where the e differ both hold more.
 
@@ -27,6 +28,7 @@ known, as of a single draw, leaves no tau: all else stands.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -92,8 +94,11 @@ def _between(
     """Return tau with the ends of its interval; `noise`: squared standard errors of `num`."""
     mean_noise_E = np.nansum(noise_KE, axis=0) / num_E
     of_mean_E = np.nansum(noise_KE**2 / df_KE, axis=0) / num_E**2
+    seen_E = np.where(np.isfinite(mean_noise_E), variance_E, np.nan)
+    # Estimates that lie closer together than their errors allow do not show that tau is 0.
+    at_least_E = np.maximum(seen_E, mean_noise_E)
 
-    def exceeded(square_E: np.ndarray) -> np.ndarray:
+    def exceeded(square_E: np.ndarray, s2_E: np.ndarray) -> np.ndarray:
         """Return P(F > s^2 / m) for tau^2 = `square`: it grows with tau."""
         m_E = square_E + mean_noise_E
         v_KE = square_E + noise_KE
@@ -101,13 +106,15 @@ def _between(
         with np.errstate(divide="ignore", invalid="ignore"):
             f_E = m_E**2 * (num_E - 1) ** 2 / trace_E
             g_E = np.minimum(m_E**2 / of_mean_E, MANY)
-            return typed_scipy.f_sf(variance_E / m_E, f_E, g_E)
+            return typed_scipy.f_sf(s2_E / m_E, f_E, g_E)
 
     tail = intervals.TAIL
-    farthest_E = np.where(np.isfinite(mean_noise_E), FARTHEST * variance_E, np.nan)
     squares = [
         variance_E - mean_noise_E,
-        *(_reached(exceeded, level, farthest_E) for level in (tail, 1 - tail)),
+        *(
+            _reached(partial(exceeded, s2_E=s2_E), level, FARTHEST * s2_E)
+            for level, s2_E in ((tail, seen_E), (1 - tail, at_least_E))
+        ),
     ]
     tau_E, lo_E, hi_E = (np.sqrt(np.maximum(square_E, 0.0)) for square_E in squares)
     return tau_E, lo_E, hi_E

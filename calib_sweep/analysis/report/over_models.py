@@ -16,6 +16,7 @@ from calib_sweep.analysis.report.document import Block
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import Column
+from calib_sweep.analysis.tables.over_models import BETWEEN
 
 ENOUGH = 3  # models: two have one degree of freedom, and t(1) leaves nearly anything open
 MAX_NAMED = 4  # pairs told one by one
@@ -77,32 +78,40 @@ def sentences(table: Frame, words: Mapping[str, str], known: Metrics = OURS) -> 
         return
     rows = ahead_first(table, known)
     for _, own in rows.groupby(["settings", "models"], sort=False):
-        names = own["models"].iloc[0].split(", ")
+        names = own["models"].iloc[0].split(BETWEEN)
         if len(names) < ENOUGH:
             yield _hardly(own, names, words, known)
             continue
-        over = f"Over {len(names)} models ({formatting.listed(names)})"
-        told = [_wins(row, words, known) for row in own[own["winner"] != ""].to_dict("records")]
-        open_in = [
-            word
-            for metric, word in words.items()
-            if (own["metric"] == metric).any()
-            and not ((own["metric"] == metric) & (own["winner"] != "")).any()
+        claimed = own[(own["winner"] != "") & own["metric"].isin(list(words))]
+        told = [
+            f"{a} beats {b} over {len(names)} models ({formatting.listed(names)}): {sizes}."
+            for (a, b), of in claimed.groupby(["a", "b"], sort=False)
+            if (sizes := formatting.listed([_size(row, words, known) for row in _rows(of)]))
         ]
-        yield from (f"{over} {text}." for text in told[:MAX_NAMED])
+        yield from told[:MAX_NAMED]
         if len(told) > MAX_NAMED:
-            yield f"{over} {len(told) - MAX_NAMED} more differences are shown: see the table."
+            yield f"{len(told) - MAX_NAMED} more pairs differ over these models: see the table."
+        open_in = [
+            m for m in words if (own["metric"] == m).any() and m not in set(claimed["metric"])
+        ]
         if open_in:
-            yield f"{over} no two methods can be told apart in {formatting.listed(open_in)}."
+            yield (
+                f"No two methods can be told apart over {len(names)} models "
+                f"({formatting.listed(names)}) in {formatting.listed([words[m] for m in open_in])}."
+            )
     if (table["winner"] != "").any():
         yield IN_ALL
 
 
-def _wins(row: Mapping[str, Any], words: Mapping[str, str], known: Metrics) -> str:
+def _rows(table: Frame) -> list[dict[str, Any]]:
+    return table.to_dict("records")
+
+
+def _size(row: Mapping[str, Any], words: Mapping[str, str], known: Metrics) -> str:
+    """Say how much better one is on average, and where it would lie on one more model."""
     metric = row["metric"]
     size, ends = formatting.amount(metric, row["estimate"], row["lo"], row["hi"], known)
-    text = f"{row['a']} beats {row['b']}: {size} in {words[metric]} (95 % {ends})"
-    return f"{text}; on one more model the same comparison would lie at {_new(row, known)}"
+    return f"{size} in {words[metric]} (95 % {ends}; on one more model {_new(row, known)})"
 
 
 def _new(row: Mapping[str, Any], known: Metrics) -> str:

@@ -78,7 +78,7 @@ def test_sweeps_of_other_models_are_taken_together_over_models(make, run_cli, tm
     assert ended.code == 0, ended.err
     (row,) = rows_in(tmp_path / "both" / "tables" / "over_models.csv")
     assert (row["winner"], row["num_models"]) == ("gptq", "3")
-    assert "Over 3 models (opt, llama and qwen) gptq beats wanda: 10.00 points in" in ended.out
+    assert "gptq beats wanda over 3 models (opt, llama and qwen): 10.00 points in" in ended.out
     assert "The model is opt in opt, llama in llama" in ended.out
 
 

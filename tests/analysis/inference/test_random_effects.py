@@ -66,6 +66,13 @@ def test_a_model_without_the_contrast_is_left_out():
     assert found.mean.tolist() == [3, 3.5]
 
 
+def test_estimates_closer_than_their_errors_allow_do_not_show_that_tau_is_0():
+    """s^2 = 0.01 where e^2 = 1: the upper end is that of s^2 = 1, with chi2(2) as above."""
+    found = over_models(columns(0.9, 1, 1.1), columns(1, 1, 1), columns(*[KNOWN] * 3))
+    assert (found.tau, found.tau_lo) == (0, 0)
+    assert found.tau_hi[0] == pytest.approx(np.sqrt(2 / (-2 * np.log(0.975)) - 1), rel=1e-6)
+
+
 def test_single_draws_leave_no_tau_and_all_else():
     unknown = columns(*[np.nan] * 3)
     found, wanted = (
