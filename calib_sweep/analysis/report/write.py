@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.scores.groups import Group
     from calib_sweep.analysis.tables.tables import Evidence
 
-REPORT_VERSION = 10  # raised when the same records are to give another report
+REPORT_VERSION = 11  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 FIGURES = (
     *("seeds", "differences", "aggregate", "components", "ranks", "num_samples", "profiles"),
