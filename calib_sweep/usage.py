@@ -33,6 +33,10 @@ hydra/launcher=
     accelerate              one worker per GPU of this machine
     slurm                   workers as SLURM jobs: see docs/cluster.md
 {launchers}
+hydra/sweeper=
+    grid                    every cell of it
+    adaptive                seed by seed, until methods are told apart: see docs/analysis.md
+
 Any key of the configuration can be set, and swept with -m: KEY=VALUE,VALUE
     calib-sweep --cfg job                    all keys with their values
     calib-sweep --hydra-help                 Hydra's own options

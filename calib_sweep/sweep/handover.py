@@ -78,7 +78,7 @@ def _mistakes_of_sweeper(word: str, key: str, words: Sequence[str]) -> Iterator[
     if name not in OF_ADAPTIVE:
         known = ", ".join(OF_ADAPTIVE)
         yield f"{word}: no such key. hydra/sweeper=adaptive has: {known}."
-    elif not any(other.startswith(("hydra/sweeper=", "experiment=")) for other in words):
+    elif not any(other.startswith("hydra/sweeper=") for other in words):
         yield f"{word}: has no effect on a grid. Type hydra/sweeper=adaptive, too."
 
 

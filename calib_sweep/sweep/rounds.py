@@ -196,6 +196,8 @@ def describe_bound(rule: Rule, num_seeds: int, contrasts: Sequence[Contrast]) ->
     """Say in one line how far the sweep may go, and what ends it."""
     every = "one" if rule.round == 1 else counted(rule.round, "seed")
     known = "1 contrast is" if len(contrasts) == 1 else f"{len(contrasts):,} contrasts are"
+    if num_seeds == rule.min_seeds:
+        return f"adaptive: no seed beyond the {num_seeds} before the first look. Type more of them"
     return (
         f"adaptive: at most the cells below. {rule.min_seeds} to {num_seeds} seeds, with a look "
         f"after {rule.min_seeds} and every {every} more, until {known} known"

@@ -83,6 +83,22 @@ def by_sbatch(request, tmp_path_factory, grid, slurm):
 
 
 @pytest.mark.slow
+def test_each_round_of_seeds_is_submitted_and_waited_for(tmp_path, tiny_world, run_cli, slurm):
+    words = ["-m", "method=wanda,sparsegpt", "seed=range(7)", "hydra/sweeper=adaptive"]
+    words += ["hydra.sweeper.round=2", "hydra.sweeper.width=1e-6", *OPTIONS]
+    words += ["hydra.launcher.cells_per_worker=6", f"results_dir={tmp_path}"]
+    ended = run_cli(*words, *tiny_world, cwd=tmp_path, env=slurm.environment)
+    assert ended.code == 0, ended.err
+    lines = [line.partition("] ")[2] for line in ended.err.splitlines()]
+    told = [line for line in lines if "submitted" in line or line.startswith("look after")]
+    assert told[0].startswith("2 SLURM jobs submitted")  # 11 cells, six in each
+    assert told[1].startswith("look after 5 seeds")
+    # Two seeds more may be needed or not: either way no job is submitted in vain.
+    assert [line[:11] for line in told[2:]] in ([], ["1 SLURM job", "look after "])
+    assert Results(tmp_path).claims() == []
+
+
+@pytest.mark.slow
 def test_the_same_command_in_two_processes_shares_the_cells(by_sbatch, undisturbed):
     results, logs = by_sbatch
     assert len(logs) == 2
