@@ -115,3 +115,14 @@ def test_without_tracking_nothing_is_written(reported):
     before = sorted(reported.folder.rglob("*"))
     NoTracking().log_report(reported)
     assert sorted(reported.folder.rglob("*")) == before
+
+
+def test_numbers_of_methods_with_settings_keep_their_names(reported):
+    """A dot parts no name: W&B would make it a group of its own."""
+    name = "analysis/draw_sd/acc/mean/tiny/wanda sparsity=0.5 pattern=2:4"
+    (reported.folder / "report" / "scalars.json").write_text(json.dumps({name: 0.25}))
+    mirror().log_report(reported)
+    (path,) = reported.folder.rglob("*.wandb")
+    run = read_run(path)
+    assert run["summary"][name] == 0.25
+    assert [point[name] for point in run["history"] if name in point] == [0.25]

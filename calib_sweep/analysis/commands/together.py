@@ -81,7 +81,7 @@ def write_together(
     compared = across_table(taken[0], taken[1:], settings, known)
     together = _over_models(sweeps, taken, settings)
     if compared.empty and together.empty:
-        raise ConfigError(_unmatched(sweeps))
+        raise ConfigError(_unmatched(taken))
     words = known.headlines(sorted({*compared["metric"], *together["metric"]}))
     said = [
         *_left_out(sweeps, taken),
@@ -143,10 +143,13 @@ def _over_models(
 
 def _left_out(sweeps: Sequence[Read], taken: Sequence[Sweep]) -> Iterator[str]:
     """Name what only some of the sweeps have, and models that are compared with others."""
-    for axis in ("method", "dataset"):
-        both = _common([sweep.axis(axis) for sweep in sweeps])
-        for sweep in sweeps:
-            only = [name for name in sweep.axis(axis) if name not in both]
+    for axis, of_each in (
+        ("method", [sweep.methods for sweep in taken]),
+        ("dataset", [sweep.axis("dataset") for sweep in sweeps]),
+    ):
+        both = _common(of_each)
+        for sweep, own in zip(sweeps, of_each, strict=True):
+            only = [name for name in own if name not in both]
             names = formatting.listed(only)
             if only and (both or axis == "method"):
                 yield f"Left out, as not all sweeps have it: {axis} {names} of {sweep.name}."
@@ -162,16 +165,17 @@ def _left_out(sweeps: Sequence[Read], taken: Sequence[Sweep]) -> Iterator[str]:
                 )
 
 
-def _unmatched(sweeps: Sequence[Read]) -> str:
+def _unmatched(taken: Sequence[Sweep]) -> str:
     """Say why nothing can be compared, with what each sweep has."""
     told = "; ".join(
-        f"{sweep.name} has methods {', '.join(sweep.axis('method')) or 'none'} of models "
-        f"{', '.join(sweep.axis('model')) or 'none'}"
-        for sweep in sweeps
+        f"{sweep.name} has methods {', '.join(sweep.methods) or 'none'} of models "
+        f"{', '.join(sweep.models) or 'none'}"
+        for sweep in taken
     )
     return (
-        f"report {' '.join(sweep.name for sweep in sweeps)}: expected sweeps that have two methods "
-        f"in common, of one model or of one model each, on the same draws. {told}."
+        f"report {' '.join(sweep.name for sweep in taken)}: expected sweeps that have two methods "
+        f"in common, of one model or of one model each, on the same draws. {told}. A setting that "
+        "is swept in one of them is part of its methods' names there."
     )
 
 

@@ -54,6 +54,11 @@ class Sweep:
     def models(self) -> list[str]:
         return [array.model for array in self.arrays]
 
+    @property
+    def methods(self) -> list[str]:
+        """Return the names of all methods, with the settings that differ within the sweep."""
+        return sorted({names.method for array in self.arrays for names in array.methods})
+
     def array(self, model: str) -> ScoreArray:
         return next(array for array in self.arrays if array.model == model)
 

@@ -127,6 +127,20 @@ def test_what_cannot_be_compared_is_refused(words, told, make, run_cli):
     assert not list(first.glob("report*"))
 
 
+def test_methods_are_named_with_what_was_swept_where_nothing_matches(make, run_cli, sweep):
+    first = make("half", (0.09, 0.10, 0.11))
+    both = type(sweep)(sweep.folder.parent / "both")
+    for seed in range(3):
+        for sparsity in (0.5, 0.6):
+            for method in ("gptq", "wanda"):
+                fields = {"dataset": "web", "seed": seed, "settings": {"x.sparsity": sparsity}}
+                both.add(method, {ACCURACY: 0.5 + 0.01 * seed}, **fields)
+    ended = run_cli("report", str(first), str(both.folder), cwd=first.parent)
+    assert ended.code == 1
+    assert "half has methods gptq, wanda of models tiny; both has methods gptq spars" in ended.err
+    assert "A setting that is swept in one of them is part of its methods' names" in ended.err
+
+
 def test_one_sweep_has_its_report_as_ever(make, run_cli, tmp_path):
     first = make("half", (0.09, 0.10, 0.11))
     assert run_cli("report", str(first), cwd=tmp_path).code == 0
