@@ -87,7 +87,7 @@ def _array(asked: Asked, arrays: Sequence[ScoreArray]) -> ScoreArray:
 def _chosen(
     asked: Asked, model: str, metrics: Sequence[str], material: Material, evidence: Evidence
 ) -> tuple[str, tuple[str, str], str]:
-    """Return the smallest difference that is not claimed; where all are, the smallest of all."""
+    """Return the smallest difference that is not claimed; where there is none, the smallest."""
     tables = all_tables(material.rows, evidence, asked.settings)
     power, compared = tables["power"], tables["comparisons"]
     for goal, where in ((OPEN, ""), (OPEN_FOR_NEW, " for a new dataset")):
@@ -101,7 +101,11 @@ def _chosen(
     if own.empty:
         raise ConfigError("plan: no two methods share a calibration set. Name two: --contrast A,B.")
     row = own.loc[own["mean_diff"].abs().fillna(np.inf).idxmin()]
-    return metrics[0], (str(row["a"]), str(row["b"])), "the smallest difference; all are claimed"
+    claims = tables["claims"]
+    asked = claims[(claims["kind"] == "methods") & (claims["model"] == model)]
+    won = asked.loc[asked["metric"] == metrics[0], "winner"] != ""
+    why = "the smallest difference" + ("; all are claimed" if len(won) and won.all() else "")
+    return metrics[0], (str(row["a"]), str(row["b"])), why
 
 
 def _contrast(

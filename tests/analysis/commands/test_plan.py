@@ -92,3 +92,15 @@ def test_one_dataset_is_no_pilot_for_new_ones(sweep, printed):
     text = printed(str(sweep.folder), "--budget", "40")
     assert "between datasets not known" in text
     assert "For a new dataset nothing can be planned" in text
+
+
+def test_one_seed_of_each_of_many_datasets_is_a_pilot_for_new_ones(sweep, printed):
+    for d, noise in enumerate(0.01 * normal("many", 6)):
+        for method, value in (("cola", 0.6 + noise), ("unique", 0.605)):
+            scores = {"acc/mean": value, "acc/boolq": value}
+            sweep.add(method, scores, dataset=f"text{d}", seed=0)
+    text = printed(str(sweep.folder), "--budget", "40", "--metric", "acc/boolq")
+    assert "These two: the smallest difference.\n" in text
+    assert "between draws not known, one seed of each" in text
+    assert re.search(r"For a new dataset the narrowest: 20 datasets x 1 seed, ±0\.\d+ points", text)
+    assert "of the pilot:" not in text  # one seed of each says nothing of these alone
