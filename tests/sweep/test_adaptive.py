@@ -93,6 +93,9 @@ def test_seeds_are_added_until_the_difference_is_shown(run_cli, tiny_world, tmp_
     assert f"Stopped after {num} of at most 30 seeds and {num - 4} looks" in out
     assert "sparsegpt is better than wanda in perplexity on text: x0.9" in out
     assert "at most 5 % do" in out and "at most 5 % would make" not in out
+    assert out.count("Stopped after") == 1
+    said = json.loads((tmp_path / "results/default/report/conclusion.json").read_text())
+    assert said[-3].startswith(f"Stopped after {num} of at most 30 seeds")
 
 
 def test_a_killed_sweep_goes_on_and_decides_as_one_that_was_not(

@@ -49,6 +49,7 @@ def parts(
         answered[list(answered)[-1]].append(IN_ALL)
     if "over_models" in tables:
         held = list(over_models.sentences(tables["over_models"], words, known))
+        held = [line for line in held if is_fixed or line != over_models.IN_ALL]
         answered |= {"Does the order hold on other models": held} if held else {}
     next_step = _of_all(models, lambda model: planning.next_step(tables, model, words, known))
     return answered | ({"What to do next": next_step} if next_step else {})

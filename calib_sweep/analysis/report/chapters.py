@@ -116,7 +116,7 @@ def conclusion(material: Material, tables: Tables) -> list[str]:
         return [*_warnings(material), _no_headline(material)]
     is_fixed = not material.stopping
     said = answer.sentences(tables, words, material.known, is_fixed=is_fixed)
-    return [*_warnings(material), *_wide(tables), *said]
+    return [*_warnings(material), *_wide(tables), *said, *material.stopping]
 
 
 def _warnings(material: Material) -> list[str]:

@@ -69,6 +69,14 @@ def _written(page: Path | None) -> list[str]:
     return said if is_list else []
 
 
+def _apart(said: list[str], page: Path | None) -> tuple[list[str], list[str]]:
+    """Split off why there are no more seeds: told whole, whatever else there is to say."""
+    told = None if page is None else stopping.read(page.parent.parent)
+    if told is None or (reason := stopping.reason(told)) not in said:
+        return said, []
+    return said[: said.index(reason)], said[said.index(reason) :]
+
+
 def _title(rows: Sequence[Row], title: str, seconds: float | None) -> str:
     count = controls.count_cells(rows)
     cells = "1 cell" if count.total == 1 else f"{count.total} cells"
@@ -96,19 +104,18 @@ class Summary:
         headings = {m: formatting.heading(m, metrics, self.known) for m in headlines}
         yield from table_lines(groups, headings, options.max_width)
         yield from self._sentences(groups, options.max_width)
-        if self.page is not None:
-            for sentence in stopping.sentences(self.page.parent.parent):
-                yield from _wrapped(printable(sentence), options.max_width)
         yield from self._failures()
         if self.page is not None and self.page.exists():
             yield Text(printable(f"report: {_near(self.page)}"), overflow="fold")
 
     def _sentences(self, groups: Sequence[Group], width: int) -> Iterator[Text]:
-        said = _written(self.page)
+        said, last = _apart(_written(self.page), self.page)
         for sentence in said[:MAX_SENTENCES]:
             yield from _wrapped(printable(sentence), width)
         if len(said) > MAX_SENTENCES:
             yield Text(f"{len(said) - MAX_SENTENCES} more sentences are in the report.")
+        for sentence in last:
+            yield from _wrapped(printable(sentence), width)
         yield from (Text(sentence) for sentence in findings(self.rows, groups))
 
     def _failures(self) -> Iterator[Text]:
