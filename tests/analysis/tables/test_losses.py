@@ -91,6 +91,37 @@ def test_perplexity_is_compared_by_windows_on_the_log_scale(drawn):
     assert own["items_se"] == pytest.approx(x_CI.mean(0).std(ddof=1) / 3, rel=1e-4)
 
 
+def test_items_of_a_passage_count_as_one(sweep):
+    """Twenty passages of five items that are lost or kept together: 20 items, five times each."""
+    groups = [str(i // 5) for i in range(NUM_ITEMS)]
+    kept_G = {seed: answers(f"passages{seed}", 0.8, 20) for seed in range(3)}
+    write_items(
+        sweep.add("dense", {"acc/x": 1.0}).with_name("items.parquet"), np.ones(100), groups=groups
+    )
+    for seed, own_G in kept_G.items():
+        record = sweep.add("wanda", {"acc/x": own_G.mean()}, dataset="web", seed=seed)
+        write_items(record.with_name("items.parquet"), np.repeat(own_G, 5), groups=groups)
+    own = losses(sweep).loc[("wanda", "acc/x")]
+    x_CG = np.stack(list(kept_G.values())) - 1
+    draws = Part(x_CG.mean(1).var(ddof=1) / 3, 2.0)
+    part = together(draws, *item_parts(x_CG, [0] * 3))
+    assert (own["num_items"], own["num_groups"]) == (100, 20)
+    assert own["se"] == pytest.approx(np.sqrt(part.variance))
+    assert own["df"] == pytest.approx(part.df)
+
+
+def test_one_draw_of_grouped_items_has_no_mcnemar(sweep):
+    groups = [str(i // 5) for i in range(NUM_ITEMS)]
+    for method, right in (("dense", 100), ("rtn", 90)):
+        record = sweep.add(method, {"acc/x": right / 100})
+        value_I = np.repeat([1.0, 0.0], [right, 100 - right])
+        write_items(record.with_name("items.parquet"), value_I, groups=groups)
+    own = losses(sweep).loc[("rtn", "acc/x")]
+    by_passage = np.repeat([0.0, -1.0], [18, 2])
+    assert own["p"] == pytest.approx(stats.ttest_1samp(by_passage, 0.0).pvalue)
+    assert own["p"] > 10 * 2 * 0.5**10
+
+
 def test_a_method_without_data_has_other_items_but_no_other_draws(sweep):
     add(sweep, "dense", {"x": np.repeat([1.0, 0.0], [60, 40])})
     add(sweep, "rtn", {"x": np.repeat([1.0, 0.0], [50, 50])})
