@@ -148,8 +148,9 @@ def _one_more(contrast: Contrast, planner: Planner) -> Table:
         ("the pilot", now),
         ("one dataset more", Design(num_D + 1, num_n, num_T)),
         ("one seed more of each", Design(num_D, num_n + 1, num_T)),
-        ("one task more", Design(num_D, num_n, num_T + 1)),
     ]
+    if not math.isnan(pilot.item_variance):
+        rows.append(("one task more", Design(num_D, num_n, num_T + 1)))
     title = f"What one more is worth{_in_unit(contrast)}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("", no_wrap=True)

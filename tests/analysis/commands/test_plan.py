@@ -45,7 +45,7 @@ def test_the_open_pair_is_planned_for_with_cells_time_and_both_populations(pilot
     assert re.search(r"For a new dataset the narrowest: \d+ datasets x \d seeds?, ±", text)
     assert re.search(r"within ±1\.0 points on the 3 datasets of the pilot: 3 datasets x \d+", text)
     assert re.search(r"one dataset more +\+8 ", text) and re.search(r"more of each +\+6 ", text)
-    assert "no list of the same items" in text
+    assert "no list of the same items" in text and "one task more" not in text
 
 
 def test_what_the_target_costs_is_the_least_that_reaches_it(pilot, printed):
