@@ -2,10 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
+from helpers.item_files import write_items
 from helpers.simulated import normal
 
 from calib_sweep.analysis.commands import plan
+from calib_sweep.analysis.commands.pilot import find_contrast
+from calib_sweep.analysis.commands.plan_arguments import read_arguments
 from calib_sweep.errors import ConfigError
 
 
@@ -104,3 +108,21 @@ def test_one_seed_of_each_of_many_datasets_is_a_pilot_for_new_ones(sweep, printe
     assert "between draws not known, one seed of each" in text
     assert re.search(r"For a new dataset the narrowest: 20 datasets x 1 seed, ±0\.\d+ points", text)
     assert "of the pilot:" not in text  # one seed of each says nothing of these alone
+
+
+def test_the_part_of_the_items_is_that_of_their_mean_difference(sweep):
+    """Of 40 items the one has 12 right and the other 4, the rest is alike, on every draw and task:
+    the mean is 0.2, its variance (16 - 40 0.2^2) / 39 / 40, half of it for two tasks."""
+    first_I = np.repeat([1.0, 0.0, 1.0, 0.0], [12, 4, 14, 10])
+    second_I = np.repeat([0.0, 1.0, 1.0, 0.0], [12, 4, 14, 10])
+    for method, right_I in (("gptq", first_I), ("wanda", second_I)):
+        mean = float(right_I.mean())
+        for seed in range(3):
+            scores = {"acc/x": mean, "acc/y": mean, "acc/mean": mean}
+            record = sweep.add(method, scores, dataset="c4", seed=seed)
+            for task in ("x", "y"):
+                write_items(record.with_name("items.parquet"), right_I, task)
+    of = ["--budget", "40", "--contrast", "gptq,wanda"]
+    found = find_contrast(read_arguments([str(sweep.folder), *of]))
+    assert found.pilot.item_variance == pytest.approx(14.4 / 39 / 40 / 2)
+    assert (found.pilot.num_tasks, found.num_cells, found.cells_per_pair) == (2, 6, 2)
