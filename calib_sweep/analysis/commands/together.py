@@ -2,7 +2,7 @@
 
     A/report-with-B/  index.html  report.md  conclusion.json
                       tables/across.csv  tables/over_models.csv  tables/*.tex
-                      figures/across_*.{png,svg}
+                      figures/across_*.{png,svg}  over_models_*.{png,svg}
 
 Contrasts of the first sweep are compared with the same ones of each other sweep (`tables.across`).
 Sweeps of different models are also taken together (`tables.over_models`). Where the sweeps have
@@ -20,6 +20,7 @@ from calib_sweep.analysis import formatting
 from calib_sweep.analysis.commands.sweeps import Read, read_sweeps
 from calib_sweep.analysis.figures import plots
 from calib_sweep.analysis.figures.across import across_figure
+from calib_sweep.analysis.figures.over_models import over_models_figure
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import Metrics, slug
 from calib_sweep.analysis.report import across, over_models
@@ -79,7 +80,7 @@ def write_together(
     taken = [sweep.on(datasets) for sweep in sweeps]
     known = sweeps[0].material.known
     compared = across_table(taken[0], taken[1:], settings, known)
-    together = _over_models(sweeps, taken, settings)
+    each, together = _over_models(sweeps, taken, settings)
     if compared.empty and together.empty:
         raise ConfigError(_unmatched(taken))
     words = known.headlines(sorted({*compared["metric"], *together["metric"]}))
@@ -89,7 +90,7 @@ def write_together(
         *(across.sentences(compared, words, known) if len(compared) else []),
         *over_models.sentences(together, words, known),
     ]
-    figures = _figures(compared, words, known)
+    figures = _figures(compared, together, each, words, known)
     blocks = _blocks(sweeps, compared, together, said, list(figures))
     title = f"sweeps {formatting.listed([sweep.name for sweep in sweeps])}"
     files = {
@@ -125,12 +126,16 @@ def _common(axes: Sequence[Sequence[str]]) -> list[str]:
 
 def _over_models(
     sweeps: Sequence[Read], taken: Sequence[Sweep], settings: AnalysisSettings
-) -> Frame:
-    """Take sweeps of different models together; nothing where one model is in two of them."""
+) -> tuple[Frame, Frame]:
+    """Take sweeps of different models together: what each says, and all of them.
+
+    Nothing where one model is in two of them.
+    """
     named = [model for sweep in taken for model in sweep.models]
     known = sweeps[0].material.known
     if len(set(named)) < len(named):
-        return over_models_table(comparison_table([], settings), {}, known)
+        nothing = comparison_table([], settings)
+        return nothing, over_models_table(nothing, {}, known)
     frames = [comparison_table(sweep.arrays, settings) for sweep in taken]
     bare: dict[str, str] = {}
     for sweep in sweeps:
@@ -138,7 +143,8 @@ def _over_models(
         bare |= bare_models(groups, Naming.of_groups(groups))
     bare |= {model: bare.get(model, model) for model in named}
     kept = [frame for frame in frames if len(frame)] or frames[:1]
-    return over_models_table(pd.concat(kept, ignore_index=True), bare, known)
+    each = pd.concat(kept, ignore_index=True)
+    return each, over_models_table(each, bare, known)
 
 
 def _left_out(sweeps: Sequence[Read], taken: Sequence[Sweep]) -> Iterator[str]:
@@ -180,14 +186,19 @@ def _unmatched(taken: Sequence[Sweep]) -> str:
 
 
 def _figures(
-    compared: Frame, words: Mapping[str, str], known: Metrics
+    compared: Frame, together: Frame, each: Frame, words: Mapping[str, str], known: Metrics
 ) -> dict[str, dict[str, bytes]]:
-    """Draw the differences in all sweeps, by the path of the PNG."""
+    """Draw the differences in all sweeps, and over models, by the path of the PNG."""
     shown = across.ahead_first(compared, known)
-    drawn = {word: across_figure(shown, metric, known) for metric, word in words.items()}
+    of_models = over_models.ahead_first(together, known)
+    drawn = {}
+    for metric, word in words.items():
+        drawn[f"across_{slug(word)}"] = across_figure(shown, metric, known)
+        figure = over_models_figure(of_models, each, metric, known)
+        drawn[f"over_models_{slug(word)}"] = figure
     return {
-        f"{FIGURES}/across_{slug(word)}.png": plots.render(figure)
-        for word, figure in drawn.items()
+        f"{FIGURES}/{name}.png": plots.render(figure)
+        for name, figure in drawn.items()
         if figure is not None
     }
 
@@ -209,7 +220,7 @@ def _blocks(
         blocks += [Heading("The same differences in all sweeps"), Paragraph(across.READING)]
         blocks += figures_of("across", figures, across.CAPTION)
         blocks += each_metric(shown, across.columns(shown), material, words)
-    blocks += over_models.write(together, material, words)
+    blocks += over_models.write(together, material, words, figures)
     blocks.append(Heading("What differs between the sweeps"))
     for other in sweeps[1:]:
         blocks += _differing(sweeps[0], other)

@@ -90,7 +90,7 @@ def write(
     blocks += differences.of_datasets(material, tables, words)
     blocks += losses.write(tables, material, words)
     blocks += published.write(material, groups, tables, figures, words)
-    detail = over_models.write(tables["over_models"], material, words)
+    detail = over_models.write(tables["over_models"], material, words, figures)
     detail += _ranks(material, tables, figures, words)
     detail += planning.write(tables["power"], material, words)
     detail += _of_draws(material, tables, figures, words)

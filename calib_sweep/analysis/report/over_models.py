@@ -13,7 +13,7 @@ from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.document import Block
-from calib_sweep.analysis.report.layout import chapter, each_metric
+from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import Column
 from calib_sweep.analysis.tables.over_models import BETWEEN
@@ -21,6 +21,7 @@ from calib_sweep.analysis.tables.over_models import BETWEEN
 ENOUGH = 3  # models: two have one degree of freedom, and t(1) leaves nearly anything open
 MAX_NAMED = 4  # pairs told one by one
 IN_ALL = "Of studies in which nothing differs over models, at most 5 % would make any such claim."
+CAPTION = "The same difference on each model, their mean, and where one more model would lie."
 READING = (
     "Models are taken as a sample: each counts once, and the interval is made of what differs "
     "between them, so that it speaks of models like these, not of these alone. 'one more model' is "
@@ -141,9 +142,14 @@ def _hardly(own: Frame, names: Sequence[str], words: Mapping[str, str], known: M
     return f"{text}."
 
 
-def write(table: Frame, material: Material, words: Mapping[str, str]) -> list[Block]:
+def write(
+    table: Frame, material: Material, words: Mapping[str, str], figures: Sequence[str] = ()
+) -> list[Block]:
     """Make the chapter; nothing where there is one model."""
     if table.empty:
         return []
-    shown = each_metric(ahead_first(table, material.known), COLUMNS, material, words)
-    return chapter("Does the order of methods hold on other models", [READING], [], shown)
+    several = (table["settings"] != "").any()
+    columns = COLUMNS if several else COLUMNS[1:]
+    drawn = figures_of("over_models", figures, CAPTION)
+    shown = each_metric(ahead_first(table, material.known), columns, material, words)
+    return chapter("Does the order of methods hold on other models", [READING], drawn, shown)

@@ -46,7 +46,7 @@ REPORT_VERSION = 11  # raised when the same records are to give another report
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 FIGURES = (
     *("seeds", "differences", "aggregate", "components", "ranks", "num_samples", "profiles"),
-    "published",
+    *("over_models", "published"),
 )
 PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
@@ -212,13 +212,17 @@ def draw(
 ) -> dict[str, bytes]:
     """Draw one of `FIGURES` of a score: {"png": ..., "svg": ...}, empty where there is nothing."""
     from calib_sweep.analysis.figures import aggregates, diagrams, plots, published, strip_plot
-    from calib_sweep.analysis.report import differences
+    from calib_sweep.analysis.figures.over_models import over_models_figure
+    from calib_sweep.analysis.report import differences, over_models
 
     known = material.known
     is_mean = metric == ACC_MEAN  # of all tasks
 
     def pairs() -> "pd.DataFrame":
         return differences.method_pairs(tables, known=known)
+
+    def of_models() -> "pd.DataFrame":
+        return over_models.ahead_first(tables["over_models"], known)
 
     figures: dict[str, Callable[[], Figure | None]] = {
         "seeds": lambda: strip_plot.seeds_figure(groups, metric, material.metrics, known),
@@ -230,6 +234,9 @@ def draw(
         "ranks": lambda: diagrams.ranks_figure(tables["rank_stability"], metric, known),
         "num_samples": lambda: diagrams.set_sizes_figure(groups, metric, known),
         "profiles": lambda: diagrams.profiles_figure(tables["profiles"]) if is_mean else None,
+        "over_models": lambda: over_models_figure(
+            of_models(), tables["comparisons"], metric, known
+        ),
         "published": lambda: published.published_figure(tables["published"], metric, known),
     }
     figure = figures[kind]()

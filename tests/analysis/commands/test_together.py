@@ -80,6 +80,8 @@ def test_sweeps_of_other_models_are_taken_together_over_models(make, run_cli, tm
     assert (row["winner"], row["num_models"]) == ("gptq", "3")
     assert "gptq beats wanda over 3 models (opt, llama and qwen): 10.00 points in" in ended.out
     assert "The model is opt in opt, llama in llama" in ended.out
+    assert (tmp_path / "both" / "figures" / "over_models_accuracy.svg").is_file()
+    assert "Does the order of methods hold" in (tmp_path / "both" / "index.html").read_text()
 
 
 def test_what_only_one_has_is_named_and_left_out(make, run_cli, tmp_path):
