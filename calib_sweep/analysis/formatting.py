@@ -196,6 +196,11 @@ def unbroken(text: str) -> str:
     return UNIT_AFTER_NUMBER.sub(NO_BREAK, text)
 
 
+def capitalised(text: str) -> str:
+    """Return `text` as a sentence begins with it; the rest stays: BLEU, not Bleu."""
+    return text[:1].upper() + text[1:]
+
+
 def listed(words: Sequence[str]) -> str:
     """Return 'a', 'a and b', 'a, b and c'."""
     if len(words) < 2:

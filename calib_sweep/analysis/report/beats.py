@@ -203,4 +203,4 @@ def of_datasets(
         of_metric = [claim for claim in own if claim.metric == metric]
         for method in dict.fromkeys(claim.method for claim in of_metric):
             alike = [claim for claim in of_metric if claim.method == method]
-            yield f"{word.capitalize()} of {method}: {in_order(alike, DOES_BETTER)}."
+            yield f"{formatting.capitalised(word)} of {method}: {in_order(alike, DOES_BETTER)}."

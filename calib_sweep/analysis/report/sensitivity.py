@@ -64,7 +64,7 @@ def moved(sensitivity: Frame | None, model: str, metric: str) -> list[Row]:
 def _how_far(rows: Sequence[Row], metric: str, word: str, known: Metrics) -> str:
     if len(rows) > MAX_TOLD:
         ranges = [_range(rows, metric, source, known) for source in SDS]
-        return f"{word.capitalize()} moves by (SD): {'; '.join(filter(None, ranges))}."
+        return f"{formatting.capitalised(word)} moves by (SD): {'; '.join(filter(None, ranges))}."
     sources_R = [
         [source for source in SDS if not math.isnan(float(row[SDS[source]]))] for row in rows
     ]
@@ -72,7 +72,7 @@ def _how_far(rows: Sequence[Row], metric: str, word: str, known: Metrics) -> str
     for row, sources in zip(rows, sources_R, strict=True):
         is_like_first = bool(told) and sources == sources_R[0]
         told.append(_of_one(row, metric, sources, known, is_short=is_like_first))
-    return f"{word.capitalize()} moves by (SD): {'; '.join(told)}."
+    return f"{formatting.capitalised(word)} moves by (SD): {'; '.join(told)}."
 
 
 def _of_one(
