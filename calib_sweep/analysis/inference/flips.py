@@ -12,8 +12,8 @@ For n draws and N items, x[s, i] the score of item i on draw s, a_s = mean over 
                     the same with their floor
 
 The floor falls with more items, the systematic part is a change of ability. The interval of the
-systematic SD is that of s, less the floor. ceiling = sqrt(pbar (1 - pbar) / N): the floor if each
-item were tossed anew.
+systematic SD is that of s (stretched where draws have heavy tails, `heavy_tails`), less the floor.
+ceiling = sqrt(pbar (1 - pbar) / N): the floor if each item were tossed anew.
 
     unstable    share of items that are right on some draws and wrong on others
     agreement   share of items on which two draws agree, in both right and wrong; kappa: beyond
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib_sweep.analysis.inference import intervals, typed_scipy
+from calib_sweep.analysis.inference.heavy_tails import sample_inflation
 from calib_sweep.analysis.inference.item_groups import group_sums, numbered
 from calib_sweep.analysis.rounding import variance
 
@@ -44,6 +45,7 @@ class Split:
     unstable: float = np.nan
     agreement: float = np.nan
     kappa: float = np.nan
+    inflation: float = 1.0  # of the interval of the SD over draws
 
 
 def split(value_SI: np.ndarray, group_I: np.ndarray | None = None) -> Split:
@@ -55,11 +57,12 @@ def split(value_SI: np.ndarray, group_I: np.ndarray | None = None) -> Split:
     n, num_items = value_SI.shape
     sums_SG = group_sums(value_SI, numbered(group_I, num_items))
     within_I = variance(value_SI)
-    of_means = float(variance(value_SI.mean(1)))
+    mean_S = value_SI.mean(1)
+    of_means, inflation = float(variance(mean_S)), sample_inflation(mean_S)
     floor_variance = float(variance(sums_SG).sum()) / num_items**2
     num_groups = sums_SG.shape[1]
     if not np.isin(value_SI, (0.0, 1.0)).all():
-        return Split(n, num_items, of_means, floor_variance, num_groups)
+        return Split(n, num_items, of_means, floor_variance, num_groups, inflation=inflation)
     share = value_SI.mean()
     agreement = 1 - 2 * float(within_I.mean())
     by_chance = share**2 + (1 - share) ** 2
@@ -73,13 +76,14 @@ def split(value_SI: np.ndarray, group_I: np.ndarray | None = None) -> Split:
         unstable=float(np.mean(within_I > 0)),
         agreement=agreement,
         kappa=float((agreement - by_chance) / (1 - by_chance)) if by_chance < 1 else np.nan,
+        inflation=inflation,
     )
 
 
 def systematic_sd(own: Split) -> tuple[float, float, float]:
     """Return the SD of what all items share, and the ends of its 95 % interval."""
     sd = np.sqrt(own.variance)
-    low, high = intervals.sd_interval(np.array([sd]), np.array([own.n]))
+    low, high = intervals.sd_interval(np.array([sd]), np.array([own.n]), own.inflation)
     beyond = (max(0.0, float(end) ** 2 - own.floor_variance) for end in (sd, low[0], high[0]))
     systematic, low, high = (float(np.sqrt(square)) for square in beyond)
     return systematic, low, high

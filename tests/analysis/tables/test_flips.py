@@ -63,6 +63,20 @@ def test_items_that_flip_in_groups_are_no_shift(num_draws):
     assert np.mean(found) <= 0.08
 
 
+def test_a_shift_with_heavy_tails_is_held_nine_times_in_ten():
+    """Exponential shifts of ability on 20 draws: 83 in 100 without the stretch."""
+    draw = stream("tests/flips/heavy")
+    base_I = 2.5 * draw.standard_normal(200) + 0.7
+    mean = stats.norm.cdf(base_I + 0.3 * (draw.exponential(size=(20000, 1)) - 1)).mean(1)
+    held = []
+    for _ in range(300):
+        right_SI = stats.norm.cdf(base_I + 0.3 * (draw.exponential(size=(20, 1)) - 1))
+        own = split((draw.random(right_SI.shape) < right_SI).astype(float))
+        _, low, high = systematic_sd(own)
+        held.append(low <= mean.std() <= high)
+    assert np.mean(held) > 0.86
+
+
 def test_a_worked_example_of_groups():
     """Passages {1, 2} and {3}, right (1, 1, 0) and (0, 1, 0): sums 2, 0 and 1, 0; Var 1/2, 0."""
     own = split(np.array([[1, 1, 0], [0, 1, 0]]), np.array(["a", "a", "b"]))
