@@ -49,7 +49,7 @@ CAUTION = (
     "draws with heavier tails than four in five normal samples: the interval of the SD is wider "
     "than theirs, and may still be too narrow"
 )
-NUM_SIMULATED = 4000
+MAX_SAMPLES, MIN_SAMPLES, MAX_NUMBERS = 4000, 500, 4_000_000  # of a simulation
 
 
 def inflation(square_NE: np.ndarray, group_N: np.ndarray, num_values: int = 1) -> np.ndarray:
@@ -112,9 +112,10 @@ def sample_inflation(value_N: np.ndarray) -> float:
 def high_kurtosis(num_D: tuple[int, ...], num_values: int) -> float:
     """Return the kurtosis that HIGH of normal samples of these sizes stay below."""
     draw = stream("analysis/kurtosis", num_values, *num_D)
+    num_samples = np.clip(MAX_NUMBERS // (num_values * sum(num_D)), MIN_SAMPLES, MAX_SAMPLES)
     parts: list[np.ndarray] = []
     for num in num_D:
-        value = draw.standard_normal((num, num_values, NUM_SIMULATED))
+        value = draw.standard_normal((num, num_values, int(num_samples)))
         parts.append(((value - value.mean(0)) ** 2).sum(1))
     rounding = 1e-9  # three draws of one dataset all have the same
     return float(np.quantile(kurtosis(np.concatenate(parts)), HIGH)) + rounding
