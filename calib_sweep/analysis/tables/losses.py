@@ -125,15 +125,17 @@ def _cells(array: ScoreArray, m: int, e: int) -> Cells:
     found = []
     if not array.reads_data_M[m]:
         cell_id, value_E = array.undrawn[m]
-        found = [] if np.isnan(value_E[e]) else [(value_E[e] - array.dense_E[e], POOLED, cell_id)]
+        found = [] if np.isnan(value_E[e]) else [(value_E[e], POOLED, cell_id)]
     else:
         value_DS = array.lasting_MDSE[m, :, :, e]  # a diverged draw has no loss
         for d, s in np.ndindex(value_DS.shape):
             name = next((i for i in array.cell_ids_MDSR[m, d, s] if i), "")
             if name and not np.isnan(value_DS[d, s]):
-                found.append((value_DS[d, s] - array.dense_E[e], array.datasets[d], name))
+                found.append((value_DS[d, s], array.datasets[d], name))
     values, datasets, ids = zip(*found, strict=True) if found else ((), (), ())
-    return Cells(array.metrics[e], np.array(values, dtype=float), list(datasets), list(ids))
+    with np.errstate(invalid="ignore"):  # of two that are not finite there is no difference
+        difference_C = np.array(values, dtype=float) - array.dense_E[e]
+    return Cells(array.metrics[e], difference_C, list(datasets), list(ids))
 
 
 def _tested(empty: Loss, array: ScoreArray, m: int, e: int, items: Items) -> Loss:
