@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calib_sweep.analysis.commands.plan_arguments import EXAMPLE, Asked
+from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.inference.design import Pilot, pilot_of
 from calib_sweep.analysis.inference.paired_items import item_parts, mean_of_tasks
 from calib_sweep.analysis.metrics import Metrics
@@ -89,22 +90,23 @@ def _chosen(
 ) -> tuple[str, tuple[str, str], str]:
     """Return the smallest difference that is not claimed; where there is none, the smallest."""
     tables = all_tables(material.rows, evidence, asked.settings)
-    power, compared = tables["power"], tables["comparisons"]
+    power: Frame = tables["power"]
+    compared: Frame = tables["comparisons"]
+    claims: Frame = tables["claims"]
     for goal, where in ((OPEN, ""), (OPEN_FOR_NEW, " for a new dataset")):
-        left = power[(power["goal"] == goal) & (power["model"] == model)]
+        left: Frame = power[(power["goal"] == goal) & (power["model"] == model)]
         for metric in metrics:
             for row in left[left["metric"] == metric].to_dict("records"):
                 pair = str(row["method"]), str(row["against"])
                 return metric, pair, f"the smallest difference that is not claimed{where}"
-    own = compared[(compared["kind"] == "method") & (compared["model"] == model)]
+    own: Frame = compared[(compared["kind"] == "method") & (compared["model"] == model)]
     own = own[(own["metric"] == metrics[0]) & (own["dataset"] == "")]
     if own.empty:
         raise ConfigError("plan: no two methods share a calibration set. Name two: --contrast A,B.")
     row = own.loc[own["mean_diff"].abs().fillna(np.inf).idxmin()]
-    claims = tables["claims"]
-    asked = claims[(claims["kind"] == "methods") & (claims["model"] == model)]
-    won = asked.loc[asked["metric"] == metrics[0], "winner"] != ""
-    why = "the smallest difference" + ("; all are claimed" if len(won) and won.all() else "")
+    tested = claims[(claims["kind"] == "methods") & (claims["model"] == model)]
+    winners = tested.loc[tested["metric"] == metrics[0], "winner"].tolist()
+    why = "the smallest difference" + ("; all are claimed" if winners and all(winners) else "")
     return metrics[0], (str(row["a"]), str(row["b"])), why
 
 

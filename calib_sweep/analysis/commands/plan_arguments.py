@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
@@ -48,7 +48,7 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
         if len(folders) != 1:
             given = " ".join(folders) or "nothing"
             problems.add(f"plan {given}: expected the folder of one sweep. {EXAMPLE}")
-        read: Any = problems.of(read_settings, settings)
+        read = problems.of(read_settings, settings)
         if folders and read is not None:
             problems.of(require_records, Path(folders[0]), read.metrics)
         for word in others:
@@ -61,7 +61,7 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
         contrast = _contrast(problems, typed.contrast)
     return Asked(
         folder=Path(folders[0]),
-        settings=read,
+        settings=cast(AnalysisSettings, read),
         budget=budget,
         target=target,
         contrast=contrast,

@@ -107,9 +107,10 @@ class Planner:
         self._tau2_B = np.maximum(0.0, total_B - sigma2_B / pilot.num_draws)
 
     def _posterior(self, variance: float, df: float, line: int) -> np.ndarray:
+        uniform_B = self._uniform_3B[line]
         if not df >= 1:
-            return np.full(self._uniform_3B.shape[1], np.nan)
-        return variance * df / typed_scipy.chi2_isf_fast(self._uniform_3B[line], df)
+            return uniform_B * float("nan")
+        return variance * df / typed_scipy.chi2_isf_fast(uniform_B, df)
 
     def on_these(self, design: Design) -> float:
         """Return the half-width on the datasets of the study; infinite with too few draws."""

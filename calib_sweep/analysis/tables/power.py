@@ -129,13 +129,14 @@ def _with_seeds(pairs: pd.DataFrame, power: float, *, is_paired: bool) -> pd.Dat
         pairs[name].to_numpy(float) for name in ("sd", "df", "target", "alpha")
     )
     low, high = intervals.sd_interval(sd, df + 1)
+    sure = np.full(len(pairs), KNOWN)
     seeds = {name: np.full(len(pairs), np.nan) for name in ("seeds", "seeds_lo", "seeds_hi")}
     for num in pairs["num_datasets"].unique():
         own = (pairs["num_datasets"] == num).to_numpy()
         for name, of, known in (
             ("seeds", sd, df),
-            ("seeds_lo", low, KNOWN),
-            ("seeds_hi", high, KNOWN),
+            ("seeds_lo", low, sure),
+            ("seeds_hi", high, sure),
         ):
             seeds[name][own] = seeds_for_difference(
                 of[own],
@@ -143,7 +144,7 @@ def _with_seeds(pairs: pd.DataFrame, power: float, *, is_paired: bool) -> pd.Dat
                 power,
                 is_paired=is_paired,
                 num_datasets=int(num),
-                known_df=known if isinstance(known, float) else known[own],
+                known_df=known[own],
                 alpha=alpha[own],
             )
     return pairs.assign(**seeds)
