@@ -77,7 +77,7 @@ UNCERTAINTY = [
 CLAIMED = Column(
     "claimed",
     ("claimed",),
-    "name",
+    "word",
     "yes: A does better, corrected for all that the sweep may claim; no: it was tested and is open",
 )
 DIFFERENCE = Column(
@@ -110,7 +110,6 @@ COMPARISONS = [
     Column("A", ("a",), "name", "the one that is ahead"),
     Column("B", ("b",), "name", "the other"),
     DATASET,
-    CLAIMED,
     DIFFERENCE,
     Column(
         "new dataset",
@@ -118,6 +117,7 @@ COMPARISONS = [
         "ends",
         "the 95 % interval of the same difference for a dataset that is not among these",
     ),
+    CLAIMED,
     P_SWEEP,
     PROBABILITY,
     DETECTABLE,
@@ -128,8 +128,8 @@ OF_DATASETS = [
     METHOD,
     Column("A", ("a",), "name", "the dataset that is ahead"),
     Column("B", ("b",), "name", "the other"),
-    CLAIMED,
     DIFFERENCE,
+    CLAIMED,
     P_SWEEP,
     PROBABILITY,
     DETECTABLE,

@@ -3,7 +3,7 @@
 A `Column` says which columns of a DataFrame it shows (a value alone, or a value with the ends of
 its interval), and in what form:
 
-    name          words; nothing is "-"
+    name          words; nothing is "-". word: one among the numbers
     score         as recorded: percent, or perplexity          sd   the same, of an SD
     change        a difference of scores as recorded, with its sign
     difference    on the scale of the analysis: points, or the ratio of perplexities; ends: an
@@ -110,7 +110,7 @@ def _shown(value: float, form: str, metric: str, known: Metrics) -> float:
 
 
 def _text(row: dict[Any, Any], column: Column, metric: str, digits: int, known: Metrics) -> str:
-    if column.form == "name":
+    if column.form in ("name", "word"):
         return " ".join(str(row[key]) for key in column.keys if row[key]) or NOTHING
     values = [float(row[key]) for key in column.keys]
     if math.isnan(values[0]):

@@ -87,7 +87,7 @@ def test_the_report_can_be_read_from_top_to_bottom(two_methods):
         "Single corpora and tasks",
         "## Which method does better",
         "](figures/differences_perplexity.png)",
-        "| sparsegpt | wanda | yes | 0.7537 (0.7513..0.7561) |",
+        "| sparsegpt | wanda | 0.7537 (0.7513..0.7561) | yes |",
         "## Is the loss real?",
         "## In detail",
         "**How sure the ranking is**",
