@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.measured import MEASURED, measured
@@ -106,7 +107,7 @@ def _device(record: ReadCell) -> str:
     return str(environment.get("processor") or device) if device in ("", "cpu") else device
 
 
-def unlike(compared: pd.DataFrame, model: str) -> dict[str, list[str]]:
+def unlike(compared: Frame, model: str) -> dict[str, list[str]]:
     """Return the methods of a model by what they did to the weights, where that is not alike.
 
     By the words for it; empty where all compressed alike, or nothing was measured. Methods whose
