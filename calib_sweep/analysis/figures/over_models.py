@@ -63,7 +63,7 @@ def _draw_row(
     numbers = [row[name] for name in ("estimate", "lo", "hi", "new_lo", "new_hi")]
     middle, *ends = (formatting.difference(metric, value, known) for value in numbers)
     dots = [formatting.difference(metric, value, known) for value in each]
-    labels = (EACH, MEAN, NEW) if y == 0 else (None, None, None)  # each once, in the legend
+    labels = (EACH, MEAN, NEW) if y == 0 else ("", "", "")  # each once, in the legend
     colour, above = plots.COLOURS[0], [y - ABOVE] * len(dots)
     axes.plot(
         dots, above, "o", color=plots.INK, markerfacecolor="white", markersize=4, label=labels[0]

@@ -63,9 +63,21 @@ class Claim:
             is_a_first = (winner == a) != is_spread  # the winner is the one that moves less
         if not is_a_first:
             a, b, numbers = b, a, [-numbers[0], -numbers[2], -numbers[1]]
-        words = [_text(row[key]) for key in ("kind", "metric", "method", "dataset", "reason")]
-        kind, metric, method, dataset, reason = words
-        return cls(kind, metric, method, a, b, dataset, *numbers, bool(winner), reason, known)
+        estimate, low, high = numbers
+        return cls(
+            kind=str(row["kind"]),
+            metric=str(row["metric"]),
+            method=_text(row["method"]),
+            first=a,
+            second=b,
+            dataset=_text(row["dataset"]),
+            estimate=estimate,
+            lo=low,
+            hi=high,
+            is_made=bool(winner),
+            reason=_text(row["reason"]),
+            known=known,
+        )
 
     @property
     def pair(self) -> frozenset[str]:

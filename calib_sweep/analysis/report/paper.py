@@ -20,7 +20,7 @@ def _narrow(shown: Sequence[Column], *left_out: str) -> list[Column]:
 
 
 OF_PAIRS = "; A is ahead; p is corrected for all that the sweep may claim"
-NOTES = dict.fromkeys(("methods", "methods_on", "datasets"), OF_PAIRS)
+PAIRS = ("methods", "methods_on", "datasets")
 PAGE_ONLY = ("claimed", "P(A better) (95 %)", "detectable", "n")
 SUMMARY = _narrow(columns.SUMMARY, "min..max", "vs dense", "kept")
 METHODS = _narrow(columns.COMPARISONS, *PAGE_ONLY)
@@ -54,7 +54,7 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
             word = slug(words.get(metric, metric))
             heading = formatting.heading(metric, material.metrics, known)
             title = f"{name} of {material.name}: {heading}"
-            title += NOTES.get(name, "")
+            title += OF_PAIRS if name in PAIRS else ""
             sign = known.of(metric).direction if name in SCORED else 0
             found[f"{name}_{word}"] = format_table(own, shown, metric, known=known), sign, title
     if "tasks" in tables and not tables["tasks"].empty:

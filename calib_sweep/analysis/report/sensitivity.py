@@ -81,8 +81,8 @@ def _of_one(
     """Say how far one method moves; short: the sources stand in the sentence already."""
     parts = []
     for source in sources:
-        ends = [float(row.get(f"{source}_{end}", math.nan)) for end in ("lo", "hi")]
-        size, interval = size_and_interval(metric, float(row[SDS[source]]), *ends, known)
+        low, high = (float(row.get(f"{source}_{end}", math.nan)) for end in ("lo", "hi"))
+        size, interval = size_and_interval(metric, float(row[SDS[source]]), low, high, known)
         level = "" if is_short or parts else "95 % "
         within = f" ({level}{interval})" if interval else ""
         parts.append(f"{size}{'' if is_short else f' with {SOURCES[source]}'}{within}")
