@@ -14,11 +14,13 @@ whose `winner` is set. There is no other way to a claim.
                   do; the winner is "equal"
 
 The first five, of the headline scores of all models, are one family: Holm at 5 % with weights.
-Kind `methods` has half of the weight, the others share the rest equally; within a kind all rows
-weigh the same. So in at most 5 % of sweeps in which nothing differs anything is claimed
+Of the weight kind `methods` has a half, `loss` a tenth, and the others share the rest equally;
+within a kind all rows weigh the same. (A tenth: in a loss the one score of dense cancels nothing of
+how skewed draws are, so t claims one of five exponential draws four times as often as it says.)
+So in at most 5 % of sweeps in which nothing differs anything is claimed
 (`inference.multiplicity`; simulated by benchmarks/claims.py). The last two are families of their
 own. A `new_dataset` row has a winner only where the pair's `methods` row has the same one, or no
-test, as with one draw on each dataset.
+test. Where no `methods` row has one, as with one draw on each dataset, these take their place.
 
 `estimate` is a - b on the scale of the analysis (log perplexity, shares); `lo..hi` is its own 95 %
 interval, not corrected, and p the p of the very test that it belongs to. `p_sweep` is corrected.
@@ -41,8 +43,10 @@ COLUMNS = [
     *("p", "weight", "p_sweep", "winner", "reason"),
 ]
 SWEEP = ("methods", "methods_on", "datasets", "spread", "loss")  # one family
-METHODS, NEW_DATASET, EQUIVALENCE, SPREAD = "methods", "new_dataset", "equivalence", "spread"
-HALF = 0.5  # the weight of METHODS
+METHODS, NEW_DATASET, EQUIVALENCE = "methods", "new_dataset", "equivalence"
+SPREAD, LOSS = "spread", "loss"
+SHARES = {METHODS: 0.5, LOSS: 0.1}  # of the level; the other kinds share the rest
+REST = 1 - sum(SHARES.values())
 TEXTS = ("method", "a", "b", "dataset", "reason")
 PAIR = ["model", "metric", "a", "b"]
 
@@ -67,14 +71,17 @@ def hypotheses(tables: Tables, known: Metrics = OURS) -> Frame:
 def corrected(kind_K: np.ndarray, p_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights and the corrected p of all hypotheses of a sweep; NaN without a test."""
     known_K = np.isfinite(p_K)
+    if not (known_K & (kind_K == METHODS)).any():  # one draw on each dataset says only this
+        kind_K = np.where(kind_K == NEW_DATASET, METHODS, kind_K)
     num = {str(kind): int(np.sum(known_K & (kind_K == kind))) for kind in np.unique(kind_K)}
-    others = [kind for kind in SWEEP if num.get(kind) and kind != METHODS]
-    share = dict.fromkeys(others, (1 - HALF if num.get(METHODS) else 1.0) / max(len(others), 1))
-    share |= {METHODS: HALF if others else 1.0, NEW_DATASET: 1.0, EQUIVALENCE: 1.0}
     weight_K, p_sweep_K = np.full(p_K.shape, np.nan), np.full(p_K.shape, np.nan)
-    for kind, count in num.items():
-        weight_K[known_K & (kind_K == kind)] = share.get(kind, 0.0) / max(count, 1)
     for family in (SWEEP, (NEW_DATASET,), (EQUIVALENCE,)):
+        asked = [kind for kind in family if num.get(kind)]
+        others = [kind for kind in asked if kind not in SHARES]
+        share = {kind: SHARES.get(kind, REST / max(len(others), 1)) for kind in asked}
+        for kind in asked:
+            of_kind = share[kind] / sum(share.values())
+            weight_K[known_K & (kind_K == kind)] = of_kind / num[kind]
         own_K = np.isin(kind_K, family)
         p_sweep_K[own_K] = weighted_holm(p_K[own_K], weight_K[own_K])
     return weight_K, p_sweep_K
@@ -93,7 +100,7 @@ def _rows(tables: Tables) -> Iterator[Frame]:
     compared = tables.get("dataset_comparisons", pd.DataFrame())
     if len(compared):
         yield _as_claims(compared, "datasets")
-    for name, kind in (("spreads", SPREAD), ("losses", "loss"), ("equivalence", EQUIVALENCE)):
+    for name, kind in (("spreads", SPREAD), ("losses", LOSS), ("equivalence", EQUIVALENCE)):
         if len(found := tables.get(name, pd.DataFrame())):
             yield _as_claims(found, kind)
 
@@ -124,7 +131,7 @@ def _of_methods(comparisons: Frame) -> Iterator[Frame]:
 def _as_claims(table: Frame, kind: str) -> Frame:
     """Return a table of comparisons as rows of a kind, under the names of claims.csv."""
     named = table.rename(columns={"n_pairs": "n", "mean_diff": "estimate"}).assign(kind=kind)
-    if kind == "loss":
+    if kind == LOSS:
         named = named.assign(a=named["method"], b="dense")
     own = named.reindex(columns=COLUMNS).astype(dict.fromkeys(TEXTS, object))
     return own.fillna(dict.fromkeys(TEXTS, ""))
