@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from calib_sweep.analysis.inference.flips import Split, cochran_p, split, systematic_sd
+from calib_sweep.analysis.inference.heavy_tails import sample_inflation
 from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
@@ -76,7 +77,9 @@ def _of_means(
             num_items = sum(part.num_items for part in own)
             seen = float(variance(value_S[scored]))
             num_groups = sum(part.num_groups for part in own)
-            yield metric, Split(len(scored), num_items, seen, floor_variance, num_groups)
+            stretch = sample_inflation(value_S[scored])
+            counts = len(scored), num_items
+            yield metric, Split(*counts, seen, floor_variance, num_groups, inflation=stretch)
 
 
 def _numbers(own: Split) -> list[float]:

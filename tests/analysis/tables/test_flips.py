@@ -169,6 +169,20 @@ def test_the_interval_of_the_systematic_part_is_that_of_the_sd_less_the_floor(tw
     assert own["systematic_lo"] <= own["systematic"] <= own["systematic_hi"]
 
 
+def test_the_interval_of_a_mean_over_tasks_is_stretched_where_its_draws_have_heavy_tails(sweep):
+    right = [20, 20, 21, 20, 19, 20, 20, 21, 19, 35]  # of 40, on ten draws
+    for seed, num in enumerate(right):
+        value_I = np.repeat([1.0, 0.0], [num, 40 - num])
+        record = sweep.add(
+            "wanda", {"acc/x": num / 40, "acc/mean": num / 40}, dataset="a", seed=seed
+        )
+        write_items(record.with_name("items.parquet"), value_I)
+    flips = tables(sweep)[0].set_index("metric")["systematic_hi"]
+    assert flips["acc/mean"] == pytest.approx(flips["acc/x"])
+    plain = np.sqrt(9 / stats.chi2.ppf(0.025, 9)) * np.std(right, ddof=1) / 40
+    assert flips["acc/mean"] > 1.2 * plain
+
+
 def test_unstable_items_are_listed_most_unstable_first(two_tasks):
     _, unstable, _ = tables(two_tasks)
     own = unstable[unstable["metric"] == "acc/x"]
