@@ -113,12 +113,16 @@ def _satterthwaite(total: float, parts: Sequence[Part]) -> float:
     return total**2 / spread if spread > 0 else max(own.df for own in parts)
 
 
-def t_test(estimate: float, part: Part) -> Tested:
-    """Return the ends of the 95 % interval and the p of the t test that belongs to it."""
+def t_test(estimate: float, part: Part, num: int) -> Tested:
+    """Return the ends of the 95 % interval and the p of the t test that belongs to it.
+
+    `num`: of draws, datasets or items. Where none of them varied, t has no spread to go by, and p
+    is that of so many signs: 2^(1 - num).
+    """
     se = np.sqrt(part.variance)
     low, high = intervals.around(estimate, se, part.df)
     if se == 0:
-        return float(low), float(high), 1.0 if estimate == 0 else 0.0
+        return float(low), float(high), 1.0 if estimate == 0 else 2.0 ** (1 - min(num, 1000))
     return float(low), float(high), float(2 * typed_scipy.t_sf(abs(estimate) / se, part.df))
 
 

@@ -48,6 +48,7 @@ MEASURED_FROM_DENSE = ("kl", "flips")
 MIN_DATASETS = 3  # of one draw each, to stand for datasets in general
 MIN_CHANGED = 10  # groups of items that changed, to know how far items of one go together
 POOLED = ""
+ONE_SCORE = "one score, and no list of the same items"
 LOST = "a score is not finite, or far above the others"
 DRAWS, DATASETS, ITEMS, ONE_DRAW = "draws", "datasets", "items", "items of one draw"
 
@@ -150,7 +151,8 @@ def _tested(empty: Loss, array: ScoreArray, m: int, e: int, items: Items) -> Los
     known = replace(empty, estimate=estimate, draws=draws, on=on, population=what)
     if draws is None:
         part = on.items if on is not None else None
-        return replace(known, part=part, reason="" if part else "too few draws")
+        lacking = "too few draws" if array.reads_data_M[m] else ONE_SCORE
+        return replace(known, part=part, reason="" if part else lacking)
     if on is None:
         return replace(known, part=draws)
     return replace(known, part=together(draws, on.items, on.both), population=f"{what} and items")
@@ -248,8 +250,10 @@ def _row(loss: Loss) -> dict[str, object]:
     axes |= {"b": DENSE, "dataset": POOLED, "population": loss.population if part else ""}
     counts = {"n": len(cells.ids), "num_datasets": len(set(cells.dataset_C))}
     row = {**axes, **counts, "dense": loss.dense, "estimate": loss.estimate, "reason": loss.reason}
+    is_of_datasets = loss.population.startswith(DATASETS)
+    num = counts["num_datasets"] if is_of_datasets else counts["n"]
     if loss.draws is not None:
-        low, high, p = t_test(loss.estimate, loss.draws)
+        low, high, p = t_test(loss.estimate, loss.draws, num)
         row |= {"draws_lo": low, "draws_hi": high, "draws_p": p}
         row["draws_se"] = float(np.sqrt(loss.draws.variance))
     if on is not None:
@@ -257,7 +261,8 @@ def _row(loss: Loss) -> dict[str, object]:
         row["items_se"] = float(np.sqrt(on.items.variance))
     if part is None:
         return row
-    low, high, p = t_test(loss.estimate, part)
+    num = on.num_groups if on is not None and loss.draws is None else num
+    low, high, p = t_test(loss.estimate, part, num)
     if on is not None and loss.draws is None and np.isfinite(on.p_exact):
         p = on.p_exact
         if p >= 1 - intervals.LEVEL:

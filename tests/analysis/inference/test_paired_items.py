@@ -18,7 +18,7 @@ def test_one_cell_is_the_paired_t_test():
     x_I = normal("paired", 40) + 0.3
     items, both = item_parts(x_I[None], ["web"])
     wanted = stats.ttest_1samp(x_I, 0.0)
-    low, high, p = t_test(x_I.mean(), together(Part(0.0, 1.0), items, both))
+    low, high, p = t_test(x_I.mean(), together(Part(0.0, 1.0), items, both), 40)
     assert (low, high) == pytest.approx(tuple(wanted.confidence_interval()))
     assert p == pytest.approx(wanted.pvalue)
     assert both.variance == 0
@@ -85,7 +85,7 @@ def test_the_interval_holds_for_other_draws_and_other_items(
         variance, df = square_D / num_draws / num_datasets**2, num_draws - 1
         draws = Part(variance.sum(), variance.sum() ** 2 / (variance**2 / df).sum())
         part = together(draws, *item_parts(x_CI, datasets, group_I))
-        low, high, _ = t_test(x_CI.mean(), part)
+        low, high, _ = t_test(x_CI.mean(), part, num_draws)
         inside += low <= 0 <= high
     assert 92.5 <= 100 * inside / num_studies <= 98.0
 

@@ -8,7 +8,7 @@ from calib_sweep.analysis.inference.paired_items import Part, item_parts, togeth
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.items import read_items
 from calib_sweep.analysis.scores.table import read_cells, to_rows
-from calib_sweep.analysis.tables.losses import LOST, loss_table
+from calib_sweep.analysis.tables.losses import LOST, ONE_SCORE, loss_table
 from calib_sweep.seeding import stream
 
 NUM_ITEMS = 100
@@ -181,6 +181,18 @@ def test_what_cannot_be_tested_says_why(sweep):
     assert table.loc[("wanda", "acc/x"), "reason"] == "too few draws"
     assert table.loc[("wanda", "ppl/a@8"), "reason"] == LOST
     assert table["p"].isna().all()
+
+
+def test_the_same_loss_on_three_draws_is_no_proof_and_one_score_has_no_test(sweep):
+    """Signs alone could have done it: of three draws 2 of 8 times, of five 2 of 32."""
+    sweep.add("dense", {"acc/x": 0.7})
+    sweep.add("rtn", {"acc/x": 0.6})
+    for method, num in (("gptq", 3), ("wanda", 5)):
+        for seed in range(num):
+            sweep.add(method, {"acc/x": 0.6}, dataset="web", seed=seed)
+    own = losses(sweep).xs("acc/x", level="metric")
+    assert own["p"].dropna().to_dict() == {"gptq": 1 / 4, "wanda": 1 / 16}
+    assert own.loc["rtn", "reason"] == ONE_SCORE
 
 
 def test_a_diverged_draw_leaves_no_interval_from_nothing_to_a_million(sweep):
