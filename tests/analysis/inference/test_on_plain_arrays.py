@@ -166,7 +166,7 @@ CALLS = {
         lambda: paired_items.together(*[paired_items.Part(4.0, 9.0)] * 3).variance,
         4,
     ),
-    paired_items.t_test: (lambda: paired_items.t_test(0.0, paired_items.Part(1.0, 9.0))[2], 1),
+    paired_items.t_test: (lambda: paired_items.t_test(0.0, paired_items.Part(1.0, 9.0), 10)[2], 1),
     paired_items.mcnemar_p: (lambda: paired_items.mcnemar_p(np.ones(5)), 2 / 2**5),
     permutation.sign_flip_p: (lambda: permutation.sign_flip_p(np.ones((5, 1))), 2 / 2**5),
     permutation.two_sample_p: (
