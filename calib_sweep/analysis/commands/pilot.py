@@ -122,7 +122,8 @@ def _contrast(
     names = [own.method for own in array.methods]
     a, b = (names.index(name) for name in pair)
     e = array.metrics.index(metric)
-    difference_DS = array.value_MDSE[a, :, :, e] - array.value_MDSE[b, :, :, e]
+    with np.errstate(invalid="ignore"):  # of two draws that have diverged
+        difference_DS = array.lasting_MDSE[a, :, :, e] - array.lasting_MDSE[b, :, :, e]
     difference_DS = np.where(np.isfinite(difference_DS), difference_DS, np.nan)
     if not np.isfinite(difference_DS).any() or not array.reads_data_M[[a, b]].any():
         raise ConfigError(

@@ -48,12 +48,11 @@ class ScoreArray:
     @cached_property
     def value_MDSE(self) -> np.ndarray:
         """Return the first replicate of every cell: spread over seeds is taken over these."""
-        first_MDS = (self.cell_ids_MDSR != "").argmax(axis=3)
-        return np.take_along_axis(self.value_MDSRE, first_MDS[..., None, None], 3)[:, :, :, 0]
+        return self._first(self.value_MDSRE)
 
     @cached_property
-    def lasting_MDSE(self) -> np.ndarray:
-        """Return the same with every diverged perplexity as infinite: lost, whatever it is.
+    def lasting_MDSRE(self) -> np.ndarray:
+        """Return all values with every diverged perplexity as infinite: lost, whatever it is.
 
         Diverged: not finite, or far above the median of its method's draws on the dataset.
         """
@@ -62,8 +61,17 @@ class ScoreArray:
         known = ~np.isnan(value).all(axis=2, keepdims=True)
         with np.errstate(invalid="ignore"):
             middle = np.nanmedian(np.where(known, value, 0.0), axis=2, keepdims=True)
-            is_far = value > middle + np.log(DIVERGED_TIMES)
-        return np.where(is_logged_E & is_far, np.inf, value)
+            is_far = self.value_MDSRE > middle[:, :, :, None] + np.log(DIVERGED_TIMES)
+        return np.where(is_logged_E & is_far, np.inf, self.value_MDSRE)
+
+    @cached_property
+    def lasting_MDSE(self) -> np.ndarray:
+        """Return the same of the first replicate of every cell."""
+        return self._first(self.lasting_MDSRE)
+
+    def _first(self, value_MDSRE: np.ndarray) -> np.ndarray:
+        first_MDS = (self.cell_ids_MDSR != "").argmax(axis=3)
+        return np.take_along_axis(value_MDSRE, first_MDS[..., None, None], 3)[:, :, :, 0]
 
     @cached_property
     def reads_data_M(self) -> np.ndarray:

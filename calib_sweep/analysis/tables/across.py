@@ -173,7 +173,7 @@ def _by_draw(
     """Return the difference of two contrasts that were made on the same draws, each [E]."""
     datasets, seeds = (list(dict.fromkeys(axis)) for axis in zip(*draws, strict=True))
     values = list(_contrasts(arrays, methods, metrics, datasets, seeds))
-    directions_E = np.zeros(len(metrics))
+    directions_E = np.ones(len(metrics))
     found = compare_paired(values[0], values[1], directions_E, power=settings.power)
     return of_interval(*(getattr(found, name)[-1] for name in ("mean_diff", "lo", "hi", "df")))
 
@@ -192,6 +192,6 @@ def _contrasts(
             [array.seeds.index(seed) for seed in seeds],
             [array.metrics.index(metric) for metric in metrics],
         ]
-        a_DSE, b_DSE = (array.value_MDSE[m][np.ix_(*places)] for m in _places(array, methods))
+        a_DSE, b_DSE = (array.lasting_MDSE[m][np.ix_(*places)] for m in _places(array, methods))
         with np.errstate(invalid="ignore"):
             yield a_DSE - b_DSE

@@ -91,7 +91,7 @@ def _of_pairs(comparisons: pd.DataFrame, settings: AnalysisSettings) -> pd.DataF
 def _of_draws(array: ScoreArray, settings: AnalysisSettings) -> Iterator[dict[str, object]]:
     margin_E = np.array([settings.margin(metric) for metric in array.metrics], dtype=float)
     for m in np.flatnonzero(array.reads_data_M):
-        value_DSE = array.value_MDSE[m]
+        value_DSE = array.lasting_MDSE[m]
         sd_E, df_E = spread_of_draws(value_DSE)
         found = spread_below(sd_E, df_E / tail_inflation(value_DSE), margin_E)
         n_E = (~np.isnan(value_DSE)).sum(axis=(0, 1))

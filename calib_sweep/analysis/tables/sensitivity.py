@@ -52,7 +52,7 @@ def sensitivity_table(
     item_se = _item_errors(groups, naming, arrays[0].known if arrays else OURS)
     rows: list[dict[str, object]] = []
     for array in arrays:
-        scored_MDE = np.isfinite(array.value_MDSE).sum(axis=2)
+        scored_MDE = np.isfinite(array.lasting_MDSE).sum(axis=2)
         for m, names in enumerate(array.methods):
             for e, metric in enumerate(array.metrics):
                 if not scored_MDE[m, :, e].any():

@@ -6,7 +6,8 @@
 
 `estimate` is log(SD of a / SD of b) with its 95 % interval, `ratio` its exponential. SDs are about
 the mean of each dataset, so what lies between datasets is not in them, and on the scale of the
-analysis: for perplexity SDs of its logarithm. `p` belongs to the interval; neither is corrected.
+analysis: for perplexity SDs of its logarithm. One draw that has diverged would be all of an SD, so
+there is no ratio with it: `reason` says so. `p` belongs to the interval; neither is corrected.
 There is no row that calls two equal: an interval from 0.3 to 3 does not. `inference.spread` has
 the formulas and how often they err.
 
@@ -63,7 +64,7 @@ def _of_methods(array: ScoreArray) -> Iterator[pd.DataFrame]:
 def _of_pairs(array: ScoreArray, a_P: np.ndarray, b_P: np.ndarray) -> pd.DataFrame:
     """Compare many pairs at once: on the draws that both have, or each on its own."""
     a_DSK, b_DSK = (
-        array.value_MDSE[of].transpose(1, 2, 0, 3).reshape(*array.value_MDSE.shape[1:3], -1)
+        array.lasting_MDSE[of].transpose(1, 2, 0, 3).reshape(*array.value_MDSE.shape[1:3], -1)
         for of in (a_P, b_P)
     )
     shared, own = paired_ratio(a_DSK, b_DSK), unpaired_ratio(a_DSK, b_DSK)
@@ -86,7 +87,7 @@ def _of_datasets(array: ScoreArray) -> Iterator[pd.DataFrame]:
     if array.is_wide or len(array.datasets) > MAX_METHODS:
         return
     for m in np.flatnonzero(array.reads_data_M):
-        value_DSE = array.value_MDSE[m]
+        value_DSE = array.lasting_MDSE[m]
         for a, b in combinations(range(len(array.datasets)), 2):
             names = {
                 "metric": list(array.metrics),

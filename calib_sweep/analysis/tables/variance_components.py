@@ -18,7 +18,8 @@ variance. Where draws have heavy tails, or do not all spread alike, the interval
 and say so (`inference.heavy_tails`).
 
 A component with one degree of freedom (that of two datasets, say) has no interval; one that cannot
-be told apart (one dataset) has no number; a score that is not finite is left out. `note` says so.
+be told apart (one dataset) has no number; a score that is not finite, or has diverged, is left out.
+`note` says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ LACKING = {
     "method:dataset": "one dataset: what lies between datasets cannot be seen",
 }
 UNLIKE = "methods move differently far, or draws have heavy tails: the interval is wider"
+LEFT_OUT = "leaves out scores that are not finite or have diverged"
 ONE_SEED = "one seed in each dataset: dataset and draw cannot be told apart"
 
 
@@ -64,8 +66,8 @@ def variance_table(arrays: Sequence[ScoreArray], settings: AnalysisSettings) -> 
 def _of_one(array: ScoreArray, m: int, settings: AnalysisSettings) -> list[dict[str, object]]:
     """Decompose one method, metric by metric: cells may lack some of the scores."""
     rows: list[dict[str, object]] = []
-    for metrics in equally_complete(array.value_MDSRE[[m]]):
-        value = array.value_MDSRE[m][..., metrics]
+    for metrics in equally_complete(array.lasting_MDSRE[[m]]):
+        value = array.lasting_MDSRE[m][..., metrics]
         keys = {"model": array.model, "method": array.methods[m].method}
         named = [array.metrics[e] for e in metrics]
         left_out_E = [_infinite(num) for num in np.isinf(value).sum(axis=(0, 1, 2))]
@@ -76,8 +78,8 @@ def _of_one(array: ScoreArray, m: int, settings: AnalysisSettings) -> list[dict[
 def _across(array: ScoreArray, draw: str, settings: AnalysisSettings) -> list[dict[str, object]]:
     methods = array.drawn_with(draw)
     rows: list[dict[str, object]] = []
-    for metrics in equally_complete(array.value_MDSE[methods]):
-        value = array.value_MDSE[methods][..., metrics]
+    for metrics in equally_complete(array.lasting_MDSE[methods]):
+        value = array.lasting_MDSE[methods][..., metrics]
         num_infinite_E = np.isinf(value).sum(axis=(0, 1, 2))
         value = value[np.isfinite(value[..., 0]).any(axis=(1, 2))]
         complete_DS = is_whole(value, axis=(0, 3))
@@ -108,7 +110,7 @@ def _incomplete(value_MDSE: np.ndarray, complete_DS: np.ndarray) -> str:
 
 
 def _infinite(num: int) -> str:
-    return f"leaves out scores that are not finite: {num}" if num else ""
+    return f"{LEFT_OUT}: {num}" if num else ""
 
 
 def _joined(*notes: str) -> str:

@@ -72,6 +72,21 @@ def test_sweeps_on_the_same_sets_are_compared_draw_by_draw():
     assert row["difference"] == pytest.approx(row["first_diff"] - row["second_diff"])
 
 
+def test_a_diverged_draw_is_left_out_of_the_difference_as_of_each_sweep():
+    first, second = (2 + 0.1 * normal(f"across/lost/{name}", 2, 1, 6, 1) for name in "ab")
+    second[1, 0, 4] = np.log(1e9)
+    sweeps = []
+    for value, name in ((first, "first"), (second, "second")):
+        rows = rows_of(np.exp(value), metrics=["ppl/geomean"])
+        sweeps.append(with_sets(Sweep(name=name, arrays=score_arrays(rows), hashes={})))
+    row = only_row(across_table(sweeps[0], sweeps[1:], SETTINGS))
+    kept = np.arange(6) != 4
+    x, y = (value[0, 0, kept, 0] - value[1, 0, kept, 0] for value in (first, second))
+    assert row["design"] == SAME_DRAWS
+    assert row["difference"] == pytest.approx((x - y).mean())
+    assert row["second_diff"] == pytest.approx(y.mean())
+
+
 @pytest.mark.parametrize("change", ["another set", "unknown sets", "fewer draws"])
 def test_other_sets_are_other_draws(change):
     value = normal("across/sets", 2, 2, 4, 1)

@@ -34,6 +34,14 @@ def test_perplexities_are_compared_on_the_log_scale():
     assert found["sd_a"] == pytest.approx(log[0].std(ddof=1))
 
 
+def test_one_diverged_draw_is_no_ratio_of_spreads():
+    log = 2 + 0.1 * normal("spreads/log", 2, 1, 5, 1)
+    log[0, 0, 3] = np.log(1e9)
+    (array,) = score_arrays(rows_of(np.exp(log), metrics=["ppl/a@64"]))
+    (found,) = spread_tables([array])["spreads"].to_dict("records")
+    assert found["reason"] == "not finite" and np.isnan([found["p"], found["lo"]]).all()
+
+
 def test_methods_without_draws_in_common_are_compared_on_their_own():
     value = normal("spreads/own", 2, 1, 10, 1)
     value[0, :, 5:], value[1, :, :5] = np.nan, np.nan

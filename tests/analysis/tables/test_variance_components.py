@@ -151,11 +151,24 @@ def test_a_score_that_is_not_finite_is_left_out_and_said():
     value = crossed("infinite", 3, 3, 5, 1, COMPONENTS)
     value[1, 2, 0] = np.inf
     array = array_of(value, metrics=["ppl/a"])
-    said = "leaves out scores that are not finite: 1"
+    said = "leaves out scores that are not finite or have diverged: 1"
     for method, its_own in (("sparsegpt", True), ("*", True), ("gptq", False)):
         notes = components(array, method=method)["note"]
         assert notes.str.endswith(said).all() == its_own, method
     assert components(array, method="sparsegpt").loc["draw", "df"] == 11
+
+
+def test_a_diverged_draw_is_in_no_component():
+    value = crossed("diverged", 2, 3, 5, 1, COMPONENTS)
+    value[1, 2, 0] = 30.0
+    lost = value.copy()
+    lost[1, 2, 0] = np.nan
+    for method in ("sparsegpt", "*"):
+        own, wanted = (
+            components(array_of(v, metrics=["ppl/a"]), method=method) for v in (value, lost)
+        )
+        assert own["sd"].tolist() == pytest.approx(wanted["sd"].tolist())
+        assert own["note"].str.contains("diverged: 1").all()
 
 
 def test_one_dataset_has_no_number_for_what_lies_between_datasets():
