@@ -54,8 +54,10 @@ def pairs_show(num_pairs: int, power: float) -> float:
 
 def draws_show(num_draws: int, power: float) -> float:
     """Return the same for two independent samples of so many draws each."""
+    if num_draws < MIN_DRAWS:
+        return np.nan
     share = 0.5 + np.sqrt(_noether(power) / num_draws)
-    return float(share) if num_draws >= MIN_DRAWS and share <= 1 else np.nan
+    return float(share) if share <= 1 else np.nan
 
 
 def _noether(power: float) -> float:

@@ -25,6 +25,7 @@ from calib_sweep.analysis.rounding import variance
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.claims import METHODS, NEW_DATASET, SWEEP
+from calib_sweep.analysis.tables.comparisons import UNPAIRED
 
 COLUMNS = [
     *("model", "metric", "goal", "kind", "method", "against", "dataset", "num_datasets", "n", "sd"),
@@ -77,9 +78,12 @@ def _differences_now(
     pairs = pairs.loc[pairs["kind"].isin(["method", "dataset"])]
     of_methods = pairs["kind"] == "method"
     methods = pairs.loc[of_methods].rename(columns={"a": "method", "b": "against"})
-    single = methods.loc[methods["dataset"] != POOLED].groupby(PAIR, as_index=False)
-    counts = single["n"].agg(num_datasets="size", fewest="min")
+    # Datasets that are in the mean over all of them.
+    least = np.where(methods["design"] == UNPAIRED, MIN_DRAWS, 1)
+    single = methods.loc[(methods["dataset"] != POOLED) & (methods["n"] >= least)]
+    counts = single.groupby(PAIR, as_index=False)["n"].agg(num_datasets="size", fewest="min")
     methods = methods.merge(counts, on=PAIR, how="left")
+    methods = methods.fillna({"num_datasets": 1, "fewest": 0})
     is_pooled = methods["dataset"] == POOLED
     methods = methods.assign(
         n=methods["n"].where(~is_pooled, methods["fewest"]),
@@ -154,6 +158,7 @@ def _open(methods: pd.DataFrame, claims: pd.DataFrame, settings: AnalysisSetting
     """Return the pair of each model and headline score that is hardest to tell apart."""
     pooled = methods.loc[methods["dataset"] == POOLED]
     own = pooled.merge(_left_open(claims, METHODS)[PAIR], on=PAIR)
+    own = own.loc[own["sd"] > 0]  # of a difference that never varied nothing can be planned
     own = _smallest(own.assign(size=own["mean_diff"].abs(), goal=OPEN), settings)
     return _with_seeds(own, settings.power, is_paired=True)
 
@@ -168,18 +173,22 @@ def _open_for_new(claims: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFr
     own = own.loc[own["is_open"].isna()]
     n, mean, high = (own[name].to_numpy(float) for name in ("n", "estimate", "hi"))
     sd = (high - mean) / t_isf(TAIL, n - 1) * np.sqrt(n)
-    own = own.assign(size=np.abs(mean), sd=sd, df=n - 1, num_datasets=1)
+    own = own.assign(size=np.abs(mean), sd=sd, df=n - 1, num_datasets=1).loc[sd > 0]
     own = _smallest(own.assign(goal=OPEN_FOR_NEW, kind="method", dataset=POOLED), settings)
     found = _with_seeds(own, settings.power, is_paired=True)
     return found.assign(num_datasets=found["n"])
 
 
 def _left_open(claims: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Return the pairs of a kind that were tested and not told apart, each with its level."""
+    """Return the pairs of a kind that were tested and not told apart, each with its level.
+
+    Those that no number of draws would tell apart are not open: one has diverged, or all are equal.
+    """
     own = claims.loc[(claims["kind"] == kind) & claims["p"].notna()]
-    weight = own["weight"].astype(float)
-    own = own.assign(alpha=(1 - LEVEL) * weight / weight.sum(), method=own["a"], against=own["b"])
-    return own.loc[own["winner"] == "", [*PAIR, "n", "estimate", "hi", "alpha"]]
+    weight = own["weight"].astype(float)  # of one family they add up to 1
+    own = own.assign(alpha=(1 - LEVEL) * weight, method=own["a"], against=own["b"])
+    is_open = (own["winner"] == "") & (own["reason"] == "")
+    return own.loc[is_open, [*PAIR, "n", "estimate", "hi", "alpha"]]
 
 
 def _smallest(pairs: pd.DataFrame, settings: AnalysisSettings) -> pd.DataFrame:
@@ -215,7 +224,7 @@ def _until_as_narrow(widths: pd.DataFrame, power: float) -> pd.DataFrame:
 
 def _spreads(array: ScoreArray) -> Iterator[tuple[str, str, str, str, int, float]]:
     for m, d in product(np.flatnonzero(array.reads_data_M), range(len(array.datasets))):
-        value_SE = array.value_MDSE[m, d]
+        value_SE = array.lasting_MDSE[m, d]
         names = array.model, array.methods[m].method, array.datasets[d]
         for e in np.flatnonzero(array.directions_E):
             value_S = value_SE[np.isfinite(value_SE[:, e]), e]

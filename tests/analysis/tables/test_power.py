@@ -180,6 +180,31 @@ def test_a_pair_that_is_claimed_is_not_open_and_a_tiny_difference_has_the_smalle
     assert table.loc[table["goal"] == "open", "target"].tolist() == [0.005]
 
 
+def test_what_no_number_of_seeds_would_tell_apart_is_not_open():
+    """One has diverged; the same difference on three draws; no difference on any."""
+    blown = np.log(8) + 0.01 * normal("blown", 2, 1, 6, 1)
+    blown[0] -= 0.001
+    blown[0, 0, 2] = 20.0
+    still = np.full((2, 1, 3, 1), 0.5)
+    moved = still + np.reshape([0.0, 0.01], (2, 1, 1, 1))
+    for value, metric in ((blown, "ppl/geomean"), (still, "acc/mean"), (moved, "acc/mean")):
+        table, _, claims = table_of(array_of(value, metrics=[metric]))
+        own = claims[claims["kind"] == "methods"]
+        assert (own["winner"] == "").all() and own["p"].notna().all()
+        assert not (table["goal"] == "open").any()
+
+
+def test_only_datasets_that_are_in_the_mean_are_planned_for():
+    value = 0.5 + 0.01 * normal("planned", 2, 3, 6, 1)
+    value[0, :, :3], value[1, :, 3:] = np.nan, np.nan  # no draws in common
+    value[1, 2] = np.nan
+    value[1, 2, 0] = 0.5  # one draw: nothing is known of the third dataset
+    (row,) = (t := table_of(array_of(value, metrics=["acc/mean"]))[0])[t["goal"] == "open"].to_dict(
+        "records"
+    )
+    assert (row["num_datasets"], row["n"]) == (2, 3)
+
+
 def test_two_datasets_need_the_seeds_of_two_samples():
     array = array_of(0.5 + 0.01 * normal("datasets", 2, 2, 5, 1))
     table = table_of(array)[0]
