@@ -61,7 +61,7 @@ def test_the_report_is_one_run_with_tables_figures_and_the_page(reported):
     assert {key: run["summary"][key] for key in charted} == charted
     (step,) = [point for point in run["history"] if "analysis/num_claims/all" in point]
     assert {key: step[key] for key in charted} == charted
-    assert run["summary"]["conclusion"].startswith("Accuracy moves by (SD): gptq ")
+    assert run["summary"]["conclusion"].startswith("Accuracy of gptq moves by (SD): ")
     (page,) = path.parent.rglob("report_*.html")
     assert page.read_text() == (reported.folder / "report" / "index.html").read_text()
 

@@ -29,27 +29,26 @@ SOURCES = {
     "item": "other test items",
 }
 SDS = {"draw": "draw_sd", "dataset": "dataset_sd", "item": "item_se"}
-ONE_DATASET = "How far another dataset would move it is not known: there is one."
+ONE_DATASET = "How far another dataset would move a score is not known: there is one."
 Row = Mapping[str, Any]
 
 
 def sentences(
     tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
 ) -> Iterator[str]:
-    """Say a sentence or two for each metric."""
+    """Say for each metric a line per method, then how the methods differ."""
     spreads = claims_of(tables, SPREAD, model, known)
     is_first = True
     for metric, word in words.items():
         rows = moved(tables.get(SENSITIVITY), model, metric)
-        told = [_how_far(rows, metric, word, known)] if rows else []
         own = [claim for claim in spreads if claim.metric == metric]
-        told += _compared(own, word)
-        told += _unmoved(tables, model, metric, word, known)
+        differing = [*_compared(own, word), *_unmoved(tables, model, metric, word, known)]
         if rows and is_first and all(row["num_datasets"] < 2 for row in rows):
-            told.append(ONE_DATASET)
-        if told:
-            yield " ".join(told)
-            is_first = False
+            differing.append(ONE_DATASET)
+        is_first = is_first and not rows
+        yield from _how_far(rows, metric, word, known)
+        if differing:
+            yield " ".join(differing)
 
 
 def moved(sensitivity: Frame | None, model: str, metric: str) -> list[Row]:
@@ -61,32 +60,26 @@ def moved(sensitivity: Frame | None, model: str, metric: str) -> list[Row]:
     return own.to_dict("records")
 
 
-def _how_far(rows: Sequence[Row], metric: str, word: str, known: Metrics) -> str:
+def _how_far(rows: Sequence[Row], metric: str, word: str, known: Metrics) -> Iterator[str]:
+    """Say how far each method moves, a line for each; of many methods from where to where."""
+    name = formatting.capitalised(word)
     if len(rows) > MAX_TOLD:
         ranges = [_range(rows, metric, source, known) for source in SDS]
-        return f"{formatting.capitalised(word)} moves by (SD): {'; '.join(filter(None, ranges))}."
-    sources_R = [
-        [source for source in SDS if not math.isnan(float(row[SDS[source]]))] for row in rows
-    ]
-    told = []
-    for row, sources in zip(rows, sources_R, strict=True):
-        is_like_first = bool(told) and sources == sources_R[0]
-        told.append(_of_one(row, metric, sources, known, is_short=is_like_first))
-    return f"{formatting.capitalised(word)} moves by (SD): {'; '.join(told)}."
+        yield f"{name} moves by (SD): {'; '.join(filter(None, ranges))}."
+        return
+    for row in rows:
+        yield f"{name} of {row['method']} moves by (SD): {_of_one(row, metric, known)}."
 
 
-def _of_one(
-    row: Row, metric: str, sources: Sequence[str], known: Metrics, *, is_short: bool
-) -> str:
-    """Say how far one method moves; short: the sources stand in the sentence already."""
+def _of_one(row: Row, metric: str, known: Metrics) -> str:
+    sources = [source for source in SDS if not math.isnan(float(row[SDS[source]]))]
     parts = []
     for source in sources:
         low, high = (float(row.get(f"{source}_{end}", math.nan)) for end in ("lo", "hi"))
         size, interval = size_and_interval(metric, float(row[SDS[source]]), low, high, known)
-        level = "" if is_short or parts else "95 % "
-        within = f" ({level}{interval})" if interval else ""
-        parts.append(f"{size}{'' if is_short else f' with {SOURCES[source]}'}{within}")
-    text = f"{row['method']} {formatting.listed(parts)}"
+        within = f" ({'' if parts else '95 % '}{interval})" if interval else ""
+        parts.append(f"{size} with {SOURCES[source]}{within}")
+    text = formatting.listed(parts)
     shares = [float(row[f"{source}_share"]) for source in sources]
     if len(shares) > 1 and not any(map(math.isnan, shares)):
         percent = formatting.listed([f"{100 * share:.0f}" for share in shares])
@@ -132,13 +125,13 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
         ratio, ends = _ratio(claim)
         if claim.is_made:
             yield (
-                f"With the draw {claim.first} moves {ratio} times as far as {claim.second} "
-                f"(95 % {ends})."
+                f"With the draw {claim.first} moves {ratio} times as far as {claim.second} in "
+                f"{word} (95 % {ends})."
             )
         else:
             yield (
-                f"How far the draw moves {claim.first} and {claim.second} cannot be told apart "
-                f"(ratio of SDs 95 % {ends})."
+                f"How far the draw moves {claim.first} and {claim.second} in {word} cannot be told "
+                f"apart (ratio of SDs 95 % {ends})."
             )
 
 

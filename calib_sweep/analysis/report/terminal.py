@@ -30,7 +30,7 @@ from calib_sweep.places import CONCLUSION, REPORT
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
 NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
 MIN_NAME_WIDTH = 6
-MAX_SENTENCES = 12
+MAX_SENTENCES = 16
 INDENT = "  "  # of a sentence from its second line on
 MAX_FAILURES = 20
 

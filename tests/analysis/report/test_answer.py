@@ -115,7 +115,7 @@ def test_a_difference_without_width_is_told_with_its_digits_and_no_spread_as_0()
     still = moved("wanda", draw_sd=0.0, draw_lo=0.0, draw_hi=0.0, dataset_sd=0.0, item_se=NAN)
     still |= {"draw_share": NAN, "dataset_share": NAN, "dataset_lo": NAN, "dataset_hi": NAN}
     assert list(sensitivity.sentences(tables_of(moves=[still]), "tiny", WORDS)) == [
-        "Perplexity moves by (SD): wanda 0 % with another draw and 0 % with another dataset."
+        "Perplexity of wanda moves by (SD): 0 % with another draw and 0 % with another dataset."
     ]
 
 
@@ -223,16 +223,19 @@ def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares
     spread |= {"estimate": math.log(0.2), "lo": math.log(0.122), "hi": math.log(0.323)}
     said = list(sensitivity.sentences(tables_of(spread, moves=rows), "tiny", WORDS))
     assert said == [
-        "Perplexity moves by (SD): sparsegpt 1.5 % with another draw (95 % 1.1..2.1), 2.2 % with "
+        "Perplexity of sparsegpt moves by (SD): 1.5 % with another draw (95 % 1.1..2.1), 2.2 % "
+        "with another dataset (1.2..6.6) and 0.9 % with other test items (30, 60 and 10 % of the "
+        "variance).",
+        "Perplexity of wanda moves by (SD): 7.2 % with another draw (95 % 5.5..10.4), 2.2 % with "
         "another dataset (1.2..6.6) and 0.9 % with other test items (30, 60 and 10 % of the "
-        "variance); wanda 7.2 % (5.5..10.4), 2.2 % (1.2..6.6) and 0.9 % (30, 60 and 10 % of the "
-        "variance). With the draw wanda moves 5.0 times as far as sparsegpt (95 % 3.1..8.2)."
+        "variance).",
+        "With the draw wanda moves 5.0 times as far as sparsegpt in perplexity (95 % 3.1..8.2).",
     ]
     spread |= {"winner": "", "hi": math.log(1.3)}
     said = list(sensitivity.sentences(tables_of(spread, moves=rows), "tiny", WORDS))
-    assert said[0].endswith(
-        "How far the draw moves wanda and sparsegpt cannot be told apart (ratio of SDs 95 % "
-        "0.8..8.2)."
+    assert said[2] == (
+        "How far the draw moves wanda and sparsegpt in perplexity cannot be told apart (ratio of "
+        "SDs 95 % 0.8..8.2)."
     )
 
 
@@ -240,10 +243,10 @@ def test_what_is_not_known_of_a_spread_is_left_out_and_many_methods_are_a_range(
     one = moved("wanda", dataset_sd=NAN, dataset_share=NAN, item_se=NAN, draw_share=1.0)
     free = moved("magnitude", draw_sd=0.0, dataset_sd=0.0, n=1)
     said = list(sensitivity.sentences(tables_of(moves=[free, one]), "tiny", WORDS))
-    assert said == ["Perplexity moves by (SD): wanda 1.5 % with another draw (95 % 1.1..2.1)."]
+    assert said == ["Perplexity of wanda moves by (SD): 1.5 % with another draw (95 % 1.1..2.1)."]
     one |= {"num_datasets": 1}
     said = list(sensitivity.sentences(tables_of(moves=[one]), "tiny", WORDS))
-    assert said[0].endswith(" How far another dataset would move it is not known: there is one.")
+    assert said[1] == "How far another dataset would move a score is not known: there is one."
     rows = [
         moved(name, draw_sd=sd, item_se=NAN) for name, sd in zip("abcd", (3, 1, 2, 4), strict=True)
     ]

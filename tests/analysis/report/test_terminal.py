@@ -152,14 +152,18 @@ def test_after_the_report_the_terminal_says_its_conclusion(two_methods, undrawn)
     lines = shown(two_methods.folder, width=300)
     said = [line for line in lines if line[:1].isalpha()]
     starts = [
-        "Perplexity moves by (SD): sparsegpt 1.0 %",
-        "Accuracy moves by (SD): sparsegpt 1.6 poi",
+        "Perplexity of sparsegpt moves by (SD): 1.0 %",
+        "Perplexity of wanda moves by (SD)",
+        "With the draw sparsegpt moves 1.33 times as far as wanda in perplexity",
+        "Accuracy of sparsegpt moves by (SD): 1.6 points",
+        "Accuracy of wanda moves by (SD)",
+        "How far the draw moves",
+        "sparsegpt beats wanda on web: x0.75",
     ]
-    starts += ["sparsegpt beats wanda on web: x0.75"]
     first = next(i for i, line in enumerate(said) if line.startswith(starts[0]))
     told = said[first:]
     assert [t[: len(s)] for t, s in zip(told, starts, strict=False)] == starts
-    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in told[2]
+    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in told[6]
     claimed = "Of sweeps in which nothing differs, at most 5 % would make any such claim."
     assert claimed in told and lines[-1].startswith("report:")
 

@@ -73,7 +73,7 @@ def test_the_report_can_be_read_from_top_to_bottom(two_methods):
     order = [
         "# Sweep made_up",
         "**What moves the score**",
-        "- Perplexity moves by (SD): sparsegpt 1.0 %",
+        "- Perplexity of sparsegpt moves by (SD): 1.0 %",
         "**Which method does better**",
         "- sparsegpt beats wanda on web: x0.75",
         "**Is the loss real**",

@@ -118,7 +118,7 @@ def test_a_score_is_made_a_headline_by_name(sweep):
     report = Report.of(sweep.folder, settings)
     assert report.printed("summary_BLEU_wmt").markdown
     assert "gptq beats wanda" in " ".join(report.conclusion), report.conclusion
-    assert report.conclusion[0].startswith("BLEU (wmt) moves by")
+    assert report.conclusion[0].startswith("BLEU (wmt) of gptq moves by")
     write_report(sweep.folder, settings)
     console = Console(width=120, record=True, file=io.StringIO())
     shown = terminal_summary(sweep.folder, title="made up", declared=settings.metrics)
