@@ -156,7 +156,7 @@ def compare_unpaired(
     flips = [test(*own) for own in zip(*finite, strict=True)]
     flips.append(flips[0] if len(flips) == 1 else np.full_like(flips[0], np.nan))
     return _compared(
-        n=_with_sum(n_2DE.min(0)),
+        n=np.vstack([n_2DE.min(0), np.where(enough_DE, n_2DE.min(0), 0).sum(0)]),
         lost=[_with_sum(np.isinf(of).sum(1)) for of in both],
         estimate=_with_pooled((mean_DE, np.sqrt(part_2DE.sum(0)), df_DE), pooled),
         p_flip=np.vstack(flips),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calib_sweep.analysis import formatting
+from calib_sweep.analysis.inference.intervals import MIN_DRAWS
 from calib_sweep.analysis.metrics import OURS, Metrics
 from calib_sweep.analysis.report.claimed import (
     BEATS,
@@ -19,7 +20,9 @@ from calib_sweep.analysis.report.claimed import (
     in_order,
     margin_of,
 )
+from calib_sweep.analysis.tables.comparisons import UNPAIRED
 
+MAX_TURNS = 6  # leads that change sides are told one by one
 MAX_PAIRS = 3  # of methods: more are told in order, not one by one
 TWO_SAMPLES = ", of draws that they do not share"
 KINDS = ("methods", "methods_on", "new_dataset", "equivalence")
@@ -31,7 +34,7 @@ class Pair:
 
     claims: Mapping[tuple[str, str], Sequence[Claim]]
     margins: Mapping[str, str]  # within which the two are equal, by metric
-    datasets: Sequence[str]
+    datasets: Mapping[str, Sequence[str]]  # that are in the mean, by metric
     is_unpaired: bool
     lost: Mapping[str, float]  # diverged draws that were left out, by metric
     words: Mapping[str, str]
@@ -40,10 +43,9 @@ class Pair:
         """Return the rows of one kind by metric, in the order of the metrics."""
         return {m: self.claims[kind, m][0] for m in self.words if (kind, m) in self.claims}
 
-    @property
-    def where(self) -> str:
+    def where(self, metric: str) -> str:
         """Return on what they were compared."""
-        return where(self.datasets) + (TWO_SAMPLES if self.is_unpaired else "")
+        return where(self.datasets.get(metric, ())) + (TWO_SAMPLES if self.is_unpaired else "")
 
 
 def where(datasets: Sequence[str]) -> str:
@@ -63,11 +65,52 @@ def sentences(
         return
     for kind, place in (("methods", ""), ("new_dataset", "for a new dataset")):
         for metric, word in words.items():
-            own = [pair.of(kind)[metric] for pair in pairs if metric in pair.of(kind)]
-            tested = [claim for claim in own if claim.is_made or claim.is_open]
+            told = [(pair.of(kind)[metric], pair) for pair in pairs if metric in pair.of(kind)]
+            tested = [(c, p) for c, p in told if c.is_made or (c.is_open and not _is_lost(c))]
             if tested:
-                met = list(dict.fromkeys(d for pair in pairs for d in pair.datasets))
-                yield f"In {word}, {place or where(met)}: {in_order(tested, BEATS)}."
+                on = place or _where_all([pair for _, pair in tested], metric)
+                yield f"In {word}, {on}: {in_order([claim for claim, _ in tested], BEATS)}."
+            if kind == "methods":
+                yield from _lost([claim for claim, _ in told], word)
+                yield from _turned(told, word)
+
+
+def _where_all(pairs: Sequence[Pair], metric: str) -> str:
+    """Return on what many pairs were compared; with cells missing, each on datasets of its own."""
+    places = list(dict.fromkeys(pair.where(metric) for pair in pairs))
+    if len(places) == 1:
+        return places[0]
+    some = ", some of draws that they do not share" if any(p.is_unpaired for p in pairs) else ""
+    return f"each two on the datasets that both have{some}"
+
+
+def _is_lost(claim: Claim) -> bool:
+    """Tell whether the first is ahead only without its diverged draws."""
+    return not claim.is_made and claim.is_open and "diverged" in claim.reason
+
+
+def _lost(claims: Sequence[Claim], word: str) -> Iterator[str]:
+    """Name those that are ahead of others only without their diverged draws."""
+    behind: dict[str, list[str]] = {}
+    for claim in filter(_is_lost, claims):
+        behind.setdefault(claim.first, []).append(claim.second)
+    for first, others in behind.items():
+        yield (
+            f"In {word} {first}, ahead of {formatting.listed(others)} without its diverged draws, "
+            "is not called better."
+        )
+
+
+def _turned(told: Sequence[tuple[Claim, Pair]], word: str) -> Iterator[str]:
+    """Name the pairs whose lead is claimed to change sides from one dataset to another."""
+    turns: list[str] = []
+    for claim, pair in told:
+        ahead = _ahead_on_some(claim, pair)
+        if ahead and (claim.is_made or len(ahead) > 1):
+            turns += ahead
+    rest = [f"{len(turns) - MAX_TURNS} more in tables/claims.csv"] if len(turns) > MAX_TURNS else []
+    if turns:
+        yield f"In {word}, on single datasets: {'; '.join([*turns[:MAX_TURNS], *rest])}."
 
 
 def pairs_of(tables: Tables, model: str, words: Mapping[str, str], known: Metrics) -> list[Pair]:
@@ -98,8 +141,12 @@ def _pair(
         for (kind, metric), of in claims.items()
         if kind == KINDS[3]
     }
-    datasets = list(dict.fromkeys(own["dataset"][own["dataset"] != ""]))
-    is_unpaired = any(row.get("design") == "unpaired" for row in rows)
+    datasets: dict[str, list[str]] = {}
+    for row in own[own["dataset"] != ""].to_dict("records"):
+        least = MIN_DRAWS if row.get("design") == UNPAIRED else 1
+        if row.get("n_pairs", MIN_DRAWS) >= least:
+            datasets.setdefault(row["metric"], []).append(row["dataset"])
+    is_unpaired = any(row.get("design") == UNPAIRED for row in rows)
     return Pair(claims, margins, datasets, is_unpaired, lost, words)
 
 
@@ -107,7 +154,9 @@ def _of_pair(pair: Pair) -> Iterator[str]:
     """Say all that is known of two methods, in all metrics."""
     own, new = pair.of("methods"), pair.of("new_dataset")
     for winner in dict.fromkeys(c.first for c in own.values() if c.is_made):
-        yield _beats([c for c in own.values() if c.is_made and c.first == winner], pair)
+        made = [c for c in own.values() if c.is_made and c.first == winner]
+        for place in dict.fromkeys(pair.where(c.metric) for c in made):
+            yield _beats([c for c in made if pair.where(c.metric) == place], pair)
     for metric, claim in own.items():
         is_tested = claim.is_made or claim.is_open
         another = new.get(metric)
@@ -119,7 +168,8 @@ def _of_pair(pair: Pair) -> Iterator[str]:
 
 
 def _beats(made: Sequence[Claim], pair: Pair) -> str:
-    text = f"{made[0].first} beats {made[0].second} {pair.where}: {_sizes(made, pair)}"
+    where_made = pair.where(made[0].metric)
+    text = f"{made[0].first} beats {made[0].second} {where_made}: {_sizes(made, pair)}"
     new = [pair.of("new_dataset")[c.metric] for c in made if c.metric in pair.of("new_dataset")]
     shown = [c for c in new if c.is_made and c.first == made[0].first]
     missing = [c for c in new if c not in shown and c.is_open]
@@ -170,7 +220,11 @@ def _open(claim: Claim, pair: Pair) -> str:
     if claim.reason.startswith("equal"):
         return f"In {word} {two} are {claim.reason}."
     if claim.is_open and claim.reason:
-        return f"In {word} none of {two} is called better: {claim.reason} ({within})."
+        neither = f"neither {claim.first} nor {claim.second} is called better"
+        return f"In {word} {neither}: {claim.reason} ({within})."
+    if claim.is_open and claim.lo == claim.hi:
+        size, _ = claim.amount
+        return f"{apart}: {size} without any spread, but of too few draws."
     if claim.is_open and claim.lo * claim.hi > 0:
         return f"{apart}, corrected for all that was compared (by itself {within})."
     if claim.is_open:
@@ -180,6 +234,12 @@ def _open(claim: Claim, pair: Pair) -> str:
 
 def _on_some(claim: Claim, pair: Pair) -> Iterator[str]:
     """Name the datasets on which a method is ahead where it is not on average."""
+    if told := _ahead_on_some(claim, pair):
+        yield f"In {pair.words[claim.metric]} {'; '.join(told)}."
+
+
+def _ahead_on_some(claim: Claim, pair: Pair) -> list[str]:
+    """Return the same as parts of a sentence: 'a beats b on c4 and wiki'."""
     ahead: dict[str, list[Claim]] = {}
     for one in pair.claims.get(("methods_on", claim.metric), []):
         if one.is_made:
@@ -190,8 +250,7 @@ def _on_some(claim: Claim, pair: Pair) -> Iterator[str]:
     for first, own in ahead.items():
         (second,) = own[0].pair - {first}
         told.append(f"{first} beats {second} on {formatting.listed([c.dataset for c in own])}")
-    if told:
-        yield f"In {pair.words[claim.metric]} {'; '.join(told)}."
+    return told
 
 
 def of_datasets(

@@ -20,6 +20,7 @@ from calib_sweep.analysis.report.claimed import (
     in_order,
     margin_of,
 )
+from calib_sweep.analysis.tables.variance_components import LEFT_OUT
 
 SENSITIVITY = "sensitivity"
 MAX_TOLD = 3  # methods that are told one by one
@@ -84,7 +85,7 @@ def _of_one(row: Row, metric: str, known: Metrics) -> str:
     if len(shares) > 1 and not any(map(math.isnan, shares)):
         percent = formatting.listed([f"{100 * share:.0f}" for share in shares])
         text += f" ({percent} % of the variance)"
-    return text
+    return f"{text}, without its diverged draws" if LEFT_OUT in str(row["note"]) else text
 
 
 def size_and_interval(
@@ -129,9 +130,12 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
                 f"{word} (95 % {ends})."
             )
         else:
+            is_shown_alone = claim.lo * claim.hi > 0
+            corrected = ", corrected for all that was compared" if is_shown_alone else ""
+            alone = "by itself the " if is_shown_alone else ""
             yield (
                 f"How far the draw moves {claim.first} and {claim.second} in {word} cannot be told "
-                f"apart (ratio of SDs 95 % {ends})."
+                f"apart{corrected} ({alone}ratio of SDs 95 % {ends})."
             )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from calib_sweep.analysis.report import answer, claimed, differences, sensitivity
+from calib_sweep.analysis.tables.variance_components import LEFT_OUT
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
 WORDS = {PERPLEXITY: "perplexity", ACCURACY: "accuracy"}
@@ -172,7 +173,7 @@ def test_who_has_diverged_is_not_called_better_and_the_sentence_says_so():
     )
     tables["comparisons"] = tables["comparisons"].assign(design="paired", lost_a=0, lost_b=1)
     said = answer.sentences(tables, WORDS)[0]
-    assert said.startswith("In accuracy none of sparsegpt and wanda is called better: wanda, ahead")
+    assert said.startswith("In accuracy neither sparsegpt nor wanda is called better: wanda, ahead")
     assert "has diverged on 1 (" in said and "without 1 diverged draw" in said
 
 
@@ -217,6 +218,47 @@ def test_many_methods_are_told_in_the_order_that_is_claimed_and_by_name(winners,
     assert lines[0] == f"In accuracy, on these 2 datasets on average: {said}."
 
 
+def test_of_many_methods_it_is_said_where_the_lead_changes_sides_and_who_has_diverged():
+    rows = many({"ab": "a", "ac": "a", "ad": "a", "bd": "b"})
+    rows[-1] |= {"reason": "c, ahead on the other draws, has diverged on 1"}  # c against d
+    on = {"kind": "methods_on", "estimate": -0.02, "lo": -0.03, "hi": -0.01}
+    on |= {"a": "a", "b": "b", "winner": "b"}
+    on = [claim(**on | {"dataset": d}) for d in ("web", "wiki")]
+    on.append(claim(kind="methods_on", a="a", b="c", dataset="web", winner="a"))
+    tables = tables_of(*rows, *on, datasets=("web", "wiki", "x"))
+    assert answer.sentences(tables, WORDS)[:3] == [
+        "In accuracy, on these 3 datasets on average: a; then b, c and d (each beats all of the "
+        "later groups); b beats d; no other two can be told apart.",
+        "In accuracy c, ahead of d without its diverged draws, is not called better.",
+        "In accuracy, on single datasets: b beats a on web and wiki.",
+    ]
+
+
+def test_the_datasets_that_are_named_are_those_in_the_mean():
+    tables = tables_of(claim(), datasets=("web", "wiki", "x"))
+    compared = tables["comparisons"]
+    tables["comparisons"] = compared.assign(design="unpaired", n_pairs=3)
+    tables["comparisons"].loc[compared["dataset"] == "x", "n_pairs"] = 1
+    said = "sparsegpt beats wanda on these 2 datasets on average, of draws that they do not share"
+    assert answer.sentences(tables, WORDS)[0].startswith(said)
+    tables["comparisons"] = compared.assign(design="paired", n_pairs=compared["dataset"] != "x")
+    said = "sparsegpt beats wanda on these 2 datasets on average: "
+    assert answer.sentences(tables, WORDS)[0].startswith(said)
+    rows = tables_of(*many({}), datasets=("web", "wiki"))
+    is_short = (rows["comparisons"]["a"] == "a") & (rows["comparisons"]["dataset"] == "wiki")
+    rows["comparisons"] = rows["comparisons"].assign(n_pairs=(~is_short).astype(int))
+    said = "In accuracy, each two on the datasets that both have: no two can be told apart."
+    assert answer.sentences(rows, WORDS)[0] == said
+
+
+def test_the_same_difference_on_too_few_draws_is_not_told_as_shown_by_itself():
+    same = claim(estimate=0.01, lo=0.01, hi=0.01, p=0.25, p_sweep=0.5, winner="")
+    assert answer.sentences(tables_of(same), WORDS) == [
+        "In accuracy sparsegpt and wanda cannot be told apart: 1.00 points without any spread, but "
+        "of too few draws."
+    ]
+
+
 def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares():
     rows = [moved("sparsegpt"), moved("wanda", draw_sd=0.072, draw_lo=0.055, draw_hi=0.104)]
     spread = claim(kind="spread", metric=PERPLEXITY, n=25, winner="sparsegpt")
@@ -236,6 +278,14 @@ def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares
     assert said[2] == (
         "How far the draw moves wanda and sparsegpt in perplexity cannot be told apart (ratio of "
         "SDs 95 % 0.8..8.2)."
+    )
+    spread |= {"hi": math.log(0.9)}
+    rows[1] |= {"note": f"{LEFT_OUT}: 1"}
+    said = list(sensitivity.sentences(tables_of(spread, moves=rows), "tiny", WORDS))
+    assert said[0].endswith(
+        "of the variance), without its diverged draws. How far the draw moves wanda and sparsegpt "
+        "cannot be told apart, corrected for all that was compared (by itself the ratio of SDs "
+        "95 % 1.1..8.2)."
     )
 
 
