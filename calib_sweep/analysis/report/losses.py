@@ -105,7 +105,8 @@ def _found(
     for row in sorted(rows, key=lambda row: order.index(row["metric"])):
         metric, method, won = str(row["metric"]), str(row["method"]), row["winner"] or ""
         value, low, high = (float(row[key]) for key in ("estimate", "lo", "hi"))
-        is_open = OPEN if not low * high > 0 else TOO_MANY
+        # Without any spread p is that of signs, and the interval says nothing of it.
+        is_open = TOO_MANY if low * high > 0 and low < high else OPEN
         kind = row["reason"] or (LOST if won == DENSE else GAINED if won else is_open)
         size, ends = formatting.amount(metric, value, low, high, known)
         population = populations.get((method, metric), "")

@@ -23,7 +23,8 @@ own. A `new_dataset` row has a winner only where the pair's `methods` row has th
 test. Where no `methods` row has one, as with one draw on each dataset, these take their place.
 
 `estimate` is a - b on the scale of the analysis (log perplexity, shares); `lo..hi` is its own 95 %
-interval, not corrected, and p the p of the very test that it belongs to. `p_sweep` is corrected.
+interval (of `equivalence` the 90 % one of two one-sided tests), not corrected, and p the p of the
+very test that it belongs to. `p_sweep` is corrected.
 `reason` says why nothing can be claimed: there is no test, or the one that is ahead on the other
 draws has diverged on some.
 """
