@@ -282,10 +282,10 @@ def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares
     spread |= {"hi": math.log(0.9)}
     rows[1] |= {"note": f"{LEFT_OUT}: 1"}
     said = list(sensitivity.sentences(tables_of(spread, moves=rows), "tiny", WORDS))
-    assert said[0].endswith(
-        "of the variance), without its diverged draws. How far the draw moves wanda and sparsegpt "
-        "cannot be told apart, corrected for all that was compared (by itself the ratio of SDs "
-        "95 % 1.1..8.2)."
+    assert said[1].endswith("of the variance), without its diverged draws.")
+    assert said[2] == (
+        "How far the draw moves wanda and sparsegpt in perplexity cannot be told apart, corrected "
+        "for all that was compared (by itself the ratio of SDs 95 % 1.1..8.2)."
     )
 
 
