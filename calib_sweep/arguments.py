@@ -1,14 +1,15 @@
 """Read what is typed behind a verb that takes folders of sweeps: the folders, and key=value."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.wording import meant
 
 
 def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list[str]]:
     """Return the one folder among `arguments`, whatever its name, and all other words."""
-    folders, typed = folders_and_settings(arguments)
+    folders, typed = folders_and_settings(verb, arguments)
     if len(folders) != 1:
         given = " ".join(arguments) or "nothing"
         raise ConfigError(
@@ -18,11 +19,32 @@ def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list
     return folders[0], typed
 
 
-def folders_and_settings(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Return all folders among `arguments`, whatever their names, and all other words."""
+def folders_and_settings(
+    verb: str, arguments: Sequence[str], options: Collection[str] = ()
+) -> tuple[list[Path], list[str]]:
+    """Return all folders among `arguments`, whatever their names, and all other words.
+
+    `options`: those that the verb takes; a word that looks like one is no folder.
+    """
+    if unknown := unknown_options(verb, arguments, options):
+        raise ConfigError(*unknown)
     is_folder = ["=" not in argument or Path(argument).is_dir() for argument in arguments]
     told = list(zip(arguments, is_folder, strict=True))
     return [Path(word) for word, is_one in told if is_one], [w for w, is_one in told if not is_one]
+
+
+def unknown_options(verb: str, words: Sequence[str], options: Collection[str]) -> list[str]:
+    """Tell each word that looks like an option and is none, with the nearest one that there is."""
+    found = []
+    for word in words:
+        name = word.partition("=")[0]
+        if not name.startswith("-") or name in options or Path(word).is_dir():
+            continue
+        expected = f"one of the options {', '.join(options)}" if options else "no options"
+        found.append(
+            f"{verb} {word}: expected {expected}.{meant(name, options)} See {verb} --help."
+        )
+    return found
 
 
 def option(verb: str, arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
@@ -37,8 +59,6 @@ def option(verb: str, arguments: Sequence[str], name: str) -> tuple[str | None, 
             rest[place : place + 2] = []
         if value is not None:
             break
-    if value == "":
-        raise ConfigError(
-            f"{verb} {name}: expected a name behind it. Example: {name} results/both."
-        )
+    if value == "" or (value or "").startswith("--"):
+        raise ConfigError(f"{verb} {name}: expected a name behind it. See {verb} --help.")
     return value, rest

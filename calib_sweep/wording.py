@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 # What Hydra and YAML read as text without quotes, on the command line.
 PLAIN = re.compile(r"[A-Za-z0-9_./:+%@?|-]([A-Za-z0-9_./:+%@?| -]*[A-Za-z0-9_./:+%@?|-])?")
@@ -15,6 +17,11 @@ BEFORE_QUOTE = re.compile(r"(\\*)(\"|\Z)")
 def counted(number: int, what: str, plural: str | None = None) -> str:
     """Return a number of things in words: `1 cell`, `2 cells`, `1,000 cells`."""
     return f"{number:,} {what if number == 1 else plural or what + 's'}"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return a sentence with the nearest of `known`, behind a space; nothing where none is near."""
+    return "".join(f" Did you mean {near}?" for near in get_close_matches(word, list(known), n=1))
 
 
 def typed(key: str, value: object) -> str:

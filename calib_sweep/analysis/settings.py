@@ -15,6 +15,7 @@ from calib_sweep.analysis.metrics import EXAMPLE, Declared, flaws_of
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.values import is_int
+from calib_sweep.wording import meant
 
 KEY = "analysis"
 SHIPPED = Path(__file__).parent / "published"  # numbers of others, with their sources
@@ -129,8 +130,6 @@ def _is_between(value: object, low: float, high: float) -> bool:
 
 def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
     """Read the shipped settings, changed by `overrides` (analysis.KEY=VALUE)."""
-    import yaml
-
     values = dict(_shipped())
     with collected() as problems:
         for text in overrides:
@@ -139,12 +138,28 @@ def read_settings(overrides: Sequence[str] = ()) -> AnalysisSettings:
             name, _, inner = name.partition(".")  # analysis.equivalence.acc=0.01
             is_known = text.startswith(f"{KEY}.") and name in values
             is_known &= not inner or isinstance(values.get(name), Mapping)
-            remedy = f"Example: {KEY}.seed=0."
-            problems.of(require, is_known, "report", text, f"one of {known}", remedy)
-            if is_known:
-                read = yaml.safe_load(value)
+            if not is_known:
+                key = text.partition("=")[0]
+                near = meant(key, [f"{KEY}.{one}" for one in values])
+                problems.add(f"{text}: expected one of {known}.{near} Example: {KEY}.seed=0.")
+                continue
+            read = problems.of(_value, text, value)
+            if read is not None or value.strip() in ("", "null", "~"):
                 values[name] = {**values[name], inner: read} if inner else read
     return AnalysisSettings(**values)
+
+
+def _value(text: str, value: str) -> object:
+    """Return what is typed behind the = of `text`."""
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        what = getattr(error, "problem", None) or error
+        raise ConfigError(
+            f"{text}: cannot be read ({what}). What has brackets is quoted as a whole: '{EXAMPLE}'."
+        ) from error
 
 
 @cache

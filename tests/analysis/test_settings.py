@@ -56,7 +56,18 @@ def test_all_mistakes_are_told_at_once():
 def test_an_unknown_key_names_the_known_ones():
     with pytest.raises(ConfigError) as error:
         read_settings(["analysis.sed=1"])
-    assert "analysis.seed" in str(error.value)
+    assert "analysis.sed=1: expected one of analysis.seed" in str(error.value)
+    assert "Did you mean analysis.seed?" in str(error.value)
+
+
+def test_what_cannot_be_read_is_told_with_what_was_typed_and_all_else():
+    with pytest.raises(ConfigError) as error:
+        read_settings(["analysis.equivalence={acc: 0.01", "analysis.sed=1"])
+    first, second = error.value.problems
+    assert first.startswith("analysis.equivalence={acc: 0.01: cannot be read")
+    assert second.startswith("analysis.sed=1")
+    with pytest.raises(ConfigError, match=r"analysis\.power=None"):
+        read_settings(["analysis.power=null"])
 
 
 def test_a_margin_of_one_kind_can_be_set_alone():

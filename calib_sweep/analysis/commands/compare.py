@@ -25,7 +25,7 @@ from calib_sweep.analysis.scores.shared_cells import Shared, named, shared_cells
 from calib_sweep.analysis.scores.table import AXES, read_cells
 from calib_sweep.arguments import folders_and_settings
 from calib_sweep.console import output
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, collected
 from calib_sweep.wording import counted
 
 MAX_CAUSES = 6
@@ -63,15 +63,16 @@ class Apart:
 
 def main(arguments: Sequence[str]) -> int:
     """Print what differs between the two sweeps named."""
-    folders, typed = folders_and_settings(arguments)
+    folders, typed = folders_and_settings("compare", arguments)
     if len(folders) != 2 or typed:
         given = " ".join(arguments) or "nothing"
         raise ConfigError(
             f"compare {given}: expected the folders of two sweeps, and nothing else. "
             "Example: python -m calib_sweep compare results/mine results/theirs."
         )
-    for folder in folders:
-        require_records(folder)
+    with collected() as problems:
+        for folder in folders:
+            problems.of(require_records, folder, verb="compare")
     names, cells = [str(folder) for folder in folders], [read_cells(folder) for folder in folders]
     output("\n".join(lines(names[0], names[1], cells[0], cells[1])))
     return 0

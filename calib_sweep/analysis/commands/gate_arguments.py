@@ -10,9 +10,13 @@ from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.tables.losses import can_be_lost
+from calib_sweep.arguments import unknown_options
 from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.wording import meant
 
 EXAMPLE = "Example: python -m calib_sweep gate results/NAME --loss 0.01 --worst 0.05."
+LIMITS = ("--loss", "--worst", "--confidence")
+CHOICES = ("--method", "--metric")
 UNIT = "a number above 0 and below 1; 0.01 is one point of accuracy, 1 % of perplexity"
 
 
@@ -37,9 +41,9 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
     """Read the folder and the options; every mistake is told at once."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("folders", nargs="*")
-    for option in ("--loss", "--worst", "--confidence"):
+    for option in LIMITS:
         parser.add_argument(option)
-    for option in ("--method", "--metric"):
+    for option in CHOICES:
         parser.add_argument(option, action="append", default=[])
     typed, others = parser.parse_known_intermixed_args(list(arguments))
     with collected() as problems:
@@ -47,11 +51,9 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
         if len(typed.folders) != 1:
             problems.add(f"gate {given}: expected the folder of one sweep. {EXAMPLE}")
         else:
-            problems.of(require_records, Path(typed.folders[0]))
-        known = "--loss, --worst, --confidence, --method and --metric"
-        for word in others:
-            problems.add(f"gate {word}: expected one of the options {known}. {EXAMPLE}")
-        if typed.loss is None:
+            problems.of(require_records, Path(typed.folders[0]), verb="gate")
+        problems.add(*unknown_options("gate", others, (*LIMITS, *CHOICES)))
+        if typed.loss is None and not others:
             problems.add(f"gate: expected a limit, --loss LIMIT. {EXAMPLE}")
         loss = _share(problems, "--loss", typed.loss)
         worst = _share(problems, "--worst", typed.worst)
@@ -108,13 +110,15 @@ def chosen(
     with collected() as problems:
         for word in asked.methods:
             expected = f"a method of the sweep: {', '.join(sorted(called))}"
-            problems.of(require, word in called, "--method", word, expected, EXAMPLE)
+            remedy = f"{meant(word, called)} {EXAMPLE}".strip()
+            problems.of(require, word in called, "--method", word, expected, remedy)
         for word in asked.metrics:
             expected = f"a metric of the sweep: {', '.join(sorted(metrics))}"
-            problems.of(require, word in metrics, "--metric", word, expected, EXAMPLE)
+            remedy = f"{meant(word, metrics)} {EXAMPLE}".strip()
+            problems.of(require, word in metrics, "--metric", word, expected, remedy)
         if not called:
             problems.add(f"gate {str(asked.folder)!r}: expected compressed cells with scores.")
-        if not (asked.metrics or headlines):
+        elif not (asked.metrics or headlines):
             problems.add(f"gate: expected --metric with one of {', '.join(sorted(metrics))}.")
     all_methods = dict.fromkeys(full for own in called.values() for full in own)
     methods = dict.fromkeys(full for word in asked.methods for full in called[word])

@@ -8,7 +8,7 @@ twice writes the same bytes. Nothing that is there is ever overwritten.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.analysis.metrics import OURS, PERCENT
 from calib_sweep.analysis.scores import imported
 from calib_sweep.analysis.scores.score_sheet import AXES, NEEDED, OF_A_SCORE, Typed, read_sheet
+from calib_sweep.arguments import unknown_options
 from calib_sweep.console import output
 from calib_sweep.errors import ConfigError, Problems, collected
 from calib_sweep.hashing import file_sha256
@@ -57,7 +58,8 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
     places, units = [], []
     roles = (*AXES, *OF_A_SCORE)
     with collected() as problems:
-        for word in arguments:
+        problems.add(*unknown_options(VERB, arguments, UNITS))
+        for word in (w for w in arguments if not unknown_options(VERB, [w], UNITS)):
             key, is_assigned, value = word.partition("=")
             if word in UNITS:
                 units.append(UNITS[word])
@@ -92,7 +94,10 @@ def of_table(asked: Asked) -> Records:
     try:
         text = asked.source.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{VERB} {asked.source}: cannot be read as text ({error}).") from error
+        raise ConfigError(
+            f"{VERB} {asked.source}: expected a file of text in UTF-8 ({error}). Save it anew as "
+            "CSV in UTF-8."
+        ) from error
     found = Problems()
     sheet = read_sheet(text, asked.typed, found)
     cells = [] if sheet is None else imported.cells_of(sheet, asked.unit, found)
@@ -109,10 +114,10 @@ def of_folder(asked: Asked) -> Records:
     if asked.unit != "percent" or asked.typed != Typed():
         raise ConfigError(
             f"{VERB} {asked.source}: expected --percent with the folder of a sweep, and nothing "
-            f"else: its records are ready for the report but for that. Example: {VERB} "
-            f"{asked.source} {asked.source}_in_fractions --percent."
+            f"else: its records are ready for the report but for that. Example: "
+            f"python -m calib_sweep {VERB} {asked.source} {asked.source}_in_fractions --percent."
         )
-    records = {}
+    records, read = {}, []
     with collected() as problems:
         for path in sorted(asked.source.glob(f"*/{RECORD}")):
             try:
@@ -120,10 +125,23 @@ def of_folder(asked: Asked) -> Records:
             except (OSError, UnreadableRecordError) as error:
                 problems.add(f"{VERB} {path}: expected a record that can be read ({error}).")
                 continue
+            read.append(record)
             records[path.parent.name] = _in_fractions(record)
         if not records:
             problems.add(f"{VERB} {asked.source}: expected records, {RECORD} in a folder each.")
+        elif not any(value > 1 for record in read for value in _shares(record)):
+            problems.add(
+                f"{VERB} {asked.source} --percent: expected fractions in percent, but none is "
+                "above 1. Its records are ready for the report as they are."
+            )
     return records
+
+
+def _shares(record: Mapping[str, Any]) -> Iterator[float]:
+    """Yield all scores that are fractions, whatever their unit."""
+    for metric, value in record.get("scores", {}).items():
+        if isinstance(value, int | float) and OURS.of(metric).is_share:
+            yield value
 
 
 def _in_fractions(record: Any) -> dict[str, Any]:

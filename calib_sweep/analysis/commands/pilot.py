@@ -19,6 +19,7 @@ from calib_sweep.analysis.scores.table import read_cells
 from calib_sweep.analysis.tables.power import OPEN, OPEN_FOR_NEW
 from calib_sweep.analysis.tables.tables import Evidence, all_tables
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.wording import meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,9 @@ def find_contrast(asked: Asked) -> Contrast:
     material = Material.of(asked.folder.resolve().name, cells, asked.settings)
     evidence = gather(asked.folder, material, cells, lambda text: None)
     arrays = score_arrays(material.rows, known=material.known)
-    metrics = _metrics(asked, material)
-    array = _array(asked, arrays)
+    with collected() as problems:
+        array = problems.of(_array, asked, arrays)
+        metrics = problems.of(_metrics, asked, material) if arrays else []
     if asked.contrast is not None:
         metric, pair, why = metrics[0], asked.contrast, "asked for"
     else:
@@ -61,7 +63,8 @@ def _metrics(asked: Asked, material: Material) -> list[str]:
             raise ConfigError(f"plan: expected --metric with one of {', '.join(sorted(named))}.")
         return list(headlines)
     expected = f"a score of the sweep: {', '.join(sorted(named))}"
-    require(asked.metric in named, "--metric", asked.metric, expected, EXAMPLE)
+    remedy = f"{meant(asked.metric, named)} {EXAMPLE}".strip()
+    require(asked.metric in named, "--metric", asked.metric, expected, remedy)
     return [named[asked.metric]]
 
 
@@ -81,7 +84,8 @@ def _array(asked: Asked, arrays: Sequence[ScoreArray]) -> ScoreArray:
     with collected() as problems:
         for name in asked.contrast or ():
             expected = f"two of {', '.join(names)}"
-            problems.of(require, name in names, "--contrast", name, expected, EXAMPLE)
+            remedy = f"{meant(name, names)} {EXAMPLE}".strip()
+            problems.of(require, name in names, "--contrast", name, expected, remedy)
     return models[model]
 
 

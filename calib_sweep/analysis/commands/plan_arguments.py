@@ -8,6 +8,7 @@ from typing import NoReturn, cast
 
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
+from calib_sweep.arguments import unknown_options
 from calib_sweep.errors import ConfigError, Problems, collected, require
 
 EXAMPLE = "Example: python -m calib_sweep plan results/NAME --budget 40 --target 0.3."
@@ -50,10 +51,9 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
             problems.add(f"plan {given}: expected the folder of one sweep. {EXAMPLE}")
         read = problems.of(read_settings, settings)
         if folders and read is not None:
-            problems.of(require_records, Path(folders[0]), read.metrics)
-        for word in others:
-            problems.add(f"plan {word}: expected one of {', '.join(OPTIONS)}. {EXAMPLE}")
-        if typed.budget is None and typed.target is None:
+            problems.of(require_records, Path(folders[0]), read.metrics, verb="plan")
+        problems.add(*unknown_options("plan", others, OPTIONS))
+        if typed.budget is None and typed.target is None and not others:
             problems.add(f"plan: expected --budget CELLS, --target WIDTH, or both. {EXAMPLE}")
         budget = _count(problems, "--budget", typed.budget, MIN_BUDGET)
         most = _count(problems, "--datasets", typed.datasets, 1)

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep named; of several, one that compares them."""
     to, rest = option("report", arguments, "--to")
     published, rest = option("report", rest, "--published")
-    folders, typed = folders_and_settings(rest)
+    folders, typed = folders_and_settings("report", rest, ("--to", "--published"))
     if len(folders) > 1 and published is not None:
         raise ConfigError(
             f"report --published {published}: expected one sweep beside published numbers. "

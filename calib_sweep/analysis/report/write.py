@@ -67,8 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def require_records(folder: Path, declared: Declared = NONE_DECLARED) -> None:
-    """Raise `ConfigError` unless `folder` is the folder of a sweep with a cell that can be read."""
+def require_records(
+    folder: Path, declared: Declared = NONE_DECLARED, *, verb: str = "report"
+) -> None:
+    """Raise `ConfigError` unless `folder` is the folder of a sweep with a cell that can be read.
+
+    `verb`: what the person typed.
+    """
     if folder.is_dir() and (cells := read_cells(folder, declared)):
         require_units(str(folder), cells)
         return
@@ -79,10 +84,10 @@ def require_records(folder: Path, declared: Declared = NONE_DECLARED) -> None:
         sweeps = sorted(
             {str(path.parent.parent) for path in Path("results").glob("*/*/record.json")}
         )
-    known = " or ".join(f"report {shlex.quote(sweep)}" for sweep in sweeps[:5])
+    known = " or ".join(f"{verb} {shlex.quote(sweep)}" for sweep in sweeps[:5])
     remedy = f"Example: python -m calib_sweep {known}." if sweeps else "Run the sweep first."
     raise ConfigError(
-        f"report {str(folder)!r}: expected the folder of a sweep, with its records in "
+        f"{verb} {str(folder)!r}: expected the folder of a sweep, with its records in "
         f"{folder.absolute() / '*' / 'record.json'}, but it {what}. {remedy}"
     )
 

@@ -187,5 +187,9 @@ def test_the_command_ends_with_0_whatever_differs_and_with_1_where_it_cannot_rea
     for words in ([str(sweep.folder)], [str(sweep.folder), "nowhere"], []):
         ended = run_cli("compare", *words, cwd=tmp_path)
         assert ended.code == 1 and "expected the folder" in ended.err
+    ended = run_cli("compare", "here", "nowhere", "--bits", cwd=tmp_path)
+    assert ended.code == 1 and "compare --bits: expected no options" in ended.err
+    ended = run_cli("compare", "here", "nowhere", cwd=tmp_path)
+    assert "compare 'here':" in ended.err and "compare 'nowhere':" in ended.err
     three = run_cli("compare", *[str(sweep.folder)] * 2, "analysis.seed=1", cwd=tmp_path)
     assert three.code == 1 and "expected the folders of two sweeps, and nothing else" in three.err

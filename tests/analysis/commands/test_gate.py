@@ -108,11 +108,12 @@ def test_every_mistake_is_told_at_once(lossy):
     with pytest.raises(ConfigError) as caught:
         gate(lossy, *typed)
     told = str(caught.value)
-    for wanted in ("--loss='1'", "--worst='much'", "--confidence='95'", "gate --wrst=0.1"):
+    for wanted in ("--loss='1'", "--worst='much'", "--confidence='95'", "Did you mean --worst?"):
         assert wanted in told
     with pytest.raises(ConfigError) as caught:
         gate(lossy, "--loss", "0.1", "--method", "wnda", "--metric", "bleu")
-    assert "--method='wnda': expected a method of the sweep: wanda." in str(caught.value)
+    told = "--method='wnda': expected a method of the sweep: wanda. Did you mean wanda?"
+    assert told in str(caught.value)
     assert "--metric='bleu': expected a metric of the sweep: acc/mean, accuracy." in str(
         caught.value
     )

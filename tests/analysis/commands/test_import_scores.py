@@ -176,6 +176,26 @@ def test_a_folder_of_records_in_percent_becomes_one_that_can_be_reported(sweep, 
     assert table.loc["ppl/a", "value"].tolist() == [9.0] * 3
 
 
+def test_a_folder_of_fractions_is_not_taken_for_percent(sweep, tmp_path):
+    sweep.add("wanda", {"acc/x": 0.6, "ppl/a": 9.0}, dataset="web", seed=0)
+    target = tmp_path / "results" / "fractions"
+    with pytest.raises(ConfigError, match="none is above 1"):
+        main([str(sweep.folder), str(target), "--percent"])
+    assert not target.exists()
+
+
+def test_a_mistyped_option_is_no_folder_to_write_to(given, tmp_path):
+    with pytest.raises(ConfigError, match=r"import --percen: .* Did you mean --percent\?"):
+        given(LONG, "--percen")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_a_file_in_another_encoding_is_told_with_a_remedy(given, tmp_path):
+    (tmp_path / "latin.csv").write_bytes("méthode".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"UTF-8 .* Save it anew"):
+        main([str(tmp_path / "latin.csv")])
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["nowhere.csv"], ["a", "b", "c"], ["--percent", "--fraction", "here.csv"], ["colour=red"]],
