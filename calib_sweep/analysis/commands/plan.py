@@ -25,6 +25,7 @@ from calib_sweep.wording import counted
 
 SHOWN_DATASETS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 MAX_SEEDS = 1000
+NO_DRAWS = "nothing can be planned: a pilot of three seeds or more can."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,11 +55,8 @@ def _about(contrast: Contrast) -> str:
 def _what_is_known(asked: Asked, contrast: Contrast) -> Iterator[str]:
     pilot = contrast.pilot
     yield f"These two: {contrast.why}."
-    draws = (
-        "not known, one seed of each"
-        if math.isnan(pilot.draw_df)
-        else _width(contrast, pilot.draw_sd)
-    )
+    few = "one seed of each" if pilot.num_draws <= 1 else "too few seeds"
+    draws = f"not known, {few}" if math.isnan(pilot.draw_df) else _width(contrast, pilot.draw_sd)
     between = pilot.dataset_sd if pilot.num_datasets > 1 else math.nan
     datasets = "not known" if math.isnan(between) else _width(contrast, between)
     yield (
@@ -89,7 +87,9 @@ def _bought(
         planner,
         [one for one in designs if one.num_datasets in shown],
     )
-    if own.num_draws > 0 and math.isfinite(_known(planner.on_these(own))):
+    if math.isnan(planner.on_these(own)):
+        yield Text(f"On the datasets of the pilot {NO_DRAWS}")
+    elif own.num_draws > 0 and math.isfinite(planner.on_these(own)):
         yield Text(
             f"On the {counted(own.num_datasets, 'dataset')} of the pilot: "
             f"{_design(own)}, ±{_width(contrast, planner.on_these(own))}."
@@ -101,7 +101,15 @@ def _bought(
             "(--datasets)."
         )
     else:
-        yield Text("For a new dataset nothing can be planned: a pilot of two datasets or more can.")
+        yield Text(f"For a new dataset {_why_not_new(contrast)}")
+
+
+def _why_not_new(contrast: Contrast) -> str:
+    if contrast.pilot.num_datasets < 2:
+        return "nothing can be planned: a pilot of two datasets or more can."
+    if math.isnan(contrast.pilot.draw_df):
+        return NO_DRAWS
+    return "nothing can be said: it takes two datasets or more."
 
 
 def _cost(asked: Asked, contrast: Contrast, planner: Planner, target: float) -> Iterator[str]:
@@ -110,13 +118,26 @@ def _cost(asked: Asked, contrast: Contrast, planner: Planner, target: float) -> 
     num_D = contrast.pilot.num_datasets
     these = _fewest(planner.on_these, goal, range(num_D, num_D + 1))
     new = _fewest(planner.for_new, goal, range(2, asked.most_datasets + 1))
-    of = {f"on the {counted(num_D, 'dataset')} of the pilot": these, "for a new dataset": new}
-    for where, design in of.items():
+    told = [
+        (
+            f"on the {counted(num_D, 'dataset')} of the pilot",
+            these,
+            NO_DRAWS
+            if math.isnan(contrast.pilot.draw_df)
+            else f"up to {MAX_SEEDS:,} seeds do not.",
+        ),
+        (
+            "for a new dataset",
+            new,
+            f"up to {asked.most_datasets} datasets and {MAX_SEEDS:,} seeds do not."
+            if num_D > 1 and not math.isnan(contrast.pilot.draw_df)
+            else _why_not_new(contrast),
+        ),
+    ]
+    for where, design, why in told:
         head = f"To be within ±{_width(contrast, goal)} {where}"
         if design is None:
-            yield (
-                f"{head}: no design of up to {asked.most_datasets} datasets and {MAX_SEEDS} seeds."
-            )
+            yield f"{head}: {why}"
         else:
             cells = _cells(contrast, design)
             yield f"{head}: {_design(design)}, {counted(cells, 'cell')}{_time(contrast, cells)}."

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calib_sweep.analysis.metrics import OURS, PERCENT
+from calib_sweep.analysis.scores.score_sheet import DELIMITERS
 from calib_sweep.analysis.settings import find_published
 from calib_sweep.errors import ConfigError, Problems
 from calib_sweep.results.means import ACC_MEAN
@@ -61,11 +62,15 @@ def read_published(name: str, same: Mapping[str, str]) -> Published:
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"published {name}: expected text in UTF-8 ({error}).") from error
+        raise ConfigError(
+            f"published {name}: expected text in UTF-8 ({error}). Save it anew as CSV in UTF-8."
+        ) from error
     remarks = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     labels = [line[len(SAME) :].split("=", 1) for line in remarks if line.startswith(SAME)]
     told = {pair[0].strip(): pair[1].strip() for pair in labels if len(pair) == 2}
-    rows = list(csv.DictReader(line for line in lines if line and not line.startswith("#")))
+    table = [line for line in lines if line and not line.startswith("#")]
+    delimiter = max(DELIMITERS, key="".join(table[:1]).count)
+    rows = list(csv.DictReader(table, restval="", delimiter=delimiter))
     problems = Problems()
     scores = _scores(rows, problems)
     if problems.errors:
@@ -100,7 +105,8 @@ def _scores(rows: Sequence[Mapping[str, str]], problems: Problems) -> list[Publi
         times = UNITS[unit] if kind.is_share else 1.0
         mean, sd, n = numbers[0] / times, numbers[1] / times, numbers[2]
         if flaw := kind.flaw(mean):
-            problems.add(f"row {place}: {row['task']} {flaw}. A column unit says percent.")
+            remedy = "A column unit says percent." if kind.is_share else "Correct it."
+            problems.add(f"row {place}: {row['task']} {flaw.rstrip('?')}. {remedy}")
         model, method, dataset, task = (row[name].strip() for name in NEEDED[:4])
         half_mean, half_sd = half["mean"] / times, half["sd"] / times
         found.append(PublishedScore(model, method, dataset, task, mean, sd, n, half_mean, half_sd))

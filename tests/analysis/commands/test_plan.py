@@ -76,9 +76,10 @@ def test_fewer_datasets_can_be_asked_for_and_a_contrast_named(pilot, printed):
         (["--target", "much"], "a half-width between 0 and 100"),
         (["--budget", "40", "--contrast", "gptq"], "two different methods with a comma"),
         (["--budget", "40", "--contrast", "gptq,spqr"], "expected two of gptq, wanda"),
+        (["--budget", "40", "--metric", "acuracy"], "Did you mean accuracy?"),
         (["--budget", "40", "--metric", "speed"], "a score of the sweep: acc/mean, accuracy"),
         (["--budget", "40", "--model", "big"], "expected one of tiny"),
-        (["--budgt", "40", "--target", "1"], "plan --budgt: expected one of --budget, --target"),
+        (["--budgt", "40", "--target", "1"], "Did you mean --budget?"),
         (["--budget", "40", "analysis.power=8"], "a share between 0.5 and 1"),
         (["--budget"], "Example: python -m calib_sweep plan"),
     ],
@@ -96,6 +97,26 @@ def test_one_dataset_is_no_pilot_for_new_ones(sweep, printed):
     text = printed(str(sweep.folder), "--budget", "40")
     assert "between datasets not known" in text
     assert "For a new dataset nothing can be planned" in text
+
+
+def test_two_seeds_are_too_few_for_a_plan_and_are_not_called_one(sweep, printed):
+    for s in range(2):
+        sweep.add("gptq", {"acc/mean": 0.6 + 0.01 * s}, dataset="c4", seed=s)
+        sweep.add("wanda", {"acc/mean": 0.6}, dataset="c4", seed=s)
+    text = printed(str(sweep.folder), "--budget", "40", "--target", "1")
+    assert "between draws not known, too few seeds" in text
+    assert "On the datasets of the pilot nothing can be planned" in text
+    assert "seeds do not" not in text  # nobody knows whether they do
+    assert text.count("nothing can be planned: a pilot of three seeds") == 2
+    assert text.count("nothing can be planned: a pilot of two datasets") == 2
+
+
+def test_a_sweep_without_scores_is_told_so(sweep):
+    sweep.add("gptq", {}, dataset="c4", seed=0)
+    with pytest.raises(ConfigError) as error:
+        plan.main([str(sweep.folder), "--budget", "40"])
+    (told,) = error.value.problems
+    assert told.endswith("expected compressed cells with scores.")
 
 
 def test_one_seed_of_each_of_many_datasets_is_a_pilot_for_new_ones(sweep, printed):

@@ -85,6 +85,17 @@ def test_the_shipped_numbers_can_be_read_and_name_their_source():
     assert found.label("gptq") == "GPTQ" and found.label("other") == "other"
 
 
+def test_a_file_as_spreadsheets_write_it_is_read_as_it_is_with_commas(tmp_path):
+    path = tmp_path / "paper.csv"
+    lines = ["# same: a = b", "model,method,dataset,task,mean,sd,n,unit", "m,a,c,x,61,1,5,percent"]
+    path.write_text("\n".join(lines))
+    plain = read_published(str(path), {})
+    path.write_text("\ufeff" + "\r\n".join(lines).replace(",", ";"))
+    assert read_published(str(path), {}).scores == plain.scores
+    path.write_text("\n".join([*lines, "m,a"]))  # a short line: nothing is printed there
+    assert len(read_published(str(path), {}).scores) == 2
+
+
 def test_what_is_wrong_with_a_file_is_told_at_once(tmp_path):
     path = tmp_path / "paper.csv"
     path.write_text("model,method,task,mean,sd\n")
@@ -95,6 +106,8 @@ def test_what_is_wrong_with_a_file_is_told_at_once(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_published(str(path), {})
     assert len(error.value.problems) == 3
-    assert "row 1: mean is 61, expected 0 to 1" in str(error.value)
+    assert "row 1: mean is 61, expected 0 to 1, a fraction: is it in percent. A column" in str(
+        error.value
+    )
     assert "row 2, mean: 'x' is no number" in str(error.value)
     assert "row 3: unit 'points'" in str(error.value)
