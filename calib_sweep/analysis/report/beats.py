@@ -66,7 +66,7 @@ def sentences(
     for kind, place in (("methods", ""), ("new_dataset", "for a new dataset")):
         for metric, word in words.items():
             told = [(pair.of(kind)[metric], pair) for pair in pairs if metric in pair.of(kind)]
-            tested = [(c, p) for c, p in told if c.is_made or (c.is_open and not _is_lost(c))]
+            tested = [(c, p) for c, p in told if c.is_made or (c.is_open and not c.reason)]
             if tested:
                 on = place or _where_all([pair for _, pair in tested], metric)
                 yield f"In {word}, {on}: {in_order([claim for claim, _ in tested], BEATS)}."
@@ -257,7 +257,8 @@ def of_datasets(
     tables: Tables, model: str, words: Mapping[str, str], known: Metrics = OURS
 ) -> Iterator[str]:
     """Say for each method which calibration datasets do better than which."""
-    own = [c for c in claims_of(tables, "datasets", model, known) if c.is_made or c.is_open]
+    found = claims_of(tables, "datasets", model, known)
+    own = [c for c in found if c.is_made or (c.is_open and not c.reason)]
     for metric, word in words.items():
         of_metric = [claim for claim in own if claim.metric == metric]
         for method in dict.fromkeys(claim.method for claim in of_metric):

@@ -92,9 +92,8 @@ def sentences(table: Frame, words: Mapping[str, str], known: Metrics = OURS) -> 
         yield from told[:MAX_NAMED]
         if len(told) > MAX_NAMED:
             yield f"{len(told) - MAX_NAMED} more pairs differ over these models: see the table."
-        open_in = [
-            m for m in words if (own["metric"] == m).any() and m not in set(claimed["metric"])
-        ]
+        tested = set(own["metric"][own["p_holm"].notna()]) - set(claimed["metric"])
+        open_in = [m for m in words if m in tested and known.of(m).direction]
         if open_in:
             yield (
                 f"No two methods can be told apart over {len(names)} models "

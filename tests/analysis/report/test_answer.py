@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from calib_sweep.analysis.report import answer, claimed, differences, sensitivity
+from calib_sweep.analysis.report import answer, beats, claimed, differences, sensitivity
 from calib_sweep.analysis.tables.variance_components import LEFT_OUT
 
 ACCURACY, PERPLEXITY = "acc/mean", "ppl/geomean"
@@ -232,6 +232,17 @@ def test_of_many_methods_it_is_said_where_the_lead_changes_sides_and_who_has_div
         "In accuracy c, ahead of d without its diverged draws, is not called better.",
         "In accuracy, on single datasets: b beats a on web and wiki.",
     ]
+
+
+def test_what_has_no_direction_is_not_said_to_be_open():
+    unknown = [row | {"winner": "", "p": NAN, "reason": "no direction"} for row in many({})]
+    assert not any("told apart" in line for line in answer.sentences(tables_of(*unknown), WORDS))
+    of_datasets = claim(kind="datasets", method="wanda", a="c4", b="web", winner="")
+    of_datasets |= {"reason": "no direction"}
+    assert not [*beats.of_datasets(tables_of(of_datasets), "tiny", WORDS)]
+    of_datasets |= {"reason": ""}
+    (line,) = beats.of_datasets(tables_of(of_datasets), "tiny", WORDS)
+    assert line == "Accuracy of wanda: no two can be told apart."
 
 
 def test_the_datasets_that_are_named_are_those_in_the_mean():

@@ -51,6 +51,13 @@ def test_what_is_open_is_no_claim():
     ]
 
 
+def test_what_was_not_tested_is_not_said_to_be_open():
+    """Not a difference that never varied, nor one of which nobody knows what is better."""
+    assert said(row(half=0.0) | {"p_holm": float("nan")}) == []
+    table = pd.DataFrame([row("foo/x", half=0.001)]).reindex(columns=COLUMNS)
+    assert list(sentences(table, {"foo/x": "foo (x)"})) == []
+
+
 def test_of_two_models_it_says_that_they_hardly_say_anything():
     (only,) = said(row(half=0.5, models="opt, llama"))
     assert only == (
