@@ -94,6 +94,9 @@ def _of_mean(loss: Loss, part: Part, head: str, asked: Asked, known: Metrics) ->
     limit = _scaled(asked.loss, metric, known)
     bound = mean_bound(sign * loss.estimate, _not_below(part, limit, loss), asked.confidence)
     least = sign * loss.estimate - mean_bound(0.0, part, asked.confidence)
+    if part.variance == 0 and bound <= limit:
+        still = "no spread over draws, and no list of items: other draws may lose more"
+        return Verdict(UNKNOWN, f"{head}, mean draw: {still}")
     told = _told(sign * loss.estimate, bound, limit, least, metric, known)
     population = about(loss.population, len(set(loss.cells.dataset_C)))
     of = "" if loss.population == ITEMS else ", mean draw"

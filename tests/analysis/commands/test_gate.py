@@ -89,6 +89,14 @@ def test_what_cannot_be_known_has_a_code_of_its_own(sweep, capsys):
     assert gate(sweep, "--loss", "0.5", "--method", "wanda") == UNKNOWN
 
 
+def test_equal_scores_of_a_few_draws_do_not_say_what_others_lose(sweep, capsys):
+    sweep.add("dense", {"acc/mean": 0.71})
+    fill(sweep, scores=[0.7, 0.7, 0.7])
+    assert gate(sweep, "--loss", "0.02") == UNKNOWN
+    assert "no spread over draws, and no list of items" in capsys.readouterr().out
+    assert gate(sweep, "--loss", "0.005") == NOT_WITHIN
+
+
 def test_a_model_whose_perplexity_is_not_finite_is_not_within(sweep, capsys):
     sweep.add("dense", {"ppl/a@8": 10.0})
     fill(sweep, metric="ppl/a@8", scores=[10.5, None, 10.6, 10.4])
