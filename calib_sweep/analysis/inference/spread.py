@@ -141,8 +141,9 @@ def unpaired_ratio(a_DSE: np.ndarray, b_DSE: np.ndarray) -> Ratio:
         above, below = (
             stretch_E * np.log(typed_scipy.f_isf(TAIL, *df)) / 2 for df in (df_2E, df_2E[::-1])
         )
+        ends = (log_E - above, log_E + below)  # of one that never moves there are none
     p_E = np.minimum(1.0, 2 * np.minimum(*tail_E))
-    return _told(a, b, log_E, (log_E - above, log_E + below), p_E, is_infinite_E)
+    return _told(a, b, log_E, ends, p_E, is_infinite_E)
 
 
 def _jackknife(pseudo_DSE: np.ndarray, num_E: np.ndarray) -> np.ndarray:

@@ -139,6 +139,13 @@ def test_what_has_no_test_says_why():
     assert still.sd_b[0] == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_that_never_moves_is_said_without_a_warning_in_samples_of_their_own_too():
+    a, b = column(WANDA), column(SPARSEGPT)
+    for found in (unpaired_ratio(a, np.full_like(b, 1.7)), unpaired_ratio(np.full_like(a, 2.0), b)):
+        assert (found.reason[0], np.isnan(found.p[0])) == ("equal on every draw", True)
+
+
 def test_the_same_moves_are_no_difference_of_spread():
     found = paired_ratio(column(WANDA), column(WANDA + 0.1))
     assert (found.estimate[0], found.p[0], found.reason[0]) == (0, 1, "")
