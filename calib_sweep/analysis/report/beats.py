@@ -215,7 +215,8 @@ def _open(claim: Claim, pair: Pair) -> str:
     equal = pair.of("equivalence").get(claim.metric)
     within = f"{claim.within}{_left_out(claim, pair)}"
     if equal is not None and equal.is_made:
-        return f"In {word} {two} are equal within {pair.margins[claim.metric]} ({within})."
+        margin = f"{pair.margins[claim.metric]} {pair.where(claim.metric)}"
+        return f"In {word} {two} are equal within {margin} ({within})."
     apart = f"In {word} {two} cannot be told apart{TWO_SAMPLES if pair.is_unpaired else ''}"
     if claim.reason.startswith("equal"):
         return f"In {word} {two} are {claim.reason}."

@@ -150,7 +150,8 @@ def test_equality_is_said_only_where_it_was_tested_and_with_its_limit():
     assert answer.sentences(tables, WORDS) == [
         "wanda does not mind the draw in accuracy: its SD is at most 0.34 points, within the 0.5 "
         "points asked for.",
-        "In accuracy sparsegpt and wanda are equal within 0.5 points (95 % -0.30..0.40 points).",
+        "In accuracy sparsegpt and wanda are equal within 0.5 points on web (95 % -0.30..0.40 "
+        "points).",
     ]
     tables["claims"].loc[1:, "winner"] = ""
     assert answer.sentences(tables, WORDS) == [
