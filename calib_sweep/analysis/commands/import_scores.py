@@ -168,10 +168,16 @@ def write(records: Records, target: Path) -> None:
             f"{VERB} {target}: expected a new folder, or one with these scores, but there is "
             f"{what}. Type another name behind the scores, for example {target}_2."
         )
-    for path, text in files.items():
-        if path not in there:
-            atomic.make_folder(path.parent)
-            atomic.write(path, text)
+    try:
+        for path, text in files.items():
+            if path not in there:
+                atomic.make_folder(path.parent)
+                atomic.write(path, text)
+    except OSError as error:
+        raise ConfigError(
+            f"{VERB} {target}: expected a folder that can be written ({error}). Type another name "
+            f"behind the scores, for example {RESULTS}/NAME."
+        ) from error
 
 
 def _read(path: Path) -> str | None:

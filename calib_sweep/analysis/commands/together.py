@@ -53,6 +53,8 @@ from calib_sweep.console import output
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import CONCLUSION, FIGURES, INDEX, REPORT, TABLES
 
+ACROSS = "across.csv"
+
 
 def main(folders: Sequence[Path], typed: Sequence[str], to: str | None) -> int:
     """Write the report of several sweeps, and print what it says."""
@@ -60,11 +62,22 @@ def main(folders: Sequence[Path], typed: Sequence[str], to: str | None) -> int:
     for folder in folders:
         require_records(folder, settings.metrics)
     target = Path(to) if to else folders[0] / _name([folder.resolve() for folder in folders[1:]])
+    _require_free(target)
     said, page = write_together(folders, settings, target)
     for line in said:
         output(line)
     output(f"report: {page}")
     return 0
+
+
+def _require_free(target: Path) -> None:
+    """Raise `ConfigError` where there is anything but a report of several sweeps."""
+    is_ours = (target / TABLES / ACROSS).is_file()
+    if target.is_dir() and any(target.iterdir()) and not is_ours:
+        raise ConfigError(
+            f"report --to {str(target)!r}: expected a new folder, an empty one, or a report of "
+            "several sweeps, but there is something else. Example: --to results/both."
+        )
 
 
 def _name(others: Sequence[Path]) -> str:
@@ -94,7 +107,7 @@ def write_together(
     blocks = _blocks(sweeps, compared, together, said, list(figures))
     title = f"sweeps {formatting.listed([sweep.name for sweep in sweeps])}"
     files = {
-        f"{TABLES}/across.csv": frame_csv(compared),
+        f"{TABLES}/{ACROSS}": frame_csv(compared),
         f"{TABLES}/over_models.csv": frame_csv(together),
         **_latex(compared, words, title, sweeps[0].material),
         CONCLUSION: (valid_json.dumps(said, indent=1) + "\n").encode(),

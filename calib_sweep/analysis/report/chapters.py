@@ -26,7 +26,7 @@ from calib_sweep.analysis.report.document import Block, Callout, Fold, Heading, 
 from calib_sweep.analysis.report.findings import findings
 from calib_sweep.analysis.report.layout import chapter, each_metric, figures_of, in_folds
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.scores.groups import Group
+from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.tables import controls
 from calib_sweep.analysis.tables.checks import ALL_PAIRS
 from calib_sweep.analysis.tables.provenance import seen_text
@@ -112,11 +112,12 @@ def headline_words(material: Material) -> dict[str, str]:
 def conclusion(material: Material, tables: Tables) -> list[str]:
     """Say what the sweep says, a few lines per model, after what was wrong with its files."""
     words = headline_words(material)
+    beside = published.sentences(material, group_rows(material.rows, material.known), tables)
     if not words:
-        return [*_warnings(material), _no_headline(material)]
+        return [*_warnings(material), _no_headline(material), *beside]
     is_fixed = not material.stopping
     said = answer.sentences(tables, words, material.known, is_fixed=is_fixed)
-    return [*_warnings(material), *_wide(tables), *said, *material.stopping]
+    return [*_warnings(material), *_wide(tables), *said, *beside, *material.stopping]
 
 
 def _warnings(material: Material) -> list[str]:

@@ -67,13 +67,24 @@ def write(
     published, table = material.published, tables["published"]
     if published is None:
         return []
-    told = [*_told(table, material.known), *_unmatched_text(groups, published, table)]
+    told = sentences(material, groups, tables)
     source = Paragraph(f"{published.name}: {published.source or 'a file that names no source'}")
     if table.empty:
         return [Heading(TITLE), source, Bullets(told)]
     shown = each_metric(table, COLUMNS, material, words)
     drawn = figures_of("published", figures, CAPTION)
     return chapter(TITLE, [source.text, READING], [Bullets(told), *drawn], shown)
+
+
+def sentences(
+    material: Material, groups: Sequence[Group], tables: Mapping[str, Frame]
+) -> list[str]:
+    """Say who differs, who agrees, and what has no cells; nothing where no numbers are named."""
+    if material.published is None:
+        return []
+    table = tables["published"]
+    unmatched_rows = _unmatched_text(groups, material.published, table)
+    return [*_told(table, material.known), *unmatched_rows]
 
 
 def _told(table: Frame, known: Metrics) -> Iterator[str]:
@@ -112,7 +123,7 @@ def _unmatched_text(groups: Sequence[Group], published: Published, table: Frame)
             roles.append(f"{role} {_some(labels)} (here: {here})")
     why = f": nothing here is called {'; '.join(roles)}" if roles else ""
     yield (
-        f"{counted(found.num, 'published row')} of {found.of} "
+        f"{counted(found.num, 'published row')} of {found.of:,} "
         f"{'has' if found.num == 1 else 'have'} no cells here{why}. Labels that mean the same are "
         "named by 'analysis.published_names={OURS: THEIRS}'."
     )

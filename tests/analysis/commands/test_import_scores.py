@@ -184,6 +184,11 @@ def test_a_folder_of_fractions_is_not_taken_for_percent(sweep, tmp_path):
     assert not target.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_told(given):
+    with pytest.raises(ConfigError, match="expected a folder that can be written"):
+        given(LONG, "--percent", "scores.csv/below")
+
+
 def test_a_mistyped_option_is_no_folder_to_write_to(given, tmp_path):
     with pytest.raises(ConfigError, match=r"import --percen: .* Did you mean --percent\?"):
         given(LONG, "--percen")

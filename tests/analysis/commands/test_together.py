@@ -131,6 +131,18 @@ def test_what_cannot_be_compared_is_refused(words, told, make, run_cli):
     assert not list(first.glob("report*"))
 
 
+def test_no_report_and_no_sweep_is_overwritten(make, run_cli):
+    first = make("half", (0.09, 0.10, 0.11))
+    make("other", (0.04, 0.05, 0.06))
+    assert run_cli("report", "half", cwd=first.parent).code == 0
+    for taken in ("half", "half/report", "."):
+        ended = run_cli("report", "half", "other", "--to", taken, cwd=first.parent)
+        assert ended.code == 1 and f"report --to {taken!r}: expected a new folder" in ended.err
+    (first.parent / "both").mkdir()
+    for _ in range(2):  # an empty folder, and a report of several sweeps
+        assert run_cli("report", "half", "other", "--to", "both", cwd=first.parent).code == 0
+
+
 def test_methods_are_named_with_what_was_swept_where_nothing_matches(make, run_cli, sweep):
     first = make("half", (0.09, 0.10, 0.11))
     both = type(sweep)(sweep.folder.parent / "both")

@@ -65,6 +65,8 @@ def test_the_option_names_the_file(two_methods, tmp_path, undrawn, capsys):
     (tmp_path / "paper.csv").write_text(PAPER)
     main([str(two_methods.folder), "--published", str(tmp_path / "paper.csv")])
     main([f"--published={tmp_path / 'paper.csv'}", str(two_methods.folder)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("published rows of 6 have no cells here") == 2  # at the terminal as well
     assert "Beside published" in (two_methods.folder / "report" / "report.md").read_text()
     with pytest.raises(ConfigError, match="or one of self_calibration"):
         main([str(two_methods.folder), "--published", "nowhere.csv"])
