@@ -27,7 +27,7 @@ from calib_sweep.analysis.metrics import OURS
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Names
 from calib_sweep.analysis.settings import AnalysisSettings
-from calib_sweep.analysis.tables.claims import corrected, hypotheses, winners
+from calib_sweep.analysis.tables.claims import corrected, families, hypotheses, winners
 from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_table
 from calib_sweep.analysis.tables.equivalence import equivalence_table
 from calib_sweep.analysis.tables.spreads import spread_tables
@@ -220,7 +220,7 @@ def claims_of(array: ScoreArray) -> pd.DataFrame:
             "equivalence": equivalence_table([array], comparisons, SETTINGS),
         }
     rows = hypotheses(tables, KNOWN)
-    kind, p = rows["kind"].to_numpy(object), rows["p"].to_numpy(float)
+    kind, p = families(rows), rows["p"].to_numpy(float)
     sweep = rows["metric"].str.split("/").str[1].to_numpy(int)
     p_sweep = np.full(len(rows), np.nan)
     for own in np.split(np.argsort(sweep, kind="stable"), np.cumsum(np.bincount(sweep))[:-1]):

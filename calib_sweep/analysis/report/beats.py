@@ -217,7 +217,7 @@ def _open(claim: Claim, pair: Pair) -> str:
     if equal is not None and equal.is_made:
         margin = f"{pair.margins[claim.metric]} {pair.where(claim.metric)}"
         return f"In {word} {two} are equal within {margin} ({within})."
-    apart = f"In {word} {two} cannot be told apart{TWO_SAMPLES if pair.is_unpaired else ''}"
+    apart = f"In {word} {two} cannot be told apart {pair.where(claim.metric)}"
     if claim.reason.startswith("equal"):
         return f"In {word} {two} are {claim.reason}."
     if claim.is_open and claim.reason:

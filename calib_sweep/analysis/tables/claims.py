@@ -20,7 +20,7 @@ how skewed draws are, so t claims one of five exponential draws four times as of
 So in at most 5 % of sweeps in which nothing differs anything is claimed
 (`inference.multiplicity`; simulated by benchmarks/claims.py). The last two are families of their
 own. A `new_dataset` row has a winner only where the pair's `methods` row has the same one, or no
-test. Where no `methods` row has one, as with one draw on each dataset, these take their place.
+test; then, as with one draw on each dataset, it takes its place in the family of the sweep.
 
 `estimate` is a - b on the scale of the analysis (log perplexity, shares); `lo..hi` is its own 95 %
 interval (of `equivalence` the 90 % one of two one-sided tests), not corrected, and p the p of the
@@ -57,7 +57,7 @@ Tables = Mapping[str, Frame]
 def claim_table(tables: Tables, known: Metrics = OURS) -> Frame:
     """Make claims.csv of the tables that have something to claim; each of them may be lacking."""
     rows = hypotheses(tables, known)
-    weight, p_sweep = corrected(rows["kind"].to_numpy(object), rows["p"].to_numpy(float))
+    weight, p_sweep = corrected(families(rows), rows["p"].to_numpy(float))
     rows = rows.assign(weight=weight, p_sweep=p_sweep)
     return rows.assign(winner=winners(rows, known)).reindex(columns=COLUMNS)
 
@@ -69,11 +69,25 @@ def hypotheses(tables: Tables, known: Metrics = OURS) -> Frame:
     return rows.assign(p=rows["p"].mask(rows["reason"] == "no direction"))
 
 
+def families(rows: Frame) -> np.ndarray:
+    """Return the kind that each row is corrected as [K].
+
+    A pair that only datasets together can tell apart is tested as the pairs of methods are.
+    """
+    tested = rows[(rows["kind"] == METHODS) & rows["p"].notna()]
+    pairs = pd.MultiIndex.from_frame(rows[PAIR])
+    stands_in_K = (rows["kind"] == NEW_DATASET) & ~pairs.isin(
+        pd.MultiIndex.from_frame(tested[PAIR])
+    )
+    return np.where(stands_in_K, METHODS, rows["kind"].to_numpy(object))
+
+
 def corrected(kind_K: np.ndarray, p_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights and the corrected p of all hypotheses of a sweep; NaN without a test."""
+    """Return the weights and the corrected p of all hypotheses of a sweep; NaN without a test.
+
+    `kind_K`: what each is corrected as, from `families`.
+    """
     known_K = np.isfinite(p_K)
-    if not (known_K & (kind_K == METHODS)).any():  # one draw on each dataset says only this
-        kind_K = np.where(kind_K == NEW_DATASET, METHODS, kind_K)
     num = {str(kind): int(np.sum(known_K & (kind_K == kind))) for kind in np.unique(kind_K)}
     weight_K, p_sweep_K = np.full(p_K.shape, np.nan), np.full(p_K.shape, np.nan)
     for family in (SWEEP, (NEW_DATASET,), (EQUIVALENCE,)):

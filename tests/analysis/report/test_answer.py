@@ -76,12 +76,12 @@ def test_several_datasets_and_a_new_one_are_two_populations():
 def test_what_has_no_winner_is_never_a_claim_however_far_its_interval_is_from_zero():
     said = answer.sentences(tables_of(claim(winner="", p_sweep=0.2)), WORDS)
     assert said == [
-        "In accuracy sparsegpt and wanda cannot be told apart, corrected for all that "
+        "In accuracy sparsegpt and wanda cannot be told apart on web, corrected for all that "
         "was compared (by itself 95 % 7.5..14.1 points)."
     ]
     ratio = claim(**LOWER | {"lo": math.log(0.97), "hi": math.log(1.04), "winner": ""})
     assert answer.sentences(tables_of(ratio), WORDS) == [
-        "In perplexity sparsegpt and wanda cannot be told apart (95 % x0.970..1.040)."
+        "In perplexity sparsegpt and wanda cannot be told apart on web (95 % x0.970..1.040)."
     ]
 
 
@@ -105,8 +105,8 @@ def test_who_is_ahead_on_which_dataset_is_said_where_it_is_not_so_on_average():
     pooled = claim(winner="", estimate=0.001, lo=-0.01, hi=0.012)
     line = answer.sentences(tables_of(pooled, *each, datasets=datasets), WORDS)[0]
     assert line.endswith(
-        "cannot be told apart (95 % -1.0..1.2 points). In accuracy wanda beats sparsegpt on slim "
-        "and wiki; sparsegpt beats wanda on c4."
+        "cannot be told apart on these 4 datasets on average (95 % -1.0..1.2 points). In accuracy "
+        "wanda beats sparsegpt on slim and wiki; sparsegpt beats wanda on c4."
     )
 
 
@@ -155,7 +155,7 @@ def test_equality_is_said_only_where_it_was_tested_and_with_its_limit():
     ]
     tables["claims"].loc[1:, "winner"] = ""
     assert answer.sentences(tables, WORDS) == [
-        "In accuracy sparsegpt and wanda cannot be told apart (95 % -0.30..0.40 points)."
+        "In accuracy sparsegpt and wanda cannot be told apart on web (95 % -0.30..0.40 points)."
     ]
 
 
@@ -266,8 +266,8 @@ def test_the_datasets_that_are_named_are_those_in_the_mean():
 def test_the_same_difference_on_too_few_draws_is_not_told_as_shown_by_itself():
     same = claim(estimate=0.01, lo=0.01, hi=0.01, p=0.25, p_sweep=0.5, winner="")
     assert answer.sentences(tables_of(same), WORDS) == [
-        "In accuracy sparsegpt and wanda cannot be told apart: 1.00 points without any spread, but "
-        "of too few draws."
+        "In accuracy sparsegpt and wanda cannot be told apart on web: 1.00 points without any "
+        "spread, but of too few draws."
     ]
 
 

@@ -163,7 +163,7 @@ def test_after_the_report_the_terminal_says_its_conclusion(two_methods, undrawn)
     first = next(i for i, line in enumerate(said) if line.startswith(starts[0]))
     told = said[first:]
     assert [t[: len(s)] for t, s in zip(told, starts, strict=False)] == starts
-    assert "In accuracy sparsegpt and wanda cannot be told apart (95 % -1.9..5.9" in told[6]
+    assert "In accuracy sparsegpt and wanda cannot be told apart on web (95 % -1.9..5.9" in told[6]
     claimed = "Of sweeps in which nothing differs, at most 5 % would make any such claim."
     assert claimed in told and lines[-1].startswith("report:")
 

@@ -97,12 +97,24 @@ def test_one_draw_on_each_dataset_claims_for_a_new_one_only():
 
 def test_without_draws_to_test_new_datasets_and_losses_are_one_family():
     """One draw on each dataset: weights of 5/6 for methods and 1/6 for losses, two of these."""
-    kind = np.array(["methods", "new_dataset", "loss", "loss"], dtype=object)
+    kind = np.array(["methods", "methods", "loss", "loss"], dtype=object)
     weight, p = corrected(kind, np.array([np.nan, 0.01, 0.004, 0.5]))
     assert weight[1:] == pytest.approx([5 / 6, 1 / 12, 1 / 12])
     assert p[1:] == pytest.approx(
         [0.012, 0.012, 0.5]
     )  # 0.01 / (5/6); 0.004 (2/12) / (1/12) is less
+
+
+def test_a_score_with_one_draw_on_each_dataset_is_in_the_family_of_the_others():
+    """Of two scores one has three draws on each dataset, the other one draw."""
+    value = np.array([0.6, 6.0]) + 0.01 * normal("one of two", 2, 5, 3, 2)
+    value[:, :, 1:, 1] = np.nan
+    rows = rows_of(value, metrics=["acc/mean", "ppl/geomean"])
+    found = all_tables([r for r in rows if r["value"] > 0], Evidence(), SETTINGS)["claims"]
+    found = found[found["p"].notna() & found["kind"].isin(["methods", "new_dataset"])]
+    found = found.set_index(["kind", "metric"])["weight"]
+    own, other = found["methods", "acc/mean"], found["new_dataset", "ppl/geomean"]
+    assert own == other and found["new_dataset", "acc/mean"] == 1.0
 
 
 def test_a_new_dataset_is_claimed_only_with_these_and_two_are_no_sample():
