@@ -21,10 +21,10 @@ SHOWN, NARROW, LOST, OPEN = "shown", "narrow", "lost", "open"
 MAX_NAMED = 6
 # Rates: benchmarks/stopping.py, "The report's t tests claim a difference where there is none".
 CAUTION = (
-    "Seeds were added until it was known, and all other intervals and p-values take their number "
-    "as fixed beforehand: of such sweeps in which nothing differs up to 9 % claim a difference by "
-    "them, not 5 %, and what is claimed looks larger than it is. By the statements over all looks "
-    "at most 5 % do, or 8 % where the draws of one method alone are strongly skewed."
+    "Whether to add seeds was decided by their scores, and all other intervals and p-values take "
+    "their number as fixed beforehand: of such sweeps in which nothing differs up to 9 % claim a "
+    "difference by them, not 5 %, and what is claimed looks larger than it is. By the statements "
+    "over all looks at most 5 % do, or 8 % where the draws of one method alone are strongly skewed."
 )
 
 
