@@ -24,6 +24,7 @@ from calib_sweep.analysis.tables.variance_components import LEFT_OUT
 
 SENSITIVITY = "sensitivity"
 MAX_TOLD = 3  # methods that are told one by one
+ROUNDING = 1e-9  # of the log of a ratio of SDs
 SOURCES = {
     "draw": "another draw",
     "dataset": "another dataset",
@@ -129,6 +130,8 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
                 f"With the draw {claim.first} moves {ratio} times as far as {claim.second} in "
                 f"{word} (95 % {ends})."
             )
+        elif abs(claim.hi - claim.lo) < ROUNDING:  # the same scores on every draw
+            yield f"The draw moves {claim.first} and {claim.second} alike in {word}."
         else:
             is_shown_alone = claim.lo * claim.hi > 0
             corrected = ", corrected for all that was compared" if is_shown_alone else ""

@@ -301,6 +301,12 @@ def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares
     )
 
 
+def test_equal_scores_are_moved_alike():
+    same = claim(kind="spread", metric=PERPLEXITY, estimate=0.0, lo=-1e-16, hi=0.0, winner="")
+    said = list(sensitivity.sentences(tables_of(same, moves=[moved("wanda")]), "tiny", WORDS))
+    assert said[1].startswith("The draw moves ") and said[1].endswith(" alike in perplexity.")
+
+
 def test_what_is_not_known_of_a_spread_is_left_out_and_many_methods_are_a_range():
     one = moved("wanda", dataset_sd=NAN, dataset_share=NAN, item_se=NAN, draw_share=1.0)
     free = moved("magnitude", draw_sd=0.0, dataset_sd=0.0, n=1)
