@@ -75,7 +75,7 @@ def _held(n: int, sd: float, group: int, num: int) -> float:
         both_CG = 0.2 * draw.standard_normal((n, NUM_ITEMS // group))
         x_CI = (item_G + both_CG)[:, group_I] + sd * draw.standard_normal((n, 1))
         x_CI = x_CI + 0.1 * draw.standard_normal((n, NUM_ITEMS))
-        low, high, _ = t_test(float(x_CI.mean()), _parts(x_CI, group_I)[0])
+        low, high, _ = t_test(float(x_CI.mean()), _parts(x_CI, group_I)[0], n)
         held += low <= 0 <= high
     return held / num
 

@@ -14,9 +14,10 @@ whose `winner` is set. There is no other way to a claim.
                   do; the winner is "equal"
 
 The first five, of the headline scores of all models, are one family: Holm at 5 % with weights.
-Of the weight kind `methods` has a half, `loss` a tenth, and the others share the rest equally;
-within a kind all rows weigh the same. (A tenth: in a loss the one score of dense cancels nothing of
-how skewed draws are, so t claims one of five exponential draws four times as often as it says.)
+Of the weight kind `methods` has a half, `loss` a twentieth, and the others share the rest equally;
+within a kind all rows weigh the same. (A twentieth: in a loss the one score of dense cancels
+nothing of how skewed draws are, so t claims one of five exponential draws four times as often as it
+says.)
 So in at most 5 % of sweeps in which nothing differs anything is claimed
 (`inference.multiplicity`; simulated by benchmarks/claims.py). The last two are families of their
 own. A `new_dataset` row has a winner only where the pair's `methods` row has the same one, or no
@@ -46,7 +47,7 @@ COLUMNS = [
 SWEEP = ("methods", "methods_on", "datasets", "spread", "loss")  # one family
 METHODS, NEW_DATASET, EQUIVALENCE = "methods", "new_dataset", "equivalence"
 SPREAD, LOSS = "spread", "loss"
-SHARES = {METHODS: 0.5, LOSS: 0.1}  # of the level; the other kinds share the rest
+SHARES = {METHODS: 0.5, LOSS: 0.05}  # of the level; the other kinds share the rest
 REST = 1 - sum(SHARES.values())
 TEXTS = ("method", "a", "b", "dataset", "reason")
 PAIR = ["model", "metric", "a", "b"]

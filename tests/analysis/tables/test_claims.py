@@ -29,15 +29,15 @@ def test_nothing_to_claim_is_an_empty_table_with_its_columns():
     assert found.empty and list(found.columns) == COLUMNS
 
 
-def test_methods_have_half_of_the_level_losses_a_tenth_and_other_kinds_share_the_rest():
+def test_methods_have_half_of_the_level_losses_a_twentieth_and_other_kinds_share_the_rest():
     found = claims_of(10 + crossed("weights", 3, 2, 5, 2, {**ALIKE, "draw": 1.0}), HEADLINE)
     own = found[found["weight"].notna()].groupby("kind")["weight"].agg(["sum", "nunique", "size"])
     assert own.loc[["methods", "methods_on", "datasets"], "size"].tolist() == [6, 12, 6]
     family = own.loc[own.index.isin(["methods", "methods_on", "datasets", "spread"])]
     assert (family["nunique"] == 1).all()
     rest = family.drop(index="methods")["sum"]
-    assert family.loc["methods", "sum"] == pytest.approx(0.5 / 0.9)  # a tenth is for losses
-    assert rest.to_numpy() == pytest.approx(0.4 / 0.9 / len(rest))
+    assert family.loc["methods", "sum"] == pytest.approx(0.5 / 0.95)  # a twentieth is for losses
+    assert rest.to_numpy() == pytest.approx(0.45 / 0.95 / len(rest))
 
 
 ALIKE = {"method": 0.0, "dataset": 0.0, "method:dataset": 0.0, "draw": 0.0, "method:draw": 1.0}
@@ -53,8 +53,8 @@ def test_tables_of_other_kinds_become_rows_and_need_no_other_table():
     )
     assert found["kind"].tolist() == ["spread", "spread", "loss", "equivalence", "equivalence"]
     assert found["a"].tolist()[2] == "gptq" and found["b"].tolist()[2] == "dense"
-    # Weights 0.4, 0.4, 0.2: 0.001 / 0.4, then 0.004 (0.6) / 0.2. The SD of gptq is larger.
-    assert found["p_sweep"].to_numpy() == pytest.approx([0.0025, 0.9, 0.012, 0.06, 0.06])
+    # Weights 0.45, 0.45, 0.1: 0.001 / 0.45, then 0.004 (0.55) / 0.1. The SD of gptq is larger.
+    assert found["p_sweep"].to_numpy() == pytest.approx([0.001 / 0.45, 0.9, 0.022, 0.06, 0.06])
     assert found["winner"].tolist() == ["wanda", "", "dense", "", ""]
 
 
@@ -96,13 +96,12 @@ def test_one_draw_on_each_dataset_claims_for_a_new_one_only():
 
 
 def test_without_draws_to_test_new_datasets_and_losses_are_one_family():
-    """One draw on each dataset: weights of 5/6 for methods and 1/6 for losses, two of these."""
+    """One draw on each dataset: weights of 10/11 for methods and 1/11 for losses, two of these."""
     kind = np.array(["methods", "methods", "loss", "loss"], dtype=object)
     weight, p = corrected(kind, np.array([np.nan, 0.01, 0.004, 0.5]))
-    assert weight[1:] == pytest.approx([5 / 6, 1 / 12, 1 / 12])
-    assert p[1:] == pytest.approx(
-        [0.012, 0.012, 0.5]
-    )  # 0.01 / (5/6); 0.004 (2/12) / (1/12) is less
+    assert weight[1:] == pytest.approx([10 / 11, 1 / 22, 1 / 22])
+    # 0.01 / (10/11); 0.004 (2/22) / (1/22) is less
+    assert p[1:] == pytest.approx([0.011, 0.011, 0.5])
 
 
 def test_a_score_with_one_draw_on_each_dataset_is_in_the_family_of_the_others():

@@ -139,13 +139,13 @@ def test_the_table_has_a_row_per_target_for_each_method_and_each_pair():
     single, pooled = own[own["dataset"] != ""].iloc[0], own[own["dataset"] == ""].iloc[0]
     row = comparisons[comparisons["dataset"] == single["dataset"]].iloc[0]
     assert (single["sd"], single["n"], single["num_datasets"]) == (row["sd_diff"], 5, 1)
-    assert (single["alpha"], pooled["alpha"]) == pytest.approx((0.05 * 2 / 9, 0.05 * 5 / 9))
+    assert (single["alpha"], pooled["alpha"]) == pytest.approx((0.05 * 9 / 38, 0.05 * 10 / 19))
     assert len(claims[claims["kind"] != "new_dataset"]) == 3
     assert (pooled["n"], pooled["num_datasets"]) == (5, 2)
     assert single["seeds_lo"] <= single["seeds"] <= single["seeds_hi"]
     assert pooled["seeds"] < single["seeds"]
     se = row["sd_diff"] / np.sqrt(5)
-    assert single["now"] == pytest.approx(assured(4.0, 4.0, 0.8, 0.05 * 2 / 9) * se, rel=1e-3)
+    assert single["now"] == pytest.approx(assured(4.0, 4.0, 0.8, 0.05 * 9 / 38) * se, rel=1e-3)
     width = table[table["goal"] == "half_width"].iloc[0]
     draw_S = array.value_MDSE[0, 0, :, 0]
     assert width["sd"] == pytest.approx(draw_S.std(ddof=1))
