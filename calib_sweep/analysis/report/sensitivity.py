@@ -130,8 +130,11 @@ def _compared(claims: Sequence[Claim], word: str) -> Iterator[str]:
                 f"With the draw {claim.first} moves {ratio} times as far as {claim.second} in "
                 f"{word} (95 % {ends})."
             )
-        elif abs(claim.hi - claim.lo) < ROUNDING:  # the same scores on every draw
-            yield f"The draw moves {claim.first} and {claim.second} alike in {word}."
+        elif abs(claim.hi - claim.lo) < ROUNDING:
+            yield (
+                f"How far the draw moves {claim.first} and {claim.second} in {word} cannot be told "
+                "apart: their SDs are equal."
+            )
         else:
             is_shown_alone = claim.lo * claim.hi > 0
             corrected = ", corrected for all that was compared" if is_shown_alone else ""

@@ -301,10 +301,10 @@ def test_how_far_a_score_moves_is_told_for_each_method_with_intervals_and_shares
     )
 
 
-def test_equal_scores_are_moved_alike():
+def test_an_interval_of_a_ratio_without_width_is_told_without_it():
     same = claim(kind="spread", metric=PERPLEXITY, estimate=0.0, lo=-1e-16, hi=0.0, winner="")
     said = list(sensitivity.sentences(tables_of(same, moves=[moved("wanda")]), "tiny", WORDS))
-    assert said[1].startswith("The draw moves ") and said[1].endswith(" alike in perplexity.")
+    assert said[1].endswith(" in perplexity cannot be told apart: their SDs are equal.")
 
 
 def test_what_is_not_known_of_a_spread_is_left_out_and_many_methods_are_a_range():
