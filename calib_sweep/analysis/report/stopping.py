@@ -28,13 +28,25 @@ CAUTION = (
 )
 
 
+UNREADABLE = (
+    f"{STOPPING} cannot be read: the sweep may have chosen its seeds by their scores. The command "
+    "of the sweep, typed again, writes it anew."
+)
+
+
 def read(folder: str | Path) -> dict[str, Any] | None:
-    """Read how the sweep in `folder` stopped; None where it did not choose its seeds itself."""
-    try:
-        told = json.loads((Path(folder) / STOPPING).read_bytes())
-        return told if told["schema"] == 1 and told["looks"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+    """Read how the sweep in `folder` stopped; None where it did not choose its seeds itself.
+
+    Empty where that cannot be read: then it may have, and its tests are not to be trusted blindly.
+    """
+    path = Path(folder) / STOPPING
+    if not path.exists():
         return None
+    try:
+        told = json.loads(path.read_bytes())
+        return told if told["schema"] == 1 and told["looks"] else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def sentences(folder: str | Path, known: Metrics = OURS) -> list[str]:
@@ -42,6 +54,8 @@ def sentences(folder: str | Path, known: Metrics = OURS) -> list[str]:
     told = read(folder)
     if told is None:
         return []
+    if not told:
+        return [UNREADABLE, CAUTION]
     entries = sorted(told["looks"][-1]["contrasts"], key=_order)
     several = len({entry["model"] for entry in entries}) > 1
     said = [
@@ -59,6 +73,8 @@ def _order(entry: Entry) -> int:
 
 def reason(told: Entry) -> str:
     """Say why no further seed was added."""
+    if not told:
+        return UNREADABLE
     look, most = told["looks"][-1], told["rule"]["most_seeds"]
     states = {entry["state"] for entry in look["contrasts"]}
     used = f"{look['num_seeds']} of at most {counted(most, 'seed')}"

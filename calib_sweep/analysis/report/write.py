@@ -144,7 +144,7 @@ def _digest(
     parts = [REPORT_VERSION, material.name, status, material.scores, material.environments]
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
     parts.append(material.published and material.published.sha256)
-    parts += [adaptive] if (adaptive := stopping.read(folder)) else []
+    parts += [] if (adaptive := stopping.read(folder)) is None else [adaptive]
     told = {**asdict(settings), "targets": list(settings.targets)}
     text = valid_json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
     return hashlib.sha256(text.encode()).hexdigest()

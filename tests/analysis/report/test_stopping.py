@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from calib_sweep.analysis.report import stopping
+from calib_sweep.analysis.report import answer, stopping
+from calib_sweep.analysis.report.write import is_current, write_report
 
 ENTRY = {
     "model": "m",
@@ -35,11 +36,26 @@ def written(folder, *entries, most=20, num_looks=3):
     return folder
 
 
-def test_a_plain_grid_has_nothing_to_say_and_a_damaged_file_neither(tmp_path):
+def conclusion_of(folder):
+    return json.loads((folder / "report" / "conclusion.json").read_text())
+
+
+def test_a_plain_grid_has_nothing_to_say_and_a_damaged_file_is_no_plain_grid(tmp_path):
     assert stopping.sentences(tmp_path) == []
     for text in ("", "[]", '{"schema": 2, "looks": [1]}', '{"schema": 1, "looks": []}'):
         (tmp_path / "stopping.json").write_text(text)
-        assert stopping.sentences(tmp_path) == []
+        assert stopping.sentences(tmp_path) == [stopping.UNREADABLE, stopping.CAUTION]
+        assert stopping.reason(stopping.read(tmp_path)) == stopping.UNREADABLE
+
+
+def test_the_report_of_a_damaged_one_does_not_say_how_few_sweeps_claim(two_methods):
+    write_report(two_methods.folder)
+    assert answer.IN_ALL in conclusion_of(two_methods.folder)
+    (two_methods.folder / "stopping.json").write_text("{")
+    assert not is_current(two_methods.folder)
+    write_report(two_methods.folder)
+    said = conclusion_of(two_methods.folder)
+    assert answer.IN_ALL not in said and stopping.UNREADABLE in said
 
 
 def test_why_no_more_seeds_then_the_contrasts_then_what_it_does_to_the_rest(tmp_path):
