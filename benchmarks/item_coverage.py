@@ -112,22 +112,32 @@ def of_gates(num: int) -> Iterator[tuple[str, list[float]]]:
             found = [_passed(n, shares, sd, num) for n in SEEDS]
             yield f"mean draw, draws of SD {sd}: {name}", [mean for mean, _ in found]
             yield f"95 % of draws, draws of SD {sd}: {name}", [worst for _, worst in found]
+    name, shares = next(iter(LOSSES.items()))
+    grouped = [_passed(n, shares, 0.0, num, GROUP)[0] for n in SEEDS]
+    yield f"mean draw, items in groups of ten: {name}", grouped
+    alone = [_passed(1, shares, 0.0, num, group)[0] for group in (1, GROUP)]
+    yield f"one cell, items alone / in groups of ten: {name}", alone
 
 
-def _passed(n: int, shares: tuple[float, float, float], sd: float, num: int) -> tuple[float, float]:
+def _passed(
+    n: int, shares: tuple[float, float, float], sd: float, num: int, group: int = 1
+) -> tuple[float, float]:
+    """Return how often a gate lets through, of the mean draw and of the worst; one cell: items."""
     is_open, lost, gained = shares
-    draw = stream(f"benchmarks/items/gate/{is_open}/{sd}", n)
-    num_items, worst_limit = 5 * NUM_ITEMS, LIMIT + stats.norm.ppf(SHARE) * sd
+    draw = stream(f"benchmarks/items/gate/{is_open}/{sd}/{group}", n)
+    num_alone, worst_limit = 5 * NUM_ITEMS // group, LIMIT + stats.norm.ppf(SHARE) * sd
+    group_I = np.repeat(np.arange(num_alone), group)
     mean = worst = 0
     for _ in range(num):
-        toss_CI = draw.random((n, num_items))
+        toss_CG = draw.random((n, num_alone))
         shift_C1 = sd / is_open * draw.standard_normal((n, 1))
-        loss_CI = (toss_CI < lost + shift_C1) * 1.0 - (toss_CI > 1 - gained)
-        loss_CI = loss_CI * (draw.random(num_items) < is_open)
-        part, items = _parts(loss_CI, None)
-        bound = mean_bound(float(loss_CI.mean()), at_limit(part, LIMIT, num_items), CONFIDENCE)
+        loss_CG = (toss_CG < lost + shift_C1) * 1.0 - (toss_CG > 1 - gained)
+        loss_CI = (loss_CG * (draw.random(num_alone) < is_open))[:, group_I]
+        items, _ = item_parts(loss_CI, ["any"] * n, group_I)
+        part = _parts(loss_CI, group_I)[0] if n > 1 else items
+        bound = mean_bound(float(loss_CI.mean()), at_limit(part, LIMIT, num_alone), CONFIDENCE)
         mean += bound <= LIMIT
-        least = at_limit(items, worst_limit, num_items)
+        least = at_limit(items, worst_limit, num_alone)
         worst += draws_bound(loss_CI.mean(1), least, SHARE, CONFIDENCE) <= worst_limit
     return mean / num, worst / num
 

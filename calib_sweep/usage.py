@@ -149,7 +149,7 @@ for other calibration draws of the datasets in FOLDER, and other test items of t
 
     --loss 0.01          of the mean draw: one point of accuracy, 1 % of perplexity
     --worst 0.05         also of 95 % of all draws, on each dataset (a tolerance bound)
-    --confidence 0.95    at most 5 % of models pass whose loss is at the limit or beyond
+    --confidence 0.95    about 5 % or fewer of models pass whose loss is at the limit
     --method NAME        these only, separated by commas
     --metric NAME        these only: accuracy, perplexity, acc/boolq
 
