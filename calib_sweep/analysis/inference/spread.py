@@ -79,6 +79,7 @@ class _Sample:
 
     @classmethod
     def of(cls, value_DSE: np.ndarray) -> "_Sample":
+        """Describe draws; NaN is a draw that is not there. Datasets of one draw say nothing."""
         is_there = np.isfinite(value_DSE)
         num_DE = is_there.sum(1)
         counts_DSE = is_there & (num_DE > 1)[:, None]

@@ -54,6 +54,7 @@ class Claim:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], known: Metrics = OURS) -> "Claim":
+        """Read a row of claims.csv, the one that is ahead first (of spreads: that moves more)."""
         is_spread = row["kind"] == SPREAD
         sign = 1 if is_spread else known.of(row["metric"]).direction
         a, b, winner = str(row["a"]), str(row["b"]), _text(row["winner"])

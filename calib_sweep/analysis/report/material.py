@@ -44,6 +44,7 @@ class Material:
 
     @classmethod
     def of(cls, name: str, cells: Sequence[ReadCell], settings: AnalysisSettings) -> "Material":
+        """Gather it from the cells of a sweep; `ConfigError` where published numbers cannot be."""
         scores: list[object] = [
             [
                 record["cell"],
