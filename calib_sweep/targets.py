@@ -75,10 +75,14 @@ PLACES = {
     r"dataset(\..+)?": DATASET,
     "model": MODEL,
     "evaluation": EVALUATION,
-    r"evaluation\.perplexity": _ours("evaluation.perplexity.Perplexity", EVALUATION.example),
+    r"evaluation\.perplexity": _ours(
+        "evaluation.corpora.perplexity.Perplexity", EVALUATION.example
+    ),
     r"evaluation\.perplexity\.corpora\.\d+": CORPUS,
-    r"evaluation\.zero_shot": _ours("evaluation.tasks.ZeroShot", EVALUATION.example),
-    r"evaluation\.divergence": _ours("evaluation.divergence.Divergence", EVALUATION.example),
+    r"evaluation\.zero_shot": _ours("evaluation.tasks.settings.ZeroShot", EVALUATION.example),
+    r"evaluation\.divergence": _ours(
+        "evaluation.corpora.divergence.Divergence", EVALUATION.example
+    ),
     "tracking": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),
     "walk": _ours("compression.walk.Walk", "conf/config.yaml"),

@@ -35,6 +35,15 @@ LAYERS = {
         "report",
         "commands",
     ),
+    "calib_sweep/evaluation": (
+        "requests sandbox windows",
+        "harness items reference",
+        "scorers",
+        "corpora tasks",
+        "set_perplexity",
+        "scoring",
+        "suite",
+    ),
     "calib_sweep/miniature/text": ("language", "knowledge", "passages", "domains"),
 }
 ONE_FILE_ONLY = {

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.evaluation.divergence import Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.corpora.divergence import Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.corpora.perplexity import nll, perplexity
 from calib_sweep.evaluation.items import Table, item_table, window_table
-from calib_sweep.evaluation.perplexity import nll, perplexity
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks, TaskScore
 from calib_sweep.evaluation.windows import Windows
-from calib_sweep.evaluation.zero_shot import PreparedTasks, TaskScore
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
 
 if TYPE_CHECKING:

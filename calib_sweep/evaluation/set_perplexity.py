@@ -22,8 +22,8 @@ from typing import Any
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import TARGET, Cell, Config, by_kind, digest, kind_of, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-from calib_sweep.evaluation.perplexity import token_perplexity
-from calib_sweep.evaluation.scorer import Scorer
+from calib_sweep.evaluation.corpora.perplexity import token_perplexity
+from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.windows import Windows, has_context
 
 log = logging.getLogger(__name__)

@@ -25,18 +25,18 @@ from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.overlap import overlap
 from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import Problems, collected, require
-from calib_sweep.evaluation.divergence import Divergence
-from calib_sweep.evaluation.perplexity import Perplexity
+from calib_sweep.evaluation.corpora.divergence import Divergence
+from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorer import HFLMScorer, Scorer
+from calib_sweep.evaluation.scorers.scorer import HFLMScorer, Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
-from calib_sweep.evaluation.tasks import ZeroShot
-from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
-from calib_sweep.evaluation.zero_shot import (
+from calib_sweep.evaluation.tasks.settings import ZeroShot
+from calib_sweep.evaluation.tasks.zero_shot import (
     PreparedTasks,
     check_own_items,
     prepare_tasks,
 )
+from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
 from calib_sweep.hashing import file_sha256
 from calib_sweep.model.vocabulary import check_ids
 

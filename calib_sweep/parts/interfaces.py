@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.dataset.calibration.settings import Calibration
     from calib_sweep.drawing import DenseModel
-    from calib_sweep.evaluation.divergence import Divergence
-    from calib_sweep.evaluation.perplexity import Perplexity
+    from calib_sweep.evaluation.corpora.divergence import Divergence
+    from calib_sweep.evaluation.corpora.perplexity import Perplexity
     from calib_sweep.evaluation.reference import DenseReference
-    from calib_sweep.evaluation.scorer import Scorer
+    from calib_sweep.evaluation.scorers.scorer import Scorer
     from calib_sweep.evaluation.scoring import Scores
     from calib_sweep.evaluation.suite import Progress
     from calib_sweep.method.base import Method

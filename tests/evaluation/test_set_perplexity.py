@@ -16,7 +16,7 @@ from calib_sweep.atomic import partial_name
 from calib_sweep.dataset.calibration.artifact import load_set, save_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation import set_perplexity
-from calib_sweep.evaluation.perplexity import token_perplexity
+from calib_sweep.evaluation.corpora.perplexity import token_perplexity
 from calib_sweep.evaluation.set_perplexity import dense_perplexity
 from calib_sweep.evaluation.windows import Windows, has_context
 from calib_sweep.model.placement import offload

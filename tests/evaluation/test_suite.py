@@ -8,7 +8,7 @@ import torch
 from helpers.scored import corpus, perplexity_of, slow_nll, zero_shot_of
 
 from calib_sweep.errors import ConfigError, StoreError
-from calib_sweep.evaluation.divergence import Divergence
+from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.items import COLUMNS
 from calib_sweep.evaluation.reference import FILE, DenseReference
 from calib_sweep.evaluation.suite import Evaluation

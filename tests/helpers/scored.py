@@ -16,9 +16,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents, in_memory
-from calib_sweep.evaluation.perplexity import Perplexity
-from calib_sweep.evaluation.scorer import HFLMScorer
-from calib_sweep.evaluation.tasks import ZeroShot
+from calib_sweep.evaluation.corpora.perplexity import Perplexity
+from calib_sweep.evaluation.scorers.scorer import HFLMScorer
+from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.seeding import stream
 
 VOCAB_SIZE = 300

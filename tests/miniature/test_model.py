@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from calib_sweep.evaluation.perplexity import Perplexity
+from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.suite import Evaluation
 from calib_sweep.method.rtn import RTN
 from calib_sweep.miniature import corpus

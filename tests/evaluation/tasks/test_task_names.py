@@ -4,10 +4,11 @@ import pytest
 from helpers.scored import metric, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError, UnavailableError
-from calib_sweep.evaluation import harness, zero_shot
-from calib_sweep.evaluation.definitions import METRICS, read_definition
-from calib_sweep.evaluation.tasks import find_tasks
-from calib_sweep.evaluation.zero_shot import prepare_tasks
+from calib_sweep.evaluation import harness
+from calib_sweep.evaluation.tasks import zero_shot
+from calib_sweep.evaluation.tasks.definitions import METRICS, read_definition
+from calib_sweep.evaluation.tasks.settings import find_tasks
+from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
 from calib_sweep.places import TASKS, task_folder
 
 

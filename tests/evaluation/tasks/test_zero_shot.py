@@ -18,7 +18,7 @@ from helpers.scored import (
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation.requests import Request, batches, num_scored
 from calib_sweep.evaluation.suite import Evaluation
-from calib_sweep.evaluation.zero_shot import prepare_tasks
+from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
 
 KINDS = ("t_choice", "t_word", "t_page")
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.divergence import RUN, Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.corpora.divergence import RUN, Divergence, flips, kl, mean_kl
 
 
 def log(*rows):

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
-from calib_sweep.evaluation.definitions import (
+from calib_sweep.evaluation.items import Table
+from calib_sweep.evaluation.requests import Requests
+from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.tasks.definitions import (
     GENERATED,
     STORYCLOZE,
     metric_key,
     read_definition,
     storycloze_definition,
 )
-from calib_sweep.evaluation.item_groups import groups_of
-from calib_sweep.evaluation.items import Table
-from calib_sweep.evaluation.requests import Requests
-from calib_sweep.evaluation.scorer import Scorer
-from calib_sweep.evaluation.tasks import (
+from calib_sweep.evaluation.tasks.item_groups import groups_of
+from calib_sweep.evaluation.tasks.settings import (
     KEY,
     ZeroShot,
     check_metric_names,

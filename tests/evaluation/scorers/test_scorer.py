@@ -14,9 +14,9 @@ from helpers.sweeps import read_records
 from calib_sweep.dataset.calibration.artifact import load_set, save_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.divergence import Divergence
+from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.requests import Answer, Request, Requests
-from calib_sweep.evaluation.scorer import Prompt
+from calib_sweep.evaluation.scorers.scorer import Prompt
 from calib_sweep.evaluation.set_perplexity import dense_perplexity
 from calib_sweep.evaluation.suite import Evaluation
 

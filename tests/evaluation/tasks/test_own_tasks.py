@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.zero_shot import check_own_items, prepare_tasks
+from calib_sweep.evaluation.tasks.zero_shot import check_own_items, prepare_tasks
 
 CHOICE = {
     "output_type": "multiple_choice",

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.evaluation.definitions import STORYCLOZE, Definition, read_definition
-from calib_sweep.evaluation.item_groups import Groups, check_groups
+from calib_sweep.evaluation.tasks.definitions import STORYCLOZE, Definition, read_definition
+from calib_sweep.evaluation.tasks.item_groups import Groups, check_groups
 from calib_sweep.wording import typed
 
 KEY = "evaluation.zero_shot"

@@ -25,7 +25,7 @@ import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.evaluation.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
 if TYPE_CHECKING:

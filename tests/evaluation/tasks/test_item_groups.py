@@ -6,9 +6,9 @@ import pytest
 from helpers.scored import metric, scorer_of, sentence, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.item_groups import FIELDS, field_of
 from calib_sweep.evaluation.items import item_table
-from calib_sweep.evaluation.zero_shot import check_own_items, prepare_tasks
+from calib_sweep.evaluation.tasks.item_groups import FIELDS, field_of
+from calib_sweep.evaluation.tasks.zero_shot import check_own_items, prepare_tasks
 
 PASSAGES = [0, 0, 1, 2, 1, 0]
 CHOICE = {

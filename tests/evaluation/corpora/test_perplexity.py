@@ -9,13 +9,13 @@ from helpers.scored import Known, corpus, perplexity_of, scorer_of, slow_nll
 
 from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation import scorer as module
-from calib_sweep.evaluation.perplexity import (
+from calib_sweep.evaluation.corpora.perplexity import (
     file_label,
     nll,
     perplexity,
     token_perplexity,
 )
+from calib_sweep.evaluation.scorers import scorer as module
 from calib_sweep.evaluation.windows import Windows, has_context, windows_of
 
 
