@@ -14,12 +14,12 @@ V vocabulary.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.requests import Answer, Request, Requests, batches, num_scored
+from calib_sweep.evaluation.scorers.generation import Prompt, generate
 from calib_sweep.evaluation.windows import Windows
 
 if TYPE_CHECKING:
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
 
 # Log-probabilities in float32 at once, in numbers: 256 MiB. It bounds memory and moves no result.
 MAX_ELEMENTS = 2**26
-
-
-class Prompt(NamedTuple):
-    """A text to go on with."""
-
-    tokens: list[int]
-    max_new_tokens: int
 
 
 class Scorer(Protocol):
@@ -63,7 +56,7 @@ class Scorer(Protocol):
         ...
 
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Return the likeliest next tokens, one after the other, of each prompt."""
+        """Return the tokens that follow each prompt, to its bound or to where they end before."""
         ...
 
 
@@ -154,9 +147,5 @@ class HFLMScorer:
                     first += len(part_P)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Raise `ConfigError`: no task that is accepted has its answers written."""
-        raise ConfigError(
-            "evaluation: expected tasks that compare likelihoods, and one needs text to be "
-            "generated, which the scorer HFLMScorer does not do. Take the task out of "
-            "evaluation.zero_shot.tasks, for example evaluation.zero_shot.tasks=[arc_easy]."
-        )
+        """Return the tokens that follow each prompt, to its bound or to where they end before."""
+        return generate(self.model, self.tokenizer, prompts, self.batch_tokens)

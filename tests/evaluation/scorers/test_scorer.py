@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from helpers.scored import corpus, perplexity_of, random_llama, scorer_of, zero_shot_of
+from helpers.scored import corpus, perplexity_of, scorer_of, zero_shot_of
 from helpers.sweeps import read_records
 
 from calib_sweep.dataset.calibration.artifact import load_set, save_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.requests import Answer, Request, Requests
-from calib_sweep.evaluation.scorers.scorer import Prompt
 from calib_sweep.evaluation.set_perplexity import dense_perplexity
 from calib_sweep.evaluation.suite import Evaluation
 
@@ -144,11 +142,6 @@ def test_both_ways_to_ask_a_model_agree(model):
     answers = scorer.loglikelihoods(asked)
     totals = [float(part.sum()) for part in windows.by_window(of_token_P.numpy())]
     assert [a.log_likelihood for a in answers] == pytest.approx(totals, rel=1e-5)
-
-
-def test_a_scorer_that_cannot_write_says_so():
-    with pytest.raises(ConfigError, match="does not do"):
-        scorer_of(random_llama()).generate([Prompt([1, 2], max_new_tokens=3)])
 
 
 class Forgetful(Unigram):
