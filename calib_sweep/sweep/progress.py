@@ -4,15 +4,18 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from calib_sweep.analysis.formatting import duration
 from calib_sweep.cell import Cell
@@ -22,60 +25,84 @@ from calib_sweep.console import (
     is_speaker,
 )
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.eta import Estimate
+from calib_sweep.sweep.tally import Tally
+
+if TYPE_CHECKING:
+    from calib_sweep.sweep.queue import Queue
 
 log = logging.getLogger(__name__)
 
 
-class Progress:
-    """Progress over the cells of a sweep and the blocks of the cell that runs here."""
+class TimeLeft(ProgressColumn):
+    """The seconds to the moment when a task is expected to end."""
 
-    def __init__(self, cells: Sequence[Cell], store: Store) -> None:
+    def render(self, task: Task) -> Text:
+        ends_s = task.fields.get("ends_s")
+        left = "" if ends_s is None else f"{duration(max(0.0, ends_s - time.monotonic()))} left"
+        return Text(left, style="progress.remaining")
+
+
+class Progress:
+    """Progress over the cells of a sweep and the blocks of the cell that runs here.
+
+    `most`: cells that this worker runs at most; None: it stays to the end.
+    """
+
+    def __init__(self, cells: Sequence[Cell], store: Store, most: int | None = None) -> None:
         self.num_cells, self.num_settled, self.store = len(cells), 0, store
+        self.left: Estimate | None = None
+        self.tally = Tally(cells, lambda: time.monotonic(), most)
         self.is_live = console.is_terminal and is_speaker()
 
     def __enter__(self) -> "Progress":
-        self.start_s = time.monotonic()
         if self.is_live:
             self.bars = Bars(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(compact=True),
+                TimeLeft(),
                 console=console,
                 transient=True,
             )
             self.bars.start()
             name = f"sweep {self.store.sweep_name}"
-            self.cell_bar = self.bars.add_task(name, total=self.num_cells)
+            self.cell_bar = self.bars.add_task(name, total=self.num_cells, ends_s=None)
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self.is_live:
             self.bars.stop()
 
-    def settled(self, number: int) -> None:
-        """`number` cells of the sweep need nothing more, whoever ran them."""
-        self.num_settled = number
+    def look(self, queue: "Queue", own: Cell | None = None) -> None:
+        """See what is left, whoever runs it; `own`: the cell that begins here now."""
+        self.num_settled = self.num_cells - len(queue)
+        own_id = None if own is None else own.id
+        self.left = self.tally.time_left(queue.is_open, queue.held, own_id)
         if self.is_live:
-            self.bars.update(self.cell_bar, completed=number)
-
-    def _time_left(self) -> str:
-        """Say how long the rest takes if it goes on like this, once a cell has been settled."""
-        if not self.num_settled:
-            return ""
-        per_cell_s = (time.monotonic() - self.start_s) / self.num_settled
-        return f", about {duration(per_cell_s * (self.num_cells - self.num_settled))} left"
+            ends_s = None if self.left is None else time.monotonic() + self.left.seconds
+            self.bars.update(self.cell_bar, completed=self.num_settled, ends_s=ends_s)
 
     @contextmanager
     def running(self, cell: Cell) -> Iterator["CellProgress"]:
         """Show `cell` while it runs."""
         place = f"{self.num_settled + 1}/{self.num_cells}"
-        log.info("cell %s: %s%s", place, cell.title, self._time_left())
+        log.info("cell %s: %s%s", place, cell.title, f", {self.left.words()}" if self.left else "")
+        try:
+            with self._bar(cell) as shown:
+                yield shown
+        finally:
+            self.tally.ran_one()
+
+    @contextmanager
+    def _bar(self, cell: Cell) -> Iterator["CellProgress"]:
         if not self.is_live:
             yield CellProgress()
             return
-        bar = self.bars.add_task(cell.title, total=None)
+        seconds = self.tally.seconds_of(cell)
+        ends_s = None if seconds is None else time.monotonic() + seconds
+        bar = self.bars.add_task(cell.title, total=None, ends_s=ends_s)
         try:
             yield CellProgress(
                 lambda done, total, part: self.bars.update(

@@ -14,7 +14,7 @@ disappears is put back to work, `MAX_RETURNS` times at most.
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from itertools import chain
 
@@ -31,13 +31,19 @@ LOOK_BACK_S = 5.0
 OPEN, DONE, FAILED = "open", "done", "failed"
 
 Failures = Mapping[str, str | None]  # id of a failed cell: when its record says that it failed
+OnDone = Callable[[Cell, Record], None]
 
 
 class Outlook:
-    """The state of cells by their records, for a command that began with `failed_before`."""
+    """The state of cells by their records, for a command that began with `failed_before`.
 
-    def __init__(self, store: Store, failed_before: Failures) -> None:
-        self.store, self.failed_before = store, failed_before
+    `on_done` is told of every record of a finished cell that is read.
+    """
+
+    def __init__(
+        self, store: Store, failed_before: Failures, on_done: OnDone = lambda *_: None
+    ) -> None:
+        self.store, self.failed_before, self.on_done = store, failed_before, on_done
 
     def of(self, cell: Cell) -> str:
         """DONE, FAILED since the command began, or OPEN. Reads the record once."""
@@ -47,7 +53,10 @@ class Outlook:
         if record["status"] == "failed":
             is_old = self.failed_before.get(cell.id, "") == record.get("finished_at")
             return OPEN if is_old else FAILED
-        return DONE if self.store.completes(cell, record) else OPEN
+        if not self.store.completes(cell, record):
+            return OPEN
+        self.on_done(cell, record)
+        return DONE
 
     def unsettled(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those of `cells` for which something is left to do."""
@@ -89,6 +98,16 @@ class Queue:
     def __len__(self) -> int:
         """Return how many cells are not known to be settled."""
         return len(self._open)
+
+    @property
+    def is_open(self) -> Set[str]:
+        """Ids of the cells that are not known to be settled."""
+        return self._open
+
+    @property
+    def held(self) -> list[str]:
+        """Ids of those of them that others hold, as far as this worker has come along."""
+        return [cell.id for cell in self._held if cell.id in self._open]
 
     def take(self) -> tuple[Cell, Claim] | None:
         """Claim the next cell; None when each that is left is held, or waits for one that is."""

@@ -58,12 +58,13 @@ class Worker:
 
         self.sessions[:] = self.sessions or [Session(self.builder)]
         session, num_run, failed = self.sessions[0], 0, []
-        queue = Queue(self._from_own_share(), Outlook(self.store, self.failed_before))
-        with Progress(self.cells, self.store) as progress:
+        with Progress(self.cells, self.store, self.max_cells) as progress:
+            outlook = Outlook(self.store, self.failed_before, progress.tally.finished)
+            queue = Queue(self._from_own_share(), outlook)
             while self.max_cells is None or num_run < self.max_cells:
                 raise_if_told()
                 taken = queue.take()
-                progress.settled(len(self.cells) - len(queue))
+                progress.look(queue, taken[0] if taken else None)
                 if taken is None:
                     if not self._is_worth_waiting(queue):
                         break
@@ -74,6 +75,7 @@ class Worker:
                 with claim, progress.running(cell) as cell_progress:
                     record = run_cell(cell, self.store, session, cell_progress)
                     self.tracking.log(cell, record, self.store)
+                progress.tally.finished(cell, record)
                 queue.settle(cell, failed=record["status"] == "failed")
                 failed += [cell.id] if record["status"] == "failed" else []
                 num_run += 1

@@ -1,5 +1,7 @@
 """What a person is told while cells run."""
 
+import pytest
+
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import progress as progress_module
 from calib_sweep.sweep.progress import Progress
@@ -14,19 +16,66 @@ class Clock:
         return self.now_s
 
 
-def test_a_line_tells_the_time_that_is_left_once_a_cell_is_settled(
-    make_cell, tmp_path, monkeypatch, caplog
-):
+@pytest.fixture
+def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(progress_module, "time", clock)
-    cell, store = make_cell(), Store(tmp_path, "s")
-    with caplog.at_level("INFO", logger="calib_sweep"), Progress([cell] * 4, store) as shown:
-        with shown.running(cell):
+    return clock
+
+
+@pytest.fixture
+def cells(make_cell):
+    return [make_cell(seed=seed) for seed in range(4)]
+
+
+class Left:
+    """A queue: all of `cells` are left; others run those in `held`."""
+
+    def __init__(self, cells, held=()):
+        self.is_open, self.held = {cell.id for cell in cells}, [cell.id for cell in held]
+
+    def __len__(self):
+        return len(self.is_open)
+
+
+def record(**seconds):
+    return {"status": "done", "timings_s": {"load": 50.0, **seconds}}
+
+
+def test_a_line_tells_the_time_that_is_left_once_a_cell_is_done(cells, clock, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="calib_sweep"), Progress(cells, Store(tmp_path, "s")) as p:
+        p.look(Left(cells), cells[0])
+        with p.running(cells[0]):
             pass
         clock.now_s += 60
-        shown.settled(1)
-        with shown.running(cell):
+        p.tally.finished(cells[0], record(compress=20.0, evaluate=40.0))
+        p.look(Left(cells[1:]), cells[1])
+        with p.running(cells[1]):
             pass
     first, second = caplog.messages
-    assert first == f"cell 1/4: {cell.title}"
-    assert second == f"cell 2/4: {cell.title}, about 3 min 0 s left"
+    assert first == f"cell 1/4: {cells[0].title}"
+    # 3 x 60 s, by one cell whose kind may vary: 2 sd = 2 x 0.2 x sqrt(1 / 3 + 1 / 1)
+    assert second == f"cell 2/4: {cells[1].title}, 2 min 3 s to 4 min 23 s left"
+
+
+def test_cells_that_others_run_are_not_left_to_this_worker(cells, clock, tmp_path):
+    """One ended here a minute ago; another has run for 15 of its 60 s; one waits."""
+    with Progress(cells, Store(tmp_path, "s")) as p:
+        p.look(Left(cells, held=cells[1:2]), cells[0])
+        assert p.left is None
+        clock.now_s += 15
+        p.tally.finished(cells[0], record(evaluate=60.0))
+        p.look(Left(cells[1:], held=cells[1:2]), cells[2])
+        assert p.left.num_workers == 2
+        assert p.left.seconds == pytest.approx(45 + 60)  # the fourth goes to who is free first
+
+
+def test_of_one_of_many_jobs_its_own_cells_are_told(cells, clock, tmp_path):
+    with Progress(cells, Store(tmp_path, "s"), most=2) as p:
+        p.look(Left(cells), cells[0])
+        with p.running(cells[0]):
+            pass
+        clock.now_s += 60
+        p.tally.finished(cells[0], record(evaluate=60.0))
+        p.look(Left(cells[1:], held=cells[2:3]), cells[1])
+        assert (p.left.num_workers, p.left.seconds) == (1, 60)

@@ -237,3 +237,21 @@ def test_two_workers_together_read_little_more_than_one(store):
                 del waiting[:1]
     assert sorted(taken) == names and taken.index(names[7]) >= len(names) - 2
     assert reads["record"] <= 2 * (3 * len(names) + 10)
+
+
+def test_what_others_hold_and_finish_is_seen_without_another_look(store, monkeypatch):
+    """The records of others reach whoever asked, by the reads that the queue makes anyway."""
+    seen = []
+    outlook = Outlook(store, {}, lambda cell, record: seen.append((cell.id, record["cell_id"])))
+    queue = Queue(cells(DENSE, "first", "second", "third"), outlook)
+    held = try_claim(store.folder / "first")
+    cell, claim = queue.take()
+    assert cell.id == "second" and queue.held == ["first"]
+    assert set(seen) == {(DENSE, DENSE)} and queue.is_open == {"first", "second", "third"}
+    finish(store, "first")
+    held.release()
+    monkeypatch.setattr(queue, "_next_look_back", 0.0)
+    _, other = queue.take()
+    assert ("first", "first") in seen and queue.held == []
+    assert queue.is_open == {"second", "third"}
+    claim.release(), other.release()
