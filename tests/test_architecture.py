@@ -38,6 +38,7 @@ LAYERS = {
     "calib_sweep/evaluation": (
         "requests sandbox windows",
         "harness items reference",
+        "parts",
         "scorers",
         "corpora tasks",
         "set_perplexity",

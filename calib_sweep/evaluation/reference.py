@@ -4,9 +4,10 @@ One file, `reference.safetensors`: float16 log-probabilities per corpus ([P, V])
 task and item, and in its header content hashes of the token ids and documents they belong to.
 """
 
+import hashlib
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class DenseReference:
     correct: dict[str, np.ndarray]  # task -> 0/1 per item
     hashes: dict[str, str]  # corpus or task -> content hash
     path: Path | None = None  # where it was loaded from
+    _contents: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     def save(self, folder: Path) -> None:
         """Write the reference into `folder`, whole or not at all."""
@@ -94,6 +96,15 @@ class DenseReference:
             found = None if stored is None else tuple(stored.shape)
             raise self._error(f"log-probabilities of {name} have shape {found}, expected {shape}")
         return stored[positions]
+
+    def content_of(self, name: str) -> str | None:
+        """SHA-256 of what is kept of a corpus or task; None where nothing is."""
+        if name not in self._contents:
+            tensor, correct = self.log_probs.get(name), self.correct.get(name)
+            found = correct if tensor is None else tensor.contiguous().numpy()
+            content = None if found is None else hashlib.sha256(found.data).hexdigest()
+            self._contents[name] = content
+        return self._contents[name]
 
     def answers(self, task: str) -> np.ndarray:
         """Return the correctness of each item of `task`."""

@@ -1,6 +1,7 @@
 """One model on its way through an evaluation: its scores, part by part."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,21 @@ import numpy as np
 
 from calib_sweep.evaluation.corpora.divergence import Divergence, flips, kl, mean_kl
 from calib_sweep.evaluation.corpora.perplexity import nll, perplexity
-from calib_sweep.evaluation.items import Table, item_table, window_table
+from calib_sweep.evaluation.items import item_table, window_table
+from calib_sweep.evaluation.parts import (
+    TASK,
+    WINDOW,
+    Part,
+    headlines,
+    mean_perplexity,
+    merged,
+    unweighted_mean,
+)
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
-from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks, TaskScore
+from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks
 from calib_sweep.evaluation.windows import Windows
-from calib_sweep.results.means import ACC_MEAN, PPL_MEAN, geometric_mean, geometric_stderr
+from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +39,11 @@ class Scores:
     versions: dict[str, object]  # of lm-eval and of each task
     reference: DenseReference | None = field(repr=False)  # where the dense model was scored
     metrics: dict[str, dict[str, object]] = field(default_factory=dict)  # by score: direction
+    parts: dict[str, str] = field(default_factory=dict)  # corpora and tasks: identity of each
 
 
 class Scoring:
-    """One model on its way through the parts of the suite."""
+    """One model on its way through the parts of the suite. `dense` None: it is the dense one."""
 
     def __init__(
         self,
@@ -41,26 +52,12 @@ class Scoring:
         hashes: dict[str, str],
         dense: DenseReference | None,
     ) -> None:
-        self.scorer, self.divergence = scorer, divergence
-        self.dense = self.reference = None
-        if divergence is not None and dense is not None:
-            self.dense = dense.check(hashes)
-        elif divergence is not None:
-            self.reference = DenseReference(log_probs={}, correct={}, hashes=hashes)
-        self.scores: dict[str, float] = {}
-        self.stderr: dict[str, float] = {}
-        self.metrics: dict[str, dict[str, object]] = {}
-        self.tables: list[Table] = []
-        self._corpora: list[str] = []  # names of their perplexities
+        self.scorer, self.divergence, self.hashes = scorer, divergence, hashes
+        self.dense = None if divergence is None or dense is None else dense.check(hashes)
+        self.makes_reference = divergence is not None and dense is None
 
-    def add(self, name: str, value: float, stderr: float | None) -> None:
-        """Keep a score and, where it has one, its standard error."""
-        self.scores[name] = value
-        if stderr is not None:
-            self.stderr[name] = stderr
-
-    def add_corpus(self, windows: Windows) -> None:
-        """Add perplexity and KL of one corpus, from one forward pass over its windows."""
+    def corpus(self, windows: Windows) -> Part:
+        """Return perplexity and KL of one corpus, from one forward pass over its windows."""
         import torch
 
         num_tokens = self.divergence.num_tokens if self.divergence else 0
@@ -75,62 +72,59 @@ class Scoring:
             if inside.start >= inside.stop:
                 continue
             log_probs_PV = log_probs_PV[: inside.stop - inside.start]
-            if self.reference is not None:
+            if self.makes_reference:
                 kept.append(log_probs_PV.half().cpu())
             elif self.dense is not None:
                 shape = (budget, log_probs_PV.shape[-1])
                 kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
         nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
-        self._corpora.append(f"ppl/{windows.label}")
-        self.add(self._corpora[-1], *perplexity(nll_N))
-        if self.reference is not None:
-            self.reference.log_probs[windows.label] = torch.cat(kept)
+        found = Part(kind=WINDOW, name=windows.label, headline=f"ppl/{windows.label}")
+        found.add("ppl", *perplexity(nll_N))
+        if self.makes_reference:
+            found.log_probs = torch.cat(kept)
         elif self.dense is not None:
-            self.add(f"kl/{windows.label}", *mean_kl(windows.by_window(kl_P[:budget])))
-        self.tables.append(window_table(windows, nll_N, kl_P))
+            found.add("kl", *mean_kl(windows.by_window(kl_P[:budget])))
+        found.rows = window_table(windows, nll_N, kl_P)
+        return found
 
-    def add_tasks(self, tasks: PreparedTasks) -> None:
-        """Add every metric of every task, the mean of the headlines, and the flips."""
-        headlines: list[tuple[float, float | None]] = []
-        for name, task in tasks.score(self.scorer).items():
-            for metric, value in task.metrics.items():
-                self.add(f"{metric}/{name}", value, task.stderr.get(metric))
-                if metric in task.directions:
-                    self.metrics[f"{metric}/{name}"] = {"direction": task.directions[metric]}
-            if task.headline is not None:
-                headlines.append((task.metrics[task.headline], task.stderr.get(task.headline)))
-            self._add_flips(name, task)
-            self.tables.append({"kind": ["task"] * len(task.rows["name"]), **task.rows})
-        if headlines:
-            self.add(ACC_MEAN, *_unweighted_mean(headlines))
+    def task(self, tasks: PreparedTasks, name: str) -> Part:
+        """Return every metric of one task, and the flips. It is asked on its own.
 
-    def add_mean_perplexity(self) -> None:
-        """Add the geometric mean over the corpora scored, if there are any."""
-        if self._corpora:
-            ppl_C = np.array([self.scores[name] for name in self._corpora])
-            stderr_C = np.array([self.stderr.get(name, math.nan) for name in self._corpora])
-            mean = geometric_mean(ppl_C)
-            error = geometric_stderr(mean, ppl_C, stderr_C)
-            self.add(PPL_MEAN, mean, None if math.isnan(error) else error)
+        So its scores are the same to the last bit, whichever tasks are scored besides.
+        """
+        task = tasks.only(name).score(self.scorer)[name]
+        headline = None if task.headline is None else f"{task.headline}/{name}"
+        found = Part(kind=TASK, name=name, headline=headline)
+        for metric, value in task.metrics.items():
+            found.add(metric, value, task.stderr.get(metric))
+            if metric in task.directions:
+                found.metrics[f"{metric}/{name}"] = {"direction": task.directions[metric]}
+        if task.correct is not None and self.makes_reference:
+            found.correct = task.correct
+        elif task.correct is not None and self.dense is not None:
+            found.add("flips", *flips(task.correct, self.dense.answers(name)))
+        found.rows = {"kind": [TASK] * len(task.rows["name"]), **task.rows}
+        return found
 
-    def result(self, versions: dict[str, object]) -> Scores:
-        """Return all that was scored."""
-        table = item_table(self.tables)
-        return Scores(self.scores, self.stderr, table, versions, self.reference, self.metrics)
+    def result(
+        self, parts: Sequence[Part], versions: dict[str, object], identities: dict[str, str]
+    ) -> Scores:
+        """Put the scores of a model together: those of its parts, and the means over them."""
+        scores, stderr = merged(p.scores for p in parts), merged(p.stderr for p in parts)
+        for name, kind, mean in (
+            (ACC_MEAN, TASK, unweighted_mean),
+            (PPL_MEAN, WINDOW, mean_perplexity),
+        ):
+            if values := list(headlines(parts, kind)):
+                scores[name], error = mean(values)
+                stderr |= {} if error is None else {name: error}
+        table, metrics = item_table([part.rows for part in parts]), merged(p.metrics for p in parts)
+        reference = self._reference(parts) if self.makes_reference else None
+        return Scores(scores, stderr, table, versions, reference, metrics, identities)
 
-    def _add_flips(self, name: str, task: TaskScore) -> None:
-        if task.correct is None:
-            return
-        if self.reference is not None:
-            self.reference.correct[name] = task.correct
-        elif self.dense is not None:
-            self.add(f"flips/{name}", *flips(task.correct, self.dense.answers(name)))
-
-
-def _unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
-    """The mean, and its SE: tasks share no items, so their errors are independent."""
-    mean = sum(value for value, _ in values) / len(values)
-    errors = [error for _, error in values if error is not None]
-    if len(errors) < len(values):
-        return mean, None
-    return mean, math.sqrt(sum(error**2 for error in errors)) / len(values)
+    def _reference(self, parts: Sequence[Part]) -> DenseReference:
+        return DenseReference(
+            log_probs={part.name: part.log_probs for part in parts if part.log_probs is not None},
+            correct={part.name: part.correct for part in parts if part.correct is not None},
+            hashes=self.hashes,
+        )

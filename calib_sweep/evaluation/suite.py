@@ -14,9 +14,9 @@ ppl/geomean (over the corpora).
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +27,11 @@ from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import Problems, collected, require
 from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
+from calib_sweep.evaluation.parts import Part, identity, settings_of
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scorers.scorer import HFLMScorer, Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
+from calib_sweep.evaluation.tasks.contents import contents
 from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.evaluation.tasks.zero_shot import (
     PreparedTasks,
@@ -176,25 +178,50 @@ class PreparedSuite:
         found = {w.label: overlap(tokens_NT, lengths_N, w.runs) for w in self.windows}
         return {label: dataclasses.asdict(one) for label, one in found.items()}
 
+    def identities(self, scorer: Scorer, dense: DenseReference | None) -> dict[str, str]:
+        """Return by name what the scores of each part depend on, but the model: a hash."""
+        compared = dense if self.settings.divergence is not None else None
+        return {
+            name: identity(
+                content=content,
+                asked_by=type(scorer).__name__,
+                dense=None if compared is None else compared.content_of(name),
+            )
+            for name, content in self._contents.items()
+        }
+
+    @cached_property
+    def _contents(self) -> dict[str, str]:
+        """Hash of each part: its text, its settings, and how much of it is compared."""
+        corpora = settings_of(self.settings.perplexity, without=("corpora",))
+        found: dict[str, object] = {w.label: [corpora, w.hash()] for w in self.windows}
+        found |= contents(self.tasks) if self.tasks else {}
+        compared = settings_of(self.settings.divergence)
+        return {name: identity(own=own, compared=compared) for name, own in found.items()}
+
     def score(
         self,
         scorer: Scorer,
         dense: DenseReference | None,
         on_progress: Progress | None = None,
+        known: Mapping[str, Part] | None = None,
     ) -> Scores:
         """Score a model; `dense` is None for the dense model itself, and it makes the reference.
 
-        Without `settings.divergence` no reference is made, and one that is given is not looked at.
+        `known`: parts that were scored before; they are not scored again. Without
+        `settings.divergence` no reference is made, and one that is given is not looked at.
         """
         report = on_progress or (lambda done, total, part: None)
         scoring = Scoring(scorer, self.settings.divergence, self.hashes(), dense)
-        num_parts = len(self.windows) + (self.tasks is not None)
-        for index, windows in enumerate(self.windows):
-            report(index, num_parts, windows.label)
-            scoring.add_corpus(windows)
+        parts = dict(known or {})
+        asks = {one.label: partial(scoring.corpus, one) for one in self.windows}
         if self.tasks is not None:
-            report(len(self.windows), num_parts, "tasks")
-            scoring.add_tasks(self.tasks)
-        scoring.add_mean_perplexity()
-        report(num_parts, num_parts, "")
-        return scoring.result(self.tasks.versions() if self.tasks else {})
+            asks |= {name: partial(scoring.task, self.tasks, name) for name in self.tasks.tasks}
+        missing = [name for name in asks if name not in parts]
+        for index, name in enumerate(missing):
+            report(index, len(missing), name)
+            parts[name] = asks[name]()
+        report(len(missing), len(missing), "")
+        identities = self.identities(scorer, dense)
+        versions = self.tasks.versions() if self.tasks else {}
+        return scoring.result([parts[name] for name in identities], versions, identities)

@@ -209,7 +209,8 @@ def test_parts_can_be_left_out(task_folder, tokenizer, model):
 def test_progress_names_what_begins(suite, model):
     steps = []
     suite.score(suite.scorer(model), None, on_progress=lambda *step: steps.append(step))
-    assert steps == [(0, 3, "stories@32"), (1, 3, "letters@32"), (2, 3, "tasks"), (3, 3, "")]
+    names = ["stories@32", "letters@32", "t_choice", "t_word", ""]
+    assert steps == [(number, 4, name) for number, name in enumerate(names)]
 
 
 def test_check_reports_the_problems_of_all_parts(task_folder):

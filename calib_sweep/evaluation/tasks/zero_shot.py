@@ -70,13 +70,22 @@ class PreparedTasks:
     tasks: "dict[str, Task]"
     item_hashes: dict[str, list[str]]  # task -> lm-eval's doc_hash of each item
     item_groups: dict[str, list[str]]  # the same of what items share, where they have such a field
+    specs: "dict[str, Spec]" = field(default_factory=dict, repr=False)  # where each is defined
     _pages: dict[int, tuple[list[int], list[Requests]]] = field(default_factory=dict, repr=False)
+    _alone: "dict[str, PreparedTasks]" = field(default_factory=dict, repr=False)
 
     def versions(self) -> dict[str, object]:
         """Return lm-eval's version, and of each task the version that its definition states."""
         from calib_sweep.evaluation.harness import VERSION
 
         return {"lm_eval": VERSION, **{name: task.VERSION for name, task in self.tasks.items()}}
+
+    def only(self, name: str) -> "PreparedTasks":
+        """Return one of the tasks, with requests of its own: the same object each time."""
+        if name not in self._alone:
+            alone = {name: self.tasks[name]}
+            self._alone[name] = replace(self, tasks=alone, _pages={}, _alone={})
+        return self._alone[name]
 
     def score(self, scorer: Scorer) -> dict[str, TaskScore]:
         """Run every task."""
@@ -196,7 +205,7 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
             for name, own in documents.items()
         }
     groups = {name: own for name, own in found.items() if own is not None}
-    return PreparedTasks(settings, Encoder(tokenizer), tasks, hashes, groups)
+    return PreparedTasks(settings, Encoder(tokenizer), tasks, hashes, groups, specs)
 
 
 def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> None:

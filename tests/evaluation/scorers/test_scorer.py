@@ -111,8 +111,7 @@ def test_another_scorer_gives_every_score(suite, tables):
 
 def test_what_a_scorer_makes_of_requests_alone_serves_the_next_model(suite, tables):
     one, other = (suite.scorer(table) for table in tables)
-    suite.tasks.requests._kept.clear()
-    suite.tasks._pages.clear()
+    suite.tasks._alone.clear()
     suite.score(one, None)
     made = one.laid_out
     assert made > 1  # tasks, and the windows of whole texts
