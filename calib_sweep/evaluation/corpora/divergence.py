@@ -78,8 +78,11 @@ def _runs(window_P: np.ndarray) -> list[np.ndarray]:
 
 
 def flips(correct: np.ndarray, dense_correct: np.ndarray) -> tuple[float, float | None]:
-    """Share of items whose correctness differs, and its standard error."""
-    flipped = (correct != dense_correct).astype(float)
+    """Share of items whose correctness differs, and its standard error.
+
+    Shapes: [items], or [replicates, items] of answers that are drawn, compared one by one.
+    """
+    flipped = np.atleast_2d(correct != dense_correct).astype(float).mean(axis=0)
     if len(flipped) < 2:
         return float(flipped.mean()), None
     return float(flipped.mean()), float(flipped.std(ddof=1)) / math.sqrt(len(flipped))
