@@ -26,7 +26,7 @@ from lm_eval.tasks import TaskManager
 
 from calib_sweep import valid_json
 from calib_sweep.evaluation.requests import Answer, Request
-from calib_sweep.evaluation.sandbox import sandboxed_templates
+from calib_sweep.evaluation.templates import templates_of
 from calib_sweep.quiet import quiet_logger
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Task(Protocol):
 
 def templates(*, are_trusted: bool) -> contextlib.AbstractContextManager[None]:
     """Have templates of tasks rendered in a sandbox, unless somebody vouches for them."""
-    return contextlib.nullcontext() if are_trusted else sandboxed_templates(utils)
+    return templates_of(utils, are_trusted=are_trusted)
 
 
 def load_task(name: str, spec: Spec, num_items: int | None, num_fewshot: int | None = None) -> Task:
