@@ -3,8 +3,8 @@
     pytest tests/test_golden.py --update-golden -n 0 -s      shows old, new and relative change
 
 Another processor adds in another order, and the last digit of an input can turn a mask over, so
-perplexity and KL are held to 0.1 % and accuracies to one item; that the same machine gives the same
-bytes is tested in test_resume.py.
+perplexity and KL are held to 0.1 %, percentiles of KL to 1 %, accuracies to one item; that the same
+machine gives the same bytes is tested in test_resume.py.
 """
 
 import json
@@ -66,6 +66,8 @@ def test_scores_are_the_golden_ones(run_cli, tmp_path, request):
         assert now["calibration"] == golden[cell]["calibration"], cell
         assert now["scores"].keys() == golden[cell]["scores"].keys(), cell
         for metric, value in now["scores"].items():
-            a_share = metric.startswith(("acc", "flips"))
+            a_share = metric.startswith(("acc", "flips", "same_top"))
+            of_one = metric.startswith("kl_")  # a percentile: a position or two
             tolerance = {"abs": 1.01 / NUM_ITEMS} if a_share else {"rel": 1e-3, "abs": 1e-5}
+            tolerance |= {"rel": 1e-2} if of_one else {}
             assert value == pytest.approx(golden[cell]["scores"][metric], **tolerance), metric

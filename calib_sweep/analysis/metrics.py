@@ -148,6 +148,10 @@ def _perplexity(words: str, *, headline: bool = False) -> Kind:
     return Kind(words=words, direction=-1, low=1.0, scale="log", headline=headline)
 
 
+def _divergence(words: str) -> Kind:
+    return Kind(words=words, direction=-1, unit="nats per token")
+
+
 OURS = Metrics(
     {
         # Of this program.
@@ -156,7 +160,11 @@ OURS = Metrics(
         "acc": _share("accuracy"),
         ACC_MEAN: _share("accuracy", headline=True),
         "acc_norm": _share("length-normalised accuracy"),
-        "kl": Kind(words="KL divergence from dense", direction=-1, unit="nats per token"),
+        "kl": _divergence("KL divergence from dense"),
+        "kl_median": _divergence("median KL divergence from dense"),
+        "kl_p99": _divergence("99th percentile of KL divergence from dense"),
+        "kl_p999": _divergence("99.9th percentile of KL divergence from dense"),
+        "same_top": _share("positions with the same likeliest token as dense"),
         "flips": _share("answers that differ from dense in correctness", -1),
         # As lm-eval's registry has them (HIGHER_IS_BETTER_REGISTRY), and names in common use.
         "accuracy": _share("accuracy"),

@@ -40,6 +40,7 @@ class Part:
     metrics: dict[str, dict[str, object]] = field(default_factory=dict)  # by score: direction
     rows: Table = field(default_factory=dict, repr=False)  # of the table of items
     log_probs: "Tensor | None" = field(default=None, repr=False)  # of the dense model, float16
+    top: "Tensor | None" = field(default=None, repr=False)  # its likeliest tokens, int32
     correct: np.ndarray | None = field(default=None, repr=False)  # of the dense model, per item
 
     def add(self, metric: str, value: float, stderr: float | None) -> None:

@@ -1,7 +1,8 @@
 """The reference of every compressed model: the dense model's distributions and answers.
 
-One file, `reference.safetensors`: float16 log-probabilities per corpus ([P, V]), correctness per
-task and item, and in its header content hashes of the token ids and documents they belong to.
+One file, `reference.safetensors`: per corpus float16 log-probabilities ([P, V]) and the likeliest
+tokens ([P]), correctness per task and item, and in its header content hashes of the token ids and
+documents they belong to.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ class DenseReference:
     """Log-probabilities per corpus, correctness per task, and hashes of what they belong to."""
 
     log_probs: dict[str, "Tensor"]  # <corpus>@<seq_len> -> float16 [P, V]
+    top: dict[str, "Tensor"]  # the same -> int32 [P]
     correct: dict[str, np.ndarray]  # task -> 0/1 per item
     hashes: dict[str, str]  # corpus or task -> content hash
     path: Path | None = None  # where it was loaded from
@@ -40,6 +42,7 @@ class DenseReference:
         from safetensors.torch import save_file
 
         tensors = {f"log_probs/{name}": t.contiguous() for name, t in self.log_probs.items()}
+        tensors |= {f"top/{name}": t.contiguous() for name, t in self.top.items()}
         tensors |= {f"correct/{name}": torch.from_numpy(a) for name, a in self.correct.items()}
         atomic.make_folder(Path(folder))
         with atomic.replacing(Path(folder) / FILE) as partial:
@@ -73,14 +76,17 @@ class DenseReference:
             raise StoreError(
                 f"{path}: the dense model's reference cannot be read ({error}). {REMEDY}"
             ) from error
-        log_probs, correct = {}, {}
+        of_kind: dict[str, dict[str, Tensor]] = {"log_probs": {}, "top": {}, "correct": {}}
         for key, tensor in tensors.items():
             kind, _, name = key.partition("/")
-            if kind == "log_probs":
-                log_probs[name] = tensor
-            else:
-                correct[name] = tensor.numpy()
-        return cls(log_probs=log_probs, correct=correct, hashes=hashes, path=path)
+            of_kind.setdefault(kind, {})[name] = tensor
+        return cls(
+            log_probs=of_kind["log_probs"],
+            top=of_kind["top"],
+            correct={name: tensor.numpy() for name, tensor in of_kind["correct"].items()},
+            hashes=hashes,
+            path=path,
+        )
 
     def check(self, hashes: dict[str, str]) -> "DenseReference":
         """Return itself if it belongs to these windows and items, else raise `StoreError`."""
@@ -89,13 +95,20 @@ class DenseReference:
             raise self._error(f"made for other tokens or documents of {', '.join(others)}")
         return self
 
-    def part(self, name: str, positions: slice, shape: tuple[int, int]) -> "Tensor":
-        """The log-probabilities at `positions` of a corpus, of which all have this shape [P, V]."""
-        stored = self.log_probs.get(name)
+    def part(
+        self, name: str, positions: slice, shape: tuple[int, int]
+    ) -> tuple["Tensor", "Tensor"]:
+        """Return log-probabilities and likeliest tokens at `positions` of a corpus.
+
+        `shape`: of all log-probabilities that there should be of it, [P, V].
+        """
+        stored, top = self.log_probs.get(name), self.top.get(name)
         if stored is None or tuple(stored.shape) != shape:
             found = None if stored is None else tuple(stored.shape)
             raise self._error(f"log-probabilities of {name} have shape {found}, expected {shape}")
-        return stored[positions]
+        if top is None or len(top) != len(stored):
+            raise self._error(f"has no likeliest tokens of {name}")
+        return stored[positions], top[positions]
 
     def content_of(self, name: str) -> str | None:
         """SHA-256 of what is kept of a corpus or task; None where nothing is."""

@@ -1,15 +1,12 @@
 """One model on its way through an evaluation: its scores, part by part."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from calib_sweep.evaluation.corpora.divergence import Divergence, flips, kl, mean_kl
-from calib_sweep.evaluation.corpora.perplexity import nll, perplexity
-from calib_sweep.evaluation.items import item_table, window_table
+from calib_sweep.evaluation.corpora.corpus import score_corpus
+from calib_sweep.evaluation.corpora.divergence import Divergence, flips
+from calib_sweep.evaluation.items import item_table
 from calib_sweep.evaluation.parts import (
     TASK,
     WINDOW,
@@ -20,7 +17,7 @@ from calib_sweep.evaluation.parts import (
     unweighted_mean,
 )
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
@@ -57,35 +54,9 @@ class Scoring:
         self.makes_reference = divergence is not None and dense is None
 
     def corpus(self, windows: Windows) -> Part:
-        """Return perplexity and KL of one corpus, from one forward pass over its windows."""
-        import torch
-
-        num_tokens = self.divergence.num_tokens if self.divergence else 0
-        budget = windows.num_scored_among(num_tokens)
-        targets_P = windows.targets()
-        nll_P = np.empty(windows.num_positions)
-        kl_P = np.full(windows.num_positions, math.nan)
-        kept: list[torch.Tensor] = []
-        for part, log_probs_PV in scored_parts(self.scorer, windows):
-            nll_P[part] = nll(log_probs_PV, targets_P[part])
-            inside = slice(part.start, min(part.stop, budget))
-            if inside.start >= inside.stop:
-                continue
-            log_probs_PV = log_probs_PV[: inside.stop - inside.start]
-            if self.makes_reference:
-                kept.append(log_probs_PV.half().cpu())
-            elif self.dense is not None:
-                shape = (budget, log_probs_PV.shape[-1])
-                kl_P[inside] = kl(self.dense.part(windows.label, inside, shape), log_probs_PV)
-        nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
-        found = Part(kind=WINDOW, name=windows.label, headline=f"ppl/{windows.label}")
-        found.add("ppl", *perplexity(nll_N))
-        if self.makes_reference:
-            found.log_probs = torch.cat(kept)
-        elif self.dense is not None:
-            found.add("kl", *mean_kl(windows.by_window(kl_P[:budget])))
-        found.rows = window_table(windows, nll_N, kl_P)
-        return found
+        """Return perplexity and divergence of one corpus."""
+        num_compared = self.divergence.num_tokens if self.divergence else 0
+        return score_corpus(self.scorer, windows, num_compared, self.dense)
 
     def task(self, tasks: PreparedTasks, name: str) -> Part:
         """Return every metric of one task, and the flips. It is asked on its own.
@@ -126,6 +97,7 @@ class Scoring:
     def _reference(self, parts: Sequence[Part]) -> DenseReference:
         return DenseReference(
             log_probs={part.name: part.log_probs for part in parts if part.log_probs is not None},
+            top={part.name: part.top for part in parts if part.top is not None},
             correct={part.name: part.correct for part in parts if part.correct is not None},
             hashes=self.hashes,
         )

@@ -106,8 +106,7 @@ class Evaluation:
         self, dataset: TextDataset, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
     ) -> None:
         assert self.perplexity is not None
-        settings = {key: getattr(self.perplexity, key) for key in ("seq_len", "bos", "max_windows")}
-        windows = windows_of(dataset, tokenizer, **settings)
+        windows = windows_of(dataset, tokenizer, **self.perplexity.cutting())
         key, place_of = "evaluation.perplexity.corpora", "window {}".format
         check_ids(key, dataset.name, windows.tokens_NT, num_embeddings, place_of)
 
@@ -130,8 +129,7 @@ class Evaluation:
         """Tokenise the corpora and build the tasks' requests, for any number of models."""
         windows = []
         if self.perplexity is not None:
-            keys = ("seq_len", "bos", "max_windows")
-            cut = partial(windows_of, **{key: getattr(self.perplexity, key) for key in keys})
+            cut = partial(windows_of, **self.perplexity.cutting())
             with collected() as problems:
                 windows = [
                     problems.of(cut, dataset, tokenizer) for dataset in self.perplexity.datasets()

@@ -5,6 +5,10 @@ where it sets one, stands at the head of window 0 alone, as in the pruning paper
 BOS at the head of every window, where it takes one place, so that every token of the text is
 scored. `none` leaves special tokens out.
 
+Stride: windows follow each other, or overlap where there is a stride: each begins so many tokens
+after the one before it. Then each scores only what the one before it had not reached, its last
+`stride` tokens, so that every token is scored once, and with much text before it.
+
 Shapes: N windows, T seq_len, P scored tokens, in the order of windows.
 """
 
@@ -42,6 +46,13 @@ def has_context(tokens_NT: np.ndarray, lengths_N: np.ndarray | None = None) -> n
     return (place_T > 0) & (place_T < ends_N[:, None])
 
 
+def is_new(tokens_NT: np.ndarray, stride: int) -> np.ndarray:
+    """Mark the tokens with context that no earlier window holds: of the first one all."""
+    scored_NT = has_context(tokens_NT)
+    scored_NT[1:, :-stride] = False
+    return scored_NT
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """The tokenised windows of one corpus, and which of their tokens are scored.
@@ -49,7 +60,7 @@ class Windows:
     The first token of a window has no context and cannot be scored.
     """
 
-    label: str  # <corpus>@<seq_len>, the end of the score's name
+    label: str  # <corpus>@<seq_len>[+<stride>], the end of the score's name
     tokens_NT: np.ndarray  # int64
     scored_NT: np.ndarray  # bool
 
@@ -76,10 +87,6 @@ class Windows:
         """Scored tokens of each window."""
         return self.scored_NT.sum(1)
 
-    def num_scored_among(self, num_tokens: int) -> int:
-        """Count the scored tokens among the first `num_tokens` tokens."""
-        return int(self.scored_NT.reshape(-1)[:num_tokens].sum())
-
     def targets(self) -> np.ndarray:
         """Return the scored tokens in order ([P])."""
         return self.tokens_NT[self.scored_NT]
@@ -88,15 +95,28 @@ class Windows:
         """Part the values of scored tokens, of all or of the first of them, by window (N parts)."""
         return np.split(value_P, np.cumsum(self.num_scored_N)[:-1])
 
+    def by_stretch(self, value_P: np.ndarray) -> list[np.ndarray]:
+        """Part the values of scored tokens, of all or of the first of them, by stretch of text.
+
+        A stretch is a window; of windows that overlap it is as many as score a window's tokens
+        together, for values of neighbours are alike.
+        """
+        ends, reached = [], 0
+        for end in np.cumsum(self.num_scored_N).tolist():
+            if end - reached >= self.seq_len - 1:
+                ends.append(reached := end)
+        return [part for part in np.split(value_P, ends) if len(part)]
+
     @cached_property
     def runs(self) -> np.ndarray:
         """Hashes of the runs of tokens by which scored text is known again in a calibration set."""
         return run_hashes(self.tokens_NT, None, CONTAMINATION_TOKENS)
 
     def hash(self) -> str:
-        """SHA-256 of the token ids and their shape."""
+        """SHA-256 of the token ids, of which of them are scored, and of their shape."""
         shape = ",".join(str(size) for size in self.tokens_NT.shape)
-        return hashlib.sha256(f"{shape}:".encode() + self.tokens_NT.tobytes()).hexdigest()
+        content = self.tokens_NT.tobytes() + self.scored_NT.tobytes()
+        return hashlib.sha256(f"{shape}:".encode() + content).hexdigest()
 
     def item_hashes(self) -> list[str]:
         """SHA-256 of the token ids of each window."""
@@ -108,12 +128,14 @@ def windows_of(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     seq_len: int,
+    stride: int | None,
     bos: str,
     max_windows: int | None,
     max_characters: int | None = None,
 ) -> Windows:
     """Tokenise and cut one corpus; `ConfigError` if it does not fill a window.
 
+    `stride`: tokens from the start of a window to that of the next; None: they do not overlap.
     `max_characters`: look at no more of its text than so much.
     """
     require(
@@ -123,15 +145,20 @@ def windows_of(
         "stream or none, as the model's tokenizer has no BOS token",
         f"Type {KEY}.bos=none.",
     )
-    wanted = math.inf if max_windows is None else (max_windows + 1) * seq_len
+    step = stride or seq_len
+    wanted = math.inf if max_windows is None else max_windows * step + 2 * seq_len
     ids = _token_ids(dataset, tokenizer, bos == "stream", wanted, max_characters)
-    tokens_NT = cut(ids, seq_len, tokenizer.bos_token_id if bos == "window" else None)
+    bos_id = tokenizer.bos_token_id if bos == "window" else None
+    tokens_NT = cut(ids, seq_len, bos_id, stride)[:max_windows]
     if len(tokens_NT) == 0:
         raise ConfigError(
             f"{KEY}.seq_len={seq_len}: expected at most {len(ids)}, the tokens of corpus "
             f"{dataset.name!r}. Example: {KEY}.seq_len={len(ids)}. Or give a longer text."
         )
-    return Windows.whole(f"{dataset.name}@{seq_len}", tokens_NT[:max_windows])
+    label = f"{dataset.name}@{seq_len}"
+    if stride is None:
+        return Windows.whole(label, tokens_NT)
+    return Windows(f"{label}+{stride}", tokens_NT, is_new(tokens_NT, stride))
 
 
 def check_corpus(
@@ -139,9 +166,8 @@ def check_corpus(
 ) -> None:
     """Refuse a corpus that fills no window; of a long one only the beginning is tokenised."""
     beginning = MAX_CHARACTERS_OF_TOKEN * seq_len
-    windows_of(
-        dataset, tokenizer, seq_len=seq_len, bos=bos, max_windows=1, max_characters=beginning
-    )
+    settings = {"seq_len": seq_len, "stride": None, "bos": bos, "max_windows": 1}
+    windows_of(dataset, tokenizer, **settings, max_characters=beginning)
 
 
 def _token_ids(
@@ -167,13 +193,17 @@ def _token_ids(
         num_read = 2 * len(texts)
 
 
-def cut(ids: Sequence[int], seq_len: int, bos_id: Any) -> np.ndarray:
-    """Cut token ids into windows of `seq_len`, each headed by `bos_id` if given ([N, T])."""
-    num_fresh = seq_len if bos_id is None else seq_len - 1
-    num_windows = len(ids) // num_fresh
-    fresh = np.asarray(ids[: num_windows * num_fresh], dtype=np.int64)
-    fresh = fresh.reshape(num_windows, num_fresh)
+def cut(ids: Sequence[int], seq_len: int, bos_id: Any, stride: int | None = None) -> np.ndarray:
+    """Cut token ids into windows of `seq_len`, each headed by `bos_id` if given ([N, T]).
+
+    Each begins `stride` ids after the one before it; None: where that one ended.
+    """
+    num_own = seq_len if bos_id is None else seq_len - 1
+    if len(ids) < num_own:
+        return np.empty((0, seq_len), dtype=np.int64)
+    every = np.lib.stride_tricks.sliding_window_view(np.asarray(ids, dtype=np.int64), num_own)
+    own_NT = every[:: stride or num_own]
     if bos_id is None:
-        return fresh
-    heads = np.full((num_windows, 1), bos_id, dtype=np.int64)
-    return np.concatenate([heads, fresh], axis=1)
+        return own_NT.copy()
+    heads = np.full((len(own_NT), 1), bos_id, dtype=np.int64)
+    return np.concatenate([heads, own_NT], axis=1)

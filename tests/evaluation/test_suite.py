@@ -8,13 +8,13 @@ import torch
 from helpers.scored import corpus, perplexity_of, slow_nll, zero_shot_of
 
 from calib_sweep.errors import ConfigError, StoreError
-from calib_sweep.evaluation.corpora.divergence import Divergence
+from calib_sweep.evaluation.corpora.divergence import QUANTILES, Divergence
 from calib_sweep.evaluation.items import COLUMNS
 from calib_sweep.evaluation.reference import FILE, DenseReference
 from calib_sweep.evaluation.suite import Evaluation
 from calib_sweep.hashing import file_sha256
 
-NUM_TOKENS = 100  # three windows of 32, and 4 tokens of the fourth: 3 * 31 + 3 positions
+NUM_TOKENS = 96  # scored: of three windows of 32, and three of the fourth
 LABELS = ("stories@32", "letters@32")
 
 
@@ -49,9 +49,11 @@ def test_names_of_the_scores(dense, other):
         "ppl/geomean",
     }
     assert set(dense.scores) == both
-    against_dense = {f"kl/{label}" for label in LABELS} | {"flips/t_choice", "flips/t_word"}
+    percentiles = {f"{kind}/{label}" for kind in QUANTILES for label in LABELS}
+    means = {f"{kind}/{label}" for kind in ("kl", "same_top") for label in LABELS}
+    against_dense = means | percentiles | {"flips/t_choice", "flips/t_word"}
     assert set(other.scores) == both | against_dense
-    assert set(other.stderr) == set(other.scores)
+    assert set(other.stderr) == set(other.scores) - percentiles
     assert all(isinstance(v, float) and np.isfinite(v) for v in other.scores.values())
 
 
@@ -66,6 +68,8 @@ def test_the_dense_model_does_not_diverge_from_itself(suite, model, dense):
     again = suite.score(suite.scorer(model), dense.reference)
     for label in LABELS:
         assert abs(again.scores[f"kl/{label}"]) < 2e-6
+        assert again.scores[f"kl_p999/{label}"] < 4e-5
+        assert again.scores[f"same_top/{label}"] == 1
     assert again.scores["flips/t_choice"] == again.scores["flips/t_word"] == 0
     assert {name: again.scores[name] for name in dense.scores} == dense.scores
 
@@ -74,16 +78,21 @@ def test_perplexity_and_kl_are_those_of_a_slow_loop(suite, model, other_model, o
     windows = suite.windows[0]
     slow = [slow_nll(other_model, window) for window in windows.tokens_NT]
     assert other.scores["ppl/stories@32"] == pytest.approx(np.exp(np.mean(slow)), rel=1e-5)
-    kl = []
+    kl, same = [], []
     for window in windows.tokens_NT[:4]:
         p, q = (
             m(input_ids=torch.from_numpy(window[None])).logits[0, :-1].double().log_softmax(-1)
             for m in (model, other_model)
         )
         kl.append((p.exp() * (p - q)).sum(-1).numpy())
-    kl[3] = kl[3][:3]  # the budget ends after four tokens of this window
+        same.append((p.argmax(-1) == q.argmax(-1)).numpy())
+    kl[3], same[3] = kl[3][:3], same[3][:3]  # where the budget ends
     expected = np.concatenate(kl).mean()
     assert other.scores["kl/stories@32"] == pytest.approx(expected, rel=1e-3)
+    for kind, share in QUANTILES.items():
+        expected = np.quantile(np.concatenate(kl), share)
+        assert other.scores[f"{kind}/stories@32"] == pytest.approx(expected, rel=1e-2)
+    assert other.scores["same_top/stories@32"] == np.concatenate(same).mean()
     items = other.items[other.items["name"] == "stories@32"]
     assert items["nll"].tolist() == pytest.approx(slow, rel=1e-5)
     assert items["kl"].tolist()[:4] == pytest.approx([w.mean() for w in kl], rel=1e-2)
@@ -176,7 +185,7 @@ def test_a_missing_or_truncated_reference_is_named(dense, tmp_path):
             r"notes@32\b",
         ),
         ({"perplexity": perplexity_of(corpus("stories"), max_windows=5)}, r"stories@32\b"),
-        ({"divergence": Divergence(num_tokens=99)}, r"shape \(96, 300\), expected \(95, 300\)"),
+        ({"divergence": Divergence(num_tokens=95)}, r"shape \(96, 300\), expected \(95, 300\)"),
     ],
 )
 def test_a_reference_of_other_tokens_is_refused(

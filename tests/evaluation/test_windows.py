@@ -8,6 +8,7 @@ from calib_sweep.evaluation.windows import (
     Windows,
     cut,
     has_context,
+    is_new,
     windows_of,
 )
 
@@ -15,7 +16,7 @@ BOS = 0
 
 
 def windows(dataset, tokenizer, **changes):
-    settings = {"seq_len": 16, "bos": "stream", "max_windows": None} | changes
+    settings = {"seq_len": 16, "stride": None, "bos": "stream", "max_windows": None} | changes
     return windows_of(dataset, tokenizer, **settings)
 
 
@@ -51,18 +52,56 @@ def test_values_of_scored_tokens_are_parted_by_window():
     assert [len(part) for part in windows.by_window(windows.targets()[:3])] == [2, 0, 1]
 
 
+def test_windows_overlap_by_what_a_stride_leaves():
+    assert cut([1, 2, 3, 4, 5, 6], 3, None, 1).tolist() == [
+        [1, 2, 3],
+        [2, 3, 4],
+        [3, 4, 5],
+        [4, 5, 6],
+    ]
+    assert cut([1, 2, 3, 4, 5, 6], 3, None, 2).tolist() == [[1, 2, 3], [3, 4, 5]]
+    assert cut([1, 2, 3, 4], 3, 9, 1).tolist() == [[9, 1, 2], [9, 2, 3], [9, 3, 4]]
+
+
+@pytest.mark.parametrize("stride", [1, 5, 15])
+@pytest.mark.parametrize("bos", ["stream", "window", "none"])
+def test_a_stride_scores_every_token_once_with_the_text_before_it(tokenizer, stride, bos):
+    """Against a loop over the text: token t stands in the first window that reaches it."""
+    if (bos, stride) == ("window", 15):
+        stride = 14
+    found = windows(corpus(), tokenizer, bos=bos, stride=stride, max_windows=6)
+    assert found.label == f"stories@16+{stride}"
+    text = windows(corpus(), tokenizer, bos="none" if bos == "window" else bos, seq_len=400)
+    text = text.tokens_NT[0]
+    num_own = 15 if bos == "window" else 16
+    scored = []
+    for n, (own, marks) in enumerate(zip(found.tokens_NT, found.scored_NT, strict=True)):
+        start = n * stride
+        assert own[16 - num_own :].tolist() == text[start : start + num_own].tolist()
+        scored += [start + place - (16 - num_own) for place in np.flatnonzero(marks)]
+    first = 0 if bos == "window" else 1  # without a BOS the first token has no context
+    assert scored == list(range(first, num_own + 5 * stride))
+
+
+def test_without_a_stride_every_window_scores_all_that_has_context(tokenizer):
+    found = windows(corpus(), tokenizer)
+    assert found.label == "stories@16"
+    assert (found.scored_NT == has_context(found.tokens_NT)).all()
+
+
+def test_values_of_overlapping_windows_are_parted_by_stretch_of_text():
+    tokens_NT = np.zeros((6, 4), dtype=np.int64)
+    windows = Windows("x@4+1", tokens_NT, is_new(tokens_NT, 1))
+    value_P = np.arange(windows.num_positions)  # 3 of the first window, 1 of each of 5 others
+    assert [part.tolist() for part in windows.by_stretch(value_P)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [part.tolist() for part in windows.by_stretch(value_P[:4])] == [[0, 1, 2], [3]]
+    whole = Windows.whole("x@4", tokens_NT[:2])
+    assert [part.tolist() for part in whole.by_stretch(value_P[:6])] == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_a_token_without_context_cannot_be_scored():
     with pytest.raises(AssertionError, match="no context"):
         Windows("x@2", np.zeros((1, 2), dtype=np.int64), np.ones((1, 2), dtype=bool))
-
-
-@pytest.mark.parametrize(
-    ("num_tokens", "num_scored"),
-    [(2, 1), (8, 7), (9, 7), (10, 8), (16, 14), (24, 21), (1000, 21)],
-)
-def test_a_budget_of_tokens_leaves_out_the_first_of_a_window(num_tokens, num_scored):
-    windows = Windows.whole("x@8", np.zeros((3, 8), dtype=np.int64))
-    assert windows.num_scored_among(num_tokens) == num_scored
 
 
 def test_bos_stream_stands_at_the_head_of_the_text_alone(tokenizer):
@@ -118,6 +157,8 @@ def test_the_hash_sees_every_token_and_the_shape():
         Windows.whole("x", np.where(tokens == 7, 8, tokens).reshape(3, 4)).hash(),
     ]
     assert len(set(hashes)) == 3
+    strided = Windows("x", tokens.reshape(3, 4), is_new(tokens.reshape(3, 4), 1))
+    assert strided.hash() not in hashes
     assert Windows.whole("renamed", tokens.reshape(3, 4)).hash() == hashes[0]
 
 

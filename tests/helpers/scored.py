@@ -124,7 +124,8 @@ def scorer_of(
 
 
 def perplexity_of(*corpora: object, **changes: object) -> Perplexity:
-    settings = {"seq_len": 32, "bos": "stream", "max_windows": None, "batch_tokens": 256}
+    settings = {"seq_len": 32, "stride": None, "bos": "stream"}
+    settings |= {"max_windows": None, "batch_tokens": 256}
     return Perplexity(corpora=list(corpora), **(settings | changes))  # type: ignore[arg-type]
 
 

@@ -69,7 +69,7 @@ def test_the_card_is_about_these_weights_and_this_text(model) -> None:
 def test_dense_perplexity_is_below_a_trigram_models(domain: str, model, tokenizer) -> None:
     held_out = MiniatureDataset(name=domain, domain=domain, split="heldout", num_documents=40)
     corpora = Perplexity(
-        corpora=[held_out], seq_len=256, bos="stream", max_windows=6, batch_tokens=2048
+        corpora=[held_out], seq_len=256, stride=None, bos="stream", max_windows=6, batch_tokens=2048
     )
     suite = Evaluation(perplexity=corpora, zero_shot=None, divergence=None).prepare(tokenizer)
     dense = suite.score(suite.scorer(model), None).scores[f"ppl/{domain}@256"]

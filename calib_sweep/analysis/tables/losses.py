@@ -13,7 +13,8 @@ what `lo`, `hi` and `p` are about:
 
 Of one cell whose items are right or wrong p is McNemar's, and the interval reaches 0 where that
 test does not reject. `draws_lo`, `draws_hi`, `draws_p`: of the draws alone, where they are known.
-Tests of KL and flips would be of nothing: both are measured from the dense model.
+Tests of KL, of the same top token and of flips would be of nothing: all are measured from the dense
+model.
 
 Shapes: C cells, I items, D datasets, S seeds, E metrics.
 """
@@ -44,7 +45,7 @@ COLUMNS = [
     *("num_items", "num_groups", "dense", "estimate", "lo", "hi", "p", "se", "df", "draws_lo"),
     *("draws_hi", "draws_p", "draws_se", "items_se", "reason"),
 ]
-MEASURED_FROM_DENSE = ("kl", "flips")
+MEASURED_FROM_DENSE = ("kl", "kl_median", "kl_p99", "kl_p999", "same_top", "flips")
 MIN_DATASETS = 3  # of one draw each, to stand for datasets in general
 MIN_CHANGED = 10  # groups of items that changed, to know how far items of one go together
 POOLED = ""

@@ -6,39 +6,48 @@
 p dense, q compressed. Perplexity and accuracy can stay the same while a model changes: an item lost
 and another won cancel, a flip does not (Dutta et al. 2024, arXiv:2407.09141).
 
-KL is taken over the first `num_tokens` tokens of each corpus, in the forward pass that gives the
-perplexity. The dense log-probabilities are kept in float16, renormalised when read; KL is float32.
-What the rounding leaves, measured on random and trained distributions of 512 to 128,256 tokens and
-1 to 7 nats of entropy: KL(dense || dense) is 1e-7 to 1e-6 in the mean where it should be 0, and the
-mean of a true KL of 1e-3 is off by less than 2e-6 (a single position by up to 2e-5).
+A mean can hide a few positions that are far off, so there are beside it
 
-SE of KL: neighbouring positions are alike, so it is taken over runs of `RUN` positions inside a
-window, as of a ratio of sums (the last run of a window is shorter). SE of flips: the sample SD of
-the items by sqrt(n).
+    kl_median, kl_p99, kl_p999    the median, 99th and 99.9th percentile over positions, by linear
+                                  interpolation
+    same_top                      share of positions whose likeliest token is the dense model's
 
-Shapes: P positions, V vocabulary, R runs.
+These are "Median KLD", "99.0% KLD", "99.9% KLD" and "Same top p" of llama.cpp's llama-perplexity.
+
+All are taken over the first `num_tokens` scored tokens of each corpus, in the forward pass that
+gives the perplexity. The dense log-probabilities are kept in float16, renormalised when read; KL is
+float32. What the rounding leaves, measured on random and trained distributions of 512 to 128,256
+tokens and 1 to 7 nats of entropy: KL(dense || dense) is 1e-7 to 1e-6 in the mean where it should be
+0, and the mean of a true KL of 1e-3 is off by less than 2e-6 (a single position by up to 2e-5).
+
+SE of KL and of same_top: over runs of `positions.RUN` positions inside a window. Percentiles have
+none. SE of flips: the sample SD of the items by sqrt(n).
+
+Shapes: P positions, V vocabulary.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calib_sweep.errors import require
+from calib_sweep.evaluation.corpora.positions import mean_of, runs
+from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.windows import Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-RUN = 128  # positions; long beside the correlation of neighbouring tokens, short beside the budget
+QUANTILES = {"kl_median": 0.5, "kl_p99": 0.99, "kl_p999": 0.999}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
     """The share of each corpus for which the dense model's distribution is kept."""
 
-    num_tokens: int  # of each corpus, from its start; a shorter corpus is used whole
+    num_tokens: int  # that are scored, of each corpus from its start; a shorter one is used whole
 
     def __post_init__(self) -> None:
         require(
@@ -52,6 +61,51 @@ class Divergence:
         )
 
 
+@dataclass(eq=False)
+class Kept:
+    """The dense model's distributions, as they come."""
+
+    log_probs: list["Tensor"] = field(default_factory=list)  # float16 [., V]
+    top: list["Tensor"] = field(default_factory=list)  # int32 [.]: rounding makes ties, so beside
+
+    def take(self, _: slice, log_probs_PV: "Tensor") -> None:
+        """Keep the distributions at the next positions."""
+        self.log_probs.append(log_probs_PV.half().cpu())
+        self.top.append(log_probs_PV.argmax(-1).int().cpu())
+
+    def together(self) -> tuple["Tensor", "Tensor"]:
+        """Return log-probabilities and likeliest tokens at all positions."""
+        import torch
+
+        return torch.cat(self.log_probs), torch.cat(self.top)
+
+
+class Comparison:
+    """A compressed model beside the dense one at the first scored tokens of a corpus."""
+
+    def __init__(self, dense: DenseReference, windows: Windows, num_positions: int) -> None:
+        self.dense, self.windows = dense, windows
+        self.kl_P = np.full(num_positions, math.nan)
+        self.is_same_P = np.full(num_positions, math.nan)  # whether the likeliest token is
+
+    def take(self, part: slice, log_probs_PV: "Tensor") -> None:
+        """Compare the distributions at these positions."""
+        shape = (len(self.kl_P), log_probs_PV.shape[-1])
+        dense_PV, top_P = self.dense.part(self.windows.label, part, shape)
+        self.kl_P[part] = kl(dense_PV, log_probs_PV)
+        self.is_same_P[part] = (log_probs_PV.argmax(-1).cpu() == top_P).numpy()
+
+    def scores(self) -> dict[str, tuple[float, float | None]]:
+        """Return each score with its standard error."""
+        found: dict[str, tuple[float, float | None]] = {"kl": self._mean(self.kl_P)}
+        for name, share in QUANTILES.items():
+            found[name] = float(np.quantile(self.kl_P, share)), None
+        return found | {"same_top": self._mean(self.is_same_P)}
+
+    def _mean(self, value_P: np.ndarray) -> tuple[float, float | None]:
+        return mean_of(runs(self.windows.by_stretch(value_P)))
+
+
 def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
     """KL(dense || compressed) of each position in nats ([P]), the dense model's in float16."""
     dense_PV = dense_PV.to(log_probs_PV.device).float().log_softmax(-1)
@@ -59,22 +113,6 @@ def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
     # A token that the dense model rules out (log p = -inf) adds nothing: 0 * log 0 = 0.
     terms_PV = terms_PV.masked_fill(dense_PV.isneginf(), 0.0)
     return terms_PV.sum(-1).double().cpu().numpy()
-
-
-def mean_kl(windows: Sequence[np.ndarray]) -> tuple[float, float | None]:
-    """Return the mean KL of all positions, given by window, and its standard error over runs."""
-    runs = [run for window_P in windows for run in _runs(window_P)]
-    kl_P = np.concatenate(runs)
-    mean = float(np.mean(kl_P))
-    if len(runs) < 2:
-        return mean, None
-    residual_R = np.array([run.sum() - mean * len(run) for run in runs])
-    num_runs = len(runs)
-    return mean, math.sqrt(num_runs / (num_runs - 1) * float(residual_R @ residual_R)) / len(kl_P)
-
-
-def _runs(window_P: np.ndarray) -> list[np.ndarray]:
-    return [window_P[start : start + RUN] for start in range(0, len(window_P), RUN)]
 
 
 def flips(correct: np.ndarray, dense_correct: np.ndarray) -> tuple[float, float | None]:

@@ -1,4 +1,4 @@
-"""Token perplexity on fixed, non-overlapping windows.
+"""Token perplexity on windows of fixed length.
 
 The documents of a corpus are joined into one text, tokenised once, cut into windows of `seq_len`
 tokens, and the remainder is discarded. The first token of a window has no context and is not
@@ -7,24 +7,31 @@ float16 logits, which rounds each window's mean to about 1e-3 nats. This is the 
 pruning and quantization papers (Frantar and Alistarh 2023, arXiv:2301.00774; Sun et al. 2023,
 arXiv:2306.11695); it is not lm-eval's word perplexity: they must never share a table column.
 
-    perplexity = exp(mean over windows of the window's mean NLL)
-    SE         = perplexity * SD(the windows' mean NLL) / sqrt(N)        (delta method)
+With a `stride` windows overlap, and each scores what no other did (`windows`): no token is scored
+with little text before it, at seq_len / stride times the cost. That is another number, and its name
+says so: ppl/<corpus>@<seq_len>+<stride>.
 
-The SE is the error of a corpus sampled anew, not of another calibration set.
+    perplexity = exp(mean NLL of the scored tokens)
+    SE         = perplexity * SE of the mean, over windows (`positions`)        (delta method)
+
+The SE is the error of a corpus sampled anew, not of another calibration set. Of windows that do
+not overlap it is perplexity * SD(the windows' mean NLL) / sqrt(N).
 
 Shapes: N windows, T seq_len, P scored tokens in order, V vocabulary.
 Units: nats per token inside, perplexity at the boundary.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.evaluation.corpora.positions import mean_of
 from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 
@@ -38,6 +45,7 @@ class Perplexity:
 
     corpora: list[str | TextDataset]  # paths of local text files, or datasets
     seq_len: int  # tokens in a window; the first one is not scored
+    stride: int | None  # tokens from one window to the next; None: seq_len, they do not overlap
     bos: str  # stream | window | none
     max_windows: int | None  # the first so many windows of each corpus; None: all
     batch_tokens: int  # tokens forwarded at once
@@ -55,15 +63,15 @@ class Perplexity:
             problems.of(_require_text, self.corpora)
             for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
                 value = getattr(self, name)
-                whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
                 problems.of(
                     require,
-                    whole or (name == "max_windows" and value is None),
+                    _is_whole(value, least) or (name == "max_windows" and value is None),
                     f"{KEY}.{name}",
                     value,
                     f"an integer >= {least}{', or null for all' if name == 'max_windows' else ''}",
                     f"Example: {KEY}.{name}=256.",
                 )
+            problems.of(self._require_stride)
             problems.of(
                 require,
                 self.bos in BOS_POLICIES,
@@ -73,9 +81,27 @@ class Perplexity:
                 f"Example: {KEY}.bos=stream, as in the pruning papers.",
             )
 
+    def _require_stride(self) -> None:
+        """A stride of a whole window would be null under another name."""
+        if not _is_whole(self.seq_len, 2):
+            return
+        most = self.seq_len - 1 - (self.bos == "window")  # a BOS takes a place of every window
+        require(
+            self.stride is None or (_is_whole(self.stride, 1) and self.stride <= most),
+            f"{KEY}.stride",
+            self.stride,
+            f"an integer from 1 to {most}, or null for windows that do not overlap",
+            f"Example: {KEY}.stride={max(1, self.seq_len // 4)}.",
+        )
+
     def datasets(self) -> list[TextDataset]:
         """The corpora as datasets: what is a path becomes the dataset that reads it."""
         return [text_file(c) if isinstance(c, str) else c for c in self.corpora]
+
+    def cutting(self) -> dict[str, Any]:
+        """How text is cut into windows: arguments of `windows_of`."""
+        keys = ("seq_len", "stride", "bos", "max_windows")
+        return {key: getattr(self, key) for key in keys}
 
     def names(self) -> list[str]:
         """The names of the corpora as they stand in the scores."""
@@ -97,6 +123,10 @@ class Perplexity:
                     f"{KEY}.corpora: expected different names, but {names.count(name)} corpora are "
                     f"called {name!r}. Rename a file, or give a dataset another name."
                 )
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _require_text(corpora: object) -> None:
@@ -166,13 +196,11 @@ def token_perplexity(scorer: Scorer, windows: Windows) -> float | None:
     nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
     for part, log_probs_PV in scored_parts(scorer, windows):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
-    return perplexity(nll_P)[0]
+    return perplexity([nll_P])[0]
 
 
-def perplexity(nll_N: np.ndarray) -> tuple[float, float | None]:
-    """Perplexity and its SE from the mean NLL of each window; no SE for a single window."""
-    mean = float(np.mean(nll_N))
+def perplexity(nll_by_stretch: Sequence[np.ndarray]) -> tuple[float, float | None]:
+    """Perplexity and its SE from the NLL of the scored tokens; no SE for a single stretch."""
+    mean, error = mean_of(nll_by_stretch)
     value = math.exp(mean) if not mean > 700 else math.inf  # exp(710) is beyond float64
-    if len(nll_N) < 2:
-        return value, None
-    return value, value * float(np.std(nll_N, ddof=1)) / math.sqrt(len(nll_N))
+    return value, None if error is None else value * error

@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.corpora.divergence import RUN, Divergence, flips, kl, mean_kl
+from calib_sweep.evaluation.corpora.divergence import (
+    QUANTILES,
+    Comparison,
+    Divergence,
+    Kept,
+    flips,
+    kl,
+)
+from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.evaluation.windows import Windows, is_new
 
 
 def log(*rows):
@@ -43,29 +52,57 @@ def test_half_precision_leaves_the_rounding_floor_that_is_documented(scale):
     assert np.abs(kl(dense.half(), near) - exact).max() < 4e-5
 
 
-def test_the_error_of_the_mean_is_over_runs_inside_windows():
-    # Windows of RUN + 2 tokens: each is a run of RUN positions and one of a single position.
-    runs = [np.full(RUN, 1.0), np.array([3.0]), np.full(RUN, 2.0), np.array([0.0])]
-    mean, error = mean_kl([np.concatenate(runs[:2]), np.concatenate(runs[2:])])
-    by_hand = (RUN * 1 + 3 + RUN * 2 + 0) / (2 * RUN + 2)
-    assert mean == pytest.approx(by_hand)
-    residuals = [run.sum() - by_hand * len(run) for run in runs]
-    assert error == pytest.approx(math.sqrt(4 / 3 * sum(r**2 for r in residuals)) / (2 * RUN + 2))
+def reference_of(dense_PV, label="x@5"):
+    kept = Kept()
+    kept.take(slice(0, 3), dense_PV[:3])
+    kept.take(slice(3, len(dense_PV)), dense_PV[3:])
+    log_probs, top = kept.together()
+    return DenseReference(log_probs={label: log_probs}, top={label: top}, correct={}, hashes={})
 
 
-def test_a_single_run_has_no_standard_error():
-    assert mean_kl([np.array([0.5, 1.5]), np.array([])]) == (1.0, None)
+def test_percentiles_and_the_same_top_token_are_over_positions():
+    generator = torch.Generator().manual_seed(0)
+    dense_PV = torch.randn(8, 6, generator=generator).log_softmax(-1)
+    other_PV = torch.randn(8, 6, generator=generator).log_softmax(-1)
+    windows = Windows.whole("x@5", np.zeros((2, 5), dtype=np.int64))
+    compared = Comparison(reference_of(dense_PV), windows, 8)
+    compared.take(slice(0, 5), other_PV[:5])
+    compared.take(slice(5, 8), other_PV[5:])
+    found = compared.scores()
+    exact = sorted((dense_PV.exp() * (dense_PV - other_PV)).sum(-1).tolist())
+    # Of 8 values the median is between the fourth and the fifth; 0.99 * 7 = 6.93.
+    assert found["kl_median"] == (pytest.approx((exact[3] + exact[4]) / 2, rel=1e-3), None)
+    assert found["kl_p99"][0] == pytest.approx(0.07 * exact[6] + 0.93 * exact[7], rel=1e-3)
+    assert found["kl_p999"][0] == pytest.approx(0.007 * exact[6] + 0.993 * exact[7], rel=1e-3)
+    same = dense_PV.argmax(-1) == other_PV.argmax(-1)
+    assert 0 < int(same.sum()) < 8
+    assert found["same_top"][0] == float(same.float().mean())
+    assert found["same_top"][1] is not None and found["kl"][1] is not None
+    assert set(found) == {"kl", "same_top", *QUANTILES}
 
 
-def test_the_standard_error_covers_as_often_as_it_says():
-    draw = np.random.Generator(np.random.PCG64(5))
-    inside = 0
-    for _ in range(400):
-        # Positions of a run share half of their variation: the worst case that runs can absorb.
-        runs = 1.0 + draw.normal(size=(40, 1)) + draw.normal(size=(40, RUN))
-        mean, error = mean_kl(list(runs))
-        inside += abs(mean - 1.0) < 1.96 * error
-    assert 0.90 < inside / 400 < 0.98
+def test_the_top_token_is_the_one_before_rounding():
+    # The two likeliest tokens are one in float16; the second is the likeliest.
+    dense_PV = torch.tensor([[-1.0, -0.99999, -3.0]]).repeat(4, 1).log_softmax(-1)
+    assert len(set(dense_PV[0, :2].half().tolist())) == 1
+    windows = Windows.whole("x@5", np.zeros((1, 5), dtype=np.int64))
+    compared = Comparison(reference_of(dense_PV), windows, 4)
+    compared.take(slice(0, 4), dense_PV)
+    assert compared.scores()["same_top"][0] == 1.0
+
+
+def test_positions_of_overlapping_windows_are_one_text():
+    """With a stride of 1 a window scores one token: runs go on over windows."""
+    tokens_NT = np.zeros((300, 5), dtype=np.int64)
+    windows = Windows("x@5", tokens_NT, is_new(tokens_NT, 1))
+    kl_P = np.random.Generator(np.random.PCG64(1)).gamma(1.0, size=303)
+    compared = Comparison(reference_of(torch.zeros(4, 2)), windows, 303)
+    compared.kl_P[:], compared.is_same_P[:] = kl_P, 1.0
+    parts = [kl_P[start : start + 4] for start in range(0, 303, 4)]
+    residuals = [part.sum() - kl_P.mean() * len(part) for part in parts]
+    num = len(parts)
+    error = math.sqrt(num / (num - 1) * sum(r**2 for r in residuals)) / 303
+    assert compared.scores()["kl"] == (pytest.approx(kl_P.mean()), pytest.approx(error))
 
 
 def test_flips_count_both_ways():

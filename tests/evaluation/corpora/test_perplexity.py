@@ -27,13 +27,18 @@ def window_nll(model, windows, batch_tokens=1024):
     return nll_P.reshape(len(windows.tokens_NT), -1).mean(1)
 
 
+def of_windows(nll_N):
+    """Perplexity of windows of a single scored token each."""
+    return perplexity([np.array([nll]) for nll in nll_N])
+
+
 def padded(label, tokens_NT, lengths_N):
     lengths_N = None if lengths_N is None else np.asarray(lengths_N)
     return Windows(label, tokens_NT, has_context(tokens_NT, lengths_N))
 
 
 def stories(tokenizer, **changes):
-    settings = {"seq_len": 32, "bos": "stream", "max_windows": 7} | changes
+    settings = {"seq_len": 32, "stride": None, "bos": "stream", "max_windows": 7} | changes
     return windows_of(corpus(), tokenizer, **settings)
 
 
@@ -48,7 +53,7 @@ def test_perplexity_of_a_known_model_by_hand():
         math.log(2),  # 1 -> 1 twice
     ]
     assert nll_N == pytest.approx(by_hand, rel=1e-6)
-    value, error = perplexity(nll_N)
+    value, error = of_windows(nll_N)
     assert value == pytest.approx(math.exp(sum(by_hand) / 3), rel=1e-6)
     mean = sum(by_hand) / 3
     sd = math.sqrt(sum((x - mean) ** 2 for x in by_hand) / 2)
@@ -96,7 +101,7 @@ def test_tokens_without_one_before_them_have_no_perplexity(lengths_N):
 
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
     model = Known([[0.0] * 5] * 5)
-    value, error = perplexity(
+    value, error = of_windows(
         window_nll(model, Windows.whole("u@4", np.arange(20).reshape(5, 4) % 5))
     )
     assert value == pytest.approx(5, rel=1e-6)
@@ -104,18 +109,31 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
 
 
 def test_one_window_has_no_standard_error():
-    assert perplexity(np.array([1.0])) == (pytest.approx(math.e), None)
+    assert of_windows([1.0]) == (pytest.approx(math.e), None)
 
 
 def test_a_ruined_model_has_infinite_or_undefined_perplexity_and_raises_nothing():
-    assert perplexity(np.array([900.0]))[0] == math.inf
-    assert math.isnan(perplexity(np.array([math.nan, 1.0]))[0])
+    assert of_windows([900.0])[0] == math.inf
+    assert math.isnan(of_windows([math.nan, 1.0])[0])
 
 
 def test_windows_score_as_a_slow_loop_in_float64(model, tokenizer):
     windows = stories(tokenizer, max_windows=2)
     slow = [slow_nll(model, window) for window in windows.tokens_NT]
     assert window_nll(model, windows) == pytest.approx(slow, rel=1e-5)
+
+
+def test_a_stride_scores_each_token_as_a_loop_with_the_text_before_it(model, tokenizer):
+    """Strides of HF's guide: each token by the window that reaches it first, in float64."""
+    found = stories(tokenizer, seq_len=16, stride=6, max_windows=4)
+    text = stories(tokenizer, seq_len=34, max_windows=1).tokens_NT[0]
+    nats = []
+    for place in range(1, 16 + 3 * 6):
+        start = 0 if place < 16 else 6 * math.ceil((place - 15) / 6)
+        logits = model(input_ids=torch.from_numpy(text[None, start:place])).logits[0, -1].double()
+        nats.append(-float(logits.log_softmax(-1)[text[place]]))
+    value = token_perplexity(scorer_of(model), found)
+    assert value == pytest.approx(math.exp(np.mean(nats)), rel=1e-5)
 
 
 def test_the_batch_size_does_not_move_the_result(model, tokenizer):
@@ -163,8 +181,7 @@ def test_text_files_are_corpora(tokenizer, tmp_path):
     settings = perplexity_of(*(str(path) for path in sorted(tmp_path.iterdir())))
     assert settings.names() == ["plain", "records"]
     plain, records = (
-        windows_of(dataset, tokenizer, seq_len=32, bos="stream", max_windows=None)
-        for dataset in settings.datasets()
+        windows_of(dataset, tokenizer, **settings.cutting()) for dataset in settings.datasets()
     )
     assert plain.label == "plain@32"
     assert (plain.tokens_NT == records.tokens_NT).all()
@@ -178,6 +195,9 @@ def test_text_files_are_corpora(tokenizer, tmp_path):
         ({"batch_tokens": 0}, "batch_tokens=0"),
         ({"max_windows": 0}, "max_windows=0"),
         ({"max_windows": True}, "max_windows=True"),
+        ({"stride": 32}, "stride=32: expected an integer from 1 to 31, or null"),
+        ({"stride": 31, "bos": "window"}, "stride=31: expected an integer from 1 to 30"),
+        ({"stride": 0}, "stride=0: expected an integer from 1 to 31"),
         ({"bos": "always"}, "bos='always': expected one of stream, window, none"),
     ],
 )
