@@ -65,12 +65,12 @@ class CellProgress:
     """Progress inside one cell: first over its blocks, then over what is scored."""
 
     def __init__(self, show: Callable[[int, int, str], None] = lambda *_: None) -> None:
-        self._show = show
+        self.show = show
 
     def on_block(self, index: int, num_blocks: int, _seconds: float) -> None:
         """Block `index` has been compressed."""
-        self._show(index + 1, num_blocks, "compress")
+        self.show(index + 1, num_blocks, "compress")
 
     def on_score(self, num_done: int, num_parts: int, part: str) -> None:
         """So many parts of the evaluation are done; `part` begins."""
-        self._show(num_done, num_parts, f"score {part}")
+        self.show(num_done, num_parts, f"score {part}")

@@ -24,6 +24,7 @@ INTERRUPTED = 130  # exit code, as a shell says it of a program that Ctrl-C ende
 # Set by `torchrun` and `accelerate launch` for the processes that they start.
 STARTED_BY_ANOTHER = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")
 PARENT_POLL_S = 1.0
+GRACE_S = 5.0  # from SIGTERM to SIGKILL
 
 _told: dict[str, float] = {}  # signal: when it came; empty unless this process was told to end
 
@@ -60,6 +61,13 @@ def end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def end_group() -> None:
+    """End this process and all that it started and that is in its group, whatever they do."""
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Tell processes apart, and whether one still lives: across hosts, reboots and reused pids."""
 
+import signal
 import socket
 from pathlib import Path
 
@@ -33,3 +34,8 @@ def process_mark(pid: int) -> str | None:
         return None if is_zombie else str(process.create_time())
     except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         return None
+
+
+def describe_exit(code: int) -> str:
+    """Say how a child ended whose `returncode` this is."""
+    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -19,6 +19,7 @@ BOOKKEEPING = frozenset(
         "save_model",
         "ranks_per_cell",
         "num_threads",
+        "workers",
         "dense_perplexity",
         "experiment",
     }

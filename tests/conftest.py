@@ -56,10 +56,12 @@ def _run(
 ) -> Ended:
     from calib_sweep import cli
     from calib_sweep.analysis.report import write
+    from calib_sweep.sweep import staffing
 
     out, err = io.StringIO(), io.StringIO()
     drawing = contextlib.nullcontext() if figures else patch.object(write, "_draw", lambda *_: {})
-    with _as_a_fresh_process(), shared_reading(), drawing, contextlib.chdir(cwd):
+    alone = patch.object(staffing, "num_cores", lambda: 1)  # what tests patch is patched here only
+    with _as_a_fresh_process(), shared_reading(), drawing, alone, contextlib.chdir(cwd):
         os.environ.update({"WANDB_MODE": "offline", **(env or {})})
         sys.argv = ["calib-sweep", *arguments]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -142,6 +144,7 @@ def tiny_world(documents, scored_documents) -> list[str]:
         "evaluation.zero_shot=null",
         "evaluation.divergence=null",
         "tracking=none",
+        "workers=1",
     ]
 
 
@@ -162,6 +165,8 @@ def make_cell():
             "replicate": 0,
             "sweep_name": "default",
             "results_dir": "results",
+            "workers": 1,
+            "num_threads": None,
             "save_model": None,
             "ranks_per_cell": 1,
         } | changes

@@ -36,7 +36,7 @@ LAYERS = {
         "commands",
     ),
     "calib_sweep/evaluation": (
-        "requests templates windows",
+        "requests sandbox windows",
         "harness items reference",
         "parts",
         "scorers",

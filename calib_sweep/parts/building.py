@@ -174,6 +174,11 @@ PLAIN_VALUES: dict[str, tuple[Callable[[object], bool], str, str]] = {
         "an integer >= 1, or null for all cores",
         "Example: num_threads=1, best for small models and where workers share a processor.",
     ),
+    "workers": (
+        lambda v: v == "auto" or is_int(v, 1),
+        "auto, or an integer >= 1",
+        "Example: workers=1; auto takes as many as there are idle cores.",
+    ),
     "dense_perplexity": (
         lambda v: isinstance(v, bool),
         "true or false",

@@ -24,6 +24,7 @@ def log_to(path: Path) -> Generator[None]:
     with io.TextIOWrapper(open_log(path), encoding="utf-8") as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(_FORMAT)
+        handler.addFilter(_is_of_a_cell_here)
         package.addHandler(handler)
         try:
             yield
@@ -34,6 +35,11 @@ def log_to(path: Path) -> Generator[None]:
             package.removeHandler(handler)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _is_of_a_cell_here(line: logging.LogRecord) -> bool:
+    """Tell lines of a cell from those of the sweep, and of workers whose lines are shown here."""
+    return line.process == os.getpid() and not line.name.startswith("calib_sweep.sweep.")
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -24,6 +24,7 @@ from calib_sweep.console import (
     console,
     is_speaker,
 )
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.eta import Estimate
 from calib_sweep.sweep.tally import Tally
@@ -50,7 +51,8 @@ class Progress:
     """
 
     def __init__(self, cells: Sequence[Cell], store: Store, most: int | None = None) -> None:
-        self.num_cells, self.num_settled, self.store = len(cells), 0, store
+        self.num_cells, self.num_settled, self.num_running = len(cells), 0, 0
+        self.store = store
         self.left: Estimate | None = None
         self.tally = Tally(cells, lambda: time.monotonic(), most)
         self.is_live = console.is_terminal and is_speaker()
@@ -84,15 +86,27 @@ class Progress:
             ends_s = None if self.left is None else time.monotonic() + self.left.seconds
             self.bars.update(self.cell_bar, completed=self.num_settled, ends_s=ends_s)
 
+    def one_settled(self) -> None:
+        """A worker beside this one has settled a cell; the next look knows more."""
+        self.num_settled += 1
+        if self.is_live:
+            self.bars.update(self.cell_bar, completed=self.num_settled)
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """`record` is what `cell` left, whoever ran it."""
+        self.tally.finished(cell, record)
+
     @contextmanager
     def running(self, cell: Cell) -> Iterator["CellProgress"]:
-        """Show `cell` while it runs."""
-        place = f"{self.num_settled + 1}/{self.num_cells}"
+        """Show `cell` while it runs, here or in a worker beside this one."""
+        self.num_running += 1
+        place = f"{self.num_settled + self.num_running}/{self.num_cells}"
         log.info("cell %s: %s%s", place, cell.title, f", {self.left.words()}" if self.left else "")
         try:
             with self._bar(cell) as shown:
                 yield shown
         finally:
+            self.num_running -= 1
             self.tally.ran_one()
 
     @contextmanager

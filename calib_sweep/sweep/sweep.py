@@ -5,31 +5,33 @@ are kept.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from calib_sweep.cell import Cell
 from calib_sweep.console import configure_logging, is_speaker
-from calib_sweep.errors import ConfigError, StoreError, WorkerLostError, collected
+from calib_sweep.errors import ConfigError, StoreError, collected
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
-from calib_sweep.sweep.compose import Composed, as_hydra_takes_it, compose_grid
+from calib_sweep.sweep.compose import Composed, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
-from calib_sweep.sweep.launching import check_launcher, num_workers, preview
+from calib_sweep.sweep.launching import check_launcher, preview
 from calib_sweep.sweep.own_folders import log_own_folders
 from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
-from calib_sweep.sweep.queue import Failures, Outlook, failures, tidy_settled
+from calib_sweep.sweep.queue import Failures, failures, tidy_settled
 from calib_sweep.sweep.reach import cells_to_run, within_reach
+from calib_sweep.sweep.staffing import check_workers
+from calib_sweep.sweep.workforce import Workforce
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -56,12 +58,12 @@ class Sweep:
     ) -> None:
         self.context, self.master, self.points, self.typed = context, master, points, typed
         self.builder = Builder()
-        self.sessions: list[Session] = []  # of the worker in this process, if there is one
+        self.workforce = Workforce(context, master, points, self.builder)
 
     @cached_property
     def composed(self) -> list[Composed]:
         composed = compose_grid(self.context.config_loader, self.master, self.points)
-        for key in ("results_dir", "sweep_name", "analysis"):
+        for key in ("results_dir", "sweep_name", "analysis", "workers"):
             values = sorted({str(point.config[key]) for point in composed})
             if len(values) > 1:
                 raise ConfigError(
@@ -105,12 +107,21 @@ class Sweep:
 
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
+        try:
+            return self._run()
+        finally:
+            self.workforce.crew.stop()
+
+    def _run(self) -> int:
         start = time.perf_counter()
+        if not self.store.folder.exists():  # else it is not known yet whether anything is to do
+            self.workforce.expect([point.config for point in self.composed])
         self.store.sweep_leftovers()
         num_planned = len(self.cells)
         self.cells, found = within_reach(self.store, self.cells)
         is_short = len(self.cells) < num_planned
         todo = cells_to_run(self.store, self.cells, found)
+        self.workforce.expect([cell.config for cell in todo])
         _refuse_changed_inputs(self.builder, found)
         if todo:
             from calib_sweep.sweep.hints import thread_hint
@@ -133,6 +144,7 @@ class Sweep:
     def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
         if todo:
             self._launch(todo, failed_before)
+        self.workforce.crew.resize(0)  # they end while we sum up
         tidy_settled(self.store, self.cells)
         self._mirror()
         code = self._summarise(time.perf_counter() - start)
@@ -150,6 +162,7 @@ class Sweep:
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
+            problems.of(check_workers, self.master, self.cells, os.environ)
             found = problems.of(partial(check_cells, self.builder, self.cells, draw=check_pool))
         plan = describe_plan(self.builder, self.store, self.cells, [*notes, *found])
         output("\n".join(filter(None, [self.describe_bound(), plan])))
@@ -201,6 +214,7 @@ class Sweep:
         with collected() as problems:
             problems.of(self.store.require_writable)
             problems.of(check_launcher, self.master)
+            problems.of(check_workers, self.master, todo, os.environ)
             draw = check_pool if problems.errors else self._draw
             notes = problems.of(partial(check_cells, self.builder, todo, draw=draw))
         if notes:
@@ -222,42 +236,8 @@ class Sweep:
         return parts.draw(self.store.results_dir, parts.model.load_tokenizer(), dense)
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
-        """Start workers by Hydra's launcher, again as long as each time leaves fewer cells."""
-        outlook = Outlook(self.store, failed_before)
-        failed: set[str] = set()
-        while True:
-            jobs = self._start_workers(todo, failed_before)
-            ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
-            for error in ended:
-                log.error("a worker ended: %s: %s", type(error).__name__, error)
-            failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
-            left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
-            if not left or len(left) >= len(todo):
-                break
-            cells = counted(len(left), "cell")
-            log.warning("workers ended before %s ran; starting again", cells)
-            todo = left
-        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
-        if left and errors:
-            raise errors[0]
-
-    def _start_workers(self, todo: Sequence[Cell], failed_before: Failures) -> Sequence[JobReturn]:
-        """Have Hydra's launcher run as many workers as `todo` needs, and wait for them."""
-        from hydra.core.plugins import Plugins
-
-        from calib_sweep.sweep.worker import Worker
-
-        per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
-        worker = Worker(
-            *(todo, self.store, self._tracking(), per_worker, failed_before, self.builder),
-            self.sessions,
-        )
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=worker, config=self.master
-        )
-        point = as_hydra_takes_it(self.context.config_loader, self.points[0])
-        jobs = [point] * num_workers(self.master, len(todo))
-        return launcher.launch(jobs, initial_job_idx=0)
+        """Have workers run `todo`."""
+        self.workforce.run(todo, self.store, self._tracking(), failed_before)
 
     def _tracking(self) -> Tracking:
         return self.builder.build("tracking", self.composed[0].config["tracking"])

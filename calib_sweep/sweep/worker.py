@@ -5,18 +5,21 @@ command, started as often as one likes wherever that folder is seen, shares the 
 """
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 
 from calib_sweep.cell import Cell
+from calib_sweep.console import CellProgress
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
+from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
 from calib_sweep.wording import counted
@@ -31,6 +34,22 @@ log = logging.getLogger(__name__)
 FIRST_POLL_S, LONGEST_POLL_S = 0.2, 5.0
 
 
+class Shown(Protocol):
+    """Where a worker shows what it does."""
+
+    def look(self, queue: Queue, own: Cell | None, /) -> None: ...  # it begins with `own`
+    def running(self, cell: Cell, /) -> AbstractContextManager[CellProgress]: ...
+    def finished(self, cell: Cell, record: Record, /) -> None: ...  # whoever ran it
+
+
+class Company(Protocol):
+    """The workers beside one, as it sees them."""
+
+    def news(self) -> list[str]: ...  # ids of cells that need nothing more
+    def ran(self, cell_id: str, *, failed: bool) -> None: ...  # this worker did
+    def pause(self, seconds: float) -> None: ...  # or until there may be something to do
+
+
 @dataclass
 class Worker:
     """Runs cells of `cells` from `store`. Called by a Hydra launcher, here or in another process.
@@ -40,6 +59,7 @@ class Worker:
     worker that dies are taken over.
     failed_before: the failed cells as the command found them; these are run again.
     sessions: at most one, kept for the next worker of this process.
+    crew: other processes that do the same beside this one.
     """
 
     cells: Sequence[Cell]
@@ -49,37 +69,63 @@ class Worker:
     failed_before: Mapping[str, str | None] = field(default_factory=dict)
     builder: Builder = field(default_factory=Builder)
     sessions: "list[Session]" = field(default_factory=list)
+    crew: Crew = field(default_factory=Crew)
     _poll_s: float = 0.0  # 0: not waiting
 
     def __call__(self, _config: object = None) -> list[str]:
-        """Work; return the ids of the cells that failed here."""
+        """Work, with the crew; return the ids of the cells that failed."""
+        alike = replace(self, sessions=[])
+        with Progress(self.cells, self.store, self.max_cells) as progress:
+            with self.crew.at_work(alike, self.cells, progress):
+                self.work(progress, self.crew)
+            return self.crew.failed()
+
+    def work(self, progress: "Shown", crew: "Company") -> None:
+        """Take cells and run them, show them by `progress` and tell `crew` of them."""
         from calib_sweep.run import run_cell
+
+        session, num_run = self._session(), 0
+        outlook = Outlook(self.store, self.failed_before, progress.finished)
+        queue = Queue(self._from_own_share(), outlook)
+        while self.max_cells is None or num_run < self.max_cells:
+            raise_if_told()
+            queue.look_at(crew.news())
+            taken = queue.take()
+            progress.look(queue, taken[0] if taken else None)
+            if taken is None:
+                if not self._is_worth_waiting(queue):
+                    break
+                self._wait(queue, crew)
+                continue
+            cell, claim = taken
+            self._poll_s = 0.0
+            with claim, progress.running(cell) as cell_progress:
+                record = run_cell(cell, self.store, session, cell_progress)
+                self.tracking.log(cell, record, self.store)
+            progress.finished(cell, record)
+            failed = record["status"] == "failed"
+            queue.settle(cell, failed=failed)
+            crew.ran(cell.id, failed=failed)
+            num_run += 1
+
+    def load_ahead(self) -> None:
+        """Load what the first cells need, while others run what these wait for."""
+        from calib_sweep.inputs import inputs_of
+
+        session, cell = self._session(), self.cells[0]
+        if not cell.is_dense:  # can be run at once
+            return
+        parts = session.builder.parts(cell)
+        inputs = inputs_of(parts)
+        session.model(parts.model, inputs["model"])
+        tokenizer = session.tokenizer(parts.model, inputs["model"])
+        session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+
+    def _session(self) -> "Session":
         from calib_sweep.session import Session
 
         self.sessions[:] = self.sessions or [Session(self.builder)]
-        session, num_run, failed = self.sessions[0], 0, []
-        with Progress(self.cells, self.store, self.max_cells) as progress:
-            outlook = Outlook(self.store, self.failed_before, progress.tally.finished)
-            queue = Queue(self._from_own_share(), outlook)
-            while self.max_cells is None or num_run < self.max_cells:
-                raise_if_told()
-                taken = queue.take()
-                progress.look(queue, taken[0] if taken else None)
-                if taken is None:
-                    if not self._is_worth_waiting(queue):
-                        break
-                    self._wait(queue)
-                    continue
-                cell, claim = taken
-                self._poll_s = 0.0
-                with claim, progress.running(cell) as cell_progress:
-                    record = run_cell(cell, self.store, session, cell_progress)
-                    self.tracking.log(cell, record, self.store)
-                progress.tally.finished(cell, record)
-                queue.settle(cell, failed=record["status"] == "failed")
-                failed += [cell.id] if record["status"] == "failed" else []
-                num_run += 1
-        return failed
+        return self.sessions[0]
 
     def _from_own_share(self) -> Sequence[Cell]:
         """Return the cells in order; for one of many jobs from its share on.
@@ -96,10 +142,10 @@ class Worker:
             return len(queue) > 0
         return not queue.is_with_the_living()
 
-    def _wait(self, queue: Queue) -> None:
+    def _wait(self, queue: Queue, crew: "Company") -> None:
         """Wait a moment for cells that others hold; say once for whom."""
         if not self._poll_s:
             names = " and ".join(queue.holders()) or "another worker"
             log.info("waiting for %s that %s runs", counted(len(queue), "cell"), names)
         self._poll_s = min(max(1.2 * self._poll_s, FIRST_POLL_S), LONGEST_POLL_S)
-        time.sleep(self._poll_s)
+        crew.pause(self._poll_s)

@@ -9,13 +9,12 @@ from calib_sweep.sweep import worker as worker_module
 from calib_sweep.sweep.queue import Outlook, Queue
 
 
-def test_a_worker_that_waits_looks_ever_less_often(tmp_path, monkeypatch):
+def test_a_worker_that_waits_looks_ever_less_often(tmp_path):
     naps = []
-    monkeypatch.setattr(worker_module.time, "sleep", naps.append)
     store = Store(tmp_path, "sweep")
     worker, queue = worker_module.Worker([], store, tracking=None), Queue([], Outlook(store, {}))
     for _ in range(40):
-        worker._wait(queue)
+        worker._wait(queue, SimpleNamespace(pause=naps.append))
     assert naps[0] == worker_module.FIRST_POLL_S and naps[-1] == worker_module.LONGEST_POLL_S
     assert naps == sorted(naps)
 

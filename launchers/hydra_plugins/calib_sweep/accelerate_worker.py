@@ -8,17 +8,13 @@ killed or crashed.
 
 import os
 import pickle
-import signal
 import sys
 import threading
-import time
 import traceback
 
 from hydra_plugins.calib_sweep import outcome
 
-from calib_sweep.interruption import INTERRUPTED, TERMINATION, ending_on
-
-GRACE_S = 5.0  # from SIGTERM to SIGKILL
+from calib_sweep.interruption import INTERRUPTED, TERMINATION, end_group, ending_on
 
 
 def die_with_parent() -> None:
@@ -26,9 +22,7 @@ def die_with_parent() -> None:
 
     def watch() -> None:
         os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read(): its lock would be held at exit
-        os.killpg(os.getpgrp(), signal.SIGTERM)
-        time.sleep(GRACE_S)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        end_group()
 
     threading.Thread(target=watch, daemon=True, name="lifeline").start()
 

@@ -22,9 +22,10 @@ from typing import IO
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.calib_sweep import outcome
-from hydra_plugins.calib_sweep.accelerate_worker import GRACE_S
 
 from calib_sweep.errors import WorkerLostError
+from calib_sweep.interruption import GRACE_S
+from calib_sweep.processes import describe_exit
 from calib_sweep.results.cell_log import open_log
 
 log = logging.getLogger("calib_sweep.launcher")
@@ -61,8 +62,7 @@ class _Member:
 
     def ending(self) -> str:
         """Say how the process ended."""
-        code = self.process.returncode
-        return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        return describe_exit(self.process.returncode)
 
 
 @dataclass

@@ -1,0 +1,124 @@
+"""How many workers a command starts on a CPU: `workers: auto`, or the number typed.
+
+    auto    cores over threads of a worker, as far as memory goes and as there are cells at once
+    3       three, or as many as there are cells at once
+
+It is one, this process, where something else starts the workers (another launcher, `accelerate
+launch`, SLURM), and where a model runs on a GPU.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from calib_sweep.cell import DENSE, Cell, Config
+from calib_sweep.errors import ConfigError
+from calib_sweep.parts.building import Builder
+from calib_sweep.sweep.estimate import num_weights
+from calib_sweep.sweep.launching import BASIC
+from calib_sweep.sweep.machine import free_memory, num_cores
+from calib_sweep.values import is_int
+
+# Of a worker: Python with torch, transformers and lm-eval, and what is computed beside weights.
+OWN_BYTES = 1_000_000_000
+COPIES = 3  # of the weights: the model, its dense blocks, and what a walk keeps of a block
+BYTES = {"float32": 4, "float64": 8}  # of a weight; 2 in all other types
+SHARE = 0.8  # of the free memory; the rest is for files that are read again
+DEVICES = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd")))
+# Set where several processes may have been started with the same command.
+MANY_STARTED = ("LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID")
+
+
+def check_workers(
+    master: DictConfig, cells: Sequence[Cell], environment: Mapping[str, str]
+) -> None:
+    """Raise `ConfigError` for a number of workers that something else decides."""
+    workers = cells[0].config["workers"] if cells else 1
+    if workers == "auto" or not is_int(workers, 2):
+        return
+    if not _is_basic(master):
+        choice = master.hydra.runtime.choices.get("hydra/launcher")
+        raise ConfigError(
+            f"workers={workers}: has no effect with hydra/launcher={choice}, which starts workers "
+            "itself. Leave it out, and set what the launcher has: for accelerate "
+            f"hydra.launcher.num_workers={workers}."
+        )
+    if "LOCAL_RANK" in environment:
+        raise ConfigError(
+            f"workers={workers}: expected auto or 1, as this is one process of `accelerate launch` "
+            "or `torchrun`. Leave out one of the two."
+        )
+    if _is_on_gpu(cells):
+        raise ConfigError(
+            f"workers={workers}: expected auto or 1 for a model on a GPU. For one worker on each "
+            "GPU type hydra/launcher=accelerate."
+        )
+
+
+def may_start(master: DictConfig, workers: int | str, environment: Mapping[str, str]) -> bool:
+    """Tell whether this command may start workers beside itself."""
+    if workers != "auto" and not is_int(workers, 2):
+        return False  # or refused later, with all that is wrong besides
+    is_one_of_many = workers == "auto" and not environment.keys().isdisjoint(MANY_STARTED)
+    return _is_basic(master) and not is_one_of_many
+
+
+def _is_basic(master: DictConfig) -> bool:
+    return str(master.hydra.launcher.get("_target_")) == BASIC
+
+
+def first_guess(workers: int | str, configs: Sequence[Config]) -> int:
+    """Return for how many workers to start processes before more is known of the cells.
+
+    Nothing heavy is imported here. A number of threads that torch would choose is taken for all.
+    """
+    models = [c["model"] for c in configs]
+    if _has_gpu() and any(not isinstance(m, dict) or m.get("device") != "cpu" for m in models):
+        return 1
+    chosen = [str(c["num_threads"] or os.environ.get("OMP_NUM_THREADS")) for c in configs]
+    threads = max(int(text) if text.isdigit() else num_cores() for text in chosen)
+    num_dense = sum(c["method"] == DENSE for c in configs)
+    return num_workers(workers, threads, OWN_BYTES, len(configs) - num_dense)
+
+
+def _has_gpu() -> bool:
+    """Tell, without importing torch, whether there may be a GPU."""
+    return any(device.exists() for device in DEVICES)
+
+
+def needed(builder: Builder, workers: int | str, todo: Sequence[Cell]) -> int:
+    """Return how many workers `todo` is worth, this process among them."""
+    import torch
+
+    if _is_on_gpu(todo):
+        return 1
+    models = {str(cell.config["model"]): cell.config["model"] for cell in todo}.values()
+    threads = max(cell.config["num_threads"] or torch.get_num_threads() for cell in todo)
+    weights = max(_weight_bytes(builder, model) for model in models)
+    num_dense = sum(cell.is_dense for cell in todo)
+    at_once = max(num_dense, len(todo) - num_dense)  # dense cells come first
+    return num_workers(workers, threads, OWN_BYTES + COPIES * weights, at_once)
+
+
+def _is_on_gpu(cells: Sequence[Cell]) -> bool:
+    import torch
+
+    is_meant = any(cell.config["model"].get("device") != "cpu" for cell in cells)
+    return is_meant and torch.cuda.is_available()
+
+
+def _weight_bytes(builder: Builder, model: Config) -> int:
+    """Bytes of the linear layers of a model; 0 where they are not known."""
+    return (num_weights(builder, model) or 0) * BYTES.get(str(model.get("dtype")), 2)
+
+
+def num_workers(workers: int | str, threads: int, worker_bytes: int, at_once: int) -> int:
+    """Return how many workers of so many threads and bytes there are to be, at least 1.
+
+    at_once: cells that can run at the same time.
+    """
+    if workers == "auto":
+        workers = min(num_cores() // threads, int(SHARE * free_memory() / worker_bytes))
+    return max(1, min(int(workers), at_once))

@@ -1,0 +1,88 @@
+"""The workers of a sweep: those of Hydra's launcher, and on a CPU a crew beside this process."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from calib_sweep.cell import Cell, Config
+from calib_sweep.errors import WorkerLostError
+from calib_sweep.parts.building import Builder
+from calib_sweep.parts.interfaces import Tracking
+from calib_sweep.results.store import Store
+from calib_sweep.sweep import staffing
+from calib_sweep.sweep.compose import as_hydra_takes_it
+from calib_sweep.sweep.crew import Crew
+from calib_sweep.sweep.launching import num_workers
+from calib_sweep.sweep.points import Point
+from calib_sweep.sweep.queue import Failures, Outlook
+from calib_sweep.wording import counted
+
+if TYPE_CHECKING:
+    from calib_sweep.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class Workforce:
+    """Starts workers for the cells of a sweep. `points`: Hydra composes the first one again."""
+
+    def __init__(
+        self, context: HydraContext, master: DictConfig, points: Sequence[Point], builder: Builder
+    ) -> None:
+        self.context, self.master, self.points, self.builder = context, master, points, builder
+        self.sessions: list[Session] = []  # of the worker in this process, if there is one
+        self.crew = Crew()
+
+    def expect(self, configs: Sequence[Config]) -> None:
+        """Start the crew that cells of these configurations will need, as far as one can tell."""
+        workers = configs[0]["workers"] if configs else 1
+        if staffing.may_start(self.master, workers, os.environ):
+            self.crew.resize(staffing.first_guess(workers, configs) - 1)
+
+    def run(
+        self, todo: Sequence[Cell], store: Store, tracking: Tracking, failed_before: Failures
+    ) -> None:
+        """Have `todo` run: start workers again as long as each time leaves fewer cells."""
+        outlook = Outlook(store, failed_before)
+        failed: set[str] = set()
+        while True:
+            jobs = self._start(todo, store, tracking, failed_before)
+            ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
+            for error in ended:
+                log.error("a worker ended: %s: %s", type(error).__name__, error)
+            failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
+            left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
+            if not left or len(left) >= len(todo):
+                break
+            cells = counted(len(left), "cell")
+            log.warning("workers ended before %s ran; starting again", cells)
+            todo = left
+        errors = [error for error in ended if not isinstance(error, WorkerLostError)]
+        if left and errors:
+            raise errors[0]
+
+    def _start(
+        self, todo: Sequence[Cell], store: Store, tracking: Tracking, failed_before: Failures
+    ) -> Sequence[JobReturn]:
+        """Have Hydra's launcher run as many workers as `todo` needs, and wait for them."""
+        from hydra.core.plugins import Plugins
+
+        from calib_sweep.sweep.worker import Worker
+
+        if staffing.may_start(self.master, workers := todo[0].config["workers"], os.environ):
+            self.crew.resize(staffing.needed(self.builder, workers, todo) - 1)
+        per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
+        worker = Worker(
+            *(todo, store, tracking, per_worker, failed_before, self.builder),
+            *(self.sessions, self.crew),
+        )
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=worker, config=self.master
+        )
+        jobs = [as_hydra_takes_it(self.context.config_loader, self.points[0])]
+        return launcher.launch(jobs * num_workers(self.master, len(todo)), initial_job_idx=0)
