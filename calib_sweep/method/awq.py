@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import collected, require
-from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup
+from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup, Work
 from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
 from calib_sweep.method.grids.grid import GridFormat
 from calib_sweep.method.settings import (
@@ -97,8 +97,12 @@ class AWQ(BlockMethod):
             "Example: method.max_shrink=0.5 method.clip_steps=20, the published values.",
         )
 
-    def num_passes(self) -> int:
-        return 3 + self.scale_steps  # observe, find modules' inputs, propagate; run modules
+    def work(self) -> Work:
+        clips = int(self.max_shrink * self.clip_steps)
+        return Work(
+            passes=3 + self.scale_steps,  # observe, find modules' inputs, propagate; run modules
+            sweeps=8 * (self.scale_steps + clips),
+        )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         if self.group_size is not None:

@@ -14,13 +14,22 @@ Shapes: O = out_features, I = in_features, B = decoder blocks.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.grids.grid import Grid, GridFormat
 from calib_sweep.method.statistics.statistic import Statistic
+
+
+class Work(NamedTuple):
+    """What a method does, about, for an estimate of what it costs."""
+
+    passes: float = 0  # over the calibration set; 0: it needs none
+    solves: bool = False  # whether it factorises Hessians and makes up for a column in all others
+    column_steps: float = 0  # operations that wait for each other, for each column of a layer
+    sweeps: float = 25  # times that all weights are read and written, element by element
 
 
 class Method:
@@ -36,9 +45,9 @@ class Method:
     # Whether it moves scale between the layers of a block: it must be known which to which.
     migrates_scale: ClassVar[bool] = False
 
-    def num_passes(self) -> int:
-        """Forward passes over the calibration set, about, for an estimate of the cost."""
-        return 2  # observe, propagate
+    def work(self) -> Work:
+        """Say what the method does beside what every walk does."""
+        return Work() if self.statistic is None else Work(passes=2)  # observe, propagate
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         """Raise `ConfigError` when these settings do not fit a layer of this shape."""
@@ -143,8 +152,8 @@ class BlockMethod(Method, ABC):
 class ModelMethod(Method, ABC):
     """Looks at the dense model as a whole, in a pass of its own, then hands each block a method."""
 
-    def num_passes(self) -> int:
-        return 3  # profile, observe, propagate
+    def work(self) -> Work:
+        return Work(passes=3)  # profile, observe, propagate
 
     @abstractmethod
     def sensitivity(

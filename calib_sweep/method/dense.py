@@ -5,7 +5,7 @@ from typing import final
 
 from torch import Tensor
 
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.statistics.statistic import Statistic
 
 
@@ -13,6 +13,9 @@ from calib_sweep.method.statistics.statistic import Statistic
 @dataclass(frozen=True, kw_only=True)
 class Dense(LayerMethod):
     """Compresses nothing; needs no data."""
+
+    def work(self) -> Work:
+        return Work(sweeps=0)
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         return CompressedWeight(weight_OI=weight_OI.clone())

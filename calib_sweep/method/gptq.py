@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import collected, require
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.column_grids import ColumnGrids
@@ -140,6 +140,9 @@ class GPTQ(LayerMethod):
             damping=factor.damping,
             note=factor.note(),
         )
+
+    def work(self) -> Work:
+        return Work(passes=2, solves=True, column_steps=8)
 
     def _known_grids(
         self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.method.base import LayerMethod, ModelMethod
+from calib_sweep.method.base import LayerMethod, ModelMethod, Work
 from calib_sweep.method.settings import UNSTRUCTURED, check_sparsity
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
@@ -98,6 +98,10 @@ class OWL(ModelMethod):
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         self.base(sparsity=self.sparsity).check_shape(name, num_out, num_in)
+
+    def work(self) -> Work:
+        work = self.base(sparsity=self.sparsity).work()
+        return work._replace(passes=work.passes + 1)
 
     def sensitivity(
         self, weights: Mapping[str, Tensor], statistics: Mapping[str, Statistic]

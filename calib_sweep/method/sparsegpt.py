@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import collected, require
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.column_grids import ColumnGrids
@@ -127,6 +127,9 @@ class SparseGPT(LayerMethod):
             grid=grid,
             note=factor.note(),
         )
+
+    def work(self) -> Work:
+        return Work(passes=2, solves=True, column_steps=4 if self.bits is None else 12)
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         groups = num_kept_and_group_length(self.pattern)

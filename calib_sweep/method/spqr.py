@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import collected, require
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.bilevel_grid import (
@@ -145,6 +145,10 @@ class SpQR(LayerMethod):
             damping=factor.damping,
             note=factor.note(),
         )
+
+    def work(self) -> Work:
+        fits = 40 / (self.group_size or 128)  # operations to fit the grid of a group of columns
+        return Work(passes=2, solves=True, column_steps=14 + fits)
 
     def _threshold(self, solver: ColumnSolver) -> Tensor | None:
         """The squared error above which a weight is kept; None: none is."""

@@ -1,14 +1,9 @@
-"""Estimate what a sweep costs, from what finished cells of the same method took.
+"""Tell what a sweep costs: hours, memory of the device, disk.
 
-    seconds of a part = those of the finished cell x the ratio of what it grows with
-
-load              weights
-draw              nothing
-describe, compress   weights x calibration tokens
-evaluate          weights x the larger ratio of scored tokens and of items
-
-Cells like the one in question are asked first; only where there are none are others scaled. Where
-an amount cannot be seen before a run (all windows, all items), no time is made up.
+Cells like those that are finished take as long as these did. The others cost what the cost model
+says (`cost/`), at the rates of the device that finished cells last, fitted to all that finished on
+it; where none did, at the rates of one H200 and of one core of a CPU. What cannot be counted before
+a run is named, and no time made up for it.
 """
 
 import json
@@ -16,44 +11,37 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import fmean
 
 from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
-from calib_sweep.cell import Cell, Config, digest, without_execution
+from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import FETCH, ConfigError
+from calib_sweep.method.base import Work
 from calib_sweep.parts.building import Builder
-from calib_sweep.places import RECORD
-from calib_sweep.results.reading import readable_records
-from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.cost.amounts import Shape, shape_of
+from calib_sweep.sweep.cost.finished import LOAD, Alike, Known, alike, known_devices, model_key
+from calib_sweep.sweep.cost.footprint import CPU_PROCESS, Disk, device_memory, disk
+from calib_sweep.sweep.cost.parts import DESCRIBE, PARTS, parts_of, scored_of
+from calib_sweep.sweep.cost.rates import CPU, GPU, Rates
 from calib_sweep.wording import counted
 
-
-@dataclass(frozen=True)
-class Amount:
-    """An amount of one kind that is scored."""
-
-    settings: str  # digest of what says so: equal ones are the same amount
-    number: int | None  # None: all that there is, which is not known here
+FITTED, ALONE = 1.5, 2  # factors within which it is right: fitted to finished cells, and by itself
 
 
 @dataclass(frozen=True)
-class Work:
-    """All that the time of a cell depends on. Equal ones should take equally long."""
+class Job:
+    """Cells that cost the same."""
 
-    method: str
-    model: str  # digest of its configuration
-    weights: int | None  # of its linear layers; None: not known here
-    tokens: int  # of the calibration set; 0: none is needed
-    windows: Amount  # tokens in them
-    items: Amount  # of the tasks
+    key: Alike
+    cells: Sequence[Cell]
+    work: Work
+    shape: Shape | None  # None: the configuration of the model is not on this machine
+    num_sets: int  # calibration sets that no job before it draws
 
-
-NOTHING = Amount("", 0)
-
-# What forward passes of half-precision models reach, in round numbers, to tell an hour from a week.
-FLOP_PER_S = {"one data-centre GPU (100 TFLOP/s)": 1e14, "a CPU (0.5 TFLOP/s)": 5e11}
+    @property
+    def cell(self) -> Cell:
+        return self.cells[0]
 
 
 def describe_plan(
@@ -67,7 +55,11 @@ def describe_plan(
         f"dense, {len(cells) - len(todo):,} done, {len(todo):,} to run"
     ]
     if todo:
-        lines += _describe_cost(builder, store, todo)
+        shapes = shapes_of(builder, cells)
+        jobs = jobs_of(builder, todo, shapes)
+        known = _of_use(known_devices(builder, store, shapes), jobs)
+        lines += [*_describe_time(jobs, known), *_describe_memory(jobs, known)]
+        lines += _describe_disk(jobs)
     lines += [text for cell in cells for text in store.conflicts(cell)]
     lines += [f"not checked: {note.replace(FETCH, '').strip()}" for note in notes]
     lines += [FETCH] if any(FETCH in note for note in notes) else []  # once
@@ -75,182 +67,178 @@ def describe_plan(
     return "\n".join(lines)
 
 
-def _describe_cost(builder: Builder, store: Store, todo: Sequence[Cell]) -> list[str]:
-    known = measured(store)
-    cells_of: dict[Work, list[Cell]] = {}
-    for cell in todo:
-        num = num_weights(builder, cell.config["model"])
-        work = work_of(cell.config, cell.method, needs_data=cell.needs_data, weights=num)
-        cells_of.setdefault(work, []).append(cell)
-    seconds = {work: predict(work, known) for work in cells_of}
-    timed = {work: value for work, value in seconds.items() if value is not None}
-    num = Counter({work: len(cells) for work, cells in cells_of.items()})
-    lines = []
-    if timed:
-        total = sum(num[work] * value for work, value in timed.items())
-        scaled = (
-            ""
-            if all(work in known for work in timed)
-            else (", scaled by weights, calibration tokens, windows and items")
-        )
-        lines.append(
-            f"time: about {duration(total)} of one worker for "
-            f"{counted(sum(num[w] for w in timed), 'cell')}, as finished cells of the same method "
-            f"took{scaled}"
-        )
-    untimed = [cell for work, cells in cells_of.items() if work not in timed for cell in cells]
-    if untimed:
-        lines.append(
-            f"time: not known for {counted(len(untimed), 'cell')}, as no finished cell is like "
-            f"{'it' if len(untimed) == 1 else 'them'}"
-        )
-        lines += _describe_flops(builder, untimed)
-    return lines
+def shapes_of(builder: Builder, cells: Sequence[Cell]) -> dict[str, Shape | None]:
+    """Return the shape of each model of a plan; None if its configuration is not here."""
+    models = {model_key(cell.config): cell.config["model"] for cell in cells}
+    return {key: shape_here(builder, model) for key, model in models.items()}
 
 
-def _describe_flops(builder: Builder, cells: Sequence[Cell]) -> Iterator[str]:
-    """Say how long the forward passes of cells take at rates that hardware reaches."""
-    known = [flop for cell in cells if (flop := _flops(builder, cell)) is not None]
-    if total := sum(known):
-        times = [f"{duration(total / rate)} on {what}" for what, rate in FLOP_PER_S.items()]
+def shape_here(builder: Builder, model: Config) -> Shape | None:
+    """Return the shape of a model; None if its configuration is not on this machine."""
+    return _shape(builder, valid_json.dumps(model, sort_keys=True))
+
+
+@cache
+def _shape(builder: Builder, model: str) -> Shape | None:
+    try:
+        return shape_of(builder.build("model", json.loads(model)))
+    except ConfigError:
+        return None
+
+
+def jobs_of(
+    builder: Builder, cells: Sequence[Cell], shapes: Mapping[str, Shape | None]
+) -> list[Job]:
+    """Group cells that cost the same."""
+    groups: dict[tuple[Alike, str], list[Cell]] = {}
+    works: dict[str, Work] = {}
+    for cell in cells:
+        method = digest(cell.config["method"])
+        if method not in works:
+            works[method] = builder.build("method", cell.config["method"]).work()
+        key = alike(cell.config, cell.method, works[method])
+        groups.setdefault((key, digest(cell.config["walk"])), []).append(cell)
+    jobs, drawn = [], set[str]()
+    for (key, _), own in groups.items():
+        new = {_set_of(cell) for cell in own if cell.needs_data} - drawn
+        jobs.append(Job(key, own, key.work, shapes[key.model], len(new)))
+        drawn |= new
+    return jobs
+
+
+def seconds_of(job: Job, rates: Rates, known: Known | None, *, on_gpu: bool) -> float | None:
+    """Seconds of all cells of a job on one worker; None where they cannot be told."""
+    done = known.seconds.get(job.key, {}) if known else {}
+    if not done and job.shape is None:
+        return None
+    predicted = {}
+    if job.shape is not None:
+        sizes = {"needs_data": job.work.passes > 0, "on_gpu": on_gpu}
+        parts = parts_of(job.cell.config, job.work, job.shape, **sizes)
+        predicted = {p: rates.predict(p, job.key.method, parts[p]) for p in PARTS}
+    each = {**predicted, **{part: took for part, took in done.items() if part != LOAD}}
+    describe = each.pop(DESCRIBE, 0.0)
+    return len(job.cells) * sum(each.values()) + job.num_sets * describe
+
+
+def _of_use(known: Sequence[Known], jobs: Sequence[Job]) -> list[Known]:
+    """Return the devices of which something is known for these cells."""
+    keys = {job.key for job in jobs}
+    return [one for one in known if one.rates.num_cells or not keys.isdisjoint(one.seconds)]
+
+
+def _describe_time(jobs: Sequence[Job], known: Sequence[Known]) -> Iterator[str]:
+    places = [(one.device.words, one.rates, one, one.device.on_gpu) for one in known[:1]]
+    if not places:
+        on_cpu = all(job.cell.config["model"].get("device") == "cpu" for job in jobs)
+        places = [(r.name, r, None, r is GPU) for r in ([CPU] if on_cpu else [GPU, CPU])]
+    told, untold = [], []
+    for words, rates, one, on_gpu in places:
+        found = [(job, seconds_of(job, rates, one, on_gpu=on_gpu)) for job in jobs]
+        told.append((words, sum(seconds or 0.0 for _, seconds in found)))
+        untold = [job for job, seconds in found if seconds is None]
+    num = Counter({True: 0, False: 0})
+    for job in jobs:
+        num[bool(known and job.key in known[0].seconds)] += len(job.cells)
+    num[False] -= sum(len(job.cells) for job in untold)
+    if num.total():
+        times = ", ".join(f"{duration(seconds)} on {words}" for words, seconds in told)
+        yield f"time: about {times}, by one worker; {_basis(num, known)}"
+    for job in untold:
         yield (
-            f"forward passes of {counted(len(known), 'cell')}: {total / 1e15:.3g} PFLOP, about "
-            f"{', '.join(times)}; solving and tasks come on top"
+            f"time: not known for {counted(len(job.cells), 'cell')} of {job.cell.model}, as its "
+            "configuration is not on this machine"
         )
+    unknown = {name for job in jobs for name in _uncounted(job)}
+    if unknown:
+        yield f"not counted, as nobody knows their size here: {', '.join(sorted(unknown))}"
 
 
-def measured(store: Store) -> dict[Work, dict[str, float]]:
-    """Mean seconds of each part of finished cells, over all sweeps in results_dir.
-
-    Of their models only what records tell: anybody's records are here, and a model can bring code.
-    """
-    records = list(_timed(store))
-    weights = {
-        _model(config): num
-        for record, config, _ in records
-        if isinstance(num := (record.get("compression") or {}).get("num_weights"), int) and num
-    }
-    found: dict[Work, list[Mapping[str, float]]] = {}
-    for record, config, seconds in records:
-        cell = record["cell"]
-        needs_data, num = cell.get("dataset") is not None, weights.get(_model(config))
-        try:
-            work = work_of(config, cell["method"], needs_data=needs_data, weights=num)
-        except (KeyError, TypeError, AttributeError):
-            continue  # scored elsewhere, or by a version with other keys
-        found.setdefault(work, []).append(seconds)
-    return {
-        work: {part: fmean(one.get(part, 0.0) for one in all_of) for part in all_of[0]}
-        for work, all_of in found.items()
-    }
+def _basis(num: Mapping[bool, int], known: Sequence[Known]) -> str:
+    """Say from what the time is told, and how sure it is."""
+    if not known:
+        return (
+            f"by the cost model alone, right within a factor of {ALONE}: one finished cell of any "
+            "size fits it to a machine"
+        )
+    notes = [f"{counted(num[True], 'cell')} as finished ones like them"] if num[True] else []
+    if num[False]:
+        fitted = counted(known[0].rates.num_cells, "finished cell")
+        notes.append(
+            f"{counted(num[False], 'cell')} by the cost model fitted to {fitted}, right within a "
+            f"factor of {FITTED}"
+            if known[0].rates.num_cells
+            else f"{counted(num[False], 'cell')} by the cost model alone, right within a factor of "
+            f"{ALONE}"
+        )
+    return ", ".join(notes)
 
 
-def _timed(store: Store) -> Iterator[tuple[Record, Config, Mapping[str, float]]]:
-    """Yield the records of finished cells that tell their configuration and seconds, with both."""
-    for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
-        config, seconds = record.get("config"), record.get("timings_s")
-        if record["status"] == "done" and config and seconds:
-            yield record, config, seconds
+def _uncounted(job: Job) -> list[str]:
+    scored = scored_of(job.cell.config["evaluation"]).values()
+    return [name for one, _ in scored for name in one.unknown]
 
 
-def _model(config: Config) -> str:
-    return digest(without_execution(config.get("model")))
-
-
-def work_of(config: Config, method: str, *, needs_data: bool, weights: int | None) -> Work:
-    """Return what the time of a cell with this configuration depends on."""
-    evaluation, calibration = without_execution(config["evaluation"]), config["calibration"]
-    return Work(
-        method=method,
-        model=_model(config),
-        weights=weights,
-        tokens=calibration["num_samples"] * calibration["seq_len"] if needs_data else 0,
-        windows=_scored_tokens(evaluation["perplexity"]),
-        items=_num_items(evaluation["zero_shot"]),
+def _describe_memory(jobs: Sequence[Job], known: Sequence[Known]) -> Iterator[str]:
+    """Say what the cell that needs most needs, of the model's kind of device."""
+    on_gpu = not known or known[0].device.on_gpu
+    found = [
+        (device_memory(job.cell.config, job.work, job.shape, on_gpu=on_gpu), job)
+        for job in jobs
+        if job.shape is not None
+    ]
+    if not found:
+        return
+    most, job = max(found, key=lambda pair: pair[0].total)
+    parts = {key: value for key, value in most._asdict().items() if value > 0.005 * most.total}
+    detail = ", ".join(f"{key} {size(value)}" for key, value in parts.items())
+    peak = known[0].peak_bytes.get(job.key) if known else None
+    device = "of the device" if on_gpu else f"beside {size(CPU_PROCESS)} of Python"
+    yield (
+        f"memory: about {size(most.total)} {device} ({detail})"
+        + f", for {job.key.method} on {job.cell.model}"
+        + (f"; finished cells like it reached {size(peak)}" if peak else "")
     )
 
 
-def _scored_tokens(settings: Config | None) -> Amount:
-    if settings is None:
-        return NOTHING
-    most = settings["max_windows"]
-    known = None if most is None else len(settings["corpora"]) * most * settings["seq_len"]
-    return Amount(digest(settings), known)
+def _describe_disk(jobs: Sequence[Job]) -> Iterator[str]:
+    total = Disk(0.0, 0.0, 0.0, 0.0)
+    for job in jobs:
+        one = disk(job.cell.config, job.work, job.shape)
+        num = len(job.cells)
+        reference = one.reference if job.cell.is_dense else 0.0
+        total = Disk(
+            total.records + num * one.records,
+            total.reference + num * reference,
+            total.calibration + job.num_sets * one.calibration,
+            total.model + num * one.model,
+        )
+    words = {
+        "records": total.records,
+        "dense references": total.reference,
+        "calibration sets": total.calibration,
+        "models": total.model,
+    }
+    detail = ", ".join(f"{name} {size(value)}" for name, value in words.items() if value)
+    yield f"disk: about {size(sum(total))} ({detail})"
 
 
-def _num_items(settings: Config | None) -> Amount:
-    if settings is None:
-        return NOTHING
-    num_tasks = len(settings["tasks"]) + (settings.get("storycloze_path") is not None)
-    most = settings["num_items"]
-    return Amount(digest(settings), None if most is None else num_tasks * most)
+def _set_of(cell: Cell) -> str:
+    config = cell.config
+    keys = ("model", "dataset", "calibration", "seed")
+    return digest([config[key] for key in keys])
 
 
-def predict(work: Work, known: Mapping[Work, Mapping[str, float]]) -> float | None:
-    """Seconds of a cell with this work; None where no finished cell of its method tells them."""
-    if work in known:
-        return sum(known[work].values())
-    found = [
-        seconds
-        for other, parts in known.items()
-        if other.method == work.method and (seconds := _scaled(parts, other, work)) is not None
-    ]
-    return fmean(found) if found else None
-
-
-def _scaled(parts: Mapping[str, float], one: Work, other: Work) -> float | None:
-    """Scale the seconds of `one`, whose parts took this long, to `other`."""
-    weights = 1.0 if one.model == other.model else _ratio(one.weights, other.weights)
-    tokens, scored = _ratio(one.tokens, other.tokens), _ratio_of_scoring(one, other)
-    if weights is None or tokens is None or scored is None:
-        return None
-    grows = {"load": weights, "describe": weights * tokens, "compress": weights * tokens}
-    grows |= {"evaluate": weights * scored}
-    return sum(seconds * grows.get(part, 1.0) for part, seconds in parts.items())
-
-
-def _ratio_of_scoring(one: Work, other: Work) -> float | None:
-    pairs = [(one.windows, other.windows), (one.items, other.items)]
-    ratios = [
-        1.0 if a.settings == b.settings else _ratio(a.number, b.number)
-        for a, b in pairs
-        if (a, b) != (NOTHING, NOTHING)
-    ]
-    found = [ratio for ratio in ratios if ratio is not None]
-    return max(found) if len(found) == len(ratios) else None
-
-
-def _ratio(one: int | None, other: int | None) -> float | None:
-    """Return how much larger `other` is; None where that cannot be said."""
-    if one is None or other is None:
-        return None
-    if one == other:
-        return 1.0
-    return other / one if one else None
+def size(num_bytes: float) -> str:
+    """Return bytes as text: 640 KiB, 12 MiB, 6.7 GiB."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20)):
+        if num_bytes >= scale:
+            value = num_bytes / scale
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{num_bytes / 1024:.0f} KiB"
 
 
 def num_weights(builder: Builder, model: Config) -> int | None:
     """Weights of the linear layers of a model; None if its configuration is not on this machine."""
-    return _num_weights(builder, valid_json.dumps(model, sort_keys=True))
-
-
-@cache
-def _num_weights(builder: Builder, model: str) -> int | None:
-    try:
-        shapes = builder.build("model", json.loads(model)).linear_shapes()
-    except ConfigError:
-        return None
-    return sum(num_out * num_in for _, num_out, num_in in shapes)
-
-
-def _flops(builder: Builder, cell: Cell) -> float | None:
-    """Return the FLOP of a cell's forward passes, 2 per weight and token; None if not known.
-
-    Those of the method over its calibration set, and of perplexity, where its windows are counted.
-    """
-    num = num_weights(builder, cell.config["model"])
-    if num is None:
-        return None
-    work = work_of(cell.config, cell.method, needs_data=cell.needs_data, weights=num)
-    passes = builder.parts(cell).method.num_passes() if cell.needs_data else 0
-    return 2.0 * num * (passes * work.tokens + (work.windows.number or 0))
+    shape = shape_here(builder, model)
+    return None if shape is None else shape.weights

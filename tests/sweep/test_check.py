@@ -24,18 +24,8 @@ def test_check_counts_cells_and_leaves_nothing(run_cli, tiny_world, no_weights, 
     ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "sweep default: 11 cells and 1 dense, 0 done, 12 to run" in ended.out
-    assert "every cell is valid" in ended.out and "PFLOP" in ended.out
+    assert "every cell is valid" in ended.out and "by the cost model alone" in ended.out
     assert not list(tmp_path.iterdir())
-
-
-def test_the_estimate_counts_the_passes_of_each_method(run_cli, tiny_world, no_weights, tmp_path):
-    flops, windows = {}, "evaluation.perplexity.max_windows=null"  # not counted
-    for method in ("wanda", "owl", "awq"):
-        told = run_cli("check", *tiny_world, f"method={method}", windows, cwd=tmp_path).out
-        assert "data-centre GPU" in told and "on a CPU" in told
-        flops[method] = float(told.partition("forward passes of 2 cells: ")[2].split()[0])
-    assert flops["owl"] / flops["wanda"] == pytest.approx(3 / 2, rel=0.01)
-    assert flops["awq"] / flops["wanda"] == pytest.approx(23 / 2, rel=0.01)
 
 
 def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tiny_world, tmp_path):
@@ -43,16 +33,26 @@ def test_check_counts_what_is_done_and_says_how_long_the_rest_takes(run_cli, tin
     ended = run_cli("check", "-m", *tiny_world, "seed=range(5)", cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "5 cells and 1 dense, 3 done, 3 to run" in ended.out
-    assert "for 3 cells, as finished cells of the same method took" in ended.out
-    assert "not known" not in ended.out
+    assert "3 cells as finished ones like them" in ended.out
     windows = "evaluation.perplexity.max_windows=2"
     ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
-    assert "for 6 cells, as finished cells of the same method took, scaled by" in ended.out
-    windows = "evaluation.perplexity.max_windows=null"
-    ended = run_cli("check", "-m", *tiny_world, windows, "seed=range(5)", cwd=tmp_path)
-    assert "time: not known for 6 cells, as no finished cell is like them" in ended.out
+    assert "6 cells by the cost model fitted to 3 finished cells" in ended.out
     ended = run_cli("check", "-m", *tiny_world, "seed=0,1", cwd=tmp_path)
     assert "2 cells and 1 dense, 3 done, 0 to run" in ended.out
+    assert "time:" not in ended.out
+
+
+def test_hours_memory_and_disk_of_a_model_that_is_a_configuration_only(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    folder = save_tiny("llama", tmp_path / "tiny")
+    (folder / "model.safetensors").unlink()
+    world = [word for word in tiny_world if word != "model=miniature"]
+    ended = run_cli("check", *world, "model=hf", f"model.path={folder}", cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "time: about " in ended.out and "on one H200" in ended.out
+    assert "memory: about " in ended.out and "disk: about " in ended.out
+    assert "expected weights" in ended.out  # not checked
 
 
 def test_problems_of_several_cells_are_found_each_once(run_cli, tiny_world, no_weights, tmp_path):

@@ -1,4 +1,4 @@
-"""The cost of a sweep, from finished cells of other sizes: scaled by hand, or not known."""
+"""What `check` says of the cost: as finished cells like them, or as the cost model tells."""
 
 import copy
 import json
@@ -6,102 +6,132 @@ import sys
 
 import pytest
 
+from calib_sweep.cell import Cell
+from calib_sweep.parts.building import Builder
+from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
-from calib_sweep.sweep.estimate import measured, predict, work_of
+from calib_sweep.sweep.cost.finished import known_devices
+from calib_sweep.sweep.cost.parts import parts_of
+from calib_sweep.sweep.cost.rates import CPU
+from calib_sweep.sweep.estimate import describe_plan, jobs_of, seconds_of, shapes_of, size
+from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
-SECONDS = {"load": 2.0, "draw": 1.0, "describe": 4.0, "compress": 20.0, "evaluate": 100.0}
-CONFIG = {
-    "model": {"path": "small", "device": "cpu"},
-    "calibration": {"num_samples": 8, "seq_len": 64},
-    "evaluation": {
-        "perplexity": {"corpora": ["a", "b"], "max_windows": 10, "seq_len": 64, "batch_tokens": 9},
-        "zero_shot": {"tasks": ["x", "y"], "num_items": 50, "batch_size": 4},
-    },
-}
+TYPED = ["model=miniature", "model.device=cpu", "tracking=none", "dataset=mini_web"]
+SECONDS = {"load": 50.0, "draw": 1.0, "describe": 4.0, "compress": 20.0, "evaluate": 100.0}
 
 
-WEIGHTS = {"small": 1000, "large": 10_000, "elsewhere": None}
+def planned(store, *typed):
+    return plan_cells(store, compose_command_line(CONF, [*TYPED, *typed]))
 
 
-def work(needs_data=True, **changed):
-    config = copy.deepcopy(CONFIG)
-    for key, value in changed.items():
-        *path, last = key.split("__")
-        node = config
-        for name in path:
-            node = node[name]
-        node[last] = value
-    weights = WEIGHTS[config["model"]["path"]]
-    return work_of(config, "wanda", needs_data=needs_data, weights=weights)
+def leave(store, cell, seconds=SECONDS, **changed):
+    """The record of a finished cell."""
+    record = {"schema": 1, "status": "done", "cell": cell.axes(), "cell_id": cell.id, "scores": {}}
+    record |= {"config": cell.config, "timings_s": seconds, "finished_at": "2026"}
+    record |= {"environment": {"device": "cpu", "num_threads": 1}, "peak_memory_bytes": 2**30}
+    folder = store.cell_folder(cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(json.dumps(record | changed))
 
 
 @pytest.fixture
-def known():
-    return {work(): SECONDS}
+def store(tmp_path):
+    return Store(tmp_path / "results", "sweep")
 
 
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ({}, 127),
-        ({"model__device": "cuda", "evaluation__zero_shot__batch_size": 64}, 127),
-        ({"model__path": "large"}, 1 + 10 * 126),
-        ({"calibration__num_samples": 32}, 2 + 1 + 4 * 24 + 100),
-        ({"evaluation__perplexity__max_windows": 40}, 27 + 4 * 100),
-        ({"evaluation__zero_shot__num_items": 150}, 27 + 3 * 100),
-        ({"evaluation__zero_shot__tasks": ["x"]}, 27 + 100),  # the windows are as many
-        ({"evaluation__zero_shot": None, "evaluation__perplexity__max_windows": 5}, 27 + 50),
-        ({"evaluation__perplexity__seq_len": 128, "model__path": "large"}, 261 + 10 * 2 * 100),
-    ],
-)
-def test_the_time_grows_with_what_is_done(known, changed, expected):
-    assert predict(work(**changed), known) == pytest.approx(expected)
+@pytest.fixture
+def builder():
+    return Builder()
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"model__path": "elsewhere"},
-        {"evaluation__zero_shot__num_items": None},
-        {"evaluation__perplexity__max_windows": None},
-    ],
-)
-def test_what_cannot_be_seen_is_not_made_up(known, changed):
-    assert predict(work(**changed), known) is None
-    assert predict(work(**changed), {work(**changed): SECONDS}) == 127
-    assert predict(work(), {work(**changed): SECONDS}) is None
+def of_method(cells, method) -> list[Cell]:
+    return [cell for cell in cells if cell.method == method]
 
 
-def test_what_was_not_done_says_nothing_of_it(known):
-    only_text = work(evaluation__zero_shot=None)
-    assert predict(work(), {only_text: SECONDS}) is None
-    assert predict(work(needs_data=False), known) == pytest.approx(2 + 1 + 100)
-    assert predict(work(), {work(needs_data=False): SECONDS}) is None
+def told_s(builder, store, cells):
+    """Seconds of each method's cells, from what is finished."""
+    shapes = shapes_of(builder, cells)
+    known = known_devices(builder, store, shapes)
+    rates, first = (known[0].rates, known[0]) if known else (CPU, None)
+    jobs = jobs_of(builder, cells, shapes)
+    return {job.key.method: seconds_of(job, rates, first, on_gpu=False) for job in jobs}
 
 
-def test_cells_of_another_method_say_nothing(known):
-    other = work_of(CONFIG, "gptq", needs_data=True, weights=1000)
-    assert predict(other, known) is None
+def test_cells_like_finished_ones_take_as_long(builder, store):
+    """120 s each and 4 s for each of three sets; the model stays loaded."""
+    wanda = of_method(planned(store, "method=wanda", "seed=0,1,2"), "wanda")
+    leave(store, wanda[0])
+    assert told_s(builder, store, wanda)["wanda"] == pytest.approx(3 * 121 + 3 * 4)
+    leave(store, wanda[1], {**SECONDS, "evaluate": 160.0, "describe": 0.001})  # was described
+    assert told_s(builder, store, wanda)["wanda"] == pytest.approx(3 * 151 + 3 * 4)
 
 
-def test_an_equal_cell_is_asked_before_all_others():
-    known = {work(): SECONDS, work(model__path="large"): {"evaluate": 5.0}}
-    assert predict(work(model__path="large"), known) == 5.0
+def test_others_take_what_the_model_says_as_these_fit_it(builder, store):
+    """A cell ten times as slow as told by default makes others, of another size, that slow."""
+    small = of_method(planned(store, "method=wanda"), "wanda")
+    large = of_method(planned(store, "method=wanda", "calibration.num_samples=64"), "wanda")
+    default = told_s(builder, store, small)["wanda"], told_s(builder, store, large)["wanda"]
+    shapes = shapes_of(builder, small)
+    (job,) = jobs_of(builder, small, shapes)
+    parts = parts_of(job.cell.config, job.work, job.shape, needs_data=True, on_gpu=False)
+    leave(store, small[0], {p: 10 * CPU.predict(p, "wanda", a) for p, a in parts.items()})
+    assert told_s(builder, store, small)["wanda"] == pytest.approx(10 * default[0])
+    assert told_s(builder, store, large)["wanda"] == pytest.approx(10 * default[1], rel=0.05)
+    assert default[1] > 1.3 * default[0]
 
 
-def test_of_finished_cells_the_records_alone_are_asked(tmp_path, monkeypatch):
-    """Whose model may be gone, or bring code; the dense cell's has as many weights as the other."""
+def test_a_plan_says_from_what_it_tells_the_time(builder, store):
+    cells = planned(store, "method=wanda,gptq", "seed=0,1")
+    alone = describe_plan(builder, store, cells, [])
+    assert "on one core of a CPU, by one worker; by the cost model alone" in alone
+    assert "H200" not in alone  # the model computes on a CPU
+    leave(store, of_method(cells, "wanda")[0])
+    told = describe_plan(builder, store, cells, [])
+    assert (
+        "on 1 thread of a CPU, by one worker; 1 cell as finished ones like them, 3 cells " in told
+    )
+    assert "fitted to 1 finished cell, right within a factor of 1.5" in told
+    assert "memory: about " in told and "disk: about " in told
+
+
+def test_a_dense_reference_and_a_set_count_once(builder, store):
+    cells = planned(store, "method=wanda,gptq", "seed=0,1")
+    (line,) = [x for x in describe_plan(builder, store, cells, []).splitlines() if "disk" in x]
+    assert "dense references 40 MiB" in line  # 5 x 1024 x 4096 x 2 bytes
+    assert f"calibration sets {size(2 * 14 * 16 * 256)}" in line
+
+
+def test_what_cannot_be_seen_is_named_and_no_time_made_up(builder, store, tmp_path):
+    secret = {"name": "secret", "_target_": "somewhere.Text"}
+    cells = planned(store, "method=wanda", "evaluation.perplexity.max_windows=null")
+    config = copy.deepcopy(cells[-1].config)
+    config["evaluation"]["perplexity"]["corpora"] = [secret]
+    config["model"] = {**config["model"], "path": str(tmp_path)}
+    elsewhere = Cell(config=config, choices=cells[-1].choices, settings={}, needs_data=True)
+    told = describe_plan(builder, store, [elsewhere], [])
+    assert "time: not known for 1 cell of miniature, as its configuration is not on this" in told
+    assert "time: about" not in told and "memory:" not in told
+    assert "not counted, as nobody knows their size here: secret" in told
+
+
+def test_of_finished_cells_no_code_of_others_is_run(builder, store, tmp_path, monkeypatch):
+    """Their model may be gone, or bring code, and their method too."""
     (tmp_path / "planted.py").write_text("raise SystemExit('was imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    config = {**CONFIG, "model": {"_target_": "planted.Model", "path": "gone"}}
-    for method, num in (("wanda", 1000), ("dense", 0)):
-        cell = {"model": "m", "method": method, "dataset": "text" if num else None}
-        record = {"schema": 1, "status": "done", "cell": cell, "scores": {}, "config": config}
-        record |= {"timings_s": SECONDS, "compression": {"num_weights": num}}
-        folder = tmp_path / "results" / "sweep" / method
-        folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(record))
-    known = measured(Store(tmp_path / "results", "other"))
-    assert {work.method: work.weights for work in known} == {"wanda": 1000, "dense": 1000}
-    assert predict(work(), known) == pytest.approx(127)  # another model of that size
+    (cell,) = of_method(planned(store, "method=wanda"), "wanda")
+    planted = {"_target_": "planted.Thing", "path": "gone"}
+    for key in ("model", "method"):
+        config = {**cell.config, key: planted}
+        other = Cell(config=config, choices=cell.choices, settings={}, needs_data=True)
+        leave(store, other)
+    leave(store, cell, config={**cell.config, "evaluation": None})
+    assert told_s(builder, store, [cell])["wanda"] > 0
     assert "planted" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(2000, "2 KiB"), (1.5 * 2**20, "1.5 MiB"), (6.7 * 2**30, "6.7 GiB"), (5e11, "466 GiB")],
+)
+def test_bytes_are_told_in_units_of_a_person(number, words):
+    assert size(number) == words

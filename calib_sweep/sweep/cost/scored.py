@@ -1,0 +1,155 @@
+"""What an evaluation scores, counted before any text is read: tokens, places with a head, requests.
+
+What is forwarded is what costs: packed, a question stands once with all of its answers (`packed`);
+else once for each of them (`hflm`). This file alone knows which.
+
+Where an evaluation takes the first items or windows only, their number is in its configuration. All
+items of a known task, and all windows of a known corpus, are counted by the tables below, with
+tokens as LLaMA's tokenizer makes them; of a text file, by its size. What is in none is named.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from calib_sweep.cell import Config
+
+BYTES_OF_A_TOKEN = 4  # of English text, about
+SHOTS_TOKENS = 1.2  # an example with its answer, relative to a question
+
+
+class Task(NamedTuple):
+    """A task's items, and the mean tokens of each."""
+
+    items: int
+    question: float
+    answers: int
+    answer: float  # tokens that are scored of one answer
+
+
+# Items of the split that lm-eval scores; tokens from its templates without examples, about.
+TASKS = {
+    "arc_challenge": Task(1172, 32, 4, 6),
+    "arc_easy": Task(2376, 28, 4, 5),
+    "boolq": Task(3270, 140, 2, 1),
+    "hellaswag": Task(10042, 62, 4, 28),
+    "lambada_openai": Task(5153, 85, 1, 1.5),
+    "mmlu": Task(14042, 95, 4, 1),
+    "openbookqa": Task(500, 13, 4, 4),
+    "piqa": Task(1838, 20, 2, 22),
+    "rte": Task(277, 75, 2, 1),
+    "storycloze": Task(1871, 48, 2, 10),
+    "truthfulqa_mc1": Task(817, 190, 5, 13),
+    "truthfulqa_mc2": Task(817, 190, 7, 13),
+    "winogrande": Task(1267, 22, 2, 6),
+    "mini_boolq": Task(320, 24, 2, 1),
+    "mini_coref": Task(320, 7, 2, 4.5),
+    "mini_facts": Task(320, 13, 4, 1.2),
+    "mini_lastword": Task(320, 22, 1, 1.5),
+    "mini_story": Task(320, 7, 2, 6.8),
+}
+UNKNOWN_TASK = Task(0, 60, 3, 8)  # where only the number of its items is known
+
+# Tokens of all that is scored of a corpus.
+CORPORA = {"wikitext2": 341_000, "c4": 256 * 2048}
+
+
+class Scored(NamedTuple):
+    """All that a cell scores of one kind, windows or items."""
+
+    tokens: float = 0.0  # that are forwarded
+    length: float = 0.0  # tokens that a token may look back on, at most
+    logits: float = 0.0  # places with a head
+    requests: float = 0.0
+    rows: float = 0.0  # windows or items
+    unknown: tuple[str, ...] = ()  # corpora and tasks that are not counted
+
+    def plus(self, other: "Scored") -> "Scored":
+        """Return both together; the longer one tells the length."""
+        return Scored(
+            self.tokens + other.tokens,
+            max(self.length, other.length),
+            self.logits + other.logits,
+            self.requests + other.requests,
+            self.rows + other.rows,
+            self.unknown + other.unknown,
+        )
+
+
+def windows_of(settings: Config | None) -> Scored:
+    """Count the windows of all corpora of `evaluation.perplexity`."""
+    total = Scored()
+    for corpus in settings["corpora"] if settings else ():
+        assert settings is not None
+        seq_len, most = settings["seq_len"], settings["max_windows"]
+        tokens = most * seq_len if most is not None else _tokens_of(corpus)
+        if tokens is None:
+            total = total.plus(Scored(unknown=(_name(corpus),)))
+            continue
+        fresh = settings.get("stride") or seq_len
+        tokens *= seq_len / fresh
+        rows = tokens / seq_len
+        total = total.plus(Scored(tokens, seq_len, tokens * fresh / seq_len, rows, rows))
+    return total
+
+
+def items_of(settings: Config | None) -> Scored:
+    """Count the items of all tasks of `evaluation.zero_shot`."""
+    total = Scored()
+    for name in _task_names(settings) if settings else ():
+        assert settings is not None
+        task, most = _known(name), settings["num_items"]
+        if task is None and most is None:
+            total = total.plus(Scored(unknown=(name,)))
+            continue
+        task = task or UNKNOWN_TASK
+        num = min(task.items or most, most) if most is not None else task.items
+        shots = settings.get("num_fewshot") or 0
+        shots = shots if isinstance(shots, int) else 0
+        total = total.plus(_scored(task, num, shots, settings.get("scorer", "packed")))
+    return total
+
+
+def _scored(task: Task, num: int, shots: int, scorer: str) -> Scored:
+    """The one place that knows how requests become tokens."""
+    question = task.question * (1 + SHOTS_TOKENS * shots)
+    answers = task.answers * (task.answer - 1)  # the last token of an answer is no input
+    is_shared = scorer == "packed" or task.answer == 1  # both let one-token answers share a row
+    tokens = question + answers if is_shared else task.answers * question + answers
+    return Scored(
+        tokens=num * tokens,
+        length=question + answers if is_shared else question + task.answer,
+        logits=num * task.answers * task.answer,
+        requests=num * task.answers,
+        rows=num,
+    )
+
+
+def _task_names(settings: Config) -> list[str]:
+    own = ["storycloze"] if settings.get("storycloze_path") is not None else []
+    return [*(name for name in settings["tasks"] if isinstance(name, str)), *own]
+
+
+def _known(name: str) -> Task | None:
+    """Return a task's sizes; a subject of MMLU has a share of its items."""
+    if name.startswith("mmlu_"):
+        return TASKS["mmlu"]._replace(items=TASKS["mmlu"].items // 57)
+    return TASKS.get(name)
+
+
+def _tokens_of(corpus: object) -> float | None:
+    if isinstance(corpus, str):
+        path = Path(corpus).expanduser()
+        return path.stat().st_size / BYTES_OF_A_TOKEN if path.is_file() else None
+    return CORPORA.get(_name(corpus))
+
+
+def _name(corpus: object) -> str:
+    if isinstance(corpus, Mapping):
+        return str(corpus.get("name"))
+    return PurePath(str(corpus)).stem
+
+
+def names(unknown: Iterator[str] | tuple[str, ...]) -> str:
+    """List what is not counted, each once."""
+    return ", ".join(dict.fromkeys(unknown))
