@@ -36,7 +36,7 @@ LAYERS = {
         "commands",
     ),
     "calib_sweep/evaluation": (
-        "requests sandbox windows",
+        "requests templates windows",
         "harness items reference",
         "parts",
         "scorers",

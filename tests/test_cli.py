@@ -131,6 +131,26 @@ def test_asking_costs_no_heavy_import(option, tmp_path):
     assert not imported & set(HEAVY)
 
 
+def test_imports_are_not_searched_for_garbage(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gc\nfrom calib_sweep import __main__, cli\n"
+        "full = []\n"
+        "def count(phase, info):\n"
+        "    if phase == 'start' and info['generation'] == 2: full.append(info)\n"
+        "def work():\n"
+        "    import torch, pandas\n"
+        "    return 0\n"
+        "cli.main = work\n"
+        "gc.callbacks.append(count)\n"
+        "__main__.main()\n"
+        "print(len(full), gc.isenabled())\n"
+    )
+    command = [sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "True"], done.stderr
+
+
 def test_help_names_every_verb_and_every_choice(tmp_path):
     done = run("--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -17,11 +17,16 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import acc_all, mean, perplexity, stderr_for_metric
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
 from lm_eval.tasks import TaskManager
 
 from calib_sweep import valid_json
 from calib_sweep.evaluation.requests import Answer, Request
-from calib_sweep.evaluation.sandbox import sandboxed_templates
+from calib_sweep.evaluation.templates import templates_of
 from calib_sweep.quiet import quiet_logger
 
 if TYPE_CHECKING:
@@ -51,20 +56,27 @@ class Task(Protocol):
 
 def templates(*, are_trusted: bool) -> contextlib.AbstractContextManager[None]:
     """Have templates of tasks rendered in a sandbox, unless somebody vouches for them."""
-    return contextlib.nullcontext() if are_trusted else sandboxed_templates(utils)
+    return templates_of(utils, are_trusted=are_trusted)
 
 
-def load_task(name: str, spec: Spec, num_items: int | None) -> Task:
-    """Load a task and build its requests, zero-shot unless its definition says otherwise.
+def load_task(name: str, spec: Spec, num_items: int | None, num_fewshot: int | None = None) -> Task:
+    """Load a task and build its requests, zero-shot unless it or `num_fewshot` says otherwise.
 
-    Anything may be raised: what a task names is other people's code.
+    A definition that says 0 keeps it, as in lm-eval. Anything may be raised: what a task names is
+    other people's code.
     """
     task: Any = TaskManager(include_defaults=False).load([spec])["tasks"][name]
-    if task.get_config("num_fewshot") is None:
-        task.set_config(key="num_fewshot", value=0)
+    own = task.get_config("num_fewshot")
+    if own != 0 and (own is None or num_fewshot is not None):
+        task.set_config(key="num_fewshot", value=num_fewshot or 0)
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
     task.build_all_requests(limit=num_items)
     return task
+
+
+def is_dangerous(task: Task) -> bool:
+    """Tell whether a task runs what a model writes as a program."""
+    return bool(getattr(task, "UNSAFE_CODE", False))
 
 
 def filter_names(task: Task) -> list[str]:
@@ -87,7 +99,7 @@ def aggregate(
     """Return lm-eval's aggregate of each metric, and its standard error if of a closed form."""
     metrics, stderr = {}, {}
     for key, items in values.items():
-        function = task.aggregation()[key.split(",")[0]]
+        function = task.aggregation().get(key.split(",")[0], mean)  # lm-eval's choice, if none
         metrics[key] = float(function(items))
         if len(items) < 2:
             continue
@@ -98,6 +110,39 @@ def aggregate(
         elif function is perplexity:
             stderr[key] = metrics[key] * float(np.std(items, ddof=1)) / math.sqrt(len(items))
     return metrics, stderr
+
+
+def mean_of_draws(
+    task: Task, draws: Sequence[Mapping[str, list[Any]]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return `aggregate` over several draws of the same items: the mean of each metric.
+
+    An error is given where lm-eval aggregates by the mean: that of the items' means, which holds
+    what items differ by and what answers to one item do.
+    """
+    if len(draws) == 1:
+        return aggregate(task, draws[0])
+    parts = [aggregate(task, values)[0] for values in draws]
+    metrics = {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+    means = {
+        key: np.mean([values[key] for values in draws], axis=0).tolist()
+        for key in draws[0]
+        if task.aggregation().get(key.split(",")[0], mean) is mean
+    }
+    return metrics, aggregate(task, means)[1]
+
+
+def generation_settings(
+    arguments: Mapping[str, Any], encoder: "Encoder"
+) -> tuple[list[str], int, bool, dict[str, Any]]:
+    """Return stop strings, the bound in tokens, whether tokens are drawn, and what else is set."""
+    settings: dict[str, Any] = dict(normalize_gen_kwargs(dict(arguments), encoder.max_gen_toks))
+    eos = encoder.tokenizer.decode([encoder.eot_token_id], skip_special_tokens=False)
+    stop = handle_stop_sequences(settings.pop("until"), eos=eos)
+    bound, is_drawn = settings.pop("max_gen_toks"), settings.pop("do_sample")
+    if not is_drawn:
+        settings.pop("temperature", None)
+    return [one for one in stop if one], bound, is_drawn, settings
 
 
 def directions(task: Task, metrics: Iterable[str]) -> dict[str, int]:
@@ -132,6 +177,18 @@ class Encoder(TemplateLM):
     def eot_token_id(self) -> int:
         """The token at the end of a text."""
         return HFLM_.eot_token_id.fget(self)
+
+    @property
+    def max_gen_toks(self) -> int:
+        """Tokens to write where a task does not bound them."""
+        return HFLM_.max_gen_toks.fget(self)
+
+    def written(self, tokens: list[int], stop: Sequence[str], bound: int) -> tuple[str, bool]:
+        """Return the text that counts of what was written, and whether it ended by itself."""
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        kept = postprocess_generated_text(text, list(stop), None)
+        is_whole = len(tokens) < bound or kept != text or tokens[-1] == self.eot_token_id
+        return kept, is_whole
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: object

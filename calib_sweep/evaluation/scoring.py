@@ -69,7 +69,8 @@ class Scoring:
         for metric, value in task.metrics.items():
             found.add(metric, value, task.stderr.get(metric))
             if metric in task.directions:
-                found.metrics[f"{metric}/{name}"] = {"direction": task.directions[metric]}
+                said = {"direction": task.directions[metric], **task.told}
+                found.metrics[f"{metric}/{name}"] = said
         if task.correct is not None and self.makes_reference:
             found.correct = task.correct
         elif task.correct is not None and self.dense is not None:

@@ -81,7 +81,7 @@ class Evaluation:
             if self.perplexity is not None:
                 problems.of(self.perplexity.check, context_length)
             if self.zero_shot is not None:
-                problems.of(self.zero_shot.check)
+                problems.of(self.zero_shot.check, context_length)
 
     def check_text(
         self,

@@ -116,8 +116,11 @@ def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
 
 
 def flips(correct: np.ndarray, dense_correct: np.ndarray) -> tuple[float, float | None]:
-    """Share of items whose correctness differs, and its standard error."""
-    flipped = (correct != dense_correct).astype(float)
+    """Share of items whose correctness differs, and its standard error.
+
+    Shapes: [items], or [replicates, items] of answers that are drawn, compared one by one.
+    """
+    flipped = np.atleast_2d(correct != dense_correct).astype(float).mean(axis=0)
     if len(flipped) < 2:
         return float(flipped.mean()), None
     return float(flipped.mean()), float(flipped.std(ddof=1)) / math.sqrt(len(flipped))

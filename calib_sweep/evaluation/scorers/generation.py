@@ -116,7 +116,11 @@ def _numbers(prompt: Prompt) -> np.ndarray:
 
 
 def _ends_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
-    """Tokens that end a text: the tokenizer's, and what the model's own settings name."""
+    """Tokens that end a text: the tokenizer's, and what the model's own settings name.
+
+    lm-eval means the same, but where the settings do not name the tokenizer's, its rows go on for
+    as long as others of their batch do.
+    """
     own = model.generation_config.eos_token_id
     named = own if isinstance(own, list) else [own]
     return {i for i in (*named, tokenizer.eos_token_id) if i is not None}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calib_sweep.evaluation.parts import identity, settings_of
-from calib_sweep.evaluation.tasks.definitions import read_definition
+from calib_sweep.evaluation.tasks.definitions import GENERATED, read_definition
 from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks
 from calib_sweep.hashing import file_sha256
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Instance, Spec
 
 # Settings that are said of each task, or say where tasks are found.
-OF_SEVERAL = ("tasks", "headline", "include_path", "storycloze_path")
+OF_SEVERAL = ("tasks", "headline", "include_path", "storycloze_path", "num_fewshot")
+OF_WRITTEN = ("max_gen_toks", "repeats")  # of tasks whose answers are written
 
 
 def contents(prepared: PreparedTasks) -> dict[str, object]:
@@ -21,14 +22,15 @@ def contents(prepared: PreparedTasks) -> dict[str, object]:
     from calib_sweep.evaluation.harness import VERSION
 
     settings = prepared.settings
-    told = settings_of(settings, without=OF_SEVERAL)
+    of_written = settings_of(settings, without=OF_SEVERAL)
+    of_all = {key: value for key, value in of_written.items() if key not in OF_WRITTEN}
     return {
         name: {
             "lm_eval": VERSION,
             "version": task.VERSION,
             "definition": definition_of(prepared.specs[name]),
             "headline": settings.headline_of(name),
-            "settings": told,
+            "settings": of_written if is_written(task.instances) else of_all,
             "items": prepared.item_hashes[name],
             "asked": asked_of(task.instances),
         }
@@ -43,6 +45,11 @@ def definition_of(spec: "Spec") -> str:
     definition = read_definition(Path(spec))
     code = [file_sha256(file) for file in definition.files() if file.suffix == ".py"]
     return identity(settings=definition.settings, code=code)
+
+
+def is_written(instances: "Sequence[Instance]") -> bool:
+    """Tell whether a task has answers written."""
+    return any(one.request_type == GENERATED for one in instances)
 
 
 def asked_of(instances: "Sequence[Instance]") -> str:

@@ -25,9 +25,13 @@ METRICS = frozenset(
         *("likelihood", "mcc", "perplexity", "ter", "word_perplexity"),
     )
 )
+MAX_GEN_TOKS = 256  # lm-eval's bound of a written answer where a task has none
+# Of a written answer, in tokens; the first of them counts.
+BOUNDS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 DEFAULT_METRICS = {
     "multiple_choice": ["acc", "acc_norm"],
     "loglikelihood": ["perplexity", "acc"],
+    GENERATED: ["exact_match"],
     "loglikelihood_rolling": ["word_perplexity", "byte_perplexity", "bits_per_byte"],
 }
 
@@ -50,9 +54,37 @@ class Definition:
 
     @property
     def is_generated(self) -> bool:
-        """Tell whether text is generated; not known here of a task that is a class."""
+        """Tell whether answers are written; not known here of a task that is a class."""
         is_class = "class" in self.settings
         return not is_class and self.settings.get("output_type", GENERATED) == GENERATED
+
+    @property
+    def may_generate(self) -> bool:
+        """Tell whether answers are written, or may be."""
+        return self.is_generated or "class" in self.settings
+
+    @property
+    def is_drawn(self) -> bool:
+        """Tell whether answers are drawn, so that replicates differ; of a class they may be."""
+        settings = _mapping(self.settings.get("generation_kwargs"))
+        drawn = settings.get("do_sample", bool(settings.get("temperature")))
+        return "class" in self.settings or (self.is_generated and bool(drawn))
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Tell whether what a model writes is run as a program."""
+        return bool(self.settings.get("unsafe_code", False))
+
+    @property
+    def is_text(self) -> bool:
+        """Tell whether there is nothing to see or to hear."""
+        return not (self.settings.get("doc_to_image") or self.settings.get("doc_to_audio"))
+
+    def max_gen_toks(self, otherwise: int) -> int:
+        """Return the bound of a written answer in tokens; `otherwise` if it has none."""
+        settings = _mapping(self.settings.get("generation_kwargs"))
+        found = (settings[name] for name in BOUNDS if settings.get(name) is not None)
+        return int(next(found, otherwise))
 
     @property
     def is_fetched(self) -> bool:
@@ -63,10 +95,10 @@ class Definition:
 
     def metrics(self) -> list[str] | None:
         """The metrics of an item as lm-eval names them; None where its code decides."""
-        if "class" in self.settings or self.is_generated:
+        if "class" in self.settings:
             return None
         listed = self.settings.get("metric_list")
-        names = DEFAULT_METRICS.get(str(self.settings["output_type"]), [])
+        names = DEFAULT_METRICS.get(str(self.settings.get("output_type", GENERATED)), [])
         if listed is not None:
             names = [str(one.get("metric")) for one in _mappings(listed)]
         filters = _mappings(self.settings.get("filter_list")) or [{"name": UNNAMED_FILTER}]
@@ -140,6 +172,10 @@ def _code(settings: Mapping[str, object]) -> Iterator[str]:
 def _mappings(value: object) -> list[Mapping[str, object]]:
     """Those of a list that are mappings: what else is there, lm-eval refuses."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _data_names(settings: Mapping[str, object]) -> Iterator[str]:

@@ -1,28 +1,25 @@
 """Which zero-shot tasks are run, and where they are defined: settings and names, without lm-eval.
 
-A task is a YAML file in lm-eval's format. Folders are looked through in order: the user's own, then
-the miniature world's, and, only when a name is in neither, the one that lm-eval brings. That has
-14,000 files: to look for their names takes 0.3 s, to parse them, as lm-eval's own index does, 6 s.
+A task is a YAML file in lm-eval's format.
 """
 
-import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
-from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.evaluation.tasks.definitions import STORYCLOZE, Definition, read_definition
+from calib_sweep.errors import collected, require
+from calib_sweep.evaluation.tasks.definitions import (
+    MAX_GEN_TOKS,
+    STORYCLOZE,
+    Definition,
+    read_definition,
+)
 from calib_sweep.evaluation.tasks.item_groups import Groups, check_groups
+from calib_sweep.evaluation.tasks.names import find_tasks, is_shipped, miniature_folder
 from calib_sweep.wording import typed
 
 KEY = "evaluation.zero_shot"
 OUR_METRICS = ("ppl", "kl", "flips")  # of scores that no task makes: metric/name
-
-# A line `task: name` (or group, or tag) at the left margin.
-NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,9 @@ class ZeroShot:
     batch_size: int  # sequences forwarded at once
     trust_task_code: bool = False  # whether code that tasks of the user's own name may run
     groups: Groups = field(default_factory=dict)  # what items that belong together share, by task
+    num_fewshot: int | None = None  # solved items in front of each; None: as the task says, or none
+    repeats: int = 1  # answers to each item of tasks that draw them: their mean counts
+    max_gen_toks: int | None = None  # a written answer has at most so many tokens; None: the task's
 
     def __post_init__(self) -> None:
         tasks = self.tasks
@@ -64,13 +64,19 @@ class ZeroShot:
             "true or false",
             f"Example: {KEY}.trust_task_code=false.",
         )
-        for name, value in (("batch_size", self.batch_size), ("num_items", self.num_items)):
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        at_least = {"batch_size": 1, "repeats": 1, "num_items": 1, "max_gen_toks": 1}
+        may_be_null = {"num_items": "all", "num_fewshot": "as the task says", "max_gen_toks": "too"}
+        for name, least in {**at_least, "num_fewshot": 0}.items():
+            value, null = getattr(self, name), may_be_null.get(name)
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
             require(
-                whole or (name == "num_items" and value is None),
+                whole or (null is not None and value is None),
                 f"{KEY}.{name}",
                 value,
-                "an integer >= 1" + (", or null for all" if name == "num_items" else ""),
+                f"an integer >= {least}" + (f", or null for {null}" if null else ""),
                 f"Example: {KEY}.{name}=16.",
             )
 
@@ -108,8 +114,11 @@ class ZeroShot:
         named = {f for path in self.own_tasks().values() for f in read_definition(path).files()}
         return files + sorted(path for path in named - known if not is_shipped(path))
 
-    def check(self) -> None:
-        """Raise `ConfigError` with every problem that can be seen without loading a task."""
+    def check(self, context_length: int | None = None) -> None:
+        """Raise `ConfigError` with every problem that can be seen without loading a task.
+
+        `context_length`: tokens that the model reads at once, where known.
+        """
         with collected() as problems:
             for key, kind, path, exists in (
                 ("include_path", "folder", self.include_path, Path.is_dir),
@@ -120,19 +129,53 @@ class ZeroShot:
                         f"{KEY}.{key}={path!r}: expected a {kind} that exists (seen from "
                         f"{Path.cwd()}). Correct the path, or give it in full."
                     )
-            problems.of(self.check_definitions)
+            problems.of(self.check_definitions, context_length)
 
-    def check_definitions(self) -> None:
+    def check_definitions(self, context_length: int | None = None) -> None:
         """Raise `ConfigError` for every task that cannot be scored here, or would run code."""
+        definitions: dict[str, Definition] = {}
         with collected() as problems:
             for name, path in self.files().items():
                 definition = problems.of(read_definition, path)
                 if definition is not None:
+                    definitions[name] = definition
                     problems.of(self._check_definition, name, definition)
+                    problems.of(self._check_kind, name, definition, context_length)
+        found = list(definitions.values())
+        for key, has_effect, which in (
+            ("repeats", any(one.is_drawn for one in found), "draws its answers"),
+            ("max_gen_toks", any(one.may_generate for one in found), "has its answers written"),
+        ):
+            value, default = getattr(self, key), 1 if key == "repeats" else None
+            require(
+                value == default or has_effect,
+                f"{KEY}.{key}",
+                value,
+                f"{'null' if default is None else default}, for no task that is run {which}",
+                f"Leave it out, or add such a task to {KEY}.tasks.",
+            )
+
+    def _check_kind(self, name: str, definition: Definition, context_length: int | None) -> None:
+        """Refuse what a model of text in memory cannot be asked, or should not."""
+        require(
+            definition.is_text,
+            f"{KEY}.tasks",
+            name,
+            "a task of text, but this one has pictures or sound",
+            f"Take it out of {KEY}.tasks.",
+        )
+        require(
+            self.trust_task_code or not definition.is_dangerous,
+            f"{KEY}.tasks",
+            name,
+            "a task that runs no program, but this one runs what the model writes",
+            f"On a machine that may be harmed type {KEY}.trust_task_code=true.",
+        )
+        if definition.is_generated and context_length is not None:
+            bound = definition.max_gen_toks(MAX_GEN_TOKS)
+            room(name, min(bound, self.max_gen_toks or bound), context_length)
 
     def _check_definition(self, name: str, definition: Definition) -> None:
-        if definition.is_generated:
-            raise generated_error(name)
         code = [f"{code} (in {path})" for path, code in definition.code if not is_shipped(path)]
         require(
             self.trust_task_code or not code,
@@ -148,13 +191,17 @@ class ZeroShot:
             require_headline(name, headline, metrics)
 
 
-def generated_error(task: str) -> ConfigError:
-    """The error for a task whose answers are written, not chosen."""
-    return ConfigError(
-        f"{KEY}.tasks={task!r}: expected a task that compares likelihoods (multiple_choice, "
-        "loglikelihood, loglikelihood_rolling), but this one generates text (generate_until), "
-        f"which is not scored here. Take it out of {KEY}.tasks."
+def room(task: str, max_gen_toks: int, context_length: int) -> int:
+    """Return how many tokens of a prompt a model can see; `ConfigError` where there are none."""
+    require(
+        max_gen_toks < context_length,
+        f"{KEY}.tasks",
+        task,
+        f"answers shorter than what the model reads at once, {context_length} tokens, but they may "
+        f"have {max_gen_toks}",
+        f"Type {KEY}.max_gen_toks={max(1, context_length // 2)}, or take the task out.",
     )
+    return context_length - max_gen_toks
 
 
 def check_metric_names(task: str, metrics: Sequence[str]) -> None:
@@ -181,83 +228,6 @@ def require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
     )
 
 
-def miniature_folder() -> Path:
-    """The task folder of the miniature world."""
-    from calib_sweep.places import task_folder
-
-    return Path(task_folder())
-
-
-def is_shipped(path: Path) -> bool:
-    """Tell whether a file came with this package or with lm-eval."""
-    shipped = (miniature_folder().resolve(), _default_folder().resolve())
-    return any(path.resolve().is_relative_to(folder) for folder in shipped)
-
-
 def _is_by_product(path: Path) -> bool:
     """Hidden files, and what Python leaves beside a definition's code."""
     return any(part.startswith((".", "__pycache__")) for part in path.parts)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The meaning of one name."""
-
-    kind: str  # task | group | tag
-    path: Path
-
-
-def find_tasks(names: Sequence[str], folders: Sequence[Path]) -> dict[str, Path]:
-    """The YAML of each task; `ConfigError` lists all names that are no task, with near matches."""
-    looked = list(folders)
-    index: dict[str, Entry] = {}
-    for folder in looked:
-        index = {**_index(folder), **index}
-    if any(name not in index for name in names):
-        looked.append(_default_folder())
-        index = {**_default_index(), **index}
-    with collected() as problems:
-        problems.add(*(text for name in names if (text := _problem(name, index, looked))))
-    return {name: index[name].path for name in names}
-
-
-def _index(folder: Path) -> dict[str, Entry]:
-    """Every name defined below `folder`; the first file in sorted order wins, a task over a tag."""
-    index: dict[str, Entry] = {}
-    for path in sorted(folder.glob("**/*.yaml")):
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-        for kind, name in NAME_LINE.findall(text):
-            known = index.get(name)
-            if known is None or (kind == "task" and known.kind == "tag"):
-                index[name] = Entry(kind, path)
-    return index
-
-
-def _default_folder() -> Path:
-    """The task folder that lm-eval brings; lm-eval need not be imported for it."""
-    spec = find_spec("lm_eval")
-    assert spec is not None and spec.submodule_search_locations, "lm-eval is a dependency"
-    return Path(spec.submodule_search_locations[0]) / "tasks"
-
-
-@cache
-def _default_index() -> dict[str, Entry]:
-    return _index(_default_folder())
-
-
-def _problem(name: str, index: dict[str, Entry], folders: Sequence[Path]) -> str | None:
-    if name not in index:
-        near = difflib.get_close_matches(name, index, n=4, cutoff=0.6)
-        hint = f"Near it: {', '.join(near)}." if near else "No name is near it."
-        return (
-            f"{KEY}.tasks={name!r}: expected the name of a task, looked for in "
-            f"{', '.join(str(folder) for folder in folders)}. {hint} "
-            f"For tasks of your own type {KEY}.include_path=FOLDER."
-        )
-    if index[name].kind != "task":
-        return (
-            f"{KEY}.tasks={name!r}: expected the name of one task, and this is a "
-            f"{index[name].kind} of several ({index[name].path}). Name its tasks one by one, so "
-            "that the mean says what it is the mean of."
-        )
-    return None

@@ -10,15 +10,12 @@ of these only that of `perplexity` is given, by the delta method.
 """
 
 import contextlib
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.evaluation.items import Table
@@ -36,9 +33,10 @@ from calib_sweep.evaluation.tasks.settings import (
     KEY,
     ZeroShot,
     check_metric_names,
-    generated_error,
     require_headline,
 )
+from calib_sweep.evaluation.tasks.task_scores import TaskScore, by_item, collect, values_of
+from calib_sweep.evaluation.tasks.written import Writing, answer, told, writings
 from calib_sweep.model.hub import hub_answers
 from calib_sweep.quiet import no_progress_bars, offline_hub, quiet_logger
 from calib_sweep.seeding import constant_global_seeds
@@ -47,18 +45,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from calib_sweep.evaluation.harness import Encoder, Instance, Spec, Task
-
-
-@dataclass(frozen=True, eq=False)
-class TaskScore:
-    """One task on one model. Arrays and columns have one entry per item, in document order."""
-
-    metrics: dict[str, float]  # as lm-eval names them
-    stderr: dict[str, float]
-    directions: dict[str, int]  # of those of which lm-eval knows: 1 more is better, -1 less is
-    headline: str | None
-    correct: np.ndarray | None  # headline metric per item, 0/1; None where there is no headline
-    rows: Table  # columns of the per-item table
 
 
 @dataclass(eq=False)
@@ -91,7 +77,18 @@ class PreparedTasks:
         """Run every task."""
         with constant_global_seeds(), _templates(self.settings):
             self._respond(scorer)
-            return {name: self._collect(name, task) for name, task in self.tasks.items()}
+            cut = answer(scorer, self.writings, self.encoder, replicate=0)
+            draws = {name: [values_of(task)] for name, task in self.tasks.items()}
+            for replicate in range(1, self.settings.repeats):
+                drawn = [one for one in self.writings if one.is_drawn]
+                for one in drawn:
+                    one.instance.resps = []
+                again = answer(scorer, drawn, self.encoder, replicate)
+                for name, own in again.items():
+                    cut[name] += own
+                    draws[name].append(values_of(self.tasks[name]))
+        facts = told(self.writings, cut)
+        return {name: self._collect(name, draws[name], facts.get(name, {})) for name in self.tasks}
 
     @cached_property
     def requests(self) -> Requests:
@@ -108,6 +105,13 @@ class PreparedTasks:
         if problems:
             raise ConfigError(*problems.values())
         return requests
+
+    @cached_property
+    def writings(self) -> list[Writing]:
+        """The requests of tasks whose answers are written."""
+        instances = [one for task in self.tasks.values() for one in task.instances]
+        asked = [one for one in instances if one.request_type == GENERATED]
+        return writings(asked, self.encoder, self.settings.max_gen_toks)
 
     def _instances(self, request_type: str) -> "list[Instance]":
         """Every request of a type as lm-eval sees it, as often as it is to be answered."""
@@ -144,36 +148,13 @@ class PreparedTasks:
             self._pages[context_length] = [len(own) for own in windows], parts
         return self._pages[context_length]
 
-    def _collect(self, name: str, task: "Task") -> TaskScore:
-        """Filters, per-item metrics and aggregation, as in lm-eval's evaluator."""
-        from calib_sweep.evaluation.harness import aggregate, directions
-
-        task.apply_filters()
-        values: dict[str, list[object]] = {}
-        choices: list[int | None] = []
-        for instances in by_item(task.instances):
-            choices.append(_choice(task, instances))
-            for filter_name in instances[0].filtered_resps:
-                responses = [instance.filtered_resps[filter_name] for instance in instances]
-                for metric, value in task.process_results(instances[0].doc, responses).items():
-                    values.setdefault(metric_key(metric, filter_name), []).append(value)
-        headline = self.settings.headline_of(name)
-        if headline is not None:
-            binary = [key for key, items in values.items() if all(i in (0, 1) for i in items)]
-            require_headline(name, headline, binary)
-        missing = [math.nan] * len(choices)
-        rows: Table = {
-            "name": [name] * len(choices),
-            "item": list(range(len(choices))),
-            "item_hash": self.item_hashes[name],
-            "group": self.item_groups.get(name, [None] * len(choices)),
-            "correct": values.get("acc", values[headline] if headline else missing),
-            "correct_norm": values.get("acc_norm", missing),
-            "choice": choices,
-        }
-        correct = np.asarray(values[headline], dtype=np.float64) if headline else None
-        known = directions(task, values)
-        return TaskScore(*aggregate(task, values), known, headline, correct, rows)
+    def _collect(
+        self, name: str, draws: list[dict[str, list[object]]], facts: dict[str, object]
+    ) -> TaskScore:
+        hashes, headline = self.item_hashes[name], self.settings.headline_of(name)
+        groups = self.item_groups.get(name, [None] * len(hashes))
+        columns: Table = {"name": [name] * len(hashes), "item_hash": hashes, "group": groups}
+        return collect(self.tasks[name], name, headline, draws, columns, facts)
 
 
 def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:
@@ -235,11 +216,13 @@ def _hub(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
 
 def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
     """One task with its requests; `ConfigError` for whatever its definition raises."""
-    from calib_sweep.evaluation.harness import filter_names, load_task
+    from calib_sweep.evaluation.harness import filter_names, is_dangerous, load_task
 
     where = f"{KEY}.tasks={name!r}: expected a task that lm-eval can build"
     try:
-        task = load_task(name, spec, settings.num_items)
+        task = load_task(name, spec, settings.num_items, settings.num_fewshot)
+        if is_dangerous(task) and not settings.trust_task_code:
+            raise ValueError("it runs what the model writes, and trust_task_code is false")
     except OSError as error:
         raise UnavailableError(
             f"{where}, but its items are not on this machine and cannot be fetched "
@@ -247,8 +230,6 @@ def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
         ) from error
     except Exception as error:  # the border to task definitions, which are other people's code
         raise ConfigError(f"{where}, but it fails: {_first_line(error)}. See {spec}.") from error
-    if any(instance.request_type == GENERATED for instance in task.instances):
-        raise generated_error(name)  # a class, whose YAML does not say so
     headline, filters = settings.headline_of(name), filter_names(task)
     metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
     check_metric_names(name, metrics)
@@ -268,20 +249,3 @@ def _no_token(instance: "Instance") -> str:
         f"answer {instance.idx} of item {instance.doc_id}, {answer!r} after {context[-20:]!r}, has "
         "none with this tokenizer. Correct the item, or begin the answer with a space."
     )
-
-
-def by_item(instances: "Sequence[Instance]") -> "Iterator[list[Instance]]":
-    """Yield the requests of one document after the other."""
-    found: dict[int | None, list[Instance]] = {}
-    for instance in instances:
-        found.setdefault(instance.doc_id, []).append(instance)
-    for item in found.values():
-        yield sorted(item, key=lambda instance: instance.idx)
-
-
-def _choice(task: "Task", instances: "Sequence[Instance]") -> int | None:
-    """The answer of highest log-likelihood; None where a task offers no choices."""
-    if task.OUTPUT_TYPE != "multiple_choice":
-        return None
-    num_choices = len(task.doc_to_choice(instances[0].doc))
-    return int(np.argmax([instance.resps[0][0] for instance in instances[:num_choices]]))

@@ -60,6 +60,6 @@ def test_a_model_is_left_as_it_was(monkeypatch):
 
 def test_a_machine_without_a_compiler_is_told_to_do_without():
     error = torch._inductor.exc.InductorError(RuntimeError("no C++ compiler"), None)
-    told = pytest.raises(ConfigError, match=r"evaluation\.compile=true.*no C\+\+.*compile=false")
-    with told, compiled_blocks(tiny_model()):
+    told = r"evaluation\.compile=true.*no C\+\+.*compile=false"
+    with pytest.raises(ConfigError, match=told), compiled_blocks(tiny_model()):
         raise error

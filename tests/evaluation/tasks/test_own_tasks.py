@@ -59,18 +59,24 @@ def test_an_answer_without_a_token_of_its_own_is_named(tmp_path, merging, model,
     prepare_tasks(alone, merging).score(scorer_of(model))
 
 
-def test_a_class_that_generates_text_is_refused_when_it_is_built(tmp_path, tokenizer):
+def test_a_class_may_have_its_answers_written(tmp_path, tokenizer, model):
     (tmp_path / "code.py").write_text(
         "from lm_eval.api.task import ConfigurableTask\n"
         "class Own(ConfigurableTask):\n"
         "    def __init__(self, config):\n"
         "        super().__init__(config={k: v for k, v in config.items() if k != 'class'})\n"
     )
-    write_task(tmp_path, "own", [{"q": "a", "g": "b"}], doc_to_text="{{q}}", doc_to_target="{{g}}")
+    texts = {"doc_to_text": "{{q}}", "doc_to_target": "{{g}}"}
+    bound = {"generation_kwargs": {"until": [], "max_gen_toks": 3}}
+    write_task(tmp_path, "own", [{"q": "a", "g": "b"}], **texts, **bound)
     path = tmp_path / "own.yaml"
     path.write_text(path.read_text() + "class: !function code.Own\n")
-    with pytest.raises(ConfigError, match=r"tasks='own': .*this one generates text"):
-        prepare_tasks(zero_shot_of(tmp_path, "own", trust_task_code=True), tokenizer)
+    settings = zero_shot_of(tmp_path, "own", headline={"own": None}, trust_task_code=True)
+    settings.check()
+    score = prepare_tasks(settings, tokenizer).score(scorer_of(model))["own"]
+    assert score.metrics == {"exact_match": 0} and score.told["max_gen_toks"] == 3
+    with pytest.raises(ConfigError, match=r"headline\.own='acc'"):
+        prepare_tasks(dataclasses.replace(settings, headline={}), tokenizer)
 
 
 def test_templates_of_own_tasks_cannot_run_code(tmp_path, tokenizer):

@@ -7,7 +7,7 @@ from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation import harness
 from calib_sweep.evaluation.tasks import zero_shot
 from calib_sweep.evaluation.tasks.definitions import METRICS, read_definition
-from calib_sweep.evaluation.tasks.settings import find_tasks
+from calib_sweep.evaluation.tasks.names import find_tasks
 from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
 from calib_sweep.places import TASKS, task_folder
 
@@ -68,6 +68,9 @@ def test_missing_folders_and_files_are_reported_with_the_names(tmp_path):
         ({"batch_size": "auto"}, "batch_size='auto': expected an integer"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"num_items": 0}, "num_items=0"),
+        ({"repeats": 0}, "repeats=0: expected an integer >= 1"),
+        ({"num_fewshot": -1}, "num_fewshot=-1: expected an integer >= 0, or null"),
+        ({"max_gen_toks": 0}, "max_gen_toks=0: expected an integer >= 1, or null"),
         ({"headline": {"boolq": "acc"}}, "headline=['boolq']: expected tasks that are run: t_word"),
     ],
 )
@@ -124,13 +127,16 @@ def define(folder, name="own", **definition):
 
 
 @pytest.mark.parametrize("output_type", ["generate_until", None])
-def test_a_task_of_generated_text_is_refused_by_name(tmp_path, output_type):
-    define(tmp_path, output_type=output_type)
+def test_a_task_whose_answers_are_written_needs_the_metric_that_counts(tmp_path, output_type):
+    define(tmp_path, output_type=output_type, metric_list=None)
     with pytest.raises(ConfigError) as raised:
         zero_shot_of(tmp_path, "own", "gsm8k", "mini_facts").check()
     own, gsm8k = raised.value.problems
-    assert "tasks='own'" in own and "generate_until), which is not scored here" in own
-    assert "tasks='gsm8k'" in gsm8k
+    assert "headline.own='acc'" in own and "each item: exact_match. Example" in own
+    filtered = "exact_match,strict-match, exact_match,flexible-extract"
+    assert "headline.gsm8k='acc'" in gsm8k and filtered in gsm8k
+    headline = {"own": "exact_match", "gsm8k": "exact_match,strict-match"}
+    zero_shot_of(tmp_path, "own", "gsm8k", headline=headline).check()
 
 
 @pytest.mark.parametrize("headline", ["acc", "acc,second", "acc_norm,first"])

@@ -14,6 +14,7 @@ from helpers.scored import (
     write_task,
     zero_shot_of,
 )
+from helpers.simple_evaluate import simple_evaluate
 
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation.requests import Request, batches, num_scored
@@ -27,23 +28,6 @@ KINDS = ("t_choice", "t_word", "t_page")
 def prepared(task_folder, tokenizer):
     settings = zero_shot_of(task_folder, *KINDS, headline={"t_page": None})
     return prepare_tasks(settings, tokenizer)
-
-
-def simple_evaluate(model, tokenizer, folder, tasks, monkeypatch, **changes):
-    """lm-eval's own front door, without its inventory of the machine."""
-    from lm_eval import evaluator
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
-
-    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
-    monkeypatch.setattr(evaluator, "add_env_info", lambda results: None)
-    return evaluator.simple_evaluate(
-        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16),
-        tasks=list(tasks),
-        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
-        bootstrap_iters=2,
-        **changes,
-    )
 
 
 def test_scores_are_those_of_simple_evaluate(
