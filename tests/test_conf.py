@@ -26,7 +26,7 @@ NEEDED = {  # keys that only the user can know
     "model/hf": ["model.path=."],
     "dataset/text": ["dataset.path=texts.txt"],
     "dataset/imported": ["dataset.path=sets"],
-    "evaluation/perplexity": ["evaluation.perplexity.corpora=[texts.txt]"],
+    "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
 
 

@@ -7,7 +7,7 @@ change. Repositories are never executed: data files are fetched, and read like a
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calib_sweep.dataset.base import TextDataset
@@ -20,6 +20,7 @@ from calib_sweep.dataset.documents.files import (
     reader_of,
 )
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, require
+from calib_sweep.values import is_int
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class HubText(TextDataset):
     hub_id: str  # owner/name of the dataset repository
     revision: str | None  # commit; null: whatever the hub serves today
     data_files: list[str]  # paths in the repository, patterns allowed
+    num_documents: int | None  # the first so many documents; null: all
     column: str  # which column holds the text
     join: str  # what stands between documents where they are read as one evaluation text
     license: str | None
@@ -61,6 +63,14 @@ class HubText(TextDataset):
             "a list of file names or patterns",
             "Example: 'dataset.data_files=[en/part-0.json.gz]'.",
         )
+        num = self.num_documents
+        require(
+            num is None or (is_int(num) and num > 0),
+            "dataset.num_documents",
+            num,
+            "an integer > 0, or null for all",
+            "Example: dataset.num_documents=1100.",
+        )
         for pattern in files:
             require(
                 reader_of(Path(pattern)) not in (None, "text"),
@@ -82,7 +92,9 @@ class HubText(TextDataset):
             from datasets import config
 
             cache_dir = str(config.HF_DATASETS_CACHE)
-        return read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
+        every = read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
+        num = len(every) if self.num_documents is None else self.num_documents
+        return replace(every, num_documents=min(num, len(every)))
 
     def provenance(self) -> dict[str, object]:
         """Return where the text is from, for the card of every set."""
@@ -93,6 +105,7 @@ class HubText(TextDataset):
             "commit": root.name if self.path is None else None,
             "copy": self.path,
             "files": [file.relative_to(root).as_posix() for file in self._files(root)],
+            "num_documents": self.num_documents,
             "column": self.column,
             "license": self.license,
             "fingerprint": self.fingerprint(),

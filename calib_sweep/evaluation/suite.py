@@ -106,7 +106,7 @@ class Evaluation:
         self, dataset: TextDataset, tokenizer: "PreTrainedTokenizerBase", num_embeddings: int
     ) -> None:
         assert self.perplexity is not None
-        windows = windows_of(dataset, tokenizer, **self.perplexity.cutting())
+        windows = windows_of(dataset, tokenizer, **self.perplexity.cutting(dataset.name))
         key, place_of = "evaluation.perplexity.corpora", "window {}".format
         check_ids(key, dataset.name, windows.tokens_NT, num_embeddings, place_of)
 
@@ -129,10 +129,11 @@ class Evaluation:
         """Tokenise the corpora and build the tasks' requests, for any number of models."""
         windows = []
         if self.perplexity is not None:
-            cut = partial(windows_of, **self.perplexity.cutting())
+            cutting = self.perplexity.cutting
             with collected() as problems:
                 windows = [
-                    problems.of(cut, dataset, tokenizer) for dataset in self.perplexity.datasets()
+                    problems.of(partial(windows_of, **cutting(one.name)), one, tokenizer)
+                    for one in self.perplexity.datasets()
                 ]
         tokenizer = copy.deepcopy(tokenizer)  # lm-eval adds padding: not to the one that all share
         tasks = prepare_tasks(self.zero_shot, tokenizer) if self.zero_shot else None
@@ -190,9 +191,8 @@ class PreparedSuite:
 
     @cached_property
     def _contents(self) -> dict[str, str]:
-        """Hash of each part: its text, its settings, and how much of it is compared."""
-        corpora = settings_of(self.settings.perplexity, without=("corpora",))
-        found: dict[str, object] = {w.label: [corpora, w.hash()] for w in self.windows}
+        """Hash of each part: its windows or its text and settings; how much of it is compared."""
+        found: dict[str, object] = {w.label: w.hash() for w in self.windows}
         found |= contents(self.tasks) if self.tasks else {}
         compared = settings_of(self.settings.divergence)
         return {name: identity(own=own, compared=compared) for name, own in found.items()}

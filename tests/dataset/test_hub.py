@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,14 @@ def build(name: str, **changed) -> HubText:
 
 def test_every_hub_dataset_is_tried_here():
     assert hub_yamls() == sorted(COPIES)
+
+
+def test_the_first_documents_alone_are_read(tmp_path):
+    expected = copy_c4(tmp_path)
+    assert list(build("c4", path=str(tmp_path), num_documents=2).documents()) == expected[:2]
+    assert list(build("c4", path=str(tmp_path), num_documents=99).documents()) == expected
+    with pytest.raises(ConfigError, match=r"num_documents=0: expected an integer > 0, or null"):
+        replace(build("c4"), num_documents=0)
 
 
 @pytest.mark.parametrize("name", sorted(COPIES))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from helpers.repository import ROOT
@@ -12,6 +13,7 @@ from omegaconf import OmegaConf
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.suite import Evaluation
+from calib_sweep.evaluation.windows import windows_of
 from calib_sweep.places import DOMAINS, TASKS, WEIGHTS
 
 CONF = ROOT / "conf"
@@ -33,7 +35,7 @@ def story(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_builds_and_passes_its_own_check(name, story):
-    corpora = [f"perplexity.corpora=[{story}]"] if name == "perplexity" else []
+    corpora = [f"perplexity.corpora=[{story}]"] if name == "text" else []
     evaluation = build(name, *corpora)
     assert isinstance(evaluation, Evaluation)
     evaluation.check(context_length=4096)
@@ -45,23 +47,55 @@ def test_the_paper_scores_ten_tasks_once_storycloze_is_given(tmp_path):
     assert (
         build("paper", f"zero_shot.storycloze_path={cloze}").zero_shot.names()[-1] == "storycloze"
     )
-    assert build("paper").perplexity.names() == ["wikitext2"]
-    assert build("paper").perplexity == build("wikitext2").perplexity
+    assert build("paper").perplexity.names() == ["wikitext2", "c4"]
+    assert build("paper").perplexity == build("perplexity").perplexity
+
+
+def test_wikitext2_is_the_same_corpus_alone_and_beside_c4():
+    alone, both = build("wikitext2").perplexity, build("perplexity").perplexity
+    assert alone.corpora[0] == both.corpora[0]
+    assert alone.cutting("wikitext2") == both.cutting("wikitext2")
+
+
+def test_c4_is_cut_as_the_papers_cut_it(tmp_path, tokenizer):
+    """On a copy with the hub's file layout, against the lines of their loaders."""
+    import gzip
+    import json
+
+    texts = [text(i) for i in range(1200)]
+    for shard, own in enumerate((texts, ["another shard"])):
+        file = tmp_path / "en" / f"c4-validation.{shard:05d}-of-00008.json.gz"
+        file.parent.mkdir(exist_ok=True)
+        rows = [{"text": t, "timestamp": "2019-04-25T12:57:54Z", "url": "u"} for t in own]
+        file.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    perplexity = build("perplexity").perplexity
+    c4 = replace(perplexity.corpora[1], path=str(tmp_path))
+    short = perplexity.cutting("c4") | {"seq_len": 64}
+    windows = windows_of(c4, tokenizer, **short)
+    valenc = tokenizer(" ".join(texts[:1100]), verbose=False)["input_ids"]
+    valenc = valenc[: 256 * 64]
+    nsamples = len(valenc) // 64
+    assert windows.tokens_NT.tolist() == [valenc[i * 64 : (i + 1) * 64] for i in range(nsamples)]
+    assert (windows.label, nsamples) == ("c4@64", 256)
+    # Where 1,100 documents fill fewer windows, no more documents are read.
+    windows = windows_of(c4, tokenizer, **short | {"max_windows": 10**6})
+    assert len(windows.tokens_NT) == len(tokenizer(" ".join(texts[:1100]))["input_ids"]) // 64
 
 
 def test_wikitext2_is_cut_as_the_papers_cut_it():
     perplexity = build("wikitext2").perplexity
     assert (perplexity.seq_len, perplexity.bos, perplexity.max_windows) == (2048, "stream", None)
     (test_split,) = perplexity.corpora
+    assert test_split.num_documents is None
     assert test_split.join == "\n\n"
     assert test_split.data_files == ["wikitext-2-raw-v1/test-00000-of-00001.parquet"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_file_takes_the_place_of_the_corpora(name, story, tokenizer):
-    evaluation = build(
-        name, f"perplexity.corpora=[{story}]", "perplexity.seq_len=64", "zero_shot=null"
-    )
+    changes = [f"perplexity.{one}" for one in (f"corpora=[{story}]", "seq_len=64")]
+    evaluation = build(name, *changes, "perplexity.max_windows=null", "zero_shot=null")
+    evaluation.check(None)
     (windows,) = evaluation.prepare(tokenizer).windows
     assert windows.label == "story@64"
 

@@ -22,7 +22,7 @@ Units: nats per token inside, perplexity at the boundary.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.corpora.positions import mean_of
 from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
+from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,8 @@ class Perplexity:
     seq_len: int  # tokens in a window; the first one is not scored
     stride: int | None  # tokens from one window to the next; None: seq_len, they do not overlap
     bos: str  # stream | window | none
-    max_windows: int | None  # the first so many windows of each corpus; None: all
+    # The first so many windows of each corpus, or by the name of some corpora; None: all.
+    max_windows: int | Mapping[str, int | None] | None
     batch_tokens: int  # tokens forwarded at once
 
     def __post_init__(self) -> None:
@@ -61,17 +63,18 @@ class Perplexity:
                 f"Example: '{KEY}.corpora=[path/to/file.txt]'; {KEY}=null is none.",
             )
             problems.of(_require_text, self.corpora)
-            for name, least in (("seq_len", 2), ("batch_tokens", 1), ("max_windows", 1)):
+            for name, least in (("seq_len", 2), ("batch_tokens", 1)):
                 value = getattr(self, name)
                 problems.of(
                     require,
-                    _is_whole(value, least) or (name == "max_windows" and value is None),
+                    is_int(value, least),
                     f"{KEY}.{name}",
                     value,
-                    f"an integer >= {least}{', or null for all' if name == 'max_windows' else ''}",
+                    f"an integer >= {least}",
                     f"Example: {KEY}.{name}=256.",
                 )
             problems.of(self._require_stride)
+            problems.of(self._require_max_windows)
             problems.of(
                 require,
                 self.bos in BOS_POLICIES,
@@ -83,11 +86,11 @@ class Perplexity:
 
     def _require_stride(self) -> None:
         """A stride of a whole window would be null under another name."""
-        if not _is_whole(self.seq_len, 2):
+        if not is_int(self.seq_len, 2):
             return
         most = self.seq_len - 1 - (self.bos == "window")  # a BOS takes a place of every window
         require(
-            self.stride is None or (_is_whole(self.stride, 1) and self.stride <= most),
+            self.stride is None or (is_int(self.stride, 1) and self.stride <= most),
             f"{KEY}.stride",
             self.stride,
             f"an integer from 1 to {most}, or null for windows that do not overlap",
@@ -98,10 +101,23 @@ class Perplexity:
         """The corpora as datasets: what is a path becomes the dataset that reads it."""
         return [text_file(c) if isinstance(c, str) else c for c in self.corpora]
 
-    def cutting(self) -> dict[str, Any]:
-        """How text is cut into windows: arguments of `windows_of`."""
-        keys = ("seq_len", "stride", "bos", "max_windows")
-        return {key: getattr(self, key) for key in keys}
+    def _require_max_windows(self) -> None:
+        most = self.max_windows
+        is_by_name = isinstance(most, Mapping)
+        numbers = list(most.values()) if is_by_name else [most]
+        require(
+            all(number is None or is_int(number, 1) for number in numbers),
+            f"{KEY}.max_windows",
+            dict(most) if is_by_name else most,
+            "an integer >= 1, or null for all, or one of these by the name of a corpus",
+            f"Example: {KEY}.max_windows=256, or '{KEY}.max_windows={{c4: 256}}'.",
+        )
+
+    def cutting(self, name: str) -> dict[str, Any]:
+        """How the text of a corpus is cut into windows: arguments of `windows_of`."""
+        most = self.max_windows
+        own = {key: getattr(self, key) for key in ("seq_len", "stride", "bos")}
+        return own | {"max_windows": most.get(name) if isinstance(most, Mapping) else most}
 
     def names(self) -> list[str]:
         """The names of the corpora as they stand in the scores."""
@@ -118,15 +134,17 @@ class Perplexity:
                 )
             for corpus in (corpus for corpus in self.corpora if isinstance(corpus, str)):
                 problems.of(_check_file, corpus)
+            most = self.max_windows
+            for name in sorted(set(most) - set(names) if isinstance(most, Mapping) else ()):
+                problems.add(
+                    f"{KEY}.max_windows.{name}: expected one of {', '.join(names)}, the names of "
+                    f"{KEY}.corpora. Example: {KEY}.max_windows=null."
+                )
             for name in sorted({name for name in names if names.count(name) > 1}):
                 problems.add(
                     f"{KEY}.corpora: expected different names, but {names.count(name)} corpora are "
                     f"called {name!r}. Rename a file, or give a dataset another name."
                 )
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _require_text(corpora: object) -> None:

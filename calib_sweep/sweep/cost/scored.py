@@ -82,14 +82,14 @@ def windows_of(settings: Config | None) -> Scored:
     for corpus in settings["corpora"] if settings else ():
         assert settings is not None
         seq_len, most = settings["seq_len"], settings["max_windows"]
-        tokens = most * seq_len if most is not None else _tokens_of(corpus)
-        if tokens is None:
+        most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
+        tokens = _tokens_of(corpus) if most is None else None
+        if most is None and tokens is None:
             total = total.plus(Scored(unknown=(_name(corpus),)))
             continue
-        fresh = settings.get("stride") or seq_len
-        tokens *= seq_len / fresh
-        rows = tokens / seq_len
-        total = total.plus(Scored(tokens, seq_len, tokens * fresh / seq_len, rows, rows))
+        fresh = settings.get("stride") or seq_len  # tokens that a window scores
+        rows = tokens / fresh if tokens is not None else most
+        total = total.plus(Scored(rows * seq_len, seq_len, rows * fresh, rows, rows))
     return total
 
 

@@ -181,7 +181,8 @@ def test_text_files_are_corpora(tokenizer, tmp_path):
     settings = perplexity_of(*(str(path) for path in sorted(tmp_path.iterdir())))
     assert settings.names() == ["plain", "records"]
     plain, records = (
-        windows_of(dataset, tokenizer, **settings.cutting()) for dataset in settings.datasets()
+        windows_of(dataset, tokenizer, **settings.cutting(dataset.name))
+        for dataset in settings.datasets()
     )
     assert plain.label == "plain@32"
     assert (plain.tokens_NT == records.tokens_NT).all()
@@ -195,6 +196,7 @@ def test_text_files_are_corpora(tokenizer, tmp_path):
         ({"batch_tokens": 0}, "batch_tokens=0"),
         ({"max_windows": 0}, "max_windows=0"),
         ({"max_windows": True}, "max_windows=True"),
+        ({"max_windows": {"stories": 0}}, "max_windows={'stories': 0}: expected an integer >= 1"),
         ({"stride": 32}, "stride=32: expected an integer from 1 to 31, or null"),
         ({"stride": 31, "bos": "window"}, "stride=31: expected an integer from 1 to 30"),
         ({"stride": 0}, "stride=0: expected an integer from 1 to 31"),
@@ -229,6 +231,18 @@ def test_check_reports_every_problem_at_once(tmp_path):
     assert "seq_len=4096: expected at most 2048" in problems[0]
     assert missing in problems[1] and "there is none" in problems[1]
     assert "2 corpora are called 'stories'" in problems[2]
+
+
+def test_some_corpora_have_a_number_of_windows_of_their_own():
+    settings = perplexity_of(corpus("a"), corpus("b"), max_windows={"a": 3})
+    settings.check(None)
+    assert [settings.cutting(name)["max_windows"] for name in "ab"] == [3, None]
+
+
+def test_windows_of_a_corpus_that_is_not_scored_are_a_mistake():
+    settings = perplexity_of(corpus("a"), max_windows={"c4": 256})
+    with pytest.raises(ConfigError, match=r"max_windows\.c4: expected one of a, .*=null"):
+        settings.check(None)
 
 
 def test_check_accepts_the_context_length_itself_and_models_without_one():

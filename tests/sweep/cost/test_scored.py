@@ -14,7 +14,8 @@ def test_windows_are_counted_by_hand(tmp_path):
     scored = windows_of(settings)
     assert (scored.tokens, scored.length, scored.logits) == (1280, 64, 1280)
     assert (scored.rows, scored.unknown) == (20, ())
-    assert windows_of({**settings, "stride": 16})[:3] == (4 * 1280, 64, 1280)
+    assert windows_of({**settings, "stride": 16})[:3] == (1280, 64, 2 * 10 * 16)
+    assert windows_of({**settings, "max_windows": {"a": 10, "b": 5}}).tokens == 15 * 64
     assert windows_of(None).tokens == 0
 
 
@@ -24,6 +25,10 @@ def test_all_windows_are_counted_by_a_table_or_a_files_size(tmp_path):
     settings = {"corpora": [str(path), {"name": "wikitext2"}, {"name": "secret"}], "seq_len": 64}
     scored = windows_of({**settings, "max_windows": None})
     assert scored.tokens == 1000 + 341_000 and scored.unknown == ("secret",)
+    strided = windows_of({**settings, "max_windows": None, "stride": 16})
+    assert (strided.tokens, strided.logits) == (4 * scored.tokens, scored.logits)
+    some = windows_of({**settings, "max_windows": {"secret": 3}})
+    assert some.tokens == scored.tokens + 3 * 64 and some.unknown == ()
 
 
 def test_items_are_counted_packed_and_one_by_one():
