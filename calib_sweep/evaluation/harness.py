@@ -8,14 +8,17 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from lm_eval import __version__, utils
+from lm_eval.api.group import Group
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import acc_all, mean, perplexity, stderr_for_metric
 from lm_eval.api.model import TemplateLM
+from lm_eval.config.group import AggMetricConfig
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
     handle_stop_sequences,
@@ -65,13 +68,45 @@ def load_task(name: str, spec: Spec, num_items: int | None, num_fewshot: int | N
     A definition that says 0 keeps it, as in lm-eval. Anything may be raised: what a task names is
     other people's code.
     """
-    task: Any = TaskManager(include_defaults=False).load([spec])["tasks"][name]
+    task: Any = _load(name, spec)
     own = task.get_config("num_fewshot")
     if own != 0 and (own is None or num_fewshot is not None):
         task.set_config(key="num_fewshot", value=num_fewshot or 0)
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
     task.build_all_requests(limit=num_items)
     return task
+
+
+def _load(name: str, spec: Spec) -> object:
+    """Load the task of a file, of settings, or of a file that they `include` and change."""
+    if isinstance(spec, str) or "include" not in spec:
+        return TaskManager(include_defaults=False).load([spec])["tasks"][name]
+    changes = dict(spec)
+    folder = Path(changes.pop("include")).parent
+    manager = TaskManager(include_path=folder, include_defaults=False)
+    return manager.load([{"group": "changed", "task": [changes]}])["tasks"][name]
+
+
+def aggregate_group(
+    name: str,
+    settings: Mapping[str, object],
+    tasks: Sequence[Task],
+    found: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """Return lm-eval's aggregates over the tasks of a group, under its names, with `sample_count`.
+
+    `found`: by task its metrics and their errors under lm-eval's names, and `sample_len`. Items
+    that flipped are aggregated like the first metric.
+    """
+    own: Any = {key: settings.get(key) for key in ("aggregate_metric_list", "metadata")}
+    group = Group.from_config({"group": name, **own})
+    listed = group.aggregate_metric_list or []
+    flips = [AggMetricConfig("flips", weight_by_size=one.weight_by_size) for one in listed[:1]]
+    group.aggregate_metric_list = [*listed, *flips]
+    for task in tasks:
+        group.add(task)  # pyright: ignore[reportArgumentType]
+    with quiet_logger("lm_eval.api.group"):  # tells of metrics that some tasks do not have
+        return dict(group.aggregate(found))  # pyright: ignore[reportArgumentType]
 
 
 def is_dangerous(task: Task) -> bool:
@@ -112,24 +147,9 @@ def aggregate(
     return metrics, stderr
 
 
-def mean_of_draws(
-    task: Task, draws: Sequence[Mapping[str, list[Any]]]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return `aggregate` over several draws of the same items: the mean of each metric.
-
-    An error is given where lm-eval aggregates by the mean: that of the items' means, which holds
-    what items differ by and what answers to one item do.
-    """
-    if len(draws) == 1:
-        return aggregate(task, draws[0])
-    parts = [aggregate(task, values)[0] for values in draws]
-    metrics = {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
-    means = {
-        key: np.mean([values[key] for values in draws], axis=0).tolist()
-        for key in draws[0]
-        if task.aggregation().get(key.split(",")[0], mean) is mean
-    }
-    return metrics, aggregate(task, means)[1]
+def is_mean(task: Task, key: str) -> bool:
+    """Tell whether a metric is aggregated by the mean over items, as lm-eval does by default."""
+    return task.aggregation().get(key.split(",")[0], mean) is mean
 
 
 def generation_settings(

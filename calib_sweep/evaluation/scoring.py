@@ -18,6 +18,7 @@ from calib_sweep.evaluation.parts import (
 )
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.tasks.group_scores import counted, with_groups
 from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
@@ -79,18 +80,24 @@ class Scoring:
         return found
 
     def result(
-        self, parts: Sequence[Part], versions: dict[str, object], identities: dict[str, str]
+        self, parts: Sequence[Part], tasks: PreparedTasks | None, identities: dict[str, str]
     ) -> Scores:
-        """Put the scores of a model together: those of its parts, and the means over them."""
+        """Put a model's scores together: of its parts, of groups of tasks, and means over them."""
+        versions = tasks.versions() if tasks else {}
+        parts = with_groups(tasks, parts) if tasks else parts
+        in_means = list(counted(tasks, parts)) if tasks else parts
         scores, stderr = merged(p.scores for p in parts), merged(p.stderr for p in parts)
         for name, kind, mean in (
             (ACC_MEAN, TASK, unweighted_mean),
             (PPL_MEAN, WINDOW, mean_perplexity),
         ):
-            if values := list(headlines(parts, kind)):
+            if values := list(headlines(in_means, kind)):
                 scores[name], error = mean(values)
                 stderr |= {} if error is None else {name: error}
-        table, metrics = item_table([part.rows for part in parts]), merged(p.metrics for p in parts)
+        table, metrics = (
+            item_table([p.rows for p in parts if p.rows]),
+            merged(p.metrics for p in parts),
+        )
         reference = self._reference(parts) if self.makes_reference else None
         return Scores(scores, stderr, table, versions, reference, metrics, identities)
 

@@ -221,5 +221,4 @@ class PreparedSuite:
             parts[name] = asks[name]()
         report(len(missing), len(missing), "")
         identities = self.identities(scorer, dense)
-        versions = self.tasks.versions() if self.tasks else {}
-        return scoring.result([parts[name] for name in identities], versions, identities)
+        return scoring.result([parts[name] for name in identities], self.tasks, identities)

@@ -40,11 +40,13 @@ def contents(prepared: PreparedTasks) -> dict[str, object]:
 
 def definition_of(spec: "Spec") -> str:
     """Hash the definition of a task: its settings with those it includes, and code beside it."""
-    if not isinstance(spec, str):
+    changes = {} if isinstance(spec, str) else dict(spec)
+    path = spec if isinstance(spec, str) else changes.pop("include", None)
+    if path is None:
         return identity(settings=spec)
-    definition = read_definition(Path(spec))
+    definition = read_definition(Path(str(path)))
     code = [file_sha256(file) for file in definition.files() if file.suffix == ".py"]
-    return identity(settings=definition.settings, code=code)
+    return identity(settings={**definition.settings, **changes}, code=code)
 
 
 def is_written(instances: "Sequence[Instance]") -> bool:

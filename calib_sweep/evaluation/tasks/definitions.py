@@ -159,7 +159,7 @@ def _code(settings: Mapping[str, object]) -> Iterator[str]:
 
     Where a function makes the results, the names of metrics are its own.
     """
-    for _, value in _leaves(settings):
+    for _, value in leaves(settings):
         if isinstance(value, Code):
             yield value
     for one in _mappings(settings.get("metric_list")):
@@ -179,20 +179,20 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _data_names(settings: Mapping[str, object]) -> Iterator[str]:
-    for keys, value in _leaves(settings):
+    for keys, value in leaves(settings):
         is_data = bool(set(DATA_KEYS) & set(keys))
         if is_data and isinstance(value, str) and value not in ("", *BUILDERS):
             yield value
 
 
-def _leaves(value: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+def leaves(value: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
     """Every value that is no container, with the keys that lead to it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _leaves(item, (*keys, str(key)))
+            yield from leaves(item, (*keys, str(key)))
     elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item, keys)
+            yield from leaves(item, keys)
     else:
         yield keys, value
 

@@ -1,24 +1,24 @@
-"""Names of tasks: in which file each is defined, found without lm-eval.
+"""Names of tasks, groups and tags: in which file each is defined, found without lm-eval.
 
-Folders are looked through in order: the user's own, then
-the miniature world's, and, only when a name is in neither, the one that lm-eval brings. That has
-14,000 files: to look for their names takes 0.3 s, to parse them, as lm-eval's own index does, 6 s.
+Folders are looked through in order: the user's own, then the miniature world's, and, only when a
+name is in neither, the one that lm-eval brings. That has 14,000 files: to look for their names
+takes 0.3 s, to parse them, as lm-eval's own index does, 6 s.
 """
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from calib_sweep.errors import collected
-
 KEY = "evaluation.zero_shot"
 
-# A line `task: name` (or group, or tag) at the left margin.
-NAME_LINE = re.compile(r"""^["']?(task|group|tag)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
+# A line `task: name` (or group) at the left margin; `tag:` with one name or several.
+NAME_LINE = re.compile(r"""^["']?(task|group)["']?:[ \t]*["']?([^\s"'#\[{]+)""", re.MULTILINE)
+TAG_LINES = re.compile(r"""^["']?tag["']?:(.*(?:\n[ \t]*-.*)*)""", re.MULTILINE)
+TAG = re.compile(r"""[^\s"'\[\],#-][^\s"'\[\],#]*""")
 
 
 @dataclass(frozen=True)
@@ -26,32 +26,59 @@ class Entry:
     """The meaning of one name."""
 
     kind: str  # task | group | tag
-    path: Path
+    path: Path  # where it is defined; of a tag the first file that has it
+    others: tuple[Path, ...] = ()  # of a tag: further files
 
 
-def find_tasks(names: Sequence[str], folders: Sequence[Path]) -> dict[str, Path]:
-    """The YAML of each task; `ConfigError` lists all names that are no task, with near matches."""
-    looked = list(folders)
-    index: dict[str, Entry] = {}
-    for folder in looked:
-        index = {**_index(folder), **index}
-    if any(name not in index for name in names):
-        looked.append(_default_folder())
-        index = {**_default_index(), **index}
-    with collected() as problems:
-        problems.add(*(text for name in names if (text := _problem(name, index, looked))))
-    return {name: index[name].path for name in names}
+@dataclass(frozen=True)
+class Names:
+    """All names of some folders."""
+
+    entries: Mapping[str, Entry]
+    folders: tuple[Path, ...]
+
+    def unknown(self, name: str, key: str) -> str:
+        """Say that `name` is not known, and what is near it; `key`: where it stands."""
+        near = difflib.get_close_matches(name, self.entries, n=4, cutoff=0.6)
+        hint = f"Near it: {', '.join(near)}." if near else "No name is near it."
+        return (
+            f"{key}: expected the name of a task, looked for in "
+            f"{', '.join(str(folder) for folder in self.folders)}. {hint} "
+            f"For tasks of your own type {KEY}.include_path=FOLDER."
+        )
+
+
+def names_of(folders: Sequence[Path], needed: Iterable[str]) -> Names:
+    """Return the names of `folders`, and lm-eval's where not all that is `needed` is among them."""
+    entries: dict[str, Entry] = {}
+    for folder in folders:
+        entries = {**_index(folder), **entries}
+    if all(name in entries for name in needed):
+        return Names(entries, tuple(folders))
+    return with_defaults(Names(entries, tuple(folders)))
+
+
+def with_defaults(names: Names) -> Names:
+    """Return the names with lm-eval's own behind them."""
+    folder = _default_folder()
+    if folder in names.folders:
+        return names
+    return Names({**_default_index(), **names.entries}, (*names.folders, folder))
 
 
 def _index(folder: Path) -> dict[str, Entry]:
     """Every name defined below `folder`; the first file in sorted order wins, a task over a tag."""
     index: dict[str, Entry] = {}
-    for path in sorted(folder.glob("**/*.yaml")):
+    tags: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("**/*yaml")):  # also what is only included: _template_yaml
         text = path.read_text(encoding="utf-8-sig", errors="replace")
-        for kind, name in NAME_LINE.findall(text):
-            known = index.get(name)
-            if known is None or (kind == "task" and known.kind == "tag"):
-                index[name] = Entry(kind, path)
+        for kind, name in NAME_LINE.findall(text) if path.suffix == ".yaml" else ():
+            index.setdefault(name, Entry(kind, path))
+        for lines in TAG_LINES.findall(text):
+            for tag in TAG.findall(re.sub("#.*", "", lines)):
+                tags.setdefault(tag, []).append(path)
+    for tag, (first, *others) in tags.items():
+        index.setdefault(tag, Entry("tag", first, tuple(others)))
     return index
 
 
@@ -65,24 +92,6 @@ def _default_folder() -> Path:
 @cache
 def _default_index() -> dict[str, Entry]:
     return _index(_default_folder())
-
-
-def _problem(name: str, index: dict[str, Entry], folders: Sequence[Path]) -> str | None:
-    if name not in index:
-        near = difflib.get_close_matches(name, index, n=4, cutoff=0.6)
-        hint = f"Near it: {', '.join(near)}." if near else "No name is near it."
-        return (
-            f"{KEY}.tasks={name!r}: expected the name of a task, looked for in "
-            f"{', '.join(str(folder) for folder in folders)}. {hint} "
-            f"For tasks of your own type {KEY}.include_path=FOLDER."
-        )
-    if index[name].kind != "task":
-        return (
-            f"{KEY}.tasks={name!r}: expected the name of one task, and this is a "
-            f"{index[name].kind} of several ({index[name].path}). Name its tasks one by one, so "
-            "that the mean says what it is the mean of."
-        )
-    return None
 
 
 def miniature_folder() -> Path:

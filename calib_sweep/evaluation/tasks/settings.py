@@ -3,11 +3,22 @@
 A task is a YAML file in lm-eval's format.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from calib_sweep.errors import collected, require
+from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.evaluation.tasks.checks import (
+    check_effects,
+    check_kind,
+    check_metric_names,
+    check_shots,
+    require_headline,
+    room,
+)
 from calib_sweep.evaluation.tasks.definitions import (
     MAX_GEN_TOKS,
     STORYCLOZE,
@@ -15,11 +26,10 @@ from calib_sweep.evaluation.tasks.definitions import (
     read_definition,
 )
 from calib_sweep.evaluation.tasks.item_groups import Groups, check_groups
-from calib_sweep.evaluation.tasks.names import find_tasks, is_shipped, miniature_folder
-from calib_sweep.wording import typed
+from calib_sweep.evaluation.tasks.names import KEY, is_shipped, miniature_folder
+from calib_sweep.evaluation.tasks.selection import Selection, select
 
-KEY = "evaluation.zero_shot"
-OUR_METRICS = ("ppl", "kl", "flips")  # of scores that no task makes: metric/name
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +44,8 @@ class ZeroShot:
     batch_size: int  # sequences forwarded at once
     trust_task_code: bool = False  # whether code that tasks of the user's own name may run
     groups: Groups = field(default_factory=dict)  # what items that belong together share, by task
-    num_fewshot: int | None = None  # solved items in front of each; None: as the task says, or none
+    # Solved items in front of each: of all tasks, or by task; None: as the task says, or none.
+    num_fewshot: int | dict[str, int] | None = None
     repeats: int = 1  # answers to each item of tasks that draw them: their mean counts
     max_gen_toks: int | None = None  # a written answer has at most so many tokens; None: the task's
 
@@ -48,15 +59,18 @@ class ZeroShot:
             "a list of different task names",
             f"Example: '{KEY}.tasks=[arc_easy,boolq]'; {KEY}=null is none.",
         )
-        strangers = sorted(set(self.headline) - set(self.names()))
-        require(
-            not strangers,
-            f"{KEY}.headline",
-            strangers,
-            "tasks that are run: " + ", ".join(self.names()),
-            f"Take the others out of {KEY}.headline, or add them to {KEY}.tasks.",
-        )
-        check_groups(self.groups, self.names())
+        shots = self.num_fewshot if isinstance(self.num_fewshot, Mapping) else {}
+        for key, named in (("headline", self.headline), ("num_fewshot", shots)):
+            strangers = sorted(set(named) - set(self._known(named)))
+            require(
+                not strangers,
+                f"{KEY}.{key}",
+                strangers,
+                "tasks that are run: " + ", ".join(self.names()),
+                f"Take the others out of {KEY}.{key}, or add them to {KEY}.tasks.",
+            )
+        named = self.groups if isinstance(self.groups, Mapping) else {}
+        check_groups(self.groups, self._known(named))
         require(
             isinstance(self.trust_task_code, bool),
             f"{KEY}.trust_task_code",
@@ -67,31 +81,73 @@ class ZeroShot:
         self._check_counts()
 
     def _check_counts(self) -> None:
-        at_least = {"batch_size": 1, "repeats": 1, "num_items": 1, "max_gen_toks": 1}
-        may_be_null = {"num_items": "all", "num_fewshot": "as the task says", "max_gen_toks": "too"}
-        for name, least in {**at_least, "num_fewshot": 0}.items():
-            value, null = getattr(self, name), may_be_null.get(name)
+        null = {"num_items": "all", "num_fewshot": "as tasks say", "max_gen_toks": "as tasks say"}
+        shots = self.num_fewshot if isinstance(self.num_fewshot, Mapping) else {"": 0}
+        values = {
+            **{f"num_fewshot.{task}".rstrip("."): value for task, value in shots.items()},
+            **{key: getattr(self, key) for key in ("batch_size", "repeats", *null)},
+        }
+        for key, value in values.items():
+            least = 0 if key.startswith("num_fewshot") else 1
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+            told = (value is None and key in null) or (value is shots and key == "num_fewshot")
             require(
-                whole or (null is not None and value is None),
-                f"{KEY}.{name}",
+                whole or told,
+                f"{KEY}.{key}",
                 value,
-                f"an integer >= {least}" + (f", or null for {null}" if null else ""),
-                f"Example: {KEY}.{name}=16.",
+                f"an integer >= {least}" + (f", or null for {null[key]}" if key in null else ""),
+                f"Example: {KEY}.{key}=16.",
             )
 
     def names(self) -> list[str]:
-        """Every task that is run."""
+        """The tasks, groups and tags that are run, as they are listed."""
         return [*self.tasks, *([STORYCLOZE] if self.storycloze_path is not None else [])]
 
-    def headline_of(self, task: str) -> str | None:
-        """The metric of `task` that counts; None: it is reported, and left out of the mean."""
-        return self.headline.get(task, "acc")
+    def _known(self, named: Iterable[str]) -> list[str]:
+        """Names that settings may give: listed ones and, looked up if need be, those inside."""
+        known = self.names()
+        if not set(named) <= set(known):
+            with contextlib.suppress(ConfigError):  # `check` tells of names that are not found
+                known += [*self.selection.groups, *self.selection.tasks]
+        return known
+
+    def headline_of(self, name: str) -> str | None:
+        """The metric of a task or group that counts; None: it is reported, and not in the mean."""
+        return self._told(self.headline, name, "acc")
+
+    def shots_of(self, name: str) -> int | None:
+        """The number of solved items in front of each of a task; None: as the task says."""
+        if isinstance(self.num_fewshot, Mapping):
+            return self._told(self.num_fewshot, name, None)
+        return self.num_fewshot
+
+    def _told(self, said: Mapping[str, T], name: str, otherwise: T) -> T:
+        """What is said of a task, or else of the group that is listed for it."""
+        if not said or name in said:
+            return said.get(name, otherwise)
+        member = self.selection.tasks.get(name)
+        return said.get(member.listed, otherwise) if member else otherwise
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The tasks that are run; `ConfigError` lists every name that is not found."""
+        own = [Path(self.include_path)] if self.include_path is not None else []
+        return select(self.tasks, [*own, miniature_folder()])
 
     def files(self) -> dict[str, Path]:
         """The YAML of each task; `ConfigError` lists every name that is not found."""
-        own = [Path(self.include_path)] if self.include_path is not None else []
-        return find_tasks(self.tasks, [*own, miniature_folder()])
+        return {name: member.path for name, member in self.selection.tasks.items()}
+
+    @cached_property
+    def definitions(self) -> dict[str, Definition]:
+        """What the YAML of each task says, and the group that names it."""
+        with collected() as problems:
+            read = {name: problems.of(read_definition, path) for name, path in self.files().items()}
+        changes = {name: member.changes for name, member in self.selection.tasks.items()}
+        return {
+            name: replace(one, settings={**one.settings, **changes[name]})
+            for name, one in read.items()
+        }
 
     def own_tasks(self) -> dict[str, Path]:
         """Those of `files` that are the user's own, and not of this package or of lm-eval."""
@@ -130,50 +186,24 @@ class ZeroShot:
                         f"{Path.cwd()}). Correct the path, or give it in full."
                     )
             problems.of(self.check_definitions, context_length)
+            if not problems.errors:
+                problems.of(check_effects, self.definitions, self.repeats, self.max_gen_toks)
+                problems.of(check_shots, self.num_fewshot, self.definitions, self.shots_of)
 
     def check_definitions(self, context_length: int | None = None) -> None:
         """Raise `ConfigError` for every task that cannot be scored here, or would run code."""
-        definitions: dict[str, Definition] = {}
         with collected() as problems:
-            for name, path in self.files().items():
-                definition = problems.of(read_definition, path)
-                if definition is not None:
-                    definitions[name] = definition
-                    problems.of(self._check_definition, name, definition)
-                    problems.of(self._check_kind, name, definition, context_length)
-        found = list(definitions.values())
-        for key, has_effect, which in (
-            ("repeats", any(one.is_drawn for one in found), "draws its answers"),
-            ("max_gen_toks", any(one.may_generate for one in found), "has its answers written"),
-        ):
-            value, default = getattr(self, key), 1 if key == "repeats" else None
-            require(
-                value == default or has_effect,
-                f"{KEY}.{key}",
-                value,
-                f"{'null' if default is None else default}, for no task that is run {which}",
-                f"Leave it out, or add such a task to {KEY}.tasks.",
-            )
-
-    def _check_kind(self, name: str, definition: Definition, context_length: int | None) -> None:
-        """Refuse what a model of text in memory cannot be asked, or should not."""
-        require(
-            definition.is_text,
-            f"{KEY}.tasks",
-            name,
-            "a task of text, but this one has pictures or sound",
-            f"Take it out of {KEY}.tasks.",
-        )
-        require(
-            self.trust_task_code or not definition.is_dangerous,
-            f"{KEY}.tasks",
-            name,
-            "a task that runs no program, but this one runs what the model writes",
-            f"On a machine that may be harmed type {KEY}.trust_task_code=true.",
-        )
-        if definition.is_generated and context_length is not None:
-            bound = definition.max_gen_toks(MAX_GEN_TOKS)
-            room(name, min(bound, self.max_gen_toks or bound), context_length)
+            for name, definition in self.definitions.items():
+                problems.of(self._check_definition, name, definition)
+                problems.of(check_kind, name, definition, self.trust_task_code)
+                if context_length is not None and definition.is_generated:
+                    bound = definition.max_gen_toks(MAX_GEN_TOKS)
+                    bound = min(bound, self.max_gen_toks or bound)
+                    problems.of(room, name, bound, context_length)
+            for name, group in self.selection.groups.items():
+                if name in self.selection.counted and (metric := self.headline_of(name)):
+                    metrics = [metric if metric.split(",")[0] == m else m for m in group.metrics]
+                    problems.of(require_headline, name, metric, metrics)
 
     def _check_definition(self, name: str, definition: Definition) -> None:
         code = [f"{code} (in {path})" for path, code in definition.code if not is_shipped(path)]
@@ -189,43 +219,6 @@ class ZeroShot:
             check_metric_names(name, metrics)
         if headline is not None and metrics is not None:
             require_headline(name, headline, metrics)
-
-
-def room(task: str, max_gen_toks: int, context_length: int) -> int:
-    """Return how many tokens of a prompt a model can see; `ConfigError` where there are none."""
-    require(
-        max_gen_toks < context_length,
-        f"{KEY}.tasks",
-        task,
-        f"answers shorter than what the model reads at once, {context_length} tokens, but they may "
-        f"have {max_gen_toks}",
-        f"Type {KEY}.max_gen_toks={max(1, context_length // 2)}, or take the task out.",
-    )
-    return context_length - max_gen_toks
-
-
-def check_metric_names(task: str, metrics: Sequence[str]) -> None:
-    """Refuse a metric whose name is that of a score of corpora, or of the dense comparison."""
-    taken = [metric for metric in metrics if metric.partition(",")[0] in OUR_METRICS]
-    require(
-        not taken,
-        f"{KEY}.tasks",
-        task,
-        f"a task without a metric called {', '.join(taken)}, as the scores of corpora and of the "
-        "comparison with the dense model are called",
-        "Give the metric another name in the task's YAML, for example task_ppl.",
-    )
-
-
-def require_headline(task: str, headline: str, metrics: Sequence[str]) -> None:
-    """Refuse a headline that the task does not have."""
-    require(
-        headline in metrics,
-        f"{KEY}.headline.{task}",
-        headline,
-        "a metric that is right or wrong for each item: " + (", ".join(metrics) or "it has none"),
-        f"Example: {typed(f'{KEY}.headline', {task: next(iter(metrics), None)})}.",
-    )
 
 
 def _is_by_product(path: Path) -> bool:

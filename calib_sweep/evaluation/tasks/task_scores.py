@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calib_sweep.evaluation.items import Table
+from calib_sweep.evaluation.tasks.checks import require_headline
 from calib_sweep.evaluation.tasks.definitions import metric_key
-from calib_sweep.evaluation.tasks.settings import require_headline
 
 if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Instance, Task
@@ -53,7 +53,7 @@ def collect(
     told: dict[str, object],
 ) -> TaskScore:
     """Aggregate as lm-eval does; of several draws of the answers, the mean."""
-    from calib_sweep.evaluation.harness import directions, mean_of_draws
+    from calib_sweep.evaluation.harness import directions
 
     if headline is not None:
         binary = [key for key in draws[0] if all(i in (0, 1) for d in draws for i in d[key])]
@@ -77,7 +77,27 @@ def collect(
         found = [d[headline] for d in draws]
         correct = np.asarray(found[0] if len(found) == 1 else found, dtype=np.float64)
     known = directions(task, draws[0])
-    return TaskScore(*mean_of_draws(task, draws), known, headline, correct, rows, told)
+    return TaskScore(*_aggregate(task, draws), known, headline, correct, rows, told)
+
+
+def _aggregate(task: "Task", draws: Sequence[Values]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return lm-eval's aggregate of each metric and its error; of several draws the mean.
+
+    Of several draws an error is given where lm-eval aggregates by the mean: that of the items'
+    means, which holds what items differ by and what answers to one item do.
+    """
+    from calib_sweep.evaluation.harness import aggregate, is_mean
+
+    if len(draws) == 1:
+        return aggregate(task, draws[0])
+    parts = [aggregate(task, values)[0] for values in draws]
+    metrics = {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+    means: Values = {
+        key: np.mean([values[key] for values in draws], axis=0).tolist()  # pyright: ignore
+        for key in draws[0]
+        if is_mean(task, key)
+    }
+    return metrics, aggregate(task, means)[1]
 
 
 def by_item(instances: "Sequence[Instance]") -> "Iterator[list[Instance]]":

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.scorers.generation import Prompt
-from calib_sweep.evaluation.tasks.settings import KEY, room
+from calib_sweep.evaluation.tasks.checks import room
+from calib_sweep.evaluation.tasks.names import KEY
 from calib_sweep.seeding import stream
 
 if TYPE_CHECKING:

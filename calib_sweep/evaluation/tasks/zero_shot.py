@@ -21,20 +21,19 @@ from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests
 from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.tasks.checks import (
+    check_metric_names,
+    refuse_programs,
+    require_headline,
+)
 from calib_sweep.evaluation.tasks.definitions import (
     GENERATED,
     STORYCLOZE,
     metric_key,
-    read_definition,
     storycloze_definition,
 )
 from calib_sweep.evaluation.tasks.item_groups import groups_of
-from calib_sweep.evaluation.tasks.settings import (
-    KEY,
-    ZeroShot,
-    check_metric_names,
-    require_headline,
-)
+from calib_sweep.evaluation.tasks.settings import KEY, ZeroShot
 from calib_sweep.evaluation.tasks.task_scores import TaskScore, by_item, collect, values_of
 from calib_sweep.evaluation.tasks.written import Writing, answer, told, writings
 from calib_sweep.model.hub import hub_answers
@@ -64,7 +63,9 @@ class PreparedTasks:
         """Return lm-eval's version, and of each task the version that its definition states."""
         from calib_sweep.evaluation.harness import VERSION
 
-        return {"lm_eval": VERSION, **{name: task.VERSION for name, task in self.tasks.items()}}
+        groups = {name: group.version for name, group in self.settings.selection.groups.items()}
+        own = {name: task.VERSION for name, task in self.tasks.items()}
+        return {"lm_eval": VERSION, **groups, **own}
 
     def only(self, name: str) -> "PreparedTasks":
         """Return one of the tasks, with requests of its own: the same object each time."""
@@ -162,7 +163,12 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
     settings.check_definitions()  # before any of their code runs
     from calib_sweep.evaluation.harness import Encoder, doc_hash
 
-    specs: dict[str, Spec] = {name: str(path) for name, path in settings.files().items()}
+    specs: dict[str, Spec] = {
+        name: {"include": str(one.path), "task": name, **one.changes}
+        if one.changes
+        else str(one.path)
+        for name, one in settings.selection.tasks.items()
+    }
     if settings.storycloze_path is not None:
         specs[STORYCLOZE] = storycloze_definition(Path(settings.storycloze_path))
     with (
@@ -194,10 +200,12 @@ def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") ->
     own = settings.own_tasks()
     if not own:
         return
-    headline = {name: metric for name, metric in settings.headline.items() if name in own}
-    groups = {name: field for name, field in settings.groups.items() if name in own}
-    kept = {"tasks": list(own), "headline": headline, "groups": groups}
-    alone = replace(settings, storycloze_path=None, **kept)
+    kept = {
+        "headline": {name: settings.headline_of(name) for name in own},
+        "groups": {name: field for name, field in settings.groups.items() if name in own},
+        "num_fewshot": {name: n for name in own if (n := settings.shots_of(name)) is not None},
+    }
+    alone = replace(settings, tasks=list(own), storycloze_path=None, **kept)
     _ = prepare_tasks(alone, tokenizer).requests
 
 
@@ -210,7 +218,7 @@ def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
 
 def _hub(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
     """If the hub does not answer, have items read from the cache at once, or not at all."""
-    fetched = (read_definition(path).is_fetched for path in settings.files().values())
+    fetched = (definition.is_fetched for definition in settings.definitions.values())
     return offline_hub() if any(fetched) and not hub_answers() else contextlib.nullcontext()
 
 
@@ -220,16 +228,17 @@ def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
 
     where = f"{KEY}.tasks={name!r}: expected a task that lm-eval can build"
     try:
-        task = load_task(name, spec, settings.num_items, settings.num_fewshot)
-        if is_dangerous(task) and not settings.trust_task_code:
-            raise ValueError("it runs what the model writes, and trust_task_code is false")
+        task = load_task(name, spec, settings.num_items, settings.shots_of(name))
     except OSError as error:
         raise UnavailableError(
             f"{where}, but its items are not on this machine and cannot be fetched "
             f"({_first_line(error)}). {FETCH}"
         ) from error
     except Exception as error:  # the border to task definitions, which are other people's code
-        raise ConfigError(f"{where}, but it fails: {_first_line(error)}. See {spec}.") from error
+        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        remedy = f"Type pip install {missing}." if missing else f"See {spec}."
+        raise ConfigError(f"{where}, but it fails: {_first_line(error)}. {remedy}") from error
+    refuse_programs(name, is_dangerous(task), settings.trust_task_code)
     headline, filters = settings.headline_of(name), filter_names(task)
     metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
     check_metric_names(name, metrics)

@@ -7,9 +7,13 @@ from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation import harness
 from calib_sweep.evaluation.tasks import zero_shot
 from calib_sweep.evaluation.tasks.definitions import METRICS, read_definition
-from calib_sweep.evaluation.tasks.names import find_tasks
+from calib_sweep.evaluation.tasks.selection import select
 from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
 from calib_sweep.places import TASKS, task_folder
+
+
+def find_tasks(names, folders):
+    return {name: member.path for name, member in select(names, folders).tasks.items()}
 
 
 def test_the_five_miniature_tasks_are_found():
@@ -43,11 +47,6 @@ def test_every_unknown_name_is_reported_with_near_ones_and_where_it_was_looked_f
     assert "tasks='mini_fact'" in first and "mini_facts" in first and str(tmp_path) in first
     assert "'helaswag'" in second and "hellaswag" in second and "lm_eval/tasks" in second
     assert "No name is near it." in third and "include_path=FOLDER" in third
-
-
-def test_a_group_of_tasks_is_no_task(task_folder):
-    with pytest.raises(ConfigError, match=r"'mmlu': .*one task, and this is a group of several"):
-        zero_shot_of(task_folder, "mmlu").check()
 
 
 def test_missing_folders_and_files_are_reported_with_the_names(tmp_path):
