@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from calib_sweep.evaluation.scorers.packed import PackedScorer
 from gpu import describe, measure_rates
 from lm_eval.models.huggingface import HFLM
 from random_llama import SHAPES, Shape, draw_weights, random_llama
@@ -36,6 +35,7 @@ from transformers import AutoTokenizer
 
 from calib_sweep.evaluation.requests import Request, Requests
 from calib_sweep.evaluation.scorers.compiled import compiled_blocks
+from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.places import WEIGHTS
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -12,7 +13,9 @@ from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, apply
 
 # Raised whenever the same settings begin to give other numbers, so that old cells are not taken for
 # new ones. A raise needs a "Numbers:" line in CHANGELOG.md.
-NUMBERS_VERSION = 1
+NUMBERS_VERSION = 2
+# The same of what asks a model in `evaluation.zero_shot.scorer=packed`: its cells alone.
+PACKED_VERSION = 1
 
 PACKAGE, TARGET = "calib_sweep", "_target_"
 DENSE = {TARGET: "calib_sweep.method.dense.Dense"}
@@ -118,7 +121,21 @@ def cell_id(config: Config, *, needs_data: bool) -> str:
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys
     }
-    return digest({"numbers": NUMBERS_VERSION, **by_kind(moving)})
+    asks = engine_of(config["evaluation"])
+    engine = {} if asks is None else {"engine": asks}
+    return digest({"numbers": NUMBERS_VERSION, **engine, **by_kind(moving)})
+
+
+def engine_of(evaluation: Config) -> str | None:
+    """Name what answers the requests of tasks, with its version; None where that is not said.
+
+    Another engine gives other last digits.
+    """
+    tasks = evaluation.get("zero_shot")
+    name = tasks.get("scorer") if isinstance(tasks, Mapping) else None
+    if name == "hflm":
+        return f"hflm {version('lm_eval')}"
+    return f"packed {PACKED_VERSION}" if name == "packed" else None
 
 
 def by_kind(value: Any) -> Any:

@@ -157,7 +157,7 @@ def make_cell():
             "model": {"name": "tiny", "path": "tiny", "dtype": "float32", "device": "cpu"},
             "method": method or {"_target_": "somewhere.Wanda", "sparsity": 0.5},
             "dataset": {"name": "corpus", "path": "corpus.txt"},
-            "evaluation": {"perplexity": {"seq_len": 32, "batch_size": 4}},
+            "evaluation": {"perplexity": {"seq_len": 32, "batch_tokens": 4}},
             "calibration": {"num_samples": 4, "seq_len": 32},
             "walk": {"propagate": "compressed", "batch_tokens": 512},
             "tracking": {"_target_": "somewhere.NoTracking"},

@@ -165,7 +165,7 @@ def test_one_mistake_in_many_cells_is_told_once(run_cli, tiny_world, tmp_path):
 def test_an_unknown_task_is_refused_with_near_names(run_cli, tiny_world, no_weights, tmp_path):
     tasks = ["evaluation.zero_shot={_target_:calib_sweep.evaluation.tasks.settings.ZeroShot,"]
     tasks += ["tasks:[arc_esy],headline:{},include_path:null,storycloze_path:null,"]
-    tasks += ["num_items:2,batch_size:8}"]
+    tasks += ["num_items:2,batch_tokens:8}"]
     world = [word for word in tiny_world if "zero_shot" not in word]
     ended = run_cli("-m", *world, "".join(tasks), cwd=tmp_path)
     assert_refused(ended, tmp_path, "'arc_esy'", "Near it: ", "arc_easy")

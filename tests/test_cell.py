@@ -2,6 +2,7 @@
 
 import pytest
 
+from calib_sweep import cell
 from calib_sweep.cell import DENSE, Cell, cell_id
 from calib_sweep.places import CONF
 from calib_sweep.settings import applies
@@ -10,7 +11,7 @@ CONFIG = {
     "model": {"path": "tiny", "dtype": "float32", "device": "cpu"},
     "method": {"_target_": "somewhere.Wanda", "sparsity": 0.5},
     "dataset": {"name": "corpus", "path": "corpus.txt"},
-    "evaluation": {"perplexity": {"seq_len": 32, "batch_size": 4, "corpora": [{"name": "a"}]}},
+    "evaluation": {"perplexity": {"seq_len": 32, "batch_tokens": 4, "corpora": [{"name": "a"}]}},
     "calibration": {"num_samples": 4, "seq_len": 32},
     "walk": {"propagate": "compressed", "batch_tokens": 512},
     "tracking": {"mode": "offline"},
@@ -55,7 +56,7 @@ def test_what_can_move_a_number_changes_the_id(path, value):
     "path, value",
     [
         ("model.device", "cuda:1"),
-        ("evaluation.perplexity.batch_size", 64),
+        ("evaluation.perplexity.batch_tokens", 64),
         ("walk.batch_tokens", 1),
         ("walk.tensor_cores", False),
         ("model.offload", "blocks"),
@@ -88,6 +89,18 @@ def test_which_items_belong_together_does_not_change_the_id():
     assert not applies(name, is_dense=False, reads_data=True)
 
 
+def test_the_engine_and_its_version_are_in_the_id(monkeypatch):
+    def asked_by(**scorer):
+        return cell_id(changed("evaluation.zero_shot", {"tasks": [], **scorer}), needs_data=True)
+
+    ids = [asked_by(), asked_by(scorer="packed"), asked_by(scorer="hflm")]
+    monkeypatch.setattr(cell, "PACKED_VERSION", cell.PACKED_VERSION + 1)
+    assert len({*ids, asked_by(scorer="packed")}) == 4
+    assert [asked_by(), asked_by(scorer="hflm")] == [ids[0], ids[2]]
+    monkeypatch.setattr(cell, "version", lambda name: f"{name} of tomorrow")
+    assert asked_by(scorer="hflm") != ids[2]
+
+
 @pytest.mark.parametrize("part", ["method", "dataset", "calibration"])
 @pytest.mark.parametrize("key", ["batch_size", "batch_tokens", "device", "trust_task_code"])
 def test_a_part_that_computes_owns_its_words(part, key):
@@ -112,7 +125,7 @@ def test_the_order_of_keys_is_of_no_account_and_the_id_is_stable():
     backwards = dict(reversed(CONFIG.items()))
     assert cell_id(backwards, needs_data=True) == cell_id(CONFIG, needs_data=True)
     # A fixed value: ids must be equal on every machine and in every process.
-    assert cell_id(CONFIG, needs_data=True) == "b09af9f78cd9"
+    assert cell_id(CONFIG, needs_data=True) == "1373ca149611"
 
 
 def test_a_class_of_the_package_may_move_to_another_file_and_one_from_elsewhere_is_another():

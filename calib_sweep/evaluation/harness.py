@@ -24,6 +24,7 @@ from lm_eval.models.utils import (
     handle_stop_sequences,
     normalize_gen_kwargs,
     postprocess_generated_text,
+    resolve_max_length,
 )
 from lm_eval.tasks import TaskManager
 
@@ -178,6 +179,11 @@ def directions(task: Task, metrics: Iterable[str]) -> dict[str, int]:
     }
 
 
+def context_length(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return how many tokens HFLM lets a model read at once."""
+    return resolve_max_length(model.config, tokenizer, default=HFLM_._DEFAULT_MAX_LENGTH)
+
+
 class Encoder(TemplateLM):
     """Text to requests, as HFLM does it; each string is tokenised once. Scores nothing."""
 
@@ -249,17 +255,15 @@ class Resident(HFLM_):
 
     num_kept = 0  # positions at the end whose logits are made; 0: all
 
-    def __init__(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int
-    ) -> None:
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
         """`tokenizer` is given a padding token if it has none."""
         self.keeps_some = "logits_to_keep" in inspect.signature(model.forward).parameters
         with quiet_logger("lm_eval.models.huggingface"):
-            super().__init__(model, "causal", tokenizer=tokenizer, batch_size=batch_size)
+            super().__init__(model, "causal", tokenizer=tokenizer)
 
     def answers(self, requests: Sequence[Request], num_kept: int) -> list[Answer]:
         """Forward `requests` together, with logits for the last `num_kept` positions."""
-        self.num_kept = num_kept
+        self.num_kept, self.batch_size_per_gpu = num_kept, len(requests)
         labelled: Any = [(None, *request) for request in requests]
         return [Answer(*a) for a in self._loglikelihood_tokens(labelled, disable_tqdm=True)]
 

@@ -1,9 +1,9 @@
-"""Requests: the token lists that a task asks a model for, and what is forwarded together.
+"""Requests: the token lists that tasks ask a model for, and which of them belong together.
 
 Shapes: none; token lists of any lengths.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar, overload
 
 T = TypeVar("T")
@@ -30,8 +30,16 @@ class Requests(Sequence[Request]):
     for the next model: `requests.kept("packed 512", lay_out)`.
     """
 
-    def __init__(self, rows: Iterable[Request]) -> None:
+    def __init__(
+        self, rows: Iterable[Request], items: Mapping[str, Sequence[Sequence[int]]] | None = None
+    ) -> None:
+        """`items`: of each task the indices of the requests of each of its documents.
+
+        None: one task, in which every request is a document of its own.
+        """
         self._rows = tuple(rows)
+        alone = {"": [[index] for index in range(len(self._rows))]}
+        self.items = alone if items is None else items
         self._kept: dict[Hashable, object] = {}
 
     def __len__(self) -> int:
@@ -44,33 +52,16 @@ class Requests(Sequence[Request]):
     def __getitem__(self, index: int | slice) -> Request | tuple[Request, ...]:
         return self._rows[index]
 
-    def kept(self, key: Hashable, make: Callable[[Sequence[Request]], T]) -> T:
+    def kept(self, key: Hashable, make: Callable[["Requests"], T]) -> T:
         """Return what `make` returned for `key` the first time."""
         if key not in self._kept:
             self._kept[key] = make(self)
         return self._kept[key]  # pyright: ignore[reportReturnType]  (a key has one type)
 
 
-def batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
-    """Yield the indices of the requests that lm-eval forwards together, in its order.
-
-    Requests that differ in their last token alone are one row. Rows go from long to short.
-    """
-    rows: dict[tuple[int, ...], list[int]] = {}
-    for index, (context, continuation) in enumerate(requests):
-        rows.setdefault(tuple(context + continuation[:-1]), []).append(index)
-
-    def order(row: list[int]) -> tuple[int, list[int]]:
-        context, continuation = requests[max(row, key=lambda i: len(requests[i].continuation))]
-        return -len(context + continuation), context + continuation
-
-    ordered = sorted(rows.values(), key=order)
-    for start in range(0, len(ordered), batch_size):
-        yield [index for row in ordered[start : start + batch_size] for index in row]
-
-
-def num_scored(requests: Sequence[Request], context_length: int) -> int:
-    """Count the positions from the end of a right-padded batch that hold all that is scored."""
-    inputs = [min(len(r.context) + len(r.continuation) - 1, context_length) for r in requests]
-    first = min(n - len(r.continuation) for n, r in zip(inputs, requests, strict=True))
-    return max(inputs) - first
+def by_document(keys: Iterable[tuple[str, Hashable]]) -> dict[str, list[list[int]]]:
+    """Return `items` of requests: `keys` says of each its task and its document."""
+    found: dict[str, dict[Hashable, list[int]]] = {}
+    for index, (task, document) in enumerate(keys):
+        found.setdefault(task, {}).setdefault(document, []).append(index)
+    return {task: list(documents.values()) for task, documents in found.items()}

@@ -29,7 +29,8 @@ from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.parts import Part, identity, settings_of
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorers.scorer import HFLMScorer, Scorer
+from calib_sweep.evaluation.scorers.engines import scorer_of
+from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
 from calib_sweep.evaluation.tasks.contents import contents
 from calib_sweep.evaluation.tasks.settings import ZeroShot
@@ -141,11 +142,12 @@ class Evaluation:
 
     def scorer(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Scorer:
         """Return what asks `model`. A class of your own may return another scorer."""
-        return HFLMScorer(
+        return scorer_of(
+            self.zero_shot.scorer if self.zero_shot else "packed",
             model,
             tokenizer,
-            batch_size=self.zero_shot.batch_size if self.zero_shot else 1,
-            batch_tokens=self.perplexity.batch_tokens if self.perplexity else 1,
+            batch_tokens=self.zero_shot.batch_tokens if self.zero_shot else None,
+            window_tokens=self.perplexity.batch_tokens if self.perplexity else None,
         )
 
 

@@ -55,7 +55,7 @@ def test_keys_are_set_one_by_one_also_in_what_a_part_is_made_of(inside):
     assert calib_sweep.method("gptq", bits=3, act_order=True).act_order is True
     assert calib_sweep.method("owl", base={"pattern": "unstructured"}).sparsity == 0.5
     few = calib_sweep.evaluation("miniature", **{"zero_shot.num_items": 3})
-    assert few.zero_shot.num_items == 3 and few.zero_shot.batch_size == 32
+    assert few.zero_shot.num_items == 3 and few.zero_shot.scorer == "packed"
     assert calib_sweep.dataset("text", path="a.txt", name="true").name == "true"
 
 

@@ -17,7 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
-from calib_sweep.evaluation.scorers.scorer import HFLMScorer
+from calib_sweep.evaluation.scorers import engines
+from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.seeding import stream
 
@@ -116,11 +117,11 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def scorer_of(
-    model: Any, tokenizer: Any = None, batch_size: int = 16, batch_tokens: int = 256
-) -> HFLMScorer:
+    model: Any, tokenizer: Any = None, engine: str = "packed", batch_tokens: int = 512
+) -> Scorer:
     """A scorer of a model in memory; its tokenizer is looked at for padding alone."""
-    tokenizer = tokenizer or _tokenizer()
-    return HFLMScorer(model, tokenizer, batch_size=batch_size, batch_tokens=batch_tokens)
+    tokenizer, at_once = tokenizer or _tokenizer(), batch_tokens
+    return engines.scorer_of(engine, model, tokenizer, batch_tokens=at_once, window_tokens=at_once)
 
 
 def perplexity_of(*corpora: object, **changes: object) -> Perplexity:
@@ -135,7 +136,6 @@ def zero_shot_of(folder: Path, *tasks: str, **changes: object) -> ZeroShot:
         "include_path": str(folder),
         "storycloze_path": None,
         "num_items": None,
-        "batch_size": 16,
     }
     return ZeroShot(tasks=list(tasks), **(settings | changes))  # type: ignore[arg-type]
 

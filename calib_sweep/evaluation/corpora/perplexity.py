@@ -39,6 +39,8 @@ from calib_sweep.values import is_int
 if TYPE_CHECKING:
     from torch import Tensor
 
+BY_DEVICE = ", or null to decide by device"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity:
@@ -50,7 +52,7 @@ class Perplexity:
     bos: str  # stream | window | none
     # The first so many windows of each corpus, or by the name of some corpora; None: all.
     max_windows: int | Mapping[str, int | None] | None
-    batch_tokens: int  # tokens forwarded at once
+    batch_tokens: int | None = None  # forwarded at once: memory, not results; None: by device
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -67,10 +69,10 @@ class Perplexity:
                 value = getattr(self, name)
                 problems.of(
                     require,
-                    is_int(value, least),
+                    is_int(value, least) or (name == "batch_tokens" and value is None),
                     f"{KEY}.{name}",
                     value,
-                    f"an integer >= {least}",
+                    f"an integer >= {least}" + (BY_DEVICE if name == "batch_tokens" else ""),
                     f"Example: {KEY}.{name}=256.",
                 )
             problems.of(self._require_stride)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.evaluation.scorers.engines import ENGINES
 from calib_sweep.evaluation.tasks.checks import (
     check_effects,
     check_kind,
@@ -41,7 +42,8 @@ class ZeroShot:
     include_path: str | None  # folder with task definitions of the user's own
     storycloze_path: str | None  # the file of StoryCloze, which cannot be downloaded
     num_items: int | None  # the first so many items of each task; None: all
-    batch_size: int  # sequences forwarded at once
+    scorer: str = "packed"  # packed | hflm
+    batch_tokens: int | None = None  # forwarded at once: memory, not results; None: by device
     trust_task_code: bool = False  # whether code that tasks of the user's own name may run
     groups: Groups = field(default_factory=dict)  # what items that belong together share, by task
     # Solved items in front of each: of all tasks, or by task; None: as the task says, or none.
@@ -78,14 +80,22 @@ class ZeroShot:
             "true or false",
             f"Example: {KEY}.trust_task_code=false.",
         )
+        require(
+            self.scorer in ENGINES,
+            f"{KEY}.scorer",
+            self.scorer,
+            "one of " + ", ".join(ENGINES),
+            f"Example: {KEY}.scorer=packed; hflm scores as lm-eval does, a row for each request.",
+        )
         self._check_counts()
 
     def _check_counts(self) -> None:
         null = {"num_items": "all", "num_fewshot": "as tasks say", "max_gen_toks": "as tasks say"}
+        null["batch_tokens"] = "by device"
         shots = self.num_fewshot if isinstance(self.num_fewshot, Mapping) else {"": 0}
         values = {
             **{f"num_fewshot.{task}".rstrip("."): value for task, value in shots.items()},
-            **{key: getattr(self, key) for key in ("batch_size", "repeats", *null)},
+            **{key: getattr(self, key) for key in ("repeats", *null)},
         }
         for key, value in values.items():
             least = 0 if key.startswith("num_fewshot") else 1

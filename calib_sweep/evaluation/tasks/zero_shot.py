@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.evaluation.items import Table
-from calib_sweep.evaluation.requests import Requests
+from calib_sweep.evaluation.requests import Requests, by_document
 from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.tasks.checks import (
     check_metric_names,
@@ -56,7 +56,7 @@ class PreparedTasks:
     item_hashes: dict[str, list[str]]  # task -> lm-eval's doc_hash of each item
     item_groups: dict[str, list[str]]  # the same of what items share, where they have such a field
     specs: "dict[str, Spec]" = field(default_factory=dict, repr=False)  # where each is defined
-    _pages: dict[int, tuple[list[int], list[Requests]]] = field(default_factory=dict, repr=False)
+    _pages: dict[int, tuple[list[int], Requests]] = field(default_factory=dict, repr=False)
     _alone: "dict[str, PreparedTasks]" = field(default_factory=dict, repr=False)
 
     def versions(self) -> dict[str, object]:
@@ -98,7 +98,8 @@ class PreparedTasks:
         `ConfigError` names answers that have no token of their own: nothing could be scored.
         """
         instances = self._instances("loglikelihood")
-        requests = Requests(self.encoder.pair(*instance.args) for instance in instances)
+        items = by_document((str(one.task_name), one.doc_id) for one in instances)
+        requests = Requests((self.encoder.pair(*one.args) for one in instances), items)
         problems: dict[str, str] = {}  # of each task the first
         for instance, request in zip(instances, requests, strict=True):
             if not request.continuation:
@@ -130,23 +131,22 @@ class PreparedTasks:
             for instance, answer in zip(self._instances("loglikelihood"), answers, strict=True):
                 instance.resps.append(answer)
         if pages := self._instances("loglikelihood_rolling"):
-            counts, parts = self._parted(pages, scorer.context_length)
-            values = (a.log_likelihood for part in parts for a in scorer.loglikelihoods(part))
+            counts, windows = self._parted(pages, scorer.context_length)
+            values = (answer.log_likelihood for answer in scorer.loglikelihoods(windows))
             for page, count in zip(pages, counts, strict=True):
                 page.resps.append(sum(islice(values, count)))
 
     def _parted(
         self, pages: "Sequence[Instance]", context_length: int
-    ) -> tuple[list[int], list[Requests]]:
-        """Return the number of windows of each text, and all windows: once for each length.
-
-        They are batched in the order of the texts, as lm-eval does it, not by their length.
-        """
+    ) -> tuple[list[int], Requests]:
+        """Return the number of windows of each text, and all windows: once for each length."""
         if context_length not in self._pages:
             windows = [self.encoder.rolling(page.args[0], context_length) for page in pages]
-            every, size = [one for own in windows for one in own], self.settings.batch_size
-            parts = [Requests(every[i : i + size]) for i in range(0, len(every), size)]
-            self._pages[context_length] = [len(own) for own in windows], parts
+            named = zip(pages, windows, strict=True)
+            keys = ((str(page.task_name), k) for page, own in named for k in range(len(own)))
+            items = by_document((task, number) for number, (task, _) in enumerate(keys))
+            every = Requests((one for own in windows for one in own), items)
+            self._pages[context_length] = [len(own) for own in windows], every
         return self._pages[context_length]
 
     def _collect(

@@ -15,7 +15,7 @@ from calib_sweep.evaluation.corpora.perplexity import (
     perplexity,
     token_perplexity,
 )
-from calib_sweep.evaluation.scorers import scorer as module
+from calib_sweep.evaluation.scorers import forward as module
 from calib_sweep.evaluation.windows import Windows, has_context, windows_of
 
 

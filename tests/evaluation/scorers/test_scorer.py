@@ -134,7 +134,7 @@ def test_both_ways_to_ask_a_model_agree(model):
     scored_NT = np.zeros(tokens_NT.shape, dtype=bool)
     scored_NT[:, 8:] = True
     windows = Windows("x@12", tokens_NT, scored_NT)
-    scorer = scorer_of(model, batch_size=2, batch_tokens=24)
+    scorer = scorer_of(model, batch_tokens=24)
     asked = Requests(Request(row[:8].tolist(), row[8:].tolist()) for row in tokens_NT)
     log_probs_PV = torch.cat([part for _, part in scorer.log_probs(windows)])
     of_token_P = log_probs_PV.gather(1, torch.from_numpy(windows.targets())[:, None])[:, 0]

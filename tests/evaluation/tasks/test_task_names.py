@@ -64,8 +64,9 @@ def test_missing_folders_and_files_are_reported_with_the_names(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "phrase"),
     [
-        ({"batch_size": "auto"}, "batch_size='auto': expected an integer"),
-        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_tokens": "auto"}, "batch_tokens='auto': expected an integer"),
+        ({"batch_tokens": 0}, "batch_tokens=0"),
+        ({"scorer": "vllm"}, "scorer='vllm': expected one of packed, hflm"),
         ({"num_items": 0}, "num_items=0"),
         ({"repeats": 0}, "repeats=0: expected an integer >= 1"),
         ({"num_fewshot": -1}, "num_fewshot=-1: expected an integer >= 0, or null"),

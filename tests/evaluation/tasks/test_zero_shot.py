@@ -17,7 +17,6 @@ from helpers.scored import (
 from helpers.simple_evaluate import simple_evaluate
 
 from calib_sweep.errors import ConfigError, UnavailableError
-from calib_sweep.evaluation.requests import Request, batches, num_scored
 from calib_sweep.evaluation.suite import Evaluation
 from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
 
@@ -30,11 +29,12 @@ def prepared(task_folder, tokenizer):
     return prepare_tasks(settings, tokenizer)
 
 
+@pytest.mark.parametrize("engine", ["packed", "hflm"])
 def test_scores_are_those_of_simple_evaluate(
-    prepared, model, other_model, tokenizer, task_folder, monkeypatch
+    engine, prepared, model, other_model, tokenizer, task_folder, monkeypatch
 ):
     for scored in (model, other_model):
-        ours = prepared.score(scorer_of(scored))
+        ours = prepared.score(scorer_of(scored, engine=engine))
         theirs = simple_evaluate(scored, tokenizer, task_folder, KINDS, monkeypatch)
         for task in KINDS:
             results, samples = theirs["results"][task], theirs["samples"][task]
@@ -76,7 +76,7 @@ def test_other_architectures_score_as_with_lm_eval(
 ):
     model = tiny_model(architecture, vocab_size=300)
     tasks = prepare_tasks(zero_shot_of(task_folder, "t_choice", num_items=12), tokenizer)
-    tasks.score(scorer_of(model))
+    tasks.score(scorer_of(model, engine="hflm"))
     theirs = simple_evaluate(model, tokenizer, task_folder, ["t_choice"], monkeypatch, limit=12)
     ours = [i.resps[0] for i in tasks.tasks["t_choice"].instances]
     expected = [r[0] for sample in theirs["samples"]["t_choice"] for r in sample["resps"]]
@@ -92,7 +92,7 @@ def test_a_model_that_always_makes_all_logits_scores_the_same(prepared, model):
     whole = Whole(model.config).eval()
     whole.load_state_dict(model.state_dict())
     for task, score in prepared.score(scorer_of(model)).items():
-        other = prepared.score(scorer_of(whole))[task]
+        other = prepared.score(scorer_of(whole, engine="hflm"))[task]
         assert other.rows["choice"] == score.rows["choice"]
         assert other.metrics == pytest.approx(score.metrics, rel=1e-6)
 
@@ -112,7 +112,7 @@ def test_logits_are_made_for_the_scored_end_alone(prepared, model, monkeypatch):
         "forward",
         lambda ids: (seen.append(ids.numel()), embed(ids))[1],
     )
-    prepared.score(scorer_of(model))
+    prepared.score(scorer_of(model, engine="hflm"))
     t_page = sum(len(v) for (text, _), v in prepared.encoder._known.items() if len(text) > 1000)
     assert sum(made) - t_page < 0.75 * (sum(seen) - t_page)
 
@@ -145,19 +145,16 @@ def test_requests_are_built_and_tokenised_once(task_folder, model, other_model, 
     assert counts == first
 
 
-def test_the_batch_size_does_not_move_the_result(task_folder, tokenizer, model):
+@pytest.mark.parametrize("engine", ["packed", "hflm"])
+def test_the_batch_size_does_not_move_the_result(engine, prepared, model):
     by_size = {}
-    for size in (1, 7, 64):
-        settings = zero_shot_of(task_folder, *KINDS, headline={"t_page": None}, batch_size=size)
-        tasks = prepare_tasks(settings, tokenizer)
-        scores = tasks.score(scorer_of(model, batch_size=size))
+    for size in (1, 700, 5000):
+        scores = prepared.score(scorer_of(model, engine=engine, batch_tokens=size))
         by_size[size] = {f"{m}/{t}": v for t in KINDS for m, v in scores[t].metrics.items()}
-        assert (
-            scores["t_choice"].rows["choice"]
-            == tasks.score(scorer_of(model, batch_size=size))["t_choice"].rows["choice"]
-        )
-    assert by_size[1] == pytest.approx(by_size[64], rel=1e-5)
-    assert by_size[7] == pytest.approx(by_size[64], rel=1e-5)
+        again = prepared.score(scorer_of(model, engine=engine, batch_tokens=size))
+        assert [again[task].metrics for task in KINDS] == [scores[task].metrics for task in KINDS]
+    assert by_size[1] == pytest.approx(by_size[5000], rel=1e-5)
+    assert by_size[700] == pytest.approx(by_size[5000], rel=1e-5)
 
 
 def test_the_same_model_scores_bit_equal_after_another(prepared, model, other_model):
@@ -165,20 +162,6 @@ def test_the_same_model_scores_bit_equal_after_another(prepared, model, other_mo
     prepared.score(scorer_of(other_model))
     after = prepared.score(scorer_of(model))
     assert [after[t].metrics for t in KINDS] == [before[t].metrics for t in KINDS]
-
-
-def test_requests_that_differ_in_their_last_token_share_a_row():
-    requests = [Request([1, 2], [3]), Request([5, 6, 7], [8]), Request([1, 2], [4])]
-    assert list(batches(requests, 1)) == [[1], [0, 2]]
-    assert list(batches(requests, 2)) == [[1, 0, 2]]
-
-
-def test_the_scored_end_of_a_padded_batch():
-    requests = [Request([1] * 9, [2, 3]), Request([1] * 4, [2, 3, 4])]
-    # Rows of 10 and 6 inputs; scored are inputs 8 and 9 of one, 3 to 5 of the other.
-    assert num_scored(requests, context_length=100) == 10 - 3
-    # Cut to 8 inputs from the left: scored are 6 and 7, and 3 to 5.
-    assert num_scored(requests, context_length=8) == 8 - 3
 
 
 def test_the_choice_is_the_likeliest_answer(prepared, model):

@@ -1,0 +1,78 @@
+"""One forward of a model in memory, with logits at chosen places only.
+
+The model's own head runs at the places that score, by a hook in front of it: what the architecture
+does behind its head (a scale, a cap) is done to them too. Log-softmax is taken in float32, in parts
+of at most `MAX_ELEMENTS` numbers.
+
+Shapes: B rows at once, L places of a row, N windows, T tokens of a window, P places that score,
+V vocabulary, H hidden size.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from calib_sweep.evaluation.windows import Windows
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# Log-probabilities in float32 at once, in numbers: 256 MiB. It bounds memory and moves no result.
+MAX_ELEMENTS = 2**26
+# Tokens forwarded at once where nothing is set. A CPU has them in its caches, or nearly.
+ON_GPU, ON_CPU = 16384, 4096
+
+
+def tokens_at_once(batch_tokens: int | None, device: "torch.device") -> int:
+    """Return the tokens to forward at once: `batch_tokens`; None: by device."""
+    if batch_tokens is not None:
+        return batch_tokens
+    return ON_CPU if device.type == "cpu" else ON_GPU
+
+
+def logits_at(model: Any, row_P: "Tensor", place_P: "Tensor", **inputs: object) -> "Tensor":
+    """Return the logits [P, V] at these places of the rows in `inputs`."""
+    get_head = getattr(model, "get_output_embeddings", None)
+    head = None if get_head is None else get_head()
+    came: list[bool] = []
+
+    def keep(_module: object, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        hidden_BLH, *others = arguments
+        came.append(True)
+        device = hidden_BLH.device
+        return (hidden_BLH[row_P.to(device), place_P.to(device)][None], *others)
+
+    handle = None if head is None else head.register_forward_pre_hook(keep)
+    try:
+        logits = model(**inputs, use_cache=False).logits
+    finally:
+        if handle is not None:
+            handle.remove()
+    # A model that has no head of its own to be asked, or passes it by, made all logits.
+    return logits[0] if came else logits[row_P.to(logits.device), place_P.to(logits.device)]
+
+
+def log_probs(
+    model: Any, windows: Windows, batch_tokens: int | None
+) -> Iterator[tuple[slice, "Tensor"]]:
+    """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]).
+
+    The logits of the scored tokens of a batch are held at once, in the model's dtype.
+    """
+    import torch
+
+    num_at_once = max(1, tokens_at_once(batch_tokens, model.device) // windows.seq_len)
+    device, first = model.device, 0
+    for start in range(0, len(windows.tokens_NT), num_at_once):
+        batch = slice(start, start + num_at_once)
+        input_BT = torch.from_numpy(windows.tokens_NT[batch]).to(device)
+        # A token is predicted where the one before it stands.
+        row_P, place_P = np.nonzero(windows.scored_NT[batch])
+        places = (torch.from_numpy(of).to(device) for of in (row_P, place_P - 1))
+        with torch.inference_mode():
+            logits_PV = logits_at(model, *places, input_ids=input_BT)
+            for part_PV in logits_PV.split(max(1, MAX_ELEMENTS // logits_PV.shape[-1])):
+                yield slice(first, first + len(part_PV)), part_PV.float().log_softmax(-1)
+                first += len(part_PV)

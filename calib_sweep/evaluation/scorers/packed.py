@@ -1,0 +1,143 @@
+"""The engine `packed`: many items in a row, what their continuations share once (see `rows`).
+
+The rows go through the model with explicit positions and a mask by which a branch sees its prefix
+and itself. A model that does not honour both gives other answers: it is scored by `hflm` instead.
+
+Each task has batches of its own, so that an answer does not depend on which other tasks are run.
+Index tensors stay on the device for the next model. Nothing waits for the host before the end, and
+sums are taken there, in order: on a GPU they would depend on which thread comes first.
+
+Shapes: B rows at once, L places of a row, U places where a head is needed, P scored tokens,
+V vocabulary, R requests.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calib_sweep.evaluation.requests import Answer, Requests
+from calib_sweep.evaluation.scorers.forward import MAX_ELEMENTS, logits_at, tokens_at_once
+from calib_sweep.evaluation.scorers.in_memory import InMemory
+from calib_sweep.evaluation.scorers.rows import Rows, pack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# Places of a row. Of longer rows a GPU pads fewer and has fewer shapes; on a CPU attention over a
+# row with a mask costs as much as over all of its pairs.
+ROW_ON_GPU, ROW_ON_CPU = 1024, 256
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows that are forwarded together, on the model's device."""
+
+    tokens_BL: "Tensor"
+    positions_BL: "Tensor"
+    until_BL: "Tensor"
+    row_U: "Tensor"
+    place_U: "Tensor"
+    at_P: "Tensor"
+    target_P: "Tensor"
+    is_plain: bool  # one request in each row: the model's own mask and positions are right
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """All requests in batches, and whose tokens they score, in the order of batches."""
+
+    batches: list[Batch]
+    request_P: np.ndarray
+
+
+class PackedScorer(InMemory):
+    """A transformers model in memory; requests are packed into rows."""
+
+    def loglikelihoods(self, requests: Requests) -> list[Answer]:
+        """Return an answer to each request, in order."""
+        device = self.model.device
+        batch_tokens = tokens_at_once(self.batch_tokens, device)
+        laid_out = requests.kept(
+            ("packed", self.context_length, batch_tokens, str(device)),
+            lambda own: _lay_out(own, self.context_length, batch_tokens, device),
+        )
+        value_P, is_best_P = self._scored(laid_out)
+        total_R = np.bincount(laid_out.request_P, value_P, len(requests))
+        missed_R = np.bincount(laid_out.request_P, ~is_best_P, len(requests))
+        return [Answer(float(t), not n) for t, n in zip(total_R, missed_R, strict=True)]
+
+    def _scored(self, laid_out: Layout) -> tuple[np.ndarray, np.ndarray]:
+        """Return of each scored token its log-likelihood, and whether it is the likeliest."""
+        import torch
+
+        values, best = [], []
+        with torch.inference_mode():
+            for batch in laid_out.batches:
+                inputs = {"input_ids": batch.tokens_BL}
+                if not batch.is_plain:
+                    inputs["position_ids"] = batch.positions_BL
+                    inputs["attention_mask"] = mask(batch.until_BL, self.model.dtype)[:, None]
+                logits_UV = logits_at(self.model, batch.row_U, batch.place_U, **inputs)
+                value_P, is_best_P = _of_targets(logits_UV, batch)
+                values.append(value_P)
+                best.append(is_best_P)
+            return torch.cat(values).double().cpu().numpy(), torch.cat(best).cpu().numpy()
+
+
+def _lay_out(
+    requests: Requests, context_length: int, batch_tokens: int, device: "torch.device"
+) -> Layout:
+    row_length = ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
+    packed = [
+        rows
+        for documents in requests.items.values()
+        for rows in pack(requests, documents, context_length, row_length)
+    ]
+    batches = [batch for rows in packed for batch in batches_of(rows, batch_tokens, device)]
+    return Layout(batches, np.concatenate([rows.request_P for rows in packed]))
+
+
+def batches_of(rows: Rows, batch_tokens: int, device: "torch.device") -> list[Batch]:
+    """Put rows on the device, as many together as have `batch_tokens` places; at least one."""
+    import torch
+
+    num_rows, length = rows.tokens_RL.shape
+    at_once = max(1, batch_tokens // length)
+    made = []
+    for start in range(0, num_rows, at_once):
+        part = slice(start, start + at_once)
+        heads = slice(*np.searchsorted(rows.row_U, [start, start + at_once]))
+        scored = slice(*np.searchsorted(rows.row_U[rows.at_P], [start, start + at_once]))
+        arrays = [of[part] for of in (rows.tokens_RL, rows.positions_RL, rows.until_RL)]
+        arrays += [rows.row_U[heads] - start, rows.place_U[heads]]
+        arrays += [rows.at_P[scored] - heads.start, rows.target_P[scored]]
+        tensors = (torch.from_numpy(array.copy()).to(device) for array in arrays)
+        made.append(Batch(*tensors, is_plain=bool(rows.is_plain_R[part].all())))
+    return made
+
+
+def mask(until_BL: "Tensor", dtype: "torch.dtype") -> "Tensor":
+    """Return what is added to attention [B, L, L]: the least number where a place is not seen."""
+    import torch
+
+    place_L = torch.arange(until_BL.shape[1], device=until_BL.device)
+    is_hidden_BLL = (place_L[:, None] < place_L) | (place_L[:, None] > until_BL[:, None])
+    mask_BLL = torch.zeros(is_hidden_BLL.shape, dtype=dtype, device=until_BL.device)
+    return mask_BLL.masked_fill_(is_hidden_BLL, torch.finfo(dtype).min)
+
+
+def _of_targets(logits_UV: "Tensor", batch: Batch) -> tuple["Tensor", "Tensor"]:
+    """Return the log-likelihood of each scored token, and whether it is the likeliest, in float32.
+
+    A token's is its logit less the logarithm of the sum over the vocabulary.
+    """
+    import torch
+
+    parts = logits_UV.split(max(1, MAX_ELEMENTS // logits_UV.shape[-1]))
+    total_U = torch.cat([part.float().logsumexp(-1) for part in parts])
+    best_U = logits_UV.argmax(-1)
+    at_P, target_P = batch.at_P.to(logits_UV.device), batch.target_P.to(logits_UV.device)
+    value_P = logits_UV[at_P, target_P].float() - total_U[at_P]
+    return value_P, best_U[at_P] == target_P
