@@ -51,6 +51,11 @@ class Cell:
     def id(self) -> str:
         return cell_id(self.config, needs_data=self.needs_data)
 
+    @cached_property
+    def compression_id(self) -> str:
+        """Hash all that can move its weights: equal for cells that differ in evaluation alone."""
+        return _hash_of(self.config, ["model", "method", "replicate"], self.needs_data)
+
     @property
     def is_dense(self) -> bool:
         return self.config["method"] == DENSE
@@ -83,13 +88,18 @@ class Cell:
 
     @property
     def folder_name(self) -> str:
+        return f"{self.folder_stem}-{self.id}"
+
+    @property
+    def folder_stem(self) -> str:
+        """What the folders of all cells of these axes begin with."""
         parts = [self.model, self.method]
         if self.needs_data:
             parts += [str(self.dataset), f"seed{self.seed}"]
         safe = [_path_safe(part) for part in parts]
         if len("-".join(safe).encode()) > MAX_NAME:  # only letters of several bytes come so far
             safe = [_first_bytes(part, MAX_PART) for part in safe]
-        return "-".join([*safe, self.id])
+        return "-".join(safe)
 
     @property
     def title(self) -> str:
@@ -114,9 +124,13 @@ def cell_id(config: Config, *, needs_data: bool) -> str:
 
     Calibration, walk, dataset and seed cannot move the numbers of a method that needs no data.
     """
-    keys = ["model", "method", "evaluation", "replicate"]
+    return _hash_of(config, ["model", "method", "evaluation", "replicate"], needs_data)
+
+
+def _hash_of(config: Config, keys: list[str], needs_data: bool) -> str:
+    """Hash parts of `config`, and those that draw and use calibration data if it is needed."""
     if needs_data:
-        keys += ["seed", *sorted(OF_DATA)]
+        keys = [*keys, "seed", *sorted(OF_DATA)]
     moving = {
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys

@@ -4,47 +4,48 @@ model, tokenizer   <- checkpoint                      kept between cells, weight
 calibration set    <- (dataset, design, seed)         drawn once, shared by every method
 its descriptors    <- dense model                     once for each model and set
 compressed model   <- walk(model, method, set)        per block: observe, compress, propagate
-scores             <- evaluation(compressed model)    against the dense model's reference
+scores             <- evaluation(compressed model)    against the dense model's reference; of what
+                                                      was scored before (`kin`) only the rest
 record             -> store                           last, once, atomically
 """
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import pandas as pd
 import torch
 import yaml
 
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
-from calib_sweep.compression.layer import LayerReport, summarise_layers
+from calib_sweep.cell_files import Made, write_model, write_tables
+from calib_sweep.compression.layer import summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import StoreError, WorkerLostError
+from calib_sweep.evaluation.earlier import earlier_parts
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
-from calib_sweep.method.base import Method
-from calib_sweep.model.card import model_card
+from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.hub import commit_of
 from calib_sweep.model.input_quantizer import refuse_input_quantizers
-from calib_sweep.model.packing import save_packed
-from calib_sweep.model.saving import save_dense
 from calib_sweep.parts.interfaces import Parts, PreparedEvaluation
 from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
 from calib_sweep.results import environment
 from calib_sweep.results.cell_log import log_to, place_of
 from calib_sweep.results.files import NOT_KEPT, hash_files
+from calib_sweep.results.kin import Kin, kin_of_cell, require_one_model
 from calib_sweep.results.record import (
     CalibrationNote,
+    CompressionNote,
     Record,
     describe_error,
     new_record,
@@ -52,9 +53,10 @@ from calib_sweep.results.record import (
 )
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
+from calib_sweep.weights import made_before
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -140,30 +142,36 @@ def _fill(
     with timings.of("describe"):  # before the walk, as long as the model is dense
         code = parts.code.get("evaluation")
         descriptors = describe(drawn, suite.scorer(model), cell, loaded.weights, code)
+        kin = kin_of_cell(store, cell, inputs, None if drawn is None else drawn.hash)
+        known = earlier_parts(kin, suite.identities(suite.scorer(model), dense), code)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
-        layers = _compress(model, cell, parts, drawn, progress)
+        is_asked = not suite.is_all(known)
+        made = made_before(model, cell, parts.model, kin, is_asked=is_asked)
+        made = made or _compress(
+            session.model(parts.model, inputs["model"]), cell, parts, drawn, kin, progress
+        )
     with timings.of("evaluate"):
-        scores = suite.score(suite.scorer(model), dense, progress.on_score)
+        scores = suite.score(suite.scorer(model), dense, progress.on_score, known)
 
-    propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
     record.update(
         {  # first of all: what cannot be written below must not take the scores along
             "calibration": describe_set(drawn, descriptors, suite),
-            "compression": summarise_layers(layers, timings.seconds["compress"], propagated),
+            "compression": made.note,
             "scores": scores.scores,
             "stderr": scores.stderr,
             "metrics": scores.metrics,
+            "parts": scores.parts,
             "versions": scores.versions,
             "timings_s": {key: round(value, 3) for key, value in timings.seconds.items()},
             "peak_memory_bytes": environment.peak_memory_bytes(str(model.device)),
             "environment": _describe_machine(model),
         }
     )
-    _write_files(record, cell, store, layers, scores)
+    _write_files(record, cell, store, made, scores)
     if (saved := store.model_folder(cell)) is not None:
         with atomic.replacing_folder(saved) as partial:  # one there is of a worker that died
-            _write_model(partial, model, tokenizer, parts.method, layers, record)
+            write_model(partial, model, tokenizer, parts.method, made, record)
     record["status"] = "done"
 
 
@@ -176,35 +184,17 @@ def _describe_machine(model: "PreTrainedModel") -> environment.Environment:
     }
 
 
-def _write_model(
-    folder: Path,
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    method: Method,
-    layers: list[LayerReport],
-    record: Record,
-) -> None:
-    """Write the compressed model with its card, in the form asked for."""
-    form = record.get("config", {})["save_model"]
-    if form == "dense":
-        save_dense(model, tokenizer, folder)
-    else:
-        grids = {(r.block, r.layer): r.grid for r in layers if r.grid is not None}
-        save_packed(model, tokenizer, folder, grids, method.grid_format())
-    card = model_card({**record, "finished_at": utc_now()}, form)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-
-
 def _compress(
     model: "PreTrainedModel",
     cell: Cell,
     parts: Parts,
     drawn: CalibrationSet | None,
+    kin: Sequence[Kin],
     progress: CellProgress,
-) -> list[LayerReport]:
+) -> Made:
     """Compress the model in place; refuse before it is scored what could not be saved."""
     lengths_N = None if drawn is None else drawn.lengths_N  # of padded windows
-    form = cell.config["save_model"]
+    form, start = cell.config["save_model"], time.perf_counter()
     layers = walk(
         model,
         parts.method,
@@ -216,7 +206,12 @@ def _compress(
     )
     if form is not None:
         refuse_input_quantizers(model)
-    return layers
+    propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
+    found = summarise_layers(layers, time.perf_counter() - start, propagated)
+    fingerprint = weights_fingerprint(model)
+    require_one_model(cell, kin, fingerprint, "compressed again")
+    note: CompressionNote = {**found, "id": cell.compression_id, "fingerprint": fingerprint}
+    return Made(note, layers)
 
 
 def load_reference(
@@ -258,9 +253,7 @@ def describe_set(
     return cast(CalibrationNote, {"hash": drawn.hash, **drawn.card, **kept})
 
 
-def _write_files(
-    record: Record, cell: Cell, store: Store, layers: list[LayerReport], scores: Scores
-) -> None:
+def _write_files(record: Record, cell: Cell, store: Store, made: Made, scores: Scores) -> None:
     """Write what the record stands for, and hash it.
 
     A finished record stands for the files that are there. Of its cell only the model is wanted, and
@@ -274,17 +267,8 @@ def _write_files(
         return
     if not folder.is_dir():  # somebody has deleted it while the cell ran
         _begin_folder(cell, store)
-    if scores.reference is not None:
-        scores.reference.save((folder / REFERENCE).parent)
-    _write_tables(folder, layers, scores)
+    write_tables(folder, made, scores)
     record["files"] = hash_files(folder)
-
-
-def _write_tables(folder: Path, layers: list[LayerReport], scores: Scores) -> None:
-    tables = {ITEMS: scores.items, LAYERS: pd.DataFrame([layer.row() for layer in layers])}
-    for name, table in tables.items():
-        with atomic.replacing(folder / name) as partial:
-            table.to_parquet(partial, index=False)
 
 
 class _Timings:

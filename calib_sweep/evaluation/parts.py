@@ -20,6 +20,7 @@ import numpy as np
 from calib_sweep import valid_json
 from calib_sweep.evaluation.items import Table
 from calib_sweep.results.means import geometric_mean, geometric_stderr
+from calib_sweep.results.record import PartNote
 from calib_sweep.settings import EXECUTION_KEYS
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Part:
     log_probs: "Tensor | None" = field(default=None, repr=False)  # of the dense model, float16
     top: "Tensor | None" = field(default=None, repr=False)  # its likeliest tokens, int32
     correct: np.ndarray | None = field(default=None, repr=False)  # of the dense model, per item
+    taken_from: str | None = None  # the cell of the same weights that scored it
+
+    def note(self, own_identity: str) -> PartNote:
+        """Return what a record says of the part."""
+        note: PartNote = {"identity": own_identity, "headline": self.headline}
+        return note if self.taken_from is None else {**note, "taken_from": self.taken_from}
 
     def add(self, metric: str, value: float, stderr: float | None) -> None:
         """Keep a score and, where it has one, its standard error."""

@@ -22,6 +22,7 @@ from calib_sweep.evaluation.tasks.group_scores import counted, with_groups
 from calib_sweep.evaluation.tasks.zero_shot import PreparedTasks
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.results.record import PartNote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Scores:
     versions: dict[str, object]  # of lm-eval and of each task
     reference: DenseReference | None = field(repr=False)  # where the dense model was scored
     metrics: dict[str, dict[str, object]] = field(default_factory=dict)  # by score: direction
-    parts: dict[str, str] = field(default_factory=dict)  # corpora and tasks: identity of each
+    parts: dict[str, PartNote] = field(default_factory=dict)  # corpora and tasks, by name
 
 
 class Scoring:
@@ -99,7 +100,8 @@ class Scoring:
             merged(p.metrics for p in parts),
         )
         reference = self._reference(parts) if self.makes_reference else None
-        return Scores(scores, stderr, table, versions, reference, metrics, identities)
+        notes = {part.name: part.note(identities[part.name]) for part in parts}
+        return Scores(scores, stderr, table, versions, reference, metrics, notes)
 
     def _reference(self, parts: Sequence[Part]) -> DenseReference:
         return DenseReference(

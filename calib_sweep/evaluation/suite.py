@@ -14,7 +14,7 @@ ppl/geomean (over the corpora).
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -190,6 +190,10 @@ class PreparedSuite:
             )
             for name, content in self._contents.items()
         }
+
+    def is_all(self, known: Collection[str]) -> bool:
+        """Tell whether no part is left to be scored."""
+        return self._contents.keys() <= set(known)
 
     @cached_property
     def _contents(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ Tracking     a mirror of the records, such as W&B
 Whatever is wrong with the settings of a part is raised as `ConfigError`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from calib_sweep.drawing import DenseModel
     from calib_sweep.evaluation.corpora.divergence import Divergence
     from calib_sweep.evaluation.corpora.perplexity import Perplexity
+    from calib_sweep.evaluation.parts import Part
     from calib_sweep.evaluation.reference import DenseReference
     from calib_sweep.evaluation.scorers.scorer import Scorer
     from calib_sweep.evaluation.scoring import Scores
@@ -67,7 +68,12 @@ class PreparedEvaluation(Protocol):
         scorer: "Scorer",
         dense: "DenseReference | None",  # None: it is the dense model itself
         on_progress: "Progress | None" = None,
+        known: "Mapping[str, Part] | None" = None,  # scored before
     ) -> "Scores": ...
+    def identities(
+        self, scorer: "Scorer", dense: "DenseReference | None"
+    ) -> Mapping[str, str]: ...  # of each part, what its scores depend on but the model: a hash
+    def is_all(self, known: Collection[str]) -> bool: ...  # whether no part is left to score
 
 
 class Evaluation(Protocol):

@@ -49,6 +49,16 @@ class CompressionNote(TypedDict):
     input_quantizer: str | None  # what the layers' inputs are put through; null: nothing
     seconds: float
     propagated: str | None  # whose outputs fed the next block: compressed or dense
+    id: NotRequired[str]  # hash of all settings that can move the weights (`Cell.compression_id`)
+    fingerprint: NotRequired[str]  # of all weights of the model that was scored
+
+
+class PartNote(TypedDict):
+    """A corpus or task that was scored: its scores are called metric/<its name>."""
+
+    identity: str  # hash of all that its scores depend on, but the model
+    headline: str | None  # the score that counts in acc/mean or ppl/geomean
+    taken_from: NotRequired[str]  # the cell of the same weights that scored it
 
 
 class ErrorNote(TypedDict):
@@ -76,6 +86,7 @@ class Record(TypedDict):
     compression: NotRequired[CompressionNote | None]
     stderr: NotRequired[Mapping[str, float | None]]  # of the scores that have one
     metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # of a score: direction and others
+    parts: NotRequired[Mapping[str, PartNote]]  # the corpora and tasks behind the scores, by name
     versions: NotRequired[Mapping[str, object]]  # of lm-eval and of each task
     timings_s: NotRequired[Mapping[str, float]]
     peak_memory_bytes: NotRequired[int | None]
@@ -99,6 +110,7 @@ def new_record(cell: Cell) -> Record:
         "scores": {},
         "stderr": {},
         "metrics": {},
+        "parts": {},
         "versions": {},
         "timings_s": {},
         "peak_memory_bytes": None,

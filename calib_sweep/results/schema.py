@@ -47,6 +47,15 @@ SHARED = _Kind(
     ),
     "numbers called share and samples",
 )
+PART = _Kind(
+    lambda value: (
+        is_object(value)
+        and NAME.holds(value.get("identity"))
+        and (value.get("headline") is None or TEXT.holds(value["headline"]))
+        and TEXT.holds(value.get("taken_from", ""))
+    ),
+    "texts called identity, headline and taken_from",
+)
 NUMBERS = _by_name(_or_null(NUMBER))
 SECTION = _by_name(ANYTHING)
 
@@ -70,9 +79,12 @@ KINDS = {
     "calibration.descriptors": _or_null(SECTION),
     "calibration.overlap": _or_null(_by_name(SHARED)),
     "compression": _or_null(SECTION),
+    "compression.id": TEXT,
+    "compression.fingerprint": TEXT,
     "scores": NUMBERS,
     "stderr": NUMBERS,
     "metrics": _by_name(SECTION),
+    "parts": _by_name(PART),
     "versions": SECTION,
     "timings_s": _by_name(NUMBER),
     "peak_memory_bytes": _or_null(NUMBER),

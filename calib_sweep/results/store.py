@@ -116,7 +116,7 @@ class Store:
         form = cell.config["save_model"]
         if form is None:
             return None
-        return self.cell_folder(cell) / ("model" if form == "dense" else f"model-{form}")
+        return self.cell_folder(cell) / model_name(form)
 
     def records(self) -> Iterator[Record]:
         """Read all records of the sweep that can be read, in the order of their folders' names."""
@@ -213,6 +213,11 @@ class Store:
                 f"({error.strerror}: {place}). Name a folder of yours. Example: "
                 "results_dir=my_results."
             ) from error
+
+
+def model_name(form: str) -> str:
+    """Name the folder of a kept model in that of its cell."""
+    return "model" if form == "dense" else f"model-{form}"
 
 
 def _beside(path: Path, names: str) -> Path:

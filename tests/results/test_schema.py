@@ -14,6 +14,7 @@ def test_every_checked_field_of_a_section_is_typed():
     sections = {
         "cell": record.CellNames,
         "calibration": record.CalibrationNote,
+        "compression": record.CompressionNote,
         "environment": record.Environment,
         "error": record.ErrorNote,
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.sweeps import read_records, write_documents
 
-from calib_sweep import atomic
+from calib_sweep import atomic, cell_files
 from calib_sweep import run as run_module
 from calib_sweep.atomic import partial_name
 from calib_sweep.places import RECORD
@@ -367,7 +367,7 @@ def test_a_model_that_cannot_be_saved_fails_its_cell_and_costs_no_score(
 ):
     command, sweep = [*tiny_world, "save_model=dense"], tmp_path / "results" / "default"
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "save_dense", no_space)
+        patch.setattr(cell_files, "save_dense", no_space)
         ended = run_cli(*command, cwd=tmp_path)
     assert ended.code == 3 and "2 cells, 1 done, 1 failed" in ended.out
     _, failed = read_records(sweep)
@@ -408,7 +408,7 @@ def test_a_model_asked_for_later_that_cannot_be_saved_is_tried_once(
             raise KeyboardInterrupt  # once more, and it would never end
         no_space()
 
-    monkeypatch.setattr(run_module, "save_dense", fail)
+    monkeypatch.setattr(cell_files, "save_dense", fail)
     ended = run_cli(*tiny_world, "save_model=dense", cwd=tmp_path)
     assert ended.code == 3 and "failed: OSError" in ended.err and len(tried) == 1
     assert read_records(tmp_path / "results" / "default") == before

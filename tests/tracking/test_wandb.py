@@ -32,7 +32,7 @@ def wandb_world(tiny_world):
 def mirrored(run_cli, wandb_world, tmp_path_factory):
     """The folder of a sweep of two methods and two seeds, one cell of which failed."""
     folder = tmp_path_factory.mktemp("mirrored")
-    write_tables = run_module._write_tables
+    write_tables = run_module.write_tables
 
     def fail(cell_folder, *tables):
         if "-seed1-" in cell_folder.name:
@@ -40,7 +40,7 @@ def mirrored(run_cli, wandb_world, tmp_path_factory):
         write_tables(cell_folder, *tables)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "_write_tables", fail)
+        patch.setattr(run_module, "write_tables", fail)
         grid = ["method=wanda,magnitude", "seed=0,1"]
         ended = run_cli(*wandb_world, *grid, cwd=folder, env=KEYS)
     assert ended.code == 3, ended.err
