@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import duration
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import FETCH, ConfigError
-from calib_sweep.method.base import Work
 from calib_sweep.parts.building import Builder
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.amounts import Shape, shape_of
@@ -25,6 +25,9 @@ from calib_sweep.sweep.cost.footprint import CPU_PROCESS, Disk, device_memory, d
 from calib_sweep.sweep.cost.parts import DESCRIBE, PARTS, parts_of, scored_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates
 from calib_sweep.wording import counted
+
+if TYPE_CHECKING:
+    from calib_sweep.method.base import Work
 
 FITTED, ALONE = 1.5, 2  # factors within which it is right: fitted to finished cells, and by itself
 
@@ -35,7 +38,7 @@ class Job:
 
     key: Alike
     cells: Sequence[Cell]
-    work: Work
+    work: "Work"
     shape: Shape | None  # None: the configuration of the model is not on this machine
     num_sets: int  # calibration sets that no job before it draws
 
@@ -119,6 +122,23 @@ def seconds_of(job: Job, rates: Rates, known: Known | None, *, on_gpu: bool) -> 
     each = {**predicted, **{part: took for part, took in done.items() if part != LOAD}}
     describe = each.pop(DESCRIBE, 0.0)
     return len(job.cells) * sum(each.values()) + job.num_sets * describe
+
+
+def default_seconds(builder: Builder, cell: Cell) -> float | None:
+    """Seconds of a cell at default rates; None where that cannot be told."""
+    import torch
+
+    config = cell.config
+    try:
+        shape = shape_here(builder, config["model"])
+        work = builder.build("method", config["method"]).work()
+        on_gpu = config["model"].get("device") != "cpu" and torch.cuda.is_available()
+        sizes = {"needs_data": cell.needs_data, "on_gpu": on_gpu}
+        parts = parts_of(config, work, shape, **sizes) if shape else {}
+    except (ConfigError, KeyError, TypeError, AttributeError):
+        return None  # an evaluation of somebody's own, say
+    rates = GPU if on_gpu else CPU
+    return sum(rates.predict(part, cell.method, a) for part, a in parts.items()) or None
 
 
 def _of_use(known: Sequence[Known], jobs: Sequence[Job]) -> list[Known]:

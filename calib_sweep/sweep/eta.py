@@ -2,8 +2,8 @@
 
     a kind       cells of one model, method and settings: they take equally long but for chance
     timed        its cells take the mean of those that are done
-    not timed    what its cost would be, times the mean of (seconds / cost) of the kinds that are
-                 nearest: of the same model and method, of the model, of the method, of all
+    not timed    the mean of what the nearest kinds take, times the ratio of their costs: those of
+                 the same model and method, of the model, of the method, or all
     time left    a cell goes to the first worker that is free: the end of the last one
 
 How sure it is: the SD of (seconds / mean) over cells of timed kinds, 0.2 where that is not known
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from calib_sweep.analysis.formatting import duration
+from calib_sweep.analysis.formatting import duration, listed
 
 UNKNOWN_SD, UNTIMED_SD = 0.2, 0.5  # of a cell's seconds, relative to what is expected
 WIDE = 1.25  # high / low from which a range is told instead of one number
@@ -54,7 +54,7 @@ class Estimate:
         )
         notes = [f"{self.num_workers} workers"] if self.num_workers > 1 else []
         methods = sorted({kind.method for kind in self.untimed})
-        notes += [f"{' and '.join(methods[:3])} not timed yet"] if methods else []
+        notes += [f"{listed(methods)} not timed yet"] if methods else []
         return f"{about} left" + (f" ({', '.join(notes)})" if notes else "")
 
 
@@ -70,7 +70,8 @@ def expected(
 ) -> Expected | None:
     """Return what a cell of `kind` takes; None before the first cell is done.
 
-    `done`: seconds of cells by kind. `costs`: of a cell of a kind, in any unit; 1 where missing.
+    `done`: seconds of cells by kind. `costs`: of a cell of a kind, in any unit; without that of one
+    of two kinds they are taken to cost the same.
     """
     if done.get(kind):
         return Expected(fmean(done[kind]), is_timed=True)
@@ -79,8 +80,10 @@ def expected(
     near = [other for other in timed if _nearness(kind, other) == nearest]
     if not near:
         return None
-    ratio = fmean(fmean(done[other]) / costs.get(other, 1.0) for other in near)
-    return Expected(ratio * costs.get(kind, 1.0), is_timed=False)
+    own = costs.get(kind)
+    ratios = (own / cost if own and (cost := costs.get(other)) else 1.0 for other in near)
+    seconds = fmean(fmean(done[other]) * r for other, r in zip(near, ratios, strict=True))
+    return Expected(seconds, is_timed=False)
 
 
 def _nearness(kind: Kind, other: Kind) -> int:

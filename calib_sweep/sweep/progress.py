@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -47,14 +47,21 @@ class TimeLeft(ProgressColumn):
 class Progress:
     """Progress over the cells of a sweep and the blocks of the cell that runs here.
 
-    `most`: cells that this worker runs at most; None: it stays to the end.
+    `most`: cells that this worker runs at most; None: it stays to the end. `cost_of`: what a cell
+    costs, in any unit; None where that is not known.
     """
 
-    def __init__(self, cells: Sequence[Cell], store: Store, most: int | None = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        store: Store,
+        most: int | None = None,
+        cost_of: Callable[[Cell], float | None] = lambda _: None,
+    ) -> None:
         self.num_cells, self.num_settled, self.num_running = len(cells), 0, 0
         self.store = store
         self.left: Estimate | None = None
-        self.tally = Tally(cells, lambda: time.monotonic(), most)
+        self.tally = Tally(cells, lambda: time.monotonic(), most, cost_of)
         self.is_live = console.is_terminal and is_speaker()
 
     def __enter__(self) -> "Progress":

@@ -5,6 +5,7 @@ anyway. A model is loaded once by a worker and kept, so loading is not part of w
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 
 from calib_sweep.cell import Cell
 from calib_sweep.results.record import Record
@@ -29,16 +30,22 @@ class Tally:
     """The cells of a sweep as one worker sees them.
 
     `most`: cells that this worker runs at most, and then only these are counted; None: it stays
-    until all are settled, and what is counted is the sweep, over all workers.
+    until all are settled, and what is counted is the sweep, over all workers. `cost_of`: what a
+    cell costs, in any unit, for those of whose kind none is done.
     """
 
     def __init__(
-        self, cells: Sequence[Cell], clock: Callable[[], float], most: int | None = None
+        self,
+        cells: Sequence[Cell],
+        clock: Callable[[], float],
+        most: int | None = None,
+        cost_of: Callable[[Cell], float | None] = lambda _: None,
     ) -> None:
+        self._one_of_each = {kind_of(cell): cell for cell in cells}
+        self._cost_of = cost_of
         self._kinds = {cell.id: kind_of(cell) for cell in cells}
         self._clock, self._most = clock, most
         self._done: dict[Kind, list[float]] = {}
-        self._costs: dict[Kind, float] = {}
         self._seen: set[str] = set()
         self._since: dict[str, float] = {}  # of a cell that is held: when we saw that first
         self._last: Estimate | None = None
@@ -50,9 +57,15 @@ class Tally:
             self._done.setdefault(kind_of(cell), []).append(seconds)
         self._seen.add(cell.id)
 
+    @cached_property
+    def _costs(self) -> dict[Kind, float]:
+        """Cost of a cell of each kind, where it is known; worked out when a cell is done."""
+        found = {kind: self._cost_of(cell) for kind, cell in self._one_of_each.items()}
+        return {kind: cost for kind, cost in found.items() if cost}
+
     def seconds_of(self, cell: Cell) -> float | None:
         """Return what `cell` takes, by those that are done; None before the first one is."""
-        found = expected(kind_of(cell), self._done, self._costs)
+        found = expected(kind_of(cell), self._done, self._costs) if self._done else None
         return None if found is None else found.seconds
 
     def time_left(

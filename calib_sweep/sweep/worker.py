@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from hydra.core.hydra_config import HydraConfig
@@ -74,8 +75,10 @@ class Worker:
 
     def __call__(self, _config: object = None) -> list[str]:
         """Work, with the crew; return the ids of the cells that failed."""
-        alike = replace(self, sessions=[])
-        with Progress(self.cells, self.store, self.max_cells) as progress:
+        from calib_sweep.sweep.estimate import default_seconds
+
+        alike, cost_of = replace(self, sessions=[]), partial(default_seconds, self.builder)
+        with Progress(self.cells, self.store, self.max_cells, cost_of) as progress:
             with self.crew.at_work(alike, self.cells, progress):
                 self.work(progress, self.crew)
             return self.crew.failed()

@@ -44,6 +44,11 @@ def test_costs_tell_how_much_more_an_untimed_kind_takes():
     assert found.seconds == pytest.approx(50)
 
 
+def test_kinds_of_which_one_has_no_cost_are_taken_to_cost_the_same():
+    found = expected(LARGE_WANDA, {WANDA: [2.0, 4.0]}, {LARGE_WANDA: 100.0})
+    assert found.seconds == pytest.approx(3)
+
+
 def test_cells_go_to_the_worker_that_is_free_first():
     """10 and 30 s are left of two; four cells of 25 s: 35, 55, 60, 80."""
     done = {WANDA: [25.0], GPTQ: [40.0]}

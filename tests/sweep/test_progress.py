@@ -79,3 +79,16 @@ def test_of_one_of_many_jobs_its_own_cells_are_told(cells, clock, tmp_path):
         p.tally.finished(cells[0], record(evaluate=60.0))
         p.look(Left(cells[1:], held=cells[2:3]), cells[1])
         assert (p.left.num_workers, p.left.seconds) == (1, 60)
+
+
+def test_what_none_has_timed_is_told_by_what_it_costs(make_cell, clock, tmp_path):
+    """A cell that costs 1 took 60 s; of another method three are left that cost 5 each."""
+    done, left = make_cell(), [make_cell(seed=seed, method={"_target_": "x"}) for seed in range(3)]
+    for cell in left:
+        cell.choices["method"] = "slow"
+    costs = {"wanda": 1.0, "slow": 5.0}
+    with Progress([done, *left], Store(tmp_path, "s"), cost_of=lambda c: costs[c.method]) as p:
+        p.tally.finished(done, record(evaluate=60.0))
+        p.look(Left(left), left[0])
+        assert p.left.seconds == pytest.approx(3 * 300)
+        assert p.left.words().endswith("(slow not timed yet)")

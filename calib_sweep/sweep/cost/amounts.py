@@ -14,11 +14,12 @@ a sequence, O, I = out_features, in_features.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from calib_sweep.method.base import Work
-from calib_sweep.model.blocks import enumerate_blocks
 from calib_sweep.parts.interfaces import Model
+
+if TYPE_CHECKING:
+    from calib_sweep.method.base import Work
 
 KERNELS_OF_A_BLOCK = 40  # of one forward: products, norms, rotations, activations
 READS_OF_ACTIVATIONS = 3  # what each linear layer reads and writes passes so often through memory
@@ -87,6 +88,8 @@ def shape_of(model: Model) -> Shape:
     Layers that read one tensor (q, k, v; gate, up) share it: of the layers of one block with equal
     in_features at most three read tensors of their own, of many experts' layers every second.
     """
+    from calib_sweep.model.blocks import enumerate_blocks
+
     skeleton = model.skeleton()
     layers: Counter[tuple[int, int]] = Counter()
     inputs: Counter[int] = Counter()
@@ -108,7 +111,7 @@ def shape_of(model: Model) -> Shape:
 
 
 def compression(
-    shape: Shape, method: Work, tokens: int, seq_len: int, batch_tokens: int, width: int
+    shape: Shape, method: "Work", tokens: int, seq_len: int, batch_tokens: int, width: int
 ) -> Amounts:
     """Work of the walk: passes over the set, statistics, the method's own work, the report."""
     passes = max(0.0, method.passes - 1 / shape.num_blocks)  # the last block's is not propagated

@@ -8,11 +8,10 @@ plan.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from calib_sweep.cell import PACKAGE, TARGET, Config, digest, without_execution
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.base import Work
 from calib_sweep.parts.building import Builder
 from calib_sweep.places import RECORD
 from calib_sweep.results.reading import readable_records
@@ -21,6 +20,9 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.amounts import Amounts, Shape
 from calib_sweep.sweep.cost.parts import DESCRIBE, parts_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates, Timed, fitted
+
+if TYPE_CHECKING:
+    from calib_sweep.method.base import Work
 
 LOAD = "load"
 
@@ -46,7 +48,7 @@ class Alike(NamedTuple):
     """All that the time of a cell depends on: equal ones should take equally long."""
 
     method: str
-    work: Work
+    work: "Work"
     model: str  # digests of configurations
     evaluation: str
     num_samples: int
@@ -68,7 +70,7 @@ def model_key(config: Config) -> str:
     return digest(without_execution(config["model"]))
 
 
-def alike(config: Config, method: str, work: Work) -> Alike:
+def alike(config: Config, method: str, work: "Work") -> Alike:
     """Return what the time of a cell with this configuration depends on."""
     drawn, evaluation = config["calibration"], digest(without_execution(config["evaluation"]))
     sizes = (drawn["num_samples"], drawn["seq_len"]) if work.passes else (0, 0)

@@ -12,12 +12,14 @@ and while it is scored the model, a batch's layers and float32 log-probabilities
 two counts.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from calib_sweep.cell import Config
-from calib_sweep.method.base import Work
 from calib_sweep.sweep.cost.amounts import Shape
 from calib_sweep.sweep.cost.parts import batch_tokens_of, scored_of, width_of
+
+if TYPE_CHECKING:
+    from calib_sweep.method.base import Work
 
 COPIES_OF_A_FACTOR = 4
 LAYERS_OF_A_BATCH = 6  # widest activations that are alive at once
@@ -42,7 +44,7 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def device_memory(config: Config, work: Work, shape: Shape, *, on_gpu: bool) -> Memory:
+def device_memory(config: Config, work: "Work", shape: Shape, *, on_gpu: bool) -> Memory:
     """Return the device memory of a cell with this configuration."""
     width, calibration = width_of(config["model"]), config["calibration"]
     block = shape.weights / shape.num_blocks
@@ -91,7 +93,7 @@ class Disk(NamedTuple):
     model: float  # of a saved model
 
 
-def disk(config: Config, work: Work, shape: Shape | None, bits: float | None = None) -> Disk:
+def disk(config: Config, work: "Work", shape: Shape | None, bits: float | None = None) -> Disk:
     """Return what a cell with this configuration leaves on the disk."""
     evaluation, calibration = config["evaluation"], config["calibration"]
     scored = [one for one, _ in scored_of(evaluation).values()]

@@ -8,11 +8,14 @@ What is not: loading a model, which a worker does once, and drawing sets, which 
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Config
-from calib_sweep.method.base import Work
 from calib_sweep.sweep.cost.amounts import Amounts, Shape, compression
 from calib_sweep.sweep.cost.scored import Scored, items_of, windows_of
+
+if TYPE_CHECKING:
+    from calib_sweep.method.base import Work
 
 DESCRIBE, COMPRESS, EVALUATE = PARTS = ("describe", "compress", "evaluate")
 
@@ -32,7 +35,7 @@ def batch_tokens_of(settings: Config | None, on_gpu: bool) -> int:
 
 
 def parts_of(
-    config: Config, work: Work, shape: Shape, *, needs_data: bool, on_gpu: bool
+    config: Config, work: "Work", shape: Shape, *, needs_data: bool, on_gpu: bool
 ) -> dict[str, Amounts]:
     """Return the amounts of each part of a cell with this configuration."""
     calibration, walk, width = config["calibration"], config["walk"], width_of(config["model"])
