@@ -6,9 +6,7 @@
 The claim is that of cells: when its holder dies, another process takes over.
 """
 
-import contextlib
 import copy
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +18,13 @@ from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_se
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.errors import StoreError
-from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.hub import commit_of
 from calib_sweep.places import DRAWING
-from calib_sweep.results.claim import Watch, try_claim
+from calib_sweep.results.once import once
 from calib_sweep.seeding import global_seeds_of, stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-POLL_S = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,24 +78,13 @@ def draw_once(
     `code`: hash of the code of the dataset's classes, where some are not ours.
     """
     folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code, dense.weights)
-    watch = Watch()
-    claims = folder.with_name(f"{folder.name}{DRAWING}")
-    while (kept := _load(folder)) is None:
-        claim = try_claim(claims, watch)
-        if claim is None:
-            raise_if_told()
-            time.sleep(POLL_S)
-            continue
-        with claim:
-            kept = _load(folder)  # drawn between our look and our claim
-            if kept is None:
-                drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
-                drawn = keep(drawn, folder, dataset.name, seed)
-                kept = _load(folder) or drawn  # who took over from us may have kept theirs first
-        break
-    with contextlib.suppress(OSError):  # another process has it
-        claims.rmdir()
-    return kept
+
+    def make() -> CalibrationSet:
+        drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
+        drawn = keep(drawn, folder, dataset.name, seed)
+        return _load(folder) or drawn  # who took over from us may have kept theirs first
+
+    return once(folder.with_name(f"{folder.name}{DRAWING}"), lambda: _load(folder), make)
 
 
 def _load(folder: Path) -> CalibrationSet | None:
