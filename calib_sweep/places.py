@@ -5,6 +5,7 @@ results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, 
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
                                  FIGURES, DASHBOARD
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
+results_dir/TOKENISED/           HASH + IDS; beside it HASH + TOKENISING
 """
 
 import contextlib
@@ -54,6 +55,9 @@ REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 CALIBRATION = "calibration"
 DRAWING = ".drawing"  # ends the name of the folder that says who draws a set now
 CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
+
+# Of the texts that are scored, under results_dir: it can go at any time, and is made again.
+TOKENISED, IDS, TOKENISING = "tokenised", ".safetensors", ".tokenising"
 
 # Of a report, and of the mirror: what W&B has, and that it did not take all.
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"

@@ -135,7 +135,7 @@ def _fill(
         dense = load_reference(store, cell, parts, inputs, session)
         model = session.model(parts.model, inputs["model"])
         tokenizer = session.tokenizer(parts.model, inputs["model"])
-        suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+        suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer, store.results_dir)
     with timings.of("draw"):
         loaded = DenseModel.of(cell, inputs["model"], parts.code.get("model"), model)
         drawn = parts.draw(store.results_dir, tokenizer, loaded)

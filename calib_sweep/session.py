@@ -59,11 +59,19 @@ class Session:
         return self._tokenizer
 
     def suite(
-        self, part: "Evaluation", content: str | None, tokenizer: "PreTrainedTokenizerBase"
+        self,
+        part: "Evaluation",
+        content: str | None,
+        tokenizer: "PreTrainedTokenizerBase",
+        results_dir: Path | None = None,
     ) -> "PreparedEvaluation":
-        """Prepare the evaluation: its corpora tokenised and its requests built."""
+        """Prepare the evaluation: its corpora tokenised and its requests built.
+
+        `results_dir`: where other processes keep token ids, and find them.
+        """
         if self._suite is None or self._suite_key != (part, content, tokenizer):
-            self._suite, self._suite_key = part.prepare(tokenizer), (part, content, tokenizer)
+            self._suite = part.prepare(tokenizer, results_dir)
+            self._suite_key = (part, content, tokenizer)
         return self._suite
 
     def reference(self, folder: Path, content: str | None) -> DenseReference:

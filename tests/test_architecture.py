@@ -37,6 +37,7 @@ LAYERS = {
         "commands",
     ),
     "calib_sweep/evaluation": (
+        "tokenised",
         "requests templates windows",
         "harness items reference",
         "parts",

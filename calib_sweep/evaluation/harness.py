@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,7 @@ from lm_eval.config.group import AggMetricConfig
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
     handle_stop_sequences,
+    has_bos_prefix,
     normalize_gen_kwargs,
     postprocess_generated_text,
     resolve_max_length,
@@ -31,6 +33,7 @@ from lm_eval.tasks import TaskManager
 from calib_sweep import valid_json
 from calib_sweep.evaluation.requests import Answer, Request
 from calib_sweep.evaluation.templates import templates_of
+from calib_sweep.evaluation.tokenised import token_ids
 from calib_sweep.quiet import quiet_logger
 
 if TYPE_CHECKING:
@@ -189,15 +192,23 @@ class Encoder(TemplateLM):
 
     add_bos_token = custom_prefix_token_id = None
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
+    ) -> None:
+        """`results_dir`: where tokens are kept for other processes; None: nowhere."""
         super().__init__()
-        self.tokenizer = tokenizer
+        self.tokenizer, self._results_dir = tokenizer, results_dir
         self._known: dict[tuple[str, bool | None], list[int]] = {}
+        self._asked: dict[tuple[str, bool | None], None] | None = None  # while `learn` listens
 
     @property
     def prefix_token_id(self) -> int:
         """The token that stands for an empty context."""
         return HFLM_.prefix_token_id.fget(self)
+
+    @cached_property
+    def _prefix(self) -> str:
+        return self.tokenizer.decode(self.prefix_token_id)
 
     @property
     def eot_token_id(self) -> int:
@@ -221,9 +232,31 @@ class Encoder(TemplateLM):
     ) -> list[int]:
         """Return the tokens of a text; `add_special_tokens` None: as the tokenizer does."""
         key = (string, add_special_tokens)
+        if key not in self._known and self._asked is not None:
+            self._asked[key] = None
+            return []
         if key not in self._known:
             self._known[key] = HFLM_.tok_encode(self, string, add_special_tokens)
         return self._known[key]
+
+    def learn(self, ask: Callable[[], object]) -> None:
+        """Tokenise together, or find on disk, the strings whose tokens `ask` asks for.
+
+        What it is answered meanwhile is nothing.
+        """
+        self._asked = {}
+        try:
+            ask()
+        finally:
+            asked, self._asked = self._asked, None
+        kinds: dict[bool, list[tuple[str, bool | None]]] = {True: [], False: []}
+        for string, wanted in asked:  # as HFLM.tok_encode decides it
+            special = not has_bos_prefix(string, self._prefix) if wanted is None else wanted
+            kinds[special].append((string, wanted))
+        for special, keys in kinds.items():
+            texts = [string for string, _ in keys]
+            settings = {"special": special, "results_dir": self._results_dir}
+            self._known |= zip(keys, token_ids(self.tokenizer, texts, **settings), strict=True)
 
     def pair(self, context: str, answer: str) -> Request:
         """Return the tokens of an answer after its context; one token stands for an empty one."""

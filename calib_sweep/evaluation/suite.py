@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,18 +127,24 @@ class Evaluation:
         files = self.zero_shot.own_files() if self.zero_shot else []
         return texts | {str(file): content_hash(file) for file in files if reader_of(file)}
 
-    def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> "PreparedSuite":
-        """Tokenise the corpora and build the tasks' requests, for any number of models."""
+    def prepare(
+        self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
+    ) -> "PreparedSuite":
+        """Tokenise the corpora and build the tasks' requests, for any number of models.
+
+        `results_dir`: where token ids are kept for other processes; None: nowhere.
+        """
         windows = []
         if self.perplexity is not None:
             cutting = self.perplexity.cutting
+            cut = partial(windows_of, results_dir=results_dir)
             with collected() as problems:
                 windows = [
-                    problems.of(partial(windows_of, **cutting(one.name)), one, tokenizer)
+                    problems.of(partial(cut, **cutting(one.name)), one, tokenizer)
                     for one in self.perplexity.datasets()
                 ]
         tokenizer = copy.deepcopy(tokenizer)  # lm-eval adds padding: not to the one that all share
-        tasks = prepare_tasks(self.zero_shot, tokenizer) if self.zero_shot else None
+        tasks = prepare_tasks(self.zero_shot, tokenizer, results_dir) if self.zero_shot else None
         return PreparedSuite(self, tokenizer, windows, tasks)
 
     def scorer(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Scorer:

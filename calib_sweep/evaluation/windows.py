@@ -14,9 +14,10 @@ Shapes: N windows, T seq_len, P scored tokens, in the order of windows.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.evaluation.tokenised import token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -132,11 +134,13 @@ def windows_of(
     bos: str,
     max_windows: int | None,
     max_characters: int | None = None,
+    results_dir: Path | None = None,
 ) -> Windows:
     """Tokenise and cut one corpus; `ConfigError` if it does not fill a window.
 
     `stride`: tokens from the start of a window to that of the next; None: they do not overlap.
     `max_characters`: look at no more of its text than so much.
+    `results_dir`: where token ids are kept for other processes; None: nowhere.
     """
     require(
         bos != "window" or tokenizer.bos_token_id is not None,
@@ -147,7 +151,8 @@ def windows_of(
     )
     step = stride or seq_len
     wanted = math.inf if max_windows is None else max_windows * step + 2 * seq_len
-    ids = _token_ids(dataset, tokenizer, bos == "stream", wanted, max_characters)
+    tokenise = partial(token_ids, tokenizer, special=bos == "stream", results_dir=results_dir)
+    ids = _token_ids(dataset, tokenise, wanted, max_characters)
     bos_id = tokenizer.bos_token_id if bos == "window" else None
     tokens_NT = cut(ids, seq_len, bos_id, stride)[:max_windows]
     if len(tokens_NT) == 0:
@@ -172,8 +177,7 @@ def check_corpus(
 
 def _token_ids(
     dataset: TextDataset,
-    tokenizer: "PreTrainedTokenizerBase",
-    special: bool,
+    tokenise: Callable[[list[str]], list[list[int]]],
     num_wanted: float,
     max_characters: int | None,
 ) -> list[int]:
@@ -184,9 +188,7 @@ def _token_ids(
     while True:
         texts += documents[len(texts) : num_read]
         text = join.join(texts)[:max_characters]
-        # verbose: the text is longer than the context of the model, and is cut afterwards.
-        encoded = tokenizer(text, add_special_tokens=special, verbose=False)
-        ids: Any = encoded["input_ids"]
+        (ids,) = tokenise([text])
         at_end = len(texts) == len(documents) or len(text) == max_characters
         if at_end or len(ids) >= num_wanted:
             return ids

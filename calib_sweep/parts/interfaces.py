@@ -92,7 +92,11 @@ class Evaluation(Protocol):
     ) -> None: ...
     def fingerprint(self) -> str | None: ...  # hash of the local files that are scored
     def sources(self) -> Mapping[str, str]: ...  # name -> content hash or address of the text
-    def prepare(self, tokenizer: "PreTrainedTokenizerBase") -> PreparedEvaluation: ...
+    def prepare(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        results_dir: Path | None = None,  # where other processes find what was tokenised
+    ) -> PreparedEvaluation: ...
 
 
 class Tracking(Protocol):

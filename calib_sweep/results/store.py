@@ -28,6 +28,8 @@ from calib_sweep.places import (
     REPLACED,
     REPORT,
     TABLES,
+    TOKENISED,
+    TOKENISING,
 )
 from calib_sweep.results.claim import clear_away, last_claim
 from calib_sweep.results.files import damage
@@ -127,16 +129,20 @@ class Store:
         return conflicts_in(self.cell_folder(cell))
 
     def sweep_leftovers(self) -> None:
-        """Delete what killed processes left outside of cells: sets, parts of the report."""
+        """Delete what killed processes left outside of cells: sets, texts, parts of the report."""
         report = self.folder / REPORT
         parts = [report / name for name in (TABLES, FIGURES, DASHBOARD)]
-        for place in (self.folder, report, *parts, self.results_dir / CALIBRATION):
+        shared = [self.results_dir / name for name in (CALIBRATION, TOKENISED)]
+        for place in (self.folder, report, *parts, *shared):
             atomic.sweep_leftovers(place)
-        for claims in (self.results_dir / CALIBRATION).glob(f"*{DRAWING}"):
+        for claims in shared[0].glob(f"*{DRAWING}"):
             drawn = claims.with_name(claims.name.removesuffix(DRAWING))
             if drawn.is_dir() or last_claim(claims) is None:
                 atomic.sweep_leftovers(claims)
                 clear_away(claims)
+        for claims in shared[1].glob(f"*{TOKENISING}"):
+            atomic.sweep_leftovers(claims)
+            clear_away(claims)
 
     def tidy(self, cell: Cell) -> None:
         """Clear away what killed processes left in the cell's folder. Whoever holds its claim may.

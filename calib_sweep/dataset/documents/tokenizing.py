@@ -6,6 +6,7 @@ A seed draws other documents under another tokenizer, so every set records which
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Documents are tokenised in batches that double from the first number to the second: a small set
 # must not pay for documents that it never looks at, a large walk must not crawl.
 FIRST_BATCH, LARGEST_BATCH = 8, 256
+UNHASHED = ("truncation", "padding")  # of the rules of a fast tokenizer
 
 
 def encode(
@@ -78,11 +80,18 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
 
     Truncation and padding are left out: other code in the process sets and forgets them there.
     """
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     if tokenizer.is_fast:
-        rules = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
-        rules = {key: rules[key] for key in rules if key not in ("truncation", "padding")}
-    else:
-        rules = {"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
-    special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id]
+        return _fast_hash(tokenizer.backend_tokenizer.to_str(), special)  # type: ignore[attr-defined]
+    return _hash({"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}, special)
+
+
+@lru_cache(maxsize=4)  # of a large vocabulary they take half a second to read
+def _fast_hash(rules: str, special: tuple[object, ...]) -> str:
+    known = json.loads(rules)
+    return _hash({key: known[key] for key in known if key not in UNHASHED}, special)
+
+
+def _hash(rules: dict[str, object], special: tuple[object, ...]) -> str:
     content = valid_json.dumps([rules, special], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()

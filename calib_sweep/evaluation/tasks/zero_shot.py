@@ -12,7 +12,7 @@ of these only that of `perplexity` is given, by the delta method.
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,8 +158,13 @@ class PreparedTasks:
         return collect(self.tasks[name], name, headline, draws, columns, facts)
 
 
-def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> PreparedTasks:
-    """Load the tasks and build their requests."""
+def prepare_tasks(
+    settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
+) -> PreparedTasks:
+    """Load the tasks and build their requests.
+
+    `results_dir`: where token ids are kept for other processes; None: nowhere.
+    """
     settings.check_definitions()  # before any of their code runs
     from calib_sweep.evaluation.harness import Encoder, doc_hash
 
@@ -192,7 +197,19 @@ def prepare_tasks(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> P
             for name, own in documents.items()
         }
     groups = {name: own for name, own in found.items() if own is not None}
-    return PreparedTasks(settings, Encoder(tokenizer), tasks, hashes, groups, specs)
+    encoder = Encoder(tokenizer, results_dir)
+    for task in tasks.values():
+        encoder.learn(partial(_ask, encoder, task))
+    return PreparedTasks(settings, encoder, tasks, hashes, groups, specs)
+
+
+def _ask(encoder: "Encoder", task: "Task") -> None:
+    """Ask for the tokens of all that a task asks."""
+    for instance in task.instances:
+        if instance.request_type == "loglikelihood":
+            encoder.pair(*instance.args)
+        else:
+            encoder.tok_encode(instance.args[0])
 
 
 def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> None:
