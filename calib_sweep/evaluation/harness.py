@@ -33,7 +33,7 @@ from lm_eval.tasks import TaskManager
 from calib_sweep import valid_json
 from calib_sweep.evaluation.requests import Answer, Request
 from calib_sweep.evaluation.templates import templates_of
-from calib_sweep.evaluation.tokenised import token_ids
+from calib_sweep.evaluation.tokenised import Strings
 from calib_sweep.quiet import quiet_logger
 
 if TYPE_CHECKING:
@@ -197,9 +197,8 @@ class Encoder(TemplateLM):
     ) -> None:
         """`results_dir`: where tokens are kept for other processes; None: nowhere."""
         super().__init__()
-        self.tokenizer, self._results_dir = tokenizer, results_dir
-        self._known: dict[tuple[str, bool | None], list[int]] = {}
-        self._asked: dict[tuple[str, bool | None], None] | None = None  # while `learn` listens
+        self.tokenizer = tokenizer
+        self.strings = Strings(self, results_dir)
 
     @property
     def prefix_token_id(self) -> int:
@@ -231,32 +230,15 @@ class Encoder(TemplateLM):
         self, string: str, add_special_tokens: bool | None = None, **_: object
     ) -> list[int]:
         """Return the tokens of a text; `add_special_tokens` None: as the tokenizer does."""
-        key = (string, add_special_tokens)
-        if key not in self._known and self._asked is not None:
-            self._asked[key] = None
-            return []
-        if key not in self._known:
-            self._known[key] = HFLM_.tok_encode(self, string, add_special_tokens)
-        return self._known[key]
+        return self.strings.ids(string, add_special_tokens)
 
-    def learn(self, ask: Callable[[], object]) -> None:
-        """Tokenise together, or find on disk, the strings whose tokens `ask` asks for.
+    def tokenise(self, string: str, wanted: bool | None) -> list[int]:
+        """Return the tokens of a string that is not known yet."""
+        return HFLM_.tok_encode(self, string, wanted)
 
-        What it is answered meanwhile is nothing.
-        """
-        self._asked = {}
-        try:
-            ask()
-        finally:
-            asked, self._asked = self._asked, None
-        kinds: dict[bool, list[tuple[str, bool | None]]] = {True: [], False: []}
-        for string, wanted in asked:  # as HFLM.tok_encode decides it
-            special = not has_bos_prefix(string, self._prefix) if wanted is None else wanted
-            kinds[special].append((string, wanted))
-        for special, keys in kinds.items():
-            texts = [string for string, _ in keys]
-            settings = {"special": special, "results_dir": self._results_dir}
-            self._known |= zip(keys, token_ids(self.tokenizer, texts, **settings), strict=True)
+    def is_special(self, string: str, wanted: bool | None) -> bool:
+        """Tell whether special tokens are added to a string: as `HFLM.tok_encode` decides it."""
+        return not has_bos_prefix(string, self._prefix) if wanted is None else wanted
 
     def pair(self, context: str, answer: str) -> Request:
         """Return the tokens of an answer after its context; one token stands for an empty one."""

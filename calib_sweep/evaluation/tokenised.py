@@ -15,12 +15,12 @@ Shapes: K texts, T tokens of all of them.
 import hashlib
 import logging
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -40,6 +40,50 @@ LONG = 2_000_000
 PATIENCE_S = 120.0  # then a worker no longer waits for the one that does
 
 Ids = list[list[int]]
+
+
+class Encoder(Protocol):
+    """What makes tokens of a string; `wanted`: special tokens, None: as it does by itself."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+
+    def tokenise(self, string: str, wanted: bool | None) -> list[int]: ...
+    def is_special(self, string: str, wanted: bool | None) -> bool: ...
+
+
+class Strings:
+    """Token ids of strings: each is tokenised once, those that are learnt all together."""
+
+    def __init__(self, encoder: Encoder, results_dir: Path | None) -> None:
+        """`results_dir`: where ids are kept for other processes; None: nowhere."""
+        self._encoder, self._results_dir = encoder, results_dir
+        self._known: dict[tuple[str, bool | None], list[int]] = {}
+        self._asked: dict[tuple[str, bool | None], None] | None = None  # while `learn` listens
+
+    def ids(self, string: str, wanted: bool | None) -> list[int]:
+        """Return the ids of a string."""
+        key = (string, wanted)
+        if key not in self._known and self._asked is not None:
+            self._asked[key] = None
+            return []
+        if key not in self._known:
+            self._known[key] = self._encoder.tokenise(string, wanted)
+        return self._known[key]
+
+    def learn(self, ask: Callable[[], object]) -> None:
+        """Tokenise, or find on disk, the strings whose ids `ask` asks for; it is told none."""
+        self._asked = {}
+        try:
+            ask()
+        finally:
+            asked, self._asked = self._asked, None
+        kinds: dict[bool, list[tuple[str, bool | None]]] = {True: [], False: []}
+        for key in asked:
+            kinds[self._encoder.is_special(*key)].append(key)
+        for special, keys in kinds.items():
+            texts, settings = [string for string, _ in keys], {"results_dir": self._results_dir}
+            ids = token_ids(self._encoder.tokenizer, texts, special=special, **settings)
+            self._known |= zip(keys, ids, strict=True)
 
 
 def token_ids(

@@ -206,13 +206,13 @@ def test_strings_learnt_together_have_the_tokens_of_lm_evals_model(tmp_path, bos
     tokenizer = train_tokenizer(bos)
     for folder in (None, tmp_path, tmp_path):
         encoder, plain = Encoder(tokenizer, folder), Encoder(tokenizer)
-        encoder.learn(
+        encoder.strings.learn(
             lambda encoder=encoder: [
                 encoder.tok_encode(one, add_special_tokens=special)
                 for one in STRINGS
                 for special in (None, True, False)
             ]
         )
-        assert len(encoder._known) == 3 * len(STRINGS)
-        for (string, special), tokens in encoder._known.items():
+        assert len(encoder.strings._known) == 3 * len(STRINGS)
+        for (string, special), tokens in encoder.strings._known.items():
             assert tokens == HFLM.tok_encode(plain, string, special), (string, special)

@@ -199,7 +199,7 @@ def prepare_tasks(
     groups = {name: own for name, own in found.items() if own is not None}
     encoder = Encoder(tokenizer, results_dir)
     for task in tasks.values():
-        encoder.learn(partial(_ask, encoder, task))
+        encoder.strings.learn(partial(_ask, encoder, task))
     return PreparedTasks(settings, encoder, tasks, hashes, groups, specs)
 
 
