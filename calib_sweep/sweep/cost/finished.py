@@ -110,7 +110,7 @@ def _finished(
 ) -> Iterator[_Cell]:
     for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
         config, seconds = record.get("config"), record.get("timings_s")
-        if record["status"] != "done" or not config or not seconds:
+        if record["status"] != "done" or not config or not seconds or _takes_over(record):
             continue
         try:
             if not _is_ours(config["method"]):
@@ -123,6 +123,11 @@ def _finished(
         except (ConfigError, KeyError, TypeError, AttributeError):
             continue  # scored elsewhere, or by a version with other keys
         yield _Cell(record, key, parts)
+
+
+def _takes_over(record: Record) -> bool:
+    """Tell whether a part of its scores was taken from another cell: it took no time."""
+    return any("taken_from" in part for part in (record.get("parts") or {}).values())
 
 
 def _is_ours(node: object) -> bool:

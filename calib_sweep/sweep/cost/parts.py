@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Config
-from calib_sweep.sweep.cost.amounts import Amounts, Shape, compression
+from calib_sweep.sweep.cost.amounts import KERNELS_OF_A_BLOCK, Amounts, Shape, compression
 from calib_sweep.sweep.cost.scored import Scored, items_of, windows_of
 
 if TYPE_CHECKING:
@@ -61,19 +61,24 @@ def parts_of(
 def evaluation(settings: Config, shape: Shape, width: int, on_gpu: bool) -> Amounts:
     """Return the amounts of scoring windows and items."""
     total = Amounts()
-    for scored, own in scored_of(settings).values():
+    for scored, own in scored_of(settings, on_gpu=on_gpu).values():
         at_once = max(batch_tokens_of(own, on_gpu), scored.length)
         ran = shape.forward(scored.tokens, scored.length, at_once, scored.logits, width)
         total = total.plus(ran).plus(Amounts(steps=STEPS_OF_A_REQUEST * scored.requests))
+        written = scored.writing / at_once  # one token more of each row of a batch
+        kernels = written * shape.num_blocks * KERNELS_OF_A_BLOCK
+        total = total.plus(Amounts(moved=written * width * shape.weights, steps=kernels))
     kept = (settings.get("divergence") or {}).get("num_tokens", 0)
     corpora = len((settings.get("perplexity") or {}).get("corpora", ()))
     return total.plus(Amounts(moved=24.0 * kept * corpora * shape.vocab))  # read, exp, products
 
 
-def scored_of(settings: Config) -> Mapping[str, tuple[Scored, Config | None]]:
+def scored_of(
+    settings: Config, *, on_gpu: bool = False
+) -> Mapping[str, tuple[Scored, Config | None]]:
     """Return what an evaluation scores, with the settings that say so."""
     perplexity, zero_shot = settings.get("perplexity"), settings.get("zero_shot")
     return {
         "perplexity": (windows_of(perplexity), perplexity),
-        "zero_shot": (items_of(zero_shot), zero_shot),
+        "zero_shot": (items_of(zero_shot, on_gpu=on_gpu), zero_shot),
     }

@@ -50,6 +50,22 @@ TASKS = {
 }
 UNKNOWN_TASK = Task(0, 60, 3, 8)  # where only the number of its items is known
 
+
+class WrittenTask(NamedTuple):
+    """A task whose answers are written: a batch goes on until its longest answer ends."""
+
+    items: int
+    prompt: float  # with the examples that the task itself sets
+    bound: int  # tokens of the longest answer
+
+
+WRITTEN = {
+    "gsm8k": WrittenTask(1319, 900, 256),
+    "ifeval": WrittenTask(541, 60, 1280),
+}
+PADDING = 1.04  # places of rows for a token
+ROW = {True: 1024, False: 256}  # places that attention looks at from each one: on a GPU, on a CPU
+
 # Tokens of all that is scored of a corpus.
 CORPORA = {"wikitext2": 341_000, "c4": 256 * 2048}
 
@@ -62,6 +78,7 @@ class Scored(NamedTuple):
     logits: float = 0.0  # places with a head
     requests: float = 0.0
     rows: float = 0.0  # windows or items
+    writing: float = 0.0  # tokens held while one more is written, summed over all that are written
     unknown: tuple[str, ...] = ()  # corpora and tasks that are not counted
 
     def plus(self, other: "Scored") -> "Scored":
@@ -72,6 +89,7 @@ class Scored(NamedTuple):
             self.logits + other.logits,
             self.requests + other.requests,
             self.rows + other.rows,
+            self.writing + other.writing,
             self.unknown + other.unknown,
         )
 
@@ -83,6 +101,7 @@ def windows_of(settings: Config | None) -> Scored:
         assert settings is not None
         seq_len, most = settings["seq_len"], settings["max_windows"]
         most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
+        most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
         tokens = _tokens_of(corpus) if most is None else None
         if most is None and tokens is None:
             total = total.plus(Scored(unknown=(_name(corpus),)))
@@ -93,12 +112,15 @@ def windows_of(settings: Config | None) -> Scored:
     return total
 
 
-def items_of(settings: Config | None) -> Scored:
+def items_of(settings: Config | None, *, on_gpu: bool = False) -> Scored:
     """Count the items of all tasks of `evaluation.zero_shot`."""
     total = Scored()
     for name in _task_names(settings) if settings else ():
         assert settings is not None
         task, most = _known(name), settings["num_items"]
+        if name in WRITTEN:
+            total = total.plus(_written(WRITTEN[name], settings))
+            continue
         if task is None and most is None:
             total = total.plus(Scored(unknown=(name,)))
             continue
@@ -106,19 +128,38 @@ def items_of(settings: Config | None) -> Scored:
         num = min(task.items or most, most) if most is not None else task.items
         shots = settings.get("num_fewshot") or 0
         shots = shots if isinstance(shots, int) else 0
-        total = total.plus(_scored(task, num, shots, settings.get("scorer", "packed")))
+        total = total.plus(_scored(task, num, shots, settings.get("scorer", "packed"), on_gpu))
     return total
 
 
-def _scored(task: Task, num: int, shots: int, scorer: str) -> Scored:
-    """The one place that knows how requests become tokens."""
+def _written(task: WrittenTask, settings: Config) -> Scored:
+    """Count a task whose answers are written, each as long as the longest of its batch may be."""
+    most, bound = settings["num_items"] or task.items, settings.get("max_gen_toks") or task.bound
+    num, bound = min(most, task.items), min(bound, task.bound)
+    held = task.prompt + bound
+    return Scored(
+        tokens=num * held,
+        length=held,
+        logits=num * bound,
+        requests=num,
+        rows=num,
+        writing=num * held * bound,
+    )
+
+
+def _scored(task: Task, num: int, shots: int, scorer: str, on_gpu: bool) -> Scored:
+    """Count the tokens of requests: the one place that knows how an engine lays them out.
+
+    A row with a mask costs attention over all of its places, twice what a causal one does.
+    """
     question = task.question * (1 + SHOTS_TOKENS * shots)
     answers = task.answers * (task.answer - 1)  # the last token of an answer is no input
     is_shared = scorer == "packed" or task.answer == 1  # both let one-token answers share a row
     tokens = question + answers if is_shared else task.answers * question + answers
+    row = 2 * ROW[on_gpu] if scorer == "packed" else question + task.answer
     return Scored(
-        tokens=num * tokens,
-        length=question + answers if is_shared else question + task.answer,
+        tokens=num * tokens * PADDING,
+        length=row,
         logits=num * task.answers * task.answer,
         requests=num * task.answers,
         rows=num,

@@ -5,7 +5,7 @@ import pytest
 from calib_sweep.evaluation.requests import Request
 from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
-from calib_sweep.sweep.cost.scored import TASKS, Task, _scored, items_of, windows_of
+from calib_sweep.sweep.cost.scored import PADDING, TASKS, Task, _scored, items_of, windows_of
 from calib_sweep.sweep.plan import compose_command_line
 
 
@@ -16,6 +16,7 @@ def test_windows_are_counted_by_hand(tmp_path):
     assert (scored.rows, scored.unknown) == (20, ())
     assert windows_of({**settings, "stride": 16})[:3] == (1280, 64, 2 * 10 * 16)
     assert windows_of({**settings, "max_windows": {"a": 10, "b": 5}}).tokens == 15 * 64
+    assert windows_of({**settings, "max_windows": {"b": 10, "a": 5}}).tokens == 960
     assert windows_of(None).tokens == 0
 
 
@@ -34,12 +35,23 @@ def test_all_windows_are_counted_by_a_table_or_a_files_size(tmp_path):
 def test_items_are_counted_packed_and_one_by_one():
     """10 tokens of a question, 3 answers of 5: a question once, or with each answer."""
     task = Task(100, 10, 3, 5)
-    packed, plain = _scored(task, 20, 0, "packed"), _scored(task, 20, 0, "hflm")
-    assert packed.tokens == 20 * (10 + 3 * 4) and plain.tokens == 20 * 3 * (10 + 4)
+    packed, plain = (_scored(task, 20, 0, scorer, False) for scorer in ("packed", "hflm"))
+    assert packed.tokens == pytest.approx(1.04 * 20 * (10 + 3 * 4))
+    assert plain.tokens == pytest.approx(1.04 * 20 * 3 * (10 + 4))
+    assert (packed.length, plain.length) == (512, 15)
     assert packed.logits == plain.logits == 20 * 3 * 5 and packed.requests == 60
     one = Task(100, 10, 4, 1)  # share a row in either
-    assert _scored(one, 20, 0, "packed").tokens == _scored(one, 20, 0, "hflm").tokens == 200
-    assert _scored(one, 20, 5, "packed").tokens == 20 * 10 * (1 + 5 * 1.2)
+    for scorer in ("packed", "hflm"):
+        assert _scored(one, 20, 0, scorer, False).tokens == pytest.approx(1.04 * 200)
+    assert _scored(one, 20, 5, "packed", True).tokens == pytest.approx(1.04 * 20 * 10 * 7)
+
+
+def test_what_is_written_is_counted_to_the_bound():
+    """100 of GSM8K's items hold 900 + 64 tokens while each of 64 is written."""
+    settings = {"tasks": ["gsm8k"], "num_items": 100, "max_gen_toks": 64}
+    scored = items_of(settings)
+    assert scored.writing == 100 * 964 * 64 and scored.logits == 6400
+    assert items_of({**settings, "max_gen_toks": None}).writing == 100 * 1156 * 256
 
 
 def test_items_that_nobody_can_count_are_named():
@@ -56,8 +68,9 @@ def test_the_ten_tasks_have_the_tokens_that_were_counted_with_llamas_tokenizer()
     """3.0 million packed, 5.6 million one by one (an eighth: 377,289 and 705,195)."""
     (point,) = compose_command_line(CONF, ["evaluation=paper"])
     settings = {**point.config["evaluation"]["zero_shot"], "storycloze_path": "there"}
-    assert items_of({**settings, "scorer": "packed"}).tokens == pytest.approx(8 * 377_289, rel=0.05)
-    assert items_of({**settings, "scorer": "hflm"}).tokens == pytest.approx(8 * 705_195, rel=0.05)
+    for scorer, counted in (("packed", 377_289), ("hflm", 705_195)):
+        told = items_of({**settings, "scorer": scorer}).tokens / PADDING
+        assert told == pytest.approx(8 * counted, rel=0.05)
 
 
 def test_the_miniatures_tasks_have_the_tokens_of_their_requests():
@@ -71,7 +84,7 @@ def test_the_miniatures_tasks_have_the_tokens_of_their_requests():
         questions.setdefault((one.task_name, one.doc_id), []).append(request)
     true = sum(map(packed_tokens, questions.values()))
     told = items_of({**settings["zero_shot"], "scorer": "packed"})
-    assert told.tokens == pytest.approx(true, rel=0.15)
+    assert told.tokens / PADDING == pytest.approx(true, rel=0.15)
     assert told.requests == len(tasks.requests)
     assert told.rows == len(questions)
 
