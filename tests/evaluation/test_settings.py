@@ -100,6 +100,49 @@ def test_a_text_file_takes_the_place_of_the_corpora(name, story, tokenizer):
     assert windows.label == "story@64"
 
 
+def test_mmlu_is_asked_with_five_solved_questions_and_counts_once():
+    zero_shot = build("mmlu").zero_shot
+    assert len(zero_shot.files()) == 57 and zero_shot.selection.counted == ["mmlu"]
+    assert {zero_shot.shots_of(name) for name in zero_shot.files()} == {5}
+
+
+def test_modern_counts_each_of_its_tasks_once_by_the_metric_that_is_reported():
+    zero_shot = build("modern").zero_shot
+    counts = {name: zero_shot.headline_of(name) for name in zero_shot.selection.counted}
+    assert counts == {
+        "mmlu": "acc",
+        "gsm8k": "exact_match,strict-match",
+        "ifeval": "prompt_level_strict_acc",
+        "arc_challenge": "acc_norm",
+        "hellaswag": "acc_norm",
+        "winogrande": "acc",
+        "truthfulqa_mc1": "acc",
+        "truthfulqa_mc2": None,
+    }
+    shots = {name: zero_shot.shots_of(name) for name in ("mmlu_virology", "gsm8k", "arc_challenge")}
+    assert shots == {"mmlu_virology": 5, "gsm8k": None, "arc_challenge": 25}
+    told = "tasks='ifeval': .*1024 tokens, but they may have 1280. Type .*max_gen_toks=512"
+    with pytest.raises(ConfigError, match=told):
+        build("modern", "perplexity=null").check(context_length=1024)
+    build("modern", "perplexity=null", "zero_shot.max_gen_toks=512").check(context_length=1024)
+
+
+def test_quick_is_a_part_of_the_paper():
+    quick, paper = build("quick"), build("paper")
+    assert set(quick.zero_shot.tasks) < set(paper.zero_shot.tasks)
+    assert (quick.zero_shot.num_items, quick.perplexity.max_windows) == (200, 32)
+
+
+def test_the_miniature_with_answers_is_the_miniature_and_one_task_more():
+    plain, answers = build("miniature"), build("miniature_answers")
+    more = replace(
+        plain.zero_shot,
+        tasks=[*plain.zero_shot.tasks, "mini_answers"],
+        headline={"mini_answers": "exact_match"},
+    )
+    assert answers == replace(plain, zero_shot=more)
+
+
 def test_parts_are_switched_off_by_null():
     assert build("miniature", "zero_shot=null", "divergence=null").divergence is None
     assert build("miniature", "perplexity=null").perplexity is None

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.suite import Evaluation
+from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.method.rtn import RTN
 from calib_sweep.miniature import corpus
 from calib_sweep.miniature.acceptance import gates, measure
@@ -97,6 +98,27 @@ def test_the_model_knows_facts_that_it_was_never_asked_about(model, tokenizer) -
             totals.append(float(log_probs.gather(1, ids[0, len(context) :, None]).sum()))
         right += int(np.argmax(totals)) == row["answer"]
     assert right / len(rows) > guessing("mini_facts") + gates.POINTS
+
+
+def test_the_model_writes_most_facts_and_not_all(model, tokenizer) -> None:
+    settings = ZeroShot(
+        tasks=["mini_answers"],
+        headline={"mini_answers": "exact_match"},
+        include_path=None,
+        storycloze_path=None,
+        num_items=60,
+    )
+    suite = Evaluation(perplexity=None, zero_shot=settings, divergence=None).prepare(tokenizer)
+    found = suite.score(suite.scorer(model), None)
+    score = found.scores["exact_match/mini_answers"]
+    best_guess = 0.18  # the value that is right most often, of each kind of question
+    assert best_guess + 0.5 < score < 1
+    assert found.scores["acc/mean"] == score
+    assert found.metrics["exact_match/mini_answers"] == {
+        "direction": 1,
+        "max_gen_toks": 16,
+        "share_cut": 0,
+    }
 
 
 def test_rounding_gives_the_same_bits_whatever_the_calibration_set(model) -> None:

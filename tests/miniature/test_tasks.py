@@ -47,6 +47,13 @@ def _full_text(task: str, item: dict) -> str:
 
 
 @pytest.fixture(scope="module")
+def settings_of():
+    loader = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_constructor("!function", lambda loader, node: node.value)
+    return lambda task: yaml.load((task_folder() / f"{task}.yaml").read_text(), loader)
+
+
+@pytest.fixture(scope="module")
 def training_text() -> str:
     pages = [practice_page(i) for i in range(300)]
     return "\n\n".join([*pages, *(document(d, "train", i) for d in DOMAINS for i in range(20))])
@@ -241,10 +248,22 @@ def test_shipped_items_are_what_the_builder_writes() -> None:
         assert items(task, 40) == ITEMS[task][:40]
 
 
-def test_every_task_has_a_definition_with_its_own_name() -> None:
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    loader.add_constructor("!function", lambda loader, node: node.value)
+def test_what_is_chosen_in_mini_facts_is_written_in_mini_answers(settings_of) -> None:
+    chosen, written = settings_of("mini_facts"), settings_of("mini_answers")
+    assert written["doc_to_text"] == chosen["doc_to_text"]
+    assert written["dataset_kwargs"] == chosen["dataset_kwargs"]
+    by_relation: dict[str, Counter] = {}
+    for row in ITEMS["mini_facts"]:
+        relation, value = row["fact"].partition("/")[2], row["choices"][row["answer"]]
+        assert "\n" not in value  # where an answer ends
+        by_relation.setdefault(relation, Counter())[value] += 1
+    # Who knows of each question which value is right most often, and nothing else, gets 18 %.
+    guessed = sum(counts.most_common(1)[0][1] for counts in by_relation.values())
+    assert guessed / len(ITEMS["mini_facts"]) == pytest.approx(0.178, abs=1e-3)
+
+
+def test_every_task_has_a_definition_with_its_own_name(settings_of) -> None:
     for task in TASKS:
-        settings = yaml.load((task_folder() / f"{task}.yaml").read_text(), loader)
+        settings = settings_of(task)
         assert settings["task"] == settings["dataset_kwargs"]["items"] == task
         assert settings["metadata"]["version"] == 2.0
