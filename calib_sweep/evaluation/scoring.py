@@ -95,12 +95,11 @@ class Scoring:
             if values := list(headlines(in_means, kind)):
                 scores[name], error = mean(values)
                 stderr |= {} if error is None else {name: error}
-        table, metrics = (
-            item_table([p.rows for p in parts if p.rows]),
-            merged(p.metrics for p in parts),
-        )
+        table = item_table([part.rows for part in parts if part.rows])
+        metrics = merged(part.metrics for part in parts)
         reference = self._reference(parts) if self.makes_reference else None
-        notes = {part.name: part.note(identities[part.name]) for part in parts}
+        by_name = {part.name: part for part in parts}
+        notes = {name: by_name[name].note(identity) for name, identity in identities.items()}
         return Scores(scores, stderr, table, versions, reference, metrics, notes)
 
     def _reference(self, parts: Sequence[Part]) -> DenseReference:
