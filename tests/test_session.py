@@ -4,9 +4,9 @@ import pytest
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
-from calib_sweep import run as run_module
 from calib_sweep.evaluation import tokenised
 from calib_sweep.evaluation.requests import Requests
+from calib_sweep.results.store import Store
 
 TASKS = ["evaluation.zero_shot.tasks=[mini_facts,mini_story]", "evaluation.zero_shot.num_items=4"]
 
@@ -20,7 +20,7 @@ def world(tiny_world):
 
 @pytest.fixture
 def events(monkeypatch):
-    """What is done, in order: tokenise, build, lay out; "cell" where one has been scored."""
+    """What is done, in order: tokenise, build, lay out; "cell" where one is recorded."""
     found = []
 
     def note(holder, name, event):
@@ -35,7 +35,7 @@ def events(monkeypatch):
     note(tokenised, "_kept", "tokenise")
     note(HFLM, "tok_encode", "tokenise")
     note(ConfigurableTask, "build_all_requests", "build")
-    note(run_module, "summarise_layers", "cell")
+    note(Store, "write", "cell")
     kept = Requests.kept
 
     def laying(own, key, make):
