@@ -50,9 +50,10 @@ def describe(
 
 
 def engine(evaluation: Config, code: str | None) -> dict[str, object]:
-    """Describe what asks the model. Our own evaluation asks in one way, whatever its settings."""
+    """Describe what asks the model. Our own evaluation asks in one way, but if it compiles."""
     if code is None:
-        return {"kind": kind_of(evaluation[TARGET])}
+        compiled = {"compile": True} if evaluation.get("compile") else {}
+        return {"kind": kind_of(evaluation[TARGET]), **compiled}
     return {"settings": by_kind(without_execution(evaluation)), "code": code}
 
 

@@ -57,6 +57,7 @@ class Evaluation:
     perplexity: Perplexity | None
     zero_shot: ZeroShot | None
     divergence: Divergence | None
+    compile: bool = False  # decoder blocks, while packed rows and windows are scored
 
     def __post_init__(self) -> None:
         kinds = {"perplexity": Perplexity, "zero_shot": ZeroShot, "divergence": Divergence}
@@ -69,6 +70,13 @@ class Evaluation:
                 "its keys, or null to leave it out",
                 f"Set one of its keys, or type evaluation.{key}=null.",
             )
+        require(
+            isinstance(self.compile, bool),
+            "evaluation.compile",
+            self.compile,
+            "true or false",
+            "Example: evaluation.compile=true.",
+        )
         require(
             self.perplexity is not None or self.zero_shot is not None,
             "evaluation",
@@ -155,6 +163,7 @@ class Evaluation:
             tokenizer,
             batch_tokens=self.zero_shot.batch_tokens if self.zero_shot else None,
             window_tokens=self.perplexity.batch_tokens if self.perplexity else None,
+            is_compiled=self.compile,
         )
 
 
@@ -193,6 +202,7 @@ class PreparedSuite:
             name: identity(
                 content=content,
                 asked_by=type(scorer).__name__,
+                is_compiled=self.settings.compile,
                 dense=None if compared is None else compared.content_of(name),
             )
             for name, content in self._contents.items()

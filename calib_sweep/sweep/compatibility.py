@@ -6,7 +6,7 @@ from calib_sweep.errors import Problems, require
 
 if TYPE_CHECKING:
     from calib_sweep.method.base import Method
-    from calib_sweep.parts.interfaces import Model, PartialParts
+    from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts
 
 
 def context_length(parts: "PartialParts", problems: Problems) -> int | None:
@@ -46,12 +46,25 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
             f"at most {context}, the context length of {parts.model and parts.model.path}",
             f"Example: calibration.seq_len={context}.",
         )
+    if parts.model is not None and parts.evaluation is not None:
+        problems.of(_check_compile, parts.model, parts.evaluation)
     if parts.method is None:
         return
     if parts.walk is not None:
         problems.of(parts.walk.check_method, parts.method)
     if parts.model is not None:
         _check_layers(parts.model, parts.method, problems)
+
+
+def _check_compile(model: "Model", evaluation: "Evaluation") -> None:
+    offload = getattr(model, "offload", None)
+    require(
+        not getattr(evaluation, "compile", False) or offload is None,
+        "evaluation.compile",
+        True,
+        f"false with model.offload={offload}, whose blocks come and go",
+        "Type evaluation.compile=false or model.offload=null.",
+    )
 
 
 def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:

@@ -19,10 +19,16 @@ def scorer_of(
     *,
     batch_tokens: int | None,
     window_tokens: int | None,
+    is_compiled: bool = False,
 ) -> Scorer:
     """Return what asks `model`: `batch_tokens` of requests and `window_tokens` of windows at once.
 
-    None: by device.
+    None: by device. `is_compiled`: whether decoder blocks are compiled for it.
     """
-    made = ENGINES[engine]
-    return made(model, tokenizer, batch_tokens=batch_tokens, window_tokens=window_tokens)
+    return ENGINES[engine](
+        model,
+        tokenizer,
+        batch_tokens=batch_tokens,
+        window_tokens=window_tokens,
+        is_compiled=is_compiled,
+    )

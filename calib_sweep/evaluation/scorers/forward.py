@@ -54,12 +54,18 @@ def logits_at(model: Any, row_P: "Tensor", place_P: "Tensor", **inputs: object) 
     return logits[0] if came else logits[row_P.to(logits.device), place_P.to(logits.device)]
 
 
+def with_rows(array_BL: np.ndarray, num_rows: int) -> np.ndarray:
+    """Repeat the last row until there are `num_rows`: what it says there is not looked at."""
+    return np.pad(array_BL, ((0, num_rows - len(array_BL)), (0, 0)), mode="edge")
+
+
 def log_probs(
-    model: Any, windows: Windows, batch_tokens: int | None
+    model: Any, windows: Windows, batch_tokens: int | None, *, is_full: bool = False
 ) -> Iterator[tuple[slice, "Tensor"]]:
     """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]).
 
-    The logits of the scored tokens of a batch are held at once, in the model's dtype.
+    The logits of the scored tokens of a batch are held at once, in the model's dtype. `is_full`:
+    the last batch has as many rows as the others, so that all have one shape.
     """
     import torch
 
@@ -67,7 +73,10 @@ def log_probs(
     device, first = model.device, 0
     for start in range(0, len(windows.tokens_NT), num_at_once):
         batch = slice(start, start + num_at_once)
-        input_BT = torch.from_numpy(windows.tokens_NT[batch]).to(device)
+        tokens_BT = windows.tokens_NT[batch]
+        if is_full and start:
+            tokens_BT = with_rows(tokens_BT, num_at_once)
+        input_BT = torch.from_numpy(tokens_BT).to(device)
         # A token is predicted where the one before it stands.
         row_P, place_P = np.nonzero(windows.scored_NT[batch])
         places = (torch.from_numpy(of).to(device) for of in (row_P, place_P - 1))

@@ -1,10 +1,12 @@
 """A transformers model in memory, as far as all engines ask it alike."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from calib_sweep.evaluation.scorers import forward
+from calib_sweep.evaluation.scorers.compiled import compiled_blocks
 from calib_sweep.evaluation.scorers.generation import Prompt, generate
 from calib_sweep.evaluation.windows import Windows
 
@@ -23,10 +25,16 @@ class InMemory:
         *,
         batch_tokens: int | None,
         window_tokens: int | None,
+        is_compiled: bool = False,
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.batch_tokens = batch_tokens  # of requests at once; None: by device
         self.window_tokens = window_tokens  # of windows at once, at least one; None: by device
+        self.is_compiled = is_compiled  # blocks, where inputs come in few shapes
+
+    def _ready(self) -> AbstractContextManager[object]:
+        """Have the blocks of the model compiled, if that is asked for."""
+        return compiled_blocks(self.model) if self.is_compiled else nullcontext()
 
     @cached_property
     def context_length(self) -> int:
@@ -37,7 +45,9 @@ class InMemory:
 
     def log_probs(self, windows: Windows) -> Iterator[tuple[slice, "Tensor"]]:
         """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V])."""
-        return forward.log_probs(self.model, windows, self.window_tokens)
+        parts = forward.log_probs(self.model, windows, self.window_tokens, is_full=self.is_compiled)
+        with self._ready():
+            yield from parts
 
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Return the tokens that follow each prompt, to its bound or to where they end before."""

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calib_sweep.evaluation.requests import Answer, Requests
-from calib_sweep.evaluation.scorers.forward import MAX_ELEMENTS, logits_at, tokens_at_once
+from calib_sweep.evaluation.scorers.forward import (
+    MAX_ELEMENTS,
+    logits_at,
+    tokens_at_once,
+    with_rows,
+)
 from calib_sweep.evaluation.scorers.in_memory import InMemory
 from calib_sweep.evaluation.scorers.rows import Rows, pack
 
@@ -60,8 +65,10 @@ class PackedScorer(InMemory):
         device = self.model.device
         batch_tokens = tokens_at_once(self.batch_tokens, device)
         laid_out = requests.kept(
-            ("packed", self.context_length, batch_tokens, str(device)),
-            lambda own: _lay_out(own, self.context_length, batch_tokens, device),
+            ("packed", self.context_length, batch_tokens, str(device), self.is_compiled),
+            lambda own: _lay_out(
+                own, self.context_length, batch_tokens, device, is_full=self.is_compiled
+            ),
         )
         value_P, is_best_P = self._scored(laid_out)
         total_R = np.bincount(laid_out.request_P, value_P, len(requests))
@@ -73,7 +80,7 @@ class PackedScorer(InMemory):
         import torch
 
         values, best = [], []
-        with torch.inference_mode():
+        with self._ready(), torch.inference_mode():
             for batch in laid_out.batches:
                 inputs = {"input_ids": batch.tokens_BL}
                 if not batch.is_plain:
@@ -87,7 +94,12 @@ class PackedScorer(InMemory):
 
 
 def _lay_out(
-    requests: Requests, context_length: int, batch_tokens: int, device: "torch.device"
+    requests: Requests,
+    context_length: int,
+    batch_tokens: int,
+    device: "torch.device",
+    *,
+    is_full: bool,
 ) -> Layout:
     row_length = ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
     packed = [
@@ -95,12 +107,17 @@ def _lay_out(
         for documents in requests.items.values()
         for rows in pack(requests, documents, context_length, row_length)
     ]
-    batches = [batch for rows in packed for batch in batches_of(rows, batch_tokens, device)]
+    batches = [
+        batch for rows in packed for batch in batches_of(rows, batch_tokens, device, is_full)
+    ]
     return Layout(batches, np.concatenate([rows.request_P for rows in packed]))
 
 
-def batches_of(rows: Rows, batch_tokens: int, device: "torch.device") -> list[Batch]:
-    """Put rows on the device, as many together as have `batch_tokens` places; at least one."""
+def batches_of(rows: Rows, batch_tokens: int, device: "torch.device", is_full: bool) -> list[Batch]:
+    """Put rows on the device, as many together as have `batch_tokens` places; at least one.
+
+    `is_full`: the last batch has as many rows as the others, so that all have one shape.
+    """
     import torch
 
     num_rows, length = rows.tokens_RL.shape
@@ -111,6 +128,8 @@ def batches_of(rows: Rows, batch_tokens: int, device: "torch.device") -> list[Ba
         heads = slice(*np.searchsorted(rows.row_U, [start, start + at_once]))
         scored = slice(*np.searchsorted(rows.row_U[rows.at_P], [start, start + at_once]))
         arrays = [of[part] for of in (rows.tokens_RL, rows.positions_RL, rows.until_RL)]
+        if is_full:
+            arrays = [with_rows(array, at_once) for array in arrays]
         arrays += [rows.row_U[heads] - start, rows.place_U[heads]]
         arrays += [rows.at_P[scored] - heads.start, rows.target_P[scored]]
         tensors = (torch.from_numpy(array.copy()).to(device) for array in arrays)

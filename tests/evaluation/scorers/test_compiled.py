@@ -1,11 +1,18 @@
 """Compiled blocks: the same scores, one program, and no trace of it in the model afterwards."""
 
+from contextlib import nullcontext
+
+import numpy as np
 import pytest
 import torch
 from helpers.fakes import tiny_model
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.evaluation.requests import Request, Requests
+from calib_sweep.evaluation.scorers import in_memory
 from calib_sweep.evaluation.scorers.compiled import compiled_blocks
+from calib_sweep.evaluation.scorers.packed import PackedScorer
+from calib_sweep.evaluation.windows import Windows
 from calib_sweep.model.blocks import decoder_blocks
 
 TOKENS = torch.arange(64).reshape(2, 32) % 50
@@ -63,3 +70,27 @@ def test_a_machine_without_a_compiler_is_told_to_do_without():
     told = r"evaluation\.compile=true.*no C\+\+.*compile=false"
     with pytest.raises(ConfigError, match=told), compiled_blocks(tiny_model()):
         raise error
+
+
+def test_batches_have_one_shape_where_blocks_are_compiled(monkeypatch):
+    """A last batch of another shape would need a program of its own."""
+    monkeypatch.setattr(in_memory, "compiled_blocks", lambda model: nullcontext())
+    model, shapes = tiny_model(), []
+    model.register_forward_pre_hook(
+        lambda _model, _, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    requests = Requests(Request([1, *range(2, 40)], [n]) for n in range(3, 43))
+    windows = Windows.whole("w", np.arange(7 * 16).reshape(7, 16) % 50)
+    found, parts = [], []
+    for is_compiled in (False, True):
+        scorer = PackedScorer(
+            model, None, batch_tokens=768, window_tokens=48, is_compiled=is_compiled
+        )
+        scorer.context_length = 64
+        found.append(scorer.loglikelihoods(requests))
+        parts.append(torch.cat([part for _, part in scorer.log_probs(windows)]))
+        ours, shapes[:] = set(shapes), []
+        assert len(ours) == (2 if is_compiled else 4)
+    assert [a.is_greedy for a in found[0]] == [a.is_greedy for a in found[1]]
+    assert np.allclose([a[0] for a in found[0]], [a[0] for a in found[1]], atol=1e-5)
+    assert torch.allclose(*parts, atol=1e-5)
