@@ -135,7 +135,7 @@ def _hash_of(config: Config, keys: list[str], needs_data: bool) -> str:
         key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
         for key in keys
     }
-    asks = engine_of(config["evaluation"])
+    asks = engine_of(config["evaluation"]) if "evaluation" in keys else None
     engine = {} if asks is None else {"engine": asks}
     return digest({"numbers": NUMBERS_VERSION, **engine, **by_kind(moving)})
 

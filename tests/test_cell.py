@@ -204,3 +204,17 @@ def test_the_name_of_a_folder_fits_a_file_system(model, dataset, folder):
     )
     assert cell.folder_name == f"{folder}-{cell.id}"
     assert len(cell.folder_name.encode()) <= 255
+
+
+def test_cells_that_differ_in_their_evaluation_alone_are_compressed_in_the_same_way(make_cell):
+    one = make_cell()
+    asks = {"perplexity": None, "zero_shot": {"scorer": "hflm", "tasks": ["boolq"]}}
+    other = make_cell(evaluation=asks, save_model="dense")
+    assert one.id != other.id and one.folder_stem == other.folder_stem
+    assert one.compression_id == other.compression_id
+    moved = [make_cell(method={"_target_": "somewhere.Wanda", "sparsity": 0.6})]
+    moved += [
+        make_cell(**{key: {"other": 1}}) for key in ("model", "dataset", "calibration", "walk")
+    ]
+    moved += [make_cell(seed=1), make_cell(replicate=1), make_cell(needs_data=False)]
+    assert len({one.compression_id, *(cell.compression_id for cell in moved)}) == 9

@@ -78,6 +78,7 @@ def _part(kin: Kin, name: str, table: "pyarrow.Table", reference: DenseReference
         metrics={score: dict(metrics[score]) for score in own if score in metrics},
         rows=rows,
         log_probs=None if reference is None else reference.log_probs.get(name),
+        top=None if reference is None else reference.top.get(name),
         correct=None if reference is None else reference.correct.get(name),
         taken_from=note.get("taken_from", kin.id),
     )

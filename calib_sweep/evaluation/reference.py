@@ -113,10 +113,13 @@ class DenseReference:
     def content_of(self, name: str) -> str | None:
         """SHA-256 of what is kept of a corpus or task; None where nothing is."""
         if name not in self._contents:
-            tensor, correct = self.log_probs.get(name), self.correct.get(name)
-            found = correct if tensor is None else tensor.contiguous().numpy()
-            content = None if found is None else hashlib.sha256(found.data).hexdigest()
-            self._contents[name] = content
+            tensors = [of[name] for of in (self.log_probs, self.top) if name in of]
+            found = [tensor.contiguous().numpy() for tensor in tensors]
+            found += [self.correct[name]] if name in self.correct else []
+            whole = hashlib.sha256()
+            for array in found:
+                whole.update(array.data)
+            self._contents[name] = whole.hexdigest() if found else None
         return self._contents[name]
 
     def answers(self, task: str) -> np.ndarray:
