@@ -164,10 +164,13 @@ def _describe_time(jobs: Sequence[Job], known: Sequence[Known]) -> Iterator[str]
     if num.total():
         times = ", ".join(f"{duration(seconds)} on {words}" for words, seconds in told)
         yield f"time: about {times}, by one worker; {_basis(num, known)}"
+    models = Counter({job.cell.model: 0 for job in untold})
     for job in untold:
+        models[job.cell.model] += len(job.cells)
+    for model, number in models.items():
         yield (
-            f"time: not known for {counted(len(job.cells), 'cell')} of {job.cell.model}, as its "
-            "configuration is not on this machine"
+            f"time, memory and dense references: not known for {counted(number, 'cell')} of "
+            f"{model}, as its configuration is not on this machine"
         )
     unknown = {name for job in jobs for name in _uncounted(job)}
     if unknown:
