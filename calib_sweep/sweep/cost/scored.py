@@ -48,6 +48,7 @@ TASKS = {
     "mini_lastword": Task(320, 22, 1, 1.5),
     "mini_story": Task(320, 7, 2, 6.8),
 }
+MMLU, SUBJECTS = "mmlu", 57  # a group of tasks
 UNKNOWN_TASK = Task(0, 60, 3, 8)  # where only the number of its items is known
 
 
@@ -62,6 +63,7 @@ class WrittenTask(NamedTuple):
 WRITTEN = {
     "gsm8k": WrittenTask(1319, 900, 256),
     "ifeval": WrittenTask(541, 60, 1280),
+    "mini_answers": WrittenTask(320, 13, 16),
 }
 PADDING = 1.04  # places of rows for a token
 ROW = {True: 1024, False: 256}  # places that attention looks at from each one: on a GPU, on a CPU
@@ -125,9 +127,11 @@ def items_of(settings: Config | None, *, on_gpu: bool = False) -> Scored:
             total = total.plus(Scored(unknown=(name,)))
             continue
         task = task or UNKNOWN_TASK
-        num = min(task.items or most, most) if most is not None else task.items
+        each = SUBJECTS if name == MMLU else 1  # the first so many items of each subject
+        num = min(task.items or most, most * each) if most is not None else task.items
         shots = settings.get("num_fewshot") or 0
-        shots = shots if isinstance(shots, int) else 0
+        if isinstance(shots, Mapping):
+            shots = shots.get(name) or 0
         total = total.plus(_scored(task, num, shots, settings.get("scorer", "packed"), on_gpu))
     return total
 
@@ -173,8 +177,8 @@ def _task_names(settings: Config) -> list[str]:
 
 def _known(name: str) -> Task | None:
     """Return a task's sizes; a subject of MMLU has a share of its items."""
-    if name.startswith("mmlu_"):
-        return TASKS["mmlu"]._replace(items=TASKS["mmlu"].items // 57)
+    if name.startswith(f"{MMLU}_"):
+        return TASKS[MMLU]._replace(items=TASKS[MMLU].items // SUBJECTS)
     return TASKS.get(name)
 
 

@@ -60,6 +60,9 @@ def test_items_that_nobody_can_count_are_named():
     assert scored.unknown == ("mine",) and scored.rows == TASKS["arc_easy"].items
     few = items_of({**settings, "num_items": 50})
     assert few.unknown == () and few.rows == 100
+    each = {"tasks": ["mmlu"], "num_items": 10, "num_fewshot": {"mmlu": 5}}
+    assert items_of(each).rows == 570
+    assert items_of(each).tokens == pytest.approx(1.04 * 570 * 95 * 7)
     many = items_of({"tasks": ["mmlu_anatomy"], "num_items": 10**6})
     assert many.rows == 14042 // 57
 
