@@ -8,6 +8,7 @@ alone. What is true of a kind is true of each of its metrics, unless a whole nam
     scale       share: a fraction, shown in percent;  log: analysed as a logarithm, differences are
                 ratios;  plain: as it is
     headline    whether sentences and figures are made of it
+    chance      what guessing scores; not a number where that is not known
     words       what it is called;  unit: of a value as it is shown
 
 OURS has the metrics of this program and those of lm-eval. Records say more (`Record.metrics`), and
@@ -42,6 +43,7 @@ class Kind:
     scale: str = "plain"
     headline: bool = False
     unit: str = ""
+    chance: float = math.nan
 
     @property
     def is_logged(self) -> bool:
@@ -70,6 +72,28 @@ class Kind:
     def is_percent(self, value: float) -> bool:
         """Tell whether `value` is a share that seems to be in percent."""
         return self.is_share and self.high + SLACK < value <= PERCENT * self.high
+
+
+def recovery(kind: Kind, value: float, dense: float) -> float:
+    """Return the share of the dense score that is kept; NaN where there is no such share.
+
+    A score of which more is better: value / dense. A perplexity: dense / value, the likelihood of a
+    token relative to the dense model's, by the geometric mean over tokens.
+    """
+    if kind.direction > 0 and dense > 0:
+        return value / dense
+    return dense / value if kind.is_logged and kind.direction < 0 and value > 0 else math.nan
+
+
+def recovery_above_chance(kind: Kind, value: float, dense: float, dense_stderr: float) -> float:
+    """Return the share that is kept of what the dense model scores above chance.
+
+    (value - chance) / (dense - chance), below 0 for a model that is worse than guessing. NaN where
+    chance is not known, and where the dense model is not above it by two standard errors.
+    """
+    above = dense - kind.chance
+    is_above = above > 0 and not above <= 2 * dense_stderr
+    return (value - kind.chance) / above if kind.direction > 0 and is_above else math.nan
 
 
 def kind_of(metric: str) -> str:
@@ -210,6 +234,7 @@ ACCEPTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "scale": (lambda value: value in SCALES, f"one of {', '.join(SCALES)}"),
     "headline": (lambda value: isinstance(value, bool), "true or false"),
     "unit": (lambda value: isinstance(value, str), "text"),
+    "chance": (lambda value: is_number(value) and math.isfinite(value), "a number"),
 }
 assert set(ACCEPTED) == {field.name for field in fields(Kind)}
 

@@ -19,6 +19,7 @@ from lm_eval.api.group import Group
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import acc_all, mean, perplexity, stderr_for_metric
 from lm_eval.api.model import TemplateLM
+from lm_eval.api.task import ConfigurableTask
 from lm_eval.config.group import AggMetricConfig
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
@@ -116,6 +117,13 @@ def aggregate_group(
 def is_dangerous(task: Task) -> bool:
     """Tell whether a task runs what a model writes as a program."""
     return bool(getattr(task, "UNSAFE_CODE", False))
+
+
+def counts_itself(task: Task) -> bool:
+    """Tell whether code of the task's own says what an answer scores."""
+    own: Any = task
+    is_ours = type(own).process_results is ConfigurableTask.process_results
+    return not is_ours or callable(own.config.process_results)
 
 
 def filter_names(task: Task) -> list[str]:

@@ -82,6 +82,14 @@ def headlines(parts: Iterable[Part], kind: str) -> Iterator[tuple[float, float |
             yield part.scores[part.headline], part.stderr.get(part.headline)
 
 
+def mean_chance(parts: Iterable[Part]) -> float | None:
+    """Return what guessing scores in the mean over tasks; None where it is not known of one."""
+    counted = [part for part in parts if part.kind == TASK and part.headline is not None]
+    told = [part.metrics.get(str(part.headline), {}).get("chance") for part in counted]
+    known = [chance for chance in told if isinstance(chance, int | float)]
+    return sum(known) / len(known) if counted and len(known) == len(counted) else None
+
+
 def unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
     """The mean, and its SE: tasks share no items, so their errors are independent."""
     mean = sum(value for value, _ in values) / len(values)

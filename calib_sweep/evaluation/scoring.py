@@ -12,6 +12,7 @@ from calib_sweep.evaluation.parts import (
     WINDOW,
     Part,
     headlines,
+    mean_chance,
     mean_perplexity,
     merged,
     unweighted_mean,
@@ -65,13 +66,16 @@ class Scoring:
 
         So its scores are the same to the last bit, whichever tasks are scored besides.
         """
-        task = tasks.only(name).score(self.scorer)[name]
+        alone = tasks.only(name)
+        task, chances = alone.score(self.scorer)[name], alone.chances[name]
         headline = None if task.headline is None else f"{task.headline}/{name}"
         found = Part(kind=TASK, name=name, headline=headline)
         for metric, value in task.metrics.items():
             found.add(metric, value, task.stderr.get(metric))
             if metric in task.directions:
                 said = {"direction": task.directions[metric], **task.told}
+                kind = metric.partition(",")[0]
+                said |= {"chance": chances[kind]} if kind in chances else {}
                 found.metrics[f"{metric}/{name}"] = said
         if task.correct is not None and self.makes_reference:
             found.correct = task.correct
@@ -97,6 +101,8 @@ class Scoring:
                 stderr |= {} if error is None else {name: error}
         table = item_table([part.rows for part in parts if part.rows])
         metrics = merged(part.metrics for part in parts)
+        chance = mean_chance(in_means)
+        metrics |= {} if chance is None else {ACC_MEAN: {"chance": chance}}
         reference = self._reference(parts) if self.makes_reference else None
         by_name = {part.name: part for part in parts}
         notes = {name: by_name[name].note(identity) for name, identity in identities.items()}

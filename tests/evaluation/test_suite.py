@@ -155,6 +155,14 @@ def test_items_are_rows_of_known_columns_and_survive_a_file(other, suite, tmp_pa
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "items.parquet"), items)
 
 
+def test_records_say_what_guessing_scores(dense):
+    of_choices = np.mean([1 / num for num in [2 + i % 3 for i in range(30)] + [2] * 10])
+    told = {name: said.get("chance") for name, said in dense.metrics.items()}
+    assert told["acc/t_choice"] == told["acc_norm/t_choice"] == pytest.approx(of_choices)
+    assert told["acc/t_word"] == 0 and told["perplexity/t_word"] is None
+    assert told["acc/mean"] == pytest.approx(of_choices / 2)
+
+
 def test_versions_are_recorded(dense):
     assert dense.versions["t_choice"] == 3.0
     assert dense.versions["lm_eval"].startswith("0.")

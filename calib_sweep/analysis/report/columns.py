@@ -42,10 +42,18 @@ SUMMARY = [
     N,
     Column("vs dense", ("vs_dense",), "change", "mean minus the dense model's score"),
     Column(
-        "kept",
-        ("retention",),
+        "recovery",
+        ("recovery",),
         "share",
-        "share of the dense score that is kept: mean / dense, or dense / mean where less is better",
+        "share of the dense score that is kept: mean / dense; of a perplexity dense / mean, the "
+        "likelihood of a token relative to dense",
+    ),
+    Column(
+        "above chance",
+        ("recovery_above_chance",),
+        "share",
+        "(mean - chance) / (dense - chance): 0 is guessing; where chance is known and dense is "
+        "above it by two standard errors",
     ),
 ]
 UNCERTAINTY = [

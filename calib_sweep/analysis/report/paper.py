@@ -11,7 +11,7 @@ from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.table_format import Column, format_table
 
 Tables = Mapping[str, Frame]
-SCORED = ("summary",)  # tables whose first number is a score
+SCORED = ("summary", "recovery")  # tables whose first number is a score
 
 
 def _narrow(shown: Sequence[Column], *left_out: str) -> list[Column]:
@@ -22,7 +22,13 @@ def _narrow(shown: Sequence[Column], *left_out: str) -> list[Column]:
 OF_PAIRS = "; A is ahead; p is corrected for all that the sweep may claim"
 PAIRS = ("methods", "methods_on", "datasets")
 PAGE_ONLY = ("claimed", "P(A better) (95 %)", "detectable", "n")
-SUMMARY = _narrow(columns.SUMMARY, "min..max", "vs dense", "kept")
+RECOVERED = ("recovery", "above chance")
+SUMMARY = _narrow(columns.SUMMARY, "min..max", "vs dense", *RECOVERED)
+MEAN = Column("mean", ("mean",), "score", "mean over seeds; bold: the best", better=0)
+RECOVERY = [
+    MEAN if column.heading == "mean (95 %)" else column
+    for column in _narrow(columns.SUMMARY, "SD (95 %)", "min..max", "vs dense")
+]
 METHODS = _narrow(columns.COMPARISONS, *PAGE_ONLY)
 DATASETS = _narrow(columns.OF_DATASETS, *PAGE_ONLY)
 POWER = _narrow(columns.POWER, "now", "level")
@@ -35,8 +41,10 @@ def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, i
     """
     words, known = chapters.headline_words(material), material.known
     each = differences.method_pairs(tables, "methods_on", known)
+    summary = chapters.with_reference(tables["summary"])
     frames = {
-        "summary": (chapters.with_reference(tables["summary"]), SUMMARY),
+        "summary": (summary, SUMMARY),
+        "recovery": (summary[summary["recovery"].notna()], RECOVERY),
         "methods": (differences.method_pairs(tables, known=known), METHODS),
         "methods_on": (each, METHODS),
         "datasets": (differences.dataset_pairs(tables, known=known), DATASETS),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calib_sweep.analysis.inference.sample import Spread, describe
-from calib_sweep.analysis.metrics import OURS, Kind, Metrics
+from calib_sweep.analysis.metrics import OURS, Kind, Metrics, recovery, recovery_above_chance
 from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
 from calib_sweep.settings import applying, settings_text
 
@@ -66,12 +66,23 @@ class Group:
     spread: Spread
     dense: float  # NaN: no dense cell of this model and evaluation
     drop: float
+    dense_stderr: float = np.nan  # over items; NaN where not recorded
     num_repeated: int = 0  # R
     max_difference: float = field(default=np.nan)
 
     @property
     def is_dense(self) -> bool:
         return self.method == DENSE
+
+    @property
+    def recovery(self) -> float:
+        """Return the share of the dense score that the mean keeps."""
+        return recovery(self.kind, self.spread.mean, self.dense)
+
+    @property
+    def recovery_above_chance(self) -> float:
+        """Return the share of what dense scores above chance that the mean keeps."""
+        return recovery_above_chance(self.kind, self.spread.mean, self.dense, self.dense_stderr)
 
     @property
     def label(self) -> tuple[str, str, str | None, str]:
@@ -90,7 +101,10 @@ def group_rows(rows: Iterable[Row], known: Metrics = OURS) -> list[Group]:
             key = (row["model"], row["method"], row["dataset"], row["settings"], row["metric"])
             members.setdefault(key, []).append(row)
     dense = {
-        (model, settings, metric): float(np.mean([row["value"] for row in own]))
+        (model, settings, metric): (
+            float(np.mean([row["value"] for row in own])),
+            float(np.mean([row["stderr"] for row in own])),
+        )
         for (model, method, _, settings, metric), own in members.items()
         if method == DENSE
     }
@@ -98,11 +112,14 @@ def group_rows(rows: Iterable[Row], known: Metrics = OURS) -> list[Group]:
 
 
 def _group(
-    rows: Sequence[Row], dense: Mapping[tuple[str, str, str], float], known: Metrics
+    rows: Sequence[Row],
+    dense: Mapping[tuple[str, str, str], tuple[float, float]],
+    known: Metrics,
 ) -> Group:
     model, metric, settings = rows[0]["model"], rows[0]["metric"], settings_of(rows[0])
     of_dense = applying(settings, is_dense=True, reads_data=False)
-    reference = dense.get((model, settings_text(of_dense), metric), np.nan)
+    nothing = (np.nan, np.nan)
+    reference, stderr = dense.get((model, settings_text(of_dense), metric), nothing)
     first: dict[int, Row] = {}
     pairs = []
     for row in sorted(rows, key=lambda row: (_seed(row), row["replicate"])):
@@ -125,6 +142,7 @@ def _group(
         spread=spread,
         dense=reference,
         drop=drop(spread.mean, reference, known.of(metric).direction),
+        dense_stderr=stderr,
         num_repeated=len(pairs),
         max_difference=max_difference(pair_R2[:, 0], pair_R2[:, 1]),
     )

@@ -19,8 +19,13 @@ freedom (`inference.heavy_tails`), and the row has a note.
 item_se is the root mean square of the records' standard errors over items: of one compressed model,
 so for the mean of several it is slightly too large, and new_* slightly too wide.
 
-Means and SDs are of the scores as recorded, also of perplexities. `retention` is the share of the
-dense score that is kept: mean / dense, and dense / mean where less is better.
+Means and SDs are of the scores as recorded, also of perplexities.
+
+    recovery               mean / dense, where more is better; of a perplexity dense / mean, the
+                           likelihood of a token relative to dense (geometric mean over tokens)
+    recovery_above_chance  (mean - chance) / (dense - chance): of four choices one in four is right
+                           by guessing, so a model that has lost everything recovers 0, not a third;
+                           where chance is known and dense is above it by two standard errors
 """
 
 from collections.abc import Sequence
@@ -40,7 +45,7 @@ NAMES = ["model", "method", "dataset", "metric"]
 SUMMARY_COLUMNS = [
     *NAMES,
     *("n", "mean", "mean_lo", "mean_hi", "sd", "sd_lo", "sd_hi", "min", "max"),
-    *("dense", "drop", "retention"),
+    *("dense", "drop", "chance", "recovery", "recovery_above_chance"),
 ]
 UNCERTAINTY_COLUMNS = [
     *NAMES,
@@ -52,15 +57,13 @@ UNCERTAINTY_COLUMNS = [
 def summary_table(groups: Sequence[Group], naming: Naming) -> pd.DataFrame:
     """Make summary.csv, a row per group, and a note where there is no interval."""
     table = _described(groups, naming)
-    number_of = {name: table[name].to_numpy(float) for name in ("n", "mean", "sd", "dense")}
-    n, mean, sd, dense = number_of.values()
+    n, mean, sd = (table[name].to_numpy(float) for name in ("n", "mean", "sd"))
     table["mean_lo"], table["mean_hi"] = intervals.mean_interval(mean, sd, n)
     inflation = np.array([sample_inflation(group.value_S) for group in groups])
     table["sd_lo"], table["sd_hi"] = intervals.sd_interval(sd, n, inflation)
-    sign = np.array([group.kind.direction for group in groups])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        retention = np.where(sign > 0, mean / dense, dense / mean)
-    table["retention"] = np.where((sign != 0) & (dense > 0), retention, np.nan)
+    table["chance"] = [group.kind.chance for group in groups]
+    table["recovery"] = [group.recovery for group in groups]
+    table["recovery_above_chance"] = [group.recovery_above_chance for group in groups]
     table["note"] = [_note(*own) for own in zip(groups, inflation, strict=True)]
     return table.reindex(columns=[*SUMMARY_COLUMNS, "note"])
 

@@ -31,7 +31,10 @@ def _group_part(
     from calib_sweep.evaluation.harness import aggregate_group
 
     found = {part.name: _told(part) for part in own}
-    results = aggregate_group(name, settings, [tasks.tasks[part.name] for part in own], found)
+    members = [tasks.tasks[part.name] for part in own]
+    results = aggregate_group(name, settings, members, found)
+    by_chance = {part.name: _told(part) | _chances(part) for part in own}
+    guessed = aggregate_group(name, settings, members, by_chance)
     headline = tasks.settings.headline_of(name)
     group = Part(kind=TASK, name=name, headline=headline and f"{headline}/{name}")
     for key in results.get("sample_count", {}):
@@ -41,6 +44,8 @@ def _group_part(
         signs = {part.metrics.get(f"{metric}/{part.name}", {}).get("direction") for part in own}
         if len(signs) == 1 and None not in signs:
             group.metrics[f"{metric}/{name}"] = {"direction": signs.pop()}
+            if all(_named(metric) in _chances(part) for part in own):
+                group.metrics[f"{metric}/{name}"]["chance"] = float(guessed[key])
     return group
 
 
@@ -53,6 +58,12 @@ def _told(part: Part) -> dict[str, float]:
         **{_named(key, "_stderr"): value for key, value in stderr.items()},
         "sample_len": len(part.rows["name"]),
     }
+
+
+def _chances(part: Part) -> dict[str, float]:
+    """Say what guessing scores in a task, in lm-eval's names."""
+    told = {key.rpartition("/")[0]: said.get("chance") for key, said in part.metrics.items()}
+    return {_named(key): float(str(one)) for key, one in told.items() if one is not None}
 
 
 def _named(key: str, suffix: str = "") -> str:

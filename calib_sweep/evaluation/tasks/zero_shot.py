@@ -21,6 +21,7 @@ from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests, by_document
 from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.tasks.chance import chances
 from calib_sweep.evaluation.tasks.checks import (
     check_metric_names,
     refuse_programs,
@@ -90,6 +91,11 @@ class PreparedTasks:
                     draws[name].append(values_of(self.tasks[name]))
         facts = told(self.writings, cut)
         return {name: self._collect(name, draws[name], facts.get(name, {})) for name in self.tasks}
+
+    @cached_property
+    def chances(self) -> dict[str, dict[str, float]]:
+        """What guessing scores in each task, by metric without its filter, where it is known."""
+        return {name: chances(task) for name, task in self.tasks.items()}
 
     @cached_property
     def requests(self) -> Requests:

@@ -21,7 +21,8 @@ PLAIN = {r"\textless{}": "<", "$-$": "--", r" $\downarrow$": " +", r" $\uparrow$
 @pytest.fixture
 def tables(sweep, undrawn):
     """Tables of four methods on three datasets, with dense, in numbers of common size."""
-    sweep.add("dense", {"ppl/a@64": 5.12, "acc/x": 0.75, "acc/mean": 0.75})
+    told = {"acc/mean": {"chance": 0.25}}
+    sweep.add("dense", {"ppl/a@64": 5.12, "acc/x": 0.75, "acc/mean": 0.75}, metrics=told)
     methods, datasets = (
         ("gptq", "magnitude", "sparsegpt", "wanda"),
         ("c4", "slimpajama", "wikitext2"),
@@ -54,11 +55,25 @@ def width_pt(tex):
 
 def test_the_headline_tables_fit_a_column_of_print(tables):
     widths = {path.stem: width_pt(path.read_text()) for path in tables}
-    kinds = ("summary", "methods", "methods_on", "datasets", "variance_components", "ranking")
+    kinds = (
+        "summary",
+        "recovery",
+        "methods",
+        "methods_on",
+        "datasets",
+        "variance_components",
+        "ranking",
+    )
     assert {f"{kind}_{word}" for kind in kinds for word in ("accuracy", "perplexity")} <= set(
         widths
     )
     assert {name: width for name, width in widths.items() if width > COLUMN_PT} == {}
+
+
+def test_what_is_recovered_has_a_table_of_its_own(tables):
+    heads = {path.stem: path.read_text().splitlines()[4] for path in tables}
+    assert heads["recovery_accuracy"].endswith(r"& n & recovery, \% & above chance, \% \\")
+    assert heads["recovery_perplexity"].endswith(r"& n & recovery, \% \\")
 
 
 def test_each_kind_of_pair_has_a_table_of_its_own(tables):

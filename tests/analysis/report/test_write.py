@@ -34,7 +34,7 @@ def test_every_group_and_metric_is_a_row_of_the_summary(two_methods, undrawn):
     with (two_methods.folder / "report" / "tables" / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     names = "model method dataset metric n mean mean_lo mean_hi sd sd_lo sd_hi min max dense drop"
-    assert list(rows[0]) == [*names.split(), "retention"]
+    assert list(rows[0]) == [*names.split(), "chance", "recovery", "recovery_above_chance"]
     assert len(rows) == 3 * 6
     (wanda,) = [r for r in rows if (r["method"], r["metric"]) == ("wanda", "ppl/b@64")]
     assert (wanda["dataset"], wanda["n"]) == ("web", "5")
@@ -60,6 +60,8 @@ def test_only_scores_point_to_the_better_side(two_methods, undrawn):
         "summary_accuracy": ["uparrow"],
         "tasks_accuracy": ["uparrow"],
         "summary_perplexity": ["downarrow"],
+        "recovery_accuracy": ["uparrow"],
+        "recovery_perplexity": ["downarrow"],
     }
     assert {"ranking_accuracy", "power_accuracy", "variance_components_accuracy"} <= set(arrows)
 

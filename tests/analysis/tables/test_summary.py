@@ -5,6 +5,7 @@ import pytest
 from helpers.simulated import normal, row, rows_of
 
 from calib_sweep.analysis.inference.sample import worst_draws
+from calib_sweep.analysis.metrics import OURS
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.tables.summary import (
@@ -37,7 +38,7 @@ def test_a_worked_example():
     assert found["mean_hi"] == pytest.approx(3 + half, abs=1e-4)
     assert found["sd_lo"] == pytest.approx(math.sqrt(10 / 11.1433), abs=1e-4)
     assert found["sd_hi"] == pytest.approx(math.sqrt(10 / 0.48442), abs=1e-4)
-    assert (found["dense"], found["drop"], found["retention"]) == (6.0, 3.0, 0.5)
+    assert (found["dense"], found["drop"], found["recovery"]) == (6.0, 3.0, 0.5)
     (own,) = uncertainty.to_dict("records")
     assert (own["item_se"], own["worst"]) == (pytest.approx(0.3), 1.0)
     assert own["new_hi"] == pytest.approx(3 + math.hypot(half, 1.95996 * 0.3), abs=1e-4)
@@ -48,9 +49,43 @@ def test_what_is_kept_of_a_perplexity_is_the_inverse_ratio():
     rows = [row("dense", 5.0, metric="ppl/a@64")]
     rows += [row("wanda", 10.0, metric="ppl/a@64", dataset="c4", seed=s) for s in range(3)]
     spread, uncertainty = tables(rows)
-    assert spread["retention"].tolist() == [1.0, 0.5]
+    assert spread["recovery"].tolist() == [1.0, 0.5]
     assert spread["drop"].tolist() == [0.0, 5.0]
     assert uncertainty["worst"].tolist() == [10.0]
+
+
+def test_what_is_kept_above_chance_by_hand():
+    """Dense 80 %, guessing 25 %: of 55 points above chance 22 are kept by one, -5.5 by another."""
+    rows = [row("dense", 0.80, metric="acc/x", stderr=0.02)]
+    rows += [row("wanda", 0.47, metric="acc/x", dataset="c4", seed=s) for s in range(3)]
+    rows += [row("rtn", 0.195, metric="acc/x")]
+    known = OURS.extended({"acc/x": {"chance": 0.25}})
+    groups = group_rows(rows, known)
+    table = summary_table(groups, Naming.of_groups(groups)).set_index("method")
+    assert table["chance"].tolist() == [0.25] * 3
+    assert table["recovery"]["wanda"] == pytest.approx(0.47 / 0.80)
+    assert table["recovery_above_chance"]["wanda"] == pytest.approx(0.4)
+    assert table["recovery_above_chance"]["rtn"] == pytest.approx(-0.1)
+    assert table["recovery_above_chance"]["dense"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("chance", "stderr", "kept"),
+    [(0.5, 0.049, 0.5), (0.5, 0.05, None), (0.65, 0.01, None), (0.6, 0.0, None), (0.5, None, 0.5)],
+)
+def test_nothing_is_said_above_chance_where_dense_is_not(chance, stderr, kept):
+    rows = [row("dense", 0.60, metric="acc/x", stderr=np.nan if stderr is None else stderr)]
+    rows += [row("wanda", 0.55, metric="acc/x", dataset="c4", seed=s) for s in range(3)]
+    groups = group_rows(rows, OURS.extended({"acc/x": {"chance": chance}}))
+    found = summary_table(groups, Naming.of_groups(groups))["recovery_above_chance"][1]
+    assert found == pytest.approx(kept) if kept is not None else math.isnan(found)
+
+
+def test_scores_that_are_no_share_of_dense_have_no_recovery():
+    rows = [row("dense", 0.3, metric="brier_score/x"), row("rtn", 0.4, metric="brier_score/x")]
+    rows += [row("rtn", 0.2, metric="kl/a@64")]
+    spread, _ = tables(rows)
+    assert spread["recovery"].isna().all() and spread["recovery_above_chance"].isna().all()
 
 
 def test_two_seeds_have_an_sd_but_no_interval_and_the_table_says_so():

@@ -10,7 +10,7 @@ from calib_sweep.analysis.tables.tables import Evidence, all_tables
 
 PROMISED = {
     "summary": "model method dataset metric n mean mean_lo mean_hi sd sd_lo sd_hi min max dense "
-    "drop retention",
+    "drop chance recovery recovery_above_chance",
     "variance_components": "model method metric component variance sd sd_lo sd_hi share icc",
     "comparisons": "model metric kind design a b dataset n_pairs lost_a lost_b mean_diff lo hi p "
     "p_holm p_bh p_flip prob_better prob_lo prob_hi mde new_lo new_hi new_p verdict",
