@@ -81,7 +81,12 @@ ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "opt", "gpt2", "gpt_neox"
 
 def tiny_model(architecture: str = "llama", seed: int = 0, **settings: object) -> PreTrainedModel:
     """A random two-block model in eval mode, float32; equal arguments, equal weights."""
-    config = CONFIG_MAPPING[architecture](**{**TINY[architecture], **_SPECIAL, **settings})
+    return random_model(architecture, {**TINY[architecture], **settings}, seed)
+
+
+def random_model(architecture: str, settings: dict, seed: int = 0) -> PreTrainedModel:
+    """The same of any architecture that transformers has, of this size."""
+    config = CONFIG_MAPPING[architecture](**{**_SPECIAL, **settings})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config)
