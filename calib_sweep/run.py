@@ -49,6 +49,7 @@ from calib_sweep.results.record import (
     Record,
     describe_error,
     new_record,
+    scored_by,
     utc_now,
 )
 from calib_sweep.results.store import Store
@@ -60,8 +61,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Third-party code may draw from global generators behind our back. Nothing of ours does, and a test
-# shows that scores do not depend on this number.
+# Third-party code may draw from global generators. Scores do not depend on this number (tested).
 SEAT_BELT_SEED = 0
 
 
@@ -141,9 +141,11 @@ def _fill(
         drawn = parts.draw(store.results_dir, tokenizer, loaded)
     with timings.of("describe"):  # before the walk, as long as the model is dense
         code = parts.code.get("evaluation")
-        descriptors = describe(drawn, suite.scorer(model), cell, loaded.weights, code)
+        engine = scored_by(None if cell.is_dense else store.find(cell.dense()))
+        scorer = suite.scorer(model, engine)
+        descriptors = describe(drawn, scorer, cell, loaded.weights, code)
         kin = kin_of_cell(store, cell, inputs, None if drawn is None else drawn.hash)
-        known = earlier_parts(kin, suite.identities(suite.scorer(model), dense), code)
+        known = earlier_parts(kin, suite.identities(scorer, dense), code)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         is_asked = not suite.is_all(known)
@@ -152,8 +154,7 @@ def _fill(
             session.model(parts.model, inputs["model"]), cell, parts, drawn, kin, progress
         )
     with timings.of("evaluate"):
-        scores = suite.score(suite.scorer(model), dense, progress.on_score, known)
-
+        scores = suite.score(suite.scorer(model, engine), dense, progress.on_score, known)
     record.update(
         {  # first of all: what cannot be written below must not take the scores along
             "calibration": describe_set(drawn, descriptors, suite),

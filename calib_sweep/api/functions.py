@@ -201,7 +201,8 @@ def evaluate(
     part.check(context_length(model))
     prepared = part.prepare(tokenizer_of(model if tokenizer is None else tokenizer))
     with in_eval_mode(model), compared_with(dense) as reference:
-        return prepared.score(prepared.scorer(model), reference)
+        engine = None if dense is None else str(dense.versions["scorer"])
+        return prepared.score(prepared.scorer(model, engine), reference)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class Scores:
     scores: dict[str, float]
     stderr: dict[str, float]  # of the scores that have one
     items: "pd.DataFrame" = field(repr=False)  # COLUMNS, one row per task item and per window
-    versions: dict[str, object]  # of lm-eval and of each task
+    versions: dict[str, object]  # of what asked (scorer), lm-eval and each task
     reference: DenseReference | None = field(repr=False)  # where the dense model was scored
     metrics: dict[str, dict[str, object]] = field(default_factory=dict)  # by score: direction
     parts: dict[str, PartNote] = field(default_factory=dict)  # corpora and tasks, by name
@@ -88,7 +88,7 @@ class Scoring:
         self, parts: Sequence[Part], tasks: PreparedTasks | None, identities: dict[str, str]
     ) -> Scores:
         """Put a model's scores together: of its parts, of groups of tasks, and means over them."""
-        versions = tasks.versions() if tasks else {}
+        versions = {"scorer": self.scorer.engine, **(tasks.versions() if tasks else {})}
         parts = with_groups(tasks, parts) if tasks else parts
         in_means = list(counted(tasks, parts)) if tasks else parts
         scores, stderr = merged(p.scores for p in parts), merged(p.stderr for p in parts)

@@ -15,10 +15,11 @@ import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -30,7 +31,9 @@ from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.parts import Part, identity, settings_of
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorers.engines import scorer_of
+from calib_sweep.evaluation.requests import Requests
+from calib_sweep.evaluation.scorers.engines import probed, scorer_of, scoring_as
+from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
 from calib_sweep.evaluation.tasks.contents import contents
@@ -175,10 +178,30 @@ class PreparedSuite:
     tokenizer: "PreTrainedTokenizerBase"
     windows: list[Windows]
     tasks: PreparedTasks | None
+    # What scores a dense model, found out once; the model is the same one for all cells.
+    _engines: "WeakKeyDictionary[PreTrainedModel, str]" = field(
+        default_factory=WeakKeyDictionary, repr=False
+    )
 
-    def scorer(self, model: "PreTrainedModel") -> Scorer:
-        """Return what asks `model`."""
-        return self.settings.scorer(model, self.tokenizer)
+    def scorer(self, model: "PreTrainedModel", engine: str | None = None) -> Scorer:
+        """Return what asks `model`.
+
+        engine: what scored the dense model, as its record says; None: this is the dense one, and
+        when it is first met it is found out whether it can be packed.
+        """
+        scorer = self.settings.scorer(model, self.tokenizer)
+        if engine is None and isinstance(scorer, PackedScorer):
+            if model not in self._engines:
+                self._engines[model] = probed(scorer, self._asked(scorer), self.windows)
+            engine = self._engines[model]
+        return scorer if engine is None else scoring_as(scorer, engine)
+
+    def _asked(self, scorer: Scorer) -> list[Requests]:
+        """Return all that tasks ask, in the requests that are scored, too."""
+        if self.tasks is None:
+            return []
+        alone = map(self.tasks.only, self.tasks.tasks)
+        return [requests for task in alone for requests in task.asked(scorer.context_length)]
 
     def hashes(self) -> dict[str, str]:
         """Content hashes of what is scored: token ids of each corpus, documents of each task."""
@@ -201,7 +224,7 @@ class PreparedSuite:
         return {
             name: identity(
                 content=content,
-                asked_by=type(scorer).__name__,
+                asked_by=scorer.engine,
                 is_compiled=self.settings.compile,
                 dense=None if compared is None else compared.content_of(name),
             )

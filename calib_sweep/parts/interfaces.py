@@ -59,7 +59,11 @@ class Model(Protocol):
 class PreparedEvaluation(Protocol):
     """An evaluation with its corpora tokenised and its requests built."""
 
-    def scorer(self, model: "PreTrainedModel") -> "Scorer": ...  # what asks the model
+    def scorer(
+        self,
+        model: "PreTrainedModel",
+        engine: str | None = None,  # that scored the dense model; None: it is the dense model
+    ) -> "Scorer": ...  # what asks the model
     def overlap(
         self, tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None"
     ) -> Mapping[str, Mapping[str, float]]: ...  # by corpus: share and samples of a set that it has

@@ -87,12 +87,18 @@ class Record(TypedDict):
     stderr: NotRequired[Mapping[str, float | None]]  # of the scores that have one
     metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # of a score: direction and others
     parts: NotRequired[Mapping[str, PartNote]]  # the corpora and tasks behind the scores, by name
-    versions: NotRequired[Mapping[str, object]]  # of lm-eval and of each task
+    versions: NotRequired[Mapping[str, object]]  # of what asked, lm-eval and each task
     timings_s: NotRequired[Mapping[str, float]]
     peak_memory_bytes: NotRequired[int | None]
     environment: NotRequired[Environment]
     error: NotRequired[ErrorNote | None]
     finished_at: NotRequired[str | None]  # UTC
+
+
+def scored_by(record: Record | None) -> str | None:
+    """Return the engine that a record names; None where there is no record, or it names none."""
+    engine = None if record is None else record.get("versions", {}).get("scorer")
+    return engine if isinstance(engine, str) else None
 
 
 def new_record(cell: Cell) -> Record:

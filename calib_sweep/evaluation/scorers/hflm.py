@@ -6,6 +6,7 @@ answer does not depend on which other tasks are run.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from calib_sweep.evaluation.requests import Answer, Request, Requests
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 class HFLMScorer(InMemory):
     """A transformers model in memory; requests go through lm-eval's class HFLM."""
+
+    engine = f"hflm {version('lm_eval')}"
 
     @cached_property
     def _lm(self) -> "Resident":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.cell import PACKED_VERSION
 from calib_sweep.evaluation.requests import Answer, Requests
 from calib_sweep.evaluation.scorers.forward import (
     MAX_ELEMENTS,
@@ -60,6 +61,9 @@ class Layout:
 class PackedScorer(InMemory):
     """A transformers model in memory; requests are packed into rows."""
 
+    engine = f"packed {PACKED_VERSION}"
+    masks_all = False  # a mask and positions for rows of one request, too: no result moves
+
     def loglikelihoods(self, requests: Requests) -> list[Answer]:
         """Return an answer to each request, in order."""
         device = self.model.device
@@ -83,7 +87,7 @@ class PackedScorer(InMemory):
         with self._ready(), torch.inference_mode():
             for batch in laid_out.batches:
                 inputs = {"input_ids": batch.tokens_BL}
-                if not batch.is_plain:
+                if self.masks_all or not batch.is_plain:
                     inputs["position_ids"] = batch.positions_BL
                     inputs["attention_mask"] = mask(batch.until_BL, self.model.dtype)[:, None]
                 logits_UV = logits_at(self.model, batch.row_U, batch.place_U, **inputs)

@@ -69,11 +69,9 @@ def difference(
     rows: list[Row] = []
     found: list[float] = []
     try:
-        for every in asked:
-            requests = few(every, scorer.context_length)
+        if requests := few(asked, scorer.context_length):
             rows += [_row(request, scorer.context_length) for request in requests]
-            answers = scorer.loglikelihoods(requests) if requests else []
-            found += [answer.log_likelihood for answer in answers]
+            found += [answer.log_likelihood for answer in scorer.loglikelihoods(requests)]
         if windows is not None:
             first = _first(windows)
             rows += _rows(first)
@@ -106,26 +104,34 @@ def _apart(model: Any, rows: Sequence[Row], found_R: np.ndarray) -> str | None:
     )
 
 
-def few(requests: Requests, context_length: int) -> Requests:
+def few(asked: Sequence[Requests], context_length: int) -> Requests:
     """Return the requests of a few items: those at the ends, and the first of each shape."""
-    items = [item for documents in requests.items.values() for item in documents]
+    items = [
+        [requests[i] for i in item]
+        for requests in asked
+        for documents in requests.items.values()
+        for item in documents
+    ]
     if not items:
         return Requests([])
-    reach, places = [], []
-    for item in items:
-        reach.append(max(len(r.context) + len(r.continuation) for r in (requests[i] for i in item)))
-        places.append(max(own.num_places for own in items_of(requests, item, context_length)))
+    reach = [max(len(r.context) + len(r.continuation) for r in item) for item in items]
+    places = [_num_places(item, context_length) for item in items]
     picked = {int(np.argmax(reach)), int(np.argmax(places)), int(np.argmin(places))}
     by_shape: dict[tuple[bool, ...], list[int]] = {}
     for number, item in enumerate(items):
-        by_shape.setdefault(_shape([requests[i] for i in item]), []).append(number)
+        by_shape.setdefault(_shape(item), []).append(number)
     picked.update(number for own in by_shape.values() for number in own[:NUM_OF_SHAPE])
-    taken = [[requests[i] for i in items[number]] for number in sorted(picked)]
+    taken = [items[number] for number in sorted(picked)]
     numbers = iter(range(sum(map(len, taken))))
     return Requests(
-        (request for own in taken for request in own),
-        {"": [[next(numbers) for _ in own] for own in taken]},
+        (request for item in taken for request in item),
+        {"": [[next(numbers) for _ in item] for item in taken]},
     )
+
+
+def _num_places(item: Sequence[Request], context_length: int) -> int:
+    """Count the places of a row that an item takes."""
+    return max(own.num_places for own in items_of(item, range(len(item)), context_length))
 
 
 def _shape(item: Sequence[Request]) -> tuple[bool, ...]:

@@ -30,6 +30,11 @@ class Scorer(Protocol):
     """
 
     @property
+    def engine(self) -> str:
+        """Name and version of what asks, for the record."""
+        ...
+
+    @property
     def context_length(self) -> int:
         """Tokens that the model reads at once. Of longer requests the beginning is not seen."""
         ...

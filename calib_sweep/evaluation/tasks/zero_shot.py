@@ -121,6 +121,11 @@ class PreparedTasks:
         asked = [one for one in instances if one.request_type == GENERATED]
         return writings(asked, self.encoder, self.settings.max_gen_toks)
 
+    def asked(self, context_length: int) -> list[Requests]:
+        """Return all that a model is asked for likelihoods, the windows of whole texts too."""
+        pages = self._instances("loglikelihood_rolling")
+        return [self.requests, *([self._parted(pages, context_length)[1]] if pages else [])]
+
     def _instances(self, request_type: str) -> "list[Instance]":
         """Every request of a type as lm-eval sees it, as often as it is to be answered."""
         found = (instance for task in self.tasks.values() for instance in task.instances)

@@ -375,7 +375,7 @@ def test_a_few_items_are_probed_the_extreme_ones_among_them():
     shortest = [Request([9], [1])]
     branched = [Request([8], [k] * 15) for k in range(4)]
     items = [*plain[:20], shortest, *plain[:20], furthest, *plain[:20], branched]
-    found = few(requests_of(items[:30], items[30:]), 128)
+    found = few([requests_of(items[:30]), requests_of(items[30:])], 128)
     own = [[found[i] for i in item] for item in found.items[""]]
     assert all(item in own for item in (furthest, shortest, branched))
     assert len(own) <= 3 + 2 * 4

@@ -27,7 +27,7 @@ class Unigram:
     What it needs of requests alone it makes once and leaves there, as one that packs them would.
     """
 
-    context_length = 64
+    engine, context_length = "unigram 1", 64
 
     def __init__(self, log_p_V):
         self.log_p_V = torch.from_numpy(log_p_V).float()
