@@ -63,7 +63,7 @@ def difference(
     import torch
 
     model, scorer = scorer.model, copy.copy(scorer)
-    scorer.masks_all = True
+    scorer.masks_all, scorer.is_compiled = True, False  # few shapes, used once
     if left_out := NEEDED - set(inspect.signature(model.forward).parameters):
         return f"its forward takes no {' and no '.join(sorted(left_out))}"
     rows: list[Row] = []
