@@ -9,6 +9,7 @@ import shutil
 import pytest
 from helpers.sweeps import read_records, write_documents
 
+from calib_sweep import load_scores
 from calib_sweep import run as run_module
 from calib_sweep.evaluation.scoring import Scoring
 
@@ -129,6 +130,10 @@ def test_only_what_is_new_is_scored_and_all_is_as_in_one_command(
         for name in ("items.parquet", "dense_reference/reference.safetensors"):
             assert found["files"].get(name) == expected["files"].get(name), name
         assert old["scores"]["acc/mini_story"] == found["scores"]["acc/mini_story"]
+    assert "3 cells, 3 done, 0 failed" in ended.out
+    assert ended.out.count("3 done cells are left out") == 1
+    table = load_scores(sweep / "results/default")
+    assert set(table[table["status"] == "done"]["cell_id"]) == set(fresh)
 
 
 def test_less_is_neither_compressed_nor_scored(run_cli, world, sweep, work):

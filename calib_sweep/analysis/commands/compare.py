@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from calib_sweep.analysis.metrics import HEADLINES
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.scores.cells import ReadCell
+from calib_sweep.analysis.scores.contained import CONTAINED
 from calib_sweep.analysis.scores.differing import (
     HASH,
     SUBJECTS,
@@ -174,7 +175,7 @@ def _cells(shared: Shared, first: Sequence[ReadCell], second: Sequence[ReadCell]
             shown = "; ".join(named(record) for record in only[:MAX_NAMED])
             told.append(f"only in {name}    {len(only)}: {shown}{more}")
     for name, cells in (("A", first), ("B", second)):
-        num = sum(record["status"] != "done" for record in cells)
+        num = sum(record["status"] not in ("done", CONTAINED) for record in cells)
         told += [f"not done     {num} in {name}"] if num else []
     return told
 

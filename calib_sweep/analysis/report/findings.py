@@ -7,6 +7,7 @@ import numpy as np
 
 from calib_sweep.analysis.formatting import decimals, number, scale
 from calib_sweep.analysis.inference.sample import has_diverged
+from calib_sweep.analysis.scores.contained import CONTAINED
 from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.analysis.scores.names import Naming
@@ -20,6 +21,7 @@ def findings(rows: Sequence[Row], groups: Sequence[Group]) -> list[str]:
     """Say a sentence for each thing that a reader of the headline tables must know."""
     headline = [group for group in groups if group.metric in METRIC_WORDS]
     notes = [_repeated(headline), _unequal_counts(headline), _superseded(rows)]
+    notes += [_contained(rows)]
     notes += _diverged([group for group in headline if group.metric == PPL_MEAN])
     notes += [_different_scores(rows)]
     return [note for note in notes if note]
@@ -61,6 +63,17 @@ def _superseded(rows: Sequence[Row]) -> str | None:
     return (
         f"{len(older)} done cells are left out, as a later one has the same name and settings: "
         f"{cell_title(row)} ({', '.join(sorted(older)[:3])}{', ...' if len(older) > 3 else ''})."
+    )
+
+
+def _contained(rows: Sequence[Row]) -> str | None:
+    fewer = {row["cell_id"]: row for row in rows if row["status"] == CONTAINED}
+    if not fewer:
+        return None
+    are = "cell is" if len(fewer) == 1 else "cells are"
+    return (
+        f"{len(fewer)} done {are} left out, as all that was scored there stands in another cell of "
+        f"the same weights: {', '.join(sorted(fewer)[:3])}{', ...' if len(fewer) > 3 else ''}."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from calib_sweep.results.environment import Environment
-from calib_sweep.results.record import CalibrationNote, CompressionNote, ErrorNote
+from calib_sweep.results.record import CalibrationNote, CompressionNote, ErrorNote, PartNote
 
 
 class Axes(TypedDict):
@@ -22,7 +22,7 @@ class ReadCell(TypedDict):
     """The fields of `Record` that the analysis looks at; those not required may lack."""
 
     cell_id: str
-    status: str  # done, failed, refused; of a stub: unreadable, unfinished
+    status: str  # done, failed, refused, contained; of a stub: unreadable, unfinished
     cell: Axes
     scores: Mapping[str, float | None]
     folder: NotRequired[str]  # its name; none: that of the cell
@@ -34,6 +34,7 @@ class ReadCell(TypedDict):
     peak_memory_bytes: NotRequired[int | None]
     stderr: NotRequired[Mapping[str, float | None]]
     metrics: NotRequired[Mapping[str, Mapping[str, object]]]  # what is known of its scores
+    parts: NotRequired[Mapping[str, PartNote]]
     versions: NotRequired[Mapping[str, object]]
     environment: NotRequired[Environment]
     timings_s: NotRequired[Mapping[str, float]]

@@ -19,7 +19,7 @@ class Measured:
     sparsity: float  # share of zeros
     bits: float  # per weight; NaN: not on a grid
     compress_s: float
-    total_s: float  # with loading, drawing and scoring
+    total_s: float  # with loading, drawing and scoring; NaN: in part taken over from another cell
     peak_memory_gib: float
 
 
@@ -34,10 +34,17 @@ def measured(record: ReadCell) -> Measured:
     return Measured(
         sparsity=_number(compression, "sparsity"),
         bits=_number(compression, "bits"),
-        compress_s=_number({**compression, **timings}, "compress", "seconds"),
-        total_s=float(sum(timings.values())) if timings else math.nan,
+        compress_s=_number({**timings, **compression}, "seconds", "compress"),
+        total_s=float(sum(timings.values()))
+        if timings and not _is_partly_told(record)
+        else math.nan,
         peak_memory_gib=memory / BYTES_PER_GIB,
     )
+
+
+def _is_partly_told(record: ReadCell) -> bool:
+    """Tell whether the cell took over what another one had scored, so that its time is not all."""
+    return any("taken_from" in note for note in record.get("parts", {}).values())
 
 
 def _number(values: Mapping[str, object], *names: str) -> float:

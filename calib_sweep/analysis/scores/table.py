@@ -6,7 +6,8 @@ what was measured of the cell (`measured`). A cell without
 scores has one row, whose metric is None: "failed", "unreadable" (a damaged record), "refused" (its
 scores cannot be true: `refusals`), or "unfinished" (started, no record yet). Of done cells that
 nothing tells apart, as an older version of this program may have left, all but the last are
-"superseded". Of a record only schema, status, cell and scores are needed, so that scores from
+"superseded"; one all of whose scores stand in another of the same weights is "contained"
+(`contained`). Of a record only schema, status, cell and scores are needed, so that scores from
 elsewhere can be read as well.
 
 A setting is what was swept or overridden, or differs between cells of the same model, method and
@@ -25,6 +26,7 @@ import numpy as np
 
 from calib_sweep.analysis.metrics import NONE_DECLARED, Declared
 from calib_sweep.analysis.scores.cells import Axes, ReadCell
+from calib_sweep.analysis.scores.contained import CONTAINED, without_contained
 from calib_sweep.analysis.scores.means import ACC_MEAN, stderr_with_means, unlike_tasks, with_means
 from calib_sweep.analysis.scores.measured import MEASURED, measured
 from calib_sweep.analysis.scores.refusals import refuse
@@ -40,6 +42,7 @@ DENSE = "dense"
 UNNAMED = "unnamed"  # the dataset of a cell that has a seed, hence read data, and names none
 
 AXES = ("model", "method", "dataset", "seed", "replicate")
+LEFT_OUT = ("superseded", CONTAINED)  # their scores, or equal ones, stand in other cells
 COLUMNS = (*AXES, "settings", "metric", "value", "stderr", "status", "error", "cell_id")
 
 Row = dict[str, Any]  # the columns above; which settings there are, the sweep says
@@ -74,7 +77,8 @@ def read_cells(folder: str | Path, declared: Declared = NONE_DECLARED) -> list[R
     Cells whose scores cannot be true are refused; `declared` of metrics as `analysis.metrics`.
     """
     found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
-    return refuse([record for record in found if record is not None], declared)
+    known = refuse([record for record in found if record is not None], declared)
+    return without_contained(known)
 
 
 def _read_cell(folder: Path) -> ReadCell | None:
@@ -120,6 +124,8 @@ def _printable(value: object) -> object:
 
 def to_rows(cells: Sequence[ReadCell]) -> list[Row]:
     """Make the tidy rows of `cells` (records, and stubs of cells that have none)."""
+    left_out = [record for record in cells if record["status"] == CONTAINED]
+    cells = [record for record in cells if record["status"] != CONTAINED]
     heads = []
     for record, settings in zip(cells, cell_settings(cells), strict=True):
         axes = {key: record["cell"].get(key) for key in AXES}
@@ -141,8 +147,19 @@ def to_rows(cells: Sequence[ReadCell]) -> list[Row]:
                 rows.append({**common, **score, **rest})
         else:
             rest["error"] = _first_line(record)
-            rows.append({**common, "metric": None, "value": np.nan, "stderr": np.nan, **rest})
-    return rows
+            rows.append({**common, **_NO_SCORE, **rest})
+    return rows + [_row_of_contained(record) for record in left_out]
+
+
+_NO_SCORE: Row = {"metric": None, "value": np.nan, "stderr": np.nan}
+
+
+def _row_of_contained(record: ReadCell) -> Row:
+    """Name a cell that is left out. Its settings tell no other cells apart."""
+    axes = {key: record["cell"].get(key) for key in AXES}
+    axes["replicate"] = axes["replicate"] or 0
+    rest = {"status": CONTAINED, "error": None, "cell_id": record["cell_id"]}
+    return {**axes, "settings": "", **_NO_SCORE, **rest}
 
 
 def _superseded(cells: Sequence[ReadCell], heads: Sequence[Row]) -> set[int]:

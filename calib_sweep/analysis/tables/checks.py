@@ -69,8 +69,9 @@ def _cells(rows: Sequence[Row], missing: pd.DataFrame) -> Iterator[dict[str, obj
         "never run": num_never,
     }
     detail = ", ".join(f"{num} {word}" for word, num in counts.items() if num)
-    if count.superseded:
-        detail = ", ".join([*filter(None, [detail]), f"{count.superseded} superseded"])
+    left_out = {"superseded": count.superseded, "contained in others": count.contained}
+    told = [f"{num} {word}" for word, num in left_out.items() if num]
+    detail = ", ".join([*filter(None, [detail]), *told])
     all_there = not any(counts.values())
     yield _row(
         "cells with scores",

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from calib_sweep.analysis.scores.contained import CONTAINED
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.analysis.scores.table import Row, settings_of
+from calib_sweep.analysis.scores.table import LEFT_OUT, Row, settings_of
 from calib_sweep.settings import axes_of, telling, title_of
 
 
@@ -27,6 +28,7 @@ class Count:
     failed: int  # with the unreadable ones
     unfinished: int
     superseded: int
+    contained: int = 0
 
 
 def count_cells(rows: Iterable[Row]) -> Count:
@@ -34,8 +36,9 @@ def count_cells(rows: Iterable[Row]) -> Count:
     status_of = {row["cell_id"]: row["status"] for row in rows}
     status = list(status_of.values())
     superseded, unfinished = status.count("superseded"), status.count("unfinished")
-    done, total = status.count("done"), len(status) - superseded
-    return Count(total, done, total - done - unfinished, unfinished, superseded)
+    contained = status.count(CONTAINED)
+    done, total = status.count("done"), len(status) - superseded - contained
+    return Count(total, done, total - done - unfinished, unfinished, superseded, contained)
 
 
 def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
@@ -45,7 +48,7 @@ def failures(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return [
         (cell_title(row, shown), str(row["error"]))
         for row in rows
-        if row["status"] != "superseded" and row["metric"] is None
+        if row["status"] not in LEFT_OUT and row["metric"] is None
     ]
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.scores.names import Naming
-from calib_sweep.analysis.scores.table import Row, settings_of
+from calib_sweep.analysis.scores.table import LEFT_OUT, Row, settings_of
 
 COLUMNS = ["model", "method", "dataset", "seed", "status", "why", "cell_id"]
 MISSING = "missing"  # the status of a cell without any trace
@@ -28,7 +28,7 @@ def missing_table(
 
 
 def _is_without_scores(row: Row) -> bool:
-    return row["metric"] is None and row["status"] != "superseded"
+    return row["metric"] is None and row["status"] not in LEFT_OUT
 
 
 def _without_scores(row: Row, naming: Naming) -> list[str]:
