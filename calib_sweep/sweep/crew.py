@@ -55,13 +55,17 @@ class Crew:
 
     @contextmanager
     def at_work(self, task: object, cells: Sequence[Cell], progress: Progress) -> Iterator[None]:
-        """Meanwhile all members do `task`, which is about `cells`; at the end wait for them."""
+        """Meanwhile all members do `task`, which is about `cells`.
+
+        At the end wait for those that run a cell. The others found nothing to do, or will: they may
+        not even have been ready.
+        """
         by_id = {cell.id: cell for cell in cells}
         for member in self.members:
             member.begin(task, by_id, progress)
         yield
         self.ring()
-        while any(member.is_busy for member in self.members):
+        while any(member.is_running for member in self.members):
             self.pause(POLL_S)
 
     def pause(self, seconds: float) -> None:
@@ -109,7 +113,7 @@ class _Member:
     """One process, and the thread that hears it."""
 
     def __init__(self, crew: Crew) -> None:
-        self.crew, self.can_work, self.num_tasks = crew, True, 0
+        self.crew, self.can_work, self.is_running = crew, True, False
         self._cells: dict[str, Cell] = {}
         self._progress: Progress | None = None
         self._cell = ExitStack()  # what shows the cell that runs there
@@ -121,15 +125,10 @@ class _Member:
             self.process = _start(theirs, self._output.fileno())
         threading.Thread(target=self._hear, daemon=True, name="crew").start()
 
-    @property
-    def is_busy(self) -> bool:
-        return self.num_tasks > 0
-
     def begin(self, task: object, cells: dict[str, Cell], progress: Progress) -> None:
         """Have it do `task`, after what it does now."""
         if self.can_work:
             self._cells, self._progress = cells, progress
-            self.num_tasks += 1
             self.tell("work", task)
 
     def tell(self, *message: object) -> None:
@@ -156,14 +155,13 @@ class _Member:
                 what, *about = self._socket.recv()
                 getattr(self, f"_on_{what}")(*about)
         code = self.process.wait()
-        self._cell.close()
+        self._leave()
         if self.can_work:
             self.can_work = False
             self._output.seek(0)
             lines = self._output.read().decode(errors="replace").splitlines()[-LAST_WORDS:]
             told = "worker process %d: %s. The others go on. Its last words:\n%s"
             log.warning(told, self.process.pid, describe_exit(code), "\n".join(lines) or "(none)")
-        self.num_tasks = 0
         self.crew.ring()
 
     def _on_log(self, name: str, level: int, text: str) -> None:
@@ -174,6 +172,7 @@ class _Member:
 
     def _on_cell(self, cell_id: str) -> None:
         assert self._progress is not None
+        self.is_running = True
         shown = self._progress.running(self._cells[cell_id])
         self._show = self._cell.enter_context(shown).show
 
@@ -182,16 +181,19 @@ class _Member:
 
     def _on_settled(self, cell_id: str, failed: bool) -> None:
         assert self._progress is not None
-        self._cell.close()
         self._progress.one_settled()
+        self._leave()
         self.crew.ran(cell_id, failed=failed)
 
     def _on_idle(self, error: str | None) -> None:
-        self._cell.close()
+        self._leave()
         if error is not None:
             log.error("worker process %d ended its work: %s", self.process.pid, error)
-        self.num_tasks -= 1
         self.crew.ring()
+
+    def _leave(self) -> None:
+        self._cell.close()
+        self._show, self.is_running = None, False
 
 
 def _start(socket: Connection, output: int) -> subprocess.Popen[bytes]:

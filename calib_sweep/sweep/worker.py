@@ -118,11 +118,16 @@ class Worker:
         session, cell = self._session(), self.cells[0]
         if not cell.is_dense:  # can be run at once
             return
-        parts = session.builder.parts(cell)
-        inputs = inputs_of(parts)
-        session.model(parts.model, inputs["model"])
-        tokenizer = session.tokenizer(parts.model, inputs["model"])
-        session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+        try:
+            parts = session.builder.parts(cell)
+            inputs = inputs_of(parts)
+            session.model(parts.model, inputs["model"])
+            tokenizer = session.tokenizer(parts.model, inputs["model"])
+            session.suite(parts.evaluation, inputs["evaluation"], tokenizer)
+        except Exception as error:  # the cells that need it tell
+            raise_if_told()
+            session.forget()
+            log.debug("nothing is loaded ahead: %s", error)
 
     def _session(self) -> "Session":
         from calib_sweep.session import Session
