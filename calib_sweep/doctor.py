@@ -25,6 +25,7 @@ import psutil
 
 from calib_sweep import __version__, atomic
 from calib_sweep.errors import ConfigError
+from calib_sweep.sweep.machine import num_cores
 from calib_sweep.wording import counted
 
 PACKAGES = (
@@ -180,7 +181,10 @@ def _answer(url: str) -> str:
 
 
 def _launchers() -> Iterator[Line]:
-    yield "basic", "yes: this process"
+    yield (
+        "basic",
+        f"yes: this process; on a CPU others beside it, for {counted(num_cores(), 'core')}",
+    )
     yield "accelerate", _installed("accelerate")
     yield "slurm", _slurm()
 

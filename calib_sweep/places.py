@@ -1,6 +1,6 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
-results_dir/SWEEP/               WAITS, STOPPING
+results_dir/SWEEP/               WAITS, STOPPING, THREADS
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
                                  FIGURES, DASHBOARD
@@ -50,6 +50,8 @@ LOG = "log.txt"
 ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
+
+THREADS = "threads-*.json"  # of a sweep: the threads that a small model runs on, where chosen
 
 # Of a calibration set, under results_dir.
 CALIBRATION = "calibration"

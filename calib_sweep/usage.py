@@ -29,7 +29,7 @@ Choices (GROUP=NAME; more in folders given by --config-dir, $CALIB_SWEEP_CONF, .
 
 {choices}
 hydra/launcher=
-    basic                   this process, one cell after another
+    basic                   this process, and on a CPU others beside it: workers=auto
     accelerate              one worker per GPU of this machine
     slurm                   workers as SLURM jobs: see docs/cluster.md
 {launchers}

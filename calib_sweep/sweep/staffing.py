@@ -50,7 +50,7 @@ def check_workers(
             f"workers={workers}: expected auto or 1, as this is one process of `accelerate launch` "
             "or `torchrun`. Leave out one of the two."
         )
-    if _is_on_gpu(cells):
+    if is_on_gpu(cells):
         raise ConfigError(
             f"workers={workers}: expected auto or 1 for a model on a GPU. For one worker on each "
             "GPU type hydra/launcher=accelerate."
@@ -59,10 +59,14 @@ def check_workers(
 
 def may_start(master: DictConfig, workers: int | str, environment: Mapping[str, str]) -> bool:
     """Tell whether this command may start workers beside itself."""
-    if workers != "auto" and not is_int(workers, 2):
-        return False  # or refused later, with all that is wrong besides
-    is_one_of_many = workers == "auto" and not environment.keys().isdisjoint(MANY_STARTED)
-    return _is_basic(master) and not is_one_of_many
+    if workers != "auto":
+        return is_int(workers, 2) and _is_basic(master)  # others are refused later
+    return is_alone(master, environment)
+
+
+def is_alone(master: DictConfig, environment: Mapping[str, str]) -> bool:
+    """Tell whether nothing else decides how many processes run this command."""
+    return _is_basic(master) and environment.keys().isdisjoint(MANY_STARTED)
 
 
 def _is_basic(master: DictConfig) -> bool:
@@ -92,33 +96,38 @@ def needed(builder: Builder, workers: int | str, todo: Sequence[Cell]) -> int:
     """Return how many workers `todo` is worth, this process among them."""
     import torch
 
-    if _is_on_gpu(todo):
+    if is_on_gpu(todo):
         return 1
     models = {str(cell.config["model"]): cell.config["model"] for cell in todo}.values()
     threads = max(cell.config["num_threads"] or torch.get_num_threads() for cell in todo)
-    weights = max(_weight_bytes(builder, model) for model in models)
+    size = max(worker_bytes(builder, model) for model in models)
+    return num_workers(workers, threads, size, at_once(todo))
+
+
+def at_once(todo: Sequence[Cell]) -> int:
+    """Return how many of the cells can run at the same time: first dense ones, then the others."""
     num_dense = sum(cell.is_dense for cell in todo)
-    at_once = max(num_dense, len(todo) - num_dense)  # dense cells come first
-    return num_workers(workers, threads, OWN_BYTES + COPIES * weights, at_once)
+    return max(num_dense, len(todo) - num_dense)
 
 
-def _is_on_gpu(cells: Sequence[Cell]) -> bool:
+def is_on_gpu(cells: Sequence[Cell]) -> bool:
     import torch
 
     is_meant = any(cell.config["model"].get("device") != "cpu" for cell in cells)
     return is_meant and torch.cuda.is_available()
 
 
-def _weight_bytes(builder: Builder, model: Config) -> int:
-    """Bytes of the linear layers of a model; 0 where they are not known."""
-    return (num_weights(builder, model) or 0) * BYTES.get(str(model.get("dtype")), 2)
+def worker_bytes(builder: Builder, model: Config) -> int:
+    """Bytes that a worker takes with this model; only its own where the model's are not known."""
+    weights = (num_weights(builder, model) or 0) * BYTES.get(str(model.get("dtype")), 2)
+    return OWN_BYTES + COPIES * weights
 
 
-def num_workers(workers: int | str, threads: int, worker_bytes: int, at_once: int) -> int:
+def num_workers(workers: int | str, threads: int, num_bytes: int, num_cells: int) -> int:
     """Return how many workers of so many threads and bytes there are to be, at least 1.
 
-    at_once: cells that can run at the same time.
+    num_cells: that can run at the same time.
     """
     if workers == "auto":
-        workers = min(num_cores() // threads, int(SHARE * free_memory() / worker_bytes))
-    return max(1, min(int(workers), at_once))
+        workers = min(num_cores() // threads, int(SHARE * free_memory() / num_bytes))
+    return max(1, min(int(workers), num_cells))

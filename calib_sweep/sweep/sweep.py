@@ -31,6 +31,7 @@ from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, failures, tidy_settled
 from calib_sweep.sweep.reach import cells_to_run, within_reach
 from calib_sweep.sweep.staffing import check_workers
+from calib_sweep.sweep.threads import probed
 from calib_sweep.sweep.workforce import Workforce
 from calib_sweep.wording import counted
 
@@ -124,14 +125,12 @@ class Sweep:
         self.workforce.expect([cell.config for cell in todo])
         _refuse_changed_inputs(self.builder, found)
         if todo:
-            from calib_sweep.sweep.hints import thread_hint
-
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             cells = f"{self.bound}{counted(len(self.cells), 'cell')}"
             log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
-            if hint := thread_hint(self.builder, todo):
-                log.info("%s", hint)
+            chosen = self.workforce.choose_threads(self.store, todo)
+            self.cells, todo = probed(self.cells, chosen), probed(todo, chosen)
         try:
             code = self._work(todo, failures(found), start)
             return SOME_FAILED if is_short and is_speaker() else code

@@ -1,4 +1,7 @@
-"""The workers of a sweep: those of Hydra's launcher, and on a CPU a crew beside this process."""
+"""The workers of a sweep: those of Hydra's launcher, and on a CPU a crew beside this process.
+
+Here is also decided what they run with: the threads of small models.
+"""
 
 import logging
 import os
@@ -11,18 +14,23 @@ from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell, Config
 from calib_sweep.errors import WorkerLostError
+from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.store import Store
-from calib_sweep.sweep import staffing
+from calib_sweep.sweep import staffing, threads
 from calib_sweep.sweep.compose import as_hydra_takes_it
 from calib_sweep.sweep.crew import Crew
+from calib_sweep.sweep.estimate import num_weights
 from calib_sweep.sweep.launching import num_workers
+from calib_sweep.sweep.machine import num_cores
 from calib_sweep.sweep.points import Point
 from calib_sweep.sweep.queue import Failures, Outlook
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from calib_sweep.session import Session
 
 log = logging.getLogger(__name__)
@@ -43,6 +51,54 @@ class Workforce:
         workers = configs[0]["workers"] if configs else 1
         if staffing.may_start(self.master, workers, os.environ):
             self.crew.resize(staffing.first_guess(workers, configs) - 1)
+
+    def choose_threads(self, store: Store, todo: Sequence[Cell]) -> dict[str, int]:
+        """Return the threads of each model in `todo` that has no `num_threads`, where it is small.
+
+        What was chosen once in this sweep stays; else it is measured now.
+        """
+        undecided = {threads.model_key(c): c for c in todo if c.config["num_threads"] is None}
+        chosen = {key: threads.kept(store, key) for key in undecided}
+        for key in [key for key, number in chosen.items() if number is None]:
+            chosen[key] = self._measure_threads(store, undecided[key], todo)
+        return {key: number for key, number in chosen.items() if number is not None}
+
+    def _measure_threads(self, store: Store, cell: Cell, todo: Sequence[Cell]) -> int | None:
+        model, cores = cell.config["model"], num_cores()
+        weights = num_weights(self.builder, model)
+        is_ours = staffing.is_alone(self.master, os.environ) and not os.environ.get(
+            "OMP_NUM_THREADS"
+        )
+        is_small = weights is not None and weights < threads.SMALL
+        if cores == 1 or not is_ours or not is_small or staffing.is_on_gpu([cell]):
+            return None
+
+        def num_workers(number: int) -> int:
+            workers, size = cell.config["workers"], staffing.worker_bytes(self.builder, model)
+            return staffing.num_workers(workers, number, size, staffing.at_once(todo))
+
+        if (loaded := self._load(cell)) is None:
+            return None
+        seconds = threads.time_passes(loaded, threads.candidates(cores))
+        number = threads.fastest(seconds, staffing.at_once(todo), num_workers)
+        number = threads.keep(store, threads.model_key(cell), number, seconds)
+        told = "%s runs on %s: what these cells need the least time with. num_threads=N decides it"
+        log.info(told, cell.model, counted(number, "thread"))
+        return number
+
+    def _load(self, cell: Cell) -> "PreTrainedModel | None":
+        """Load a model for the worker in this process; None where that fails: its cells tell."""
+        from calib_sweep.session import Session
+
+        self.sessions[:] = self.sessions or [Session(self.builder)]
+        try:
+            part = self.builder.build("model", cell.config["model"])
+            return self.sessions[0].model(part, part.fingerprint())
+        except Exception as error:
+            raise_if_told()
+            log.debug("%s: no number of threads is measured: %s", cell.model, error)
+            self.sessions[0].forget()
+            return None
 
     def run(
         self, todo: Sequence[Cell], store: Store, tracking: Tracking, failed_before: Failures
