@@ -190,6 +190,7 @@ OURS = Metrics(
         "kl_p999": _divergence("99.9th percentile of KL divergence from dense"),
         "same_top": _share("positions with the same likeliest token as dense"),
         "flips": _share("answers that differ from dense in correctness", -1),
+        "cut": _share("written answers that their bound cut off", -1),
         # As lm-eval's registry has them (HIGHER_IS_BETTER_REGISTRY), and names in common use.
         "accuracy": _share("accuracy"),
         "acc_mutual_info": _share("accuracy by mutual information"),

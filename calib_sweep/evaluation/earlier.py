@@ -80,5 +80,6 @@ def _part(kin: Kin, name: str, table: "pyarrow.Table", reference: DenseReference
         log_probs=None if reference is None else reference.log_probs.get(name),
         top=None if reference is None else reference.top.get(name),
         correct=None if reference is None else reference.correct.get(name),
+        max_gen_toks=note.get("max_gen_toks"),
         taken_from=note.get("taken_from", kin.id),
     )

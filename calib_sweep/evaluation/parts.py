@@ -43,11 +43,14 @@ class Part:
     log_probs: "Tensor | None" = field(default=None, repr=False)  # of the dense model, float16
     top: "Tensor | None" = field(default=None, repr=False)  # its likeliest tokens, int32
     correct: np.ndarray | None = field(default=None, repr=False)  # of the dense model, per item
+    max_gen_toks: int | None = None  # tokens that a written answer may have
     taken_from: str | None = None  # the cell of the same weights that scored it
 
     def note(self, own_identity: str) -> PartNote:
         """Return what a record says of the part."""
         note: PartNote = {"identity": own_identity, "headline": self.headline}
+        if self.max_gen_toks is not None:
+            note["max_gen_toks"] = self.max_gen_toks
         return note if self.taken_from is None else {**note, "taken_from": self.taken_from}
 
     def add(self, metric: str, value: float, stderr: float | None) -> None:

@@ -73,10 +73,13 @@ class Scoring:
         for metric, value in task.metrics.items():
             found.add(metric, value, task.stderr.get(metric))
             if metric in task.directions:
-                said = {"direction": task.directions[metric], **task.told}
+                said: dict[str, object] = {"direction": task.directions[metric]}
                 kind = metric.partition(",")[0]
                 said |= {"chance": chances[kind]} if kind in chances else {}
                 found.metrics[f"{metric}/{name}"] = said
+        if task.written is not None:
+            found.max_gen_toks = task.written.max_gen_toks
+            found.add("cut", task.written.share_cut, None)
         if task.correct is not None and self.makes_reference:
             found.correct = task.correct
         elif task.correct is not None and self.dense is not None:

@@ -58,6 +58,7 @@ class PartNote(TypedDict):
 
     identity: str  # hash of all that its scores depend on, but the model
     headline: str | None  # the score that counts in acc/mean or ppl/geomean
+    max_gen_toks: NotRequired[int]  # tokens that a written answer may have
     taken_from: NotRequired[str]  # the cell of the same weights that scored it
 
 

@@ -53,8 +53,9 @@ PART = _Kind(
         and NAME.holds(value.get("identity"))
         and (value.get("headline") is None or TEXT.holds(value["headline"]))
         and TEXT.holds(value.get("taken_from", ""))
+        and WHOLE.holds(value.get("max_gen_toks", 1))
     ),
-    "texts called identity, headline and taken_from",
+    "texts called identity, headline and taken_from, and a whole number called max_gen_toks",
 )
 NUMBERS = _by_name(_or_null(NUMBER))
 SECTION = _by_name(ANYTHING)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 Option = tuple[int, str]  # which task or corpus, another of its metrics
 
 GROUP = "group"  # the column of what items that belong together share
+# Scores of a task that the column of right answers does not hold.
+NEVER_OF_ITEMS = ("acc", "acc_norm", "flips", "cut")
 TOLERANCE = 1e-5  # of a mean of items beside the recorded score; items are kept in float32
 
 
@@ -147,7 +149,7 @@ def _candidates(column: str, name: str, scores: Mapping[str, float | None]) -> I
         yield from (
             m
             for m in scores
-            if m.partition("/")[2] == name and m.split("/")[0] not in ("acc", "acc_norm", "flips")
+            if m.partition("/")[2] == name and m.split("/")[0] not in NEVER_OF_ITEMS
         )
 
 

@@ -7,7 +7,7 @@ from calib_sweep.evaluation.tasks.definitions import Definition
 from calib_sweep.evaluation.tasks.names import KEY
 from calib_sweep.wording import typed
 
-OUR_METRICS = ("ppl", "kl", "flips")  # of scores that no task makes: metric/name
+OUR_METRICS = ("ppl", "kl", "flips", "cut")  # of scores that no task makes: metric/name
 
 
 def check_kind(name: str, definition: Definition, is_trusted: bool) -> None:
@@ -106,8 +106,8 @@ def check_metric_names(task: str, metrics: Sequence[str]) -> None:
         not taken,
         f"{KEY}.tasks",
         task,
-        f"a task without a metric called {', '.join(taken)}, as the scores of corpora and of the "
-        "comparison with the dense model are called",
+        f"a task without a metric called {', '.join(taken)}, as the scores of corpora, of the "
+        "comparison with the dense model and of answers cut off are called",
         "Give the metric another name in the task's YAML, for example task_ppl.",
     )
 

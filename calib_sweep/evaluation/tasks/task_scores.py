@@ -10,6 +10,7 @@ import numpy as np
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.tasks.checks import require_headline
 from calib_sweep.evaluation.tasks.definitions import metric_key
+from calib_sweep.evaluation.tasks.written import Written
 
 if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Instance, Task
@@ -29,7 +30,7 @@ class TaskScore:
     # None where there is no headline.
     correct: np.ndarray | None
     rows: Table  # columns of the per-item table
-    told: dict[str, object]  # what else the record says of its metrics
+    written: Written | None  # of its answers, where they are
 
 
 def values_of(task: "Task") -> Values:
@@ -50,7 +51,7 @@ def collect(
     headline: str | None,
     draws: Sequence[Values],
     columns: Table,
-    told: dict[str, object],
+    written: Written | None,
 ) -> TaskScore:
     """Aggregate as lm-eval does; of several draws of the answers, the mean."""
     from calib_sweep.evaluation.harness import directions
@@ -77,7 +78,7 @@ def collect(
         found = [d[headline] for d in draws]
         correct = np.asarray(found[0] if len(found) == 1 else found, dtype=np.float64)
     known = directions(task, draws[0])
-    return TaskScore(*_aggregate(task, draws), known, headline, correct, rows, told)
+    return TaskScore(*_aggregate(task, draws), known, headline, correct, rows, written)
 
 
 def _aggregate(task: "Task", draws: Sequence[Values]) -> tuple[dict[str, float], dict[str, float]]:

@@ -23,6 +23,14 @@ STREAM = "generation"
 OTHER_WAYS = ("num_beams", "num_return_sequences", "max_length", "penalty_alpha", "prompt_lookup")
 
 
+@dataclass(frozen=True)
+class Written:
+    """What there is to say of the answers of a task, beside their scores."""
+
+    max_gen_toks: int  # tokens that an answer may have
+    share_cut: float  # of the answers, that reached this
+
+
 @dataclass(frozen=True, eq=False)
 class Writing:
     """One request of a task, ready for any number of models."""
@@ -119,12 +127,9 @@ def answer(
     return cut
 
 
-def told(asked: Iterable[Writing], cut: Mapping[str, list[bool]]) -> dict[str, dict[str, object]]:
-    """Return, by task, what the record says of its answers beside their scores."""
+def summary(asked: Iterable[Writing], cut: Mapping[str, list[bool]]) -> dict[str, Written]:
+    """Return by task how long its answers may be, and how many reached that; `cut`: of each."""
     bounds: dict[str, int] = {}
     for one in asked:
         bounds[one.task] = max(one.max_gen_toks, bounds.get(one.task, 0))
-    return {
-        task: {"max_gen_toks": bound, "share_cut": sum(cut[task]) / len(cut[task])}
-        for task, bound in bounds.items()
-    }
+    return {task: Written(n, sum(cut[task]) / len(cut[task])) for task, n in bounds.items()}

@@ -36,7 +36,7 @@ from calib_sweep.evaluation.tasks.definitions import (
 from calib_sweep.evaluation.tasks.item_groups import groups_of
 from calib_sweep.evaluation.tasks.settings import KEY, ZeroShot
 from calib_sweep.evaluation.tasks.task_scores import TaskScore, by_item, collect, values_of
-from calib_sweep.evaluation.tasks.written import Writing, answer, told, writings
+from calib_sweep.evaluation.tasks.written import Writing, Written, answer, summary, writings
 from calib_sweep.model.hub import hub_answers
 from calib_sweep.quiet import no_progress_bars, offline_hub, quiet_logger
 from calib_sweep.seeding import constant_global_seeds
@@ -89,8 +89,8 @@ class PreparedTasks:
                 for name, own in again.items():
                     cut[name] += own
                     draws[name].append(values_of(self.tasks[name]))
-        facts = told(self.writings, cut)
-        return {name: self._collect(name, draws[name], facts.get(name, {})) for name in self.tasks}
+        written = summary(self.writings, cut)
+        return {name: self._collect(name, draws[name], written.get(name)) for name in self.tasks}
 
     @cached_property
     def chances(self) -> dict[str, dict[str, float]]:
@@ -161,12 +161,12 @@ class PreparedTasks:
         return self._pages[context_length]
 
     def _collect(
-        self, name: str, draws: list[dict[str, list[object]]], facts: dict[str, object]
+        self, name: str, draws: list[dict[str, list[object]]], written: Written | None
     ) -> TaskScore:
         hashes, headline = self.item_hashes[name], self.settings.headline_of(name)
         groups = self.item_groups.get(name, [None] * len(hashes))
         columns: Table = {"name": [name] * len(hashes), "item_hash": hashes, "group": groups}
-        return collect(self.tasks[name], name, headline, draws, columns, facts)
+        return collect(self.tasks[name], name, headline, draws, columns, written)
 
 
 def prepare_tasks(

@@ -74,7 +74,7 @@ def test_a_class_may_have_its_answers_written(tmp_path, tokenizer, model):
     settings = zero_shot_of(tmp_path, "own", headline={"own": None}, trust_task_code=True)
     settings.check()
     score = prepare_tasks(settings, tokenizer).score(scorer_of(model))["own"]
-    assert score.metrics == {"exact_match": 0} and score.told["max_gen_toks"] == 3
+    assert score.metrics == {"exact_match": 0} and score.written.max_gen_toks == 3
     with pytest.raises(ConfigError, match=r"headline\.own='acc'"):
         prepare_tasks(dataclasses.replace(settings, headline={}), tokenizer)
 

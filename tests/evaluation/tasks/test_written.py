@@ -145,21 +145,21 @@ def test_the_record_is_told_the_bound_and_how_many_answers_reached_it(tmp_path, 
     write_generated(tmp_path, "one")
     for bound, expected in ((None, 12), (5, 5), (50, 12)):
         prepared = prepared_of(tmp_path, tokenizer, "one", max_gen_toks=bound)
-        told = prepared.score(scorer_of(model))["one"].told
-        assert told["max_gen_toks"] == expected
+        told = prepared.score(scorer_of(model))["one"].written
+        assert told.max_gen_toks == expected
         whole = sum(
             not any(stop in text for stop in ("\n", "</s>")) and len(text) > 0
             for own in responses(prepared, "one")
             for text in own
         )
-        assert 0 < told["share_cut"] <= whole / 12
+        assert 0 < told.share_cut <= whole / 12
     write_generated(
         tmp_path,
         "at_once",
         generation_kwargs={"until": list("aeiouy ,.\u2603"), "max_gen_toks": 99},
     )
     prepared = prepared_of(tmp_path, tokenizer, "at_once", max_gen_toks=60)
-    assert prepared.score(scorer_of(model))["at_once"].told["share_cut"] == 0
+    assert prepared.score(scorer_of(model))["at_once"].written.share_cut == 0
 
 
 def test_the_bound_of_lm_eval_is_ours():
