@@ -80,7 +80,7 @@ WIDER = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Hold the hours that check tells against cells")
     parser.add_argument("--folder", type=Path, help="where sweeps are written; a temporary one")
     given = parser.parse_args().folder
     with tempfile.TemporaryDirectory() as temporary:
@@ -97,7 +97,7 @@ def make_wider(folder: Path) -> None:
     if folder.exists():
         return
     settings = LlamaConfig.from_pretrained(WEIGHTS).to_dict() | WIDER | {"head_dim": 64}
-    LlamaForCausalLM(LlamaConfig(**settings)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig.from_dict(settings)).save_pretrained(folder)
     for path in WEIGHTS.glob("tokenizer*"):
         (folder / path.name).write_bytes(path.read_bytes())
 

@@ -14,7 +14,7 @@ a sequence, O, I = out_features, in_features.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calib_sweep.parts.interfaces import Model
 
@@ -99,13 +99,14 @@ def shape_of(model: Model) -> Shape:
         layers.update((num_out, num_in) for num_out, num_in in shapes)
         for size, num in Counter(num_in for _, num_in in shapes).items():
             inputs[size] += num // 2 if num > 6 else min(num, 3)
-    embedding = skeleton.get_input_embeddings().weight
+    embeddings: Any = skeleton.get_input_embeddings()
+    vocab, hidden = embeddings.weight.shape
     return Shape(
         layers=tuple((num_out, num_in, num) for (num_out, num_in), num in layers.items()),
         inputs=tuple(inputs.items()),
         num_blocks=len(blocks),
-        hidden=embedding.shape[1],
-        vocab=embedding.shape[0],
+        hidden=hidden,
+        vocab=vocab,
         parameters=sum(parameter.numel() for parameter in skeleton.parameters()),
     )
 

@@ -8,7 +8,7 @@ plan.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calib_sweep.cell import PACKAGE, TARGET, Config, digest, without_execution
 from calib_sweep.errors import ConfigError
@@ -20,6 +20,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.amounts import Amounts, Shape
 from calib_sweep.sweep.cost.parts import DESCRIBE, parts_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates, Timed, fitted
+from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
     from calib_sweep.method.base import Work
@@ -32,6 +33,7 @@ class Device(NamedTuple):
 
     name: str
     num_threads: int | None  # of a CPU
+    processor: str | None  # the same
 
     @property
     def on_gpu(self) -> bool:
@@ -40,8 +42,9 @@ class Device(NamedTuple):
     @property
     def words(self) -> str:
         """Say it to a person."""
-        threads = "" if self.num_threads == 1 else "s"
-        return self.name if self.on_gpu else f"{self.num_threads} thread{threads} of a CPU"
+        if self.on_gpu:
+            return self.name
+        return f"{counted(self.num_threads or 1, 'thread')} of {self.processor or 'a CPU'}"
 
 
 class Alike(NamedTuple):
@@ -85,9 +88,11 @@ class _Cell(NamedTuple):
 
 def device_of(record: Record) -> Device:
     """Return what computed a finished cell."""
-    environment = record.get("environment") or {}
+    environment: Mapping[str, Any] = record.get("environment") or {}
     name = str(environment.get("device", "cpu"))
-    return Device(name, environment.get("num_threads") if name == "cpu" else None)
+    if name != "cpu":
+        return Device(name, None, None)
+    return Device(name, environment.get("num_threads"), environment.get("processor"))
 
 
 def known_devices(

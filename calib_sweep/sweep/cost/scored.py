@@ -103,13 +103,12 @@ def windows_of(settings: Config | None) -> Scored:
         assert settings is not None
         seq_len, most = settings["seq_len"], settings["max_windows"]
         most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
-        most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
-        tokens = _tokens_of(corpus) if most is None else None
-        if most is None and tokens is None:
+        fresh = settings.get("stride") or seq_len  # tokens that a window scores
+        tokens = _tokens_of(corpus) if most is None else float(most * fresh)
+        if tokens is None:
             total = total.plus(Scored(unknown=(_name(corpus),)))
             continue
-        fresh = settings.get("stride") or seq_len  # tokens that a window scores
-        rows = tokens / fresh if tokens is not None else most
+        rows = tokens / fresh
         total = total.plus(Scored(rows * seq_len, seq_len, rows * fresh, rows, rows))
     return total
 
