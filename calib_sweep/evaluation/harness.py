@@ -288,7 +288,8 @@ class Resident(HFLM_):
         """Forward `requests` together, with logits for the last `num_kept` positions."""
         self.num_kept, self.batch_size_per_gpu = num_kept, len(requests)
         labelled: Any = [(None, *request) for request in requests]
-        return [Answer(*a) for a in self._loglikelihood_tokens(labelled, disable_tqdm=True)]
+        with quiet_logger("lm_eval.models.huggingface"):  # warns of each request that is cut
+            return [Answer(*a) for a in self._loglikelihood_tokens(labelled, disable_tqdm=True)]
 
     def _model_call(self, inps: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         keep = {"logits_to_keep": self.num_kept} if self.keeps_some else {}

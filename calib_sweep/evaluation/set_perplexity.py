@@ -8,7 +8,8 @@ It describes the set, moves no score, and is the same for every method. So it is
 
 and found there by other methods and workers. <model> hashes what the dense weights depend on: the
 configuration of the model, the content of its local files, its commit on the hub. And it hashes
-who asks the model: the kind of the evaluation, with its settings and code if it is not ours.
+who asks the model: the engine, and the kind of the evaluation, with its settings and code if it is
+not ours.
 Workers that want the same one at the same time all compute it: it takes none of them longer than
 waiting would.
 """
@@ -45,7 +46,8 @@ def describe(
     """
     if drawn is None or not cell.config[DENSE_PERPLEXITY]:
         return {}
-    identity = {**weights, "evaluation": engine(cell.config["evaluation"], code)}
+    asks = {"evaluation": engine(cell.config["evaluation"], code), "scorer": scorer.engine}
+    identity = {**weights, **asks}
     return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity)}
 
 

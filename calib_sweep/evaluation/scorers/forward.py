@@ -32,10 +32,15 @@ def tokens_at_once(batch_tokens: int | None, device: "torch.device") -> int:
     return ON_CPU if device.type == "cpu" else ON_GPU
 
 
-def logits_at(model: Any, row_P: "Tensor", place_P: "Tensor", **inputs: object) -> "Tensor":
-    """Return the logits [P, V] at these places of the rows in `inputs`."""
+def logits_at(
+    model: Any, row_P: "Tensor", place_P: "Tensor", *, is_whole: bool = False, **inputs: object
+) -> "Tensor":
+    """Return the logits [P, V] at these places of the rows in `inputs`.
+
+    `is_whole`: the head runs at all places.
+    """
     get_head = getattr(model, "get_output_embeddings", None)
-    head = None if get_head is None else get_head()
+    head = None if get_head is None or is_whole else get_head()
     came: list[bool] = []
 
     def keep(_module: object, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -60,12 +65,18 @@ def with_rows(array_BL: np.ndarray, num_rows: int) -> np.ndarray:
 
 
 def log_probs(
-    model: Any, windows: Windows, batch_tokens: int | None, *, is_full: bool = False
+    model: Any,
+    windows: Windows,
+    batch_tokens: int | None,
+    *,
+    is_full: bool = False,
+    is_whole: bool = False,
 ) -> Iterator[tuple[slice, "Tensor"]]:
     """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]).
 
     The logits of the scored tokens of a batch are held at once, in the model's dtype. `is_full`:
-    the last batch has as many rows as the others, so that all have one shape.
+    the last batch has as many rows as the others, so that all have one shape. `is_whole`: the head
+    runs at all places, in case that the model asks for that.
     """
     import torch
 
@@ -81,7 +92,7 @@ def log_probs(
         row_P, place_P = np.nonzero(windows.scored_NT[batch])
         places = (torch.from_numpy(of).to(device) for of in (row_P, place_P - 1))
         with torch.inference_mode():
-            logits_PV = logits_at(model, *places, input_ids=input_BT)
+            logits_PV = logits_at(model, *places, is_whole=is_whole, input_ids=input_BT)
             for part_PV in logits_PV.split(max(1, MAX_ELEMENTS // logits_PV.shape[-1])):
                 yield slice(first, first + len(part_PV)), part_PV.float().log_softmax(-1)
                 first += len(part_PV)

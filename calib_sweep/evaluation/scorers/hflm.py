@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from calib_sweep.evaluation.requests import Answer, Request, Requests
 from calib_sweep.evaluation.scorers.forward import tokens_at_once
 from calib_sweep.evaluation.scorers.in_memory import InMemory
+from calib_sweep.evaluation.scorers.lengths import check_lengths
 
 if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Resident
@@ -21,6 +22,7 @@ class HFLMScorer(InMemory):
     """A transformers model in memory; requests go through lm-eval's class HFLM."""
 
     engine = f"hflm {version('lm_eval')}"
+    is_whole = True  # the plain forward, whatever a model makes of its logits
 
     @cached_property
     def _lm(self) -> "Resident":
@@ -45,6 +47,7 @@ def _batches_of(
     requests: Requests, batch_tokens: int, context_length: int
 ) -> list[tuple[list[int], int]]:
     """List requests to forward together, with the number of positions that need logits."""
+    check_lengths(requests, context_length)
     return [
         (batch, num_scored([requests[i] for i in batch], context_length))
         for items in requests.items.values()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class InMemory:
     """What is asked of a model in memory; engines add `loglikelihoods`, each in its own way."""
 
+    is_whole = False  # whether the head runs where nothing is scored, too
+
     def __init__(
         self,
         model: "PreTrainedModel",
@@ -45,7 +47,8 @@ class InMemory:
 
     def log_probs(self, windows: Windows) -> Iterator[tuple[slice, "Tensor"]]:
         """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V])."""
-        parts = forward.log_probs(self.model, windows, self.window_tokens, is_full=self.is_compiled)
+        shapes = {"is_full": self.is_compiled, "is_whole": self.is_whole}
+        parts = forward.log_probs(self.model, windows, self.window_tokens, **shapes)
         with self._ready():
             yield from parts
 

@@ -25,6 +25,7 @@ from calib_sweep.evaluation.scorers.forward import (
     with_rows,
 )
 from calib_sweep.evaluation.scorers.in_memory import InMemory
+from calib_sweep.evaluation.scorers.lengths import check_lengths
 from calib_sweep.evaluation.scorers.rows import Rows, pack
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _lay_out(
     *,
     is_full: bool,
 ) -> Layout:
+    check_lengths(requests, context_length)
     row_length = ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
     packed = [
         rows

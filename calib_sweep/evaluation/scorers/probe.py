@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.requests import Request, Requests
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.scorers.rows import items_of
@@ -70,14 +71,14 @@ def difference(
     found: list[float] = []
     try:
         if requests := few(asked, scorer.context_length):
-            rows += [_row(request, scorer.context_length) for request in requests]
+            rows += [_row(request) for request in requests]
             found += [answer.log_likelihood for answer in scorer.loglikelihoods(requests)]
         if windows is not None:
             first = _first(windows)
             rows += _rows(first)
             found += _totals(scorer, first)
-    except torch.OutOfMemoryError:
-        raise  # it says nothing of the model
+    except (torch.OutOfMemoryError, ConfigError):
+        raise  # which says nothing of the model
     except Exception as error:  # the border to models, which are other people's code
         return f"its forward raises {type(error).__name__} ({(str(error).splitlines() or [''])[0]})"
     return _apart(model, rows, np.array(found)) if rows else None
@@ -107,7 +108,7 @@ def _apart(model: Any, rows: Sequence[Row], found_R: np.ndarray) -> str | None:
 def few(asked: Sequence[Requests], context_length: int) -> Requests:
     """Return the requests of a few items: those at the ends, and the first of each shape."""
     items = [
-        [requests[i] for i in item]
+        [_cut(requests[i], context_length) for i in item]
         for requests in asked
         for documents in requests.items.values()
         for item in documents
@@ -143,11 +144,16 @@ def _shape(item: Sequence[Request]) -> tuple[bool, ...]:
     )
 
 
-def _row(request: Request, context_length: int) -> Row:
-    """Return a request as a row; of one that is too long the beginning is left out."""
-    tokens = (request.context + request.continuation)[-(context_length + 1) :]
-    first = max(1, len(tokens) - len(request.continuation))
-    return Row(tokens, list(range(first, len(tokens))))
+def _cut(request: Request, context_length: int) -> Request:
+    """Leave out what the model does not see."""
+    num_seen = max(1, context_length + 1 - len(request.continuation))
+    return request._replace(context=request.context[-num_seen:])
+
+
+def _row(request: Request) -> Row:
+    """Return a request as a row."""
+    tokens = request.context + request.continuation
+    return Row(tokens, list(range(len(request.context), len(tokens))))
 
 
 def _first(windows: Windows) -> Windows:

@@ -4,6 +4,8 @@ Whether they are is found out here on all requests, one row each, through lm-eva
 """
 
 import copy
+import dataclasses
+import inspect
 from functools import cache
 
 import numpy as np
@@ -364,6 +366,26 @@ def test_windows_are_probed_too():
     assert probed(model_named("mistral"), windows=windows) is None  # no row has others
 
 
+class ScalesLogits(LlamaForCausalLM):
+    """Does something to its logits that depends on where they stand."""
+
+    def forward(self, *args, **kwargs):
+        found = super().forward(*args, **kwargs)
+        found.logits = found.logits / torch.arange(1, found.logits.shape[1] + 1)[:, None]
+        return found
+
+
+def test_a_head_whose_places_count_is_found_and_hflm_runs_it_at_all_places():
+    model, windows = made_of(ScalesLogits), Windows.whole("w@64", random_tokens(2, 64).numpy())
+    windows = dataclasses.replace(windows, scored_NT=windows.scored_NT & (np.arange(64) > 50))
+    model.forward.__func__.__signature__ = inspect.signature(LlamaForCausalLM.forward)
+    assert "alone" in probed(model, windows=windows)
+    scorer = HFLMScorer(model, byte_tokenizer(), batch_tokens=1, window_tokens=128)
+    ((_, log_probs_PV),) = scorer.log_probs(windows)
+    logits_NTV = model(torch.from_numpy(windows.tokens_NT)).logits[:, 50:63]
+    assert torch.equal(log_probs_PV, logits_NTV.flatten(0, 1).log_softmax(-1))
+
+
 def test_nothing_to_score_is_no_difference():
     assert probed(model_named("llama"), Requests([])) is None
     assert probed(model_named("bloom")) == "its forward takes no position_ids"
@@ -379,5 +401,7 @@ def test_a_few_items_are_probed_the_extreme_ones_among_them():
     own = [[found[i] for i in item] for item in found.items[""]]
     assert all(item in own for item in (furthest, shortest, branched))
     assert len(own) <= 3 + 2 * 4
+    cut = few([requests_of([[Request([1] * 300, [2, 3])]])], 128)
+    assert list(cut) == [Request([1] * 127, [2, 3])]
     assert list(found) == [request for item in own for request in item]
     assert list(found.items) == [""]
