@@ -40,6 +40,8 @@ from calib_sweep.evaluation.windows import Windows
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Numbers compared at once: what a core has in its cache, what keeps a GPU busy.
+ON_CPU, ON_GPU = 2**18, 2**24
 QUANTILES = {"kl_median": 0.5, "kl_p99": 0.99, "kl_p999": 0.999}
 
 
@@ -108,11 +110,24 @@ class Comparison:
 
 def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:
     """KL(dense || compressed) of each position in nats ([P]), the dense model's in float16."""
-    dense_PV = dense_PV.to(log_probs_PV.device).float().log_softmax(-1)
-    terms_PV = dense_PV.exp() * (dense_PV - log_probs_PV)
-    # A token that the dense model rules out (log p = -inf) adds nothing: 0 * log 0 = 0.
-    terms_PV = terms_PV.masked_fill(dense_PV.isneginf(), 0.0)
-    return terms_PV.sum(-1).double().cpu().numpy()
+    import torch
+
+    device = log_probs_PV.device
+    num_at_once = max(1, (ON_CPU if device.type == "cpu" else ON_GPU) // log_probs_PV.shape[-1])
+    parts = zip(dense_PV.split(num_at_once), log_probs_PV.split(num_at_once), strict=True)
+    kl_P = torch.cat([_kl(dense_PV.to(device), other_PV) for dense_PV, other_PV in parts])
+    return kl_P.double().cpu().numpy()
+
+
+def _kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> "Tensor":
+    dense_PV = dense_PV.float().log_softmax(-1)
+    p_PV = dense_PV.exp()
+    is_out_PV = dense_PV.isneginf() if bool(dense_PV.amin() == -math.inf) else None
+    terms_PV = dense_PV.sub_(log_probs_PV).mul_(p_PV)
+    if is_out_PV is not None:
+        # A token that the dense model rules out (log p = -inf) adds nothing: 0 * log 0 = 0.
+        terms_PV = terms_PV.masked_fill_(is_out_PV, 0.0)
+    return terms_PV.sum(-1)
 
 
 def flips(correct: np.ndarray, dense_correct: np.ndarray) -> tuple[float, float | None]:
