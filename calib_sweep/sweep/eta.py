@@ -2,8 +2,10 @@
 
     a kind       cells of one model, method and settings: they take equally long but for chance
     timed        its cells take the mean of those that are done
-    not timed    the mean of what the nearest kinds take, times the ratio of their costs: those of
-                 the same model and method, of the model, of the method, or all
+    not timed    its cost, times (seconds / cost) of the nearest kinds, as a mean of logarithms:
+                 those of the same model and method; else of the method on another model, times how
+                 the two models differ in methods that both have; else of the model, of the method,
+                 or of all
     time left    a cell goes to the first worker that is free: the end of the last one
 
 How sure it is: the SD of (seconds / mean) over cells of timed kinds, 0.2 where that is not known
@@ -75,19 +77,35 @@ def expected(
     """
     if done.get(kind):
         return Expected(fmean(done[kind]), is_timed=True)
-    timed = [other for other, seconds in done.items() if seconds]
-    nearest = max((_nearness(kind, other) for other in timed), default=0)
-    near = [other for other in timed if _nearness(kind, other) == nearest]
-    if not near:
+    timed = {other: fmean(seconds) for other, seconds in done.items() if seconds}
+    if not timed:
         return None
     own = costs.get(kind)
-    ratios = (own / cost if own and (cost := costs.get(other)) else 1.0 for other in near)
-    seconds = fmean(fmean(done[other]) * r for other, r in zip(near, ratios, strict=True))
-    return Expected(seconds, is_timed=False)
+    logs = {}
+    for other, seconds in timed.items():
+        cost = costs.get(other)
+        logs[other] = math.log(seconds * (own / cost if own and cost else 1.0))
+    return Expected(math.exp(_log_seconds(kind, logs)), is_timed=False)
 
 
-def _nearness(kind: Kind, other: Kind) -> int:
-    return 1 + 2 * (kind.model == other.model) + (kind.method == other.method)
+def _log_seconds(kind: Kind, logs: Mapping[Kind, float]) -> float:
+    """Log of the seconds of a cell of `kind`, from those that others say, corrected for costs."""
+    of_model = [other for other in logs if other.model == kind.model]
+    of_method = [other for other in logs if other.method == kind.method]
+    of_both = [other for other in of_model if other.method == kind.method]
+    if not of_both:
+        found = []
+        for other in of_method:
+            gaps = [
+                logs[here] - logs[there]
+                for here in of_model
+                for there in logs
+                if (there.model, there.method) == (other.model, here.method)
+            ]
+            found += [logs[other] + fmean(gaps)] if gaps else []
+        if found:
+            return fmean(found)
+    return fmean(logs[other] for other in of_both or of_model or of_method or logs)
 
 
 def time_left(

@@ -28,7 +28,7 @@ def test_a_kind_takes_the_mean_of_its_cells():
         (LARGE_WANDA, 35.0),  # what is done of that model
         (GPTQ, 3.0),
         (Kind("other", "wanda"), 3.0),  # the same method: of the small model
-        (Kind("other", "awq"), (3.0 + 35.0) / 2),  # all
+        (Kind("other", "awq"), math.sqrt(3.0 * 35.0)),  # all
         (Kind("small", "wanda", "sparsity=0.6"), 3.0),
     ],
 )
@@ -42,6 +42,14 @@ def test_costs_tell_how_much_more_an_untimed_kind_takes():
     """Wanda took 3 s where it costs 6: twice as fast as told. The large one costs 100."""
     found = expected(LARGE_WANDA, {WANDA: [2.0, 4.0]}, {WANDA: 6.0, LARGE_WANDA: 100.0})
     assert found.seconds == pytest.approx(50)
+
+
+def test_a_method_on_a_larger_model_takes_as_much_more_as_others_do():
+    """GPTQ took 9 s on the small model, on which Wanda took 3; on the large one that took 30."""
+    done = {WANDA: [3.0], GPTQ: [9.0], LARGE_WANDA: [30.0]}
+    assert expected(LARGE_GPTQ, done, {}).seconds == pytest.approx(90)
+    costs = {WANDA: 1.0, GPTQ: 2.0, LARGE_WANDA: 8.0, LARGE_GPTQ: 32.0}  # told to be 2 times more
+    assert expected(LARGE_GPTQ, done, costs).seconds == pytest.approx(9 * 16 * 10 / 8)
 
 
 def test_kinds_of_which_one_has_no_cost_are_taken_to_cost_the_same():
