@@ -34,7 +34,7 @@ from lm_eval.tasks import TaskManager
 from calib_sweep import valid_json
 from calib_sweep.evaluation.requests import Answer, Request
 from calib_sweep.evaluation.templates import templates_of
-from calib_sweep.evaluation.tokenised import Strings
+from calib_sweep.evaluation.tokenised import Shelf, Strings
 from calib_sweep.quiet import quiet_logger
 
 if TYPE_CHECKING:
@@ -200,13 +200,11 @@ class Encoder(TemplateLM):
 
     add_bos_token = custom_prefix_token_id = None
 
-    def __init__(
-        self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
-    ) -> None:
-        """`results_dir`: where tokens are kept for other processes; None: nowhere."""
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", shelf: Shelf | None = None) -> None:
+        """`shelf`: where tokens are kept for other processes; None: nowhere."""
         super().__init__()
         self.tokenizer = tokenizer
-        self.strings = Strings(self, results_dir)
+        self.strings = Strings(self, shelf)
 
     @property
     def prefix_token_id(self) -> int:

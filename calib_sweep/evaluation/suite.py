@@ -43,6 +43,7 @@ from calib_sweep.evaluation.tasks.zero_shot import (
     check_own_items,
     prepare_tasks,
 )
+from calib_sweep.evaluation.tokenised import Shelf
 from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
 from calib_sweep.hashing import file_sha256
 from calib_sweep.model.vocabulary import check_ids
@@ -145,17 +146,17 @@ class Evaluation:
 
         `results_dir`: where token ids are kept for other processes; None: nowhere.
         """
-        windows = []
+        windows, shelf = [], Shelf.of(tokenizer, results_dir)
         if self.perplexity is not None:
             cutting = self.perplexity.cutting
-            cut = partial(windows_of, results_dir=results_dir)
+            cut = partial(windows_of, shelf=shelf)
             with collected() as problems:
                 windows = [
                     problems.of(partial(cut, **cutting(one.name)), one, tokenizer)
                     for one in self.perplexity.datasets()
                 ]
         tokenizer = copy.deepcopy(tokenizer)  # lm-eval adds padding: not to the one that all share
-        tasks = prepare_tasks(self.zero_shot, tokenizer, results_dir) if self.zero_shot else None
+        tasks = prepare_tasks(self.zero_shot, tokenizer, shelf) if self.zero_shot else None
         return PreparedSuite(self, tokenizer, windows, tasks)
 
     def scorer(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Scorer:

@@ -54,9 +54,9 @@ class Encoder(Protocol):
 class Strings:
     """Token ids of strings: each is tokenised once, those that are learnt all together."""
 
-    def __init__(self, encoder: Encoder, results_dir: Path | None) -> None:
-        """`results_dir`: where ids are kept for other processes; None: nowhere."""
-        self._encoder, self._results_dir = encoder, results_dir
+    def __init__(self, encoder: Encoder, shelf: "Shelf | None") -> None:
+        """`shelf`: where ids are kept for other processes; None: nowhere."""
+        self._encoder, self._shelf = encoder, shelf
         self._known: dict[tuple[str, bool | None], list[int]] = {}
         self._asked: dict[tuple[str, bool | None], None] | None = None  # while `learn` listens
 
@@ -81,9 +81,38 @@ class Strings:
         for key in asked:
             kinds[self._encoder.is_special(*key)].append(key)
         for special, keys in kinds.items():
-            texts, settings = [string for string, _ in keys], {"results_dir": self._results_dir}
-            ids = token_ids(self._encoder.tokenizer, texts, special=special, **settings)
+            texts, tokenizer = [string for string, _ in keys], self._encoder.tokenizer
+            ids = token_ids(tokenizer, texts, special=special, shelf=self._shelf)
             self._known |= zip(keys, ids, strict=True)
+
+
+class Shelf:
+    """The place of the token ids of one tokenizer, as long as nobody changes its rules."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path) -> None:
+        self.folder = results_dir / TOKENISED
+        self._tokenizer = {
+            "rules": tokenizer_hash(tokenizer),
+            "class": type(tokenizer).__name__,
+            "splits_special": getattr(tokenizer, "split_special_tokens", False),
+            "libraries": _libraries(),
+        }
+
+    @classmethod
+    def of(cls, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None) -> "Shelf | None":
+        """Return the shelf; None where there is no folder, or nobody knows what ids depend on."""
+        return None if results_dir is None or not tokenizer.is_fast else cls(tokenizer, results_dir)
+
+    def place(self, texts: Sequence[str], special: bool) -> Path:
+        """Return the file of these texts: it is named by all that their ids depend on."""
+        text = hashlib.sha256()
+        for one in texts:
+            content = one.encode("utf-8", "surrogatepass")
+            text.update(struct.pack("<Q", len(content)))
+            text.update(content)
+        known = {"form": FORM, "special": special, "texts": text.hexdigest(), **self._tokenizer}
+        address = hashlib.sha256(valid_json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{address[:20]}{IDS}"
 
 
 def token_ids(
@@ -91,16 +120,16 @@ def token_ids(
     texts: Sequence[str],
     *,
     special: bool,
-    results_dir: Path | None,
+    shelf: Shelf | None,
 ) -> Ids:
     """Return the token ids of each text at full length, from the disk if they were made before.
 
-    special: with what the tokenizer adds by itself. results_dir: where they are kept, if anywhere.
+    special: with what the tokenizer adds by itself. shelf: of this tokenizer; None: keep nothing.
     """
     make = partial(encode, tokenizer, texts, special=special)
-    if results_dir is None or not texts or not tokenizer.is_fast:
-        return make()  # of other tokenizers nobody knows all that they depend on
-    path = results_dir / TOKENISED / f"{_address(tokenizer, texts, special)}{IDS}"
+    if shelf is None or not texts:
+        return make()
+    path = shelf.place(texts, special)
     find, keep = partial(_read, path, len(texts)), partial(_kept, path, make)
     try:
         if sum(map(len, texts)) < LONG:
@@ -109,25 +138,6 @@ def token_ids(
     except OSError as error:
         log.warning("%s cannot be used (%s): each worker tokenises by itself", path.parent, error)
         return make()
-
-
-def _address(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], special: bool) -> str:
-    """Hash all that the ids depend on."""
-    text = hashlib.sha256()
-    for one in texts:
-        content = one.encode("utf-8", "surrogatepass")
-        text.update(struct.pack("<Q", len(content)))
-        text.update(content)
-    identity = {
-        "form": FORM,
-        "tokenizer": tokenizer_hash(tokenizer),
-        "class": type(tokenizer).__name__,
-        "splits_special": getattr(tokenizer, "split_special_tokens", False),
-        "libraries": _libraries(),
-        "special": special,
-        "texts": text.hexdigest(),
-    }
-    return hashlib.sha256(valid_json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @cache

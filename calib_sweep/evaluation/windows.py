@@ -17,7 +17,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ import numpy as np
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.evaluation.tokenised import token_ids
+from calib_sweep.evaluation.tokenised import Shelf, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -134,13 +133,13 @@ def windows_of(
     bos: str,
     max_windows: int | None,
     max_characters: int | None = None,
-    results_dir: Path | None = None,
+    shelf: Shelf | None = None,
 ) -> Windows:
     """Tokenise and cut one corpus; `ConfigError` if it does not fill a window.
 
     `stride`: tokens from the start of a window to that of the next; None: they do not overlap.
     `max_characters`: look at no more of its text than so much.
-    `results_dir`: where token ids are kept for other processes; None: nowhere.
+    `shelf`: where token ids are kept for other processes; None: nowhere.
     """
     require(
         bos != "window" or tokenizer.bos_token_id is not None,
@@ -151,7 +150,7 @@ def windows_of(
     )
     step = stride or seq_len
     wanted = math.inf if max_windows is None else max_windows * step + 2 * seq_len
-    tokenise = partial(token_ids, tokenizer, special=bos == "stream", results_dir=results_dir)
+    tokenise = partial(token_ids, tokenizer, special=bos == "stream", shelf=shelf)
     ids = _token_ids(dataset, tokenise, wanted, max_characters)
     bos_id = tokenizer.bos_token_id if bos == "window" else None
     tokens_NT = cut(ids, seq_len, bos_id, stride)[:max_windows]

@@ -25,6 +25,7 @@ from calib_sweep.interruption import (
     ending_on,
     raise_if_told,
 )
+from calib_sweep.processes import look_for_less_garbage
 
 if TYPE_CHECKING:
     from calib_sweep.session import Session
@@ -107,6 +108,7 @@ class _Log(logging.Handler):
 
 def main(socket: int) -> int:
     """Do what the command says, until there is nothing more."""
+    look_for_less_garbage()
     link = Link(Connection(socket))
     package = logging.getLogger("calib_sweep")
     package.addHandler(_Log(link))

@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 from calib_sweep import atomic
 from calib_sweep.evaluation import tokenised
 from calib_sweep.evaluation.harness import Encoder
-from calib_sweep.evaluation.tokenised import token_ids
+from calib_sweep.evaluation.tokenised import Shelf, token_ids
 from calib_sweep.processes import host_identity
 from calib_sweep.results import once as once_module
 from calib_sweep.results.claim import try_claim
@@ -42,7 +42,7 @@ def calls(monkeypatch):
 
 
 def ids_of(tokenizer, folder, texts=TEXTS, special=True):
-    return token_ids(tokenizer, texts, special=special, results_dir=folder)
+    return token_ids(tokenizer, texts, special=special, shelf=Shelf.of(tokenizer, folder))
 
 
 def kept(folder):
@@ -85,7 +85,9 @@ def test_other_texts_do_not_find_them(tokenizer, tmp_path, calls):
     lists = [["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], ["ab", "c", ""]]
     for texts in lists:
         assert ids_of(tokenizer, tmp_path, texts) == [tokenizer.encode(one) for one in texts]
-    assert len(calls) == len(kept(tmp_path)) == len(lists)
+    bare = [tokenizer.encode(one, add_special_tokens=False) for one in lists[0]]
+    assert ids_of(tokenizer, tmp_path, lists[0], special=False) == bare
+    assert len(calls) == len(kept(tmp_path)) == len(lists) + 1
 
 
 def truncate(path, _):
@@ -205,7 +207,7 @@ STRINGS = ["the red", " cat", "<s>the cat", "<s>", "a", "über 猫", "the red ca
 def test_strings_learnt_together_have_the_tokens_of_lm_evals_model(tmp_path, bos):
     tokenizer = train_tokenizer(bos)
     for folder in (None, tmp_path, tmp_path):
-        encoder, plain = Encoder(tokenizer, folder), Encoder(tokenizer)
+        encoder, plain = Encoder(tokenizer, Shelf.of(tokenizer, folder)), Encoder(tokenizer)
         encoder.strings.learn(
             lambda encoder=encoder: [
                 encoder.tok_encode(one, add_special_tokens=special)

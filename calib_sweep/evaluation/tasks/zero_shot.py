@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from calib_sweep.evaluation.harness import Encoder, Instance, Spec, Task
+    from calib_sweep.evaluation.tokenised import Shelf
 
 
 @dataclass(eq=False)
@@ -170,11 +171,11 @@ class PreparedTasks:
 
 
 def prepare_tasks(
-    settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
+    settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase", shelf: "Shelf | None" = None
 ) -> PreparedTasks:
     """Load the tasks and build their requests.
 
-    `results_dir`: where token ids are kept for other processes; None: nowhere.
+    `shelf`: where token ids are kept for other processes; None: nowhere.
     """
     settings.check_definitions()  # before any of their code runs
     from calib_sweep.evaluation.harness import Encoder, doc_hash
@@ -208,7 +209,7 @@ def prepare_tasks(
             for name, own in documents.items()
         }
     groups = {name: own for name, own in found.items() if own is not None}
-    encoder = Encoder(tokenizer, results_dir)
+    encoder = Encoder(tokenizer, shelf)
     for task in tasks.values():
         encoder.strings.learn(partial(_ask, encoder, task))
     return PreparedTasks(settings, encoder, tasks, hashes, groups, specs)
