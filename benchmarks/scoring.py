@@ -6,8 +6,9 @@
 
 The model is random, the requests are of the tasks' sizes (`task_requests`): the arithmetic is that
 of real ones. A `share` of the items is scored, and seconds for all are those by the share. Each
-variant has scored a few items before, so that libraries are loaded and programs compiled. The floor
-is what the FLOP of the packed tokens take at the rate of large products, measured at the start.
+variant has scored some items before, so that libraries are loaded; packed_compiled all of them, so
+that programs are made (warm_s is one scoring and the making of them). The floor is what the FLOP of
+the packed tokens take at the rate of large products, measured at the start.
 
     packed             the default engine
     packed_compiled    decoder blocks compiled (evaluation.compile=true)
@@ -86,7 +87,9 @@ def measure(
         return agreement(model, requests, arguments.batch_tokens)
     if variant.startswith("windows"):
         return measure_windows(model, variant, arguments, shape, rate)
-    warm = requests_of(min(WARM_SHARE, arguments.share), shape.vocab)
+    # Programs are made for the shapes that come: all of them have to have come before.
+    few = requests_of(min(WARM_SHARE, arguments.share), shape.vocab)
+    warm = requests if variant.endswith("compiled") else few
     action = scoring(model, variant, arguments.batch_tokens)
     with compilation(model, variant):
         warm_s = clocked(lambda: action(warm), model.device)
