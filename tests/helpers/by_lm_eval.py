@@ -6,7 +6,13 @@ from typing import Any
 
 
 def simple_evaluate(
-    model: object, tokenizer: object, folder: Path, tasks: Iterable[str], monkeypatch, **changes
+    model: object,
+    tokenizer: object,
+    folder: Path,
+    tasks: Iterable[str],
+    monkeypatch,
+    batch_size: int = 16,
+    **changes,
 ) -> dict[str, Any]:
     from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
@@ -15,7 +21,7 @@ def simple_evaluate(
     monkeypatch.setenv("DISABLE_MULTIPROC", "1")
     monkeypatch.setattr(evaluator, "add_env_info", lambda results: None)
     return evaluator.simple_evaluate(
-        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=16),
+        model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
         tasks=list(tasks),
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         bootstrap_iters=2,

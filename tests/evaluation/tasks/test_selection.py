@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import yaml
+from helpers.by_lm_eval import simple_evaluate
 from helpers.scored import metric, scorer_of, write_tasks, zero_shot_of
-from helpers.simple_evaluate import simple_evaluate
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.suite import Evaluation

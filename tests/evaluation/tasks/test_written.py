@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.by_lm_eval import simple_evaluate
 from helpers.scored import metric, random_llama, scorer_of, sentence, write_task, zero_shot_of
-from helpers.simple_evaluate import simple_evaluate
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.corpora.divergence import flips

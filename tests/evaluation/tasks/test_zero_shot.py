@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from helpers.by_lm_eval import simple_evaluate
 from helpers.fakes import tiny_model
 from helpers.scored import (
     metric,
@@ -14,7 +15,6 @@ from helpers.scored import (
     write_task,
     zero_shot_of,
 )
-from helpers.simple_evaluate import simple_evaluate
 
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation.suite import Evaluation
