@@ -20,7 +20,7 @@ from calib_sweep.interruption import interruptible, raise_if_told
 from calib_sweep.places import CONF
 from calib_sweep.sweep.handover import hand_over
 
-GRID_VERBS = ("check", "prefetch", "inspect")  # the same overrides as a run
+GRID_VERBS = ("check", "prefetch", "inspect", "rescore")  # the same overrides as a run
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.commands.report",
     "compare": "calib_sweep.analysis.commands.compare",

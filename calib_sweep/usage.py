@@ -14,6 +14,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep check -m ...                 validate every cell, load no weights
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
+    calib-sweep rescore -m ...               finished cells on more corpora or tasks
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep report results/A results/B   the same differences in both, and whether they differ
     calib-sweep compare results/A results/B  why the numbers of two sweeps differ
@@ -75,6 +76,17 @@ several sets have in common.
 
     calib-sweep inspect dataset=c4 seed=0
     calib-sweep inspect -m dataset=c4,wikitext2 seed=0,1
+""",
+    "rescore": """\
+calib-sweep rescore [-m] KEY=VALUE ...    score finished cells on more corpora or tasks
+
+Does what the same words without rescore do, and refuses cells that were never finished with another
+evaluation: nothing is compressed by a slip of the hand. What a cell of the same weights has scored
+is taken over; only what is new is scored. A model that was kept (save_model) is read from disk,
+any other is compressed again and must have the very weights: their hash is in the record.
+
+    calib-sweep -m method=wanda,gptq 'seed=range(5)'
+    calib-sweep rescore -m method=wanda,gptq 'seed=range(5)' evaluation=paper
 """,
     "report": """\
 calib-sweep report FOLDER ... [--published FILE] [analysis.KEY=VALUE ...]    tables and figures

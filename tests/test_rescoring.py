@@ -209,10 +209,10 @@ def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     old = of_method(sweep, "wanda")
     made, other = old["compression"]["fingerprint"], "0123" * 8
     rewrite(sweep, old | {"compression": old["compression"] | {"fingerprint": other}})
-    ended = run_cli(*GRID, *world(LARGE), cwd=sweep)
+    ended = run_cli(*GRID, *world(LARGE), "walk.batch_tokens=64", cwd=sweep)
     assert ended.code == 3
     (failed,) = [one for one in by_id(sweep).values() if one["status"] == "failed"]
-    for told in (made, other, old["cell_id"], "not mixed", "sweep_name=NEW_NAME"):
+    for told in (made, other, old["cell_id"], "not mixed", "batch_tokens None then, 64 now"):
         assert told in failed["error"]["message"]
     assert failed["scores"] == {} and failed["cell"]["method"] == "wanda"
     assert sorted(work["scored"]) == 2 * ["mini_boolq"] + 2 * ["more@32"]
@@ -228,3 +228,48 @@ def test_what_lies_in_a_damaged_file_is_scored_again(run_cli, world, sweep, fres
     assert work["scored"].count("mini_story") == 1 == work["scored"].count("stories@32")
     after = by_id(sweep)
     assert all(after[key]["scores"] == fresh[key]["scores"] for key in fresh)
+
+
+def test_a_rescoring_that_was_interrupted_is_finished_by_the_same_command(
+    run_cli, world, sweep, fresh, work, monkeypatch
+):
+    score = Scoring.task
+
+    def interrupted(self, *arguments):
+        if len(work["scored"]) == 3:  # in the middle of the second cell
+            raise KeyboardInterrupt
+        return score(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scoring, "task", interrupted)
+        assert run_cli(*GRID, *world(LARGE), cwd=sweep).code != 0
+    assert len(by_id(sweep)) == 4 and len(work["scored"]) == 3
+    assert run_cli("rescore", *GRID, *world(LARGE), cwd=sweep).code == 0
+    assert len(work["scored"]) == 3 + 4  # the part of the cell that was cut off once more
+    after = by_id(sweep)
+    assert all(after[key]["scores"] == fresh[key]["scores"] for key in fresh)
+
+
+def test_the_verb_refuses_what_was_never_finished(run_cli, world, sweep, work):
+    before = by_id(sweep)
+    ended = run_cli("rescore", *GRID, *world(LARGE), "method.sparsity=0.6", cwd=sweep)
+    assert ended.code == 1 and "2 of 3 were not" in ended.err, ended.err
+    ended = run_cli("rescore", "-m", "seed=0,1", *world(LARGE), cwd=sweep)
+    assert ended.code == 1 and "1 of 3 were not: miniature wanda text seed 1" in ended.err
+    assert by_id(sweep) == before and work == {"scored": [], "walks": 0}
+    ended = run_cli("rescore", *GRID, *world(LARGE), cwd=sweep)
+    assert ended.code == 0 and "3 cells were run with another evaluation before" in ended.err
+
+
+def test_weights_of_files_that_changed_are_refused_before_anything_runs(
+    run_cli, world, work, tmp_path
+):
+    own = write_documents(tmp_path / "own.jsonl", num_documents=16)
+    command = ["method=wanda", *world(SMALL), f"dataset.path={own}"]
+    assert run_cli(*command, cwd=tmp_path).code == 0
+    own.write_text(own.read_text().replace("the", "THE"))
+    before, scored = by_id(tmp_path), len(work["scored"])
+    larger = ["method=wanda", *world(LARGE), f"dataset.path={own}"]
+    ended = run_cli(*larger, cwd=tmp_path)
+    assert ended.code == 1 and "dataset: its files have changed since cell" in ended.err
+    assert by_id(tmp_path) == before and len(work["scored"]) == scored

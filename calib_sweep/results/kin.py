@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calib_sweep.cell import Cell
+from calib_sweep.cell import Cell, Config
 from calib_sweep.errors import StoreError
 from calib_sweep.places import LAYERS, RECORD
+from calib_sweep.results.environment import describe_environment
 from calib_sweep.results.files import damage
 from calib_sweep.results.reading import UnreadableRecordError, read_record
 from calib_sweep.results.record import CompressionNote, Record
 from calib_sweep.results.store import MODEL_FORMS, Store, model_name
+from calib_sweep.settings import flatten, is_execution
 
 # What the weights are made from, of what a record says that its cell read.
 OF_WEIGHTS = ("model", "dataset", "model.code", "dataset.code", "method.code")
@@ -112,8 +114,27 @@ def require_one_model(cell: Cell, kin: Sequence[Kin], fingerprint: str, how: str
         if one.fingerprint != fingerprint:
             raise StoreError(
                 f"{cell.title}: its weights, {how}, are {fingerprint}, but those that cell "
-                f"{one.id} scored are {one.fingerprint}. Scores of two models are not mixed. Run "
-                "on the machine, with the versions and settings that its record names "
-                f"({one.folder / RECORD}); or type sweep_name=NEW_NAME to compress and score "
-                f"everything anew; or delete {one.folder.name} if its scores are not wanted."
+                f"{one.id} scored are {one.fingerprint}{_suspects(cell, one.record)}. Scores of "
+                "two models are not mixed. Run on the machine, with the versions and settings that "
+                f"its record names ({one.folder / RECORD}); or type sweep_name=NEW_NAME to have "
+                f"everything compressed and scored anew; or delete {one.folder.name} if its scores "
+                "are not wanted."
             )
+
+
+def _suspects(cell: Cell, record: Record) -> str:
+    """Say what can move the last digits of weights and is not now as it was then."""
+    then, now = _last_digits(record.get("config", {})), _last_digits(cell.config)
+    libraries = record.get("environment", {}).get("versions") or {}
+    then["torch"] = libraries.get("torch")
+    now["torch"] = describe_environment()["versions"]["torch"]
+    told = [
+        f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]
+    ]
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def _last_digits(config: Config) -> dict[str, object]:
+    """Return the settings of a cell that say how it is compressed, not what is computed."""
+    settings = flatten({key: config.get(key) for key in ("model", "walk", "num_threads")})
+    return {k: value for k, value in settings.items() if is_execution(k) or k == "num_threads"}

@@ -9,10 +9,14 @@ import shlex
 from collections.abc import Sequence
 
 from calib_sweep.cell import Cell
+from calib_sweep.errors import ConfigError
+from calib_sweep.results.kin import OF_WEIGHTS, kin_of
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
+
+MAX_NAMED = 3  # cells in a refusal
 
 Found = list[tuple[Cell, Record]]
 
@@ -43,3 +47,27 @@ def cells_to_run(store: Store, cells: Sequence[Cell], found: Found) -> list[Cell
     needed = {cell.dense().id: cell.dense() for cell in cells if cell.id not in done}
     damaged = {key for key, cell in needed.items() if store.set_aside_if_damaged(cell)}
     return [cell for cell in cells if cell.id not in done - damaged]
+
+
+def made_before(store: Store, cells: Sequence[Cell]) -> Found:
+    """Find the finished cells that have the weights of `cells`, with what they made these from."""
+    found: Found = []
+    for cell, kin in kin_of(store, cells):
+        for record in (one.record for one in kin):
+            inputs = record.get("inputs", {})
+            own = {key: inputs[key] for key in OF_WEIGHTS if key in inputs}
+            found.append((cell, {**record, "inputs": own}))
+    return found
+
+
+def require_made_before(cells: Sequence[Cell], found: Found) -> None:
+    """Raise `ConfigError` unless each of `cells` has the weights of a finished one in `found`."""
+    known = {cell.id for cell, _ in found}
+    new = [cell.title for cell in cells if cell.id not in known]
+    if new:
+        more = f" and {len(new) - MAX_NAMED:,} more" if len(new) > MAX_NAMED else ""
+        raise ConfigError(
+            f"rescore: expected cells that were finished before with another evaluation, but "
+            f"{len(new):,} of {len(cells):,} were not: {'; '.join(new[:MAX_NAMED])}{more}. Correct "
+            "what is typed, or leave the word rescore out to run them."
+        )

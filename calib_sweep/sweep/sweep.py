@@ -29,7 +29,12 @@ from calib_sweep.sweep.own_folders import log_own_folders
 from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, failures, tidy_settled
-from calib_sweep.sweep.reach import cells_to_run, within_reach
+from calib_sweep.sweep.reach import (
+    cells_to_run,
+    made_before,
+    require_made_before,
+    within_reach,
+)
 from calib_sweep.sweep.staffing import check_workers
 from calib_sweep.sweep.threads import probed
 from calib_sweep.sweep.workforce import Workforce
@@ -85,6 +90,7 @@ class Sweep:
         """Do `action` with the cells; return the exit code."""
         actions: dict[str, Callable[[], int]] = {
             "run": self.run,
+            "rescore": self.rescore,
             "check": self.check,
             "prefetch": self.prefetch,
             "inspect": self.inspect,
@@ -113,6 +119,12 @@ class Sweep:
         finally:
             self.workforce.crew.stop()
 
+    def rescore(self) -> int:
+        """Run as ever, but nothing that no finished cell has the weights of."""
+        todo = [cell for cell in self.cells if not self.store.is_done(cell)]
+        require_made_before(todo, made_before(self.store, todo))
+        return self.run()
+
     def _run(self) -> int:
         start = time.perf_counter()
         if not self.store.folder.exists():  # else it is not known yet whether anything is to do
@@ -123,12 +135,16 @@ class Sweep:
         is_short = len(self.cells) < num_planned
         todo = cells_to_run(self.store, self.cells, found)
         self.workforce.expect([cell.config for cell in todo])
-        _refuse_changed_inputs(self.builder, found)
+        again = made_before(self.store, todo)
+        _refuse_changed_inputs(self.builder, [*found, *again])
         if todo:
             self._check(todo)
             num_done = len(self.cells) - len(todo)
             cells = f"{self.bound}{counted(len(self.cells), 'cell')}"
             log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
+            if num := len({cell.id for cell, _ in again}):
+                told = "%s with another evaluation before: only what is new is scored"
+                log.info(told, counted(num, "cell was run", "cells were run"))
             chosen = self.workforce.choose_threads(self.store, todo)
             self.cells, todo = probed(self.cells, chosen), probed(todo, chosen)
         try:

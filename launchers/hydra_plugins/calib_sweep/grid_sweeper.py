@@ -19,7 +19,7 @@ class GridSweeperConf:
     """Settings of the grid sweeper."""
 
     _target_: str = "hydra_plugins.calib_sweep.grid_sweeper.GridSweeper"
-    action: str = "run"  # what to do with the cells: run, check, prefetch or inspect
+    action: str = "run"  # what to do with the cells: run, rescore, check, prefetch or inspect
     # A grid named in YAML; the command line wins.
     params: dict[str, str] | None = field(default=None)
     typed: str | None = None  # all that was typed, packed; null: what Hydra hands over
