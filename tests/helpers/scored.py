@@ -117,11 +117,16 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def scorer_of(
-    model: Any, tokenizer: Any = None, engine: str = "packed", batch_tokens: int = 512
+    model: Any,
+    tokenizer: Any = None,
+    engine: str = "packed",
+    batch_tokens: int = 512,
+    **settings: Any,
 ) -> Scorer:
     """A scorer of a model in memory; its tokenizer is looked at for padding alone."""
     tokenizer, at_once = tokenizer or _tokenizer(), batch_tokens
-    return engines.scorer_of(engine, model, tokenizer, batch_tokens=at_once, window_tokens=at_once)
+    settings |= {"batch_tokens": at_once, "window_tokens": at_once}
+    return engines.scorer_of(engine, model, tokenizer, **settings)
 
 
 def perplexity_of(*corpora: object, **changes: object) -> Perplexity:
