@@ -181,7 +181,7 @@ class _Member:
 
     def _on_settled(self, cell_id: str, failed: bool) -> None:
         assert self._progress is not None
-        self._progress.one_settled()
+        self._progress.ended(self._cells[cell_id])
         self._leave()
         self.crew.ran(cell_id, failed=failed)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -58,8 +58,9 @@ class Progress:
         most: int | None = None,
         cost_of: Callable[[Cell], float | None] = lambda _: None,
     ) -> None:
-        self.num_cells, self.num_settled, self.num_running = len(cells), 0, 0
-        self.store = store
+        self.num_cells, self.store = len(cells), store
+        self._open: Set[str] = {cell.id for cell in cells}  # as of the last look
+        self._begun, self._ended = set[str](), set[str]()  # here, or in workers beside this one
         self.left: Estimate | None = None
         self.tally = Tally(cells, lambda: time.monotonic(), most, cost_of)
         self.is_live = console.is_terminal and is_speaker()
@@ -86,16 +87,26 @@ class Progress:
 
     def look(self, queue: "Queue", own: Cell | None = None) -> None:
         """See what is left, whoever runs it; `own`: the cell that begins here now."""
-        self.num_settled = self.num_cells - len(queue)
+        self._open = queue.is_open
         own_id = None if own is None else own.id
         self.left = self.tally.time_left(queue.is_open, queue.held, own_id)
         if self.is_live:
             ends_s = None if self.left is None else time.monotonic() + self.left.seconds
             self.bars.update(self.cell_bar, completed=self.num_settled, ends_s=ends_s)
 
-    def one_settled(self) -> None:
-        """A worker beside this one has settled a cell; the next look knows more."""
-        self.num_settled += 1
+    @property
+    def num_settled(self) -> int:
+        """Return how many cells need nothing more, whoever ran them."""
+        return self.num_cells - len(self._open) + len(self._ended & self._open)
+
+    def _place(self) -> int:
+        """Return which cell the last one is that was begun: all of others' came before it."""
+        num_of_others = self.num_cells - len(self._open) - len(self._begun - self._open)
+        return len(self._begun) + num_of_others
+
+    def ended(self, cell: Cell) -> None:
+        """A worker beside this one has run `cell`; the next look will see it."""
+        self._ended.add(cell.id)
         if self.is_live:
             self.bars.update(self.cell_bar, completed=self.num_settled)
 
@@ -106,14 +117,13 @@ class Progress:
     @contextmanager
     def running(self, cell: Cell) -> Iterator["CellProgress"]:
         """Show `cell` while it runs, here or in a worker beside this one."""
-        self.num_running += 1
-        place = f"{self.num_settled + self.num_running}/{self.num_cells}"
+        self._begun.add(cell.id)
+        place = f"{self._place()}/{self.num_cells}"
         log.info("cell %s: %s%s", place, cell.title, f", {self.left.words()}" if self.left else "")
         try:
             with self._bar(cell) as shown:
                 yield shown
         finally:
-            self.num_running -= 1
             self.tally.ran_one()
 
     @contextmanager

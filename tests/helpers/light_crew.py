@@ -43,6 +43,15 @@ def run(cell: Any, link: Any) -> None:
     crew.ran(cell.id, failed=cell.seed == 1)
 
 
+def run_slowly(cell: Any, link: Any) -> None:
+    """Run a cell for a moment, and tell of it only after another one."""
+    progress, crew, _ = link
+    with progress.running(cell):
+        time.sleep(0.3)
+    time.sleep(0.3)
+    crew.ran(cell.id, failed=False)
+
+
 def say_sessions(_cell: Any, link: Any) -> None:
     logging.getLogger("calib_sweep.run").info("sessions %s", link[2])
 

@@ -68,7 +68,7 @@ def test_what_a_member_runs_is_shown_and_counted_here(crew, cells, progress, cap
         for line in (f"cell {n}/3: {cell.title}", f"{cell.title} by {pid}")
     ]
     assert caplog.messages == [*lines, "of the cell that runs here"]
-    assert progress.num_settled == 3 and progress.num_running == 0
+    assert progress.num_settled == 3
     (line,) = (tmp_path / "log.txt").read_text().splitlines()  # of the members' cells nothing
     assert line.endswith("of the cell that runs here")
 
@@ -101,7 +101,7 @@ def test_a_killed_member_is_told_and_the_others_go_on(crew, cells, progress, cap
         wait_until(lambda: not crew.members[0].can_work)
     (line,) = [text for text in caplog.messages if "worker process" in text]
     assert "killed by SIGKILL. The others go on. Its last words:\nlast words" in line
-    assert progress.num_running == 0 and crew.news() == []
+    assert progress.num_settled == 0 and crew.news() == []
     crew.resize(1)  # another takes its place where the next cells are worth it
     assert [member.can_work for member in crew.members] == [False, True]
 
@@ -118,6 +118,14 @@ def test_members_that_are_not_needed_go_home_by_themselves(crew, caplog):
     crew.resize(0)
     assert [member.process.wait(20) for member in crew.members] == [0, 0]
     assert caplog.messages == []
+
+
+def test_at_the_end_what_still_runs_is_waited_for(crew, cells, progress, caplog):
+    crew.resize(1)
+    caplog.set_level("INFO", logger="calib_sweep")
+    with crew.at_work(Task(light_crew.run_slowly, cells[:1]), cells, progress):
+        wait_until(lambda: len(caplog.messages) == 1)  # it has begun
+    assert crew.news() == [cells[0].id]
 
 
 def test_nobody_waits_for_a_member_that_runs_nothing(crew, cells, progress, tmp_path):

@@ -92,3 +92,22 @@ def test_what_none_has_timed_is_told_by_what_it_costs(make_cell, clock, tmp_path
         p.look(Left(left), left[0])
         assert p.left.seconds == pytest.approx(3 * 300)
         assert p.left.words().endswith("(slow not timed yet)")
+
+
+def test_cells_are_numbered_as_they_begin_whoever_runs_them(cells, tmp_path, caplog):
+    """Two begin here or beside; another command runs the third, and the last one begins here."""
+    with caplog.at_level("INFO", logger="calib_sweep"), Progress(cells, Store(tmp_path, "s")) as p:
+        with p.running(cells[0]), p.running(cells[1]):
+            pass
+        assert p.num_settled == 0
+        p.ended(cells[1])
+        assert p.num_settled == 1
+        p.look(Left(cells[3:]))
+        assert p.num_settled == 3
+        with p.running(cells[3]):
+            pass
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        "cell 1/4",
+        "cell 2/4",
+        "cell 4/4",
+    ]
