@@ -95,7 +95,7 @@ def recovered(group: Group) -> list[str]:
 def heading(metric: str, metrics: Iterable[str], known: Metrics = OURS) -> str:
     """Say what a metric is; of a mean, over how many corpora or tasks among `metrics`."""
     name, of = with_unit(known.of(metric)), _where(metric)
-    parts = parts_of(kind_of(metric), metrics)
+    parts = parts_of_mean(metric, metrics, known)
     if metric not in (PPL_MEAN, ACC_MEAN):
         return f"{name} ({of})" if of else name
     if len(parts) < 2:  # of what it is the mean may not be recorded
@@ -119,6 +119,12 @@ def _where(metric: str) -> str:
     """Return what was scored and how its answers were read: gsm8k, strict-match."""
     kind, _, of = metric.partition("/")
     return ", ".join(filter(None, (of, kind.partition(",")[2])))
+
+
+def parts_of_mean(metric: str, metrics: Iterable[str], known: Metrics = OURS) -> list[str]:
+    """Return the corpora, tasks and groups that a mean is over."""
+    told = known.of(metric).over
+    return told.split(", ") if told else parts_of(kind_of(metric), metrics)
 
 
 def parts_of(kind: str, metrics: Iterable[str]) -> list[str]:

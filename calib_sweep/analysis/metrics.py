@@ -9,6 +9,7 @@ alone. What is true of a kind is true of each of its metrics, unless a whole nam
                 ratios;  plain: as it is
     headline    whether sentences and figures are made of it
     chance      what guessing scores; not a number where that is not known
+    over        of a mean: the names of what it is over, where those of its kind do not say so
     words       what it is called;  unit: of a value as it is shown
 
 OURS has the metrics of this program and those of lm-eval. Records say more (`Record.metrics`), and
@@ -44,6 +45,7 @@ class Kind:
     headline: bool = False
     unit: str = ""
     chance: float = math.nan
+    over: str = ""
 
     @property
     def is_logged(self) -> bool:
@@ -235,6 +237,7 @@ ACCEPTED: dict[str, tuple[Callable[[object], bool], str]] = {
     "scale": (lambda value: value in SCALES, f"one of {', '.join(SCALES)}"),
     "headline": (lambda value: isinstance(value, bool), "true or false"),
     "unit": (lambda value: isinstance(value, str), "text"),
+    "over": (lambda value: isinstance(value, str), "names, joined by a comma and a space"),
     "chance": (lambda value: is_number(value) and math.isfinite(value), "a number"),
 }
 assert set(ACCEPTED) == {field.name for field in fields(Kind)}

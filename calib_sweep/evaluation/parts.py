@@ -93,6 +93,14 @@ def mean_chance(parts: Iterable[Part]) -> float | None:
     return sum(known) / len(known) if counted and len(known) == len(counted) else None
 
 
+def mean_over(parts: Iterable[Part], scores: Iterable[str]) -> str | None:
+    """Name what the mean over tasks is over; None where all that have an accuracy are meant."""
+    counted = [part.name for part in parts if part.kind == TASK and part.headline is not None]
+    accuracies = (score for score in scores if score.split("/")[0] in ("acc", "acc_norm"))
+    usual = {name_of(score) for score in accuracies} - {"mean"}
+    return ", ".join(counted) if counted and set(counted) != usual else None
+
+
 def unweighted_mean(values: list[tuple[float, float | None]]) -> tuple[float, float | None]:
     """The mean, and its SE: tasks share no items, so their errors are independent."""
     mean = sum(value for value, _ in values) / len(values)

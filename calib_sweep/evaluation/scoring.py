@@ -13,6 +13,7 @@ from calib_sweep.evaluation.parts import (
     Part,
     headlines,
     mean_chance,
+    mean_over,
     mean_perplexity,
     merged,
     unweighted_mean,
@@ -104,8 +105,9 @@ class Scoring:
                 stderr |= {} if error is None else {name: error}
         table = item_table([part.rows for part in parts if part.rows])
         metrics = merged(part.metrics for part in parts)
-        chance = mean_chance(in_means)
-        metrics |= {} if chance is None else {ACC_MEAN: {"chance": chance}}
+        of_mean = {"chance": mean_chance(in_means), "over": mean_over(in_means, scores)}
+        if known := {key: value for key, value in of_mean.items() if value is not None}:
+            metrics[ACC_MEAN] = known
         reference = self._reference(parts) if self.makes_reference else None
         by_name = {part.name: part for part in parts}
         notes = {name: by_name[name].note(identity) for name, identity in identities.items()}

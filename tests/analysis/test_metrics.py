@@ -123,3 +123,11 @@ def test_metrics_are_declared_on_the_command_line():
 )
 def test_a_heading_says_the_unit_and_of_what_a_mean_is(metric, metrics, says):
     assert formatting.heading(metric, metrics) == says
+
+
+def test_a_heading_says_what_a_record_says_that_the_mean_is_over():
+    metrics = ["acc/mean", "acc/mmlu", "acc/mmlu_law", "acc/mmlu_virology", "exact_match/gsm8k"]
+    both = OURS.extended({"acc/mean": {"over": "mmlu, gsm8k"}})
+    assert formatting.heading("acc/mean", metrics, both) == "accuracy, % (mean of 2 tasks)"
+    one = OURS.extended({"acc/mean": {"over": "mmlu"}})
+    assert formatting.heading("acc/mean", metrics, one) == "accuracy, % (mmlu)"

@@ -11,6 +11,7 @@ from calib_sweep.analysis.scores.groups import Group
 from calib_sweep.analysis.scores.names import Naming, shown_settings
 from calib_sweep.analysis.scores.table import Row
 from calib_sweep.analysis.tables import controls, provenance
+from calib_sweep.results.means import ACC_MEAN
 
 FAMILIES = ("ppl", "acc", "acc_norm", "kl", "flips")  # order of the tables of single scores
 
@@ -28,7 +29,7 @@ def what_was_run(material: Material, groups: Sequence[Group]) -> list[Block]:
         "calibration seeds": sorted({s for g in groups for s in g.seeds if s is not None}),
         "settings that differ": shown_settings(groups),
         "perplexity of": formatting.parts_of("ppl", material.metrics),
-        "accuracy in": formatting.parts_of("acc", material.metrics),
+        "accuracy in": formatting.parts_of_mean(ACC_MEAN, material.metrics, material.known),
     }.items():
         if values:
             items.append(f"{word}: {', '.join(map(str, dict.fromkeys(values)))}")

@@ -77,9 +77,13 @@ def test_a_group_scores_as_with_lm_eval(folder, model, tokenizer, monkeypatch):
 
 
 def test_the_mean_counts_a_group_once_and_a_list_or_tag_by_its_tasks(folder, model, tokenizer):
-    found = score(zero_shot_of(folder, "g_all", "t_choice"), model, tokenizer).scores
+    scored = score(zero_shot_of(folder, "g_all", "t_choice"), model, tokenizer)
+    found = scored.scores
+    assert scored.metrics["acc/mean"]["over"] == "t_choice, g_all"
     assert found["acc/mean"] == pytest.approx((found["acc/g_all"] + found["acc/t_choice"]) / 2)
-    found = score(zero_shot_of(folder, "g_list", "c_tag"), model, tokenizer).scores
+    scored = score(zero_shot_of(folder, "g_list", "c_tag"), model, tokenizer)
+    found = scored.scores
+    assert "over" not in scored.metrics["acc/mean"]  # all that have an accuracy
     tasks = ["t_choice", "w_more", "c_few", "c_shots"]
     assert found["acc/mean"] == pytest.approx(np.mean([found[f"acc/{name}"] for name in tasks]))
     assert "acc/g_list" not in found
