@@ -32,6 +32,7 @@ def contents(prepared: PreparedTasks) -> dict[str, object]:
             "headline": settings.headline_of(name),
             "settings": of_written if is_written(task.instances) else of_all,
             "items": prepared.item_hashes[name],
+            "groups": prepared.item_groups.get(name),
             "asked": asked_of(task.instances),
         }
         for name, task in prepared.tasks.items()
