@@ -8,7 +8,7 @@ Shapes: B rows at once, L places of a row, N windows, T tokens of a window, P pl
 V vocabulary, H hidden size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +21,23 @@ if TYPE_CHECKING:
 
 # Log-probabilities in float32 at once, in numbers: 256 MiB. It bounds memory and moves no result.
 MAX_ELEMENTS = 2**26
+ELEMENTS_ON_CPU = 2**20  # they stay in its caches from one step to the next
 # Tokens forwarded at once where nothing is set. A CPU has them in its caches, or nearly.
-ON_GPU, ON_CPU = 16384, 4096
+ON_GPU, ON_CPU = 16384, 1024
+WRITING_ON_CPU = 4096  # the same of texts to go on with: most of a row waits for one token
 
 
-def tokens_at_once(batch_tokens: int | None, device: "torch.device") -> int:
+def parts_of(logits_PV: "Tensor") -> "Sequence[Tensor]":
+    """Part logits by rows, so that the float32 numbers of a part are bounded, and few on a CPU."""
+    most = ELEMENTS_ON_CPU if logits_PV.device.type == "cpu" else MAX_ELEMENTS
+    return logits_PV.split(max(1, most // logits_PV.shape[-1]))
+
+
+def tokens_at_once(batch_tokens: int | None, device: "torch.device", on_cpu: int = ON_CPU) -> int:
     """Return the tokens to forward at once: `batch_tokens`; None: by device."""
     if batch_tokens is not None:
         return batch_tokens
-    return ON_CPU if device.type == "cpu" else ON_GPU
+    return on_cpu if device.type == "cpu" else ON_GPU
 
 
 def logits_at(
@@ -93,6 +101,6 @@ def log_probs(
         places = (torch.from_numpy(of).to(device) for of in (row_P, place_P - 1))
         with torch.inference_mode():
             logits_PV = logits_at(model, *places, is_whole=is_whole, input_ids=input_BT)
-            for part_PV in logits_PV.split(max(1, MAX_ELEMENTS // logits_PV.shape[-1])):
+            for part_PV in parts_of(logits_PV):
                 yield slice(first, first + len(part_PV)), part_PV.float().log_softmax(-1)
                 first += len(part_PV)

@@ -45,9 +45,13 @@ class InMemory:
         is_bound_by_memory = self.model.device.type == "cuda" and self.model.dtype.itemsize == 2
         return fused_norms(self.model) if is_bound_by_memory else nullcontext()
 
-    @cached_property
+    @property
     def context_length(self) -> int:
         """Tokens that the model reads at once, as lm-eval finds it out."""
+        return self._context_length
+
+    @cached_property
+    def _context_length(self) -> int:
         from calib_sweep.evaluation.harness import context_length
 
         return context_length(self.model, self.tokenizer)
@@ -61,5 +65,6 @@ class InMemory:
 
     def generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Return the tokens that follow each prompt, to its bound or to where they end before."""
-        batch_tokens = forward.tokens_at_once(self.batch_tokens, self.model.device)
+        device, on_cpu = self.model.device, forward.WRITING_ON_CPU
+        batch_tokens = forward.tokens_at_once(self.batch_tokens, device, on_cpu)
         return generate(self.model, self.tokenizer, prompts, batch_tokens)

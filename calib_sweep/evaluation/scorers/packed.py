@@ -19,8 +19,8 @@ import numpy as np
 from calib_sweep.cell import PACKED_VERSION
 from calib_sweep.evaluation.requests import Answer, Requests
 from calib_sweep.evaluation.scorers.forward import (
-    MAX_ELEMENTS,
     logits_at,
+    parts_of,
     tokens_at_once,
     with_rows,
 )
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Places of a row. Of longer rows a GPU pads fewer and has fewer shapes; on a CPU attention over a
 # row with a mask costs as much as over all of its pairs.
-ROW_ON_GPU, ROW_ON_CPU = 1024, 256
+ROW_ON_GPU, ROW_ON_CPU = 1024, 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +63,18 @@ class PackedScorer(InMemory):
     """A transformers model in memory; requests are packed into rows."""
 
     engine = f"packed {PACKED_VERSION}"
+    row_length: int | None = None  # places; longer items have longer rows; None: by device
     masks_all = False  # a mask and positions for rows of one request, too: no result moves
 
     def loglikelihoods(self, requests: Requests) -> list[Answer]:
         """Return an answer to each request, in order."""
         device = self.model.device
-        batch_tokens = tokens_at_once(self.batch_tokens, device)
+        batch_tokens, is_full = tokens_at_once(self.batch_tokens, device), self.is_compiled
+        row_length = self.row_length or (ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU)
         laid_out = requests.kept(
-            ("packed", self.context_length, batch_tokens, str(device), self.is_compiled),
+            ("packed", self.context_length, batch_tokens, row_length, str(device), is_full),
             lambda own: _lay_out(
-                own, self.context_length, batch_tokens, device, is_full=self.is_compiled
+                own, self.context_length, row_length, batch_tokens, device, is_full=is_full
             ),
         )
         value_P, is_best_P = self._scored(laid_out)
@@ -101,13 +103,13 @@ class PackedScorer(InMemory):
 def _lay_out(
     requests: Requests,
     context_length: int,
+    row_length: int,
     batch_tokens: int,
     device: "torch.device",
     *,
     is_full: bool,
 ) -> Layout:
     check_lengths(requests, context_length)
-    row_length = ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
     packed = [
         rows
         for documents in requests.items.values()
@@ -160,8 +162,7 @@ def _of_targets(logits_UV: "Tensor", batch: Batch) -> tuple["Tensor", "Tensor"]:
     """
     import torch
 
-    parts = logits_UV.split(max(1, MAX_ELEMENTS // logits_UV.shape[-1]))
-    total_U = torch.cat([part.float().logsumexp(-1) for part in parts])
+    total_U = torch.cat([part.float().logsumexp(-1) for part in parts_of(logits_UV)])
     best_U = logits_UV.argmax(-1)
     at_P, target_P = batch.at_P.to(logits_UV.device), batch.target_P.to(logits_UV.device)
     value_P = logits_UV[at_P, target_P].float() - total_U[at_P]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 NEEDED = {"attention_mask", "position_ids"}  # arguments of a forward
 NUM_OF_SHAPE = 2  # items of each shape
 NUM_WINDOWS = 2
+ROW = 4096  # places
 MARGIN = 4
 MAX_ELEMENTS = 2**26  # float32 log-probabilities at once: 256 MiB; it moves no result
 # By dtype: the least and the most that passes for rounding, in nats over the root of the number of
@@ -65,6 +66,7 @@ def difference(
 
     model, scorer = scorer.model, copy.copy(scorer)
     scorer.masks_all, scorer.is_compiled = True, False  # few shapes, used once
+    scorer.row_length = ROW  # long and short together: what is said may depend on the company
     if left_out := NEEDED - set(inspect.signature(model.forward).parameters):
         return f"its forward takes no {' and no '.join(sorted(left_out))}"
     rows: list[Row] = []

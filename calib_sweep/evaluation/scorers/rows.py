@@ -1,24 +1,23 @@
-"""Requests packed into rows: what the continuations of an item share stands once.
+"""Requests packed into rows: what they have in common stands once.
 
-The requests of an item (a question and its choices) are token lists that begin alike. Their longest
-common prefix stands once in a row. What follows it in each request is a branch, behind one another:
+The requests of an item (a question and its choices) are token lists that begin alike. In order of
+their tokens, each shows only what the one before it does not begin with:
 
-    prefix: the question    branch 1: ' a cat'    branch 2: ' two'    prefix of the next item ...
+    question ' a cat'    ' dog'    ' two birds'    next question ' yes'    ' no'
 
-A token sees the prefix of its item and what stands before it in its own branch: whatever stands
-before it, unless that is over. So each place has one number, the last place that sees it: the end
-of its item in a prefix, the end of its branch in a branch. Its position is the one that it has in
-its request, so a branch goes on where the prefix ends. The last token of a continuation is never an
-input: nothing comes after it. Requests with equal inputs share a branch; continuations of one token
-share everything, and no token is repeated.
+A token sees what stands before it in its own requests: whatever stands before it, unless that is
+over. In this order, that of a tree which is walked in depth, each place has one number, the last
+place that sees it. Its position is the one that it has in its requests. The last token of a
+continuation is never an input: nothing comes after it. Requests with equal inputs are one;
+continuations of one token share everything.
 
-Of a request longer than the model's context the beginning is left out, as lm-eval does. Requests of
-a document that have little in common (a choice with and without its question) are parted so that
-the fewest tokens stand in rows.
+Of a request longer than the model's context the beginning is left out, as lm-eval does.
 
 Items fill rows of one length, the largest first, each into the fullest row that has room (best fit
-decreasing: at most 11/9 of the fewest rows and one, Johnson 1973). Items longer than a row have
-rows of their own, of twice, four times, ... the length.
+decreasing: at most 11/9 of the fewest rows and one, Johnson 1973). Or they follow each other in the
+order of their tokens, where that takes fewer places: solved examples in front of all questions of a
+task then stand once in a row. Items longer than a row have rows of their own, of twice, four
+times, ... the length.
 
 Shapes: R rows, L places of a row, U places where a head is needed, P scored tokens.
 """
@@ -36,19 +35,18 @@ from calib_sweep.evaluation.requests import Request
 MULTIPLE = 16  # row lengths are multiples of it: few shapes, and whole tiles of a GPU
 LENGTHENED = (1.0, 1.25, 1.5, 1.75, 2.0)  # rows that are tried where items do not fill them
 GOOD_PADDING = 0.04  # share of places; no longer rows are tried
-MAX_BRANCHES = 64  # of an item; choices beyond have their question once more
+MOST_PLACES = 4096  # of several requests; those beyond have their question once more
+
+Tokens = tuple[int, ...]
+Asked = tuple[int, list[int]]  # a request: its index, its continuation
 
 
 class Item(NamedTuple):
-    """Requests that share a prefix."""
+    """Requests of a document that stand together."""
 
-    prefix: list[int]
-    branches: list[list[int]]  # without the prefix, all different; one may be empty
-    requests: list[tuple[int, int, list[int]]]  # index, its branch, continuation
-
-    @property
-    def num_places(self) -> int:
-        return len(self.prefix) + sum(map(len, self.branches))
+    inputs: list[Tokens]  # in order, all different
+    requests: list[list[Asked]]  # of each input
+    num_places: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,69 +94,74 @@ def _doublings(num_places: int, row_length: int) -> int:
 def items_of(
     requests: Sequence[Request], indices: Sequence[int], context_length: int
 ) -> Iterator[Item]:
-    """Part the requests of a document into items with the fewest places."""
-    own: dict[tuple[int, ...], list[int]] = {}  # inputs -> requests
+    """Return the requests of a document as an item, or as several if they are too many."""
+    own: dict[Tokens, list[Asked]] = {}
     for i in indices:
-        whole = requests[i].context + requests[i].continuation
-        own.setdefault(tuple(whole[-(context_length + 1) :][:-1]), []).append(i)
-    inputs = sorted(own)
-    shared = [len(common_prefix(one, other)) for one, other in pairwise(inputs)]
-    for start, end in _parts(shared):
-        length = min(shared[start : end - 1], default=len(inputs[start]))
-        members = [
-            (i, branch, requests[i].continuation)
-            for branch, tokens in enumerate(inputs[start:end])
-            for i in own[tokens]
-        ]
-        branches = [list(tokens[length:]) for tokens in inputs[start:end]]
-        yield Item(list(inputs[start][:length]), branches, members)
+        context, continuation = requests[i]
+        inputs = tuple((context + continuation)[-(context_length + 1) :][:-1])
+        own.setdefault(inputs, []).append((i, continuation))
+    inputs, start = sorted(own), 0
+    shared = [0, *(num_shared(one, other) for one, other in pairwise(inputs))]
+    while start < len(inputs):
+        end, num_places = start + 1, len(inputs[start])
+        while end < len(inputs):
+            more = len(inputs[end]) - shared[end]
+            if num_places + more > MOST_PLACES:
+                break
+            end, num_places = end + 1, num_places + more
+        yield Item(inputs[start:end], [own[one] for one in inputs[start:end]], num_places)
+        start = end
 
 
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
-    """Return the longest list that both begin with."""
+def num_shared(one: Tokens, other: Tokens) -> int:
+    """Count the tokens that both begin with."""
     least = min(len(one), len(other))
     if one[:least] == other[:least]:
-        return one[:least]
-    return one[: next(k for k in range(least) if one[k] != other[k])]
-
-
-def _parts(shared: Sequence[int]) -> list[tuple[int, int]]:
-    """Part a sorted list where that saves most tokens; `shared`: of each neighbours' beginnings.
-
-    k neighbours whose beginnings share n tokens save (k - 1) n.
-    """
-    num = len(shared) + 1
-    saved, begins = [0] * (num + 1), [0] * (num + 1)  # of the first so many; where the last part is
-    for end in range(1, num + 1):
-        best, least = (saved[end - 1], end - 1), 0
-        for start in range(end - 2, max(-1, end - MAX_BRANCHES - 1), -1):
-            least = shared[start] if start == end - 2 else min(least, shared[start])
-            best = max(best, (saved[start] + (end - 1 - start) * least, start))
-        saved[end], begins[end] = best
-    parts = []
-    while num:
-        parts.append((begins[num], num))
-        num = begins[num]
-    return parts[::-1]
+        return least
+    return next(k for k in range(least) if one[k] != other[k])
 
 
 def _rows(items: Sequence[Item], row_length: int | None) -> Rows:
-    """Lay out items in rows of one length: of those that are tried the one that leaves least.
+    """Lay out items in rows of one length: of those that are tried the one that takes least.
 
     They begin with `row_length`; None: with the longest item.
     """
-    in_order = sorted(items, key=lambda item: -item.num_places)  # stable
-    sizes = [item.num_places for item in in_order]
+    by_size = sorted(items, key=lambda item: -item.num_places)  # stable
+    in_order = sorted(items, key=lambda item: item.inputs)
+    sizes = [item.num_places for item in by_size]
+    shared = [0, *(num_shared(a.inputs[-1], b.inputs[0]) for a, b in pairwise(in_order))]
     least = min(row_length or sizes[0], sum(sizes))
-    tried = []
+    tried: list[tuple[int, int, list[list[Item]]]] = []
     for times in LENGTHENED:
         length = -(-round(least * times) // MULTIPLE) * MULTIPLE
-        rows = filled(sizes, length)
-        tried.append((len(rows) * length, length, rows))
-        if sum(sizes) >= (1 - GOOD_PADDING) * len(rows) * length:
+        fitted = filled(sizes, length)
+        tried.append((len(fitted) * length, length, [[by_size[i] for i in r] for r in fitted]))
+        row_of = following([item.num_places for item in in_order], shared, length)
+        num_rows = row_of[-1] + 1
+        if num_rows < len(fitted):
+            rows: list[list[Item]] = [[] for _ in range(num_rows)]
+            for item, row in zip(in_order, row_of, strict=True):
+                rows[row].append(item)
+            tried.append((num_rows * length, length, rows))
+        elif sum(sizes) >= (1 - GOOD_PADDING) * len(fitted) * length:
             break
     _, length, rows = min(tried, key=lambda one: one[:2])
-    return lay_out([[in_order[i] for i in row] for row in rows], length)
+    return lay_out(rows, length)
+
+
+def following(sizes: Sequence[int], shared: Sequence[int], length: int) -> list[int]:
+    """Put things into rows of `length` in their order: the row of each.
+
+    `shared`: how much less each takes behind the one before it, in the same row.
+    """
+    rows, room = [], -1
+    row = -1
+    for size, less in zip(sizes, shared, strict=True):
+        if room < size - less:
+            row, room, less = row + 1, length, 0
+        room -= size - less
+        rows.append(row)
+    return rows
 
 
 def filled(sizes: Sequence[int], length: int) -> list[list[int]]:
@@ -182,31 +185,62 @@ def lay_out(rows: Sequence[Sequence[Item]], length: int) -> Rows:
     """Write items into arrays of rows."""
     tokens_RL, positions_RL = np.zeros((2, len(rows), length), dtype=np.int64)
     until_RL = np.tile(np.arange(length), (len(rows), 1))
-    is_plain_R = np.array([len(own) == 1 == len(own[0].branches) for own in rows])
-    number: dict[tuple[int, int], int] = {}  # row, place -> its number among U
+    is_plain_R, num_used = np.zeros(len(rows), dtype=bool), 0
+    heads: list[tuple[int, int]] = []
     scored: list[tuple[int, int, int]] = []
-    for r, own in enumerate(rows):
-        start = 0
-        for item in own:
-            end = start + item.num_places
-            tokens_RL[r, start:end] = sum(item.branches, item.prefix)
-            num_shared = len(item.prefix)
-            at, starts = start + num_shared, []
-            positions_RL[r, start:at] = np.arange(num_shared)
-            until_RL[r, start:at] = end - 1
-            for branch in item.branches:
-                starts.append(at)
-                part = slice(at, at := at + len(branch))
-                positions_RL[r, part] = np.arange(num_shared, num_shared + len(branch))
-                until_RL[r, part] = at - 1
-            for index, b, continuation in item.requests:
-                first = num_shared + len(item.branches[b]) - len(continuation)
-                for k, target in enumerate(continuation, first):
-                    place = start + k if k < num_shared else starts[b] + k - num_shared
-                    scored.append((number.setdefault((r, place), len(number)), target, index))
-            start = end
-    num_used = sum(item.num_places for own in rows for item in own)
-    row_U, place_U = np.array(list(number), dtype=np.int64).reshape(-1, 2).T
+    for r, items in enumerate(rows):
+        asked: dict[Tokens, list[Asked]] = {}
+        for item in items:
+            for inputs, requests in zip(item.inputs, item.requests, strict=True):
+                asked.setdefault(inputs, []).extend(requests)
+        tree = _Tree()
+        number: dict[int, int] = {}  # place -> its number among U
+        for inputs in sorted(asked):
+            places = tree.add(inputs)
+            for index, continuation in asked[inputs]:
+                first = len(places) - len(continuation)
+                for place, target in zip(places[first:], continuation, strict=True):
+                    at = number.setdefault(place, len(heads) + len(number))
+                    scored.append((at, target, index))
+        heads += [(r, place) for place in number]
+        used = len(tree.tokens)
+        tokens_RL[r, :used], positions_RL[r, :used] = tree.tokens, tree.positions
+        until_RL[r, :used], is_plain_R[r] = tree.ended(), len(asked) == 1
+        num_used += used
+    row_U, place_U = np.array(heads, dtype=np.int64).reshape(-1, 2).T
     at_P, target_P, request_P = np.array(scored, dtype=np.int64).reshape(-1, 3).T
     places = (tokens_RL, positions_RL, until_RL, is_plain_R, row_U, place_U)
     return Rows(*places, at_P, target_P, request_P, num_used)
+
+
+class _Tree:
+    """Token lists in order, each without what it shares with the one before it."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.until: list[int] = []  # last place that sees this one
+        self._last: Tokens = ()
+        self._places: list[int] = []  # of the last list
+
+    def add(self, inputs: Tokens) -> list[int]:
+        """Return the places of the tokens of `inputs`, which follows the last one in order."""
+        shared = num_shared(self._last, inputs)
+        self._close(shared)
+        start = len(self.tokens)
+        self.tokens += inputs[shared:]
+        self.positions += range(shared, len(inputs))
+        self.until += [-1] * (len(inputs) - shared)
+        self._places = self._places[:shared] + list(range(start, len(self.tokens)))
+        self._last = inputs
+        return self._places
+
+    def ended(self) -> list[int]:
+        """Return of each place the last one that sees it."""
+        self._close(0)
+        return self.until
+
+    def _close(self, shared: int) -> None:
+        """Have the last list end, but for its first tokens."""
+        for place in self._places[shared:]:
+            self.until[place] = len(self.tokens) - 1

@@ -153,7 +153,7 @@ def test_batches_hold_as_many_windows_as_the_tokens_allow():
 def test_memory_parts_do_not_move_the_result(model, tokenizer, monkeypatch):
     windows = stories(tokenizer)
     whole = window_nll(model, windows)
-    monkeypatch.setattr(module, "MAX_ELEMENTS", 300 * 10)  # ten positions at once
+    monkeypatch.setattr(module, "ELEMENTS_ON_CPU", 300 * 10)  # ten positions at once
     assert (window_nll(model, windows) == whole).all()
 
 

@@ -79,14 +79,14 @@ def test_batches_have_one_shape_where_blocks_are_compiled(monkeypatch):
     model.register_forward_pre_hook(
         lambda _model, _, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
-    requests = Requests(Request([1, *range(2, 40)], [n]) for n in range(3, 43))
+    requests = Requests(Request([n, *range(2, 40)], [n]) for n in range(3, 43))
     windows = Windows.whole("w", np.arange(7 * 16).reshape(7, 16) % 50)
     found, parts = [], []
     for is_compiled in (False, True):
         scorer = PackedScorer(
             model, None, batch_tokens=768, window_tokens=48, is_compiled=is_compiled
         )
-        scorer.context_length = 64
+        scorer._context_length = 64
         found.append(scorer.loglikelihoods(requests))
         parts.append(torch.cat([part for _, part in scorer.log_probs(windows)]))
         ours, shapes[:] = set(shapes), []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calib_sweep.evaluation.requests import Request
-from calib_sweep.evaluation.scorers.rows import common_prefix, filled, items_of, pack
+from calib_sweep.evaluation.scorers.rows import filled, following, num_shared, pack
 from calib_sweep.seeding import stream
 
 
@@ -63,7 +63,7 @@ def test_a_scored_token_sees_its_own_request_in_order_and_nothing_else(context_l
 
 
 def test_longer_items_have_rows_of_their_own():
-    requests = [Request([5] * length, [1, 2]) for length in (40, 10, 300, 12, 130, 9)]
+    requests = [Request([length] * length, [1, 2]) for length in (40, 10, 300, 12, 130, 9)]
     packed = pack(requests, [[i] for i in range(6)], 2048, 64)
     assert [rows.tokens_RL.shape for rows in packed] == [(1, 80), (1, 144), (1, 304)]
     assert [rows.is_plain_R.tolist() for rows in packed] == [[False], [True], [True]]
@@ -72,33 +72,44 @@ def test_longer_items_have_rows_of_their_own():
 @pytest.mark.parametrize(
     ("contexts", "places"),
     [
-        # Four choices with their question, and without it after one token that all begin with:
-        # the question stands once, and so does that token for the others.
-        ([[0, *range(10, 30)]] * 4 + [[0]] * 4, (21 + 4) + (1 + 4)),
+        # Four choices with their question, and without it after one token that all begin with.
+        ([[0, *range(10, 30)]] * 4 + [[0]] * 4, 21 + 4 + 4),
         # The choice is in the middle of the question (WinoGrande): what stands before it is shared.
         ([[1, 2, 3, 4, 50, 6, 7], [1, 2, 3, 4, 51, 6, 7]], 4 + 2 * (3 + 1)),
         # Nothing in common.
         ([[1, 2], [3, 4]], 2 * 3),
+        # One context is the beginning of the other.
+        ([[1, 2], [1, 2, 90]], 4),
     ],
 )
 def test_requests_of_an_item_stand_in_the_fewest_places(contexts, places):
     requests = [Request(context, [90 + i, 5]) for i, context in enumerate(contexts)]
-    made = list(items_of(requests, range(len(requests)), 2048))
-    assert sum(item.num_places for item in made) == places
-    assert sorted(i for item in made for i, _, _ in item.requests) == list(range(len(requests)))
+    (rows,) = pack(requests, [range(len(requests))], 2048, 512)
+    assert rows.num_used == places
+    assert sorted(rows.request_P.tolist()) == sorted(2 * list(range(len(requests))))
 
 
 @pytest.mark.parametrize(
     ("lists", "shared"),
-    [
-        (([1, 2, 3], [1, 2, 4]), [1, 2]),
-        (([1, 2], [1, 2, 4]), [1, 2]),
-        (([1], [2]), []),
-        (([7, 8], [7, 8]), [7, 8]),
-    ],
+    [(((1, 2, 3), (1, 2, 4)), 2), (((1, 2), (1, 2, 4)), 2), (((1,), (2,)), 0), (((7,), (7,)), 1)],
 )
 def test_the_longest_common_prefix(lists, shared):
-    assert common_prefix(*lists) == shared
+    assert num_shared(*lists) == shared
+
+
+def test_examples_in_front_of_every_question_stand_once_in_a_row():
+    draw = stream("tests/rows/shots")
+    shots = draw.integers(0, 97, 500).tolist()
+    contexts = [shots + draw.integers(0, 97, 80).tolist() for _ in range(60)]
+    requests = [Request(context, [90 + i]) for context in contexts for i in range(4)]
+    packed = pack(requests, [range(4 * i, 4 * i + 4) for i in range(60)], 2048, 1024)
+    places = sum(rows.tokens_RL.size for rows in packed)
+    assert places < 60 * 580 / 4
+    assert sum(rows.num_used for rows in packed) > 0.9 * places
+
+
+def test_things_follow_each_other_as_long_as_a_row_has_room():
+    assert following([6, 6, 6, 5, 5], [0, 4, 4, 0, 0], 10) == [0, 0, 0, 1, 1]
 
 
 def test_a_thing_goes_into_the_fullest_row_that_has_room():
