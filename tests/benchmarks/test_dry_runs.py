@@ -80,3 +80,9 @@ def test_products_of_inputs_are_compared_with_float64():
     lines = run("gram_errors.py", *options).splitlines()
     assert [line.split()[2] for line in lines] == ["float32", "by", "float32", "by"]
     assert all(float(line.split()[-3]) < 1e-5 for line in lines)
+
+
+def test_what_it_costs_to_prepare_tasks_is_a_line_for_each_way():
+    rows = [line.split() for line in run("preparing.py", "--share", 0.001).splitlines()]
+    assert [row[0] for row in rows] == ["first", "others", "alone"]
+    assert len({row[4] for row in rows}) == 1 and all(float(row[1]) > 0 for row in rows)
