@@ -12,8 +12,8 @@ from calib_sweep.hashing import file_sha256
 if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Instance, Spec
 
-# Settings that are said of each task, or say where tasks are found.
-OF_SEVERAL = ("tasks", "headline", "include_path", "storycloze_path", "num_fewshot")
+# Settings that are said of each task, or say where tasks are found, or who is to ask.
+OF_SEVERAL = ("tasks", "headline", "include_path", "storycloze_path", "num_fewshot", "scorer")
 OF_WRITTEN = ("max_gen_toks", "repeats")  # of tasks whose answers are written
 
 
