@@ -22,7 +22,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ from task_requests import all_requests
 from transformers import AutoTokenizer
 
 from calib_sweep.evaluation.requests import Request, Requests
-from calib_sweep.evaluation.scorers.compiled import compiled_blocks
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.places import WEIGHTS
@@ -91,9 +89,8 @@ def measure(
     few = requests_of(min(WARM_SHARE, arguments.share), shape.vocab)
     warm = requests if variant.endswith("compiled") else few
     action = scoring(model, variant, arguments.batch_tokens)
-    with compilation(model, variant):
-        warm_s = clocked(lambda: action(warm), model.device)
-        seconds = clocked(lambda: action(requests), model.device)
+    warm_s = clocked(lambda: action(warm), model.device)
+    seconds = clocked(lambda: action(requests), model.device)
     num_tokens = num_packed(requests)
     flop = 2 * num_tokens * num_weights(shape)
     return {
@@ -116,16 +113,15 @@ def measure_windows(
     num = max(1, round(NUM_WINDOWS * min(1.0, arguments.share_of_windows)))
     tokens_NT = np.random.default_rng(0).integers(3, shape.vocab, (num, shape.seq_len))
     windows = Windows.whole("random", tokens_NT)
-    scorer = scorer_of(model, arguments.batch_tokens)
+    scorer = scorer_of(model, variant, arguments.batch_tokens)
 
     def score() -> None:
         targets_P1 = torch.from_numpy(windows.targets()).to(model.device)[:, None]
         for part, log_probs_PV in scorer.log_probs(windows):
             log_probs_PV.gather(1, targets_P1[part])
 
-    with compilation(model, variant):
-        warm_s = clocked(score, model.device)
-        seconds = clocked(score, model.device)
+    warm_s = clocked(score, model.device)
+    seconds = clocked(score, model.device)
     attention = shape.hidden * shape.seq_len * shape.num_blocks
     flop = 2 * tokens_NT.size * (num_weights(shape) + attention)
     return {
@@ -145,9 +141,8 @@ def agreement(model: Any, requests: Requests, batch_tokens: int | None) -> dict[
         "hflm_16": scoring(model, "hflm_16", None)(requests),
         "hflm_64": scoring(model, "hflm_64", None)(requests),
         "packed": scoring(model, "packed", batch_tokens)(requests),
+        "packed_compiled": scoring(model, "packed_compiled", batch_tokens)(requests),
     }
-    with compiled_blocks(model):
-        found["packed_compiled"] = scoring(model, "packed", batch_tokens)(requests)
     dtype = model.dtype
     exact = scoring(model.float(), "hflm_16", None)(requests)
     model.to(dtype)  # back to the same numbers: float32 holds them all
@@ -172,7 +167,7 @@ def agreement(model: Any, requests: Requests, batch_tokens: int | None) -> dict[
 def scoring(model: Any, variant: str, batch_tokens: int | None) -> Callable[[Requests], np.ndarray]:
     """Return what gives the log-likelihood of each request."""
     if variant.startswith("packed"):
-        scorer = scorer_of(model, batch_tokens)
+        scorer = scorer_of(model, variant, batch_tokens)
         return lambda requests: np.array(
             [a.log_likelihood for a in scorer.loglikelihoods(requests)]
         )
@@ -188,8 +183,14 @@ def scoring(model: Any, variant: str, batch_tokens: int | None) -> Callable[[Req
     return ask
 
 
-def scorer_of(model: Any, batch_tokens: int | None) -> PackedScorer:
-    return PackedScorer(model, tokenizer(), batch_tokens=batch_tokens, window_tokens=batch_tokens)
+def scorer_of(model: Any, variant: str, batch_tokens: int | None) -> PackedScorer:
+    at_once, is_compiled = batch_tokens, variant.endswith("compiled")
+    return PackedScorer(
+        *(model, tokenizer()),
+        batch_tokens=at_once,
+        window_tokens=at_once,
+        is_compiled=is_compiled,
+    )
 
 
 def requests_of(share: float, vocab: int) -> Requests:
@@ -225,10 +226,6 @@ def num_weights(shape: Shape) -> int:
 def tokenizer() -> Any:
     """Return any tokenizer: it is looked at for padding alone."""
     return AutoTokenizer.from_pretrained(WEIGHTS)
-
-
-def compilation(model: Any, variant: str) -> AbstractContextManager[object]:
-    return compiled_blocks(model) if variant.endswith("compiled") else nullcontext()
 
 
 def clocked(action: Callable[[], object], device: torch.device) -> float:

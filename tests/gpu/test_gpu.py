@@ -177,8 +177,8 @@ def test_twice_the_same_is_bit_equal(name):
 
 
 def test_a_grid_scores_on_a_gpu_as_on_a_cpu(run_cli, tmp_path):
-    """GPTQ only roughly: a weight that rounds the other way moves all after it. Not spqr, whose
-    grids hang on ties that a last digit decides: docs/performance.md.
+    """GPTQ only roughly, and not its tails: a weight that rounds the other way moves all after it.
+    Not spqr, whose grids hang on ties that a last digit decides: docs/performance.md.
     """
     command = ["-m", "method=magnitude,wanda,sparsegpt,gptq", "evaluation.zero_shot=null"]
     for device in ("cpu", "cuda"):
@@ -191,8 +191,10 @@ def test_a_grid_scores_on_a_gpu_as_on_a_cpu(run_cli, tmp_path):
     )
     assert ours.keys() == theirs.keys() and len(ours) == 5
     for name, record in theirs.items():
-        tolerance = 0.1 if name == "gptq" else 1e-3
-        assert ours[name]["scores"] == pytest.approx(record["scores"], rel=tolerance), name
+        tolerance, kinds = (0.1, ("ppl/", "kl/")) if name == "gptq" else (1e-3, ("",))
+        expected = {key: x for key, x in record["scores"].items() if key.startswith(kinds)}
+        found = {key: ours[name]["scores"][key] for key in expected}
+        assert found == pytest.approx(expected, rel=tolerance), name
     for name in ("magnitude", "wanda", "sparsegpt"):
         on_gpu, on_cpu = (zeros_of(tmp_path / "results" / d, name) for d in ("cuda", "cpu"))
         assert float((on_gpu == on_cpu).double().mean()) > 0.999, name
