@@ -40,8 +40,7 @@ class Crew:
     def __init__(self) -> None:
         self.members: list[_Member] = []
         self._bell = threading.Event()  # a cell was settled, or a member is idle
-        self._settled: list[str] = []  # ids of cells, until somebody asks
-        self._failed: list[str] = []
+        self._failed: list[str] = []  # ids of cells, until somebody asks
 
     def __reduce__(self) -> tuple[type["Crew"], tuple[()]]:
         return Crew, ()
@@ -73,11 +72,6 @@ class Crew:
         if self._bell.wait(seconds):
             self._bell.clear()
 
-    def news(self) -> list[str]:
-        """Return the ids of the cells that were run, here and in members, since the last call."""
-        told, self._settled = self._settled, []
-        return told
-
     def failed(self) -> list[str]:
         """Return the ids of the cells that failed, here and in members, since the last call."""
         told, self._failed = self._failed, []
@@ -91,7 +85,6 @@ class Crew:
 
     def ran(self, cell_id: str, *, failed: bool) -> None:
         """Take note that a cell was run, here or in a member."""
-        self._settled.append(cell_id)
         self._failed += [cell_id] if failed else []
         self.ring()
 

@@ -73,10 +73,6 @@ class Link:
         if self._bell.wait(seconds):
             self._bell.clear()
 
-    def news(self) -> list[str]:
-        """Return nothing: what others have run is seen by its records."""
-        return []
-
     def ran(self, cell_id: str, *, failed: bool) -> None:
         """Say that a cell was run here."""
         self.tell("settled", cell_id, failed)

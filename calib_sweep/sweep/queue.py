@@ -14,7 +14,7 @@ disappears is put back to work, `MAX_RETURNS` times at most.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import ExitStack
 from itertools import chain
 
@@ -132,12 +132,6 @@ class Queue:
         self._open.discard(cell.id)
         if failed:
             self._failed.add(cell.id)
-
-    def look_at(self, news: Collection[str]) -> None:
-        """Settle those cells among `news`, by their ids, that others have settled."""
-        for cell in [*self._held, *self._ahead] if news else ():
-            if cell.id in news and self.outlook.of(cell) != OPEN:
-                self.settle(cell)
 
     def holders(self) -> list[str]:
         """Name who holds the cells that are held, as far as they can be named."""

@@ -46,7 +46,6 @@ class Shown(Protocol):
 class Company(Protocol):
     """The workers beside one, as it sees them."""
 
-    def news(self) -> list[str]: ...  # ids of cells that need nothing more
     def ran(self, cell_id: str, *, failed: bool) -> None: ...  # this worker did
     def pause(self, seconds: float) -> None: ...  # or until there may be something to do
 
@@ -92,7 +91,6 @@ class Worker:
         queue = Queue(self._from_own_share(), outlook)
         while self.max_cells is None or num_run < self.max_cells:
             raise_if_told()
-            queue.look_at(crew.news())
             taken = queue.take()
             progress.look(queue, taken[0] if taken else None)
             if taken is None:
