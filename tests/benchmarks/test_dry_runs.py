@@ -86,3 +86,11 @@ def test_what_it_costs_to_prepare_tasks_is_a_line_for_each_way():
     rows = [line.split() for line in run("preparing.py", "--share", 0.001).splitlines()]
     assert [row[0] for row in rows] == ["first", "others", "alone"]
     assert len({row[4] for row in rows}) == 1 and all(float(row[1]) > 0 for row in rows)
+
+
+def test_one_worker_and_several_run_in_turn():
+    job = ["method=rtn,magnitude", "evaluation.perplexity.max_windows=1", "tracking=none"]
+    printed = run("workers.py", "--repeats", 1, "--job", *job, "evaluation.zero_shot=null")
+    lines = [line.partition("workers=")[2] for line in printed.splitlines()]
+    assert [line.partition(":")[0] for line in lines] == ["1", "auto", "1", "auto"]
+    assert lines[2] == "1: 1.00 of the first by the clock, 1.00 of the processor"
