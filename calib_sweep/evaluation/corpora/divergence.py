@@ -73,7 +73,7 @@ class Kept:
     def take(self, _: slice, log_probs_PV: "Tensor") -> None:
         """Keep the distributions at the next positions."""
         self.log_probs.append(log_probs_PV.half().cpu())
-        self.top.append(log_probs_PV.argmax(-1).int().cpu())
+        self.top.append(likeliest(log_probs_PV))
 
     def together(self) -> tuple["Tensor", "Tensor"]:
         """Return log-probabilities and likeliest tokens at all positions."""
@@ -95,7 +95,7 @@ class Comparison:
         shape = (len(self.kl_P), log_probs_PV.shape[-1])
         dense_PV, top_P = self.dense.part(self.windows.label, part, shape)
         self.kl_P[part] = kl(dense_PV, log_probs_PV)
-        self.is_same_P[part] = (log_probs_PV.argmax(-1).cpu() == top_P).numpy()
+        self.is_same_P[part] = (likeliest(log_probs_PV) == top_P).numpy()
 
     def scores(self) -> dict[str, tuple[float, float | None]]:
         """Return each score with its standard error."""
@@ -106,6 +106,15 @@ class Comparison:
 
     def _mean(self, value_P: np.ndarray) -> tuple[float, float | None]:
         return mean_of(runs(self.windows.by_stretch(value_P)))
+
+
+def likeliest(log_probs_PV: "Tensor") -> "Tensor":
+    """Return the likeliest token of each position, of equal ones the first (int32 [P])."""
+    import torch
+
+    if log_probs_PV.device.type == "cpu":  # ten times as fast as torch's, and the same
+        return torch.from_numpy(log_probs_PV.numpy().argmax(-1)).int()
+    return log_probs_PV.argmax(-1).int().cpu()
 
 
 def kl(dense_PV: "Tensor", log_probs_PV: "Tensor") -> np.ndarray:

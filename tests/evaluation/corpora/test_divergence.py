@@ -12,6 +12,7 @@ from calib_sweep.evaluation.corpora.divergence import (
     Kept,
     flips,
     kl,
+    likeliest,
 )
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.windows import Windows, is_new
@@ -89,6 +90,12 @@ def test_the_top_token_is_the_one_before_rounding():
     compared = Comparison(reference_of(dense_PV), windows, 4)
     compared.take(slice(0, 4), dense_PV)
     assert compared.scores()["same_top"][0] == 1.0
+
+
+def test_of_equally_likely_tokens_the_first_counts_and_no_number_is_above_all():
+    log_probs_PV = torch.tensor([[-2.0, -1.0, -1.0], [-1.0, math.nan, -0.5], [-1.0, -1.0, -1.0]])
+    assert likeliest(log_probs_PV).tolist() == [1, 1, 0]
+    assert likeliest(log_probs_PV).tolist() == log_probs_PV.argmax(-1).tolist()
 
 
 def test_positions_of_overlapping_windows_are_one_text():
