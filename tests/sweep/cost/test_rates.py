@@ -62,7 +62,7 @@ def test_a_method_that_takes_longer_than_its_amounts_is_known_by_its_cells():
     rates = fitted(CPU, [*timed(CPU, SIZES * 5), *slow], 34)
     one = amounts(4, 4, 4)
     ratio = rates.predict("compress", "slow", one) / rates.predict("compress", "new", one)
-    assert 1.5 < ratio < 2
+    assert 1.5 < ratio < 1.85
     assert ("evaluate", "slow") not in rates.corrections
 
 
