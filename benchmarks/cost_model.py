@@ -76,7 +76,7 @@ HELD_OUT = {
     "long samples, many short windows": Grid(8, 512, 32, 128, 20),
     "a wider model": Grid(8, 256, 4, 256, 60, model="wider"),
 }
-WIDER = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4}
+WIDER = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4}
 
 
 def main() -> None:
@@ -106,7 +106,8 @@ def run(grid: Grid, results: Path, name: str, folder: Path) -> None:
     """Run a grid in a process of its own."""
     typed = [*grid.arguments(), f"sweep_name={name}", f"results_dir={results}", "tracking=none"]
     typed += ["workers=1", "model.device=cpu"]
-    typed += [f"model.path={folder / grid.model}"] if grid.model != "miniature" else []
+    if grid.model != "miniature":
+        typed += [f"model.path={folder / grid.model}", f"model.name={grid.model}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", CHILD, "-m", *typed]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
