@@ -12,7 +12,7 @@ window harms longer items alone. So a few of the very requests are scored both w
 
 All rows get a mask, as any of them may among others. The first windows of a corpus are scored too.
 
-What may differ is rounding. It is measured: the same requests a second time, several at once and
+What may differ is rounding. It is measured: the same requests a second time, two at once and
 padded on the right, which a causal model does not see. `MARGIN` times the largest difference is
 allowed, but no less and no more than `ROUNDING`.
 
@@ -41,6 +41,7 @@ NEEDED = {"attention_mask", "position_ids"}  # arguments of a forward
 NUM_OF_SHAPE = 2  # items of each shape
 NUM_WINDOWS = 2
 ROW = 4096  # places
+NUM_PAIRS = 6  # of rows, the shortest with the longest and so on: rounding is measured on them
 MARGIN = 4
 MAX_ELEMENTS = 2**26  # float32 log-probabilities at once: 256 MiB; it moves no result
 # By dtype: the least and the most that passes for rounding, in nats over the root of the number of
@@ -89,11 +90,11 @@ def difference(
 def _apart(model: Any, rows: Sequence[Row], found_R: np.ndarray) -> str | None:
     """Return which row has another log-likelihood alone than `found_R`; None: no row."""
     shortest = sorted(range(len(rows)), key=lambda r: len(rows[r].tokens))
-    pairs = zip(shortest, reversed(shortest), strict=True)  # each of them twice
-    alone_R = plain(model, rows, [[r] for r in shortest])
-    padded_R = plain(model, rows, list(pairs)[: (len(rows) + 1) // 2])
-    root_R = np.sqrt([len(row.scored) for row in rows])
-    rounding = float(np.max(np.abs(padded_R - alone_R) / root_R))
+    pairs = list(zip(shortest, reversed(shortest), strict=True))[: (len(rows) + 1) // 2]
+    pairs = pairs[:: -(-len(pairs) // NUM_PAIRS)]
+    alone_R, padded_R = plain(model, rows, [[r] for r in shortest]), plain(model, rows, pairs)
+    root_R, twice = np.sqrt([len(row.scored) for row in rows]), np.unique(pairs)
+    rounding = float(np.max((np.abs(padded_R - alone_R) / root_R)[twice]))
     limits = ROUNDING.get(str(model.dtype).removeprefix("torch."), ROUNDING["float32"])
     allowed = float(np.clip(MARGIN * rounding, *limits))
     apart_R = np.nan_to_num(np.abs(found_R - alone_R) / root_R, nan=np.inf)

@@ -3,7 +3,11 @@
 float32: a continuation's log-likelihood is within 1e-4, decisions are the same.
 """
 
+import copy
+
+import numpy as np
 import pytest
+import torch
 from helpers.by_lm_eval import responses, simple_evaluate
 from helpers.scored import metric, scorer_of, sentence, text, write_task, zero_shot_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -219,6 +223,23 @@ def test_a_model_says_the_same_to_the_last_bit_after_another(folder, tokenizer, 
     assert first == again != other
     assert [scored[n].metrics for n in NAMES] == [rescored[n].metrics for n in NAMES]
     assert [scored[n].rows for n in NAMES] == [rescored[n].rows for n in NAMES]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_no_further_from_float32_than_by_hflm(dtype, folder, tokenizer, model):
+    tasks = prepared(folder, tokenizer, "e_numbers", "e_blank", "e_word")
+    half = copy.deepcopy(model).to(dtype)
+
+    def values(one, engine, batch_tokens):
+        answers = scorer_of(one, tokenizer, engine, batch_tokens).loglikelihoods(tasks.requests)
+        return np.array([answer.log_likelihood for answer in answers])
+
+    exact = values(model, "hflm", 1)
+    own, *theirs = (
+        np.abs(values(half, engine, batch_tokens) - exact).mean()
+        for engine, batch_tokens in (("packed", 512), ("hflm", 1), ("hflm", 4096))
+    )
+    assert 0 < own <= max(theirs)
 
 
 @pytest.mark.parametrize("num_items", [30, pytest.param(None, marks=pytest.mark.slow)])

@@ -243,6 +243,19 @@ def test_one_item_beyond_the_window_among_many_within_is_found(batch_tokens, pos
         assert probed(model, *apart, batch_tokens=batch_tokens) is not None
 
 
+def test_a_row_for_one_request_is_probed_as_if_it_had_company():
+    """It has none among the few that are probed, but among all a batch where a mask is needed."""
+    model = tiny_model("mistral", sliding_window=64, max_position_embeddings=1024)
+    alone = [Request([k % 250 for k in range(300)], [7, 8, 9])]
+    shared, longest = (
+        [Request([*range(20)], [b, *range(100, 119)]) for b in range(num)] for num in (15, 30)
+    )
+    requests = requests_of([*made_up(SHORT), longest, shared, alone])
+    assert not are_equal(model, requests)
+    assert "of 303 tokens" in probed(model, requests)
+    assert are_equal(model, requests_of([*made_up(SHORT), longest, shared]))
+
+
 class WithoutPositions(LlamaForCausalLM):
     """Counts places itself, whatever it is told."""
 
@@ -392,11 +405,12 @@ def test_nothing_to_score_is_no_difference():
 
 
 def test_a_few_items_are_probed_the_extreme_ones_among_them():
-    plain = [[Request([1, 2, 3, 4], [5, 6]), Request([1, 2, 3, 4], [7, 8])]] * 50
+    choices = [Request([1, 2, 3, 4], [5, 6]), Request([1, 2, 3, 4], [7, 8])]
+    plain = [choices, [Request([1, 2, 3], [4])]] * 10  # none of the others is the first of a shape
     furthest = [Request([9] * 40, [1])]
     shortest = [Request([9], [1])]
     branched = [Request([8], [k] * 15) for k in range(4)]
-    items = [*plain[:20], shortest, *plain[:20], furthest, *plain[:20], branched]
+    items = [*plain, shortest, *plain, furthest, *plain, branched]
     found = few([requests_of(items[:30]), requests_of(items[30:])], 128)
     own = [[found[i] for i in item] for item in found.items[""]]
     assert all(item in own for item in (furthest, shortest, branched))
