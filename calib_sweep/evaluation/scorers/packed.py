@@ -70,7 +70,7 @@ class PackedScorer(InMemory):
         """Return an answer to each request, in order."""
         device = self.model.device
         batch_tokens, is_full = tokens_at_once(self.batch_tokens, device), self.is_compiled
-        row_length = self.row_length or (ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU)
+        row_length = self.row_length or row_on(device)
         laid_out = requests.kept(
             ("packed", self.context_length, batch_tokens, row_length, str(device), is_full),
             lambda own: _lay_out(
@@ -98,6 +98,11 @@ class PackedScorer(InMemory):
                 values.append(value_P)
                 best.append(is_best_P)
             return torch.cat(values).double().cpu().numpy(), torch.cat(best).cpu().numpy()
+
+
+def row_on(device: "torch.device") -> int:
+    """Return the usual places of a row."""
+    return ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
 
 
 def _lay_out(

@@ -10,7 +10,8 @@ window harms longer items alone. So a few of the very requests are scored both w
     the shortest                            states that are handed on, and soon forgotten
     the first two of each shape             one request; one token; more; contexts that differ
 
-All rows get a mask, as any of them may among others. The first windows of a corpus are scored too.
+They stand among others, in rows as long as usual, and all rows get a mask, as any of them may
+elsewhere. The first windows of a corpus are scored too.
 
 What may differ is rounding. It is measured: the same requests a second time, two at once and
 padded on the right, which a causal model does not see. `MARGIN` times the largest difference is
@@ -29,7 +30,7 @@ import numpy as np
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.requests import Request, Requests
-from calib_sweep.evaluation.scorers.packed import PackedScorer
+from calib_sweep.evaluation.scorers.packed import PackedScorer, row_on
 from calib_sweep.evaluation.scorers.rows import items_of
 from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import Windows
@@ -41,6 +42,7 @@ NEEDED = {"attention_mask", "position_ids"}  # arguments of a forward
 NUM_OF_SHAPE = 2  # items of each shape
 NUM_WINDOWS = 2
 ROW = 4096  # places
+LONGEST = 2  # times the usual row; the rows of the probe are as long, where there are items
 NUM_PAIRS = 6  # of rows, the shortest with the longest and so on: rounding is measured on them
 MARGIN = 4
 MAX_ELEMENTS = 2**26  # float32 log-probabilities at once: 256 MiB; it moves no result
@@ -66,6 +68,7 @@ def difference(
     import torch
 
     model, scorer = scorer.model, copy.copy(scorer)
+    company = LONGEST * (scorer.row_length or row_on(model.device))
     scorer.masks_all, scorer.is_compiled = True, False  # few shapes, used once
     scorer.row_length = ROW  # long and short together: what is said may depend on the company
     if left_out := NEEDED - set(inspect.signature(model.forward).parameters):
@@ -73,9 +76,11 @@ def difference(
     rows: list[Row] = []
     found: list[float] = []
     try:
-        if requests := few(asked, scorer.context_length):
-            rows += [_row(request) for request in requests]
-            found += [answer.log_likelihood for answer in scorer.loglikelihoods(requests)]
+        requests, num_compared = few(asked, scorer.context_length, company)
+        if num_compared:
+            rows += [_row(request) for request in requests[:num_compared]]
+            answers = scorer.loglikelihoods(requests)[:num_compared]
+            found += [answer.log_likelihood for answer in answers]
         if windows is not None:
             first = _first(windows)
             rows += _rows(first)
@@ -108,8 +113,11 @@ def _apart(model: Any, rows: Sequence[Row], found_R: np.ndarray) -> str | None:
     )
 
 
-def few(asked: Sequence[Requests], context_length: int) -> Requests:
-    """Return the requests of a few items: those at the ends, and the first of each shape."""
+def few(asked: Sequence[Requests], context_length: int, company: int) -> tuple[Requests, int]:
+    """Return the requests of a few items: those at the ends, and the first of each shape.
+
+    And how many these are: others follow that fill a row of `company` places with them.
+    """
     items = [
         [_cut(requests[i], context_length) for i in item]
         for requests in asked
@@ -117,7 +125,7 @@ def few(asked: Sequence[Requests], context_length: int) -> Requests:
         for item in documents
     ]
     if not items:
-        return Requests([])
+        return Requests([]), 0
     reach = [max(len(r.context) + len(r.continuation) for r in item) for item in items]
     places = [_num_places(item, context_length) for item in items]
     picked = {int(np.argmax(reach)), int(np.argmax(places)), int(np.argmin(places))}
@@ -125,12 +133,16 @@ def few(asked: Sequence[Requests], context_length: int) -> Requests:
     for number, item in enumerate(items):
         by_shape.setdefault(_shape(item), []).append(number)
     picked.update(number for own in by_shape.values() for number in own[:NUM_OF_SHAPE])
-    taken = [items[number] for number in sorted(picked)]
+    order = sorted(range(len(items)), key=lambda number: (number not in picked, number))
+    filled = np.cumsum([places[number] for number in order])
+    num_taken = max(len(picked), int(np.searchsorted(filled, company)) + 1)
+    taken = [items[number] for number in order[:num_taken]]
     numbers = iter(range(sum(map(len, taken))))
-    return Requests(
+    requests = Requests(
         (request for item in taken for request in item),
         {"": [[next(numbers) for _ in item] for item in taken]},
     )
+    return requests, sum(map(len, taken[: len(picked)]))
 
 
 def _num_places(item: Sequence[Request], context_length: int) -> int:

@@ -256,6 +256,19 @@ def test_a_row_for_one_request_is_probed_as_if_it_had_company():
     assert are_equal(model, requests_of([*made_up(SHORT), longest, shared]))
 
 
+def test_places_are_counted_in_rows_as_long_as_usual():
+    """What all items begin with stands once in a row, far from the last one."""
+    settings = OTHERS["local and global blocks"][1]
+    model = random_model("gpt_neo", {**settings, "window_size": 600})
+    items = [[Request([7, 8, *r.context], r.continuation) for r in i] for i in made_up(SHORT, 90)]
+    scorer, requests = packed(model, 4096), requests_of(items)
+    assert difference(scorer, [requests], None) is None  # rows of a CPU are short
+    scorer.row_length = 1024
+    found = answers(scorer, requests)
+    assert np.abs(found - one_row_each(model, requests)).max() > 1e-3
+    assert difference(scorer, [requests], None) is not None
+
+
 class WithoutPositions(LlamaForCausalLM):
     """Counts places itself, whatever it is told."""
 
@@ -411,11 +424,16 @@ def test_a_few_items_are_probed_the_extreme_ones_among_them():
     shortest = [Request([9], [1])]
     branched = [Request([8], [k] * 15) for k in range(4)]
     items = [*plain, shortest, *plain, furthest, *plain, branched]
-    found = few([requests_of(items[:30]), requests_of(items[30:])], 128)
+    found, num_compared = few([requests_of(items[:30]), requests_of(items[30:])], 128, 0)
     own = [[found[i] for i in item] for item in found.items[""]]
     assert all(item in own for item in (furthest, shortest, branched))
     assert len(own) <= 3 + 2 * 4
-    cut = few([requests_of([[Request([1] * 300, [2, 3])]])], 128)
+    assert num_compared == len(found)
+    more, same_number = few([requests_of(items)], 128, 200)
+    assert list(more[:num_compared]) == list(found) and same_number == num_compared
+    others = sum(len(r.context + r.continuation) for r in more[num_compared:])
+    assert 50 < others < 250  # they fill what the few leave of 200 places
+    cut, _ = few([requests_of([[Request([1] * 300, [2, 3])]])], 128, 1000)
     assert list(cut) == [Request([1] * 127, [2, 3])]
     assert list(found) == [request for item in own for request in item]
     assert list(found.items) == [""]
