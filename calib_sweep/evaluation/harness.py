@@ -169,7 +169,7 @@ def generation_settings(
 ) -> tuple[list[str], int, bool, dict[str, Any]]:
     """Return stop strings, the bound in tokens, whether tokens are drawn, and what else is set."""
     settings: dict[str, Any] = dict(normalize_gen_kwargs(dict(arguments), encoder.max_gen_toks))
-    eos = encoder.tokenizer.decode([encoder.eot_token_id], skip_special_tokens=False)
+    eos = str(encoder.tokenizer.decode([encoder.eot_token_id], skip_special_tokens=False))
     stop = handle_stop_sequences(settings.pop("until"), eos=eos)
     bound, is_drawn = settings.pop("max_gen_toks"), settings.pop("do_sample")
     if not is_drawn:
@@ -213,7 +213,7 @@ class Encoder(TemplateLM):
 
     @cached_property
     def _prefix(self) -> str:
-        return self.tokenizer.decode(self.prefix_token_id)
+        return str(self.tokenizer.decode(self.prefix_token_id))
 
     @property
     def eot_token_id(self) -> int:
@@ -227,7 +227,7 @@ class Encoder(TemplateLM):
 
     def written(self, tokens: list[int], stop: Sequence[str], bound: int) -> tuple[str, bool]:
         """Return the text that counts of what was written, and whether it ended by itself."""
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
         kept = postprocess_generated_text(text, list(stop), None)
         is_whole = len(tokens) < bound or kept != text or tokens[-1] == self.eot_token_id
         return kept, is_whole

@@ -82,7 +82,7 @@ def _go_on(
 
     first = prompts[0]
     width, ends = max(len(one.tokens) for one in prompts), _ends_of(model, tokenizer)
-    pad = next(i for i in (tokenizer.pad_token_id, *sorted(ends), 0) if i is not None)
+    pad = next(i for i in (tokenizer.pad_token_id, *sorted(ends), 0) if isinstance(i, int))
     rows = [[pad] * (width - len(one.tokens)) + one.tokens for one in prompts]
     input_BT = torch.tensor(rows, device=model.device)
     length_B = torch.tensor([len(one.tokens) for one in prompts], device=model.device)
@@ -94,7 +94,7 @@ def _go_on(
         drawing = _Drawing(torch.from_numpy(uniform_BL).to(model.device), width)
         options["logits_processor"] = [*_shapers(model, first.options), drawing]
     with torch.inference_mode(), quiet_transformers():
-        output_BT = model.generate(
+        output_BT: Tensor = model.generate(  # pyright: ignore[reportCallIssue]
             input_ids=input_BT,
             attention_mask=is_real_BT.long(),
             max_new_tokens=first.max_new_tokens,
@@ -123,7 +123,7 @@ def _ends_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> 
     """
     own = model.generation_config.eos_token_id
     named = own if isinstance(own, list) else [own]
-    return {i for i in (*named, tokenizer.eos_token_id) if i is not None}
+    return {i for i in (*named, tokenizer.eos_token_id) if isinstance(i, int)}
 
 
 class _Stopping:

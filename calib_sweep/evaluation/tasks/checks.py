@@ -63,9 +63,8 @@ def check_shots(
 ) -> None:
     """Refuse a number of solved items that moves nothing: a task that says 0 keeps to it."""
     fixed = {name for name, one in definitions.items() if one.settings.get("num_fewshot") == 0}
-    by_task = isinstance(num_fewshot, Mapping)
     idle = [name for name in definitions if shots_of(name) and name in fixed]
-    if by_task:  # a group may have some of either kind
+    if isinstance(num_fewshot, Mapping):  # a group may have some of either kind
         told = {name for name in idle if name in num_fewshot}
         require(
             not told,

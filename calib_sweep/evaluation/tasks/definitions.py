@@ -83,8 +83,8 @@ class Definition:
     def max_gen_toks(self, otherwise: int) -> int:
         """Return the bound of a written answer in tokens; `otherwise` if it has none."""
         settings = _mapping(self.settings.get("generation_kwargs"))
-        found = (settings[name] for name in BOUNDS if settings.get(name) is not None)
-        return int(next(found, otherwise))
+        found = (settings.get(name) for name in BOUNDS)
+        return next((int(value) for value in found if isinstance(value, int | float)), otherwise)
 
     @property
     def is_fetched(self) -> bool:

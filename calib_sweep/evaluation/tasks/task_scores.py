@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def collect(
     missing = [math.nan] * len(choices)
 
     def column(metric: str, otherwise: str | None = None) -> list:
-        found = [d.get(metric, d[otherwise] if otherwise else missing) for d in draws]
+        found: list[Any] = [d.get(metric, d[otherwise] if otherwise else missing) for d in draws]
         return found[0] if len(found) == 1 else np.mean(found, axis=0).tolist()
 
     rows: Table = {

@@ -83,7 +83,7 @@ def writings(
     made: list[Writing] = []
     problems: dict[str, str] = {}
     for instance in instances:
-        text, arguments = instance.args
+        text, arguments = instance.args[0], instance.args[1]  # pyright: ignore
         stop, bound, is_drawn, options = generation_settings(arguments, encoder)
         if max_gen_toks is not None:
             bound = min(bound, max_gen_toks)
