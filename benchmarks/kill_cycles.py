@@ -34,7 +34,7 @@ COMMAND = [
     *("-m", "method=magnitude,wanda,sparsegpt", "seed=0,1", "tracking=none"),
     *("calibration.num_samples=2", "calibration.seq_len=32", "num_threads=1"),
     *("evaluation.perplexity.max_windows=1", "evaluation.perplexity.seq_len=32"),
-    *("evaluation.zero_shot=null", "analysis.num_resamples=1000"),
+    *("evaluation.zero_shot=null", "analysis.num_resamples=1000", "workers=1"),
 ]
 NUM_CELLS = 6  # dense, magnitude once as it needs no data, two methods with two seeds each
 LIMIT_S = 120  # whatever takes longer waits for ever
