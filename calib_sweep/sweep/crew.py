@@ -142,20 +142,27 @@ class _Member:
                 os.killpg(self.process.pid, number)
 
     def _hear(self) -> None:
-        """Act on what it says, until it has ended."""
-        with suppress(EOFError, OSError):
+        """Act on what it says, until it has ended. It ends, too, if there is a bug in here."""
+        try:
             while True:
                 what, *about = self._socket.recv()
                 getattr(self, f"_on_{what}")(*about)
-        code = self.process.wait()
-        self._leave()
+        except (EOFError, OSError):
+            pass
+        finally:
+            self._leave()
+            self._socket.close()
+            self._tell_end(self.process.wait())
+            self.crew.ring()
+
+    def _tell_end(self, code: int) -> None:
+        """Say how it ended, unless it was sent home."""
         if self.can_work:
             self.can_work = False
             self._output.seek(0)
             lines = self._output.read().decode(errors="replace").splitlines()[-LAST_WORDS:]
             told = "worker process %d: %s. The others go on. Its last words:\n%s"
             log.warning(told, self.process.pid, describe_exit(code), "\n".join(lines) or "(none)")
-        self.crew.ring()
 
     def _on_log(self, name: str, level: int, text: str) -> None:
         line = logging.LogRecord(name, level, "", 0, text, None, None)

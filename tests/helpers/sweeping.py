@@ -47,7 +47,7 @@ class Results:
 def starts(*logs: str) -> Counter[str]:
     """How often each cell was started, by what the workers logged."""
     lines = [line for log in logs for line in log.splitlines()]
-    started = re.compile(r"\bcell \d+/\d+: (.*?)(?:, about .* left)?$")
+    started = re.compile(r"\bcell \d+/\d+: (.*?)(?:, [^,]* left(?: \(.*\))?)?$")
     return Counter(match[1] for line in lines if (match := started.search(line)))
 
 

@@ -105,6 +105,16 @@ def test_what_a_member_cannot_do_is_told_and_it_stays(crew, cells, progress, cap
     assert crew.members[0].can_work and crew.members[0].process.poll() is None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_member_that_says_what_nobody_understands_is_lost_and_not_waited_for(
+    crew, cells, progress, caplog
+):
+    crew.resize(1)
+    with crew.at_work(Task(light_crew.run, cells), cells[:2], progress):
+        wait_until(lambda: not crew.members[0].can_work)
+    assert "The others go on" in caplog.text and progress.num_settled == 2
+
+
 def test_members_that_are_not_needed_go_home_by_themselves(crew, caplog):
     crew.resize(2)
     crew.resize(0)
