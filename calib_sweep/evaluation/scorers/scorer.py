@@ -6,7 +6,7 @@
 
 To score with another engine, derive from `evaluation.suite.Evaluation`, return a scorer of your own
 from its method `scorer`, and name your class in `evaluation._target_`. Dense and compressed models
-must be scored by the same engine: they are compared item by item.
+are scored by the same engine, which its property `engine` names: they are compared item by item.
 
 Shapes: P scored tokens of all windows in order, V vocabulary.
 """
