@@ -13,7 +13,7 @@ from calib_sweep import load_scores
 from calib_sweep import run as run_module
 from calib_sweep.evaluation.scoring import Scoring
 
-GRID = ["-m", "method=wanda,magnitude", "seed=0"]
+GRID = ["-m", "method=wanda,rtn", "seed=0"]
 SMALL = ("stories@32", "mini_story")
 LARGE = ("stories@32", "more@32", "mini_boolq", "mini_story")
 
@@ -158,10 +158,12 @@ def test_less_is_neither_compressed_nor_scored(run_cli, world, sweep, work):
     [
         ("wanda", "dense", True),
         ("rtn", "compressed-tensors", True),
-        ("rtn", "compressed-tensors", False),
+        pytest.param("rtn", "compressed-tensors", False, marks=pytest.mark.slow),
     ],
 )
-def test_a_kept_model_is_scored_from_disk(method, form, keeps, run_cli, world, work, tmp_path):
+def test_a_kept_model_is_scored_from_disk(
+    method, form, keeps, run_cli, world, fresh, work, tmp_path
+):
     if form == "compressed-tensors":
         pytest.importorskip("compressed_tensors")
     command, saving = [f"method={method}", "seed=0"], f"save_model={form}"
@@ -175,12 +177,9 @@ def test_a_kept_model_is_scored_from_disk(method, form, keeps, run_cli, world, w
     (new,) = [
         one
         for key, one in by_id(tmp_path).items()
-        if one["cell"]["method"] == method and key != old["cell_id"]
+        if key in fresh and one["cell"]["method"] == method
     ]
-    other = tmp_path / "fresh"
-    other.mkdir()
-    assert run_cli(*command, *world(LARGE), cwd=other).code == 0
-    assert new["scores"] == of_method(other, method)["scores"]
+    assert new["scores"] == fresh[new["cell_id"]]["scores"]
     copies = list(folder_of(tmp_path, new["cell_id"]).glob("model*"))
     assert [path.name for path in copies] == ([kept.name] if keeps else [])
     for copy in copies:
@@ -252,8 +251,8 @@ def test_a_rescoring_that_was_interrupted_is_finished_by_the_same_command(
 
 def test_the_verb_refuses_what_was_never_finished(run_cli, world, sweep, work):
     before = by_id(sweep)
-    ended = run_cli("rescore", *GRID, *world(LARGE), "method.sparsity=0.6", cwd=sweep)
-    assert ended.code == 1 and "2 of 3 were not" in ended.err, ended.err
+    ended = run_cli("rescore", *world(LARGE), "method.sparsity=0.6", cwd=sweep)
+    assert ended.code == 1 and "1 of 2 were not" in ended.err
     ended = run_cli("rescore", "-m", "seed=0,1", *world(LARGE), cwd=sweep)
     assert ended.code == 1 and "1 of 3 were not: miniature wanda text seed 1" in ended.err
     assert by_id(sweep) == before and work == {"scored": [], "walks": 0}
