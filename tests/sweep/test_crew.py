@@ -68,6 +68,18 @@ def test_what_a_member_runs_is_shown_and_counted_here(crew, cells, progress, cap
     assert line.endswith("of the cell that runs here")
 
 
+def test_live_bars_show_the_cell_of_a_member(crew, cells, tmp_path):
+    crew.resize(1)
+    progress = Progress(cells, Store(tmp_path, "s"))
+    progress.is_live = True
+    with progress, crew.at_work(Task(light_crew.run_slowly, cells[:1]), cells, progress):
+        wait_until(lambda: len(progress.bars.tasks) == 2)
+        assert [task.description for task in progress.bars.tasks] == ["sweep s", cells[0].title]
+        wait_until(lambda: progress.num_settled == 1)
+        wait_until(lambda: len(progress.bars.tasks) == 1)
+        assert [task.completed for task in progress.bars.tasks] == [1]
+
+
 def test_a_member_that_waits_is_woken_when_a_cell_is_settled(crew, cells, progress):
     """It would wait for a minute."""
     crew.resize(2)
