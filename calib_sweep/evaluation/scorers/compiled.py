@@ -5,9 +5,9 @@ and writes all hidden states. Compiled, these are fused. All blocks of a model s
 each shape, which takes seconds to make and lasts as long as the process: weights are its inputs, so
 it stays when they change.
 
-Sums are rounded at other places. Half-precision scores move by 1.7 times what rows of another length
-move them (docs/performance.md), so `evaluation.compile` is part of a cell's id, and off unless it
-is asked for.
+Sums are rounded at other places. Half-precision scores move by 1.7 times what rows of another
+length move them (docs/performance.md), so `evaluation.compile` is part of a cell's id, and off
+unless it is asked for.
 """
 
 from collections.abc import Iterator
