@@ -7,9 +7,11 @@ as to fill it in. What is rendered is the same.
 import contextlib
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, cast
 
 MAX_TEMPLATES = 4096  # kept compiled; a task has a handful, unless its code makes one of each item
+
+KEPT = ("loader", "undefined", "keep_trailing_newline")  # of lm-eval's settings, in a sandbox
 
 
 @contextlib.contextmanager
@@ -29,15 +31,12 @@ def templates_of(holder: Any, *, are_trusted: bool) -> Iterator[None]:
 @cache
 def _environment(before: Any, *, is_sandboxed: bool) -> Any:
     """Return an environment with the settings of `before` that remembers what it compiled."""
-    own = before.overlay()
+    own: Any = before.overlay()
     if is_sandboxed:
         from jinja2.sandbox import SandboxedEnvironment
 
-        own = SandboxedEnvironment(
-            loader=before.loader,
-            undefined=before.undefined,
-            keep_trailing_newline=before.keep_trailing_newline,
-        )
+        settings = {key: getattr(before, key) for key in KEPT}
+        own = cast("Any", SandboxedEnvironment(**settings))
         own.filters = before.filters
     own.from_string = lru_cache(MAX_TEMPLATES)(own.from_string)
     return own
