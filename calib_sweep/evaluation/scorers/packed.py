@@ -3,6 +3,10 @@
 The rows go through the model with explicit positions and a mask by which a branch sees its prefix
 and itself. A model that does not honour both gives other answers: it is scored by `hflm` instead.
 
+A place that is not seen has no weight, but 0 times what is not a number is not a number either:
+where a ruined model overflows at one item, its whole row is lost. Requests without a number are
+asked again, in rows of their own.
+
 Each task has batches of its own, so that an answer does not depend on which other tasks are run.
 Index tensors stay on the device for the next model. Nothing waits for the host before the end, and
 sums are taken there, in order: on a GPU they would depend on which thread comes first.
@@ -11,6 +15,7 @@ Shapes: B rows at once, L places of a row, U places where a head is needed, P sc
 V vocabulary, R requests.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +31,7 @@ from calib_sweep.evaluation.scorers.forward import (
 )
 from calib_sweep.evaluation.scorers.in_memory import InMemory
 from calib_sweep.evaluation.scorers.lengths import check_lengths
-from calib_sweep.evaluation.scorers.rows import Rows, pack
+from calib_sweep.evaluation.scorers.rows import Rows, alone, pack
 
 if TYPE_CHECKING:
     import torch
@@ -77,17 +82,27 @@ class PackedScorer(InMemory):
                 own, self.context_length, row_length, batch_tokens, device, is_full=is_full
             ),
         )
-        value_P, is_best_P = self._scored(laid_out)
-        total_R = np.bincount(laid_out.request_P, value_P, len(requests))
-        missed_R = np.bincount(laid_out.request_P, ~is_best_P, len(requests))
+        with self._ready():
+            total_R, missed_R = self._totals(laid_out, len(requests))
+        if len(lost := np.flatnonzero(np.isnan(total_R))):
+            rows = alone(requests, lost.tolist(), self.context_length)
+            again = _in_batches(rows, batch_tokens, device, is_full=False)  # shapes not to compile
+            own = self._totals(again, len(requests))
+            total_R[lost], missed_R[lost] = (of[lost] for of in own)
         return [Answer(float(t), not n) for t, n in zip(total_R, missed_R, strict=True)]
+
+    def _totals(self, laid_out: Layout, num_requests: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return of each request its log-likelihood, and how many tokens are not the likeliest."""
+        value_P, is_best_P = self._scored(laid_out)
+        total_R = np.bincount(laid_out.request_P, value_P, num_requests)
+        return total_R, np.bincount(laid_out.request_P, ~is_best_P, num_requests)
 
     def _scored(self, laid_out: Layout) -> tuple[np.ndarray, np.ndarray]:
         """Return of each scored token its log-likelihood, and whether it is the likeliest."""
         import torch
 
         values, best = [], []
-        with self._ready(), torch.inference_mode():
+        with torch.inference_mode():
             for batch in laid_out.batches:
                 inputs = {"input_ids": batch.tokens_BL}
                 if self.masks_all or not batch.is_plain:
@@ -120,6 +135,12 @@ def _lay_out(
         for documents in requests.items.values()
         for rows in pack(requests, documents, context_length, row_length)
     ]
+    return _in_batches(packed, batch_tokens, device, is_full=is_full)
+
+
+def _in_batches(
+    packed: Sequence[Rows], batch_tokens: int, device: "torch.device", *, is_full: bool
+) -> Layout:
     batches = [
         batch for rows in packed for batch in batches_of(rows, batch_tokens, device, is_full)
     ]

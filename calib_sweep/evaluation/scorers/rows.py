@@ -87,6 +87,15 @@ def pack(
     return [_rows(own, None if size else row_length) for size, own in sorted(by_size.items())]
 
 
+def alone(requests: Sequence[Request], indices: Sequence[int], context_length: int) -> list[Rows]:
+    """Lay out requests in a row each, those of one length together: no place is empty."""
+    by_length: dict[int, list[list[Item]]] = {}
+    for index in indices:
+        for item in items_of(requests, [index], context_length):
+            by_length.setdefault(item.num_places, []).append([item])
+    return [lay_out(rows, length) for length, rows in sorted(by_length.items())]
+
+
 def _doublings(num_places: int, row_length: int) -> int:
     return max(0, (-(-num_places // row_length) - 1).bit_length())
 

@@ -79,3 +79,20 @@ def test_a_request_with_a_row_to_itself_needs_no_mask():
     masked = scorer_of(model, masks_all=True).loglikelihoods(page)
     assert "attention_mask" not in given[0] and "attention_mask" in given[1]
     assert alone[0].log_likelihood == pytest.approx(masked[0].log_likelihood, abs=1e-4)
+
+
+def test_an_item_at_which_a_model_overflows_ruins_no_other_of_its_row():
+    model, requests = random_llama(), questions()
+    whole = scorer_of(model).loglikelihoods(requests)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[299] = torch.nan
+    is_ruined = [299 in [*context, *answer[:-1]] for context, answer in requests]
+    assert 0 < sum(is_ruined) < 10
+    for changes in ({}, {"batch_tokens": 7}, {"row_length": 1024}):
+        found = scorer_of(model, **changes).loglikelihoods(requests)
+        for answer, expected, is_lost in zip(found, whole, is_ruined, strict=True):
+            if is_lost:
+                assert np.isnan(answer.log_likelihood)
+            else:
+                assert answer.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-4)
+                assert answer.is_greedy == expected.is_greedy
