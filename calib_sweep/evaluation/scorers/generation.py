@@ -159,7 +159,7 @@ class _Stopping:
         return self._holds(input_ids[row, self.width :].tolist(), stop)
 
     def _holds(self, tokens: list[int], stop: Sequence[str]) -> bool:
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        text = self.tokenizer.decode(tokens)  # special tokens are stop strings of chats: <|im_end|>
         return any(one in text for one in stop)
 
     def num_written(self) -> list[int | None]:

@@ -77,6 +77,17 @@ def test_a_stop_string_that_the_prompt_holds_does_not_stop():
     assert len(generate(model, tokenizer, [prompt], 100)[0]) == 12
 
 
+def test_a_special_token_is_a_stop_string_too():
+    model, tokenizer = without_ends(random_llama(), train_tokenizer())
+    prompt, *_ = prompts_of(tokenizer)
+    (whole,) = generate(model, tokenizer, [prompt], 100)
+    text = tokenizer.convert_ids_to_tokens(whole[5])
+    tokenizer.add_special_tokens({"additional_special_tokens": [text]})
+    assert tokenizer.decode(whole[5:6], skip_special_tokens=True) == ""
+    (found,) = generate(model, tokenizer, [Prompt(prompt.tokens, 12, stop=(text,))], 100)
+    assert found == whole[: whole.index(whole[5]) + 1]
+
+
 @pytest.mark.parametrize("whose", ["model", "tokenizer"])
 def test_a_row_ends_with_the_token_that_ends_a_text(whose):
     model, tokenizer = without_ends(random_llama(), train_tokenizer())
