@@ -26,7 +26,9 @@ EPSILONS = ("variance_epsilon", "eps")  # what classes of transformers call it
 @contextmanager
 def fused_norms(model: "PreTrainedModel") -> Iterator[None]:
     """Have the RMS norms of `model` run in one kernel, and as they are afterwards."""
-    found = [one for one in model.modules() if _epsilon(one) is not None]
+    # One that has a forward of its own already (weights that come and go) keeps it.
+    alone = (one for one in model.modules() if "forward" not in vars(one))
+    found = [one for one in alone if _epsilon(one) is not None]
     first = {type(one): one for one in reversed(found)}
     plain = {kind for kind, one in first.items() if _is_plain(one)}
     norms = [one for one in found if type(one) in plain]

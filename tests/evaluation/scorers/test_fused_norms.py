@@ -52,3 +52,12 @@ def test_norms_are_themselves_again_after_an_error():
         assert all(map(is_fused, norms_of(model)))
         raise KeyError("whatever")
     assert not any(map(is_fused, norms_of(model)))
+
+
+def test_a_norm_with_a_forward_of_its_own_keeps_it():
+    model = tiny_model()
+    own = model.model.norm.forward = model.model.norm.forward
+    with fused_norms(model):
+        assert model.model.norm.forward is own
+        assert sum(map(is_fused, norms_of(model))) == len(norms_of(model))
+    assert model.model.norm.forward is own
