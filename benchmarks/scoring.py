@@ -44,6 +44,7 @@ VARIANTS = (
 )
 NUM_WINDOWS = 166  # of WikiText-2's test split at 2,048 tokens
 WARM_SHARE = 0.002
+COMPARED = ("hflm_16", "hflm_64", "packed", "packed_compiled")
 CONTEXT = 2048  # tokens; of a small shape too, so that no request is cut
 
 
@@ -82,7 +83,8 @@ def measure(
 ) -> dict[str, Any]:
     """One variant, measured."""
     if variant == "agreement":
-        return agreement(model, requests, arguments.batch_tokens)
+        ways = [one for one in COMPARED if not (arguments.eager and one.endswith("compiled"))]
+        return agreement(model, requests, ways, arguments.batch_tokens)
     if variant.startswith("windows"):
         return measure_windows(model, variant, arguments, shape, rate)
     # Programs are made for the shapes that come: all of them have to have come before.
@@ -135,14 +137,11 @@ def measure_windows(
     }
 
 
-def agreement(model: Any, requests: Requests, batch_tokens: int | None) -> dict[str, Any]:
+def agreement(
+    model: Any, requests: Requests, ways: Sequence[str], batch_tokens: int | None
+) -> dict[str, Any]:
     """Return how far scores are from HFLM's in float32: root mean square, largest, argmax kept."""
-    found = {
-        "hflm_16": scoring(model, "hflm_16", None)(requests),
-        "hflm_64": scoring(model, "hflm_64", None)(requests),
-        "packed": scoring(model, "packed", batch_tokens)(requests),
-        "packed_compiled": scoring(model, "packed_compiled", batch_tokens)(requests),
-    }
+    found = {way: scoring(model, way, batch_tokens)(requests) for way in ways}
     dtype = model.dtype
     exact = scoring(model.float(), "hflm_16", None)(requests)
     model.to(dtype)  # back to the same numbers: float32 holds them all
@@ -264,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--share-of-windows", type=float, default=1.0)
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")
     parser.add_argument("--batch-tokens", type=int, help="at once; none: by device")
+    parser.add_argument("--eager", action="store_true", help="agreement without packed_compiled")
     parser.add_argument("--threads", type=int, help="of a CPU")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every variant")

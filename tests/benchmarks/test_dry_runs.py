@@ -11,6 +11,8 @@ pytestmark = pytest.mark.slow
 
 
 VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")
+# A thousandth of each task's items, times their choices: 1 2 3 10 5 1 2 1 2 1 items.
+NUM_REQUESTS = 1 * 4 + 2 * 4 + 3 * 2 + 10 * 4 + 5 * 1 + 1 * 4 + 2 * 2 + 1 * 2 + 2 * 2 + 1 * 2
 
 
 def test_every_method_is_measured_in_its_parts(tmp_path):
@@ -94,3 +96,22 @@ def test_one_worker_and_several_run_in_turn():
     lines = [line.partition("workers=")[2] for line in printed.splitlines()]
     assert [line.partition(":")[0] for line in lines] == ["1", "auto", "1", "auto"]
     assert lines[2] == "1: 1.00 of the first by the clock, 1.00 of the processor"
+
+
+def test_packed_and_single_requests_are_measured_and_compared(tmp_path):
+    options = ["--shape", "tiny", "--device", "cpu", "--dtypes", "float32", "--eager"]
+    options += ["--share", 0.001, "--share-of-windows", 0.01]
+    options += ["--variants", "packed", "hflm_16", "windows", "agreement"]
+    run("scoring.py", *options, "--out", tmp_path / "out.json")
+    rows = {row["variant"]: row for row in json.loads((tmp_path / "out.json").read_text())["runs"]}
+    packed, windows, agreement = rows["packed"], rows["windows"], rows["agreement"]
+    for row in (packed, rows["hflm_16"]):
+        assert row["requests"] == agreement["requests"] == NUM_REQUESTS and row["wall_s"] > 0
+        assert row["packed_tokens"] < row["single_tokens"]
+        assert row["all_tasks_s"] == pytest.approx(1000 * row["wall_s"])
+    assert windows["windows"] == 2
+    assert windows["all_windows_s"] == pytest.approx(83 * windows["wall_s"])
+    found = agreement["from_float32"]
+    assert list(found) == ["hflm_16", "hflm_64", "packed"] and found["hflm_16"]["largest"] == 0
+    assert agreement["rms_log_likelihood"] > 10
+    assert all(one["same_choice"] == 1 and one["largest"] < 1e-3 for one in found.values())
