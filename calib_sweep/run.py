@@ -148,8 +148,7 @@ def _fill(
         known = earlier_parts(kin, suite.identities(scorer, dense), code)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
-        is_asked = not suite.is_all(known)
-        made = made_before(model, cell, parts.model, kin, is_asked=is_asked)
+        made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
         made = made or _compress(
             session.model(parts.model, inputs["model"]), cell, parts, drawn, kin, progress
         )

@@ -18,7 +18,6 @@ import numpy as np
 
 from calib_sweep.sweep.cost.amounts import Amounts
 
-CONSTANT = "constant"
 Part = tuple[str, str]  # of a cell's timings, and the method where it is the method's own
 
 
