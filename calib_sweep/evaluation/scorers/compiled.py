@@ -30,7 +30,7 @@ def compiled_blocks(model: "PreTrainedModel") -> Iterator[None]:
     Inputs should come in few shapes: for each one a program is made. `ConfigError` where none can
     be made on this machine.
     """
-    import torch._dynamo
+    import torch._dynamo.exc
     import torch._inductor.exc
 
     blocks = decoder_blocks(model)

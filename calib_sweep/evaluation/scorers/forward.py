@@ -8,7 +8,7 @@ Shapes: B rows at once, L places of a row, N windows, T tokens of a window, P pl
 V vocabulary, H hidden size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,12 @@ def tokens_at_once(batch_tokens: int | None, device: "torch.device", on_cpu: int
 
 
 def logits_at(
-    model: Any, row_P: "Tensor", place_P: "Tensor", *, is_whole: bool = False, **inputs: object
+    model: Any,
+    inputs: "Mapping[str, Tensor]",
+    row_P: "Tensor",
+    place_P: "Tensor",
+    *,
+    is_whole: bool = False,
 ) -> "Tensor":
     """Return the logits [P, V] at these places of the rows in `inputs`.
 
@@ -100,7 +105,7 @@ def log_probs(
         row_P, place_P = np.nonzero(windows.scored_NT[batch])
         places = (torch.from_numpy(of).to(device) for of in (row_P, place_P - 1))
         with torch.inference_mode():
-            logits_PV = logits_at(model, *places, is_whole=is_whole, input_ids=input_BT)
+            logits_PV = logits_at(model, {"input_ids": input_BT}, *places, is_whole=is_whole)
             for part_PV in parts_of(logits_PV):
                 yield slice(first, first + len(part_PV)), part_PV.float().log_softmax(-1)
                 first += len(part_PV)

@@ -108,7 +108,7 @@ class PackedScorer(InMemory):
                 if self.masks_all or not batch.is_plain:
                     inputs["position_ids"] = batch.positions_BL
                     inputs["attention_mask"] = mask(batch.until_BL, self.model.dtype)[:, None]
-                logits_UV = logits_at(self.model, batch.row_U, batch.place_U, **inputs)
+                logits_UV = logits_at(self.model, inputs, batch.row_U, batch.place_U)
                 value_P, is_best_P = _of_targets(logits_UV, batch)
                 values.append(value_P)
                 best.append(is_best_P)
