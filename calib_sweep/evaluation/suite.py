@@ -6,9 +6,14 @@
     dense = prepared.score(scorer, None)        the dense model, with the reference for the others
     scores = prepared.score(scorer, dense.reference)
 
-Scores: ppl/<corpus>@<seq_len>, kl/<corpus>@<seq_len>, acc/<task> and whatever else lm-eval reports
-of the task, acc/mean (unweighted, over each task's headline metric), flips/<task> (of that metric),
-ppl/geomean (over the corpora).
+Scores, with corpora named <corpus>@<seq_len>, and +<stride> where windows overlap:
+
+    ppl/<corpus>         perplexity; ppl/geomean over the corpora
+    kl/<corpus>          divergence, with kl_median, kl_p99, kl_p999 and same_top
+    acc/<task>           and whatever else lm-eval reports of a task or of a group of tasks
+    acc/mean             unweighted, of the headline metric of each task and group that is listed
+    flips/<task>         of the headline metric
+    cut/<task>           of written answers: the share that reached the bound
 """
 
 import copy

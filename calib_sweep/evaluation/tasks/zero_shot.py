@@ -1,9 +1,10 @@
-"""Zero-shot tasks through lm-eval, on any scorer.
+"""Tasks through lm-eval, on any scorer: choices, whole texts and written answers, few-shot or none.
 
 lm-eval's code makes everything that defines a number: documents, contexts, requests, encodings,
 filters, metrics, aggregation, closed-form standard errors. What its `simple_evaluate` repeats for
 every model is done once here: tasks are loaded, requests built and strings tokenised once per
-tokenizer. Scores equal those of `simple_evaluate` item by item (tested).
+tokenizer, and the tokens are kept for other processes (`tokenised`). Answers equal those of
+`simple_evaluate` item by item (tested); log-likelihoods of packed rows do but for the last digits.
 
 The standard error of a mean is lm-eval's. Its other errors are bootstraps in a pool of processes;
 of these only that of `perplexity` is given, by the delta method.
