@@ -34,12 +34,17 @@ def compiled_blocks(model: "PreTrainedModel") -> Iterator[None]:
     import torch._inductor.exc
 
     blocks = decoder_blocks(model)
-    limits = {"recompile_limit": MAX_SHAPES, "fail_on_recompile_limit_hit": True}
+    settings = {
+        "recompile_limit": MAX_SHAPES,
+        "fail_on_recompile_limit_hit": True,
+        # Inputs of layers are quantised by hooks. A program made without them is not for these.
+        "skip_nnmodule_hook_guards": False,
+    }
     failures = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
     for block in blocks:
         block.compile(dynamic=False)
     try:
-        with torch._dynamo.config.patch(limits):  # pyright: ignore[reportCallIssue]
+        with torch._dynamo.config.patch(settings):  # pyright: ignore[reportCallIssue]
             yield
     except failures as error:
         raise ConfigError(

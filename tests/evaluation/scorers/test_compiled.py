@@ -1,6 +1,7 @@
 """Compiled blocks: the same scores, one program, and no trace of it in the model afterwards."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from calib_sweep.evaluation.scorers.compiled import compiled_blocks
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.model.blocks import decoder_blocks
+from calib_sweep.model.input_quantizer import set_input_quantizer
 
 TOKENS = torch.arange(64).reshape(2, 32) % 50
 
@@ -46,6 +48,30 @@ def test_one_program_serves_all_blocks_and_goes_on_when_weights_change():
     with compiled_blocks(model):
         assert torch.allclose(logits(model), changed, atol=1e-5)
     assert num_programs() == 1
+
+
+def test_inputs_that_are_quantised_since_a_program_was_made_are_quantised(monkeypatch):
+    """dynamo does not look at hooks by itself: it would go on with the program of the dense one."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **how: compiled(self, backend="eager", **how)
+    )
+    torch._dynamo.reset()
+    model = tiny_model()
+    layers, values = [block.mlp.down_proj for block in decoder_blocks(model)], []
+    for steps in (None, [1.0, 1.0], [0.25, 0.25], [1.0, None], [None, 1.0], None):
+        for layer, step in zip(layers, steps or [None, None], strict=True):
+            quantizer = None if step is None else partial(rounded, step=step)
+            set_input_quantizer(layer, quantizer)
+        expected = logits(model)
+        with compiled_blocks(model):
+            assert torch.allclose(logits(model), expected, atol=1e-5)
+        values.append(float(expected.sum()))
+    assert values[0] == values[-1] and len(set(values)) == 5
+
+
+def rounded(hidden, step):
+    return (hidden / step).round() * step
 
 
 def test_a_model_is_left_as_it_was(monkeypatch):
