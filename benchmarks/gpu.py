@@ -173,10 +173,10 @@ def measure_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
         matrix = torch.randn(size, size, generator=generator, device=device).to(kind)
         seconds = []
         for _ in range(5):
-            _wait(device)
+            wait(device)
             start_s = time.perf_counter()
             _ = matrix @ matrix
-            _wait(device)
+            wait(device)
             seconds.append(time.perf_counter() - start_s)
         rates[name] = 2 * size**3 / min(seconds) / 1e12
     return rates
@@ -189,7 +189,7 @@ def warm_up(device: torch.device, model: Any) -> None:
     torch.linalg.solve_triangular(torch.linalg.cholesky_ex(eye)[0], eye, upper=False)
     with torch.no_grad():
         model(torch.zeros(1, 16, dtype=torch.long, device=device))
-    _wait(device)
+    wait(device)
 
 
 def load_method(name: str, **changes: Any) -> Any:
@@ -226,7 +226,7 @@ def _grouped(variants: list[str]) -> list[list[str]]:
     return [group for group in groups if group]
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu import describe, measure_rates
+from gpu import describe, measure_rates, wait
 from lm_eval.models.huggingface import HFLM
 from random_llama import SHAPES, Shape, draw_weights, random_llama
 from task_requests import all_requests
@@ -229,12 +229,12 @@ def tokenizer() -> Any:
 
 def clocked(action: Callable[[], object], device: torch.device) -> float:
     """Return the seconds that `action` takes."""
-    _wait(device)
+    wait(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     start_s = time.perf_counter()
     action()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - start_s
 
 
@@ -246,11 +246,6 @@ def _best(values: np.ndarray, requests: Requests) -> np.ndarray:
     """Return the choice of each item that has several."""
     items: Iterable[Sequence[int]] = (own for task in requests.items.values() for own in task)
     return np.array([int(np.argmax(values[list(own)])) for own in items if len(own) > 1])
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _parser() -> argparse.ArgumentParser:
