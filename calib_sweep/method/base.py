@@ -76,6 +76,7 @@ class CompressedWeight:
     grid: Grid | None = None  # where all new weights lie; None: nowhere, or not of such a form
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
     # What the layer's inputs are put through from now on, [..., I] -> [..., I]; None: they stay.
+    # Each [I] by itself: a row that is scored holds tokens of several texts, and padding.
     # It is undone with the weight. Fused experts cannot carry one, checkpoints neither.
     input_quantizer: Callable[[Tensor], Tensor] | None = None
 

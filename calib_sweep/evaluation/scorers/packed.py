@@ -69,6 +69,7 @@ class PackedScorer(InMemory):
 
     engine = f"packed {PACKED_VERSION}"
     row_length: int | None = None  # places; longer items have longer rows; None: by device
+    asks_again = True  # alone, what is not a number in a row with others
     masks_all = False  # a mask and positions for rows of one request, too: no result moves
 
     def loglikelihoods(self, requests: Requests) -> list[Answer]:
@@ -84,7 +85,8 @@ class PackedScorer(InMemory):
         )
         with self._ready():
             total_R, missed_R = self._totals(laid_out, len(requests))
-        if len(lost := np.flatnonzero(np.isnan(total_R))):
+        lost = np.flatnonzero(np.isnan(total_R))
+        if self.asks_again and len(lost):
             rows = alone(requests, lost.tolist(), self.context_length)
             again = _in_batches(rows, batch_tokens, device, is_full=False)  # shapes not to compile
             own = self._totals(again, len(requests))

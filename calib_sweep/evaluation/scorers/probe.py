@@ -70,6 +70,7 @@ def difference(
     model, scorer = scorer.model, copy.copy(scorer)
     company = LONGEST * (scorer.row_length or row_on(model.device))
     scorer.masks_all, scorer.is_compiled = True, False  # few shapes, used once
+    scorer.asks_again = False  # what is not a number where it has company is a difference
     scorer.row_length = ROW  # long and short together: what is said may depend on the company
     if left_out := NEEDED - set(inspect.signature(model.forward).parameters):
         return f"its forward takes no {' and no '.join(sorted(left_out))}"

@@ -342,6 +342,22 @@ def test_a_model_that_says_nan_is_not_packed():
     assert "nan" in probed(model, requests_of(made_up(SHORT)))
 
 
+def test_a_model_that_says_nan_where_a_request_has_company_is_not_packed():
+    """Each of its requests would be asked twice, the second time alone."""
+    model = tiny_model()
+
+    def lose(_model, _arguments, named, output):
+        mask_BLL = named["attention_mask"][:, 0] if "attention_mask" in named else None
+        if mask_BLL is not None and bool((mask_BLL.tril() != 0).any()):
+            output.logits = output.logits * torch.nan
+        return output
+
+    model.register_forward_hook(lose, with_kwargs=True)
+    requests = requests_of(made_up(SHORT))
+    assert are_equal(model, requests)
+    assert "nan" in probed(model, requests)
+
+
 class Off(PackedScorer):
     """Is wrong by some nats for each token."""
 
