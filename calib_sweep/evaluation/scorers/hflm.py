@@ -61,22 +61,33 @@ def batches(
     """Yield which of the requests at `indices` are forwarded together, in lm-eval's order.
 
     Requests that differ in their last token alone are one row. Rows go from long to short, as many
-    at once as have `batch_tokens` places where each is as long as the first; at least one.
+    at once as have `batch_tokens` places where each is as long as the first; at least one. Equal
+    rows that score more or fewer tokens are apart: lm-eval takes all for as long as one of them.
     """
-    rows: dict[tuple[int, ...], list[int]] = {}
+    rows: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for index in indices:
         context, continuation = requests[index]
-        rows.setdefault(tuple(context + continuation[:-1]), []).append(index)
+        inputs = tuple(context + continuation[:-1])
+        rows.setdefault((inputs, len(continuation)), []).append(index)
 
     def order(row: list[int]) -> tuple[int, list[int]]:
         context, continuation = requests[max(row, key=lambda i: len(requests[i].continuation))]
         return -len(context + continuation), context + continuation
 
     ordered = sorted(rows.items(), key=lambda row: order(row[1]))
-    while ordered:
-        num_rows = max(1, batch_tokens // len(ordered[0][0]))
-        yield [index for _, row in ordered[:num_rows] for index in row]
-        ordered = ordered[num_rows:]
+    batch: list[int] = []
+    held: set[tuple[int, ...]] = set()
+    num_rows = 1
+    for (inputs, _), row in ordered:
+        if len(held) == num_rows or inputs in held:
+            yield batch
+            batch, held = [], set()
+        if not held:
+            num_rows = max(1, batch_tokens // len(inputs))
+        held.add(inputs)
+        batch += row
+    if batch:
+        yield batch
 
 
 def num_scored(requests: Sequence[Request], context_length: int) -> int:
