@@ -11,10 +11,10 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     Task,
-    TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from calib_sweep.analysis.formatting import duration
@@ -33,6 +33,18 @@ if TYPE_CHECKING:
     from calib_sweep.sweep.queue import Queue
 
 log = logging.getLogger(__name__)
+
+
+BESIDE_NAME = 43  # columns of a terminal for a short bar, counts and times, and what parts them
+
+
+class Name(ProgressColumn):
+    """What a bar is about, as much of it as leaves room for the rest of its line."""
+
+    def render(self, task: Task) -> Text:
+        text = Text(task.description, no_wrap=True)
+        text.truncate(max(1, console.width - BESIDE_NAME), overflow="ellipsis")
+        return text
 
 
 class TimeLeft(ProgressColumn):
@@ -67,12 +79,13 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         if self.is_live:
+            whole = Column(no_wrap=True)  # only the bar gives way
             self.bars = Bars(
-                TextColumn("{task.description}"),
+                Name(table_column=whole.copy()),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeLeft(),
+                MofNCompleteColumn(table_column=whole.copy()),
+                TimeElapsedColumn(table_column=whole.copy()),
+                TimeLeft(table_column=whole.copy()),
                 console=console,
                 transient=True,
             )

@@ -1,6 +1,9 @@
 """What a person is told while cells run."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import progress as progress_module
@@ -111,3 +114,23 @@ def test_cells_are_numbered_as_they_begin_whoever_runs_them(cells, tmp_path, cap
         "cell 2/4",
         "cell 4/4",
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_bar_takes_one_line_with_its_times_whole(make_cell, clock, tmp_path, monkeypatch, width):
+    terminal = Console(width=width, force_terminal=True, file=io.StringIO(), color_system=None)
+    monkeypatch.setattr(progress_module, "console", terminal)
+    cells = [make_cell(seed=seed) for seed in range(123)]
+    with Progress(cells, Store(tmp_path, "s")) as p, p.running(cells[0]) as shown:
+        shown.show(1, 10, "score mini_filtered@256 " + "of much else " * 20)
+        p.bars.update(p.cell_bar, ends_s=clock.now_s + 3600 + 24 * 60)
+        p.bars.stop()
+        rendered = Console(width=width, file=io.StringIO())
+        rendered.print(p.bars.get_renderable())
+    sweep, cell = rendered.file.getvalue().splitlines()
+    assert sweep.split()[:2] == ["sweep", "s"]
+    assert sweep.endswith("1 h 24 min left")
+    assert "\u2026" not in sweep
+    assert cells[0].title[:10] in cell
+    assert "\u2026" in cell.split("1/10")[0]
+    assert "0:00:00" in cell
