@@ -85,6 +85,8 @@ class Tally:
     ) -> Estimate | None:
         taken = [one for one in (*held, own) if one in self._kinds]
         self._since = {one: self._since.get(one, now) for one in taken if one is not None}
+        if own in self._since:
+            self._since[own] = now  # whoever held it before and died takes no more of its time
         if not self._done:
             return None
         running = [(self._kinds[one], now - since) for one, since in self._since.items()]

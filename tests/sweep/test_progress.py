@@ -134,3 +134,13 @@ def test_a_bar_takes_one_line_with_its_times_whole(make_cell, clock, tmp_path, m
     assert cells[0].title[:10] in cell
     assert "\u2026" in cell.split("1/10")[0]
     assert "0:00:00" in cell
+
+
+def test_a_cell_that_is_taken_over_begins_anew(cells, clock, tmp_path):
+    with Progress(cells, Store(tmp_path, "s")) as p:
+        p.tally.finished(cells[0], record(compress=20.0, evaluate=40.0))
+        p.look(Left(cells[1:], held=[cells[2]]), cells[1])
+        clock.now_s += 60  # who ran it has died, long before it was done
+        p.look(Left(cells[2:3]), cells[2])
+    assert p.left is not None
+    assert p.left.seconds == pytest.approx(60.0)
