@@ -1,6 +1,7 @@
 """The benchmarks run, on shapes of no interest: what they measure is for a quiet machine."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -115,3 +116,11 @@ def test_packed_and_single_requests_are_measured_and_compared(tmp_path):
     assert list(found) == ["hflm_16", "hflm_64", "packed"] and found["hflm_16"]["largest"] == 0
     assert agreement["rms_log_likelihood"] > 10
     assert all(one["same_choice"] == 1 and one["largest"] < 1e-3 for one in found.values())
+
+
+def test_the_time_that_is_told_to_be_left_is_nearer_than_a_plain_rate():
+    shown = [cells_of(line)[2:] for line in run("eta.py").splitlines()[2:]]
+    assert [len(row) for row in shown] == [4] * 4  # orders and numbers of workers; shares done
+    for told in (cell for row in shown for cell in row):
+        error, plain, held = (int(share) for share in re.findall(r"(\d+)%", told))
+        assert error < plain and held >= 50
