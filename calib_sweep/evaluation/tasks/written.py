@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STREAM = "generation"
 OTHER_WAYS = ("num_beams", "num_return_sequences", "max_length", "penalty_alpha", "prompt_lookup")
+OTHER_DRAWS = ("epsilon_cutoff", "eta_cutoff", "top_h")  # where tokens are drawn
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def writings(
 
 def _problem(task: str, bound: int, is_drawn: bool, options: Mapping[str, Any]) -> str | None:
     others = [f"{name}={options[name]}" for name in OTHER_WAYS if options.get(name, 1) != 1]
+    others += [f"{name}={options[name]}" for name in OTHER_DRAWS if is_drawn and options.get(name)]
     if bound < 1:
         others.append(f"max_gen_toks={bound}")
     if is_drawn and not options.get("temperature"):

@@ -171,6 +171,7 @@ def test_the_bound_of_lm_eval_is_ours():
     [
         ({"num_beams": 4}, "num_beams=4"),
         ({"do_sample": True}, "do_sample=true without a temperature above 0"),
+        ({"do_sample": True, "temperature": 1.0, "eta_cutoff": 0.1}, "eta_cutoff=0.1"),
         ({"max_gen_toks": 0}, "max_gen_toks=0"),
     ],
 )
