@@ -157,8 +157,14 @@ def _kept(path: Path, make: partial[Ids]) -> Ids:
         atomic.make_folder(path.parent)
         atomic.write(path, content, durable=False)  # cut by a power failure it is made again
     except OSError as error:
-        log.warning("%s cannot be kept: %s", path, error.strerror)
+        _say_once(path.parent, error.strerror)
     return ids
+
+
+@cache
+def _say_once(folder: Path, why: str | None) -> None:
+    """Say that nothing can be kept in a folder: it would be said of each of many files."""
+    log.warning("%s: token ids cannot be kept (%s): each worker tokenises by itself", folder, why)
 
 
 def _read(path: Path, num_texts: int) -> Ids | None:

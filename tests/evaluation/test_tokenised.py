@@ -127,7 +127,7 @@ def test_where_nothing_can_be_kept_each_worker_tokenises(tokenizer, tmp_path, ca
     with caplog.at_level(logging.WARNING):
         found = [ids_of(tokenizer, tmp_path) for _ in "ab"]
     assert found == [[tokenizer.encode(text) for text in TEXTS]] * 2 and len(calls) == 2
-    assert "cannot be kept" in caplog.text
+    assert caplog.text.count("cannot be kept") == 1
 
 
 @pytest.fixture
