@@ -139,7 +139,7 @@ def test_a_model_without_weights_is_checked_and_estimated_but_not_run(
     world = [*tiny_world[1:], "model=hf", f"model.path={damaged}", "method=wanda"]
     ended = run_cli("check", *world, cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert f"there are no weights in {damaged}" in ended.out and "PFLOP" in ended.out
+    assert f"there are no weights in {damaged}" in ended.out and "time: about" in ended.out
     ended = run_cli(*world, cwd=tmp_path)
     assert ended.code == 1 and f"there are no weights in {damaged}" in ended.err
     assert not list(tmp_path.rglob("record.json"))

@@ -21,7 +21,7 @@ from calib_sweep.tracking.wandb import WandbTracking
 from calib_sweep.tracking.wandb_process import MirrorError
 
 SECTIONS = ["Scores by method and dataset", "Seed spread", "Which differences hold",
-            "Variance components", "Layer errors"]  # fmt: skip
+            "Variance components", "Layer errors", "All other scores"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

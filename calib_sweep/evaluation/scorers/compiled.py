@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.model.blocks import decoder_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,6 +31,8 @@ def compiled_blocks(model: "PreTrainedModel") -> Iterator[None]:
     """
     import torch._dynamo.exc
     import torch._inductor.exc
+
+    from calib_sweep.model.blocks import decoder_blocks
 
     blocks = decoder_blocks(model)
     settings = {
