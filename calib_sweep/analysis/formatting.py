@@ -84,14 +84,6 @@ def described(group: Group, num_decimals: int) -> list[str]:
     ]
 
 
-def recovered(group: Group) -> list[str]:
-    """Return recovery and recovery above chance as text; '-' where there is none."""
-    shares = (group.recovery, group.recovery_above_chance)
-    if group.is_dense:
-        return ["-"] * len(shares)
-    return ["-" if math.isnan(share) else f"{100 * share:.0f} %" for share in shares]
-
-
 def heading(metric: str, metrics: Iterable[str], known: Metrics = OURS) -> str:
     """Say what a metric is; of a mean, over how many corpora or tasks among `metrics`."""
     name, of = with_unit(known.of(metric)), _where(metric)

@@ -1,8 +1,7 @@
 """The table at the end of a sweep: every method beside the dense model, perplexity and accuracy.
 
 The two halves stand side by side where the terminal is wide enough, else one below the other.
-Numbers are never wrapped or cut; names are, on a terminal too narrow for them. What is recovered of
-the dense score is shown where there is room for it.
+Numbers are never wrapped or cut; names are, on a terminal too narrow for them.
 """
 
 import json
@@ -29,7 +28,6 @@ from calib_sweep.errors import printable
 from calib_sweep.places import CONCLUSION, REPORT
 
 NUMBER_HEADINGS = ("mean", "SD", "min..max", "n", "vs dense")
-IF_WIDE = ("recovery", "above chance")  # the last one goes first
 NAME_GAP, NUMBER_GAP, HALF_GAP = "  ", "  ", "   "
 MIN_NAME_WIDTH = 6
 MAX_SENTENCES = 16
@@ -163,22 +161,19 @@ def table_lines(groups: Sequence[Group], headings: Mapping[str, str], width: int
     `headings`: of each score that is shown.
     """
     labels = list({group.label: group for group in groups}.values())
-    own = {metric: [g for g in groups if g.metric == metric] for metric in headings}
     halves = [
-        [_numbers_block(labels, own[metric], heading, num) for num in range(len(IF_WIDE), -1, -1)]
+        _numbers_block(metric, labels, groups, heading)
         for metric, heading in headings.items()
-        if own[metric]
+        if any(group.metric == metric for group in groups)
     ]
     if not halves:
         return []
     names = _name_columns(labels)
-    for beside in zip(*halves, strict=True):  # widest first
-        if _block_width(names) + sum(half.width + len(HALF_GAP) for half in beside) <= width:
-            return _joined([_name_block(names, None), *beside])
+    beside = sum(half.width for half in halves) + len(HALF_GAP) * len(halves)
+    if _block_width(names) + beside <= width:
+        return _joined([_name_block(names, None), *halves])
     lines = []
-    for widths in halves:
-        fitting = (h for h in widths if _block_width(names) + h.width + len(HALF_GAP) <= width)
-        half = next(fitting, widths[-1])
+    for half in halves:
         room = width - half.width - len(HALF_GAP)
         lines += [*([Text()] if lines else []), *_joined([_name_block(names, room), half])]
     return lines
@@ -198,28 +193,16 @@ def _joined(blocks: Sequence[Block]) -> list[Text]:
 
 
 def _numbers_block(
-    labels: Sequence[Group], groups: Sequence[Group], heading: str, num_more: int
+    metric: str, labels: Sequence[Group], groups: Sequence[Group], heading: str
 ) -> Block:
-    """Put mean, SD, min..max, n, vs dense of every row into a block, right-aligned.
-
-    `groups`: of one metric. `num_more`: columns of `IF_WIDE`, if they are not empty.
-    """
-    own = {group.label: group for group in groups}
-    digits = formatting.decimals_of(groups[0].kind, (group.spread.sd for group in groups))
-    columns = [*NUMBER_HEADINGS, *IF_WIDE[:num_more]]
-    rows = [columns]
-    for label in labels:
-        group = own.get(label.label)
-        told = ["-"] * len(columns)
-        if group is not None:
-            told = formatting.described(group, digits) + formatting.recovered(group)[:num_more]
-        rows.append(told)
-    are_shown = [
-        name not in IF_WIDE or any(row[c] != "-" for row in rows[1:])
-        for c, name in enumerate(columns)
-    ]
-    rows = [
-        [text for text, is_shown in zip(row, are_shown, strict=True) if is_shown] for row in rows
+    """Put mean, SD, min..max, n, vs dense of every row into a block, right-aligned."""
+    own = {group.label: group for group in groups if group.metric == metric}
+    kind = next(iter(own.values())).kind
+    digits = formatting.decimals_of(kind, (group.spread.sd for group in own.values()))
+    empty = ["-"] * len(NUMBER_HEADINGS)
+    rows = [list(NUMBER_HEADINGS)] + [
+        formatting.described(own[label.label], digits) if label.label in own else empty
+        for label in labels
     ]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [

@@ -1,5 +1,4 @@
 import io
-import json
 import math
 import re
 
@@ -35,34 +34,6 @@ def test_the_table_is_as_a_person_should_see_it(two_methods, monkeypatch):
         "wanda      web       4.060  0.032  4.020..4.100  5    +2.060    "
         "63.0  1.6  61.0..65.0  5      -7.0",
     ]
-
-
-@pytest.fixture
-def guessed(two_methods):
-    """The same, where records say that guessing gives 55 %."""
-    for path in two_methods.folder.glob("*/record.json"):
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"metrics": {"acc/mean": {"chance": 0.55}}}))
-    return two_methods
-
-
-def test_what_is_recovered_is_shown_where_there_is_room(guessed):
-    """Dense 2.0 and 70 %, wanda 4.06 and 63 %: 49 %, 90 %, and 8 of 15 points above chance."""
-
-    def of(width):
-        lines = [line.split() for line in shown(guessed.folder, width=width)]
-        head = next(line for line in lines if line[:1] == ["method"])
-        return head, next(line for line in lines if line[:1] == ["wanda"])
-
-    head, wanda = of(140)
-    assert head[-3:] == ["recovery", "above", "chance"]
-    assert wanda[-4:] == ["90", "%", "53", "%"] and wanda[6:9] == ["+2.060", "49", "%"]
-    head, wanda = of(125)
-    assert head[-1] == "recovery" and "above" not in head and wanda[-2:] == ["90", "%"]
-    head, wanda = of(100)
-    assert "recovery" not in head and wanda[-1] == "-7.0"
-    head, wanda = of(80)  # one half below the other: again there is room
-    assert head[-1] == "recovery" and wanda[-2:] == ["49", "%"]
 
 
 def test_without_a_report_there_is_a_table_and_no_sentence(two_methods):
