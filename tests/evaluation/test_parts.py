@@ -56,6 +56,22 @@ def watch(monkeypatch):
     return asked
 
 
+def test_a_part_that_compiled_blocks_scored_stands_in_no_place_of_another(
+    suite, task_folder, tokenizer, model
+):
+    """Compiled blocks give other last digits."""
+    scorer, (plain, compiled) = (
+        suite.scorer(model),
+        (
+            evaluation(task_folder, compile=is_compiled).prepare(tokenizer)
+            for is_compiled in (False, True)
+        ),
+    )
+    assert plain.identities(scorer, None) == suite.identities(scorer, None)
+    others = compiled.identities(scorer, None)
+    assert not set(others.values()) & set(plain.identities(scorer, None).values())
+
+
 @pytest.mark.parametrize("known", [LABELS, TASKS, (LABELS[1], TASKS[0]), (*LABELS, *TASKS)])
 def test_parts_scored_before_and_now_make_the_scores_of_a_fresh_run(
     suite, model, other_model, known, monkeypatch

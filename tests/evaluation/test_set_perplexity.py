@@ -163,6 +163,7 @@ def test_who_asks_the_model_is_part_of_what_is_kept(drawn, make_cell, computed):
     scorer = scorer_of(tiny_model(), batch_tokens=48)
     asked = [
         (ours, None), ({**ours, "batch_size": 2}, None), ({**ours, "zero_shot": None}, None),
+        ({**ours, "compile": False}, None), ({**ours, "compile": True}, None),
         (own, "a1"), ({**own, "batch_size": 2}, "a1"), (own, "b2"), ({**own, "bits": 4}, "a1"),
     ]  # fmt: skip
     found = []
@@ -170,4 +171,4 @@ def test_who_asks_the_model_is_part_of_what_is_kept(drawn, make_cell, computed):
         cell = make_cell(evaluation=evaluation, dense_perplexity=True)
         set_perplexity.describe(drawn, scorer, cell, MODEL, code)
         found.append(len(kept(drawn)))
-    assert found == [1, 1, 1, 2, 2, 3, 4] and len(computed) == 4
+    assert found == [1, 1, 1, 1, 2, 3, 3, 4, 5] and len(computed) == 5

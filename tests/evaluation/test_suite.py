@@ -211,6 +211,11 @@ def test_a_reference_of_other_items_is_refused(task_folder, tokenizer, other_mod
         suite.score(suite.scorer(other_model), dense.reference)
 
 
+def test_compile_is_true_or_false():
+    with pytest.raises(ConfigError, match=r"evaluation\.compile='maybe': expected true or false"):
+        Evaluation(perplexity=None, zero_shot=None, divergence=None, compile="maybe")
+
+
 def test_parts_can_be_left_out(task_folder, tokenizer, model):
     perplexity = evaluation(task_folder, zero_shot=None, divergence=None).prepare(tokenizer)
     scores = perplexity.score(perplexity.scorer(model), None)

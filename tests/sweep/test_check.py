@@ -258,3 +258,10 @@ def test_a_corpus_shorter_than_a_window_is_told_before_anything_runs(run_cli, ti
         assert "evaluation.perplexity.seq_len=32: expected at most " in ended.err
         assert "the tokens of corpus 'short'" in ended.err
     assert not list(tmp_path.glob("results/*/*/record.json"))
+
+
+def test_blocks_that_come_and_go_are_not_compiled(run_cli, tiny_world, tmp_path):
+    words = ["model.offload=blocks", "evaluation.compile=true", "method=wanda"]
+    ended = run_cli("check", *tiny_world[1:], *words, cwd=tmp_path)
+    assert ended.code == 1
+    assert "evaluation.compile=True: expected false with model.offload=blocks" in ended.err
