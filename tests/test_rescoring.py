@@ -189,6 +189,7 @@ def test_a_kept_model_is_scored_from_disk(
         assert old["cell_id"] in (kept / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_kept_model_that_is_damaged_or_of_other_weights_is_compressed_again(
     run_cli, world, work, tmp_path
 ):
@@ -229,6 +230,7 @@ def test_what_lies_in_a_damaged_file_is_scored_again(run_cli, world, sweep, fres
     assert all(after[key]["scores"] == fresh[key]["scores"] for key in fresh)
 
 
+@pytest.mark.slow
 def test_a_rescoring_that_was_interrupted_is_finished_by_the_same_command(
     run_cli, world, sweep, fresh, work, monkeypatch
 ):

@@ -57,6 +57,7 @@ def test_wikitext2_is_the_same_corpus_alone_and_beside_c4():
     assert alone.cutting("wikitext2") == both.cutting("wikitext2")
 
 
+@pytest.mark.slow
 def test_c4_is_cut_as_the_papers_cut_it(tmp_path, tokenizer):
     """On a copy with the hub's file layout, against the lines of their loaders."""
     import gzip

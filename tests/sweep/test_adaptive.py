@@ -98,6 +98,7 @@ def test_seeds_are_added_until_the_difference_is_shown(run_cli, tiny_world, tmp_
     assert said[-3].startswith(f"Stopped after {num} of at most 30 seeds")
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_decides_as_one_that_was_not(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):
