@@ -1,4 +1,4 @@
-"""Draw the calibration sets of a `ModelDataset`: one process asks the model, the others wait.
+"""Draw the calibration sets that need the model: one process asks it, the others wait.
 
     results_dir/calibration/<address>            the set, as any other; the address hashes the model
     results_dir/calibration/<address>.drawing    who draws it now
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell, by_kind, without_execution
-from calib_sweep.dataset.base import ModelDataset
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_set_aside
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
@@ -48,7 +48,7 @@ class DenseModel:
 
 
 def draw(
-    dataset: ModelDataset,
+    dataset: Dataset,
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
@@ -61,12 +61,12 @@ def draw(
     """
     own = stream("calibration/model", dataset.name, seed)
     with global_seeds_of(own, model.device):
-        return dataset.draw(model, copy.deepcopy(tokenizer), calibration, seed)
+        return dataset.draw(copy.deepcopy(tokenizer), calibration, seed, model)
 
 
 def draw_once(
     results_dir: Path,
-    dataset: ModelDataset,
+    dataset: Dataset,
     dense: DenseModel,
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,

@@ -26,11 +26,21 @@ def _file_sha256(path: Path, _size: int, _changed_ns: int, after: bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def tokens_sha256(tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None") -> str:
-    """Hash shape, tokens and lengths of a calibration set by SHA-256: equal hashes, same data."""
+def tokens_sha256(
+    tokens_NT: "np.ndarray",
+    lengths_N: "np.ndarray | None",
+    answers_NT: "np.ndarray | None" = None,
+) -> str:
+    """Hash shape, tokens, lengths and marks of a calibration set by SHA-256.
+
+    Equal hashes, same data.
+    """
     digest = hashlib.sha256(str(tokens_NT.shape).encode())
     digest.update(tokens_NT.astype("<i8", order="C", copy=False).tobytes())
     if lengths_N is not None:
         digest.update(b"lengths")
         digest.update(lengths_N.astype("<i8", order="C", copy=False).tobytes())
+    if answers_NT is not None:
+        digest.update(b"answers")
+        digest.update(answers_NT.astype("u1", order="C", copy=False).tobytes())
     return digest.hexdigest()

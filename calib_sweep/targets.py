@@ -53,7 +53,7 @@ MODEL = _derived_from(
     "conf/model/hf.yaml",
 )
 DATASET = _derived_from(
-    "calib_sweep.dataset.base.AnyDataset",
+    "calib_sweep.dataset.base.Dataset",
     "a dataset: a class derived from one of calib_sweep.dataset.base",
     "conf/dataset/text.yaml",
 )

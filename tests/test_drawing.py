@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.mixture import Mixture
+from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.drawing import DenseModel, draw, draw_once
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.processes import host_identity
@@ -77,7 +79,7 @@ def test_weights_depend_on_code_of_ones_own_and_not_on_the_place_of_ours(make_ce
 class Sampling(Greedy):
     """Samples by global generators, as `model.generate(do_sample=True)` does."""
 
-    def draw(self, model, tokenizer, calibration, seed):
+    def draw(self, tokenizer, calibration, seed, model=None):
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(9)
         first = torch.full((calibration.num_samples, 1), 3)
         rows = model.generate(
@@ -144,11 +146,11 @@ def test_who_was_taken_over_while_drawing_uses_the_set_that_is_kept(models, tmp_
     """Stopped for minutes, say, and then gone on: another process has drawn meanwhile."""
     sampling, original = Sampling(name="s", notes=""), Sampling.draw
 
-    def late(self, model, tokenizer, calibration, seed):
+    def late(self, tokenizer, calibration, seed, model):
         weights = models[0].weights
         folder = folder_of(tmp_path, self, make_tokenizer(), calibration, seed, None, weights)
-        keep(original(self, model, tokenizer, calibration, seed), folder, self.name, seed)
-        return original(self, model, tokenizer, calibration, seed)  # the next random numbers
+        keep(original(self, tokenizer, calibration, seed, model), folder, self.name, seed)
+        return original(self, tokenizer, calibration, seed, model)  # the next random numbers
 
     monkeypatch.setattr(Sampling, "draw", late)
     drawn = draw_once(tmp_path, sampling, models[0], make_tokenizer(), SETTINGS, 0)
@@ -192,9 +194,28 @@ def test_what_says_who_draws_goes_with_the_dead(tmp_path, has_set, claim, stays)
         held.release()
 
 
-def test_a_mixture_takes_no_part_that_needs_the_model(greedy):
-    with pytest.raises(ConfigError, match=r"parts\.own"):
-        Mixture(name="mix", parts={"own": greedy}, weights={"own": 1})
+def test_a_mixture_needs_the_model_if_a_part_with_a_share_does(models, greedy, tmp_path):
+    parts = {"own": greedy, "noise": RandomTokens(name="noise")}
+    mixed = Mixture(name="mix", parts=parts, weights={"own": 2, "noise": 1})
+    assert mixed.needs_model
+    assert not Mixture(name="mix", parts=parts, weights={"own": 0, "noise": 1}).needs_model
+    drawn = draw_once(tmp_path, mixed, models[0], make_tokenizer(), SETTINGS, 0)
+    alone = draw_once(
+        tmp_path, greedy, models[0], make_tokenizer(), replace(SETTINGS, num_samples=2), 0
+    )
+    assert np.array_equal(drawn.tokens_NT[:2], alone.tokens_NT)
+
+
+def test_a_mixture_checks_its_parts_without_the_model(greedy):
+    class Refusing(Greedy):
+        def check(self, tokenizer, calibration, seed):
+            raise ConfigError("dataset.prefix=none: expected one.")
+
+    parts = {"own": Refusing(name="own", notes=greedy.notes), "other": greedy}
+    mixed = Mixture(name="mix", parts=parts, weights={"own": 1, "other": 1})
+    with pytest.raises(ConfigError, match=r"dataset\.prefix"):
+        mixed.check(make_tokenizer(), SETTINGS, 0)
+    assert not Path(greedy.notes).exists()
 
 
 CONFIG = """

@@ -124,14 +124,13 @@ def draw(
     typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
     config = _compose(typed)
     from calib_sweep import drawing
-    from calib_sweep.dataset.base import ModelDataset
     from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 
     check_seed(config["seed"])
     calibration = Calibration(**config["calibration"])
     source = _part("dataset", DATASET, dataset, config)
     owner = _built("model", config) if isinstance(tokenizer, str) else tokenizer
-    if isinstance(source, ModelDataset):
+    if source.needs_model:
         with in_eval_mode(model_of(owner)) as loaded:
             return drawing.draw(source, loaded, tokenizer_of(owner), calibration, config["seed"])
     return source.draw(tokenizer_of(owner), calibration, config["seed"])

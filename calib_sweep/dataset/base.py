@@ -1,8 +1,7 @@
 """The classes that a dataset derives from.
 
-Dataset         draws calibration sets
+Dataset         draws calibration sets; with the help of the dense model where `needs_model` says so
 TextDataset     has documents besides, so that it can be scored as well; draws from these
-ModelDataset    draws calibration sets with the help of the model: text that it writes itself, say
 """
 
 from abc import ABC, abstractmethod
@@ -17,10 +16,32 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class AnyDataset(ABC):
+class Dataset(ABC):
     """The origin of calibration sets."""
 
     name: str  # label in records and tables; also names the random streams of the draw
+
+    @property
+    def needs_model(self) -> bool:
+        """Tell whether sets depend on the dense model: text that it writes itself, say.
+
+        Such a set is drawn once for each model, when the first cell needs it: not while the grid is
+        checked. Others depend on the tokenizer, and on nothing else of the model.
+        """
+        return False
+
+    @abstractmethod
+    def draw(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        calibration: Calibration,
+        seed: int,
+        model: "PreTrainedModel | None" = None,
+    ) -> CalibrationSet:
+        """Return the calibration set of this seed.
+
+        `model`: dense, in eval mode, and must stay as it is; given where `needs_model`.
+        """
 
     @abstractmethod
     def fingerprint(self) -> str | None:
@@ -30,32 +51,33 @@ class AnyDataset(ABC):
         """Return where the text is from: name -> content hash or address of equal text."""
         return {}
 
-
-class Dataset(AnyDataset):
-    """A dataset whose sets depend on the tokenizer, and on nothing else of the model."""
-
-    @abstractmethod
-    def draw(
+    def check(  # noqa: B027  (most have nothing to check)
         self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
-    ) -> CalibrationSet:
-        """Return the calibration set of this seed."""
+    ) -> None:
+        """Raise `ConfigError` for what hinders the draw of this seed and shows without the model.
+
+        Called while the grid is checked where `needs_model`; others are drawn then.
+        """
 
 
-class ModelDataset(AnyDataset):
-    """A dataset whose sets depend on the dense model.
+def draw_part(
+    part: Dataset,
+    tokenizer: "PreTrainedTokenizerBase",
+    calibration: Calibration,
+    seed: int,
+    model: "PreTrainedModel | None",
+) -> CalibrationSet:
+    """Draw the set of a dataset that another one is made of; `model` where it needs it."""
+    if part.needs_model:
+        return part.draw(tokenizer, calibration, seed, model)
+    return part.draw(tokenizer, calibration, seed)
 
-    A set is drawn once for each model, when the first cell needs it: not while the grid is checked.
-    """
 
-    @abstractmethod
-    def draw(
-        self,
-        model: "PreTrainedModel",
-        tokenizer: "PreTrainedTokenizerBase",
-        calibration: Calibration,
-        seed: int,
-    ) -> CalibrationSet:
-        """Return the calibration set of this seed. The model is dense, and must stay as it is."""
+def check_part(
+    part: Dataset, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+) -> None:
+    """Raise `ConfigError` for what hinders the draw of such a dataset, as far as it shows."""
+    (part.check if part.needs_model else part.draw)(tokenizer, calibration, seed)
 
 
 class TextDataset(Dataset):
@@ -70,7 +92,11 @@ class TextDataset(Dataset):
         """Return where the text is from, for the card of every set."""
 
     def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        calibration: Calibration,
+        seed: int,
+        model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """Return the calibration set of this seed, from the documents."""
         return draw_from_documents(

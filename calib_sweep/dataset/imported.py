@@ -29,7 +29,7 @@ from calib_sweep.places import CARD, SAMPLES, TOKENS
 from calib_sweep.wording import counted, typed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKEN_FILES = (".safetensors", ".npy", ".json")
 
@@ -55,7 +55,11 @@ class Imported(Dataset):
             )
 
     def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        calibration: Calibration,
+        seed: int,
+        model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """The set that stands at position `seed`."""
         check_seed(seed)

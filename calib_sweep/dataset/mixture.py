@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.dataset.base import Dataset
+from calib_sweep.dataset.base import Dataset, check_part, draw_part
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Sample
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +63,24 @@ class Mixture(Dataset):
             f"Example: dataset.parts.{next(iter(self.parts))}.name=NEW_NAME.",
         )
 
+    @property
+    def needs_model(self) -> bool:
+        """Tell whether a part that has a share does."""
+        return any(part.needs_model for key, part in self.parts.items() if self.weights[key] > 0)
+
     def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        calibration: Calibration,
+        seed: int,
+        model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """The parts' sets of this seed, one after the other."""
         counts = share_out(calibration.num_samples, self.weights)
         drawn = {
-            key: part.draw(tokenizer, replace(calibration, num_samples=counts[key]), seed)
+            key: draw_part(
+                part, tokenizer, replace(calibration, num_samples=counts[key]), seed, model
+            )
             for key, part in self.parts.items()
             if counts[key] > 0
         }
@@ -84,9 +95,21 @@ class Mixture(Dataset):
         return CalibrationSet(
             tokens_NT=np.concatenate([part.tokens_NT for part in drawn.values()]),
             lengths_N=_join_lengths(list(drawn.values())),
+            answers_NT=_join_answers(list(drawn.values())),
             samples=samples,
             card=make_card(self.name, provenance, pool, calibration, seed, tokenizer),
         )
+
+    def check(
+        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+    ) -> None:
+        """Draw the parts that need no model; check the others."""
+        counts = share_out(calibration.num_samples, self.weights)
+        with collected() as problems:
+            for key, part in self.parts.items():
+                if counts[key] > 0:
+                    share = replace(calibration, num_samples=counts[key])
+                    problems.of(check_part, part, tokenizer, share, seed)
 
     def provenance(self) -> dict[str, object]:
         """Return what is mixed; the card of a set holds the parts' cards besides."""
@@ -126,6 +149,18 @@ def _join_lengths(parts: list[CalibrationSet]) -> np.ndarray | None:
     if all(part.lengths_N is None for part in parts):
         return None
     return np.concatenate([_lengths(part) for part in parts])
+
+
+def _join_answers(parts: list[CalibrationSet]) -> np.ndarray | None:
+    """Join the marks of answers; a part that tells nothing has none in its samples."""
+    if all(part.answers_NT is None for part in parts):
+        return None
+    return np.concatenate([_answers(part) for part in parts])
+
+
+def _answers(part: CalibrationSet) -> np.ndarray:
+    nothing_NT = np.zeros(part.tokens_NT.shape, dtype=bool)
+    return nothing_NT if part.answers_NT is None else part.answers_NT
 
 
 def _lengths(part: CalibrationSet) -> np.ndarray:

@@ -20,7 +20,7 @@ from calib_sweep.errors import require
 from calib_sweep.seeding import stream
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,11 @@ class RandomTokens(Dataset):
     name: str  # label in records and tables; also names the random streams of the draw
 
     def draw(
-        self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        calibration: Calibration,
+        seed: int,
+        model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """The calibration set of this seed."""
         check_seed(seed)

@@ -15,7 +15,7 @@ from calib_sweep.targets import check_targets, target_classes
 from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
-    from calib_sweep.dataset.base import Dataset, ModelDataset
+    from calib_sweep.dataset.base import Dataset
     from calib_sweep.method.base import Method
 
 
@@ -42,7 +42,7 @@ class Builder:
     @overload
     def build(self, key: Literal["method"], node: Config) -> "Method": ...
     @overload
-    def build(self, key: Literal["dataset"], node: Config) -> "Dataset | ModelDataset": ...
+    def build(self, key: Literal["dataset"], node: Config) -> "Dataset": ...
     @overload
     def build(self, key: Literal["evaluation"], node: Config) -> Evaluation: ...
     @overload

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.compression.walk import Walk
-    from calib_sweep.dataset.base import Dataset, ModelDataset
+    from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.dataset.calibration.settings import Calibration
     from calib_sweep.drawing import DenseModel
@@ -117,7 +117,7 @@ class PartialParts:
 
     model: Model | None
     method: "Method | None"
-    dataset: "Dataset | ModelDataset | None"  # None, too, for a method that needs no data
+    dataset: "Dataset | None"  # None, too, for a method that needs no data
     evaluation: Evaluation | None
     calibration: "Calibration | None"  # with the dataset
     walk: "Walk | None"
@@ -133,17 +133,16 @@ class PartialParts:
     ) -> "CalibrationSet | None":
         """Return the calibration set of the cell, shared by every method; None without data.
 
-        `dense`: the model, which a `ModelDataset` draws with.
+        `dense`: the model, for a dataset that needs it.
         """
         if self.dataset is None:
             return None
-        from calib_sweep.dataset.base import ModelDataset
         from calib_sweep.dataset.calibration.artifact import draw_or_load
         from calib_sweep.drawing import draw_once
 
         assert self.calibration is not None and self.seed is not None
         how = tokenizer, self.calibration, self.seed, self.code.get("dataset")
-        if isinstance(self.dataset, ModelDataset):
+        if self.dataset.needs_model:
             assert dense is not None, "a check draws nothing with the model"
             drawn = draw_once(results_dir, self.dataset, dense, *how)
         else:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from calib_sweep import valid_json
 from calib_sweep.cell import Cell, digest
-from calib_sweep.dataset.base import ModelDataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import Problems, collected
 from calib_sweep.parts.building import Builder
@@ -85,13 +84,21 @@ def _check_evaluation(cell: Cell, parts: PartialParts, problems: Problems) -> No
 def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems) -> None:
     if parts.dataset is None:
         return
-    if isinstance(parts.dataset, ModelDataset):  # no weights are read here
+    drawable = None not in (parts.model, parts.calibration) and is_int(parts.seed, 0)
+    if parts.dataset.needs_model:  # no weights are read here
+        if drawable:
+            problems.of(_check_without_model, parts)
         problems.of(parts.dataset.fingerprint)
         return
-    drawable = None not in (parts.model, parts.calibration) and is_int(parts.seed, 0)
     if not drawable or problems.of(draw, cell, parts) is None:
         # Whatever else hindered it, files that are not there are told too.
         problems.of(parts.dataset.fingerprint)
+
+
+def _check_without_model(parts: PartialParts) -> None:
+    assert parts.dataset is not None and parts.model is not None
+    assert parts.calibration is not None and parts.seed is not None
+    parts.dataset.check(parts.model.load_tokenizer(), parts.calibration, parts.seed)
 
 
 def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
@@ -129,7 +136,7 @@ def check_pool(_cell: Cell, parts: PartialParts) -> CalibrationSet | None:
     """Draw the set of the cell, not kept: for the error that this may raise."""
     if parts.dataset is None:
         return None
-    assert not isinstance(parts.dataset, ModelDataset)
+    assert not parts.dataset.needs_model
     assert parts.model is not None and parts.calibration is not None and parts.seed is not None
     drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
     parts.check_tokens(drawn)

@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calib_sweep.dataset.base import ModelDataset
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.seeding import stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greedy(ModelDataset):
+class Greedy(Dataset):
     """Each sample goes on from a random token by what the model finds likeliest."""
 
     name: str
     notes: str  # a file that gets a line for each draw
     wait_s: float = 0.0
 
-    def draw(self, model, tokenizer, calibration, seed):
+    needs_model = True
+
+    def draw(self, tokenizer, calibration, seed, model=None):
         with Path(self.notes).open("a") as notes:
             notes.write(f"{seed}\n")
         time.sleep(self.wait_s)

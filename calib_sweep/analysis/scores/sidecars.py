@@ -112,7 +112,7 @@ def token_sets(
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             flaw = f"cannot be read ({type(error).__name__})"
         else:
-            if tokens_sha256(tokens_NT, lengths_N) == hash_:
+            if tokens_sha256(tokens_NT, lengths_N, tensors.get("answers")) == hash_:
                 yield hash_, (tokens_NT, lengths_N)
                 continue
             flaw = "are not the tokens that its card names"

@@ -1,6 +1,7 @@
 """Calibration sets on disk: drawn once, shared by every method, checked whenever they are read.
 
-    results_dir/calibration/<address>/tokens.safetensors    tokens [N, T], lengths [N] where padded
+    results_dir/calibration/<address>/tokens.safetensors    tokens [N, T]; lengths [N] where padded;
+                                                            answers [N, T] where told
                                       samples.jsonl         document, offset, text of each sample
                                       card.json             provenance, pool, settings, hashes,
                                                             descriptors of the tokens
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, cast
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
-from calib_sweep.dataset.base import AnyDataset, Dataset
+from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens
 from calib_sweep.dataset.calibration.settings import Calibration
@@ -78,7 +79,7 @@ def draw_or_load(
 
 def folder_of(
     results_dir: Path,
-    dataset: AnyDataset,
+    dataset: Dataset,
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
@@ -127,7 +128,7 @@ def load_or_set_aside(folder: Path) -> CalibrationSet | None:
     return None
 
 
-def _refuse_reading_from(kept_in: Path, dataset: AnyDataset) -> None:
+def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
     """Every draw adds a folder to `kept_in`, so what seed k finds there would change as it runs."""
     for path in _paths(_describe(dataset, without_path=False)):
         if Path(path).expanduser().resolve() == kept_in.resolve():
@@ -149,7 +150,7 @@ def _paths(described: object) -> list[str]:
 
 
 def describe_draw(
-    dataset: AnyDataset,
+    dataset: Dataset,
     tokenizer: "PreTrainedTokenizerBase",
     calibration: Calibration,
     seed: int,
@@ -187,6 +188,8 @@ def save_set(calibration_set: CalibrationSet, folder: Path) -> None:
     tensors = {"tokens": calibration_set.tokens_NT}
     if calibration_set.lengths_N is not None:
         tensors["lengths"] = calibration_set.lengths_N
+    if calibration_set.answers_NT is not None:
+        tensors["answers"] = calibration_set.answers_NT
     lines = "".join(valid_json.dumps(s, ensure_ascii=False) + "\n" for s in calibration_set.samples)
     card = {
         **calibration_set.card,
@@ -226,6 +229,7 @@ def load_set(folder: Path) -> CalibrationSet:
         loaded = CalibrationSet(
             tokens_NT=tensors["tokens"],
             lengths_N=tensors.get("lengths"),
+            answers_NT=tensors.get("answers"),
             samples=[],
             card=cast(Card, card),
             folder=folder,

@@ -60,9 +60,10 @@ class CalibrationSet:
     lengths_N: np.ndarray | None  # int64; None: every sample is full. Positions from there on pad.
     samples: list[Sample]
     card: Card
+    answers_NT: np.ndarray | None = None  # bool: tokens that are answers; None: nobody told
     folder: Path | None = None  # where it is kept; None: nowhere yet
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over shape, tokens and lengths: equal hashes, same data."""
-        return tokens_sha256(self.tokens_NT, self.lengths_N)
+        """SHA-256 over shape, tokens, lengths and answers: equal hashes, same data."""
+        return tokens_sha256(self.tokens_NT, self.lengths_N, self.answers_NT)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from calib_sweep.evaluation.scorers import forward
 from calib_sweep.evaluation.scorers.compiled import compiled_blocks
 from calib_sweep.evaluation.scorers.fused_norms import fused_norms
-from calib_sweep.evaluation.scorers.generation import Prompt, generate
 from calib_sweep.evaluation.windows import Windows
+from calib_sweep.model.generation import Prompt, generate
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from calib_sweep.evaluation.requests import Answer, Requests
-from calib_sweep.evaluation.scorers.generation import Prompt
 from calib_sweep.evaluation.windows import Windows
+from calib_sweep.model.generation import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.evaluation.scorers.generation import Prompt
 from calib_sweep.evaluation.tasks.checks import room
 from calib_sweep.evaluation.tasks.names import KEY
+from calib_sweep.model.generation import Prompt
 from calib_sweep.seeding import stream
 
 if TYPE_CHECKING:

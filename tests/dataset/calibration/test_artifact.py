@@ -1,5 +1,6 @@
 """Sets on disk appear whole or not at all, are shared, and are proved when they are read."""
 
+import dataclasses
 import json
 import os
 import threading
@@ -65,6 +66,18 @@ def test_a_set_is_drawn_once_and_comes_back_equal(tmp_path, tokenizer, settings,
     card = json.loads((folder / "card.json").read_text())
     assert card["hash"] == first.hash and card["seed"] == 2 and card["pool"]["documents"] == 40
     assert len((folder / "samples.jsonl").read_text().splitlines()) == 4
+
+
+def test_marks_of_answers_are_kept_and_are_part_of_the_hash(tmp_path, tokenizer, settings):
+    drawn = Words().draw(tokenizer, settings(), 0)
+    answers_NT = drawn.tokens_NT % 2 == 0
+    marked = dataclasses.replace(drawn, answers_NT=answers_NT)
+    save_set(marked, tmp_path / "set")
+    loaded = load_set(tmp_path / "set")
+    assert np.array_equal(loaded.answers_NT, answers_NT) and loaded.answers_NT.dtype == bool
+    assert loaded.hash == marked.hash != drawn.hash
+    other = dataclasses.replace(drawn, answers_NT=~answers_NT)
+    assert other.hash != marked.hash
 
 
 def test_what_a_draw_does_to_the_tokenizer_does_not_reach_the_next(tmp_path, settings):

@@ -6,7 +6,7 @@ import torch
 from helpers.fakes import tiny_model
 from helpers.scored import random_llama, sentence, train_tokenizer
 
-from calib_sweep.evaluation.scorers.generation import Prompt, batches, generate
+from calib_sweep.model.generation import Prompt, batches, generate
 from calib_sweep.seeding import stream
 
 TEXTS = [sentence("prompt", i)[: 8 + 9 * i] for i in range(7)]
