@@ -20,7 +20,7 @@ LAYERS = {
         "dataset compression",
         "drawing evaluation tracking analysis",
         "parts",
-        "cell_files inputs session",
+        "cell_files inputs session inspection",
         "weights",
         "run",
         "sweep",

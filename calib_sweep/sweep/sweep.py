@@ -207,7 +207,7 @@ class Sweep:
     def inspect(self) -> int:
         """Show the calibration sets of the cells."""
         from calib_sweep.console import output
-        from calib_sweep.dataset.calibration.inspect import inspect_set
+        from calib_sweep.inspection.terminal import inspect_set
         from calib_sweep.session import Session
 
         cells = [cell for cell in self.cells if cell.needs_data]

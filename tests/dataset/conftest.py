@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from helpers.sets import make_settings
 from helpers.words import NUM_WORDS, make_tokenizer, text_of
 from transformers import PreTrainedTokenizerFast
 
@@ -17,18 +18,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def settings() -> Callable[..., Calibration]:
     """Calibration settings with small defaults."""
-
-    def make(**changed: object) -> Calibration:
-        chosen: dict = {
-            "num_samples": 4,
-            "seq_len": 8,
-            "design": "disjoint",
-            "window": "slice",
-            "bos": "none",
-        }
-        return Calibration(**{**chosen, **changed})
-
-    return make
+    return make_settings
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-from calib_sweep.dataset.calibration.descriptors import describe_samples, find_outliers
 from calib_sweep.errors import ConfigError
+from calib_sweep.inspection.samples import describe_samples, find_outliers
 from calib_sweep.miniature.corpus import document, documents, practice_page, writer_for
 from calib_sweep.miniature.text.domains import anomalies
 from calib_sweep.miniature.text.knowledge.world import RELATIONS, world

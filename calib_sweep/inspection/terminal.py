@@ -1,10 +1,9 @@
 """Show a calibration set to a person: provenance, first samples, what stands out, what it shares.
 
-Only layout is here; the numbers are made in `descriptors`.
+Only layout is here; the numbers are made in `samples` and `shared`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -13,12 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
-from calib_sweep.dataset.calibration.descriptors import (
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.inspection.samples import describe_samples, find_outliers
+from calib_sweep.inspection.shared import (
     WINDOW_TOKENS,
-    describe_samples,
+    expected_shared_documents,
     find_duplicates,
-    find_outliers,
     shared_documents,
     shared_windows,
 )
@@ -49,19 +48,6 @@ def inspect_set(
     if others:
         parts.append(_overlap(calibration_set, others))
     return Group(*parts)
-
-
-def expected_shared_documents(card: Card) -> float | None:
-    """Documents that two seeds share by chance, num_samples^2 / pool; None: not such a draw.
-
-    The pool is extrapolated from the part of it that the draw looked at.
-    """
-    # A mixture's pool has a part's name where others have these keys.
-    pool = cast(Mapping[str, int], card.get("pool") or {})
-    by_chance = card.get("design") in ("independent", "reference")
-    if not by_chance or card.get("window") == "pack" or not pool.get("eligible"):
-        return None
-    return card["num_samples"] ** 2 / (pool["eligible"] * pool["documents"] / pool["walked"])
 
 
 def _card(calibration_set: CalibrationSet) -> Panel:
