@@ -18,7 +18,7 @@ from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.mixture import Mixture
-from calib_sweep.dataset.random_tokens import RandomTokens
+from calib_sweep.dataset.vocabulary import Vocabulary
 from calib_sweep.drawing import DenseModel, draw, draw_once
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.processes import host_identity
@@ -195,7 +195,7 @@ def test_what_says_who_draws_goes_with_the_dead(tmp_path, has_set, claim, stays)
 
 
 def test_a_mixture_needs_the_model_if_a_part_with_a_share_does(models, greedy, tmp_path):
-    parts = {"own": greedy, "noise": RandomTokens(name="noise")}
+    parts = {"own": greedy, "noise": Vocabulary(name="noise")}
     mixed = Mixture(name="mix", parts=parts, weights={"own": 2, "noise": 1})
     assert mixed.needs_model
     assert not Mixture(name="mix", parts=parts, weights={"own": 0, "noise": 1}).needs_model

@@ -6,7 +6,7 @@ In the folder of this file:
     python -m calib_sweep -m --config-dir conf dataset=sums,mini_web method=wanda seed=0,1
 
 A dataset with documents derives from `TextDataset` and can be scored as well; one without derives
-from `Dataset` and draws its sets by itself, as calib_sweep/dataset/random_tokens.py does. For text
+from `Dataset` and draws its sets by itself, as calib_sweep/dataset/vocabulary.py does. For text
 in files no class is needed: dataset=text dataset.path=PATH.
 """
 

@@ -1,16 +1,15 @@
-"""Mixed sets: counts add up, parts draw as they would alone. And the random control."""
+"""Mixed sets: counts add up, parts draw as they would alone."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from helpers.words import BOS, FIRST, NUM_WORDS, make_tokenizer, text_of
+from helpers.words import text_of
 
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import draw_or_load
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.mixture import Mixture, share_out
-from calib_sweep.dataset.random_tokens import RandomTokens
 from calib_sweep.errors import ConfigError
 
 
@@ -138,33 +137,3 @@ def test_bad_weights_are_refused(weights, phrase):
 def test_two_parts_of_one_name_would_share_their_streams():
     with pytest.raises(ConfigError, match=r"dataset\.parts=\['low', 'low'\]"):
         mixture(a=LOW, b=Words(name="low", first=5))
-
-
-def test_random_tokens_are_uniform_and_ordinary(tokenizer, settings):
-    chosen = settings(num_samples=200, seq_len=200)
-    drawn = RandomTokens(name="random").draw(tokenizer, chosen, 0)
-    words = drawn.tokens_NT - FIRST
-    assert words.min() >= -6 and not np.isin(drawn.tokens_NT, tokenizer.all_special_ids).any()
-    halves = np.bincount((words >= NUM_WORDS // 2).ravel()) / words.size
-    assert abs(halves[0] - 0.5) < 0.01
-    assert len(np.unique(drawn.tokens_NT)) > 0.99 * NUM_WORDS
-
-
-def test_random_sets_begin_alike_and_differ_by_seed(tokenizer, settings):
-    control = RandomTokens(name="random")
-    small, large = (control.draw(tokenizer, settings(num_samples=n), 0) for n in (4, 9))
-    assert np.array_equal(small.tokens_NT, large.tokens_NT[:4])
-    assert len({control.draw(tokenizer, settings(), seed).hash for seed in range(4)}) == 4
-    assert small.hash != RandomTokens(name="other").draw(tokenizer, settings(), 0).hash
-
-
-def test_random_samples_begin_with_bos_where_asked(tokenizer, settings):
-    drawn = RandomTokens(name="random").draw(tokenizer, settings(bos="sample"), 0)
-    assert (drawn.tokens_NT[:, 0] == BOS).all() and drawn.tokens_NT.shape == (4, 8)
-    with pytest.raises(ConfigError, match="BOS token"):
-        RandomTokens(name="r").draw(make_tokenizer(bos=False), settings(bos="sample"), 0)
-
-
-def test_nobody_published_a_loader_of_random_tokens(tokenizer, settings):
-    with pytest.raises(ConfigError, match=r"calibration\.design='reference'"):
-        RandomTokens(name="random").draw(tokenizer, settings(design="reference"), 0)

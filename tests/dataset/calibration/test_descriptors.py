@@ -5,7 +5,7 @@ import pytest
 
 from calib_sweep.dataset.calibration.artifact import draw_or_load
 from calib_sweep.dataset.calibration.descriptors import OF_TOKENS, describe_tokens
-from calib_sweep.dataset.random_tokens import RandomTokens
+from calib_sweep.dataset.vocabulary import Vocabulary
 
 
 def test_descriptors_of_a_small_set():
@@ -28,6 +28,6 @@ def test_padding_is_no_token_and_a_repeated_sample_is_a_duplicate():
 
 def test_they_stand_in_the_card_of_a_set_drawn_now_or_before(tmp_path, tokenizer, settings):
     for _ in range(2):
-        drawn = draw_or_load(tmp_path, RandomTokens(name="r"), tokenizer, settings(), 0)
+        drawn = draw_or_load(tmp_path, Vocabulary(name="r"), tokenizer, settings(), 0)
         assert drawn.card["descriptors"] == describe_tokens(drawn.tokens_NT, drawn.lengths_N)
         assert tuple(drawn.card["descriptors"]) == OF_TOKENS

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.scored import Known, corpus, perplexity_of, scorer_of, slow_nll
 
-from calib_sweep.dataset.random_tokens import RandomTokens
+from calib_sweep.dataset.vocabulary import Vocabulary
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.corpora.perplexity import (
     file_label,
@@ -214,7 +214,7 @@ def test_corpora_must_be_a_list():
         perplexity_of()
 
 
-@pytest.mark.parametrize("other", [None, 5, {"path": "a.txt"}, object(), RandomTokens(name="r")])
+@pytest.mark.parametrize("other", [None, 5, {"path": "a.txt"}, object(), Vocabulary(name="r")])
 def test_a_corpus_is_a_path_or_a_dataset_with_documents(other):
     with pytest.raises(ConfigError, match=r"corpora=.*derived from calib_sweep\.dataset\.base"):
         perplexity_of(corpus(), other)
