@@ -61,6 +61,11 @@ OLMO_2 = replace(LLAMA, groups=(DOWN,))  # no norm before attention and MLP
 PARALLEL = replace(  # attention and MLP read the same norm
     LLAMA, groups=(group(f"{Q_K_V} {GATE_UP}", "input_layernorm", ""), DOWN)
 )
+PHI = Architecture(  # attention and MLP read the same norm; a GELU stands before fc2
+    groups=(group(f"{Q_K_V} mlp.fc1", "input_layernorm", ""), group("mlp.fc2", None)),
+    score_layers=Q_K,
+    values=group("self_attn.dense", "self_attn.v_proj"),
+)
 PHI_3 = Architecture(  # q, k and v in one matrix, gate and up in another
     groups=(
         group("self_attn.qkv_proj", "input_layernorm", "self_attn"),
@@ -194,6 +199,7 @@ ARCHITECTURES: dict[str, Architecture | Callable[[DecoderBlock], Architecture]] 
     "Olmo2DecoderLayer": OLMO_2,
     "Olmo3DecoderLayer": OLMO_2,
     "StableLmDecoderLayer": _stablelm,
+    "PhiDecoderLayer": PHI,
     "Phi3DecoderLayer": PHI_3,
     "OPTDecoderLayer": _opt,
     "GPT2Block": GPT_2,

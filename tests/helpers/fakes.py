@@ -56,6 +56,7 @@ TINY = {
         "query_pre_attn_scalar": 8,
         "layer_types": ["sliding_attention", "full_attention"],
     },
+    "phi": _GROUPED,
     "phi3": {**_GROUPED, "original_max_position_embeddings": 128},
     "falcon": {**_ROTARY, "ffn_hidden_size": 48},
     "bloom": {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "n_layer": 2, "n_head": 4},

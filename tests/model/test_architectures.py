@@ -55,6 +55,13 @@ LAYERS = {
         ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "stablelm", "olmo2"),
         (ATTENTION + GATED, ()),
     ),
+    "phi": (
+        (
+            *(f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "dense")),
+            *("mlp.fc1", "mlp.fc2"),
+        ),
+        (),
+    ),
     "phi3": (("self_attn.o_proj", "self_attn.qkv_proj", "mlp.gate_up_proj", "mlp.down_proj"), ()),
     "opt": ((*(f"self_attn.{name}_proj" for name in ("k", "v", "q", "out")), "fc1", "fc2"), ()),
     "gpt2": (("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"), ()),
@@ -75,7 +82,10 @@ if FUSES_EXPERTS:
 # What layers that are fed by the same tensor are called; all others have inputs of their own.
 SIBLINGS = {"qkv": ("q_proj", "k_proj", "v_proj"), "first": ("gate_proj", "up_proj", "w1", "w3")}
 # Attention and MLP read the same input.
-PARALLEL = ["self_attention.query_key_value", "mlp.dense_h_to_4h"]
+PARALLEL = {
+    "falcon": ("self_attention.query_key_value", "mlp.dense_h_to_4h"),
+    "phi": (*ATTENTION[:3], "mlp.fc1"),
+}
 # How scale is moved inside its blocks, with biases of every expert, nobody has told.
 REFUSED = {("gpt_oss", "awq")}
 BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
@@ -130,7 +140,7 @@ def test_a_block_run_alone_gives_the_very_hidden_states_of_the_model(architectur
 
 def siblings(architecture, name):
     """The same for layers of a block that share an input."""
-    if architecture == "falcon" and name in PARALLEL:
+    if name in PARALLEL.get(architecture, ()):
         return "the block's input"
     owner, _, last = name.rpartition(".")
     return next(((owner, kind) for kind, names in SIBLINGS.items() if last in names), name)
