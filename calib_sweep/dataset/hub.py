@@ -5,8 +5,6 @@ go (the C4 loaders of the first papers ask for one that is gone), the files of a
 change. Repositories are never executed: data files are fetched, and read like any local file.
 """
 
-import logging
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +17,9 @@ from calib_sweep.dataset.documents.files import (
     read_documents,
     reader_of,
 )
-from calib_sweep.errors import FETCH, ConfigError, UnavailableError, require
+from calib_sweep.dataset.documents.repository import Repository
+from calib_sweep.errors import require
 from calib_sweep.values import is_int
-
-log = logging.getLogger(__name__)
-
-SHARD = re.compile(r"(.*)[-.](\d{5})-of-(\d{5})")
-# Patterns that name some shards on purpose: train-0000*-of-00041, train-00000-of-05534-*.
-PART_OF_SHARDS = re.compile(r"\d\*|\*\d|[?\[]|\d{5}-of-\d{5}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,86 +120,17 @@ class HubText(TextDataset):
 
     def _root(self) -> Path:
         """The folder that holds the repository's files; downloads them when they are missing."""
-        if self.path is None:
-            return self._snapshot()
-        root = Path(self.path).expanduser()
-        if not root.is_dir():
-            raise ConfigError(
-                f"dataset.path={self.path!r}: expected a folder with a copy of {self.hub_id}. "
-                "Correct the path, or type dataset.path=null to use the hub."
-            )
-        return root
-
-    def _snapshot(self) -> Path:
-        """The hub cache's folder of this revision."""
-        from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        # The bases of the hub's own error: OSError, and the HTTP library's, whichever it uses.
-        kinds = HfHubHTTPError.__mro__
-        unreachable = tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
-        try:
-            return Path(self._from_cache())
-        except (LocalEntryNotFoundError, ConfigError):
-            log.info("fetching %s of %s", ", ".join(self.data_files), self.hub_id)
-        try:
-            # One question first: without a connection the download would try for half a minute.
-            HfApi().repo_info(self.hub_id, repo_type="dataset", revision=self.revision, timeout=10)
-            folder = snapshot_download(
-                self.hub_id,
-                repo_type="dataset",
-                revision=self.revision,
-                allow_patterns=list(self.data_files),
-            )
-        except unreachable as error:
-            # No answer: a note in a check. An answer, such as "no such repository": an error.
-            answered = getattr(error, "response", None) is not None
-            raise (ConfigError if answered else UnavailableError)(
-                f"dataset={self.name}: expected {self.hub_id} in the local cache, but it is not "
-                f"there and the hub does not serve it ({type(error).__name__}). {FETCH} Or set "
-                "dataset.path to a copy of the repository."
-            ) from error
-        return Path(folder)
-
-    def _from_cache(self) -> str:
-        """The cached snapshot, without a look at the hub; incomplete ones raise."""
-        from huggingface_hub import snapshot_download
-
-        folder = snapshot_download(
-            self.hub_id,
-            repo_type="dataset",
-            revision=self.revision,
-            allow_patterns=list(self.data_files),
-            local_files_only=True,
-        )
-        self._files(Path(folder))
-        return folder
+        return self._repository().root()
 
     def _files(self, root: Path) -> list[Path]:
         """The files that `data_files` names, sorted, all of them."""
-        files: set[Path] = set()
-        for pattern in self.data_files:
-            found = {file for file in root.glob(pattern) if file.is_file()}
-            if not found:
-                raise ConfigError(
-                    f"dataset.data_files={pattern!r}: expected a file of that name in {root}, but "
-                    f"there is none. Compare with the file list of {self.hub_id}."
-                )
-            if "*" in pattern and not PART_OF_SHARDS.search(pattern):
-                _refuse_missing_shards(found, pattern, root)
-            files |= found
-        return sorted(files)
+        return self._repository().files(root)
 
-
-def _refuse_missing_shards(files: set[Path], pattern: str, root: Path) -> None:
-    """A pattern that found 3 of 41 shards would silently be another, smaller pool."""
-    shards = [match for file in files if (match := SHARD.match(file.name))]
-    groups = {(match[1], int(match[3])) for match in shards}
-    for stem, wanted in groups:
-        found = {int(match[2]) for match in shards if match[1] == stem}
-        if len(found) < wanted:
-            raise ConfigError(
-                f"dataset.data_files={pattern!r}: expected {wanted} files {stem}-*-of-{wanted:05d} "
-                f"in {root}, but {len(found)} are there. Copy the others, or name the files that "
-                "you want, as in 'dataset.data_files=[FILE,FILE]'."
-            )
+    def _repository(self) -> Repository:
+        return Repository(
+            label=self.name,
+            hub_id=self.hub_id,
+            revision=self.revision,
+            data_files=self.data_files,
+            path=self.path,
+        )
