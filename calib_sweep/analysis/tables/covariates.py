@@ -1,8 +1,9 @@
 """Descriptors of calibration sets against the scores that the sets gave.
 
 A descriptor is any number that a record keeps under calibration.descriptors:
-    entropy, unique_share, duplicates, filled: see `dataset.calibration.descriptors`; of records
-                     without them, of the tokens of the set if it is on disk
+    entropy, unique_share, duplicates, filled, repetition, coverage, diversity, zipf: see
+                     `dataset.calibration.descriptors`; of records without them, of the tokens of
+                     the set if it is on disk
     dense_perplexity the dense model's, of the set's tokens: high is far from what the model knows
 
     rho              Spearman's over the draws of a dataset, as in `correlations`; dataset empty:
@@ -46,18 +47,27 @@ def read_descriptors(
     `tell`: takes a sentence about each set that is damaged.
     """
     lacking = [record for record in cells if not set(OF_TOKENS) <= described(record).keys()]
+    cards = {str(card.get("hash")): card for r in lacking if (card := r.get("calibration"))}
     by_hash = {
-        hash_: describe_tokens(*tokens) for hash_, tokens in token_sets(results_dir, lacking, tell)
+        hash_: describe_tokens(*tokens, _vocabulary(cards[hash_]))
+        for hash_, tokens in token_sets(results_dir, lacking, tell)
     }
     found = {}
     for record in cells:
         card = record.get("calibration") or {}
         recorded = described(record).items()
-        own = {k: float(v) for k, v in recorded if isinstance(v, int | float)}
-        own = {**by_hash.get(str(card.get("hash")), {}), **own}
+        every = {**by_hash.get(str(card.get("hash")), {}), **dict(recorded)}
+        own = {k: float(v) for k, v in every.items() if isinstance(v, int | float)}
         if own:
             found[str(record["cell_id"])] = own
     return found
+
+
+def _vocabulary(card: Mapping[str, object]) -> int | None:
+    """Return the size of the vocabulary that a record names, if it does."""
+    tokenizer = card.get("tokenizer")
+    size = tokenizer.get("vocabulary") if isinstance(tokenizer, Mapping) else None
+    return size if isinstance(size, int) else None
 
 
 def covariate_table(

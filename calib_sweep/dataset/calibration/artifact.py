@@ -94,7 +94,8 @@ def folder_of(
 
 def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> CalibrationSet:
     """Write the set of a dataset and seed into `folder`; return it with place and descriptors."""
-    descriptors = describe_tokens(drawn.tokens_NT, drawn.lengths_N)
+    vocabulary = drawn.card["tokenizer"]["vocabulary"]
+    descriptors = describe_tokens(drawn.tokens_NT, drawn.lengths_N, vocabulary)
     drawn = dataclasses.replace(drawn, card=drawn.card | {"descriptors": descriptors})
     save_set(drawn, folder)
     log.info("calibration set %s seed %d: hash %s in %s", name, seed, drawn.hash[:12], folder)

@@ -11,6 +11,7 @@ from calib_sweep.analysis.tables.covariates import (
     covariate_table,
     read_descriptors,
 )
+from calib_sweep.dataset.calibration.descriptors import OF_TOKENS
 from calib_sweep.hashing import tokens_sha256
 
 
@@ -21,23 +22,25 @@ def test_sets_are_found_by_their_hash_and_recorded_numbers_are_added(tmp_path):
     save_file({"tokens": tokens_NT}, folder / "tokens.safetensors")
     own = tokens_sha256(tokens_NT, None)
     (folder / "card.json").write_text(json.dumps({"hash": own}))
+    of_set = {"hash": own, "tokenizer": {"vocabulary": 6}}
     broken = tmp_path / "calibration" / "broken"
     broken.mkdir()
     (broken / "card.json").write_text("{")
     cells = [
-        {"cell_id": "a", "calibration": {"hash": own, "descriptors": {"ppl": 9.0, "by": "me"}}},
+        {"cell_id": "a", "calibration": {**of_set, "descriptors": {"ppl": 9.0, "by": "me"}}},
         {"cell_id": "b", "calibration": {"hash": "gone"}},
         {"cell_id": "c", "calibration": None},
     ]
     found = read_descriptors(tmp_path, cells)
     assert list(found) == ["a"]
     assert found["a"]["entropy"] == pytest.approx(1.5)
+    assert found["a"]["coverage"] == 0.5  # of the six tokens that its tokenizer has
     assert found["a"]["ppl"] == 9.0
     assert "by" not in found["a"]
 
 
 def test_a_set_whose_record_describes_it_is_not_read_again(tmp_path):
-    described = {"entropy": 3.0, "unique_share": 0.5, "duplicates": 0.0, "filled": 1.0}
+    described = dict.fromkeys(OF_TOKENS, 0.5)
     folder = tmp_path / "calibration" / "0123"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text(json.dumps({"hash": "abc"}))
