@@ -17,6 +17,7 @@ from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_set_aside
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.documents.token_store import kept_in
 from calib_sweep.errors import StoreError
 from calib_sweep.model.hub import commit_of
 from calib_sweep.places import DRAWING
@@ -80,7 +81,8 @@ def draw_once(
     folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code, dense.weights)
 
     def make() -> CalibrationSet:
-        drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
+        with kept_in(results_dir):
+            drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
         drawn = keep(drawn, folder, dataset.name, seed)
         return _load(folder) or drawn  # who took over from us may have kept theirs first
 

@@ -6,6 +6,7 @@ results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; th
                                  FIGURES, DASHBOARD
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 results_dir/TOKENISED/           HASH + IDS; beside it HASH + TOKENISING
+results_dir/DOCUMENTS/HASH/      segments of token ids; beside it HASH + TOKENISING
 """
 
 import contextlib
@@ -60,6 +61,9 @@ CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
 
 # Of the texts that are scored, under results_dir: it can go at any time, and is made again.
 TOKENISED, IDS, TOKENISING = "tokenised", ".safetensors", ".tokenising"
+
+# Of the documents that sets are drawn from, under results_dir: it can go at any time, too.
+DOCUMENTS = "documents"
 
 # Of a report, and of the mirror: what W&B has, and that it did not take all.
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"

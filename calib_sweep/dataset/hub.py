@@ -80,12 +80,13 @@ class HubText(TextDataset):
     def documents(self) -> Documents:
         """All documents, in the order of file names and rows."""
         root = self._root()
-        cache_dir = None
+        cache_dir = content = None
         if self.path is None:  # shared with everybody who uses the hub's files on this machine
             from datasets import config
 
-            cache_dir = str(config.HF_DATASETS_CACHE)
-        every = read_documents(root, self._files(root), self.column, cache_dir=cache_dir)
+            cache_dir, content = str(config.HF_DATASETS_CACHE), f"{self.hub_id}@{root.name}"
+        files = self._files(root)
+        every = read_documents(root, files, self.column, cache_dir=cache_dir, content=content)
         num = len(every) if self.num_documents is None else self.num_documents
         return replace(every, num_documents=min(num, len(every)))
 

@@ -17,7 +17,6 @@ import logging
 import struct
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.dataset.documents.tokenizing import encode, tokenizer_hash
+from calib_sweep.dataset.documents.tokenizing import encode, tokenizer_identity
 from calib_sweep.places import IDS, TOKENISED, TOKENISING
 from calib_sweep.results.once import once
 
@@ -91,12 +90,7 @@ class Shelf:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path) -> None:
         self.folder = results_dir / TOKENISED
-        self._tokenizer = {
-            "rules": tokenizer_hash(tokenizer),
-            "class": type(tokenizer).__name__,
-            "splits_special": getattr(tokenizer, "split_special_tokens", False),
-            "libraries": _libraries(),
-        }
+        self._tokenizer = tokenizer_identity(tokenizer)
 
     @classmethod
     def of(cls, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None) -> "Shelf | None":
@@ -138,11 +132,6 @@ def token_ids(
     except OSError as error:
         log.warning("%s cannot be used (%s): each worker tokenises by itself", path.parent, error)
         return make()
-
-
-@cache
-def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("tokenizers", "transformers")}
 
 
 def _kept(path: Path, make: partial[Ids]) -> Ids:

@@ -29,6 +29,7 @@ from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens
 from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.documents.token_store import kept_in
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import CALIBRATION, CARD, SAMPLES, TOKENS
@@ -73,7 +74,8 @@ def draw_or_load(
     if (kept := load_kept(folder)) is not None:
         return kept
     own = copy.deepcopy(tokenizer)  # what a draw does to it must not reach the next one
-    drawn = keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
+    with kept_in(results_dir):
+        drawn = keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
     return load_kept(folder) or drawn  # somebody else may have kept theirs first
 
 

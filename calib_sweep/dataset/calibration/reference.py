@@ -14,6 +14,8 @@ The loaders loop for ever when no document is long enough; here the draw stops.
 
 import random
 
+import numpy as np
+
 from calib_sweep.dataset.calibration.windows import Cut, Piece, Source
 from calib_sweep.dataset.documents.tokenizing import encode
 
@@ -54,14 +56,14 @@ class _Tokens:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._long: dict[int, list[int]] = {}
+        self._long: dict[int, np.ndarray] = {}
         self.lengths: dict[int, int] = {}
 
-    def __getitem__(self, position: int) -> list[int]:
+    def __getitem__(self, position: int) -> np.ndarray:
         if position in self._long:
             return self._long[position]
         if position in self.lengths:  # too short: only its length is ever asked for
-            return [0] * self.lengths[position]
+            return np.zeros(self.lengths[position], dtype=np.int64)
         ((_, _, tokens),) = self._source.walk([position])
         self.lengths[position] = len(tokens)
         if len(tokens) > self._source.calibration.text_len:
@@ -86,7 +88,8 @@ def reference_packed(source: Source, seed: int) -> Cut:
     width = source.calibration.text_len
     texts = source.documents[:]
     special = source.calibration.bos == "document"
-    (tokens,) = encode(source.tokenizer, [" ".join(texts)], special=special)
+    (ids,) = encode(source.tokenizer, [" ".join(texts)], special=special)
+    tokens = np.array(ids, dtype=np.int64)
     draws = random.Random(seed)
     places = len(tokens) - width  # starts that the loaders can draw
     num_pieces = source.calibration.num_samples if places > 0 else 0

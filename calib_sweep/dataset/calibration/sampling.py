@@ -48,7 +48,10 @@ def draw_from_documents(
     if not documents:
         raise ConfigError(f"dataset={name}: expected documents, but it has none. Choose another.")
     source = Source(name=name, documents=documents, tokenizer=tokenizer, calibration=calibration)
-    cut = _cut(source, seed)
+    try:
+        cut = _cut(source, seed)
+    finally:
+        source.tokenised.keep()
     if len(cut.pieces) < calibration.num_samples:
         raise pool_too_small(source, cut, seed)
     tokens_NT, lengths_N = _assemble(source, cut.pieces)
@@ -116,13 +119,13 @@ def _cut(source: Source, seed: int) -> Cut:
 def _assemble(source: Source, pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray | None]:
     """Token array [N, T] and, for whole documents, the lengths [N] before padding."""
     tokenizer, calibration = source.tokenizer, source.calibration
-    head: list[int] = []
+    head = np.zeros(0, dtype=np.int64)
     if calibration.bos == "sample":
         setting = "calibration.bos='sample'"
-        head = [special_token(tokenizer, "bos", setting, "which begins every sample")]
-    rows = [[*head, *piece.tokens] for piece in pieces]
+        head = np.array([special_token(tokenizer, "bos", setting, "which begins every sample")])
+    rows = [np.concatenate([head, piece.tokens], dtype=np.int64) for piece in pieces]
     if calibration.window != "document":
-        return np.array(rows, dtype=np.int64), None
+        return np.stack(rows), None
     padding = tokenizer.pad_token_id
     if padding is None:
         setting = "calibration.window='document'"

@@ -9,6 +9,7 @@ Units: all offsets and lengths are tokens. `text_len` is the number of text toke
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy as np
 from calib_sweep.dataset.calibration.calibration_set import Origin
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.documents import Documents
-from calib_sweep.dataset.documents.tokenizing import special_token, walk
+from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
+from calib_sweep.dataset.documents.tokenizing import Tokenised, special_token
 from calib_sweep.seeding import stream
 
 Order = Sequence[int] | np.ndarray  # positions of documents, in the order in which to look at them
@@ -34,17 +36,24 @@ class Source:
     tokenizer: "PreTrainedTokenizerBase"
     calibration: Calibration
 
-    def walk(self, order: Order) -> Iterator[tuple[int, str, list[int]]]:
-        """Documents of `order`, tokenised lazily: (position, text, token ids)."""
+    @cached_property
+    def tokenised(self) -> TokenisedDocuments:
+        """The documents as token ids, from the disk where they were made before."""
         special = self.calibration.bos == "document"
-        return walk(self.documents, order, self.tokenizer, special=special)
+        return TokenisedDocuments(
+            documents=self.documents, tokenizer=self.tokenizer, special=special
+        )
+
+    def walk(self, order: Order) -> Iterator[Tokenised]:
+        """Documents of `order`, tokenised lazily."""
+        return self.tokenised.walk(order)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """The text tokens of one sample and where they begin."""
 
-    tokens: Sequence[int]
+    tokens: np.ndarray  # integers
     document: str
     offset: int  # tokens, in that document
     documents: tuple[str, ...] = ()  # all that a packed sample touches
@@ -70,11 +79,6 @@ class Cut:
     def pool(self) -> dict[str, int]:
         """The pool as it stands in the card. `eligible` counts what was walked, no more."""
         return {"documents": self.documents, "walked": self.walked, "eligible": self.eligible}
-
-
-def has_text(text: str, tokens: Sequence[int]) -> bool:
-    """Tell whether a document says anything: the tokens of a blank one may be its BOS alone."""
-    return bool(tokens) and text.strip() != ""
 
 
 def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) -> Cut:
@@ -104,9 +108,9 @@ def cut_heads(source: Source, order: Order, first: int, count: int) -> Cut:
     width = source.calibration.text_len
     pieces: list[Piece] = []
     walked = eligible = longest = 0
-    for position, text, tokens in source.walk(order):
+    for position, has_text, tokens in source.walk(order):
         walked, longest = walked + 1, max(longest, len(tokens))
-        if not has_text(text, tokens):
+        if not has_text:
             continue
         if eligible >= first:
             name = source.documents.id(position)
@@ -154,7 +158,7 @@ class _Block:
 
     position: int
     offset: int
-    tokens: list[int]
+    tokens: np.ndarray
 
 
 def _joined(source: Source, order: Order, rotation: np.random.Generator | None) -> Iterator[_Block]:
@@ -163,8 +167,8 @@ def _joined(source: Source, order: Order, rotation: np.random.Generator | None) 
     eos = special_token(source.tokenizer, "eos", setting, "which stands between two documents")
     last: _Block | None = None
     head: _Block | None = None
-    for position, text, tokens in source.walk(order):
-        if not has_text(text, tokens):
+    for position, has_text, tokens in source.walk(order):
+        if not has_text:
             continue
         if last is not None:
             yield from _separator(last, eos)
@@ -181,7 +185,7 @@ def _joined(source: Source, order: Order, rotation: np.random.Generator | None) 
 def _separator(last: _Block, eos: int) -> Iterator[_Block]:
     """One end-of-sequence token after `last`, unless the tokenizer already put one there."""
     if last.tokens[-1] != eos:
-        yield _Block(last.position, last.offset + len(last.tokens), [eos])
+        yield _Block(last.position, last.offset + len(last.tokens), np.array([eos]))
 
 
 def _windows(source: Source, blocks: list[_Block], start: int, count: int) -> list[Piece]:
@@ -198,7 +202,7 @@ def _windows(source: Source, blocks: list[_Block], start: int, count: int) -> li
         names = [source.documents.id(b.position) for b in blocks[block:stop]]
         pieces.append(
             Piece(
-                tokens=tokens[low : low + width].tolist(),
+                tokens=tokens[low : low + width],
                 document=names[0],
                 offset=blocks[block].offset + low - int(edges[block]),
                 documents=tuple(dict.fromkeys(names)),

@@ -6,7 +6,7 @@ a function that names one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 
@@ -17,6 +17,13 @@ class Documents(Sequence[str]):
     num_documents: int
     read: Callable[[Sequence[int]], list[str]]  # the texts at these positions, in this order
     id: Callable[[int], str]
+    # Names the texts and their order, wherever they are: equal names, equal texts. Of documents of
+    # which only the first so many are taken, that of all. None: their token ids are not kept.
+    identity: Callable[[], str] | None = None
+
+    def named(self, identity: Callable[[], str]) -> "Documents":
+        """Return the same documents with a name, so that their token ids can be kept."""
+        return replace(self, identity=identity)
 
     def __len__(self) -> int:
         return self.num_documents

@@ -14,11 +14,13 @@ import shlex
 import tempfile
 from bisect import bisect_right
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.errors import ConfigError
 from calib_sweep.hashing import file_sha256
@@ -119,8 +121,29 @@ def read_documents(
     *,
     separator: str | None = None,
     cache_dir: str | None = None,
+    content: str | None = None,
 ) -> Documents:
-    """All documents of `files` in order, named `file:number` (a one-document file: `file`)."""
+    """All documents of `files` in order, named `file:number` (a one-document file: `file`).
+
+    `content`: what names the content of files of these names; None: its hash.
+    """
+    # Whatever decides which texts these are, and in which order.
+    how = {"column": column, "separator": separator}
+    documents = _read(root, files, column, separator, cache_dir)
+    return documents.named(partial(_identity, root, tuple(files), content, how))
+
+
+def _identity(
+    root: Path, files: Sequence[Path], content: str | None, how: Mapping[str, object]
+) -> str:
+    names = [file.relative_to(root).as_posix() for file in files]
+    content = content or fingerprint_files(root, files)
+    return valid_json.dumps([content, names, how], sort_keys=True)
+
+
+def _read(
+    root: Path, files: Sequence[Path], column: str, separator: str | None, cache_dir: str | None
+) -> Documents:
     kinds = {reader_of(file) for file in files}
     if kinds == {"text"}:
         return _plain_texts(root, files, separator)

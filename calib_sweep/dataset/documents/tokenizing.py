@@ -5,9 +5,10 @@ A seed draws other documents under another tokenizer, so every set records which
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,15 @@ from calib_sweep.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Documents are tokenised in batches that double from the first number to the second: a small set
-# must not pay for documents that it never looks at, a large walk must not crawl.
-FIRST_BATCH, LARGEST_BATCH = 8, 256
 UNHASHED = ("truncation", "padding")  # of the rules of a fast tokenizer
+
+
+class Tokenised(NamedTuple):
+    """A document as token ids."""
+
+    position: int  # in its dataset
+    has_text: bool  # it says anything: the tokens of a blank one may be its BOS alone
+    tokens: np.ndarray  # integers; mapped from a file where they are kept
 
 
 def encode(
@@ -46,21 +52,20 @@ def encode(
     return encoded["input_ids"]  # type: ignore[return-value]  (lists, as no tensors were asked for)
 
 
-def walk(
+def tokenise(
     documents: Documents,
-    order: Sequence[int] | np.ndarray,
+    positions: Sequence[int],
     tokenizer: "PreTrainedTokenizerBase",
     *,
     special: bool,
-) -> Iterator[tuple[int, str, list[int]]]:
-    """Tokenise documents in this order, lazily: yields (position, text, token ids) of each."""
-    start, size = 0, FIRST_BATCH
-    while start < len(order):
-        positions = [int(i) for i in order[start : start + size]]
-        texts = documents.read(positions)
-        ids = encode(tokenizer, texts, special=special)
-        yield from zip(positions, texts, ids, strict=True)
-        start, size = start + size, min(2 * size, LARGEST_BATCH)
+) -> list[Tokenised]:
+    """Read the documents at these positions and return their token ids, in this order."""
+    texts = documents.read(positions)
+    ids = encode(tokenizer, texts, special=special)
+    return [
+        Tokenised(position, bool(tokens) and text.strip() != "", np.array(tokens, dtype=np.int64))
+        for position, text, tokens in zip(positions, texts, ids, strict=True)
+    ]
 
 
 def special_token(tokenizer: "PreTrainedTokenizerBase", kind: str, setting: str, why: str) -> int:
@@ -84,6 +89,21 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
     if tokenizer.is_fast:
         return _fast_hash(tokenizer.backend_tokenizer.to_str(), special)  # type: ignore[attr-defined]
     return _hash({"class": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}, special)
+
+
+def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> dict[str, object]:
+    """Return all of a fast tokenizer that the ids of a text depend on."""
+    return {
+        "rules": tokenizer_hash(tokenizer),
+        "class": type(tokenizer).__name__,
+        "splits_special": getattr(tokenizer, "split_special_tokens", False),
+        "libraries": _libraries(),
+    }
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in ("tokenizers", "transformers")}
 
 
 @lru_cache(maxsize=4)  # of a large vocabulary they take half a second to read
