@@ -29,6 +29,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "sync": "calib_sweep.tracking.sync",
     "gate": "calib_sweep.analysis.commands.gate",
     "plan": "calib_sweep.analysis.commands.plan",
+    "export": "calib_sweep.dataset.release.export",
     "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, *FOLDER_VERBS]

@@ -23,6 +23,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep sync results/NAME            bring over to W&B what it lacks of a sweep
     calib-sweep gate results/NAME --loss 0.01    is the loss against dense within a limit
     calib-sweep plan results/NAME --budget 40   what to run next: datasets, seeds, items
+    calib-sweep export SET --to FOLDER       calibration sets to publish, with card and licence
     calib-sweep doctor [results]             what this machine has; for a bug report
     calib-sweep VERB --help                  more on one of these
 
@@ -186,6 +187,22 @@ kept with the probability analysis.power, as a pilot knows its spread only rough
 
     calib-sweep plan results/default --budget 40
     calib-sweep plan results/default --target 0.3 --contrast wanda,sparsegpt analysis.power=0.9
+""",
+    "export": """\
+calib-sweep export SET ... --to FOLDER [--license WORDS] [--push OWNER/NAME]    sets to publish
+
+Writes calibration sets into FOLDER: token ids and text that datasets.load_dataset reads, the cards,
+and a README with licence and sources. SET is the folder of a set (inspect shows it), or of several.
+dataset=imported takes them back with the same hash. Paths of this machine are left out, and the
+same sets give the same bytes.
+
+    --license 'CC BY 4.0'    of the text, where the dataset does not say; needed to push
+    --push me/my-sets        bring it to the hub as well; a new repository is private
+    --public                 a new repository is public
+
+    calib-sweep export results/calibration/HASH --to released
+    calib-sweep dataset=imported dataset.path=released
+    calib-sweep dataset=imported dataset.hub_id=me/my-sets
 """,
     "doctor": """\
 calib-sweep doctor [FOLDER]    what this machine has, and whether a sweep can live on it

@@ -1,9 +1,11 @@
 """Calibration sets that were drawn elsewhere: folders of this package, or anybody's token ids.
 
   a calibration folder   tokens, samples and card as written; drawn with the model's tokenizer
-  token ids [N, T]       .safetensors, .npy or .json; whose tokenizer it was must be stated
+  token ids [N, T]       .safetensors .npy .json .jsonl .pt (`token_files`); whose tokenizer it was
+                         must be stated
   a folder of several    seed k takes the k-th: ours by the dataset and seed of their cards, token
                          files by name
+  a hub repository       what the verb `export` pushed: a folder of several
 
 The design, window and bos of the configuration say nothing about such a set; the card keeps what
 the set itself says. `num_samples` takes the first ones, `seq_len` must be the width of the set.
@@ -23,7 +25,9 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.files import fingerprint_files
+from calib_sweep.dataset.documents.repository import Repository
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
+from calib_sweep.dataset.token_files import TOKEN_FILES, read_token_ids
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.places import CARD, SAMPLES, TOKENS
 from calib_sweep.wording import counted, typed
@@ -31,28 +35,30 @@ from calib_sweep.wording import counted, typed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TOKEN_FILES = (".safetensors", ".npy", ".json")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Imported(Dataset):
     """Finished calibration sets, taken as they are."""
 
     name: str  # label in records and tables
-    path: str  # calibration folder, token file, or a folder of several
+    path: str | None  # calibration folder, token file, or a folder of several; null: the hub
+    hub_id: str | None  # owner/name of a dataset repository that holds released sets
+    revision: str | None  # its commit; null: whatever the hub serves today
     tokenizer: str | None  # whose tokenizer made the ids of a token file; null: folders of ours
     license: str | None
 
     def __post_init__(self) -> None:
-        for field, example in (("name", "my_sets"), ("path", "results/calibration/FOLDER")):
-            value = getattr(self, field)
-            require(
-                isinstance(value, str) and value != "",
-                f"dataset.{field}",
-                value,
-                "a non-empty string",
-                f"Example: dataset.{field}={example}.",
-            )
+        with collected() as problems:
+            for field, example, needed in (
+                ("name", "my_sets", True),
+                ("path", "results/calibration/FOLDER", self.hub_id is None),
+                ("hub_id", "me/c4-calibration-sets", False),
+            ):
+                value = getattr(self, field)
+                is_fine = (value is None and not needed) or (isinstance(value, str) and value != "")
+                key, expected = f"dataset.{field}", "a non-empty string"
+                remedy = f"Example: dataset.{field}={example}."
+                problems.of(require, is_fine, key, value, expected, remedy)
 
     def draw(
         self,
@@ -68,7 +74,7 @@ class Imported(Dataset):
             seed < len(places),
             "seed",
             seed,
-            f"at most {len(places) - 1}, as {self.path} holds "
+            f"at most {len(places) - 1}, as {self.path or self.hub_id} holds "
             f"{counted(len(places), 'calibration set')}",
             f"Example: {typed('seed', len(places) - 1)}.",
         )
@@ -79,20 +85,34 @@ class Imported(Dataset):
 
     def provenance(self) -> dict[str, Any]:
         """Return where the sets are from."""
-        return {"source": self.path, "tokenizer": self.tokenizer, "license": self.license}
+        return {
+            "source": self.path or self.hub_id,
+            "tokenizer": self.tokenizer,
+            "license": self.license,
+        }
 
     def fingerprint(self) -> str:
         """Content hash of all sets behind `path`."""
         places = self._places()
-        place = Path(self.path).expanduser()
+        place = self._place()
         root = place if place.is_dir() else place.parent
         parts = (TOKENS, SAMPLES, CARD)
         files = [f for p in places for f in ([p / part for part in parts] if p.is_dir() else [p])]
         return fingerprint_files(root, files)
 
+    def _place(self) -> Path:
+        """Return where the sets are; from the hub, where its files have been fetched to."""
+        if self.path is not None:
+            return Path(self.path).expanduser()
+        assert self.hub_id is not None, self
+        files = [f"*/{part}" for part in (CARD, SAMPLES, TOKENS)]
+        return Repository(
+            label=self.name, hub_id=self.hub_id, revision=self.revision, data_files=files
+        ).root()
+
     def _places(self) -> Sequence[Path]:
         """The sets behind `path`, in the order in which seeds take them."""
-        place = Path(self.path).expanduser()
+        place = self._place()
         if is_set(place) or (place.is_file() and place.suffix in TOKEN_FILES):
             return [place]
         if not place.is_dir():
@@ -106,7 +126,7 @@ class Imported(Dataset):
         if bool(ours) == bool(files):
             what = "both" if ours else "neither"
             raise ConfigError(
-                f"dataset.path={self.path!r}: expected calibration folders or token files, but "
+                f"dataset.path={str(place)!r}: expected calibration folders or token files, but "
                 f"found {what}. Put one kind into a folder of its own."
             )
         return ours or files
@@ -121,17 +141,19 @@ class Imported(Dataset):
             "the name of the tokenizer that made these token ids",
             "Example: dataset.tokenizer=huggyllama/llama-7b.",
         )
-        tokens_NT = read_token_ids(file)
+        tokens_NT, lengths_N = read_token_ids(file)
         _check_vocabulary(tokens_NT, file, tokenizer)
-        texts = [str(tokenizer.decode(row)) for row in tokens_NT]
         num_samples, seq_len = tokens_NT.shape
+        ends = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
+        rows = zip(tokens_NT, ends, strict=True)
+        texts = [str(tokenizer.decode(row[:end])) for row, end in rows]
         settings = Calibration(
             num_samples=num_samples, seq_len=seq_len, design="disjoint", window="slice", bos="none"
         )
         card = make_card(self.name, self.provenance(), None, settings, seed, tokenizer)
         return CalibrationSet(
             tokens_NT=tokens_NT,
-            lengths_N=None,
+            lengths_N=lengths_N,
             samples=[
                 {"document": f"{file.name}:{i}", "offset": 0, "text": text}
                 for i, text in enumerate(texts)
@@ -151,41 +173,6 @@ class Imported(Dataset):
                 f"{drawn_with['vocabulary']} tokens). Draw it again from its text (samples.jsonl), "
                 "or use a model with that tokenizer."
             )
-
-
-def read_token_ids(file: Path) -> np.ndarray:
-    """Token ids [N, T] of a .safetensors, .npy or .json file, as int64. Pickles are not read."""
-    from safetensors import SafetensorError
-
-    try:
-        found = _load_array(file)
-    except (ValueError, OSError, SafetensorError) as error:
-        raise ConfigError(
-            f"dataset.path={str(file)!r}: expected an array of token ids [samples, tokens], but "
-            f"the file cannot be read as one ({error}). Save it with numpy.save, or as lists of "
-            "one length."
-        ) from error
-    if found.ndim != 2 or found.dtype.kind not in "iu" or not found.size:
-        raise ConfigError(
-            f"dataset.path={str(file)!r}: expected integers [samples, tokens], but found "
-            f"{found.dtype} {list(found.shape)}. Save one row of token ids per sample."
-        )
-    return found.astype(np.int64)
-
-
-def _load_array(file: Path) -> np.ndarray:
-    if file.suffix == ".npy":
-        return np.load(file, allow_pickle=False)
-    if file.suffix == ".json":
-        return np.array(json.loads(file.read_text(encoding="utf-8-sig")))
-    from safetensors.numpy import load_file
-
-    tensors = load_file(file)
-    if len(tensors) == 1:
-        return next(iter(tensors.values()))
-    if "tokens" not in tensors:
-        raise ValueError(f"it holds {sorted(tensors)}, and none is called 'tokens'")
-    return tensors["tokens"]
 
 
 def _check_vocabulary(
@@ -215,6 +202,7 @@ def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) ->
     return CalibrationSet(
         tokens_NT=found.tokens_NT[:count],
         lengths_N=None if found.lengths_N is None else found.lengths_N[:count],
+        answers_NT=None if found.answers_NT is None else found.answers_NT[:count],
         samples=found.samples[:count],
         card={**found.card, "num_samples": count},
     )

@@ -11,13 +11,15 @@ from safetensors.numpy import save_file
 from calib_sweep.dataset.calibration.artifact import draw_or_load, save_set
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.imported import Imported
+from calib_sweep.dataset.token_files import read_token_ids
 from calib_sweep.errors import ConfigError, StoreError
 
 TEXTS = [text_of(20 * i, 20) for i in range(60)]
 
 
 def imported(path, tokenizer="words", **changed):
-    return Imported(name="imported", path=str(path), tokenizer=tokenizer, license=None, **changed)
+    chosen = {"name": "imported", "path": str(path), "hub_id": None, "revision": None}
+    return Imported(**{**chosen, "tokenizer": tokenizer, "license": None, **changed})
 
 
 def drawn(tokenizer, calibration, seed):
@@ -161,7 +163,9 @@ def test_ids_outside_the_vocabulary_are_refused(tmp_path, tokenizer, settings, w
         ("a.json", b"{", "cannot be read as one"),
         ("a.npy", b"no array", "cannot be read as one"),
         ("a.safetensors", b"no tensors", "cannot be read as one"),
-        ("a.pt", b"a pickle", "expected a calibration folder, a token file"),
+        ("a.jsonl", b"", r"found float64 \[0\]"),
+        ("a.pt", b"no tensors", "holds other Python objects"),
+        ("a.csv", b"1,2", "expected a calibration folder, a token file"),
         ("gone.npy", None, "but there is none. Correct the path"),
     ],
 )
@@ -194,3 +198,76 @@ def test_the_fingerprint_is_of_the_content(tmp_path, tokenizer, settings):
     assert here == there
     save_set(drawn(tokenizer, settings(), 1), tmp_path / "there" / "more")
     assert imported(tmp_path / "there").fingerprint() != here
+
+
+ROWS = [ids_of(10 * i, 8) for i in range(4)]
+
+
+def saved_by_torch() -> dict:
+    """What calibration scripts save, by the loader that makes it."""
+    import torch
+
+    ids = torch.tensor(ROWS)
+    return {
+        "an array": ids,
+        "a mapping": {"input_ids": ids, "labels": ids},
+        "rows": list(ids),
+        "rows of one": [row[None] for row in ids],
+        "pairs of GPTQ's loaders": [(row[None], torch.full_like(row[None], -100)) for row in ids],
+        "objects": [{"input_ids": row[None], "attention_mask": row[None] * 0 + 1} for row in ids],
+    }
+
+
+@pytest.mark.parametrize("layout", list(saved_by_torch()))
+def test_what_torch_saved_is_read_in_every_common_layout(tmp_path, layout):
+    import torch
+
+    torch.save(saved_by_torch()[layout], tmp_path / "ids.pt")
+    tokens_NT, lengths_N = read_token_ids(tmp_path / "ids.pt")
+    assert tokens_NT.tolist() == ROWS and tokens_NT.dtype == np.int64 and lengths_N is None
+
+
+@pytest.mark.parametrize("rows", [ROWS, [{"input_ids": row} for row in ROWS]])
+def test_lines_of_json_are_rows(tmp_path, rows):
+    (tmp_path / "ids.jsonl").write_text("".join(json.dumps(row) + "\n\n" for row in rows))
+    assert read_token_ids(tmp_path / "ids.jsonl")[0].tolist() == ROWS
+
+
+def test_rows_of_two_ids_are_no_pairs(tmp_path):
+    (tmp_path / "ids.json").write_text("[[11, 12], [13, 14]]")
+    assert read_token_ids(tmp_path / "ids.json")[0].tolist() == [[11, 12], [13, 14]]
+
+
+def test_padding_of_others_is_known_by_their_mask(tmp_path, tokenizer, settings):
+    mask = [[1] * 8, [1] * 5 + [0] * 3, [1] * 8, [1, *[0] * 7]]
+    file = tmp_path / "ids.json"
+    file.write_text(json.dumps({"input_ids": ROWS, "attention_mask": mask}))
+    taken = imported(file).draw(tokenizer, settings(), 0)
+    assert taken.lengths_N is not None and taken.lengths_N.tolist() == [8, 5, 8, 1]
+    assert taken.samples[1]["text"] == text_of(10, 5)
+    for wrong in ([[0, *[1] * 7]] * 4, [[0] * 8] * 4, [[1] * 8] * 3):
+        file.write_text(json.dumps({"input_ids": ROWS, "attention_mask": wrong}))
+        with pytest.raises(ConfigError, match="whose rows begin with ones and end with zeros"):
+            imported(file).draw(tokenizer, settings(), 0)
+
+
+class Dangerous:
+    """Runs code when a pickle of it is read."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("ran"),))
+
+
+def test_no_pickle_runs_code(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    torch.save([Dangerous()], tmp_path / "ids.pt")
+    with pytest.raises(ConfigError, match=r"other Python objects.*torch\.save\(ids, 'ids\.pt'\)"):
+        read_token_ids(tmp_path / "ids.pt")
+    assert not Path("ran").exists()
+
+
+def test_path_or_hub_must_be_named():
+    with pytest.raises(ConfigError, match=r"dataset\.path=None: expected a non-empty string"):
+        Imported(name="a", path=None, hub_id=None, revision=None, tokenizer=None, license=None)
