@@ -5,11 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import PurePath
 from typing import Any, TypedDict, TypeVar, cast
 
 from calib_sweep import valid_json
-from calib_sweep.settings import EXECUTION_KEYS, EXECUTION_PARTS, OF_DATA, applying, title_of
+from calib_sweep.settings import (
+    EXECUTION_KEYS,
+    EXECUTION_PARTS,
+    OF_DATA,
+    applying,
+    stem_of,
+    title_of,
+)
 
 # Raised whenever the same settings begin to give other numbers, so that old cells are not taken for
 # new ones. A raise needs a "Numbers:" line in CHANGELOG.md.
@@ -190,12 +196,10 @@ def without_execution(value: _T) -> _T:
 
 
 def label(node: Config, choice: str) -> str:
-    """Name a model or dataset in tables: its `name`, else the end of its `path`, else its YAML."""
+    """Name a model or dataset in tables: its `name`, else the stem of its `path`, else its YAML."""
     if name := node.get("name"):
         return str(name)
-    if path := node.get("path"):
-        return PurePath(str(path)).name or choice
-    return choice
+    return stem_of(str(node.get("path") or "")) or choice
 
 
 def _path_safe(text: str) -> str:

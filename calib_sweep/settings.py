@@ -4,6 +4,7 @@ A setting is a key of the configuration beyond the axes, joined by dots: `method
 title, label, column and table names cells by what `telling` answers.
 """
 
+import re
 from collections.abc import Collection, Hashable, Iterable, Mapping
 
 from calib_sweep import valid_json
@@ -39,6 +40,14 @@ MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
 OF_DATA = frozenset({"dataset", "calibration", "walk"})
 OF_DENSE = frozenset({"model", "evaluation"})
 
+# Of text files, longest first, and of what else is named by its path.
+FILE_ENDINGS = (".jsonl.zst", ".json.zst", ".jsonl.gz", ".json.gz", ".jsonl", ".json", ".parquet")
+FILE_ENDINGS += (".txt", ".safetensors", ".npy", ".csv", ".yaml")
+WILD = re.compile(r"\[[^\]]*\]|[*?]")
+
+# What these hold is named by its place, and so is its axis: they tell apart what is called alike.
+PATHS = {"model.path": 0, "dataset.path": 2}  # setting -> place of its axis in `axes_of`
+
 
 def is_setting(key: str) -> bool:
     """Tell `method.sparsity` from `method`, `tracking.mode` and the label `dataset.name`."""
@@ -73,6 +82,42 @@ def applying(
     }
 
 
+def stem_of(path: str) -> str:
+    """Return the name of the file or folder at `path` without what says a file's format.
+
+    Of a pattern it is what all its files have in common, or the folder that holds them.
+    """
+    for part in reversed(_parts_of(path)):
+        ending = next((end for end in FILE_ENDINGS if part.lower().endswith(end)), "")
+        whole = part.removesuffix(part[len(part) - len(ending) :]) if ending else part
+        if stem := (WILD.sub("", whole).strip("-_.") if WILD.search(whole) else whole):
+            return stem
+    return ""
+
+
+def stems_of(paths: Collection[str]) -> dict[str, str]:
+    """Return what is shown of each path: its stem, with folders before it where stems clash."""
+    return {path: _apart(path, [other for other in paths if other != path]) for path in paths}
+
+
+def _apart(path: str, others: Collection[str]) -> str:
+    """Return the shortest end of `path` that is the end of no other one, without an ending."""
+    for depth in range(1, len(_parts_of(path)) + 1):
+        end = _end_of(path, depth)
+        if end and all(_end_of(other, depth) != end for other in others):
+            return end
+    return path
+
+
+def _end_of(path: str, depth: int) -> str:
+    folders = _parts_of(path)[-depth:-1]
+    return "/".join([*folders, stem_of(path)])
+
+
+def _parts_of(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
 def axes_of(cell: Mapping[str, object]) -> tuple[object, ...]:
     """Return model, method and dataset of a record's cell or a table's row."""
     return tuple(cell.get(key) for key in ("model", "method", "dataset"))
@@ -83,19 +128,26 @@ def telling(cells: Iterable[tuple[Hashable, Mapping[str, object]]]) -> list[str]
 
     A cell is a pair: its axes without seed and replicate (model, method, dataset), and its
     settings. A setting tells cells apart when it has two values among the cells that have it, or
-    when of cells with the same axes some have it and others do not.
+    when of cells with the same axes some have it and others do not. A path labels its axis, so it
+    is looked at only among those with one label.
     """
     distinct = {(axes, repr(settings)): (axes, settings) for axes, settings in cells}
-    values: dict[str, set[str]] = {}
+    values: dict[tuple[str, object], set[str]] = {}
     names_of: dict[Hashable, set[frozenset[str]]] = {}  # by axes
     for axes, settings in distinct.values():
         names_of.setdefault(axes, set()).add(frozenset(settings))
         for name, value in settings.items():
-            values.setdefault(name, set()).add(text_of(value))
-    told = {name for name, found in values.items() if len(found) > 1}
+            key = (name, _labelled_by(name, axes))
+            values.setdefault(key, set()).add(text_of(value))
+    told = {name for (name, _), found in values.items() if len(found) > 1}
     for having in names_of.values():
         told |= frozenset.union(*having) - frozenset.intersection(*having)
     return sorted(told)
+
+
+def _labelled_by(name: str, axes: Hashable) -> object:
+    """Return the label that the path `name` gives; None for any other setting."""
+    return axes[PATHS[name]] if name in PATHS and isinstance(axes, tuple) else None
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -8,14 +8,25 @@ from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.table import to_rows
 from calib_sweep.analysis.tables.controls import failures
+from calib_sweep.dataset.documents.files import READERS
 from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
-from calib_sweep.settings import applies, applying, flatten, telling, title_of
+from calib_sweep.settings import (
+    FILE_ENDINGS,
+    applies,
+    applying,
+    flatten,
+    stem_of,
+    stems_of,
+    telling,
+    title_of,
+)
 from calib_sweep.sweep.plan import compose_command_line, plan_cells
 from calib_sweep.tracking.dashboard import _axes
 from calib_sweep.tracking.sync import titles
 
 A, B = ("tiny", "wanda", "web"), ("tiny", "gptq", "web")
+NEWS = ("tiny", "wanda", "news")
 
 
 @pytest.mark.parametrize(
@@ -30,12 +41,54 @@ A, B = ("tiny", "wanda", "web"), ("tiny", "gptq", "web")
         ([(A, {"b": 1, "a": 1}), (A, {"b": 2, "a": 2})], ["a", "b"]),
         ([(A, {"x": float("nan")}), (A, {"x": float("nan")})], []),
         ([], []),
+        (
+            [(A, {"dataset.path": "a/web.txt"}), (A, {"dataset.path": "b/web.txt"})],
+            ["dataset.path"],
+        ),
+        ([(A, {"dataset.path": "web.txt"}), (NEWS, {"dataset.path": "news.txt"})], []),
+        ([(A, {"model.path": "org/tiny"}), (NEWS, {"model.path": "me/tiny"})], ["model.path"]),
+        ([(None, {"dataset.path": "a"}), (None, {"dataset.path": "b"})], ["dataset.path"]),
     ],
 )
 def test_a_setting_tells_cells_apart_by_two_values_or_where_only_some_of_the_like_have_it(
     cells, expected
 ):
     assert telling(cells) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "stem"),
+    [
+        ("my/texts.jsonl", "texts"),
+        ("a.b.JSONL.gz", "a.b"),
+        ("pile/00.jsonl.zst", "00"),
+        ("org/Llama-3.1-8B", "Llama-3.1-8B"),
+        ("models/run.best/", "run.best"),
+        ("texts/*.txt", "texts"),
+        ("texts/web-*.parquet", "web"),
+        ("c:\\texts\\a.txt", "a"),
+        ("../..", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_at_a_path_is_called_by_its_stem(path, stem):
+    assert stem_of(path) == stem
+
+
+def test_the_ending_of_every_file_that_is_read_is_no_part_of_its_stem():
+    assert set(READERS) <= set(FILE_ENDINGS)
+    assert {stem_of(f"a{ending}") for ending in FILE_ENDINGS} == {"a"}
+
+
+def test_folders_are_shown_only_where_stems_clash():
+    paths = ["a/x.txt", "b/x.txt", "c/y.txt", "d/a/x.txt"]
+    assert stems_of(paths) == {
+        "a/x.txt": "a/x.txt",  # the end of another path, however much is shown
+        "b/x.txt": "b/x",
+        "c/y.txt": "y",
+        "d/a/x.txt": "d/a/x",
+    }
+    assert stems_of(["x.txt", "x.jsonl"]) == {"x.txt": "x.txt", "x.jsonl": "x.jsonl"}
 
 
 def test_what_moves_no_number_of_a_cell_does_not_apply_to_it():

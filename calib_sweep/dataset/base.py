@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Dataset(ABC):
     """The origin of calibration sets."""
 
-    name: str  # label in records and tables; also names the random streams of the draw
+    name: str  # label in records and tables
 
     @property
     def needs_model(self) -> bool:
@@ -46,6 +46,13 @@ class Dataset(ABC):
     @abstractmethod
     def fingerprint(self) -> str | None:
         """Return a content hash of the local files; None for what settings and seed fix."""
+
+    def draw_name(self) -> str:
+        """Return what names the random streams of the draw: the text, where it can be told.
+
+        Equal text is then drawn alike, whatever its label and its place.
+        """
+        return self.name
 
     def sources(self) -> dict[str, str]:
         """Return where the text is from: name -> content hash or address of equal text."""
@@ -99,6 +106,7 @@ class TextDataset(Dataset):
         model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """Return the calibration set of this seed, from the documents."""
+        card = self.provenance(), self.name
         return draw_from_documents(
-            self.documents(), tokenizer, calibration, seed, self.provenance(), self.name
+            self.documents(), tokenizer, calibration, seed, *card, self.draw_name()
         )

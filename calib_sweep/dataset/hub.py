@@ -26,7 +26,7 @@ from calib_sweep.values import is_int
 class HubText(TextDataset):
     """Documents of a hub repository, or of a local copy of it with the same file layout."""
 
-    name: str  # label in records and tables; also names the random streams of the draw
+    name: str  # label in records and tables
     hub_id: str  # owner/name of the dataset repository
     revision: str | None  # commit; null: whatever the hub serves today
     data_files: list[str]  # paths in the repository, patterns allowed
@@ -111,6 +111,12 @@ class HubText(TextDataset):
             return None
         root = self._root()
         return fingerprint_files(root, self._files(root))
+
+    def draw_name(self) -> str:
+        """Return the repository and the files in it: a local copy is drawn from as the hub is."""
+        root = self._root()
+        files = [file.relative_to(root).as_posix() for file in self._files(root)]
+        return "\x1f".join([self.hub_id, *files, self.column])
 
     def sources(self) -> dict[str, str]:
         """Each file: of a local copy by its content, of the hub by its address."""

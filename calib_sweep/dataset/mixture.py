@@ -6,7 +6,8 @@ seed and count, and adding a part never moves another part's draw (only its coun
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ class Mixture(Dataset):
             len(set(names)) == len(names),
             "dataset.parts",
             names,
-            "datasets with different names, as each draws its samples by its name",
+            "datasets with different names, as a table tells them apart by these",
             f"Example: dataset.parts.{next(iter(self.parts))}.name=NEW_NAME.",
         )
 
@@ -76,6 +77,7 @@ class Mixture(Dataset):
         model: "PreTrainedModel | None" = None,
     ) -> CalibrationSet:
         """The parts' sets of this seed, one after the other."""
+        self._refuse_equal_text()
         counts = share_out(calibration.num_samples, self.weights)
         drawn = {
             key: draw_part(
@@ -106,10 +108,23 @@ class Mixture(Dataset):
         """Draw the parts that need no model; check the others."""
         counts = share_out(calibration.num_samples, self.weights)
         with collected() as problems:
+            problems.of(self._refuse_equal_text)
             for key, part in self.parts.items():
                 if counts[key] > 0:
                     share = replace(calibration, num_samples=counts[key])
                     problems.of(check_part, part, tokenizer, share, seed)
+
+    def _refuse_equal_text(self) -> None:
+        """The same text under two labels would give the same samples twice."""
+        shares = {key: part for key, part in self.parts.items() if self.weights[key] > 0}
+        for (key, part), (other, equal) in combinations(shares.items(), 2):
+            require(
+                not _are_drawn_alike(part, equal),
+                f"dataset.parts.{other}",
+                equal.name,
+                f"other text than that of dataset.parts.{key}, as equal text is drawn alike",
+                f"Leave dataset.parts.{other} out, and add its weight to that of {key}.",
+            )
 
     def provenance(self) -> dict[str, object]:
         """Return what is mixed; the card of a set holds the parts' cards besides."""
@@ -137,6 +152,16 @@ def share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     for key in by_remainder[: total - sum(counts.values())]:
         counts[key] += 1
     return counts
+
+
+def _are_drawn_alike(one: Dataset, other: Dataset) -> bool:
+    """Tell whether two datasets are the same but for their labels and the places of their files."""
+    if type(one) is not type(other) or not is_dataclass(one) or not is_dataclass(other):
+        return False
+    labels = {"name", "path", "license", "join"}
+    fixed = [field.name for field in fields(one) if field.name not in labels]
+    alike = all(getattr(one, key) == getattr(other, key) for key in fixed)
+    return alike and one.draw_name() == other.draw_name()
 
 
 def _is_weight(weight: object) -> bool:

@@ -44,6 +44,10 @@ class RepeatedToken(Dataset):
         """Nothing but the generator."""
         return {"source": "one uniformly random token a sample, special tokens left out"}
 
+    def draw_name(self) -> str:
+        """The control itself: a label moves no token."""
+        return "repeated_token"
+
     def fingerprint(self) -> None:
         """No content: settings, seed and tokenizer say all."""
         return None

@@ -1,6 +1,7 @@
 """Text of your own: any file, folder or pattern of .txt, .jsonl, .json(.gz), .parquet files."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import Documents
@@ -9,16 +10,18 @@ from calib_sweep.dataset.documents.files import (
     find_files,
     fingerprint_files,
     read_documents,
+    reader_of,
 )
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.settings import stem_of
 from calib_sweep.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFiles(TextDataset):
-    """Documents in local files. Their names and contents, not their place, decide what is drawn."""
+    """Documents in local files. Their contents and order, not their names, decide what is drawn."""
 
-    name: str  # label in records and tables; also names the random streams of the draw
+    name: str  # label in records and tables; None: the name of the file or folder
     path: str  # file, folder (all files below it) or pattern
     column: str  # which column of record files holds the text
     separator: str | None  # what stands between documents of a .txt; null: a file is a document
@@ -26,6 +29,8 @@ class TextFiles(TextDataset):
     license: str | None
 
     def __post_init__(self) -> None:
+        if self.name is None and isinstance(self.path, str):  # everybody asks a dataset for a name
+            object.__setattr__(self, "name", stem_of(self.path) or "text")
         for field, example in (("name", "mine"), ("path", "texts/"), ("column", "text")):
             value = getattr(self, field)
             require(
@@ -54,7 +59,7 @@ class TextFiles(TextDataset):
                 f"dataset.path={self.path!r}: expected text, but there is none in "
                 f"{counted(len(files), 'file')}. Name files that hold text."
             )
-        return documents
+        return replace(documents, key=str)  # their names hang on those of the files
 
     def provenance(self) -> dict[str, object]:
         """Return where the text is from, for the card of every set."""
@@ -70,6 +75,14 @@ class TextFiles(TextDataset):
     def fingerprint(self) -> str:
         """Content hash of the files and their names."""
         return fingerprint_files(*find_files(self.path))
+
+    def draw_name(self) -> str:
+        """Hash the contents of the files in order, and what parts them into documents."""
+        _, files = find_files(self.path)
+        is_plain = {reader_of(file) for file in files} == {"text"}
+        parts = self.separator if is_plain else self.column
+        content = "\x1f".join([*map(content_hash, files), repr(parts)])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def sources(self) -> dict[str, str]:
         """Each file by its content."""

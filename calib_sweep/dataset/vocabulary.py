@@ -50,6 +50,10 @@ class Vocabulary(Dataset):
         """Nothing but the generator."""
         return {"source": "uniform random tokens, special tokens left out"}
 
+    def draw_name(self) -> str:
+        """The control itself: a label moves no token."""
+        return "vocabulary"
+
     def fingerprint(self) -> None:
         """No content: settings, seed and tokenizer say all."""
         return None

@@ -18,7 +18,7 @@ _document = lru_cache(maxsize=corpus.NUM_DOCUMENTS["calibration"])(corpus.docume
 class MiniatureDataset(TextDataset):
     """The first `num_documents` generated documents of one domain and split."""
 
-    name: str  # label in records and tables; also names the random streams of the draw
+    name: str  # label in records and tables
     domain: str  # one of calib_sweep.places.DOMAINS
     split: str  # train, calibration or heldout; held-out text shares no sentence with the others
     num_documents: int  # the pool
@@ -59,6 +59,10 @@ class MiniatureDataset(TextDataset):
     def fingerprint(self) -> str:
         """Return the version of the generator."""
         return f"miniature-{corpus.VERSION}"
+
+    def draw_name(self) -> str:
+        """Return the domain: the same documents under any label."""
+        return self.domain
 
     def sources(self) -> dict[str, str]:
         """The domain's split: however many documents of it, they begin with the same ones."""

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from calib_sweep.cell import DENSE, Cell, cell_id, label
 from calib_sweep.errors import CONTROLS, ConfigError, collected, require
 from calib_sweep.results.store import Store
-from calib_sweep.settings import applying, telling
+from calib_sweep.settings import applying, axes_of, telling
 from calib_sweep.sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.sweep.launching import launcher_problems
 from calib_sweep.sweep.points import parse_words, read_options, split_points
@@ -62,8 +62,8 @@ def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
 
 def _axes(point: Composed) -> Hashable:
     """Return model, method and dataset of a point, as its cell will be called."""
-    labels = (label(point.config[key], point.choices[key]) for key in ("model", "dataset"))
-    return (point.choices["method"], *labels)
+    of = {key: label(point.config[key], point.choices[key]) for key in ("model", "dataset")}
+    return axes_of(of | {"method": point.choices["method"]})
 
 
 def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:

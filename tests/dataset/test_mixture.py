@@ -1,5 +1,6 @@
 """Mixed sets: counts add up, parts draw as they would alone."""
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,8 @@ from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import draw_or_load
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.mixture import Mixture, share_out
+from calib_sweep.dataset.text import TextFiles
+from calib_sweep.dataset.vocabulary import Vocabulary
 from calib_sweep.errors import ConfigError
 
 
@@ -137,3 +140,30 @@ def test_bad_weights_are_refused(weights, phrase):
 def test_two_parts_of_one_name_would_share_their_streams():
     with pytest.raises(ConfigError, match=r"dataset\.parts=\['low', 'low'\]"):
         mixture(a=LOW, b=Words(name="low", first=5))
+
+
+def test_equal_text_under_two_labels_is_refused(tmp_path, tokenizer, settings):
+    """It would be drawn alike, and half of the set would be the other half."""
+    for name in ("one", "two", "three"):
+        lines = [json.dumps({"text": text_of(20 * i, 12)}) for i in range(9)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines if name != "three" else lines[1:]))
+    texts = {
+        name: TextFiles(
+            name=name,
+            path=str(tmp_path / f"{name}.jsonl"),
+            column="text",
+            separator=None,
+            join="\n\n",
+            license=None,
+        )
+        for name in ("one", "two", "three")
+    }
+    twice = mixture(a=texts["one"], b=texts["two"])
+    for ask in (twice.draw, twice.check):
+        with pytest.raises(ConfigError, match=r"dataset\.parts\.b='two': expected other text"):
+            ask(tokenizer, settings(), 0)
+    noise = mixture(a=Vocabulary(name="a"), b=Vocabulary(name="b"))
+    with pytest.raises(ConfigError, match=r"dataset\.parts\.b='b': expected other text"):
+        noise.draw(tokenizer, settings(), 0)
+    mixture(a=texts["one"], b=texts["three"]).draw(tokenizer, settings(num_samples=2), 0)
+    mixture({"a": 1, "b": 0}, a=texts["one"], b=texts["two"]).draw(tokenizer, settings(), 0)

@@ -252,3 +252,39 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "text"
 def test_real_text_is_read(name, num_documents):
     documents = text_files(SHARED / name).documents()
     assert len(documents) == num_documents and len(documents[0]) > 100
+
+
+def test_a_text_is_named_by_its_file_unless_a_name_is_given(tmp_path):
+    assert text_files(tmp_path / "shop.jsonl.gz", name=None).name == "shop"
+    assert text_files(tmp_path / "shop.jsonl", name="mine").name == "mine"
+    assert text_files(".", name=None).name == "text"
+
+
+@pytest.mark.parametrize("window", ["slice", "pack", "document"])
+@pytest.mark.parametrize("design", ["disjoint", "independent"])
+def test_the_draw_hangs_on_the_text_not_on_its_label_or_place(
+    tmp_path, tokenizer, settings, design, window
+):
+    chosen = settings(num_samples=2, seq_len=8, design=design, window=window)
+    first = write(tmp_path, ".jsonl", TEXTS)
+    second = tmp_path / "elsewhere" / "other.jsonl"
+    second.parent.mkdir()
+    second.write_bytes(first.read_bytes())
+    drawn = text_files(first).draw(tokenizer, chosen, 1)
+    moved = text_files(second, name="label").draw(tokenizer, chosen, 1)
+    assert moved.hash == drawn.hash and moved.card["dataset"] == "label"
+    assert moved.samples[0]["document"].startswith("other.jsonl")
+    second.write_text(lines([*TEXTS[1:], TEXTS[0]]))
+    assert text_files(second).draw(tokenizer, chosen, 1).hash != drawn.hash
+
+
+def test_texts_of_equal_size_are_not_drawn_in_one_order(tmp_path, tokenizer, settings):
+    """The files hold other words at the same places: places must not be equal too."""
+    other = [text_of(1000 + 20 * i, 12) for i in range(9)]
+    places = []
+    for name, texts in (("one", TEXTS), ("two", other)):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text(lines(texts))
+        drawn = text_files(file).draw(tokenizer, settings(num_samples=8), 0)
+        places.append([(s["document"].partition(":")[2], s["offset"]) for s in drawn.samples])
+    assert places[0] != places[1]

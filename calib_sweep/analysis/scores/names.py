@@ -10,12 +10,11 @@ calibration sets, hence with the same dataset, draw and seed. A setting that is 
 applies is left out of names.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.settings import settings_text, telling, text_of
+from calib_sweep.settings import PATHS, settings_text, stems_of, telling, text_of
 
 PART_OF = {
     "model": "model",
@@ -23,8 +22,6 @@ PART_OF = {
     "dataset": "dataset",
     "calibration": "draw",
 }  # first word of a setting -> the name it belongs to; any other one belongs to the method
-
-SUFFIXES = re.compile(r"(\.[A-Za-z]\w{0,8})+$")  # .jsonl.gz, but not the .1-8B of a model's name
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,10 @@ class Naming:
         """Return the names of a cell with these axes and settings."""
         parts: dict[str, dict[str, object]] = {}
         for key, short in self.short.items():
-            if key in settings:
+            shown = self.value(settings.get(key))
+            if key in settings and (key not in PATHS or shown not in (model, dataset)):
                 part = PART_OF.get(key.split(".")[0], "method")
-                parts.setdefault(part, {})[short] = self.value(settings[key])
+                parts.setdefault(part, {})[short] = shown
         texts = {part: settings_text(own) for part, own in parts.items()}
         bare, draw = _join(method, texts.get("method")), texts.get("draw", "")
         return Names(
@@ -102,7 +100,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def path_stems(groups: Sequence[Group]) -> dict[str, str]:
-    """Return the file's stem for each path among the settings, where all stems differ.
+    """Return what is shown of each path among the settings: its stem, more where stems clash.
 
     A setting is of paths if it ends in "path" and has no value but text.
     """
@@ -110,14 +108,9 @@ def path_stems(groups: Sequence[Group]) -> dict[str, str]:
     for group in groups:
         for name, value in group.settings.items():
             values.setdefault(name, set()).add(value)
-    paths = [own for name, own in values.items() if name.endswith("path")]
     stems: dict[str, str] = {}
-    for own in paths:
+    for name, own in values.items():
         texts = sorted(value for value in own if isinstance(value, str))
-        found = [
-            SUFFIXES.sub("", text.replace("\\", "/").rstrip("/").rpartition("/")[2])
-            for text in texts
-        ]
-        if len(texts) == len(own) == len(set(found)) and all(found):
-            stems |= dict(zip(texts, found, strict=True))
+        if name.endswith("path") and len(texts) == len(own):
+            stems |= stems_of(texts)
     return stems

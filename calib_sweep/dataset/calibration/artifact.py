@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Part of every address, by window. Raise it when the same settings come to mean other tokens.
-DRAW_VERSIONS = {"slice": 1, "pack": 2, "document": 1}
+DRAW_VERSIONS = {"slice": 2, "pack": 3, "document": 2}
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ASIDE = ".broken-"  # in the name of a folder that was set aside

@@ -40,14 +40,24 @@ def draw_from_documents(
     seed: int,
     provenance: Mapping[str, object],
     name: str,
+    streams: str | None = None,
 ) -> CalibrationSet:
-    """Draw the set of `seed` from `documents`; `name` labels the dataset, in the streams too."""
+    """Draw the set of `seed` from `documents`.
+
+    `name` labels the dataset; `streams` names the random streams (None: the label does).
+    """
     check_seed(seed)
     if not isinstance(documents, Documents):
         documents = in_memory(documents)
     if not documents:
         raise ConfigError(f"dataset={name}: expected documents, but it has none. Choose another.")
-    source = Source(name=name, documents=documents, tokenizer=tokenizer, calibration=calibration)
+    source = Source(
+        name=name,
+        streams=name if streams is None else streams,
+        documents=documents,
+        tokenizer=tokenizer,
+        calibration=calibration,
+    )
     try:
         cut = _cut(source, seed)
     finally:
@@ -102,12 +112,12 @@ def _cut(source: Source, seed: int) -> Cut:
     if design == "reference":
         draw = reference_slices if window == "slice" else reference_packed
         return draw(source, seed)
-    count = source.calibration.num_samples
+    count, streams = source.calibration.num_samples, source.streams
     if design == "disjoint":  # one order for all seeds, seed k takes the k-th run
-        shuffle, first, rotation = stream("calibration/disjoint", source.name), seed * count, None
+        shuffle, first, rotation = stream("calibration/disjoint", streams), seed * count, None
     else:  # independent: an order per seed, always from its beginning
-        shuffle, first = stream("calibration/independent", source.name, seed), 0
-        rotation = stream("calibration/rotation", source.name, seed)
+        shuffle, first = stream("calibration/independent", streams, seed), 0
+        rotation = stream("calibration/rotation", streams, seed)
     order = shuffle.permutation(len(source.documents))
     if window == "slice":
         return cut_slices(source, order, first, count, seed)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Source:
     """The source of a draw: named documents, a tokenizer, and the settings of the set."""
 
-    name: str
+    name: str  # for messages
+    streams: str  # names the random streams: of the text, so that a label moves no sample
     documents: Documents
     tokenizer: "PreTrainedTokenizerBase"
     calibration: Calibration
@@ -91,9 +92,9 @@ def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) 
         if len(tokens) < width:
             continue
         if eligible >= first:
-            name = source.documents.id(position)
+            name, key = source.documents.id(position), source.documents.key_of(position)
             # Its own stream: the start of one document never depends on the documents before it.
-            generator = stream("calibration/slice", source.name, design, seed, name)
+            generator = stream("calibration/slice", source.streams, design, seed, key)
             start = int(generator.integers(len(tokens) - width + 1))
             window = tokens[start : start + width]
             pieces.append(Piece(tokens=window, document=name, offset=start))

@@ -2,7 +2,8 @@
 
 A corpus of a million documents must not be read, let alone tokenised, for a set of 128 samples. So
 a dataset hands over its number of documents, a function that reads the ones at given positions, and
-a function that names one.
+a function that names one. Random streams know a document by its name, too: where that hangs on the
+place of a file, not on its content, by its `key`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ class Documents(Sequence[str]):
     num_documents: int
     read: Callable[[Sequence[int]], list[str]]  # the texts at these positions, in this order
     id: Callable[[int], str]
+    key: Callable[[int], str] | None = None  # of document i in random streams; None: its id
     # Names the texts and their order, wherever they are: equal names, equal texts. Of documents of
     # which only the first so many are taken, that of all. None: their token ids are not kept.
     identity: Callable[[], str] | None = None
@@ -24,6 +26,10 @@ class Documents(Sequence[str]):
     def named(self, identity: Callable[[], str]) -> "Documents":
         """Return the same documents with a name, so that their token ids can be kept."""
         return replace(self, identity=identity)
+
+    def key_of(self, position: int) -> str:
+        """Return the name of a document in random streams."""
+        return (self.key or self.id)(position)
 
     def __len__(self) -> int:
         return self.num_documents

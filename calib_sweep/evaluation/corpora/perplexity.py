@@ -34,6 +34,7 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.corpora.positions import mean_of
 from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
+from calib_sweep.settings import stems_of
 from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Perplexity:
 
     def datasets(self) -> list[TextDataset]:
         """The corpora as datasets: what is a path becomes the dataset that reads it."""
-        return [text_file(c) if isinstance(c, str) else c for c in self.corpora]
+        read = zip(self.names(), self.corpora, strict=True)
+        return [text_file(c, name) if isinstance(c, str) else c for name, c in read]
 
     def _require_max_windows(self) -> None:
         most = self.max_windows
@@ -122,8 +124,9 @@ class Perplexity:
         return own | {"max_windows": most.get(name) if isinstance(most, Mapping) else most}
 
     def names(self) -> list[str]:
-        """The names of the corpora as they stand in the scores."""
-        return [file_label(c) if isinstance(c, str) else c.name for c in self.corpora]
+        """The names of the corpora in the scores: of a path its stem, more where stems clash."""
+        stems = stems_of([corpus for corpus in self.corpora if isinstance(corpus, str)])
+        return [stems[c] if isinstance(c, str) else c.name for c in self.corpora]
 
     def check(self, context_length: int | None) -> None:
         """Raise `ConfigError` with all that can be seen to fail without reading the corpora."""
@@ -145,7 +148,7 @@ class Perplexity:
             for name in sorted({name for name in names if names.count(name) > 1}):
                 problems.add(
                     f"{KEY}.corpora: expected different names, but {names.count(name)} corpora are "
-                    f"called {name!r}. Rename a file, or give a dataset another name."
+                    f"called {name!r}. Name each file once, or give a dataset another name."
                 )
 
 
@@ -171,7 +174,7 @@ def _check_file(path: str) -> None:
             f"from {Path.cwd()}). Correct the path, or give it in full."
         )
     try:
-        text_file(path).documents()
+        text_file(path, path).documents()
     except ConfigError as error:
         reason = " ".join(error.problems).replace("dataset.path=", "").replace("dataset.", "")
         raise ConfigError(
@@ -179,22 +182,11 @@ def _check_file(path: str) -> None:
         ) from None
 
 
-def file_label(path: str) -> str:
-    """The name of a text file in the scores: the file's, without what says its format."""
-    from calib_sweep.dataset.documents.files import READERS
-
-    name = Path(path).name
-    ending = next((end for end in READERS if name.lower().endswith(end)), "")
-    return name[: len(name) - len(ending)]
-
-
-def text_file(path: str) -> TextDataset:
+def text_file(path: str, name: str) -> TextDataset:
     """The dataset that reads a local text file; of records, the column `text`."""
     from calib_sweep.dataset.text import TextFiles
 
-    return TextFiles(
-        name=file_label(path), path=path, column="text", separator=None, join="\n\n", license=None
-    )
+    return TextFiles(name=name, path=path, column="text", separator=None, join="\n\n", license=None)
 
 
 def nll(log_probs_PV: "Tensor", targets_P: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ tokens as LLaMA's tokenizer makes them; of a text file, by its size. What is in 
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 from calib_sweep.cell import Config
+from calib_sweep.settings import stems_of
 
 BYTES_OF_A_TOKEN = 4  # of English text, about
 SHOTS_TOKENS = 1.2  # an example with its answer, relative to a question
@@ -99,14 +100,17 @@ class Scored(NamedTuple):
 def windows_of(settings: Config | None) -> Scored:
     """Count the windows of all corpora of `evaluation.perplexity`."""
     total = Scored()
-    for corpus in settings["corpora"] if settings else ():
+    corpora = settings["corpora"] if settings else []
+    stems = stems_of([corpus for corpus in corpora if isinstance(corpus, str)])
+    for corpus in corpora:
         assert settings is not None
+        name = stems[corpus] if isinstance(corpus, str) else str(corpus.get("name"))
         seq_len, most = settings["seq_len"], settings["max_windows"]
-        most = most.get(_name(corpus)) if isinstance(most, Mapping) else most
+        most = most.get(name) if isinstance(most, Mapping) else most
         fresh = settings.get("stride") or seq_len  # tokens that a window scores
         tokens = _tokens_of(corpus) if most is None else float(most * fresh)
         if tokens is None:
-            total = total.plus(Scored(unknown=(_name(corpus),)))
+            total = total.plus(Scored(unknown=(name,)))
             continue
         rows = tokens / fresh
         total = total.plus(Scored(rows * seq_len, seq_len, rows * fresh, rows, rows))
@@ -185,13 +189,7 @@ def _tokens_of(corpus: object) -> float | None:
     if isinstance(corpus, str):
         path = Path(corpus).expanduser()
         return path.stat().st_size / BYTES_OF_A_TOKEN if path.is_file() else None
-    return CORPORA.get(_name(corpus))
-
-
-def _name(corpus: object) -> str:
-    if isinstance(corpus, Mapping):
-        return str(corpus.get("name"))
-    return PurePath(str(corpus)).stem
+    return CORPORA.get(str(corpus.get("name"))) if isinstance(corpus, Mapping) else None
 
 
 def names(unknown: Iterator[str] | tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ def datasets_named(*paths, key="dataset.path"):
     [
         (("/long/a.jsonl", "/long/b.jsonl.gz"), ["path=a", "path=b"]),
         (("org/Llama-3.1-8B", "org/Llama-3.2-1B"), ["path=Llama-3.1-8B", "path=Llama-3.2-1B"]),
-        (("one/a.txt", "two/a.txt"), ["path=one/a.txt", "path=two/a.txt"]),
+        (("one/a.txt", "two/a.txt"), ["path=one/a", "path=two/a"]),
         (("c:\\texts\\a.txt", "folder/"), ["path=a", "path=folder"]),
         ((None, "/long/b.txt"), ["path=null", "path=/long/b.txt"]),
     ],
@@ -31,3 +31,18 @@ def test_only_settings_that_are_paths_are_shortened():
         "text subset=a/b",
         "text subset=c/d",
     ]
+
+
+def test_a_label_that_a_path_gives_is_not_said_twice():
+    """Datasets of two folders are both called x: only these are told apart by their paths."""
+    places = {"one/x.txt": "x", "two/x.txt": "x", "y.txt": "y"}
+    rows = [
+        row("wanda", 0.5, dataset=label, seed=0, **{"dataset.path": path})
+        for path, label in places.items()
+    ]
+    groups = group_rows(rows)
+    naming = Naming.of_groups(groups)
+    shown = {naming.of(group).dataset for group in groups}
+    assert shown == {"x path=one/x", "x path=two/x", "y"}
+    apart = [group for group in groups if group.settings["dataset.path"] != "two/x.txt"]
+    assert {Naming.of_groups(apart).of(group).dataset for group in apart} == {"x", "y"}

@@ -10,7 +10,6 @@ from helpers.scored import Known, corpus, perplexity_of, scorer_of, slow_nll
 from calib_sweep.dataset.vocabulary import Vocabulary
 from calib_sweep.errors import ConfigError
 from calib_sweep.evaluation.corpora.perplexity import (
-    file_label,
     nll,
     perplexity,
     token_perplexity,
@@ -166,11 +165,16 @@ def test_losses_are_float32_whatever_the_model_computes_in():
 
 
 @pytest.mark.parametrize(
-    ("file", "name"),
-    [("a/my.text.txt", "my.text"), ("b.jsonl.gz", "b"), ("c.json.gz", "c"), ("d.parquet", "d")],
+    ("paths", "names"),
+    [
+        (["a/my.text.txt", "b.jsonl.gz", "c.json.gz", "d.parquet"], ["my.text", "b", "c", "d"]),
+        (["one/test.txt", "two/test.txt", "test/other.txt"], ["one/test", "two/test", "other"]),
+    ],
 )
-def test_a_text_file_is_named_without_what_says_its_format(file, name):
-    assert file_label(file) == name
+def test_a_text_file_is_named_by_its_stem_and_its_folder_where_stems_clash(paths, names):
+    settings = perplexity_of(*paths)
+    assert settings.names() == names
+    assert [dataset.name for dataset in settings.datasets()] == names
 
 
 def test_text_files_are_corpora(tokenizer, tmp_path):
