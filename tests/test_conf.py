@@ -24,7 +24,7 @@ GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment", 
 PARTS = [f"{group}/" for group in ("model", "method", "dataset", "evaluation", "tracking")]
 NEEDED = {  # keys that only the user can know
     "model/hf": ["model.path=."],
-    "dataset/text": ["dataset.path=texts.txt"],
+    "dataset/text": ["dataset.path=text.txt"],
     "dataset/imported": ["dataset.path=sets"],
     "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
