@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.hub_client import client_of
+from helpers.hub_server import serving
 from helpers.repository import ROOT
 from helpers.words import text_of
 from hydra.utils import instantiate
@@ -155,6 +157,25 @@ def test_a_copy_with_the_hub_layout_is_read(tmp_path, tokenizer, settings, name)
     assert drawn.card["provenance"]["source"] == dataset.hub_id
     assert drawn.card["provenance"]["fingerprint"] == dataset.fingerprint()
     assert drawn.card["provenance"]["license"]
+
+
+@pytest.mark.parametrize("name", sorted(COPIES))
+def test_a_repository_of_that_layout_is_fetched_from_the_hub(tmp_path, tokenizer, settings, name):
+    """By the hub's own client: at the commit that the YAML names, the files that it names."""
+    expected = COPIES[name](tmp_path / "repository")
+    dataset = build(name)
+    window = "pack" if name == "wikitext2" else "slice"
+    chosen = settings(num_samples=3, window=window)
+    with serving() as hub, client_of(hub, tmp_path / "home"):
+        commit = hub.put("datasets", dataset.hub_id, tmp_path / "repository", dataset.revision)
+        dataset.prefetch()
+        hub.asked.clear()
+        assert list(dataset.documents()) == expected
+        drawn = dataset.draw(tokenizer, chosen, 0)
+        assert not hub.asked
+    assert drawn.card["provenance"]["commit"] == commit
+    copied = build(name, path=str(tmp_path / "repository")).draw(tokenizer, chosen, 0)
+    assert copied.hash == drawn.hash
 
 
 @pytest.mark.parametrize("name", sorted(COPIES))

@@ -134,7 +134,7 @@ def _no_room(label: str, hub_id: str) -> ConfigError:
     return ConfigError(
         f"dataset={label}: expected room for {hub_id} in the hub's cache, but the disk of "
         f"{constants.HF_HUB_CACHE} is full. Make room there, or set HF_HOME to a folder on another "
-        "disk; what has arrived is kept, and the same command goes on from there."
+        "disk. Files that have arrived whole are kept; the same command fetches the others."
     )
 
 

@@ -38,7 +38,7 @@ def push(folder: Path, repository: str, *, is_public: bool) -> str:
             folder_path=folder,
             commit_message="Add calibration sets",
         )
-    except (*refused, ValueError) as error:
+    except (*refused, ValueError, RuntimeError) as error:  # the last: of an upload
         raise ConfigError(
             f"export --push {repository}: expected a hub that takes it ({_reason(error)}). "
             f"{_remedy(error)} {folder} is written; the same command pushes it."
@@ -53,7 +53,7 @@ def _reason(error: Exception) -> str:
 
 def _remedy(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if status == UNAUTHORISED or type(error).__name__ == "LocalTokenNotFoundError":
+    if status == UNAUTHORISED:
         return "Type hf auth login."
     if status == FORBIDDEN:
         return "Log in with a token that may write there: hf auth login."

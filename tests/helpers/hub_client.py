@@ -1,0 +1,49 @@
+"""The hub's clients of this process, sent to a hub on the loopback device.
+
+They read the environment when they are imported, so what they read is replaced here.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.hub_server import Server
+
+
+@contextlib.contextmanager
+def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[None]:
+    """Let huggingface_hub and datasets of this process ask `hub`, with caches below `home`."""
+    import datasets
+    from huggingface_hub import constants
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, values in (
+            (
+                constants,
+                {
+                    "ENDPOINT": hub.url,
+                    "HUGGINGFACE_CO_URL_TEMPLATE": hub.url
+                    + "/{repo_id}/resolve/{revision}/{filename}",
+                    "HF_HUB_CACHE": str(home / "hub"),
+                    "HF_TOKEN_PATH": str(home / "token"),
+                    "HF_HUB_OFFLINE": False,
+                    "HF_HUB_DISABLE_XET": True,
+                },
+            ),
+            (
+                datasets.config,
+                {
+                    "HF_ENDPOINT": hub.url,
+                    "HF_DATASETS_CACHE": home / "datasets",
+                    "HF_HUB_OFFLINE": False,
+                },
+            ),
+        ):
+            for key, value in values.items():
+                patch.setattr(module, key, value)
+        patch.delenv("HF_TOKEN", raising=False)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        if token is not None:
+            patch.setenv("HF_TOKEN", token)
+        yield
