@@ -130,6 +130,7 @@ def compress(
         propagate="published",
         true_sequential=False,
         batch_tokens=batch_tokens,
+        all_experts=False,
         tensor_cores=tensor_cores,
     )
     preset, changes = METHODS[name]

@@ -106,6 +106,7 @@ def run(
         propagate="published",
         true_sequential=False,
         batch_tokens=batch,
+        all_experts=False,
         tensor_cores=variant != "float32_hessians",
     )
     if device.type == "cuda":

@@ -114,6 +114,7 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
         propagate="published",
         true_sequential=False,
         batch_tokens=batch_tokens,
+        all_experts=False,
         tensor_cores=True,
     )
     rate_size = min(RATE_SIZE, 8 * shape.hidden)  # a dry run need not wait for it

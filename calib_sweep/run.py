@@ -26,6 +26,7 @@ from calib_sweep.compression.layer import summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.weighting import token_weights
 from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import StoreError, WorkerLostError
 from calib_sweep.evaluation.earlier import earlier_parts
@@ -193,13 +194,14 @@ def _compress(
     progress: CellProgress,
 ) -> Made:
     """Compress the model in place; refuse before it is scored what could not be saved."""
-    lengths_N = None if drawn is None else drawn.lengths_N  # of padded windows
+    tokens_NT, lengths_N, weights_NT = _data_of(drawn, parts)
     form, start = cell.config["save_model"], time.perf_counter()
     layers = walk(
         model,
         parts.method,
-        None if drawn is None else torch.as_tensor(drawn.tokens_NT),
-        lengths_N=None if lengths_N is None else torch.as_tensor(lengths_N),
+        tokens_NT,
+        lengths_N=lengths_N,
+        weights_NT=weights_NT,
         settings=parts.walk,
         on_block=progress.on_block,
         keep_grids=form not in (None, "dense"),
@@ -212,6 +214,16 @@ def _compress(
     require_one_model(cell, kin, fingerprint, "compressed again")
     note: CompressionNote = {**found, "id": cell.compression_id, "fingerprint": fingerprint}
     return Made(note, layers)
+
+
+def _data_of(drawn: CalibrationSet | None, parts: Parts) -> Sequence[torch.Tensor | None]:
+    """Tokens, lengths (of padded samples) and weights (of tokens that do not count once)."""
+    if drawn is None:
+        return None, None, None
+    assert parts.calibration is not None
+    weights_NT = token_weights(drawn, parts.calibration.weighting)
+    data = drawn.tokens_NT, drawn.lengths_N, weights_NT
+    return [None if array is None else torch.as_tensor(array) for array in data]
 
 
 def load_reference(

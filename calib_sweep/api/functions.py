@@ -35,6 +35,7 @@ from calib_sweep.api.given import (
     require_scores,
     seeing_current_folder,
     to_tensors,
+    to_weights,
     tokenizer_of,
 )
 from calib_sweep.cell import Config
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.analysis.report.opened import Report
-    from calib_sweep.api.given import Lengths, Tokens
+    from calib_sweep.api.given import Lengths, Tokens, Weights
     from calib_sweep.compression.layer import LayerReport
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -112,7 +113,7 @@ def draw(
     dataset: a name, or what `dataset` returns.
     tokenizer: a tokenizer, a model that has one, or the name of a model. With a name, sizes are by
     default what they are under this model: the miniature's YAML brings smaller sets.
-    settings: the other keys of `calibration`: design, window, bos.
+    settings: the other keys of `calibration` that draw: design, window, bos.
 
     Example: `calib_sweep.draw("c4", "llama_7b", num_samples=64, seed=1).tokens_NT.shape`.
     """
@@ -142,6 +143,7 @@ def compress(
     tokens: "Tokens | None" = None,
     *,
     lengths: "Lengths | None" = None,
+    weights: "str | Weights | None" = None,
     **settings: object,
 ) -> "list[LayerReport]":
     """Compress a Hugging Face causal language model in place; return a report of every layer.
@@ -153,7 +155,11 @@ def compress(
     needs no data.
     lengths: valid tokens of each sample [num_samples], 1 to seq_len, where samples are padded on
     the right. What `draw` returns has its own.
-    settings: the keys of `walk`: propagate, true_sequential, batch_tokens, tensor_cores.
+    weights: how often each token counts in the method's statistics, numbers from 0 of the shape of
+    tokens; or of a set the words of `calibration.weighting`: tokens, sequences, answers_only. None:
+    each once. The model reads all tokens.
+    settings: the keys of `walk`: propagate, true_sequential, batch_tokens, all_experts,
+    tensor_cores.
 
     Example: `calib_sweep.compress(model, calib_sweep.method("wanda", sparsity=0.6), tokens)`.
     """
@@ -163,10 +169,11 @@ def compress(
     config = _compose(typed)
     from calib_sweep.compression.walk import Walk, walk
 
+    weights_NT = to_weights(tokens, weights)
     tokens_NT, lengths_N = to_tensors(tokens, lengths)
     check_tokens(model, tokens_NT)
     part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
-    return walk(model, part, tokens_NT, lengths_N=lengths_N, settings=how)
+    return walk(model, part, tokens_NT, lengths_N=lengths_N, weights_NT=weights_NT, settings=how)
 
 
 def evaluate(

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     Tokens = CalibrationSet | Tensor | np.ndarray | Sequence[Sequence[int]]
     Lengths = Tensor | np.ndarray | Sequence[int]
+    Weights = Tensor | np.ndarray | Sequence[Sequence[float]]
 
 LOADED = 'calib_sweep.model("miniature").load()'
 PASS_ONE = "Pass AutoTokenizer.from_pretrained(PATH)."
 TOKENS = "whole numbers of shape [num_samples, seq_len], in a tensor, an array or lists"
 LENGTHS = "a whole number for each sample, in a tensor, an array or a list"
+WEIGHTS = "a number from 0 for each token, in a tensor, an array or lists"
 PADDED = (
     "Pass token ids. Pad samples of several lengths on the right, and say with lengths= how long "
     "each is."
@@ -163,6 +165,31 @@ def to_tensors(
         remedy = "Leave out samples that are empty."
         require(not wrong, "lengths", wrong[:5], f"{expected} {seq_len}", remedy)
     return tokens_NT, lengths_N
+
+
+def to_weights(tokens: "Tokens | None", weights: "str | Weights | None") -> "Tensor | None":
+    """Return how often each token counts, float32 [num_samples, seq_len]; None: once."""
+    import torch
+
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.dataset.calibration.settings import WEIGHTINGS
+    from calib_sweep.dataset.calibration.weighting import token_weights
+
+    if isinstance(weights, str):
+        expected = f"{WEIGHTS}, or beside a set one of {', '.join(WEIGHTINGS)}"
+        remedy = "Example: compress(model, method, drawn, weights='sequences')."
+        is_known = weights in WEIGHTINGS and isinstance(tokens, CalibrationSet)
+        require(is_known, "weights", weights, expected, remedy)
+        assert isinstance(tokens, CalibrationSet)
+        weights = token_weights(tokens, weights)
+    if weights is None:
+        return None
+    try:
+        return torch.as_tensor(weights, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).rstrip(".")
+        remedy = "Example: weights=(tokens != 0), which leaves one token out."
+        raise ConfigError(f"weights: expected {WEIGHTS}, but: {reason}. {remedy}") from None
 
 
 def _whole_numbers(key: str, given: object, expected: str, remedy: str) -> "Tensor | None":

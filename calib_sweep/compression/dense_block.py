@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.replay import BlockInputs, hidden_of
 from calib_sweep.method.base import ScalingGroup
-from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.statistics.statistic import Statistic, as_often
 from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.scaling_groups import architecture_of, scaling_groups
 
@@ -41,7 +41,10 @@ class ObservedBlock:
     def output_errors(
         self, group: ScalingGroup, candidates: Sequence[Callable[[], Weights]]
     ) -> list[float]:
-        """Squared change of the inspected module's output, summed over tokens, per candidate."""
+        """Squared change of the inspected module's output, summed over tokens, per candidate.
+
+        A token counts as often as its weight says.
+        """
         if group.inspected is None:
             return [self._own_error(group, candidate()) for candidate in candidates]
         module = self._block.get_submodule(group.inspected)
@@ -87,6 +90,10 @@ class ObservedBlock:
         valid_BT = self._inputs.valid_BT(batch)
         if valid_BT is not None:
             change_TD = change_TD[valid_BT.flatten()]
+        weights_BT = self._inputs.weights_BT(batch)
+        if weights_BT is not None:
+            weights_T = weights_BT.flatten() if valid_BT is None else weights_BT[valid_BT]
+            change_TD = as_often(change_TD, weights_T)
         return float(change_TD.square().sum(dtype=torch.float64))
 
     @contextmanager

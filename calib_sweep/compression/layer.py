@@ -38,6 +38,7 @@ class LayerReport:
     output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2, see _output_error
     damping: float | None  # fraction really used; None: no solve
     num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
+    num_routed: int | None  # of these, sent by the router to this expert; None: no expert
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
@@ -83,12 +84,20 @@ def compress_layer(
         output_error=output_error,
         damping=compressed.damping,
         num_tokens=None if statistic is None else statistic.num_tokens,
+        num_routed=_num_routed(layer, statistic),
         products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
         input_quantizer=None if quantizer is None else name_of(quantizer),
         grid=None if compressed.grid is None else compressed.grid.cpu(),
     )
+
+
+def _num_routed(layer: Layer, statistic: Statistic | None) -> int | None:
+    """Tokens that a router sent to the layer; None: all see it, or nobody counted."""
+    if statistic is None or not layer.is_routed:
+        return None
+    return statistic.num_tokens if statistic.num_routed is None else statistic.num_routed
 
 
 def _check_replacement(where: str, weight_OI: Tensor, new_OI: Tensor) -> None:

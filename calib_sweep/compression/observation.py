@@ -9,7 +9,7 @@ Shapes: B = samples of a batch, T = tokens of a sample, I = in_features.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -60,7 +60,7 @@ def observe(
     `keep_outputs`: outputs take the place of the inputs. `num_batches`: only so many (None: all).
     `may_stop`: a run may end as soon as every layer was called, known to happen once per batch.
     """
-    observer = _Observer(layers, statistic_type)
+    observer = _Observer(layers, statistic_type, all_experts=inputs.all_experts)
     handles = observer.attach()
     each_once = may_stop
     try:
@@ -68,6 +68,7 @@ def observe(
             observer.start_batch(
                 inputs.batch_size(batch),
                 inputs.valid_BT(batch),
+                inputs.weights_BT(batch),
                 stop=each_once and not keep_outputs,
             )
             try:
@@ -91,16 +92,26 @@ class _AllSeen(Exception):
 class _Observer:
     """Collects what the hooks see during one batch after the other."""
 
-    def __init__(self, layers: Mapping[str, Layer], statistic_type: type[Statistic]) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, Layer],
+        statistic_type: type[Statistic],
+        *,
+        all_experts: bool,
+    ) -> None:
         self._layers = layers
         self._statistic_type = statistic_type
+        self._all_experts = all_experts
         self._num_calls: Counter[str] = Counter()
         self.statistics: dict[str, Statistic] = {}
-        self.start_batch(0, None, stop=False)
+        self.start_batch(0, None, None, stop=False)
 
-    def start_batch(self, num_samples: int, valid_BT: Tensor | None, *, stop: bool) -> None:
+    def start_batch(
+        self, num_samples: int, valid_BT: Tensor | None, weights_BT: Tensor | None, *, stop: bool
+    ) -> None:
         self._num_samples = num_samples
         self._valid_BT = valid_BT
+        self._weights_BT = weights_BT
         self._stop = stop
         self._num_calls.clear()
         # Holding on to the tensors keeps their addresses from being used again within the batch.
@@ -142,13 +153,13 @@ class _Observer:
 
         def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             routing = Routing.of_call(module, args, kwargs)
-            valid_T = self._valid_of(len(routing.hidden_TD), names[0])
             for expert, (gate_and_up, down) in members.items():
-                hidden_RD = routing.hidden(expert, valid_T)
+                seen = self._seen_by(routing, expert, names[0])
                 if gate_and_up:
-                    self._take_shared(gate_and_up, hidden_RD)
+                    self._take_shared(gate_and_up, seen)
                 if down:
-                    self._take_shared(down, routing.gated(expert, hidden_RD))
+                    hidden_RF = routing.gated(expert, seen.hidden_RI)
+                    self._take_shared(down, replace(seen, hidden_RI=hidden_RF))
             self._count(*names)
 
         return hook
@@ -158,13 +169,31 @@ class _Observer:
         if self._stop and len(self._num_calls) == len(self._layers):
             raise _AllSeen
 
-    def _take_shared(self, names: list[str], rows_RI: Tensor) -> None:
+    def _seen_by(self, routing: Routing, expert: int, name: str) -> "_Rows":
+        """What gate and up of an expert see: tokens routed to it, or all; none that counts not."""
+        num_rows = len(routing.hidden_TD)
+        valid_T, weights_T = self._valid_of(num_rows, name), self._weights_of(num_rows, name)
+        is_routed_T = routing.to(expert)
+        if valid_T is not None:
+            is_routed_T &= valid_T
+        rows_T = is_routed_T
+        if self._all_experts:
+            rows_T = slice(None) if valid_T is None else valid_T
+        return _Rows(
+            routing.hidden_TD[rows_T],
+            None if weights_T is None else weights_T[rows_T],
+            int(is_routed_T.sum()) if self._all_experts else None,
+        )
+
+    def _take_shared(self, names: list[str], rows: "_Rows") -> None:
         """Take in what `names`, and no other layer, see; also that it is nothing."""
         own = self.statistics.get(names[0])
         if own is None:
-            own = self._statistic_type(rows_RI.shape[1], rows_RI.device)
+            own = self._statistic_type(rows.hidden_RI.shape[1], rows.hidden_RI.device)
             self.statistics |= dict.fromkeys(names, own)
-        own.add(rows_RI, num_samples=self._num_samples)
+        own.add(rows.hidden_RI, self._num_samples, rows.weights_R)
+        if rows.num_routed is not None:
+            own.count_routed(rows.num_routed)
 
     def _take(self, name: str, inputs: Tensor) -> None:
         key = (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs._version)
@@ -179,26 +208,47 @@ class _Observer:
             self._started.add(id(own))
         sharing = [other for other, shared in self.statistics.items() if shared is own]
         assert sharing[0] == name, f"{sharing} had the same input before, now {name} has another"
-        own.add(self._rows(name, inputs), num_samples=self._num_samples)
+        own.add(*self._rows(name, inputs))
         self._seen[key] = (inputs, own)
 
-    def _rows(self, name: str, inputs: Tensor) -> Tensor:
-        """One row per token, padding left out."""
+    def _rows(self, name: str, inputs: Tensor) -> tuple[Tensor, int, Tensor | None]:
+        """One row per token that counts, the number of samples, and how often each row counts."""
         rows_TI = inputs.reshape(-1, inputs.shape[-1])
         valid_T = self._valid_of(len(rows_TI), name)
-        return rows_TI if valid_T is None else rows_TI[valid_T]
+        weights_T = self._weights_of(len(rows_TI), name)
+        if valid_T is not None:
+            rows_TI = rows_TI[valid_T]
+            weights_T = None if weights_T is None else weights_T[valid_T]
+        return rows_TI, self._num_samples, weights_T
 
     def _valid_of(self, num_rows: int, name: str) -> Tensor | None:
-        """Mark the rows that a layer sees and that are no padding; None: all."""
-        if self._valid_BT is None:
+        """Mark the rows of a layer's input that count; None: all do."""
+        return self._of_rows(self._valid_BT, num_rows, name)
+
+    def _weights_of(self, num_rows: int, name: str) -> Tensor | None:
+        """How often each row of a layer's input counts; None: once."""
+        return self._of_rows(self._weights_BT, num_rows, name)
+
+    def _of_rows(self, given_BT: Tensor | None, num_rows: int, name: str) -> Tensor | None:
+        if given_BT is None:
             return None
         layer = self._layers[name]
         is_routed = isinstance(layer, LinearLayer) and layer.is_routed
-        if is_routed or num_rows != self._valid_BT.numel():
+        if is_routed or num_rows != given_BT.numel():
             raise ConfigError(
-                f"calibration.window='document': expected unpadded samples, because {name} sees "
-                f"{num_rows} rows for {self._valid_BT.numel()} tokens and padding cannot be told "
-                "apart (experts of its own that this release of transformers keeps as separate "
-                "modules?). Set calibration.window=slice."
+                "calibration.window='document', weighting or seq_len: expected samples without "
+                f"padding whose tokens all count once, because {name} sees {num_rows} rows for "
+                f"{given_BT.numel()} tokens, and which is which cannot be told (experts of its own "
+                "that this release of transformers keeps as separate modules?). Type "
+                "calibration.window=slice calibration.weighting=tokens and one calibration.seq_len."
             )
-        return self._valid_BT.flatten()
+        return given_BT.flatten()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What an expert sees of a batch, R rows: all of them count."""
+
+    hidden_RI: Tensor
+    weights_R: Tensor | None  # how often; None: once
+    num_routed: int | None  # of them, sent by the router; None: it sent all

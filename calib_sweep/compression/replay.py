@@ -38,8 +38,10 @@ class BlockInputs:
 
     batches: list[slice]  # which samples go through a block together
     hidden_NTD: Tensor  # overwritten in place as the walk advances
-    valid_NT: Tensor | None  # False at padding; None: no padding
+    valid_NT: Tensor | None  # False where a token does not count, as padding; None: all count
+    weights_NT: Tensor | None  # how often a valid token counts; None: once
     calls: list[list[Call]] = field(repr=False)  # [batch][block]
+    all_experts: bool = False  # whether statistics of every expert see every token
 
     def run(self, block: nn.Module, index: int, batch: int) -> Tensor:
         """Output hidden states [B, T, D] of `block`, the `index`-th of the model, on a batch."""
@@ -61,6 +63,9 @@ class BlockInputs:
     def valid_BT(self, batch: int) -> Tensor | None:
         return None if self.valid_NT is None else self.valid_NT[self.batches[batch]]
 
+    def weights_BT(self, batch: int) -> Tensor | None:
+        return None if self.weights_NT is None else self.weights_NT[self.batches[batch]]
+
 
 def hidden_of(output: object) -> Any:  # a tensor, as `contract` checks of each model
     """Return the hidden states in what a block returns: alone, or first of several things."""
@@ -73,8 +78,12 @@ def record(
     tokens_NT: Tensor,
     lengths_N: Tensor | None,
     batch_tokens: int | None,
+    weights_NT: Tensor | None = None,
 ) -> BlockInputs:
-    """Embed all samples and record how the model calls its blocks, about `batch_tokens` at once."""
+    """Embed all samples and record how the model calls its blocks, about `batch_tokens` at once.
+
+    `weights_NT`: how often each token counts in statistics; the model sees all of them alike.
+    """
     device = next(model.parameters()).device
     num_samples, seq_len = tokens_NT.shape
     if batch_tokens is None:
@@ -83,13 +92,13 @@ def record(
     batches = [
         slice(start, min(start + size, num_samples)) for start in range(0, num_samples, size)
     ]
-    valid_NT = _valid(lengths_N, seq_len)
+    is_token_NT = _valid(lengths_N, seq_len)
     backbone = without_head(model)
     recorder = _Recorder(len(blocks), _answer(backbone, blocks[0], tokens_NT, device))
     hidden_NTD, calls = None, []
     with _replaced_forwards(blocks, recorder.forward_of):
         for batch in batches:
-            mask_BT = None if valid_NT is None else valid_NT[batch].long().to(device)
+            mask_BT = None if is_token_NT is None else is_token_NT[batch].long().to(device)
             backbone(input_ids=tokens_NT[batch].to(device), attention_mask=mask_BT, use_cache=False)
             hidden_BTD, block_calls = recorder.take()
             if hidden_NTD is None:
@@ -97,9 +106,15 @@ def record(
             hidden_NTD[batch] = hidden_BTD
             calls.append(block_calls)
     assert hidden_NTD is not None
-    if valid_NT is not None:
-        valid_NT = valid_NT.to(hidden_NTD.device)
-    return BlockInputs(batches=batches, hidden_NTD=hidden_NTD, valid_NT=valid_NT, calls=calls)
+    counted = _counted(is_token_NT, weights_NT)
+    valid_NT, weights_NT = (None if c is None else c.to(hidden_NTD.device) for c in counted)
+    return BlockInputs(
+        batches=batches,
+        hidden_NTD=hidden_NTD,
+        valid_NT=valid_NT,
+        weights_NT=weights_NT,
+        calls=calls,
+    )
 
 
 class _Recorder:
@@ -215,6 +230,20 @@ def _valid(lengths_N: Tensor | None, seq_len: int) -> Tensor | None:
     if lengths_N is None or bool((lengths_N >= seq_len).all()):
         return None
     return torch.arange(seq_len, device=lengths_N.device) < lengths_N.unsqueeze(1)
+
+
+def _counted(
+    is_token_NT: Tensor | None, weights_NT: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return where a position counts (None: everywhere), and how often (None: once)."""
+    if weights_NT is None:
+        return is_token_NT, None
+    counts_NT = weights_NT > 0
+    if is_token_NT is not None:
+        counts_NT &= is_token_NT.to(counts_NT.device)
+    is_once = bool((weights_NT[counts_NT] == 1).all())
+    is_everywhere = bool(counts_NT.all())
+    return None if is_everywhere else counts_NT, None if is_once else weights_NT.float()
 
 
 def without_head(model: nn.Module) -> nn.Module:

@@ -53,6 +53,7 @@ class Walk:
     propagate: str  # which outputs feed the next block: compressed, dense, or as published
     true_sequential: bool  # whether layers of a block see their compressed predecessors
     batch_tokens: int | None  # at once through a block: memory, not results; None: by device
+    all_experts: bool  # whether statistics of every expert see every token, not the routed ones
     tensor_cores: bool  # whether a GPU's may sum products of half-precision inputs, in float32
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class Walk:
             problems.of(self._check_propagate)
             problems.of(self._check_true_sequential)
             problems.of(self._check_batch_tokens)
+            problems.of(self._check_all_experts)
             problems.of(self._check_tensor_cores)
 
     def propagated(self, method: Method) -> str:
@@ -107,6 +109,10 @@ class Walk:
             )
             check_positive_int("walk.batch_tokens", self.batch_tokens, remedy)
 
+    def _check_all_experts(self) -> None:
+        remedy = "Example: walk.all_experts=true, which shows every expert all calibration tokens."
+        check_flag("walk.all_experts", self.all_experts, remedy)
+
     def _check_tensor_cores(self) -> None:
         remedy = "Example: walk.tensor_cores=false, which sums in float32 throughout and is slower."
         check_flag("walk.tensor_cores", self.tensor_cores, remedy)
@@ -118,25 +124,37 @@ def compress(
     tokens: Tensor | None,
     *,
     lengths: Tensor | None = None,
+    weights: Tensor | None = None,
     propagate: str = PUBLISHED,
     true_sequential: bool = False,
     batch_tokens: int | None = None,
+    all_experts: bool = False,
     tensor_cores: bool = True,
     keep_grids: bool = False,
 ) -> list[LayerReport]:
     """Compress a Hugging Face causal language model in place and report on every layer.
 
     `tokens`: LongTensor [num_samples, seq_len]; None will do for a method that needs no data.
-    `lengths`: valid tokens of each sample where samples are padded on the right. `keep_grids`: keep
-    in the reports the grids that `save_packed` needs.
+    `lengths`: valid tokens of each sample where samples are padded on the right. `weights`: how
+    often each token counts in statistics. `keep_grids`: keep in the reports the grids that
+    `save_packed` needs.
     """
     settings = Walk(
         propagate=propagate,
         true_sequential=true_sequential,
         batch_tokens=batch_tokens,
+        all_experts=all_experts,
         tensor_cores=tensor_cores,
     )
-    return walk(model, method, tokens, lengths_N=lengths, settings=settings, keep_grids=keep_grids)
+    return walk(
+        model,
+        method,
+        tokens,
+        lengths_N=lengths,
+        weights_NT=weights,
+        settings=settings,
+        keep_grids=keep_grids,
+    )
 
 
 @torch.inference_mode(False)
@@ -148,12 +166,14 @@ def walk(
     tokens_NT: Tensor | None,
     *,
     lengths_N: Tensor | None = None,
+    weights_NT: Tensor | None = None,
     settings: Walk,
     on_block: OnBlock | None = None,
     keep_grids: bool = False,
 ) -> list[LayerReport]:
     """Compress every linear layer of every decoder block in place; leaves `model` in eval mode.
 
+    `weights_NT`: how often each token counts in statistics; None: once. The model sees all alike.
     `keep_grids`: reports hold the grids of the new weights, which a packed model is saved from.
     They take 0.4 GB of host memory for 7B weights in groups of 128.
     """
@@ -166,7 +186,9 @@ def walk(
     model.eval()
     if method.statistic is not None:
         check_replay(model, blocks, _checked_tokens(method, tokens_NT, lengths_N))
-    begin = partial(_begin, model, blocks, method, tokens_NT, lengths_N, settings)
+        _check_weights(tokens_NT, weights_NT, lengths_N)
+    data = tokens_NT, lengths_N, weights_NT
+    begin = partial(_begin, model, blocks, method, data, settings)
     with allow_tensor_cores(settings.tensor_cores):
         methods = _method_of_each_block(blocks, method, begin)
     needs_inputs = any(of_block.statistic is not None for of_block in methods)
@@ -201,15 +223,15 @@ def _begin(
     model: nn.Module,
     blocks: Sequence[DecoderBlock],
     method: Method,
-    tokens_NT: Tensor | None,
-    lengths_N: Tensor | None,
+    data: tuple[Tensor | None, Tensor | None, Tensor | None],
     settings: Walk,
 ) -> BlockInputs:
-    """The inputs of the first block."""
+    """The inputs of the first block. `data`: tokens, lengths and weights."""
+    tokens_NT, lengths_N, weights_NT = data
     tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
-    return record(
-        model, [block.module for block in blocks], tokens_NT, lengths_N, settings.batch_tokens
-    )
+    modules = [block.module for block in blocks]
+    inputs = record(model, modules, tokens_NT, lengths_N, settings.batch_tokens, weights_NT)
+    return replace(inputs, all_experts=settings.all_experts)
 
 
 def _check_shapes(blocks: Sequence[DecoderBlock], method: Method) -> None:
@@ -239,3 +261,29 @@ def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor 
             f"{len(tokens_NT)} in all. Leave lengths out when no sample is padded."
         )
     return tokens_NT
+
+
+def _check_weights(
+    tokens_NT: Tensor | None, weights_NT: Tensor | None, lengths_N: Tensor | None
+) -> None:
+    """Raise `ConfigError` unless there is a weight for each token, and any counts at all."""
+    if weights_NT is None or tokens_NT is None:
+        return
+    if weights_NT.shape != tokens_NT.shape:
+        raise ConfigError(
+            f"weights={tuple(weights_NT.shape)}: expected one weight per token, "
+            f"{tuple(tokens_NT.shape)}. Leave weights out where all tokens count once."
+        )
+    if not bool((torch.isfinite(weights_NT) & (weights_NT >= 0)).all()):
+        raise ConfigError(
+            "weights: expected finite numbers from 0. Example: 1 for a token that counts, else 0."
+        )
+    counts_NT = weights_NT > 0
+    if lengths_N is not None:
+        place_T = torch.arange(tokens_NT.shape[1], device=counts_NT.device)
+        counts_NT &= place_T < lengths_N.to(counts_NT.device).unsqueeze(1)
+    if not bool(counts_NT.any()):
+        raise ConfigError(
+            "weights: expected a token that counts, but all weights are 0 or at padding. "
+            "Leave weights out where all tokens count once."
+        )

@@ -170,11 +170,11 @@ def scale_of(magnitude_I: Tensor, ratio: float) -> Tensor:
 def _mean_magnitude_I(profiles: Sequence[Statistic], weight_OI: Tensor) -> Tensor:
     """Mean magnitude over all tokens; those of experts are of one tensor, which they share out."""
     distinct = {id(profile): profile for profile in profiles}.values()
-    num_tokens = sum(profile.num_tokens for profile in distinct)
+    total = sum(profile.sum_weights for profile in distinct)
     mean_I = weight_OI.new_zeros(weight_OI.shape[1], dtype=torch.float32)
     for profile in distinct:
         assert isinstance(profile, InputProfile), profile
-        mean_I += profile.mean_magnitude_I() * (profile.num_tokens / max(num_tokens, 1))
+        mean_I += profile.mean_magnitude_I() * (profile.sum_weights / (total or 1))
     return mean_I
 
 

@@ -97,10 +97,9 @@ class Routing:
         hidden, choice = list(given.values())[:2]
         return cls(experts, hidden.reshape(-1, hidden.shape[-1]), choice.flatten(0, -2))
 
-    def hidden(self, expert: int, valid_T: Tensor | None) -> Tensor:
-        """Return what gate and up of `expert` see, [R, D]: the tokens routed to it, in order."""
-        chosen_T = (self.choice_TK == expert).any(dim=1)
-        return self.hidden_TD[chosen_T if valid_T is None else chosen_T & valid_T]
+    def to(self, expert: int) -> Tensor:
+        """Mark the tokens [T] that are routed to `expert`: what its gate and up see."""
+        return (self.choice_TK == expert).any(dim=1)
 
     def gated(self, expert: int, hidden_RD: Tensor) -> Tensor:
         """Return what down of `expert` sees where gate and up see `hidden_RD`, [R, F]."""

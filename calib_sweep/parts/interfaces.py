@@ -151,10 +151,13 @@ class PartialParts:
         return drawn
 
     def check_tokens(self, drawn: "CalibrationSet") -> None:
-        """Raise `ConfigError` where a calibration set holds tokens that the model does not know."""
+        """Raise `ConfigError` where the model does not know a token of a set, or none counts."""
+        from calib_sweep.dataset.calibration.weighting import token_weights
         from calib_sweep.model.vocabulary import check_ids
 
         assert self.dataset is not None and self.model is not None
+        assert self.calibration is not None
+        token_weights(drawn, self.calibration.weighting)
         num_embeddings = self.model.num_embeddings()
         if num_embeddings is not None:
             check_ids(

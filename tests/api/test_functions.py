@@ -184,9 +184,39 @@ def test_lengths_of_a_drawn_set_count(inside):
     assert torch.equal(first, same) and not torch.equal(first, full)
 
 
+def test_weights_are_taken_in_every_form(inside):
+    tokens, answers = random_tokens(4, 24), np.zeros((4, 24), dtype=bool)
+    answers[:, 5:9] = answers[1, 12:] = True
+    lengths = np.array([24, 12, 24, 24])
+    drawn = CalibrationSet(
+        tokens_NT=tokens.numpy(), lengths_N=lengths, answers_NT=answers, samples=[], card={}
+    )
+    mask = answers & (np.arange(24) < lengths[:, None])
+    means = np.where(np.arange(24) < lengths[:, None], 21 / lengths[:, None], 0)
+    given = [
+        [(drawn, w) for w in ("answers_only", mask, mask.tolist(), torch.tensor(mask).float())],
+        [(drawn, w) for w in ("sequences", means)],
+        [(drawn, w) for w in ("tokens", None, np.ones((4, 24)))],
+    ]
+    found = []
+    for same in given:
+        models = [tiny_model() for _ in same]
+        for model, (source, weights) in zip(models, same, strict=True):
+            calib_sweep.compress(model, "wanda", source, weights=weights)
+        flat = [torch.cat([p.flatten() for p in model.parameters()]) for model in models]
+        assert all(torch.equal(flat[0], other) for other in flat)
+        found.append(flat[0])
+    assert not torch.equal(found[0], found[2]) and not torch.equal(found[1], found[2])
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
+        (("wanda", [[1, 2]]), {"weights": "answers"}, r"weights='answers': expected a number"),
+        (("wanda", [[1, 2]]), {"weights": "tokens"}, r"weights='tokens': .* or beside a set one"),
+        (("wanda", [[1, 2]]), {"weights": [["a", 1]]}, r"weights: expected a number from 0 for"),
+        (("wanda", [[1, 2]]), {"weights": [[0, 0]]}, r"weights: expected a token that counts"),
+        (("wanda", [[1, 2]]), {"weights": [1, 0]}, r"weights=\(2,\): expected one weight per tok"),
         (("wanda", [[0.5, 1.0]]), {}, r"tokens\.dtype='float64': expected whole numbers"),
         (("wanda", torch.zeros(1, 2)), {}, r"tokens\.dtype='torch\.float32': expected whole"),
         (("wanda", torch.zeros(1, 2).bool()), {}, r"tokens\.dtype='torch\.bool': expected whole"),

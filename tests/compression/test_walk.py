@@ -43,7 +43,11 @@ ALL = {
 TOKENS = random_tokens(6, 40)
 LENGTHS = torch.tensor([40, 7, 23, 40, 1, 30])
 SETTINGS = Walk(
-    propagate="compressed", true_sequential=False, batch_tokens=10_000, tensor_cores=True
+    propagate="compressed",
+    true_sequential=False,
+    batch_tokens=10_000,
+    all_experts=False,
+    tensor_cores=True,
 )
 
 

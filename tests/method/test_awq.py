@@ -289,7 +289,11 @@ def test_dense_outputs_are_passed_on_unless_told_otherwise():
     last_blocks = (decoder_blocks(model)[1].parameters() for model in (published, compressed))
     assert not all(torch.equal(one, other) for one, other in zip(*last_blocks, strict=True))
     settings = Walk(
-        propagate="published", true_sequential=False, batch_tokens=1, tensor_cores=False
+        propagate="published",
+        true_sequential=False,
+        batch_tokens=1,
+        all_experts=False,
+        tensor_cores=False,
     )
     assert settings.propagated(awq()) == "dense"
 

@@ -74,9 +74,10 @@ def watched_products(model, index, tokens):
 
 
 @torch.no_grad()
-def observed(model, lengths=None, batch_tokens=48):
+def observed(model, lengths=None, batch_tokens=48, all_experts=False):
     blocks = decoder_blocks(model)
     inputs = record(model, blocks, TOKENS, lengths, batch_tokens)
+    inputs.all_experts = all_experts
     return observe(blocks[0], 0, linear_layers(blocks[0]), inputs, Hessian)
 
 
@@ -104,6 +105,41 @@ def test_padding_is_routed_to_nobody(architecture):
     )
     for name, product in expected.items():
         torch.testing.assert_close(seen[name]._product_II, product, rtol=1e-4, atol=1e-4)
+
+
+@needs_fused
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("architecture", MIXTURES)
+def test_every_expert_may_see_every_token(architecture, lengths):
+    """As in a model whose router sends each token to all of its experts."""
+    sent_to_all = tiny_model(architecture, num_experts_per_tok=4)
+    routed = observed(tiny_model(architecture), lengths).statistics
+    shown = observed(tiny_model(architecture), lengths, all_experts=True).statistics
+    expected = observed(sent_to_all, lengths).statistics
+    num_tokens = TOKENS.numel() if lengths is None else int(lengths.sum())
+    for name, statistic in expected.items():
+        torch.testing.assert_close(shown[name]._product_II, statistic._product_II)
+        assert shown[name].num_tokens == num_tokens
+        if ".experts." in name:
+            assert shown[name].num_routed == routed[name].num_tokens
+
+
+@needs_fused
+@pytest.mark.parametrize("name", METHODS)
+def test_outputs_are_of_routed_experts_whatever_the_statistics_see(name):
+    """Attention of the second block sees what the first one gives, before any expert does."""
+    settings = {"propagate": "dense", "batch_tokens": 48}
+    plain, shown = tiny_model("mixtral"), tiny_model("mixtral")
+    before = compress(plain, METHODS[name], TOKENS, **settings)
+    after = compress(shown, METHODS[name], TOKENS, **settings, all_experts=True)
+    for one, other in zip(before, after, strict=True):
+        layers = [linear_layers(decoder_blocks(m)[one.block])[one.layer] for m in (plain, shown)]
+        is_same = torch.equal(layers[0].weight_OI(), layers[1].weight_OI())
+        if ".experts." in one.layer:
+            assert not is_same and other.num_tokens == TOKENS.numel()
+            assert other.num_routed == one.num_routed == one.num_tokens
+        else:
+            assert is_same and one.num_routed is None and other.num_routed is None
 
 
 @needs_modules

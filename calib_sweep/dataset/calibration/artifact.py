@@ -166,13 +166,15 @@ def describe_draw(
     raises `DRAW_VERSIONS`. `weights`: what those of the model depend on, where it is asked.
     """
     fingerprint = dataset.fingerprint()
+    settings = dataclasses.asdict(calibration)
+    del settings["weighting"]  # which tokens count moves none of them
     of_some: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
     of_some |= {} if code is None else {"code": code}
     return of_some | {
         "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),
         "fingerprint": fingerprint,
-        "calibration": dataclasses.asdict(calibration),
+        "calibration": settings,
         "seed": seed,
         "tokenizer": tokenizer_hash(tokenizer),
     }

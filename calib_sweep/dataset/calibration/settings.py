@@ -14,6 +14,8 @@ bos        special tokens of the text
   document     whatever the tokenizer adds to a document, mostly a beginning-of-sequence token at
                its head; a slice keeps it only when it starts there
   sample       every sample begins with that token, which takes one of its `seq_len` places
+weighting  how much a token counts: tokens | sequences | answers_only, see `weighting.py`; no draw
+           reads it, so that weightings are compared on the same sets
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from calib_sweep.errors import collected, require
 
 DESIGNS = ("disjoint", "independent", "reference")
 WINDOWS = ("slice", "pack", "document")
+TOKENS, SEQUENCES, ANSWERS_ONLY = WEIGHTINGS = ("tokens", "sequences", "answers_only")
 BOS_PLACES = ("none", "document", "sample")
 
 
@@ -34,6 +37,7 @@ class Calibration:
     design: str  # disjoint | independent | reference
     window: str  # slice | pack | document
     bos: str  # none | document | sample
+    weighting: str = TOKENS  # tokens | sequences | answers_only; of no account to a draw
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -43,6 +47,7 @@ class Calibration:
                 ("design", DESIGNS.__contains__, _one_of(DESIGNS), "disjoint"),
                 ("window", WINDOWS.__contains__, _one_of(WINDOWS), "slice"),
                 ("bos", BOS_PLACES.__contains__, _one_of(BOS_PLACES), "document"),
+                ("weighting", WEIGHTINGS.__contains__, _one_of(WEIGHTINGS), "tokens"),
             ):
                 key, value = f"calibration.{key}", getattr(self, key)
                 remedy = f"Example: {key}={example}."

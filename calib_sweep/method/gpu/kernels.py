@@ -4,10 +4,10 @@ Needs the package triton, which comes with torch for CUDA on Linux; imported onl
 The maths is that of `Hessian`, and of the column solver with GPTQ's decision, which run wherever
 there is no Triton and which the tests hold these kernels to, in Triton's interpreter if need be.
 
-    add_gram        H += X^T X of half-precision X. A tensor core adds without rounding to nearest,
-                    which over 16,384 tokens shifts a sum by 1e-4; so it sums DEPTH tokens, and
-                    these sums are added in ordinary float32. One triangle is computed, the other
-                    is its mirror image.
+    add_gram        H += factor X^T X of half-precision X. A tensor core adds without rounding to
+                    nearest, which over 16,384 tokens shifts a sum by 1e-4; so it sums DEPTH tokens,
+                    and these sums are added in ordinary float32. One triangle is computed, the
+                    other is its mirror image.
     round_columns   one program owns some rows of a block of columns and keeps them in registers
                     until all its columns are rounded: one launch where there were a thousand.
 
@@ -30,20 +30,28 @@ ROWS = 32  # out_features that a program rounds: a row for every thread of its o
 ROUND_TO_NEAREST = tl.constexpr(1.5 * 2**23)
 
 
-def add_gram(product_II: Tensor, inputs_TI: Tensor) -> None:
-    """Add X^T X to a float32 matrix in place; X is float16 or bfloat16."""
+def add_gram(product_II: Tensor, inputs_TI: Tensor, factor: float = 1.0) -> None:
+    """Add factor X^T X to a float32 matrix in place; X is float16 or bfloat16."""
     inputs_TI = inputs_TI.contiguous()
     num_tokens, num_in = inputs_TI.shape
     num_tiles = triton.cdiv(num_in, TILE)
     with torch.cuda.device_of(product_II):
         _add_gram[num_tiles, num_tiles](
-            inputs_TI, product_II, 1.0, num_tokens, num_in, TILE, DEPTH, num_warps=8, num_stages=3
+            inputs_TI,
+            product_II,
+            factor,
+            num_tokens,
+            num_in,
+            TILE,
+            DEPTH,
+            num_warps=8,
+            num_stages=3,
         )
 
 
 @triton.jit
 def _add_gram(inputs, product, factor, num_tokens, num_in, TILE: tl.constexpr, DEPTH: tl.constexpr):
-    """product += factor * inputs^T inputs; `factor`, always 1, keeps the two additions apart."""
+    """product += factor * inputs^T inputs; `factor`, mostly 1, keeps the two additions apart."""
     if tl.program_id(0) > tl.program_id(1):
         return
     left = tl.program_id(0) * TILE + tl.arange(0, TILE)

@@ -1,10 +1,14 @@
 """The Hessian of a layer's squared output error, and the factor of its inverse.
 
-    H = (2/N) sum over tokens of x x^T,   N samples           U^T U = H^-1, U upper triangular
+    H = (2/N) sum over tokens of w x x^T,   N samples         U^T U = H^-1, U upper triangular
+
+w is 1, unless tokens are weighted.
 
 Products of half-precision inputs are exact in float32 (11 + 11 or 8 + 8 bits of 24). So on a GPU,
 where `allow_tensor_cores` says so, a Hessian leaves them to the tensor cores, at ten times the rate
 of the float32 units, and adds the sums of a few tokens each in ordinary float32 (`kernels.py`).
+The products of a weighted token stay exact: neighbours of one weight, as the tokens of a sample
+mostly are, are summed first and their sum is multiplied.
 
 Shapes: T = tokens of one batch, O = out_features, I = in_features.
 """
@@ -17,12 +21,15 @@ from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
 from calib_sweep.method.statistics.gram import add_gram, form_of_rows
-from calib_sweep.method.statistics.statistic import TENSOR_CORES, Statistic
+from calib_sweep.method.statistics.statistic import TENSOR_CORES, Statistic, as_often
 from calib_sweep.method.typed import cholesky, solve_upper
 
 # A factorisation that fails is tried again with ten times the damping, at most this often.
 NUM_RETRIES = 8
 SMALLEST_RETRY_DAMPING = 1e-4
+
+# Neighbours of one weight, on average, from which tensor cores sum each of these groups by itself.
+TOKENS_OF_RUN = 16
 
 # What a method that solves with a Hessian says about a layer whose Hessian it had to make up.
 NO_TOKENS = "no calibration token reached this layer: Hessian taken as the identity"
@@ -157,6 +164,18 @@ class Hessian(Statistic):
         with full_float32():
             add_gram(self._product_II, inputs_TI)
 
+    def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
+        runs = _runs(weights_T) if may_use_tensor_cores(inputs_TI) else None
+        if runs is None:
+            self._accumulate(as_often(inputs_TI, weights_T))
+            return
+        from calib_sweep.method.gpu import kernels
+
+        self._factors.clear()
+        self.products = TENSOR_CORES
+        for start, stop, weight in runs:
+            kernels.add_gram(self._product_II, inputs_TI[start:stop], weight)
+
     def _merge(self, other: Statistic) -> None:
         assert isinstance(other, Hessian), other
         self._factors.clear()
@@ -164,6 +183,15 @@ class Hessian(Statistic):
 
     def square_sum_I(self) -> Tensor:
         return self._product_II.diagonal()
+
+
+def _runs(weights_T: Tensor) -> list[tuple[int, int, float]] | None:
+    """Start, stop and weight of neighbours of one weight; None where these are too few each."""
+    values, counts = torch.unique_consecutive(weights_T, return_counts=True)
+    if len(values) * TOKENS_OF_RUN > len(weights_T):
+        return None
+    stops = counts.cumsum(0).tolist()
+    return list(zip([0, *stops[:-1]], stops, values.tolist(), strict=True))
 
 
 def _inverse_upper_factor(matrix_II: Tensor) -> Tensor | None:

@@ -1,6 +1,6 @@
 """Norms of a layer's input features, as Wanda needs them.
 
-    norm[i] = sqrt((1/N) sum over tokens of x[i]^2),   N samples
+    norm[i] = sqrt((1/N) sum over tokens of w x[i]^2),   N samples, w = 1 unless tokens are weighted
 
 Shapes: T = tokens of one batch, I = in_features, O = out_features.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32
-from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.statistics.statistic import Statistic, as_often
 from calib_sweep.method.typed import vector_norm
 
 # Tokens on which an output error is measured, at least: no Hessian knows it on all.
@@ -49,6 +49,9 @@ class InputNorm(Statistic):
         else:
             self._square_sum_I += inputs_TI.square().sum(dim=0)
         self._keep_first(inputs_TI)
+
+    def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
+        self._accumulate(as_often(inputs_TI, weights_T))
 
     def _keep_first(self, inputs_TI: Tensor) -> None:
         sample_tokens = self.num_tokens // max(self.num_samples, 1)

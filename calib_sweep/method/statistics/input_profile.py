@@ -1,14 +1,15 @@
 """Statistics of a layer's inputs for AWQ: their size, their products, and some of them.
 
-    mean magnitude   mean over tokens of |x_i|
-    products         sum over tokens of x x^T: the change of the layer's own output, for any weight
+    mean magnitude   mean over tokens of |x_i|: sum w |x_i| / sum w
+    products         sum over tokens of w x x^T: the change of the layer's own output
     spaced tokens    every s-th token, s the largest power of two that leaves 512 of them or more
 
 The published code takes every floor(T / 512)-th of T tokens, which is the same where T is 512 times
 a power of two; it fails with fewer than 512, where all are taken here. (Its own data, 128 documents
 of at most 512 tokens, joined and cut into blocks of 512, gives fewer than 128 blocks: any number.)
 With powers of two the spacing can widen as batches arrive, so no tokens beyond these need be kept,
-and the split into batches is of no account.
+and the split into batches is of no account. A token kept counts as often as its weight w says; w is
+1 unless tokens are weighted.
 
 Shapes: T = tokens, I = in_features, G = groups of neighbouring features, C = features of a group.
 """
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
 from calib_sweep.method.statistics.hessian import Hessian
-from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.statistics.statistic import Statistic, as_often
 from calib_sweep.method.typed import unflatten
 
 NUM_SPACED = 512
@@ -36,13 +37,13 @@ class InputProfile(Statistic):
         self._num_seen = 0
 
     def mean_magnitude_I(self) -> Tensor:
-        return self._magnitude_sum_I / max(self.num_tokens, 1)
+        return self._magnitude_sum_I / (self.sum_weights or 1)
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float:
         return self._hessian.weighted_square_sum(weight_OI)
 
     def spaced_TI(self) -> Tensor:
-        """The tokens kept, from 512 to 1024; all where there are fewer."""
+        """The tokens kept, from 512 to 1024; all where there are fewer. Weighted: sqrt(w) x."""
         empty = torch.zeros(0, self.num_in, device=self.device)
         return torch.cat([empty, *self._spaced])
 
@@ -67,6 +68,13 @@ class InputProfile(Statistic):
         self.products = self._hessian.products
         self._magnitude_sum_I += inputs_TI.abs().sum(dim=0, dtype=torch.float32)
         self._keep_spaced(inputs_TI)
+
+    @full_float32()
+    def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
+        self._hessian.add(inputs_TI, weights_T=weights_T)
+        self.products = self._hessian.products
+        self._magnitude_sum_I += weights_T @ inputs_TI.abs().to(torch.float32)
+        self._keep_spaced(as_often(inputs_TI, weights_T))
 
     def _keep_spaced(self, inputs_TI: Tensor) -> None:
         first = -self._num_seen % self._step

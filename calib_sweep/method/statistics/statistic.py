@@ -8,6 +8,9 @@ Sums are unscaled float32 and scaled when read, so a sum does not depend on how 
 into batches, beyond the order of float32 additions: two can be added (`merge`). The published code
 keeps running means of the same quantities. Linears fed by the same tensor share one statistic.
 
+A token may count more or less than once: a weight w makes of its row x one of w rows x. Sums over
+tokens become sum w x^2, sum w x x^T, sum w |x| / sum w; the number of samples stays what it is.
+
 Shapes: T = tokens of one batch, I = in_features.
 """
 
@@ -15,6 +18,8 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+
+from calib_sweep.errors import ConfigError
 
 # How products of inputs were made and summed.
 FLOAT32, TENSOR_CORES = "float32", "tensor cores"
@@ -29,26 +34,49 @@ class Statistic(ABC):
         self.num_in = num_in
         self.device = torch.device(device)
         self.num_tokens = 0
+        self.sum_weights = 0.0  # of these tokens; where none has a weight, their number
+        self.num_routed: int | None = None  # sent by a router, where experts were shown all tokens
         self.num_samples = 0
 
-    def add(self, inputs_TI: Tensor, num_samples: int = 1) -> None:
-        """Take in the inputs of `num_samples` calibration samples, one row per token."""
+    def add(self, inputs_TI: Tensor, num_samples: int = 1, weights_T: Tensor | None = None) -> None:
+        """Take in the inputs of `num_samples` calibration samples, one row per token.
+
+        `weights_T`: how often each token counts, above 0; None: once.
+        """
         assert inputs_TI.ndim == 2 and inputs_TI.shape[1] == self.num_in, inputs_TI.shape
         self.num_tokens += inputs_TI.shape[0]
         self.num_samples += num_samples
+        if weights_T is not None:
+            self._add_weighted(inputs_TI, weights_T)
+            return
+        self.sum_weights += inputs_TI.shape[0]
         if inputs_TI.shape[0] > 0:
             inputs_TI = inputs_TI.detach().to(self.device)
             as_it_is = self._takes_as_it_is(inputs_TI)
             self._accumulate(inputs_TI if as_it_is else inputs_TI.to(torch.float32))
+
+    def _add_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
+        assert weights_T.shape == inputs_TI.shape[:1], weights_T.shape
+        self.sum_weights += float(weights_T.sum(dtype=torch.float64))
+        if inputs_TI.shape[0] > 0:
+            weights_T = weights_T.to(self.device, torch.float32)
+            self._accumulate_weighted(inputs_TI.detach().to(self.device), weights_T)
 
     def merge(self, other: "Statistic") -> None:
         """Take in what `other` has seen, as if its inputs were added after those seen here."""
         assert type(other) is type(self) and other.num_in == self.num_in, other
         self.num_tokens += other.num_tokens
         self.num_samples += other.num_samples
+        self.sum_weights += other.sum_weights
+        if other.num_routed is not None:
+            self.count_routed(other.num_routed)
         if other.products == TENSOR_CORES:
             self.products = TENSOR_CORES
         self._merge(other)
+
+    def count_routed(self, num_tokens: int) -> None:
+        """Note that a router sent so many more of the tokens to the layer."""
+        self.num_routed = (self.num_routed or 0) + num_tokens
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
@@ -70,6 +98,14 @@ class Statistic(ABC):
     def _accumulate(self, inputs_TI: Tensor) -> None:
         """Add inputs, already on the right device, and in float32 unless taken as they are."""
 
+    def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
+        """Add inputs [T, I] of any dtype, each as often as its float32 weight says."""
+        raise ConfigError(
+            f"calibration.weighting: expected tokens, because {type(self).__name__} counts every "
+            "token once. Type calibration.weighting=tokens, or give the class a method "
+            "_accumulate_weighted(inputs_TI, weights_T)."
+        )
+
     @abstractmethod
     def _merge(self, other: "Statistic") -> None:
         """Add the sums of `other`, of the same class; leave them alone, on whichever device."""
@@ -77,3 +113,8 @@ class Statistic(ABC):
     @abstractmethod
     def square_sum_I(self) -> Tensor:
         """Unscaled sum of squares of every input feature, [I]."""
+
+
+def as_often(inputs_TI: Tensor, weights_T: Tensor) -> Tensor:
+    """Return float32 rows sqrt(w) x, whose squares and products count w times."""
+    return inputs_TI.to(torch.float32) * weights_T.sqrt().unsqueeze(1)

@@ -27,6 +27,14 @@ def test_gram_adds_the_sum_of_products_to_both_triangles(num_tokens, num_in):
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_gram_adds_a_multiple_of_the_sum_of_products():
+    inputs = torch.randn(70, 200, generator=generator()).half()
+    found = torch.ones(200, 200)
+    kernels.add_gram(found, inputs, 0.375)
+    expected = 1 + 0.375 * inputs.double().T @ inputs.double()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_gram_does_not_overflow_as_half_precision_would():
     found = torch.zeros(2, 2)
     kernels.add_gram(found, torch.full((64, 2), 6e4, dtype=torch.float16))

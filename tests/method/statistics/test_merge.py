@@ -7,6 +7,7 @@ import torch
 from helpers.fakes import random_tokens, tiny_model
 
 from calib_sweep.compression.walk import compress
+from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_norm import InputNorm
@@ -135,3 +136,52 @@ def test_a_statistic_of_somebody_elses_fits():
     weight_OI = linear_layers(decoder_blocks(model)[0])["mlp.up_proj"].weight_OI()
     assert (weight_OI == 0).all(dim=0).sum() == 1
     assert all(report.num_tokens == 4 * 24 and report.output_error is None for report in reports)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_weight_stands_for_so_many_rows(kind, dtype):
+    rows_TI = inputs(4).to(dtype)
+    times_T = torch.randint(1, 4, (len(rows_TI),), generator=torch.Generator().manual_seed(2))
+    weighted, repeated = kind(NUM_IN), kind(NUM_IN)
+    weighted.add(rows_TI, 4, times_T.float())
+    repeated.add(rows_TI.repeat_interleave(times_T, dim=0), 4)
+    assert weighted.sum_weights == repeated.sum_weights == repeated.num_tokens == times_T.sum()
+    assert (weighted.num_tokens, weighted.num_samples) == (len(rows_TI), 4)
+    expected = what_is_read(repeated)
+    read = what_is_read(weighted)
+    if kind is InputProfile:  # all tokens are kept here
+        for profile, found in ((weighted, read), (repeated, expected)):
+            found["tokens"] = profile.spaced_products_GCC(NUM_IN)
+    for name, tensor in read.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weighted_halves_are_the_whole(kind):
+    whole_TI = inputs(8)
+    weights_T = torch.rand(len(whole_TI), generator=torch.Generator().manual_seed(2)) + 0.1
+    merged, other, whole = kind(NUM_IN), kind(NUM_IN), kind(NUM_IN)
+    merged.add(whole_TI[:256], 4, weights_T[:256])
+    other.add(whole_TI[256:], 4, weights_T[256:])
+    merged.merge(other)
+    whole.add(whole_TI, 8, weights_T)
+    assert merged.sum_weights == pytest.approx(whole.sum_weights)
+    expected = what_is_read(whole)
+    for name, tensor in what_is_read(merged).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_statistic_that_counts_every_token_once_says_so():
+    with pytest.raises(ConfigError, match=r"calibration\.weighting: .*LargestInput.*_accumulate_w"):
+        LargestInput(NUM_IN).add(inputs(1), 1, torch.full((SAMPLE,), 0.5))
+
+
+def test_tokens_that_a_router_sent_add_up():
+    one, other = Hessian(NUM_IN), Hessian(NUM_IN)
+    one.merge(other)
+    assert one.num_routed is None
+    other.count_routed(3)
+    other.count_routed(0)
+    one.merge(other)
+    assert one.num_routed == 3
