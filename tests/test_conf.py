@@ -26,6 +26,7 @@ NEEDED = {  # keys that only the user can know
     "model/hf": ["model.path=."],
     "dataset/text": ["dataset.path=text.txt"],
     "dataset/imported": ["dataset.path=sets"],
+    "dataset/chat": ["dataset.path=chat.jsonl"],
     "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
 

@@ -170,6 +170,8 @@ def describe_draw(
     del settings["weighting"]  # which tokens count moves none of them
     of_some: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
     of_some |= {} if code is None else {"code": code}
+    if tokenizer.chat_template:  # no rule of its tokens; models that share these differ in it
+        of_some["chat_template"] = tokenizer.chat_template
     return of_some | {
         "draw_version": DRAW_VERSIONS[calibration.window],
         "dataset": _describe(dataset, without_path=fingerprint is not None),

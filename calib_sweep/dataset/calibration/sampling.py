@@ -25,6 +25,7 @@ from calib_sweep.dataset.calibration.windows import (
     cut_slices,
 )
 from calib_sweep.dataset.documents.documents import Documents, in_memory
+from calib_sweep.dataset.documents.marked import without_marks
 from calib_sweep.dataset.documents.tokenizing import special_token, tokenizer_hash
 from calib_sweep.errors import ConfigError
 from calib_sweep.seeding import stream
@@ -46,11 +47,8 @@ def draw_from_documents(
 
     `name` labels the dataset; `streams` names the random streams (None: the label does).
     """
-    check_seed(seed)
     if not isinstance(documents, Documents):
         documents = in_memory(documents)
-    if not documents:
-        raise ConfigError(f"dataset={name}: expected documents, but it has none. Choose another.")
     source = Source(
         name=name,
         streams=name if streams is None else streams,
@@ -58,22 +56,35 @@ def draw_from_documents(
         tokenizer=tokenizer,
         calibration=calibration,
     )
+    return draw_from_source(source, seed, provenance)
+
+
+def draw_from_source(source: Source, seed: int, provenance: Mapping[str, object]) -> CalibrationSet:
+    """Draw the set of `seed` from a source."""
+    check_seed(seed)
+    tokenizer, calibration = source.tokenizer, source.calibration
+    if not source.documents:
+        raise ConfigError(
+            f"dataset={source.name}: expected documents, but it has none. Choose another."
+        )
     try:
         cut = _cut(source, seed)
     finally:
         source.tokenised.keep()
     if len(cut.pieces) < calibration.num_samples:
         raise pool_too_small(source, cut, seed)
-    tokens_NT, lengths_N = _assemble(source, cut.pieces)
+    marked_NT, lengths_N = _assemble(source, cut.pieces)
+    tokens_NT, answers_NT = without_marks(marked_NT)
     spans = _spans(tokens_NT, lengths_N)
     texts = [str(tokenizer.decode(tokens_NT[i, :length])) for i, length in spans]
     return CalibrationSet(
         tokens_NT=tokens_NT,
         lengths_N=lengths_N,
+        answers_NT=answers_NT if source.tells_answers else None,
         samples=[
             {**piece.origin(), "text": text} for piece, text in zip(cut.pieces, texts, strict=True)
         ],
-        card=make_card(name, provenance, cut.pool(), calibration, seed, tokenizer),
+        card=make_card(source.name, provenance, cut.pool(), calibration, seed, tokenizer),
     )
 
 
@@ -127,7 +138,7 @@ def _cut(source: Source, seed: int) -> Cut:
 
 
 def _assemble(source: Source, pieces: list[Piece]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Token array [N, T] and, for whole documents, the lengths [N] before padding."""
+    """Tokens [N, T], marked as the pieces are; of whole documents their lengths [N] unpadded."""
     tokenizer, calibration = source.tokenizer, source.calibration
     head = np.zeros(0, dtype=np.int64)
     if calibration.bos == "sample":

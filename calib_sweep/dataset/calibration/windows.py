@@ -17,6 +17,7 @@ import numpy as np
 from calib_sweep.dataset.calibration.calibration_set import Origin
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.marked import mark
 from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
 from calib_sweep.dataset.documents.tokenizing import Tokenised, special_token
 from calib_sweep.seeding import stream
@@ -36,6 +37,11 @@ class Source:
     documents: Documents
     tokenizer: "PreTrainedTokenizerBase"
     calibration: Calibration
+
+    @property
+    def tells_answers(self) -> bool:
+        """Tell whether tokens of answers come marked, as documents/marked.py does it."""
+        return False
 
     @cached_property
     def tokenised(self) -> TokenisedDocuments:
@@ -185,7 +191,7 @@ def _joined(source: Source, order: Order, rotation: np.random.Generator | None) 
 
 def _separator(last: _Block, eos: int) -> Iterator[_Block]:
     """One end-of-sequence token after `last`, unless the tokenizer already put one there."""
-    if last.tokens[-1] != eos:
+    if last.tokens[-1] not in (eos, mark(eos)):
         yield _Block(last.position, last.offset + len(last.tokens), np.array([eos]))
 
 

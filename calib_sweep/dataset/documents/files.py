@@ -230,6 +230,21 @@ def _load(
     reader: str, files: Sequence[Path], column: str, cache_dir: str | None, **options: Any
 ) -> "datasets.Dataset":
     """Files as one memory-mapped table that has only the text column."""
+    table = load_table(reader, files, cache_dir, **options)
+    _require_column(files[0], column, table.column_names)
+    kind = getattr(table.features[column], "dtype", table.features[column])
+    if kind not in ("string", "large_string"):
+        raise ConfigError(
+            f"dataset.column={column!r}: expected a column of text, but in {files[0].name} it "
+            f"holds {kind}. Set dataset.column to the one that holds the text."
+        )
+    return table.select_columns([column])
+
+
+def load_table(
+    reader: str, files: Sequence[Path], cache_dir: str | None, **options: Any
+) -> "datasets.Dataset":
+    """Read files into one memory-mapped table; `ConfigError` where they cannot be read."""
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
@@ -245,14 +260,7 @@ def _load(
         except (DatasetGenerationError, ValueError, OSError, StopIteration) as error:
             raise _unreadable(files[0], error) from error
     assert isinstance(table, datasets.Dataset)
-    _require_column(files[0], column, table.column_names)
-    kind = getattr(table.features[column], "dtype", table.features[column])
-    if kind not in ("string", "large_string"):
-        raise ConfigError(
-            f"dataset.column={column!r}: expected a column of text, but in {files[0].name} it "
-            f"holds {kind}. Set dataset.column to the one that holds the text."
-        )
-    return table.select_columns([column])
+    return table
 
 
 def _require_column(file: Path, column: str, present: Sequence[str]) -> None:
