@@ -81,7 +81,7 @@ def _go_on(
     import torch
 
     first = prompts[0]
-    width, ends = max(len(one.tokens) for one in prompts), _ends_of(model, tokenizer)
+    width, ends = max(len(one.tokens) for one in prompts), ends_of(model, tokenizer)
     pad = next(i for i in (tokenizer.pad_token_id, *sorted(ends), 0) if isinstance(i, int))
     rows = [[pad] * (width - len(one.tokens)) + one.tokens for one in prompts]
     input_BT = torch.tensor(rows, device=model.device)
@@ -115,7 +115,7 @@ def _numbers(prompt: Prompt) -> np.ndarray:
     return prompt.uniform_L[: prompt.max_new_tokens]
 
 
-def _ends_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+def ends_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Tokens that end a text: the tokenizer's, and what the model's own settings name.
 
     lm-eval means the same, but where the settings do not name the tokenizer's, its rows go on for
@@ -177,12 +177,18 @@ class _Drawing:
         import torch
 
         uniform_B1 = self.uniform_BL[:, input_ids.shape[1] - self.width, None]
-        # In float64: of 100,000 float32 numbers the sum is off by more than many tokens have.
-        sum_BV = scores.double().softmax(-1).cumsum(-1)
-        # Tokens whose sum is no more than the number lie before; the sum may end below 1.
-        drawn_B1 = torch.searchsorted(sum_BV, uniform_B1 * sum_BV[:, -1:], right=True)
-        drawn_B1 = drawn_B1.clamp(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(1, drawn_B1, 0.0)
+        return torch.full_like(scores, -torch.inf).scatter(1, token_at(scores, uniform_B1), 0.0)
+
+
+def token_at(score_BV: "Tensor", uniform_B1: "Tensor") -> "Tensor":
+    """Return the token of each row at whose share of the distribution its number stands [B, 1]."""
+    import torch
+
+    # In float64: of 100,000 float32 numbers the sum is off by more than many tokens have.
+    sum_BV = score_BV.double().softmax(-1).cumsum(-1)
+    # Tokens whose sum is no more than the number lie before; the sum may end below 1.
+    drawn_B1 = torch.searchsorted(sum_BV, uniform_B1 * sum_BV[:, -1:], right=True)
+    return drawn_B1.clamp(max=score_BV.shape[-1] - 1)
 
 
 def _shapers(model: "PreTrainedModel", options: Mapping[str, Any]) -> list[Callable[..., Any]]:

@@ -50,6 +50,8 @@ class Card(TypedDict):
     tokenizer: TokenizerNote
     versions: Mapping[str, str]
     descriptors: NotRequired[Mapping[str, float | None]]  # from when the set is kept
+    cost: NotRequired[Mapping[str, float]]  # of what computes to draw: seconds, tokens written ...
+    selection: NotRequired[Mapping[str, object]]  # selector, pool_size, scores, chosen
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
