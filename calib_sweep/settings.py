@@ -22,6 +22,7 @@ BOOKKEEPING = frozenset(
         "num_threads",
         "workers",
         "dense_perplexity",
+        "allow_overlap",
         "experiment",
     }
 )

@@ -168,6 +168,7 @@ def make_cell():
             "workers": 1,
             "num_threads": None,
             "save_model": None,
+            "allow_overlap": False,
             "ranks_per_cell": 1,
         } | changes
         choices = {"model": "hf", "method": "wanda", "dataset": "text"}

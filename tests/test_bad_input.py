@@ -43,6 +43,7 @@ TYPED = [
     ),
     (["ranks_per_cell=2"], ["ranks_per_cell=2: expected 1", "Example: ranks_per_cell=1"]),
     (["num_threads=0"], ["num_threads=0: expected an integer >= 1, or null"]),
+    (["allow_overlap=maybe"], ["allow_overlap='maybe': expected true or false"]),
     (["dense_perplexity=maybe"], ["dense_perplexity='maybe': expected true or false"]),
     (["sweep_name=a/b"], ["sweep_name='a/b': expected a folder name", "sweep_name=my_sweep"]),
     (["sweep_name=2024"], ["sweep_name=2024: expected a folder name"]),

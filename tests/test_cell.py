@@ -65,6 +65,7 @@ def test_what_can_move_a_number_changes_the_id(path, value):
         ("results_dir", "elsewhere"),
         ("save_model", "dense"),
         ("dense_perplexity", False),
+        ("allow_overlap", True),
     ],
 )
 def test_how_a_cell_is_run_does_not_change_the_id(path, value):

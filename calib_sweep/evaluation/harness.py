@@ -126,6 +126,11 @@ def counts_itself(task: Task) -> bool:
     return not is_ours or callable(own.config.process_results)
 
 
+def num_shots(task: Any) -> int:
+    """Return how many examples stand before each item of a task."""
+    return task.get_config("num_fewshot") or 0
+
+
 def filter_names(task: Task) -> list[str]:
     """Return the names of what a task does to responses before it counts them."""
     own: Any = task

@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
-from calib_sweep.dataset.calibration.overlap import overlap
+from calib_sweep.dataset.calibration.overlap import Overlap, SetRuns
 from calib_sweep.dataset.documents.files import content_hash, reader_of
 from calib_sweep.errors import Problems, collected, require
 from calib_sweep.evaluation.corpora.divergence import Divergence
@@ -144,6 +144,13 @@ class Evaluation:
         files = self.zero_shot.own_files() if self.zero_shot else []
         return texts | {str(file): content_hash(file) for file in files if reader_of(file)}
 
+    def of_check(self) -> "Evaluation | None":
+        """Return the part whose text a check reads: corpora, and tasks of the user's own."""
+        tasks = self.zero_shot.own_alone() if self.zero_shot else None
+        if tasks is None and self.perplexity is None:
+            return None
+        return dataclasses.replace(self, zero_shot=tasks)
+
     def prepare(
         self, tokenizer: "PreTrainedTokenizerBase", results_dir: Path | None = None
     ) -> "PreparedSuite":
@@ -220,9 +227,13 @@ class PreparedSuite:
     def overlap(
         self, tokens_NT: np.ndarray, lengths_N: np.ndarray | None
     ) -> dict[str, dict[str, float]]:
-        """Measure how much of a calibration set stands in the scored windows of each corpus."""
-        found = {w.label: overlap(tokens_NT, lengths_N, w.runs) for w in self.windows}
-        return {label: dataclasses.asdict(one) for label, one in found.items()}
+        """Measure what a calibration set shares with scored windows and items, by their names."""
+        runs = SetRuns(tokens_NT, lengths_N)
+        found: dict[str, Overlap] = {w.label: runs.overlap(w.runs) for w in self.windows}
+        tasks = self.tasks.item_runs if self.tasks else {}
+        found |= {name: items.overlap(runs) for name, items in tasks.items()}
+        numbers = {name: dataclasses.asdict(one).items() for name, one in found.items()}
+        return {name: {k: v for k, v in own if v is not None} for name, own in numbers.items()}
 
     def identities(self, scorer: Scorer, dense: DenseReference | None) -> dict[str, str]:
         """Return by name what the scores of each part depend on, but the model: a hash."""

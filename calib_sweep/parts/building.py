@@ -184,6 +184,11 @@ PLAIN_VALUES: dict[str, tuple[Callable[[object], bool], str, str]] = {
         "true or false",
         "Example: dense_perplexity=false, which saves a forward pass over each set.",
     ),
+    "allow_overlap": (
+        lambda v: isinstance(v, bool),
+        "true or false",
+        "Example: allow_overlap=true, which lets a text be drawn from that is scored.",
+    ),
     "save_model": (
         lambda v: v in (None, *MODEL_FORMS),
         f"null, {' or '.join(MODEL_FORMS)}",

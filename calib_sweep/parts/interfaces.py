@@ -66,7 +66,7 @@ class PreparedEvaluation(Protocol):
     ) -> "Scorer": ...  # what asks the model
     def overlap(
         self, tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None"
-    ) -> Mapping[str, Mapping[str, float]]: ...  # by corpus: share and samples of a set that it has
+    ) -> Mapping[str, Mapping[str, float]]: ...  # by corpus and task: `Overlap` of a set
     def score(
         self,
         scorer: "Scorer",
@@ -96,6 +96,7 @@ class Evaluation(Protocol):
     ) -> None: ...
     def fingerprint(self) -> str | None: ...  # hash of the local files that are scored
     def sources(self) -> Mapping[str, str]: ...  # name -> content hash or address of the text
+    def of_check(self) -> "Evaluation | None": ...  # the part whose text a check reads
     def prepare(
         self,
         tokenizer: "PreTrainedTokenizerBase",

@@ -36,7 +36,8 @@ class CalibrationNote(TypedDict):
     hash: str  # SHA-256 of its tokens
     folder: NotRequired[str | None]  # its name under results_dir/calibration; null: nowhere
     descriptors: NotRequired[Mapping[str, float | None]]
-    overlap: NotRequired[Mapping[str, Mapping[str, float]]]  # by corpus: share and samples
+    # By corpus and task: share and samples; of a task items, too.
+    overlap: NotRequired[Mapping[str, Mapping[str, float]]]
 
 
 class CompressionNote(TypedDict):

@@ -18,6 +18,7 @@ from calib_sweep.sweep.compatibility import (
 from calib_sweep.values import is_int
 
 Draw = Callable[[Cell, PartialParts], CalibrationSet | None]
+Look = Callable[[Cell, PartialParts, CalibrationSet], None]
 
 
 def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[str]:
@@ -63,8 +64,9 @@ def _check_evaluations(
 ) -> None:
     for cell in _distinct(cells, ("model", "evaluation")):
         _check_evaluation(cell, parts[cell.id], problems)
-    for cell in _distinct(cells, ("dataset", "evaluation")):
-        if not problems.errors:  # else files may be missing, and that is told already
+    for cell in _distinct(cells, ("dataset", "evaluation", "allow_overlap")):
+        # Else files may be missing, and that is told already.
+        if not problems.errors and not cell.config["allow_overlap"]:
             check_apart(parts[cell.id], problems)
 
 
@@ -132,12 +134,14 @@ def _rank(seed: object) -> int:
     return seed if isinstance(seed, int) else -1
 
 
-def check_pool(_cell: Cell, parts: PartialParts) -> CalibrationSet | None:
-    """Draw the set of the cell, not kept: for the error that this may raise."""
+def check_pool(cell: Cell, parts: PartialParts, look: Look | None = None) -> CalibrationSet | None:
+    """Draw the set of the cell, not kept: for the error that this may raise, and for `look`."""
     if parts.dataset is None:
         return None
     assert not parts.dataset.needs_model
     assert parts.model is not None and parts.calibration is not None and parts.seed is not None
     drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
     parts.check_tokens(drawn)
+    if look is not None:
+        look(cell, parts, drawn)
     return drawn

@@ -109,5 +109,6 @@ def check_apart(parts: "PartialParts", problems: Problems) -> None:
         "dataset",
         parts.dataset.name,
         f"text that is not scored as well, but this is: {', '.join(both[:3])}",
-        "Draw from other text, or take it out of evaluation.perplexity.corpora or the tasks.",
+        "Draw from other text, or take it out of evaluation.perplexity.corpora or the tasks. Type "
+        "allow_overlap=true to have it all the same: such scores are too good.",
     )

@@ -235,10 +235,34 @@ def test_text_that_is_scored_is_no_calibration_text(run_cli, tiny_world, three_f
     assert not list(three_files.glob("results/calibration/*"))
 
 
+def test_text_that_is_scored_may_be_drawn_where_one_says_so(run_cli, tiny_world, three_files):
+    drawn, scored = three_files / "copy.jsonl", three_files / "one.jsonl"
+    paths = [f"dataset.path={drawn}", f"evaluation.perplexity.corpora=[{scored}]"]
+    paths += ["evaluation.perplexity.max_windows=null", "allow_overlap=true"]
+    ended = run_cli("check", *tiny_world, *paths, cwd=three_files)
+    assert ended.code == 0, ended.err
+    (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
+    assert "of text seed 0, " in told and " stand in one@32. " in told
+    assert "most of 2 samples" in told
+
+
+def test_text_that_holds_much_of_what_is_scored_is_warned_about(run_cli, tiny_world, three_files):
+    one, other, mixed = (three_files / f"{name}.jsonl" for name in ("one", "other", "mixed"))
+    mixed.write_text(one.read_text().rstrip() + "\n" + other.read_text())
+    words = [f"dataset.path={mixed}", f"evaluation.perplexity.corpora=[{one}]", "seed=0,1"]
+    words += ["evaluation.perplexity.max_windows=null", "calibration.num_samples=8"]
+    ended = run_cli("check", "-m", *tiny_world, *words, cwd=three_files)
+    assert ended.code == 0, ended.err
+    (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
+    assert "of text seed 1, " in told and " stand in one@32. " in told
+    assert not [path for path in three_files.iterdir() if path.is_dir()]
+
+
 def test_other_text_beside_it_is_calibration_text(run_cli, tiny_world, three_files):
     paths = [f"dataset.path={three_files}/other.jsonl"]
     paths += [f"evaluation.perplexity.corpora=[{three_files}/one.jsonl]"]
-    assert run_cli("check", *tiny_world, *paths, cwd=three_files).code == 0
+    ended = run_cli("check", *tiny_world, *paths, cwd=three_files)
+    assert ended.code == 0 and "warning" not in ended.out
 
 
 def test_a_part_of_a_mixture_is_not_scored_either(run_cli, tmp_path):

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.table import cell_settings
+from calib_sweep.dataset.calibration.overlap import in_words, is_seen
 from calib_sweep.settings import OF_DATA, settings_text
-
-# Of a set's 13-token runs, those in scored text; the miniature's phrases make 1 % at most.
-MAX_SEEN = 0.05
 
 CARD_KEYS = ("design", "window", "num_samples", "seq_len", "pool", "source", "revision")
 
@@ -30,7 +28,7 @@ class DrawnSet:
     card: dict[str, str] = field(default_factory=dict)
     overlap: dict[str, Mapping[str, float]] = field(
         default_factory=dict
-    )  # corpus -> share, samples
+    )  # corpus or task -> share, samples, items
 
 
 def described(record: ReadCell) -> Mapping[str, float | None]:
@@ -89,19 +87,15 @@ def check_pairing(sets: Iterable[DrawnSet]) -> list[str]:
 def seen_text(sets: Iterable[DrawnSet]) -> list[str]:
     """Say a sentence where calibration sets hold text that is scored: such scores are too good."""
     found = [
-        (float(one["share"]), int(one["samples"]), drawn, corpus)
-        for drawn in sets
-        for corpus, one in drawn.overlap.items()
-        if one["share"] > MAX_SEEN or one["samples"]
+        (one, drawn, name) for drawn in sets for name, one in drawn.overlap.items() if is_seen(one)
     ]
     if not found:
         return []
-    share, samples, drawn, corpus = max(found, key=lambda one: one[:2])
-    num_sets = len({id(drawn) for _, _, drawn, _ in found})
+    one, drawn, name = max(found, key=lambda f: (f[0]["share"], f[0]["samples"]))
+    num_sets = len({id(drawn) for _, drawn, _ in found})
     return [
         f"Calibration text is scored (sets: {num_sets}; most of all {drawn.dataset} seed "
-        f"{drawn.seed}): {100 * share:.0f} % of its 13-token runs and most of {samples} samples "
-        f"stand in {corpus}. Scores on text that was seen are too good."
+        f"{drawn.seed}): {in_words(name, one)}. Scores on text that was seen are too good."
     ]
 
 

@@ -3,22 +3,59 @@
 Contamination of test text is looked for by runs of 13 tokens, as the GPT-3 paper does with words
 (Brown et al. 2020, arXiv:2005.14165, appendix C): long enough that chance and set phrases make few.
 
-Shapes: N samples, T tokens, W = different runs of `width` tokens, as sorted 64-bit hashes.
+Shapes: N samples, T tokens, P places of a sample, K texts, R runs of texts, W = different runs of
+`width` tokens, as sorted 64-bit hashes.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from calib_sweep.wording import counted
+
 CONTAMINATION_TOKENS = 13
+
+
+# From here on it is said: of a set's runs, those in scored text; set phrases make 1 % at most.
+MAX_SEEN = 0.05
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """The part of a calibration set that stands in other text."""
+    """The part of a calibration set that stands in other text, and the other way round."""
 
     share: float  # of the set's different runs of tokens, those that are in the other text as well
     samples: int  # samples more than half of whose runs are
+    items: int | None = None  # items of a task more than half of whose runs are in the set
+
+
+class SetRuns:
+    """The runs of a calibration set, to be held against any number of other texts."""
+
+    def __init__(self, tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> None:
+        hashes_NP, self._inside_NP = _hash_runs(tokens_NT, lengths_N, CONTAMINATION_TOKENS)
+        inside = hashes_NP[self._inside_NP]
+        self.different_W, self._place = np.unique(inside, return_inverse=True)
+
+    def overlap(self, theirs_W: np.ndarray) -> Overlap:
+        """Measure how much of the set stands in the text whose runs `theirs_W` are."""
+        shared_W = _is_in(self.different_W, theirs_W)
+        share = float(shared_W.mean()) if len(shared_W) else 0.0
+        return Overlap(share=share, samples=int((self._shares(shared_W) > 0.5).sum()))
+
+    def shares(self, theirs_W: np.ndarray) -> np.ndarray:
+        """Return the share of the runs of each sample that stand in that text [N]."""
+        return self._shares(_is_in(self.different_W, theirs_W))
+
+    def holds(self, hashes_R: np.ndarray) -> np.ndarray:
+        """Tell of each run whether it stands in the set [R]."""
+        return _is_in(hashes_R, self.different_W)
+
+    def _shares(self, shared_W: np.ndarray) -> np.ndarray:
+        shared_NP = np.zeros(self._inside_NP.shape, dtype=bool)
+        shared_NP[self._inside_NP] = shared_W[self._place]
+        return shared_NP.sum(1) / np.maximum(self._inside_NP.sum(1), 1)
 
 
 def run_hashes(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, width: int) -> np.ndarray:
@@ -27,16 +64,32 @@ def run_hashes(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, width: int) 
     return np.unique(hashes_NP[inside_NP])
 
 
+def runs_of_texts(texts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Hash the runs of texts of any lengths: each run [R], and the number of its text [R]."""
+    lengths_K = np.array([len(text) for text in texts], dtype=np.int64)
+    flat = np.fromiter((i for text in texts for i in text), np.int64, count=int(lengths_K.sum()))
+    hashes_1P, _ = _hash_runs(flat[None], None, CONTAMINATION_TOKENS)
+    text_P = np.repeat(np.arange(len(texts)), lengths_K)[: hashes_1P.shape[1]]
+    inside_P = np.arange(len(text_P)) + CONTAMINATION_TOKENS <= np.cumsum(lengths_K)[text_P]
+    return hashes_1P[0][inside_P], text_P[inside_P]
+
+
 def overlap(tokens_NT: np.ndarray, lengths_N: np.ndarray | None, theirs_W: np.ndarray) -> Overlap:
     """Measure how much of these samples stands in the text whose runs `theirs_W` are."""
-    hashes_NP, inside_NP = _hash_runs(tokens_NT, lengths_N, CONTAMINATION_TOKENS)
-    shared_NP = inside_NP & _is_in(hashes_NP, theirs_W)
-    num_runs = len(np.unique(hashes_NP[inside_NP]))
-    num_shared = len(np.unique(hashes_NP[shared_NP]))
-    return Overlap(
-        share=num_shared / num_runs if num_runs else 0.0,
-        samples=int((2 * shared_NP.sum(1) > inside_NP.sum(1)).sum()),
-    )
+    return SetRuns(tokens_NT, lengths_N).overlap(theirs_W)
+
+
+def is_seen(found: Mapping[str, float]) -> bool:
+    """Tell whether so much is shared that scores on that text are too good."""
+    return found["share"] > MAX_SEEN or bool(found["samples"] or found.get("items"))
+
+
+def in_words(name: str, found: Mapping[str, float]) -> str:
+    """Say what is shared with the text called `name`, in a clause."""
+    share, items = 100 * found["share"], int(found.get("items") or 0)
+    most = f"most of {counted(int(found['samples']), 'sample')}"
+    told = f"{share:.0f} % of its {CONTAMINATION_TOKENS}-token runs and {most} stand in {name}"
+    return f"{told}, and {counted(items, 'item')} of {name} in it" if items else told
 
 
 def _is_in(value_NP: np.ndarray, sorted_W: np.ndarray) -> np.ndarray:

@@ -165,6 +165,18 @@ class ZeroShot:
             return {}
         return {name: path for name, path in self.files().items() if not is_shipped(path)}
 
+    def own_alone(self) -> "ZeroShot | None":
+        """Return the settings with no tasks but the user's own; None where there are none."""
+        own = self.own_tasks()
+        if not own:
+            return None
+        kept = {
+            "headline": {name: self.headline_of(name) for name in own},
+            "groups": {name: field for name, field in self.groups.items() if name in own},
+            "num_fewshot": {name: n for name in own if (n := self.shots_of(name)) is not None},
+        }
+        return replace(self, tasks=list(own), storycloze_path=None, **kept)
+
     def own_files(self) -> list[Path]:
         """The user's own files that may define what is asked.
 

@@ -35,6 +35,7 @@ from calib_sweep.evaluation.tasks.definitions import (
     storycloze_definition,
 )
 from calib_sweep.evaluation.tasks.item_groups import groups_of
+from calib_sweep.evaluation.tasks.item_text import ItemRuns, strings_of_items
 from calib_sweep.evaluation.tasks.settings import KEY, ZeroShot
 from calib_sweep.evaluation.tasks.task_scores import TaskScore, by_item, collect, values_of
 from calib_sweep.evaluation.tasks.written import Writing, Written, answer, summary, writings
@@ -59,6 +60,7 @@ class PreparedTasks:
     item_hashes: dict[str, list[str]]  # task -> lm-eval's doc_hash of each item
     item_groups: dict[str, list[str]]  # the same of what items share, where they have such a field
     specs: "dict[str, Spec]" = field(default_factory=dict, repr=False)  # where each is defined
+    shelf: "Shelf | None" = None  # where token ids are kept for other processes
     _pages: dict[int, tuple[list[int], Requests]] = field(default_factory=dict, repr=False)
     _alone: "dict[str, PreparedTasks]" = field(default_factory=dict, repr=False)
 
@@ -93,6 +95,15 @@ class PreparedTasks:
                     draws[name].append(values_of(self.tasks[name]))
         written = summary(self.writings, cut)
         return {name: self._collect(name, draws[name], written.get(name)) for name in self.tasks}
+
+    @cached_property
+    def item_runs(self) -> dict[str, ItemRuns]:
+        """The runs of tokens by which items are known again in a calibration set, by task."""
+        tokenizer, shelf = self.encoder.tokenizer, self.shelf
+        return {
+            name: ItemRuns.of(strings_of_items(task), tokenizer, shelf)
+            for name, task in self.tasks.items()
+        }
 
     @cached_property
     def chances(self) -> dict[str, dict[str, float]]:
@@ -213,7 +224,7 @@ def prepare_tasks(
     encoder = Encoder(tokenizer, shelf)
     for task in tasks.values():
         encoder.strings.learn(partial(_ask, encoder, task))
-    return PreparedTasks(settings, encoder, tasks, hashes, groups, specs)
+    return PreparedTasks(settings, encoder, tasks, hashes, groups, specs, shelf)
 
 
 def _ask(encoder: "Encoder", task: "Task") -> None:
@@ -227,16 +238,8 @@ def _ask(encoder: "Encoder", task: "Task") -> None:
 
 def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") -> None:
     """Build the tasks of the user's own, so that what is wrong with their items is seen in time."""
-    own = settings.own_tasks()
-    if not own:
-        return
-    kept = {
-        "headline": {name: settings.headline_of(name) for name in own},
-        "groups": {name: field for name, field in settings.groups.items() if name in own},
-        "num_fewshot": {name: n for name in own if (n := settings.shots_of(name)) is not None},
-    }
-    alone = replace(settings, tasks=list(own), storycloze_path=None, **kept)
-    _ = prepare_tasks(alone, tokenizer).requests
+    if (alone := settings.own_alone()) is not None:
+        _ = prepare_tasks(alone, tokenizer).requests
 
 
 def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:

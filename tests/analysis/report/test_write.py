@@ -298,7 +298,7 @@ def test_calibration_text_that_is_scored_is_told_first_of_all(
     write_report(sweep.folder)
     told = (
         f"Calibration text is scored (sets: 2; most of all web seed 1): {200 * share:.0f} % of its "
-        f"13-token runs and most of {samples} samples stand in a@64."
+        f"13-token runs and most of {samples} sample{'' if samples == 1 else 's'} stand in a@64."
     )
     said = json.loads((sweep.folder / "report" / "conclusion.json").read_text())
     assert said[0].startswith(told) == is_told

@@ -6,8 +6,12 @@ import pytest
 from calib_sweep.dataset.calibration.overlap import (
     CONTAMINATION_TOKENS,
     Overlap,
+    SetRuns,
+    in_words,
+    is_seen,
     overlap,
     run_hashes,
+    runs_of_texts,
 )
 
 WIDTH = CONTAMINATION_TOKENS
@@ -53,3 +57,29 @@ def test_nothing_is_shared_with_what_has_no_run(scored):
     assert overlap(np.array([list(range(20))]), None, theirs) == Overlap(share=0.0, samples=0)
     short = np.array([[1, 2, 3]])
     assert overlap(short, None, runs_of(list(range(20)))) == Overlap(share=0.0, samples=0)
+
+
+def test_the_share_of_each_sample_is_told_too():
+    scored = list(range(100, 140))
+    rows = [scored[:20], scored[:16] + list(range(4)), list(range(500, 520))]
+    assert SetRuns(np.array(rows), None).shares(runs_of(scored)).tolist() == [1.0, 0.5, 0.0]
+
+
+def test_runs_of_texts_reach_over_no_end():
+    texts = [list(range(15)), [], list(range(40, 40 + WIDTH - 1)), list(range(70, 70 + WIDTH))]
+    hashes_R, text_R = runs_of_texts(texts)
+    assert text_R.tolist() == [0, 0, 0, 3]
+    assert sorted(hashes_R) == sorted([*runs_of(texts[0]), *runs_of(texts[3])])
+    assert [len(part) for part in runs_of_texts([])] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("share", "samples", "items", "seen"),
+    [(0.05, 0, 0, False), (0.051, 0, 0, True), (0.0, 1, None, True), (0.0, 0, 1, True)],
+)
+def test_what_is_seen_and_how_it_is_said(share, samples, items, seen):
+    found = {"share": share, "samples": samples} | ({} if items is None else {"items": items})
+    assert is_seen(found) == seen
+    told = in_words("boolq", found)
+    assert told.startswith(f"5 % of its 13-token runs and most of {samples} sample") or share == 0
+    assert ("1 item of boolq in it" in told) == bool(items)
