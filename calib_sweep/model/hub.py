@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HUB_TIMEOUT_S = 10
+CONFIG = "config.json"
+COMMIT = "_commit_hash"  # of a configuration; transformers does not save it
 
 
 def complete_snapshot(
@@ -58,6 +60,14 @@ def hub_answers() -> bool:
     return True
 
 
+def note_commit(model: "PreTrainedModel", path: str, revision: str | None) -> None:
+    """Keep the commit of the files that `model` was read from: transformers does no longer."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(path, CONFIG, revision=revision)
+    setattr(model.config, COMMIT, Path(found).parent.name if isinstance(found, str) else None)
+
+
 def commit_of(model: "PreTrainedModel") -> str | None:
     """Return the commit on the hub that `model` was read at; None for a local one."""
-    return getattr(model.config, "_commit_hash", None)
+    return getattr(model.config, COMMIT, None)

@@ -8,12 +8,14 @@ composing and checking settings stays fast.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected, require
+from calib_sweep.hub import is_for_now, patiently
 from calib_sweep.model.checkpoint import (
     CONVERT,
     check_folder,
@@ -22,7 +24,7 @@ from calib_sweep.model.checkpoint import (
     damaged_settings,
     fingerprint,
 )
-from calib_sweep.model.hub import complete_snapshot, hub_answers
+from calib_sweep.model.hub import complete_snapshot, hub_answers, note_commit
 from calib_sweep.model.reading import first_words, unreadable
 from calib_sweep.model.weight_files import hollow, read_headers, some
 from calib_sweep.places import WEIGHTS
@@ -83,6 +85,8 @@ class HubModel:
             **settings,
         )
         self._check_complete(info)
+        if self.folder() is None:
+            note_commit(model, self.path, self.revision)
         guard(model)
         if offloads:
             offload(model, device)
@@ -146,10 +150,7 @@ class HubModel:
         check_packable(self.path, self.skeleton(), form)
 
     def check_checkpoint(self) -> None:
-        """Raise `ConfigError` for what its small files tell: no weight is read, none may be here.
-
-        Quantized weights; of a local checkpoint, files and weights that are missing or damaged.
-        """
+        """Raise `ConfigError` for what small files tell: no weight is read, or need be here."""
         from calib_sweep.model.packing import reading_settings
 
         is_packed = bool(reading_settings(self.path, self.load_config()))
@@ -191,8 +192,7 @@ class HubModel:
 
     def check_files(self) -> None:
         """Raise `ConfigError` unless a local checkpoint is there and readable without pickles."""
-        folder = self.folder()
-        if folder is not None:
+        if (folder := self.folder()) is not None:
             check_folder(self.path, folder)
 
     def _require_weights(self) -> None:
@@ -218,7 +218,7 @@ class HubModel:
                 except (OSError, ValueError):
                     if not hub_answers():
                         raise
-                return read(self.path, **settings)
+                return patiently(partial(read, self.path, **settings))
         except unreadable() as error:
             raise self._explained(error) from error
 
@@ -231,7 +231,7 @@ class HubModel:
             return ConfigError(f"{message} The file is damaged or cut short: copy it again.")
         if folder is not None:
             return ConfigError(message)
-        if not hub_answers():
+        if not hub_answers() or is_for_now(error):
             return UnavailableError(
                 f"model.path={self.path!r}: expected a folder, or a hub model that is on this "
                 f"machine or can be downloaded, but the hub does not answer ({reason}). {FETCH}"

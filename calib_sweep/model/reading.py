@@ -2,12 +2,17 @@
 
 from safetensors import SafetensorError
 
+from calib_sweep.hub import hub_errors
+
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """Return what transformers raises where a file of a checkpoint is not as it expects."""
+    """Return what transformers raises where a file of a checkpoint is not as it expects.
+
+    What the hub's client raises, OSError too, is among it.
+    """
     from huggingface_hub.errors import StrictDataclassError
 
-    told = (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError)
+    told = (*hub_errors(), ValueError, ImportError, SafetensorError, StrictDataclassError)
     return (*told, TypeError, LookupError, AttributeError)  # by code that takes it for granted
 
 

@@ -17,6 +17,9 @@ def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[Non
     import datasets
     from huggingface_hub import constants
 
+    from calib_sweep.model.hub import hub_answers
+
+    hub_answers.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         for module, values in (
             (
@@ -47,3 +50,4 @@ def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[Non
         if token is not None:
             patch.setenv("HF_TOKEN", token)
         yield
+    hub_answers.cache_clear()

@@ -4,22 +4,21 @@ hub, and why they are not to be had.
 Repositories are never executed: files are fetched, and read like any local file.
 """
 
-import errno
 import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
+from calib_sweep.hub import hub_errors, is_for_now, is_full, patiently, status_of
 
 log = logging.getLogger(__name__)
 
 SHARD = re.compile(r"(.*)[-.](\d{5})-of-(\d{5})")
 # Patterns that name some shards on purpose: train-0000*-of-00041, train-00000-of-05534-*.
 PART_OF_SHARDS = re.compile(r"\d\*|\*\d|[?\[]|\d{5}-of-\d{5}")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-TOO_MANY_REQUESTS, SERVER_ERRORS = 429, 500
 TIMEOUT_S = 10
 
 
@@ -63,11 +62,8 @@ class Repository:
     def _snapshot(self) -> Path:
         """Return the hub cache's folder of this revision."""
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        # The bases of the hub's own error: OSError, and the HTTP library's, whichever it uses.
-        kinds = HfHubHTTPError.__mro__
-        unreachable = tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
         try:
             folder = self._fetch(local_files_only=True)
             self.files(folder)  # incomplete ones raise
@@ -78,8 +74,8 @@ class Repository:
             # One question first: without a connection the download would try for half a minute.
             ask = HfApi().repo_info
             ask(self.hub_id, repo_type="dataset", revision=self.revision, timeout=TIMEOUT_S)
-            return self._fetch(local_files_only=False)
-        except unreachable as error:
+            return patiently(partial(self._fetch, local_files_only=False))
+        except hub_errors() as error:
             raise self._explained(error) from error
 
     def _fetch(self, *, local_files_only: bool) -> Path:
@@ -96,13 +92,13 @@ class Repository:
 
     def _explained(self, error: Exception) -> ConfigError:
         """Say what stands between this machine and the files, and what to do about it."""
-        if getattr(error, "errno", None) in NO_ROOM:
+        if is_full(error):
             return _no_room(self.label, self.hub_id)
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        status = status_of(error)
         # No answer, or none now: a note in a check. Such as "no such repository": an error.
-        is_for_now = status is None or status == TOO_MANY_REQUESTS or status >= SERVER_ERRORS
-        remedy = FETCH if is_for_now else self._remedy(error)
-        return (UnavailableError if is_for_now else ConfigError)(
+        is_note = status is None or is_for_now(error)
+        remedy = FETCH if is_note else self._remedy(error)
+        return (UnavailableError if is_note else ConfigError)(
             f"dataset={self.label}: expected {self.hub_id} in the local cache, but it is not "
             f"there and the hub does not serve it ({type(error).__name__}"
             f"{'' if status is None else f', {status}'}). {remedy} Or set dataset.path to a copy "

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.hub import hub_errors, status_of
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 UNAUTHORISED, FORBIDDEN = 401, 403
@@ -24,11 +25,7 @@ def push(folder: Path, repository: str, *, is_public: bool) -> str:
     A new one is private unless `is_public`; one that is there stays as it is.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    # The bases of the hub's own error: OSError, and the HTTP library's, whichever it uses.
-    kinds = HfHubHTTPError.__mro__
-    refused = tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
     api = HfApi()
     try:
         api.create_repo(repository, repo_type="dataset", private=not is_public, exist_ok=True)
@@ -38,7 +35,7 @@ def push(folder: Path, repository: str, *, is_public: bool) -> str:
             folder_path=folder,
             commit_message="Add calibration sets",
         )
-    except (*refused, ValueError, RuntimeError) as error:  # the last: of an upload
+    except (*hub_errors(), ValueError, RuntimeError) as error:  # the last: of an upload
         raise ConfigError(
             f"export --push {repository}: expected a hub that takes it ({_reason(error)}). "
             f"{_remedy(error)} {folder} is written; the same command pushes it."
@@ -52,7 +49,7 @@ def _reason(error: Exception) -> str:
 
 
 def _remedy(error: Exception) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = status_of(error)
     if status == UNAUTHORISED:
         return "Type hf auth login."
     if status == FORBIDDEN:

@@ -57,7 +57,7 @@ def test_only_the_named_files_arrive_and_a_second_look_asks_nothing(hub, client)
 
 
 def test_a_connection_that_breaks_inside_a_file_goes_on_from_there(hub, client, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     hub.faults["cdn"] = first(1, cut(10_000))
     wanted = repository(data_files=["en/part-00001-of-00003.json.gz"])
@@ -68,7 +68,7 @@ def test_a_connection_that_breaks_inside_a_file_goes_on_from_there(hub, client, 
 
 
 def test_what_arrived_before_a_fault_is_not_fetched_again(hub, client, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     repository(data_files=["en/part-00000-of-00003.json.gz"]).root()
     hub.faults["cdn"] = answer(403)
     with pytest.raises(ConfigError, match="the hub does not serve it"):
@@ -144,6 +144,15 @@ def test_a_hub_that_cannot_answer_now_is_a_note_in_a_check(hub, client, fault):
     with pytest.raises(UnavailableError) as caught:
         repository().root()
     assert FETCH in str(caught.value) and len(hub.asked) < 4
+
+
+@pytest.mark.parametrize("fault", [answer(503), reset])
+def test_a_file_that_is_dropped_for_a_moment_arrives(hub, client, monkeypatch, fault):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    hub.faults["cdn"] = first(2, fault)
+    assert [file.read_bytes() for file in repository().files(repository().root())] == [
+        SHARDS[name] for name in sorted(SHARDS)
+    ]
 
 
 def test_a_file_that_no_pattern_finds_is_told(hub, client):

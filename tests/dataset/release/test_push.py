@@ -107,7 +107,7 @@ def test_who_may_not_write_is_told_what_to_do(hub, tmp_path, kept, token, phrase
 def test_a_push_that_the_hub_drops_is_told_and_can_be_repeated(
     hub, tmp_path, kept, monkeypatch, name, fault
 ):
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     hub.faults[name] = fault
     with client_of(hub, tmp_path, TOKEN):
         with pytest.raises(ConfigError, match=r"Try again later, or where there is a connection"):

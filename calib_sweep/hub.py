@@ -1,0 +1,72 @@
+"""What the hub's clients raise, and patience with a hub that does not answer for a moment.
+
+The clients wait and ask again in some places, not in all: a file whose server answers 503, or
+breaks the connection off, is given up at once.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WAITS_S = (1, 2, 4, 8, 16)  # before each further try
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+TIMED_OUT, TOO_MANY_REQUESTS, SERVER_ERRORS = 408, 429, 500
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """Return what the hub's client raises: its own errors, OSError, those of its HTTP library."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    kinds = HfHubHTTPError.__mro__
+    return tuple(k for k in kinds if issubclass(k, Exception) and k is not Exception)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the code of the answer behind `error`; None where there was no answer."""
+    responses = (getattr(one, "response", None) for one in _behind(error))
+    return next((response.status_code for response in responses if response is not None), None)
+
+
+def is_for_now(error: BaseException) -> bool:
+    """Tell whether the same question may be answered a little later."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    status = status_of(error)
+    if status is not None:
+        return status in (TIMED_OUT, TOO_MANY_REQUESTS) or status >= SERVER_ERRORS
+    of_http = tuple(kind for kind in hub_errors() if not issubclass(kind, OSError))
+    return any(isinstance(one, of_http) for one in _behind(error))
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether a disk that takes no more is behind `error`."""
+    return any(getattr(one, "errno", None) in NO_ROOM for one in _behind(error))
+
+
+def patiently(fetch: Callable[[], T]) -> T:
+    """Call `fetch`, which keeps what has arrived; try again where the hub fails for a moment."""
+    for wait_s in WAITS_S:
+        try:
+            return fetch()
+        except hub_errors() as error:
+            if not is_for_now(error):
+                raise
+            told = str(error).strip().partition("\n")[0]
+            log.warning("the hub does not answer (%s); again in %d s", told, wait_s)
+            time.sleep(wait_s)
+    return fetch()
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
