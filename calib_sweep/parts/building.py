@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
-from calib_sweep.places import CALIBRATION, TOKENISED
+from calib_sweep.places import CALIBRATION, DOCUMENTS, TOKENISED
 from calib_sweep.results.store import MODEL_FORMS
 from calib_sweep.targets import check_targets, target_classes
 from calib_sweep.values import is_int
@@ -148,7 +148,7 @@ def _explained(key: str, error: Exception) -> ConfigError:
 
 
 def _is_folder_name(value: object) -> bool:
-    reserved = ("", ".", "..", CALIBRATION, TOKENISED)
+    reserved = ("", ".", "..", CALIBRATION, TOKENISED, DOCUMENTS)
     return isinstance(value, str) and value not in reserved and not set("/\\") & set(value)
 
 

@@ -21,6 +21,7 @@ from calib_sweep.places import (
     CALIBRATION,
     CONFLICT,
     DASHBOARD,
+    DOCUMENTS,
     DRAWING,
     FIGURES,
     RECORD,
@@ -132,7 +133,8 @@ class Store:
         """Delete what killed processes left outside of cells: sets, texts, parts of the report."""
         report = self.folder / REPORT
         parts = [report / name for name in (TABLES, FIGURES, DASHBOARD)]
-        shared = [self.results_dir / name for name in (CALIBRATION, TOKENISED)]
+        shared = [self.results_dir / name for name in (CALIBRATION, TOKENISED, DOCUMENTS)]
+        shared += sorted(path for path in shared[2].glob("*") if path.is_dir())
         for place in (self.folder, report, *parts, *shared):
             atomic.sweep_leftovers(place)
         for claims in shared[0].glob(f"*{DRAWING}"):
@@ -140,7 +142,7 @@ class Store:
             if drawn.is_dir() or last_claim(claims) is None:
                 atomic.sweep_leftovers(claims)
                 clear_away(claims)
-        for claims in shared[1].glob(f"*{TOKENISING}"):
+        for claims in (path for place in shared[1:3] for path in place.glob(f"*{TOKENISING}")):
             atomic.sweep_leftovers(claims)
             clear_away(claims)
 

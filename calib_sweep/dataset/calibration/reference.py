@@ -17,7 +17,8 @@ import random
 import numpy as np
 
 from calib_sweep.dataset.calibration.windows import Cut, Piece, Source
-from calib_sweep.dataset.documents.tokenizing import encode
+from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
 
 # Rejections after which the pool is searched, once, for any document to go on with.
 PATIENCE = 1000
@@ -41,7 +42,9 @@ def reference_slices(source: Source, seed: int) -> Cut:
         start = draws.randint(0, length - width - 1)
         window = tokens[position][start : start + width]
         pieces.append(Piece(tokens=window, document=source.documents.id(position), offset=start))
-    lengths = tokens.lengths.values()
+    lengths = list(tokens.lengths.values())
+    if (index := source.tokenised.index()) is not None:
+        lengths = index.length_D.tolist()
     return Cut(
         pieces=pieces,
         documents=len(source.documents),
@@ -83,13 +86,32 @@ class _Tokens:
         return False
 
 
+def _joined(source: Source) -> TokenisedDocuments:
+    """All documents as one text: its token ids are kept like those of any document."""
+    documents = source.documents
+
+    def identity() -> str:
+        assert documents.identity is not None
+        return f"{len(documents)} joined by one space: {documents.identity()}"
+
+    return TokenisedDocuments(
+        documents=Documents(
+            num_documents=1,
+            read=lambda _: [" ".join(documents[:])],
+            id=lambda _: "joined",
+            identity=None if documents.identity is None else identity,
+        ),
+        tokenizer=source.tokenizer,
+        special=source.calibration.bos == "document",
+    )
+
+
 def reference_packed(source: Source, seed: int) -> Cut:
     """The WikiText loader: random windows of one long text; they may overlap."""
     width = source.calibration.text_len
-    texts = source.documents[:]
-    special = source.calibration.bos == "document"
-    (ids,) = encode(source.tokenizer, [" ".join(texts)], special=special)
-    tokens = np.array(ids, dtype=np.int64)
+    one_text = _joined(source)
+    ((_, _, tokens),) = one_text.at([0])
+    one_text.keep()
     draws = random.Random(seed)
     places = len(tokens) - width  # starts that the loaders can draw
     num_pieces = source.calibration.num_samples if places > 0 else 0
@@ -99,8 +121,8 @@ def reference_packed(source: Source, seed: int) -> Cut:
     ]
     return Cut(
         pieces=pieces,
-        documents=len(texts),
-        walked=len(texts),
+        documents=len(source.documents),
+        walked=len(source.documents),
         eligible=max(places, 0),
         longest=len(tokens),
     )

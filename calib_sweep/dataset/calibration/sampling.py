@@ -129,6 +129,7 @@ def _cut(source: Source, seed: int) -> Cut:
     else:  # independent: an order per seed, always from its beginning
         shuffle, first = stream("calibration/independent", streams, seed), 0
         rotation = stream("calibration/rotation", streams, seed)
+    source.tokenised.complete_if_little()
     order = shuffle.permutation(len(source.documents))
     if window == "slice":
         return cut_slices(source, order, first, count, seed)

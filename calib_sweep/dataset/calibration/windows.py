@@ -7,10 +7,10 @@ overlap.
 Units: all offsets and lengths are tokens. `text_len` is the number of text tokens in a sample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from calib_sweep.dataset.documents.tokenizing import Tokenised, special_token
 from calib_sweep.seeding import stream
 
 Order = Sequence[int] | np.ndarray  # positions of documents, in the order in which to look at them
+Fits = Callable[[Any, Any], Any]  # of (length, has_text), numbers or arrays: can it be a sample?
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,41 +92,71 @@ class Cut:
 def cut_slices(source: Source, order: Order, first: int, count: int, seed: int) -> Cut:
     """A random window of each document that is long enough, one sample per document."""
     width, design = source.calibration.text_len, source.calibration.design
+    seen = _Seen()
     pieces: list[Piece] = []
-    walked = eligible = longest = 0
-    for position, _, tokens in source.walk(order):
-        walked, longest = walked + 1, max(longest, len(tokens))
-        if len(tokens) < width:
-            continue
-        if eligible >= first:
-            name, key = source.documents.id(position), source.documents.key_of(position)
-            # Its own stream: the start of one document never depends on the documents before it.
-            generator = stream("calibration/slice", source.streams, design, seed, key)
-            start = int(generator.integers(len(tokens) - width + 1))
-            window = tokens[start : start + width]
-            pieces.append(Piece(tokens=window, document=name, offset=start))
-        eligible += 1
-        if len(pieces) == count:
-            break
-    return _cut(source, pieces, walked, eligible, longest)
+
+    def fits(length: Any, _: Any) -> Any:
+        return length >= width
+
+    for position, _, tokens in _choose(source, order, first, count, fits, seen):
+        name, key = source.documents.id(position), source.documents.key_of(position)
+        # Its own stream: the start of one document never depends on the documents before it.
+        generator = stream("calibration/slice", source.streams, design, seed, key)
+        start = int(generator.integers(len(tokens) - width + 1))
+        pieces.append(Piece(tokens=tokens[start : start + width], document=name, offset=start))
+    return _cut(source, pieces, seen)
 
 
 def cut_heads(source: Source, order: Order, first: int, count: int) -> Cut:
     """The beginning of each document that has any token of text; shorter than a sample or not."""
     width = source.calibration.text_len
-    pieces: list[Piece] = []
-    walked = eligible = longest = 0
-    for position, has_text, tokens in source.walk(order):
-        walked, longest = walked + 1, max(longest, len(tokens))
-        if not has_text:
+    seen = _Seen()
+    pieces = [
+        Piece(tokens=tokens[:width], document=source.documents.id(position), offset=0)
+        for position, _, tokens in _choose(source, order, first, count, _has_text, seen)
+    ]
+    return _cut(source, pieces, seen)
+
+
+def _has_text(_: Any, has_text: Any) -> Any:
+    return has_text
+
+
+@dataclass
+class _Seen:
+    """What a walk saw so far, as `Cut` has it."""
+
+    walked: int = 0
+    eligible: int = 0
+    longest: int = 0
+
+
+def _choose(
+    source: Source, order: Order, first: int, count: int, fits: Fits, seen: _Seen
+) -> Iterator[Tokenised]:
+    """Documents number `first` to `first + count - 1` of those of `order` that fit.
+
+    `fits(length, has_text)` of one document, or of arrays. Where the lengths of all documents are
+    known, the others are not walked over, and what is `seen` is the whole pool.
+    """
+    index = source.tokenised.index()
+    if index is not None:
+        fits_D = fits(index.length_D, index.has_text_D)
+        seen.walked, seen.longest = len(fits_D), int(index.length_D.max(initial=0))
+        seen.eligible = int(fits_D.sum())
+        order = np.asarray(order)
+        yield from source.walk(order[fits_D[order]][first : first + count])
+        return
+    for one in source.walk(order):
+        length = len(one.tokens)
+        seen.walked, seen.longest = seen.walked + 1, max(seen.longest, length)
+        if not fits(length, one.has_text):
             continue
-        if eligible >= first:
-            name = source.documents.id(position)
-            pieces.append(Piece(tokens=tokens[:width], document=name, offset=0))
-        eligible += 1
-        if len(pieces) == count:
+        seen.eligible += 1
+        if seen.eligible > first:
+            yield one
+        if seen.eligible == first + count:
             break
-    return _cut(source, pieces, walked, eligible, longest)
 
 
 def cut_packed(
@@ -143,8 +174,12 @@ def cut_packed(
     """
     width = source.calibration.text_len
     low, high = first * width, (first + count) * width
+    known = _Stream.of(source, order)
+    end = 0  # position in the stream
+    if known is not None and rotation is None:
+        order, end = known.part(low, high)
+    begin = end  # of the first block kept
     blocks: list[_Block] = []
-    end = begin = 0  # positions in the stream: of what was walked, of the first block kept
     walked: set[int] = set()
     for block in _joined(source, order, rotation):
         walked.add(block.position)
@@ -154,9 +189,45 @@ def cut_packed(
             blocks.append(block)
         if end >= high:
             break
+    seen = _Seen(len(walked), end // width, end)
+    if known is not None:
+        is_rotated = rotation is not None and any(block.offset > 0 for block in blocks[:1])
+        end = known.length(is_rotated=is_rotated)
+        seen = _Seen(len(source.documents), end // width, end)
     num_pieces = max(min(count, end // width - first), 0)
-    pieces = _windows(source, blocks, low - begin, num_pieces)
-    return _cut(source, pieces, len(walked), end // width, end)
+    return _cut(source, _windows(source, blocks, low - begin, num_pieces), seen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """All documents joined, where the lengths of all are known: K of them have text."""
+
+    position_K: np.ndarray
+    end_K: np.ndarray  # with the separator that comes after each
+    has_last: bool  # a separator after the last one, where a rotated head comes after it
+
+    @classmethod
+    def of(cls, source: Source, order: Order) -> "_Stream | None":
+        """Return the stream in this order; None where some lengths are not known."""
+        index = source.tokenised.index()
+        if index is None:
+            return None
+        order = np.asarray(order)
+        position_K = order[index.has_text_D[order]]
+        end_K = np.cumsum(index.length_D[position_K] + ~index.ends_D[position_K])
+        return cls(position_K, end_K, not index.ends_D[position_K[-1:]].any())
+
+    def part(self, low: int, high: int) -> tuple[np.ndarray, int]:
+        """Return the documents that these places and one separator lie in, and their beginning."""
+        first = int(np.searchsorted(self.end_K, low, side="right"))
+        last = int(np.searchsorted(self.end_K, high, side="left"))
+        return self.position_K[first : last + 2], int(self.end_K[first - 1]) if first else 0
+
+    def length(self, *, is_rotated: bool) -> int:
+        """Return the tokens of the stream."""
+        if not len(self.end_K):
+            return 0
+        return int(self.end_K[-1]) - (self.has_last and not is_rotated)
 
 
 @dataclass(frozen=True)
@@ -218,11 +289,11 @@ def _windows(source: Source, blocks: list[_Block], start: int, count: int) -> li
     return pieces
 
 
-def _cut(source: Source, pieces: list[Piece], walked: int, eligible: int, longest: int) -> Cut:
+def _cut(source: Source, pieces: list[Piece], seen: _Seen) -> Cut:
     return Cut(
         pieces=pieces,
         documents=len(source.documents),
-        walked=walked,
-        eligible=eligible,
-        longest=longest,
+        walked=seen.walked,
+        eligible=seen.eligible,
+        longest=seen.longest,
     )

@@ -14,8 +14,7 @@ import shlex
 import tempfile
 from bisect import bisect_right
 from codecs import BOM_UTF8
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,16 +128,14 @@ def read_documents(
     """
     # Whatever decides which texts these are, and in which order.
     how = {"column": column, "separator": separator}
-    documents = _read(root, files, column, separator, cache_dir)
-    return documents.named(partial(_identity, root, tuple(files), content, how))
 
+    def identity() -> str:
+        names = [file.relative_to(root).as_posix() for file in files] if content else []
+        contents = content or [content_hash(file) for file in files]
+        kinds = [reader_of(file) for file in files]
+        return valid_json.dumps([contents, names, kinds, how], sort_keys=True)
 
-def _identity(
-    root: Path, files: Sequence[Path], content: str | None, how: Mapping[str, object]
-) -> str:
-    names = [file.relative_to(root).as_posix() for file in files]
-    content = content or fingerprint_files(root, files)
-    return valid_json.dumps([content, names, how], sort_keys=True)
+    return _read(root, files, column, separator, cache_dir).named(identity)
 
 
 def _read(

@@ -15,6 +15,7 @@ Shapes: K documents, T tokens of all of them.
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ class Segment:
     dtype: type
     offset: int  # bytes before the ids
     num_tokens: int
+    inode: int  # a file that takes the place of a damaged one has the same name
 
     @property
     def length_K(self) -> np.ndarray:
@@ -60,7 +62,7 @@ class Segment:
     def document(self, row: int) -> Tokenised:
         """Return one document; `DamagedSegmentError` where its ids are not those written."""
         start = int(self.end_K[row - 1]) if row else 0
-        ids_T = _mapped(self.path, self.dtype, self.offset, self.num_tokens)
+        ids_T = _mapped(self.path, self.inode, self.dtype, self.offset, self.num_tokens)
         tokens = ids_T[start : int(self.end_K[row])]
         if zlib.crc32(tokens.tobytes()) != self.crc_K[row]:
             raise DamagedSegmentError(f"document {self.position_K[row]} has another checksum")
@@ -96,8 +98,9 @@ def read_segment(path: Path) -> Segment:
     """Read the index of a file; `DamagedSegmentError` where it is not what was written."""
     try:
         with path.open("rb") as file:
+            found = os.fstat(file.fileno())
             (size,) = struct.unpack("<Q", file.read(8))
-            if size > path.stat().st_size:
+            if size > found.st_size:
                 raise DamagedSegmentError("it is cut")
             header = json.loads(file.read(size))
             index = {}
@@ -107,7 +110,7 @@ def read_segment(path: Path) -> Segment:
                 index[name] = np.frombuffer(file.read(end - begin), dtype=dtype)
         ids = header["ids"]
         begin, end = ids["data_offsets"]
-        if path.stat().st_size < 8 + size + end:
+        if found.st_size < 8 + size + end:
             raise DamagedSegmentError("it is cut")
         if header["__metadata__"]["sha256"] != _sha256(index):
             raise DamagedSegmentError("its index is not the one that was written")
@@ -117,13 +120,14 @@ def read_segment(path: Path) -> Segment:
             dtype=DTYPES[ids["dtype"]],
             offset=8 + size + begin,
             num_tokens=ids["shape"][0],
+            inode=found.st_ino,
         )
     except (struct.error, ValueError, LookupError, TypeError) as error:
         raise DamagedSegmentError(f"{type(error).__name__}: {error}") from error
 
 
 @lru_cache(maxsize=NUM_MAPS)
-def _mapped(path: Path, dtype: type, offset: int, num_tokens: int) -> np.ndarray:
+def _mapped(path: Path, _inode: int, dtype: type, offset: int, num_tokens: int) -> np.ndarray:
     if not num_tokens:
         return np.zeros(0, dtype)
     return np.memmap(path, dtype, "r", offset, (num_tokens,))

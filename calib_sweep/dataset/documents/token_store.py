@@ -98,7 +98,9 @@ class TokenStore:
             "tokenizer": tokenizer_identity(tokenizer),
         }
         address = hashlib.sha256(valid_json.dumps(known, sort_keys=True).encode()).hexdigest()
-        return cls(Path(results_dir) / DOCUMENTS / address[:20], tokenizer.eos_token_id)
+        eos = tokenizer.eos_token_id
+        folder = Path(results_dir) / DOCUMENTS / address[:20]
+        return cls(folder, eos if isinstance(eos, int) else None)
 
     @property
     def num_documents(self) -> int:
@@ -110,7 +112,7 @@ class TokenStore:
         try:
             names = {path.name: path for path in self.folder.glob("*.safetensors")}
         except OSError as error:
-            _say_once(self.folder, error.strerror)
+            say_once(self.folder, error.strerror)
             return
         new = [path for name, path in sorted(names.items()) if name not in self._segments]
         for path in new:
@@ -160,7 +162,7 @@ class TokenStore:
             path = write_segment(self.folder, list(self._waiting.values()), self._eos)
             self._segments[path.name] = read_segment(path)
         except (OSError, DamagedSegmentError) as error:
-            _say_once(self.folder, getattr(error, "strerror", None) or str(error))
+            say_once(self.folder, getattr(error, "strerror", None) or str(error))
         self._waiting, self._num_waiting_tokens = {}, 0
         self._index()
 
@@ -200,9 +202,10 @@ class TokenStore:
             with contextlib.suppress(OSError):
                 path.unlink()
         except PermissionError as error:
-            _say_once(path.parent, error.strerror)
+            say_once(path.parent, error.strerror)
 
 
 @cache
-def _say_once(folder: Path, why: str | None) -> None:
+def say_once(folder: Path, why: str | None) -> None:
+    """Say that nothing can be kept in a folder: it would be said of each of many draws."""
     log.warning("%s: token ids cannot be kept (%s): each process tokenises by itself", folder, why)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from itertools import product
 
 import numpy as np
@@ -12,10 +13,12 @@ from calib_sweep import atomic
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.documents import token_store, tokenised
 from calib_sweep.dataset.documents.documents import Documents, in_memory
+from calib_sweep.dataset.documents.segments import read_segment, write_segment
 from calib_sweep.dataset.documents.token_store import TokenStore, kept_in
 from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
-from calib_sweep.dataset.documents.tokenizing import tokenise
+from calib_sweep.dataset.documents.tokenizing import Tokenised, tokenise
 from calib_sweep.dataset.text import TextFiles
+from calib_sweep.errors import ConfigError
 
 DESIGNS = [pair for pair in product(("disjoint", "independent", "reference"), ("slice", "pack"))]
 DESIGNS += [("disjoint", "document"), ("independent", "document")]
@@ -51,20 +54,122 @@ def segments(folder):
     return sorted(folder.glob("documents/*/*.safetensors"))
 
 
+def in_part(monkeypatch):
+    monkeypatch.setattr(TokenisedDocuments, "complete_if_little", lambda _: None)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
 @pytest.mark.parametrize(("design", "window"), DESIGNS)
 def test_draws_are_the_same_with_and_without(
-    documents, tokenizer, settings, tmp_path, design, window
+    documents, tokenizer, settings, tmp_path, monkeypatch, design, window, is_whole
 ):
-    texts = ["", *documents, " \n", *documents[:3]]
-    for bos, seed in product(BOS, (2, 0, 1)):  # first, second, and all from the disk
+    if not is_whole:
+        in_part(monkeypatch)
+    texts = ["", *documents, " \n", *(f"{text} </s>" for text in documents[:20])]
+    for bos, seed in (*product(BOS[:2], (2, 0)), ("sample", 1)):
         chosen = settings(design=design, window=window, bos=bos)
         without = draw(named(texts), tokenizer, chosen, seed)
-        for _ in "ab":
+        for _ in "ab":  # the second time all is from the disk
             with kept_in(tmp_path):
                 drawn = draw(named(texts), tokenizer, chosen, seed)
             assert drawn.hash == without.hash and drawn.samples == without.samples
             assert drawn.tokens_NT.tobytes() == without.tokens_NT.tobytes()
             assert drawn.tokens_NT.dtype == without.tokens_NT.dtype == np.int64
+            assert drawn.card["pool"].keys() == without.card["pool"].keys()
+
+
+@pytest.mark.parametrize("design", ("disjoint", "independent"))
+def test_packed_windows_of_a_known_stream_are_those_of_a_walk(
+    documents, tokenizer, settings, tmp_path, design
+):
+    """Every place where a window can begin: in a document, at its end, on a separator."""
+    texts = documents[:9]  # 1 to 57 words: 261 tokens, and 8 separators
+    for width, seed in product((1, 2, 3, 7), range(0, 36, 5)):
+        chosen = settings(window="pack", design=design, num_samples=1, seq_len=width)
+        with kept_in(tmp_path):
+            drawn = draw(named(texts), tokenizer, chosen, seed)
+        assert drawn.samples == draw(named(texts), tokenizer, chosen, seed).samples
+
+
+@pytest.mark.parametrize("window", ("slice", "pack", "document"))
+@pytest.mark.parametrize("design", ("disjoint", "independent"))
+def test_the_pool_of_a_corpus_that_is_known_is_exact(tokenizer, settings, tmp_path, design, window):
+    texts = [text_of(0, 8), "", text_of(10, 18), text_of(40, 3), " "]
+    chosen = settings(design=design, window=window, num_samples=1)
+    for seed in range(2 if design == "disjoint" else 8):
+        with kept_in(tmp_path):
+            drawn = draw(named(texts), tokenizer, chosen, seed)
+        # 29 words and two separators; a third one where the stream begins inside a document.
+        windows = 4 if drawn.samples[0]["offset"] else 3
+        eligible = {"slice": 2, "pack": 3 if design == "disjoint" else windows, "document": 3}
+        expected = {"documents": 5, "walked": 5, "eligible": eligible[window]}
+        assert drawn.card["pool"] == expected
+
+
+@pytest.mark.parametrize("window", ("slice", "pack", "document"))
+def test_a_pool_that_is_too_small_is_told_alike(documents, tokenizer, settings, tmp_path, window):
+    chosen, told = settings(window=window, num_samples=20), []
+    for place in (None, tmp_path, tmp_path):
+        with kept_in(place), pytest.raises(ConfigError) as caught:
+            draw(named(documents), tokenizer, chosen, 50)
+        told.append(str(caught.value))
+    assert told[0] == told[1] == told[2]
+
+
+def test_a_large_corpus_is_tokenised_as_far_as_draws_need(
+    tokenizer, settings, tmp_path, monkeypatch, read
+):
+    monkeypatch.setattr(tokenised, "LITTLE", 1000)  # characters
+    texts = named([text_of(i, 10) for i in range(100)])
+    known = []
+    with kept_in(tmp_path):
+        for seed in range(4):
+            draw(texts, tokenizer, settings(num_samples=15), seed)
+            known.append(len(read))
+    assert known[0] < 50 and known[-1] == 100 == len(set(read))  # from a half on: to its end
+    monkeypatch.setattr(tokenised, "LITTLE", 10_000)
+    with kept_in(tmp_path / "small"):
+        draw(texts, tokenizer, settings(num_samples=1))
+    assert len(read) == 200
+
+
+def test_what_was_stopped_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch, read):
+    texts = named([text_of(i % 50, 10) for i in range(1000)])
+
+    def stop():
+        if len(read) > 500:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokenised, "raise_if_told", stop)
+    with kept_in(tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            texts_of(texts, tokenizer).complete()
+        assert 500 < len(read) < 1000
+        monkeypatch.setattr(tokenised, "raise_if_told", lambda: None)
+        whole = texts_of(texts, tokenizer)
+        whole.complete()
+    assert read == list(range(1000))
+    assert whole.index().length_D.tolist() == [10] * 1000
+    assert [path.name for path in tmp_path.glob("documents/*") if not path.is_dir()] == []
+    assert len(list(tmp_path.glob("documents/*"))) == 1  # no claim is left
+
+
+def test_of_several_that_want_all_one_tokenises(tokenizer, tmp_path, read):
+    texts = named([text_of(i % 50, 10) for i in range(600)])
+    found = []
+
+    def want():
+        with kept_in(tmp_path):
+            one = texts_of(texts, make_tokenizer())
+            one.complete()
+            found.append(one.index().length_D.sum())
+
+    threads = [threading.Thread(target=want) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [6000] * 3 and sorted(read) == list(range(600))
 
 
 def test_no_document_is_tokenised_twice(documents, tokenizer, settings, tmp_path, read):
@@ -132,14 +237,14 @@ def test_what_ids_depend_on_is_in_the_address(tokenizer, tmp_path, read, change)
     assert read == [0, 0]
 
 
-def test_large_ids_are_kept_whole(tmp_path):
-    tokenizer = make_tokenizer(num_words=70_000)
-    texts = named(["w69999 w1", "w65530 w0"])
-    with kept_in(tmp_path):
-        for _ in "ab":
-            kept = texts_of(texts, tokenizer)
-            assert [one.tokens.tolist() for one in kept.at([0, 1])] == [[70_009, 11], [65_540, 10]]
-            kept.keep()
+@pytest.mark.parametrize("largest", [2**16 - 1, 2**16, 2**31])
+def test_large_ids_are_kept_whole(tmp_path, largest):
+    ids = [np.array([3, largest]), np.zeros(0, dtype=np.int64), np.array([largest])]
+    written = [Tokenised(7 * i, True, one) for i, one in enumerate(ids)]
+    segment = read_segment(write_segment(tmp_path, written[::-1], None))
+    assert [segment.document(row).tokens.tolist() for row in range(3)] == [o.tolist() for o in ids]
+    assert segment.position_K.tolist() == [0, 7, 14]
+    assert segment.document(0).tokens.itemsize == (2 if largest < 2**16 else 4)
 
 
 def cut(path):
@@ -148,7 +253,7 @@ def cut(path):
 
 def flip_ids(path):
     content = bytearray(path.read_bytes())
-    content[-2] ^= 1
+    content[read_segment(path).offset + 5] ^= 1
     path.write_bytes(content)
 
 
