@@ -260,8 +260,11 @@ def describe_set(
     if drawn is None:
         return None
     folder = None if drawn.folder is None else drawn.folder.name
-    kept = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
+    kept: dict[str, object] = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
     kept |= {"folder": folder, "overlap": suite.overlap(drawn.tokens_NT, drawn.lengths_N)}
+    if "selection" in drawn.card:  # without a number for each candidate: the set's card has them
+        told = drawn.card["selection"].items()
+        kept["selection"] = {k: v for k, v in told if not isinstance(v, list)}
     return cast(CalibrationNote, {"hash": drawn.hash, **drawn.card, **kept})
 
 

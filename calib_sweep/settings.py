@@ -39,6 +39,7 @@ EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 # data is drawn and used; those that count for the dense model.
 MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
 OF_DATA = frozenset({"dataset", "calibration", "walk"})
+SELECTOR = "dataset.selector"  # the setting that names it; its own settings stand below
 OF_DENSE = frozenset({"model", "evaluation"})
 
 # Of text files, longest first, and of what else is named by its path.
@@ -51,9 +52,10 @@ PATHS = {"model.path": 0, "dataset.path": 2}  # setting -> place of its axis in 
 
 
 def is_setting(key: str) -> bool:
-    """Tell `method.sparsity` from `method`, `tracking.mode` and the label `dataset.name`."""
+    """Tell `method.sparsity` from `method`, `tracking.mode` and labels such as `dataset.name`."""
     first, _, rest = key.partition(".")
-    return first not in BOOKKEEPING and (first not in AXES or rest not in ("", "name"))
+    labels = ("", "name", "selector.name")
+    return first not in BOOKKEEPING and (first not in AXES or rest not in labels)
 
 
 def applies(name: str, *, is_dense: bool, reads_data: bool) -> bool:
@@ -157,6 +159,15 @@ def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     for key, item in value.items():
         name = f"{prefix}{key}"
         flat |= flatten(item, f"{name}.") if isinstance(item, Mapping) else {name: item}
+    return flat
+
+
+def flatten_config(config: Mapping[str, object]) -> dict[str, object]:
+    """Return a configuration as one mapping, in which the selector stands by its name."""
+    flat = flatten(config)
+    if "dataset" in config:
+        name, _ = flat.pop(f"{SELECTOR}.name", None), flat.pop(f"{SELECTOR}._target_", None)
+        flat[SELECTOR] = name
     return flat
 
 

@@ -57,6 +57,11 @@ DATASET = _derived_from(
     "a dataset: a class derived from one of calib_sweep.dataset.base",
     "conf/dataset/text.yaml",
 )
+SELECTOR = _derived_from(
+    "calib_sweep.dataset.selector.base.Selector",
+    "a selector: a class derived from calib_sweep.dataset.selector.base.Selector",
+    "conf/dataset/selector/length.yaml",
+)
 CORPUS = _derived_from(
     "calib_sweep.dataset.base.TextDataset",
     "a dataset with documents: a class derived from calib_sweep.dataset.base.TextDataset",
@@ -72,6 +77,7 @@ TRACKING = _with_methods("log log_missing log_report", "a tracker", "conf/tracki
 # A place in the configuration -> what may stand there.
 PLACES = {
     r"method(\..+)?": METHOD,
+    r"dataset(\..+)?\.selector": SELECTOR,
     r"dataset(\..+)?": DATASET,
     "model": MODEL,
     "evaluation": EVALUATION,

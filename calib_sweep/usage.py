@@ -229,6 +229,9 @@ def _choices() -> Iterator[str]:
     for group in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
         yield f"{group.name}=\n"
         yield from _lines(group)
+        for inner in sorted(path for path in group.iterdir() if path.is_dir()):
+            yield f"{group.name}/{inner.name}=\n"
+            yield from _lines(inner)
 
 
 def _lines(group: Path) -> Iterator[str]:

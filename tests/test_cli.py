@@ -156,13 +156,13 @@ def test_help_names_every_verb_and_every_choice(tmp_path):
     assert done.returncode == 0
     words = set(done.stdout.replace("=", " ").replace(",", " ").split())
     assert {*cli.GRID_VERBS, *cli.FOLDER_VERBS} <= words
-    assert {path.stem for path in cli.CONF.glob("*/*.yaml")} <= words
+    assert {path.stem for path in cli.CONF.rglob("*/*.yaml")} <= words
     assert "    awq                     input features scaled before rounding" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 def test_every_choice_has_a_phrase_of_its_own():
-    phrases = [usage.phrase_of(path) for path in cli.CONF.glob("*/*.yaml")]
+    phrases = [usage.phrase_of(path) for path in cli.CONF.rglob("*/*.yaml")]
     assert all(phrases) and len(set(phrases)) == len(phrases)
 
 

@@ -20,8 +20,8 @@ from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import parse_words, split_points
 
 YAMLS = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
-GROUPS = ("model", "method", "dataset", "evaluation", "tracking", "experiment", "hydra/launcher")
-PARTS = [f"{group}/" for group in ("model", "method", "dataset", "evaluation", "tracking")]
+PARTS = ("model", "method", "dataset", "evaluation", "tracking")
+GROUPS = (*PARTS, "experiment", "dataset/selector", "hydra/launcher")
 NEEDED = {  # keys that only the user can know
     "model/hf": ["model.path=."],
     "dataset/text": ["dataset.path=text.txt"],
@@ -32,8 +32,8 @@ NEEDED = {  # keys that only the user can know
 
 
 def names_in(*groups: str) -> list[str]:
-    """The choices of some groups, as method/wanda."""
-    return [name.removesuffix(".yaml") for name in YAMLS if name.startswith(groups)]
+    """The choices of some groups, as method/wanda; not those of groups within."""
+    return [name.removesuffix(".yaml") for name in YAMLS if name.rpartition("/")[0] in groups]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_a_yaml_says_in_one_line_what_it_is_and_has_its_own_name(name):
     assert name == "config.yaml" or own in (None, choice)
 
 
-@pytest.mark.parametrize("name", names_in("method/"))
+@pytest.mark.parametrize("name", names_in("method"))
 def test_every_setting_of_a_method_is_explained(name):
     lines = (CONF / f"{name}.yaml").read_text().splitlines()[1:]
     assert all("#" in line for line in lines if line and not line.startswith("_target_"))
@@ -87,7 +87,21 @@ def test_a_part_is_built_from_its_yaml(name):
     assert getattr(part, "name", None) in (None, choice)
 
 
-@pytest.mark.parametrize("name", names_in("experiment/"))
+@pytest.mark.parametrize("name", names_in("dataset/selector"))
+def test_a_selector_is_built_from_its_yaml(name):
+    choice = name.rpartition("/")[2]
+    (composed,) = compose_grid(loader(), master(), [[f"dataset/selector={choice}"]])
+    selected = Builder().build("dataset", composed.config["dataset"])
+    assert selected.selector.name == choice and selected.name == "mini_web"
+
+
+@pytest.mark.parametrize("name", names_in("dataset/selector"))
+def test_every_setting_of_a_selector_is_explained(name):
+    lines = (CONF / f"{name}.yaml").read_text().splitlines()[1:]
+    assert all("#" in line for line in lines if line and not line.startswith("_target_"))
+
+
+@pytest.mark.parametrize("name", names_in("experiment"))
 def test_every_choice_of_an_experiment_is_composed_and_built(name):
     experiment = name.replace("/", "=")
     params = master(experiment).hydra.sweeper.params
@@ -101,14 +115,14 @@ def test_every_choice_of_an_experiment_is_composed_and_built(name):
     assert not build_problems(plan_cells(store_of(composed[0].config), composed))
 
 
-@pytest.mark.parametrize("name", names_in("hydra/launcher/"))
+@pytest.mark.parametrize("name", names_in("hydra/launcher"))
 def test_a_launcher_is_made_of_its_settings(name):
     choice = name.rpartition("/")[2]
     launcher = instantiate(master(f"hydra/launcher={choice}").hydra.launcher)
     assert callable(launcher.launch)
 
 
-@pytest.mark.parametrize("name", names_in("method/"))
+@pytest.mark.parametrize("name", names_in("method"))
 def test_a_method_compresses(name):
     method = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(method, Method)
@@ -122,4 +136,4 @@ def test_a_method_compresses(name):
 def test_the_published_methods_are_there():
     published = {"dense", "magnitude", "rtn", "wanda", "sparsegpt", "gptq", "spqr"}
     presets = {"paper_gptq", "paper_spqr", "paper_sparsegpt", "paper_wanda"}
-    assert {f"method/{name}" for name in published | presets} <= set(names_in("method/"))
+    assert {f"method/{name}" for name in published | presets} <= set(names_in("method"))

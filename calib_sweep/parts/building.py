@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from calib_sweep.method.base import Method
 
 
+SELECTED = "calib_sweep.dataset.selected.Selected"
 OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
 WITH_CODE = ("model", "dataset", "evaluation", "method")  # parts whose classes may be a user's own
 
@@ -54,7 +55,7 @@ class Builder:
         """Instantiate the part at `key` of the configuration; `ConfigError` names the key."""
         address = f"{key}:{digest(node)}"
         if address not in self._parts:
-            self._parts[address] = _instantiate(key, node)
+            self._parts[address] = _dataset(node) if key == "dataset" else _instantiate(key, node)
         return self._parts[address]
 
     def parts(self, cell: Cell) -> Parts:
@@ -114,6 +115,27 @@ def _own_modules(found: type) -> set[str]:
     package = found.__module__.partition(".")[0]
     modules = {base.__module__ for base in found.__mro__}
     return {name for name in modules if name.partition(".")[0] == package != OURS}
+
+
+def _dataset(node: Config) -> "Dataset":
+    """Build a dataset; with `selector`, one that chooses from what the dataset draws."""
+    selector = node.get("selector")
+    if selector is None or node.get("_target_") == SELECTED:
+        return _instantiate("dataset", {k: v for k, v in node.items() if v or k != "selector"})
+    require(
+        isinstance(selector, Mapping),
+        "dataset.selector",
+        selector,
+        "the keys of a selector",
+        "Choose one by its name: dataset/selector=NAME.",
+    )
+    with collected() as problems:
+        own = {key: value for key, value in node.items() if key != "selector"}
+        source = problems.of(_instantiate, "dataset", own)
+        selector = problems.of(_instantiate, "dataset.selector", selector)
+    from calib_sweep.dataset.selected import Selected
+
+    return Selected(source=source, selector=selector)
 
 
 def _instantiate(key: str, node: Config) -> Any:

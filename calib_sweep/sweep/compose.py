@@ -9,7 +9,7 @@ points that share it, plain words and numbers, nearly all, by assigning them: 6 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -24,6 +24,7 @@ from calib_sweep import valid_json
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError
 from calib_sweep.settings import AXES, BOOKKEEPING, flatten, is_setting
+from calib_sweep.sweep.choices import as_hydra_chooses, chosen_selector, deeper, options_of
 from calib_sweep.sweep.mistakes import (
     describe_hydra_error,
     describe_lost_parts,
@@ -74,7 +75,7 @@ def compose_grid(
 
     Raises `GridError` with every mistake of every point, each once.
     """
-    options = cache(partial(_options, loader))  # thousands of points share a few keys
+    options = cache(partial(options_of, loader))  # thousands of points share a few keys
     bases: dict[tuple[str, ...], Base | str] = {}
     composed, problems = [], []
     for point in points:
@@ -86,7 +87,7 @@ def compose_grid(
         ]
         problems += filter(None, unknown)
         groups = tuple(
-            str(o.input_line) for o, text in zip(choices, unknown, strict=True) if not text
+            as_hydra_chooses(o) for o, text in zip(choices, unknown, strict=True) if not text
         )
         if groups not in bases:
             bases[groups] = _compose_base(loader, master, groups)
@@ -97,44 +98,12 @@ def compose_grid(
         result, mistakes = _apply_values(base, values)
         problems += mistakes
         if result is not None:
-            composed.append(result)
+            composed.append(replace(result, settings=chosen_selector(choices) | result.settings))
     if not composed and not problems:
         problems = ["the grid is empty: expected values to sweep, as in 'seed=range(5)'."]
     if problems:
         raise GridError(*problems, composed=composed)
     return composed
-
-
-def _options(loader: ConfigLoader, key: str) -> list[str]:
-    """Return the choices that `key` has as a group; none where it is a plain key."""
-    if key in ("seed", "replicate"):
-        return []
-    # The loader's own `get_group_options` copies every source first: 10 ms for each key.
-    assert isinstance(loader, ConfigLoaderImpl)
-    return loader.repository.get_group_options(key)
-
-
-def deeper(loader: ConfigLoader, override: Override) -> list[str]:
-    """Return the choice that `override` makes if it is a file deeper in its group's folder."""
-    name = override.value()
-    if not isinstance(name, str) or "/" not in name:
-        return []
-    assert isinstance(loader, ConfigLoaderImpl)
-    return [name] if loader.repository.config_exists(f"{override.key_or_group}/{name}") else []
-
-
-def as_hydra_takes_it(loader: ConfigLoader, point: Point) -> Point:
-    """Return `point` in words that Hydra, which composes it for each job, takes as they are here.
-
-    Mappings take new keys, and from Hydra only where the word begins with ++.
-    """
-    overrides = [parse(text) for text in point]
-    return [
-        f"++{text}"
-        if override.type == OverrideType.CHANGE and not _options(loader, override.key_or_group)
-        else text
-        for text, override in zip(point, overrides, strict=True)
-    ]
 
 
 def _compose_base(loader: ConfigLoader, master: DictConfig, groups: Sequence[str]) -> Base | str:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.errors import ConfigError, Problems
-from calib_sweep.sweep.compose import deeper
+from calib_sweep.sweep.choices import deeper
 from calib_sweep.sweep.mistakes import describe_unknown
 
 GROUP, PREFIX = "hydra/launcher", "hydra.launcher."

@@ -19,7 +19,7 @@ from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import staffing, threads
-from calib_sweep.sweep.compose import as_hydra_takes_it
+from calib_sweep.sweep.choices import as_hydra_takes_it
 from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.estimate import num_weights
 from calib_sweep.sweep.launching import num_workers

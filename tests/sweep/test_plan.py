@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.choices import as_hydra_takes_it
 from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 
@@ -48,6 +49,7 @@ def composed_by_hydra(*overrides):
         ("seed=7", "evaluation.perplexity.max_windows=null", "sweep_name='a b'", "seed=8"),
         ("method.sparsity=1e-1", "walk.true_sequential=True", "method.pattern='2:4'"),
         ("evaluation.zero_shot.headline.mini_facts=acc_norm",),
+        ("dataset/selector=length", "dataset.selector.low=0.25"),
     ],
 )
 def test_fast_composition_equals_hydras_own(overrides):
@@ -111,6 +113,47 @@ def test_settings_hold_what_was_swept_or_overridden_beyond_the_axes(tmp_path):
     cells = cells_of(tmp_path, *arguments)
     assert cells[1].settings == {"method.sparsity": 0.6, "calibration.num_samples": 8}
     assert cells[0].settings == {}
+
+
+def test_selectors_are_swept_and_null_is_one_of_them(tmp_path):
+    cells = cells_of(tmp_path, "dataset/selector=null,length", "method=wanda,rtn")
+    with_data = [cell for cell in cells if cell.needs_data]
+    settings = [cell.settings["dataset.selector"] for cell in with_data]
+    assert sorted(map(str, settings)) == ["None", "length"]
+    titles = {cell.title.partition("dataset.selector=")[2] for cell in with_data}
+    assert titles == {"null", "length"}
+    (plain,) = (cell for cell in with_data if cell.settings["dataset.selector"] is None)
+    untyped = [cell.id for cell in cells_of(tmp_path, "method=wanda") if cell.needs_data]
+    assert [plain.id] == untyped and "selector" not in plain.config["dataset"]
+    assert all("dataset.selector" not in cell.settings for cell in cells if not cell.needs_data)
+
+
+def test_null_undoes_the_selector_of_a_configuration_and_hydra_is_told_in_its_own_words():
+    search_path = create_automatic_config_search_path(None, None, str(CONF))
+    loader = ConfigLoaderImpl(config_search_path=search_path)
+    point = ["dataset/selector=null", "dataset=mini_news", "seed=1"]
+    words = as_hydra_takes_it(loader, point)
+    assert words == ["~dataset/selector", "dataset=mini_news", "++seed=1"]
+    for before in ([], ["dataset/selector=length"]):
+        master = loader.load_configuration("config", before, run_mode=RunMode.MULTIRUN)
+        config = loader.load_sweep_config(master, words)
+        assert "selector" not in config.dataset and config.dataset.name == "mini_news"
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("dataset.selector=length", "Type dataset/selector=NAME besides"),
+        ("dataset.selector.pool_size=9", "Type dataset/selector=NAME besides"),
+        ("~dataset/selector", "Type dataset/selector=null"),
+        ("+dataset/selector=length", "Type dataset/selector=length"),
+        ("dataset/selector=lenght", "Did you mean dataset/selector=length"),
+    ],
+)
+def test_a_selector_that_is_typed_otherwise_is_told_how(typed, told):
+    with pytest.raises(ConfigError) as error:
+        compose(typed)
+    assert told in str(error.value)
 
 
 def test_every_mistake_of_a_command_line_is_told_at_once():

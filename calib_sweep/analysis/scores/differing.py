@@ -33,7 +33,15 @@ HASH = "hash"
 SHORT = 12  # characters of a hash
 OF_MACHINE = ("platform", "processor", "device", "num_threads")
 PLACES = ("sweep_name", "results_dir")  # differ in all sweeps
-OF_CARD = {"hash", "folder", "descriptors", "overlap", "seed"}  # not told field by field
+OF_CARD = {
+    "hash",
+    "folder",
+    "descriptors",
+    "overlap",
+    "seed",
+    "cost",
+    "selection",
+}  # not told field by field
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.table import cell_settings
-from calib_sweep.settings import axes_of, flatten, text_of, title_of
+from calib_sweep.settings import axes_of, flatten, flatten_config, text_of, title_of
 
 Key = tuple[object, ...]
 
@@ -70,5 +70,6 @@ def _point(record: ReadCell) -> Key:
 
 def _key(record: ReadCell, telling: Mapping[Key, Sequence[str]]) -> Key:
     names = telling.get(axes_of(record["cell"]), [])
-    run = {**flatten(record["cell"].get("settings") or {}), **flatten(record.get("config") or {})}
+    typed = flatten(record["cell"].get("settings") or {})
+    run = {**typed, **flatten_config(record.get("config") or {})}
     return (*_point(record), *(text_of(run.get(name)) for name in names))

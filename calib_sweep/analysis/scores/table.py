@@ -33,7 +33,17 @@ from calib_sweep.analysis.scores.refusals import refuse
 from calib_sweep.errors import printable
 from calib_sweep.places import BROKEN, CONFIG, RECORD
 from calib_sweep.results.reading import UnreadableRecordError, read_record
-from calib_sweep.settings import MOVING, applies, axes_of, flatten, settings_text, telling, text_of
+from calib_sweep.settings import (
+    MOVING,
+    SELECTOR,
+    applies,
+    axes_of,
+    flatten,
+    flatten_config,
+    settings_text,
+    telling,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +215,7 @@ def cell_settings(cells: Sequence[ReadCell]) -> list[dict[str, object]]:
 
 
 def _moving(config: Mapping[str, object]) -> dict[str, object]:
-    return flatten({part: config[part] for part in MOVING if part in config})
+    return flatten_config({part: config[part] for part in MOVING if part in config})
 
 
 def _applies(name: str, cell: Axes) -> bool:
@@ -215,15 +225,20 @@ def _applies(name: str, cell: Axes) -> bool:
 
 
 def _differing(cells: Sequence[ReadCell], config: Sequence[dict[str, object]]) -> set[str]:
-    """Return what tells cells apart that have the same model, method and dataset."""
+    """Return what tells cells apart that have the same model, method, dataset and selector.
+
+    And the selector itself, where there are two.
+    """
     alike: dict[tuple[object, ...], list[tuple[None, dict[str, object]]]] = {}
     kind: dict[tuple[object, ...], Axes] = {}
+    selectors = {run.get(SELECTOR) for run in config if run}
     for record, run in zip(cells, config, strict=True):
         if run:
-            axes = axes_of(record["cell"])
+            axes = (*axes_of(record["cell"]), run.get(SELECTOR))
             alike.setdefault(axes, []).append((None, run))
             kind[axes] = record["cell"]
-    return {
+    found = {SELECTOR} if len(selectors) > 1 else set()
+    return found | {
         name for axes, own in alike.items() for name in telling(own) if _applies(name, kind[axes])
     }
 

@@ -178,6 +178,33 @@ def test_cells_of_one_name_are_told_apart_by_what_differs_in_their_configuration
     assert {row["status"] for row in rows} == {"done"}
 
 
+def test_a_selector_is_one_column_and_its_settings_are_columns_where_they_differ(sweep):
+    """A band has ends, others have none: that does not tell cells apart beyond the name."""
+    selectors = [
+        None,
+        {"_target_": "a.Zipf", "name": "zipf", "pool_size": 64},
+        {"_target_": "a.Band", "name": "length", "pool_size": 64, "low": 0.5},
+    ]
+
+    def add(selector, **settings):
+        dataset = {"_target_": "a.Text", "name": "web"}
+        config = {"dataset": dataset if selector is None else {**dataset, "selector": selector}}
+        sweep.add("wanda", {"acc/a": 0.5}, dataset="web", seed=0, config=config, settings=settings)
+
+    for selector in selectors:
+        add(selector)
+    columns = {str(settings_of(row)) for row in read_rows(sweep.folder)}
+    assert columns == {str({"dataset.selector": name}) for name in (None, "zipf", "length")}
+    add({**selectors[1], "pool_size": 128}, **{"dataset.selector": "zipf"})
+    named = {row["settings"] for row in read_rows(sweep.folder)}
+    assert named == {
+        "dataset.selector=null",
+        "dataset.selector=zipf dataset.selector.pool_size=64",
+        "dataset.selector=zipf dataset.selector.pool_size=128",
+        "dataset.selector=length dataset.selector.pool_size=64",
+    }
+
+
 def test_settings_that_cannot_move_a_cell_are_not_its_settings(sweep):
     typed = {"calibration.num_samples": 8, "method.sparsity": 0.6, "evaluation.batch_size": 4}
     sweep.add("magnitude", {"acc/mean": 0.4}, settings=typed)
