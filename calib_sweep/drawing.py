@@ -16,6 +16,7 @@ from calib_sweep.cell import Cell, by_kind, without_execution
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_set_aside
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.token_store import kept_in
 from calib_sweep.errors import StoreError
@@ -62,7 +63,7 @@ def draw(
     """
     own = stream("calibration/model", dataset.name, seed)
     with global_seeds_of(own, model.device):
-        return dataset.draw(copy.deepcopy(tokenizer), calibration, seed, model)
+        return draw_set(dataset, copy.deepcopy(tokenizer), calibration, seed, model)
 
 
 def draw_once(

@@ -104,7 +104,7 @@ def draw(
     tokenizer: "str | Model | PreTrainedModel | PreTrainedTokenizerBase",
     *,
     num_samples: int | None = None,
-    seq_len: int | None = None,
+    seq_len: int | Sequence[int] | None = None,
     seed: int | None = None,
     **settings: object,
 ) -> "CalibrationSet":
@@ -113,7 +113,7 @@ def draw(
     dataset: a name, or what `dataset` returns.
     tokenizer: a tokenizer, a model that has one, or the name of a model. With a name, sizes are by
     default what they are under this model: the miniature's YAML brings smaller sets.
-    settings: the other keys of `calibration` that draw: design, window, bos.
+    seq_len: a list mixes lengths. settings: the other keys of `calibration`: design, window, bos.
 
     Example: `calib_sweep.draw("c4", "llama_7b", num_samples=64, seed=1).tokens_NT.shape`.
     """
@@ -125,16 +125,17 @@ def draw(
     typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
     config = _compose(typed)
     from calib_sweep import drawing
-    from calib_sweep.dataset.calibration.settings import Calibration, check_seed
+    from calib_sweep.dataset.calibration.lengths import draw_set
+    from calib_sweep.dataset.calibration.settings import Calibration, check_seed, sized
 
     check_seed(config["seed"])
-    calibration = Calibration(**config["calibration"])
+    calibration = Calibration(**sized(config["calibration"]))
     source = _part("dataset", DATASET, dataset, config)
     owner = _built("model", config) if isinstance(tokenizer, str) else tokenizer
     if source.needs_model:
         with in_eval_mode(model_of(owner)) as loaded:
             return drawing.draw(source, loaded, tokenizer_of(owner), calibration, config["seed"])
-    return source.draw(tokenizer_of(owner), calibration, config["seed"])
+    return draw_set(source, tokenizer_of(owner), calibration, config["seed"])
 
 
 def compress(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from calib_sweep.cell import Cell, Config, digest
+from calib_sweep.dataset.calibration.settings import sized
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.places import CALIBRATION, DOCUMENTS, TOKENISED
@@ -72,7 +73,8 @@ class Builder:
             "walk": "calib_sweep.compression.walk.Walk",
         }
         nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
-        nodes |= {key: {"_target_": target, **config[key]} for key, target in targets.items()}
+        given = {"calibration": sized(config["calibration"]), "walk": config["walk"]}
+        nodes |= {key: {"_target_": target, **given[key]} for key, target in targets.items()}
         if cell.needs_data:
             nodes["dataset"] = config["dataset"]
         else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from calib_sweep import valid_json
 from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.errors import Problems, collected
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts
@@ -140,7 +141,8 @@ def check_pool(cell: Cell, parts: PartialParts, look: Look | None = None) -> Cal
         return None
     assert not parts.dataset.needs_model
     assert parts.model is not None and parts.calibration is not None and parts.seed is not None
-    drawn = parts.dataset.draw(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+    tokenizer = parts.model.load_tokenizer()
+    drawn = draw_set(parts.dataset, tokenizer, parts.calibration, parts.seed)
     parts.check_tokens(drawn)
     if look is not None:
         look(cell, parts, drawn)

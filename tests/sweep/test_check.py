@@ -77,6 +77,24 @@ def test_a_set_is_drawn_once_per_source_for_its_largest_seed(
     assert seeds == [4, 4]
 
 
+def test_weights_that_no_token_of_a_set_has_are_refused_with_all_else(
+    run_cli, tiny_world, no_weights, tmp_path
+):
+    grid = ["calibration.weighting=tokens,answers_only,words", "calibration.seq_len=16"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, "method.sparsity=2", cwd=tmp_path)
+    assert ended.code == 1
+    assert "calibration.weighting='answers_only': expected a dataset that marks" in ended.err
+    assert "calibration.weighting='words': expected one of tokens, sequences" in ended.err
+    assert "method.sparsity=2:" in ended.err
+
+
+def test_a_set_of_several_lengths_is_checked_and_counted(run_cli, tiny_world, no_weights, tmp_path):
+    grid = ["calibration.weighting=tokens,sequences", "calibration.seq_len=[16,8]"]
+    ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    assert "2 cells and 1 dense, 0 done, 3 to run" in ended.out
+
+
 def test_a_seed_that_no_pool_holds_is_told_before_a_large_grid_is_composed(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):

@@ -23,7 +23,8 @@ SET_MEANINGS = {
     "design": "how the seed chooses documents",
     "window": "how a sample is cut from documents",
     "num_samples": "samples in the set",
-    "seq_len": "tokens in a sample",
+    "seq_len": "tokens in a sample, in the longest one",
+    "lengths": "that samples are cut to, in turn",
     "pool": "what there was to draw from, and how much of it was looked at",
 }
 

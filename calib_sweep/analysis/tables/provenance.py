@@ -12,7 +12,7 @@ from calib_sweep.analysis.scores.table import cell_settings
 from calib_sweep.dataset.calibration.overlap import in_words, is_seen
 from calib_sweep.settings import OF_DATA, settings_text
 
-CARD_KEYS = ("design", "window", "num_samples", "seq_len", "pool", "source", "revision")
+CARD_KEYS = ("design", "window", "num_samples", "seq_len", "lengths", "pool", "source", "revision")
 
 
 @dataclass

@@ -28,6 +28,7 @@ from calib_sweep.cell import kind_of
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens
+from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.token_store import kept_in
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
@@ -75,7 +76,7 @@ def draw_or_load(
         return kept
     own = copy.deepcopy(tokenizer)  # what a draw does to it must not reach the next one
     with kept_in(results_dir):
-        drawn = keep(dataset.draw(own, calibration, seed), folder, dataset.name, seed)
+        drawn = keep(draw_set(dataset, own, calibration, seed), folder, dataset.name, seed)
     return load_kept(folder) or drawn  # somebody else may have kept theirs first
 
 
@@ -168,6 +169,8 @@ def describe_draw(
     fingerprint = dataset.fingerprint()
     settings = dataclasses.asdict(calibration)
     del settings["weighting"]  # which tokens count moves none of them
+    if not calibration.lengths:
+        del settings["lengths"]
     of_some: dict[str, object] = {} if weights is None else {"weights": dict(weights)}
     of_some |= {} if code is None else {"code": code}
     if tokenizer.chat_template:  # no rule of its tokens; models that share these differ in it

@@ -46,7 +46,8 @@ class Card(TypedDict):
     bos: str | None
     seed: int
     num_samples: int
-    seq_len: int
+    seq_len: int  # of the longest
+    lengths: NotRequired[list[int]]  # that samples were cut to, in turn
     tokenizer: TokenizerNote
     versions: Mapping[str, str]
     descriptors: NotRequired[Mapping[str, float | None]]  # from when the set is kept

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calib_sweep.cell import PACKAGE, TARGET, Config, digest, without_execution
+from calib_sweep.dataset.calibration.settings import longest
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
 from calib_sweep.places import RECORD
@@ -76,7 +77,7 @@ def model_key(config: Config) -> str:
 def alike(config: Config, method: str, work: "Work") -> Alike:
     """Return what the time of a cell with this configuration depends on."""
     drawn, evaluation = config["calibration"], digest(without_execution(config["evaluation"]))
-    sizes = (drawn["num_samples"], drawn["seq_len"]) if work.passes else (0, 0)
+    sizes = (drawn["num_samples"], longest(drawn["seq_len"])) if work.passes else (0, 0)
     return Alike(method, work, model_key(config), evaluation, *sizes)
 
 

@@ -15,6 +15,7 @@ two counts.
 from typing import TYPE_CHECKING, NamedTuple
 
 from calib_sweep.cell import Config
+from calib_sweep.dataset.calibration.settings import longest
 from calib_sweep.sweep.cost.amounts import Shape
 from calib_sweep.sweep.cost.parts import batch_tokens_of, scored_of, width_of
 
@@ -50,7 +51,7 @@ def device_memory(config: Config, work: "Work", shape: Shape, *, on_gpu: bool) -
     block = shape.weights / shape.num_blocks
     kept = shape.parameters - (shape.weights - block if config["model"].get("offload") else 0)
     model = float(width) * kept
-    seq_len = calibration["seq_len"]
+    seq_len = longest(calibration["seq_len"])
     tokens = calibration["num_samples"] * seq_len if work.passes else 0
     at_once = max(batch_tokens_of(config["walk"], on_gpu), seq_len) if tokens else 0
     wide = LAYERS_OF_A_BATCH * width * shape.widest
@@ -101,7 +102,7 @@ def disk(config: Config, work: "Work", shape: Shape | None, bits: float | None =
     rows = sum(one.rows for one in scored)
     kept = (evaluation.get("divergence") or {}).get("num_tokens", 0)
     corpora = len((evaluation.get("perplexity") or {}).get("corpora", ()))
-    tokens = calibration["num_samples"] * calibration["seq_len"] if work.passes else 0
+    tokens = calibration["num_samples"] * longest(calibration["seq_len"]) if work.passes else 0
     model = 0.0
     if config["save_model"] is not None and shape and work.sweeps:
         width = width_of(config["model"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Config
+from calib_sweep.dataset.calibration.settings import longest
 from calib_sweep.sweep.cost.amounts import KERNELS_OF_A_BLOCK, Amounts, Shape, compression
 from calib_sweep.sweep.cost.scored import Scored, items_of, windows_of
 
@@ -39,7 +40,7 @@ def parts_of(
 ) -> dict[str, Amounts]:
     """Return the amounts of each part of a cell with this configuration."""
     calibration, walk, width = config["calibration"], config["walk"], width_of(config["model"])
-    seq_len = calibration["seq_len"]
+    seq_len = longest(calibration["seq_len"])  # shorter ones are padded
     tokens = calibration["num_samples"] * seq_len if needs_data else 0
     at_once = batch_tokens_of(walk, on_gpu)
     if walk["true_sequential"] and needs_data:
