@@ -18,6 +18,7 @@ from calib_sweep.dataset.documents.files import (
     reader_of,
 )
 from calib_sweep.dataset.documents.repository import Repository
+from calib_sweep.dataset.documents.rows import Where, check_where, named
 from calib_sweep.errors import require
 from calib_sweep.values import is_int
 
@@ -35,6 +36,7 @@ class HubText(TextDataset):
     join: str  # what stands between documents where they are read as one evaluation text
     license: str | None
     path: str | None  # folder with a copy of the repository; null: the hub and its local cache
+    where: Where | None = None  # the values that columns must have; None: any
 
     def __post_init__(self) -> None:
         for field, example in (("name", "c4"), ("hub_id", "allenai/c4"), ("column", "text")):
@@ -73,6 +75,8 @@ class HubText(TextDataset):
                 "Name other files, or convert these.",
             )
 
+        check_where(self.where)
+
     def prefetch(self) -> None:
         """Download what is not in the local cache yet, and prove that it can be read."""
         self.documents()
@@ -86,7 +90,9 @@ class HubText(TextDataset):
 
             cache_dir, content = str(config.HF_DATASETS_CACHE), f"{self.hub_id}@{root.name}"
         files = self._files(root)
-        every = read_documents(root, files, self.column, cache_dir=cache_dir, content=content)
+        every = read_documents(
+            root, files, self.column, where=self.where, cache_dir=cache_dir, content=content
+        )
         num = len(every) if self.num_documents is None else self.num_documents
         return replace(every, num_documents=min(num, len(every)))
 
@@ -101,6 +107,7 @@ class HubText(TextDataset):
             "files": [file.relative_to(root).as_posix() for file in self._files(root)],
             "num_documents": self.num_documents,
             "column": self.column,
+            "where": self.where,
             "license": self.license,
             "fingerprint": self.fingerprint(),
         }
@@ -116,7 +123,7 @@ class HubText(TextDataset):
         """Return the repository and the files in it: a local copy is drawn from as the hub is."""
         root = self._root()
         files = [file.relative_to(root).as_posix() for file in self._files(root)]
-        return "\x1f".join([self.hub_id, *files, self.column])
+        return "\x1f".join([self.hub_id, *files, self.column, *named(self.where)])
 
     def sources(self) -> dict[str, str]:
         """Each file: of a local copy by its content, of the hub by its address."""

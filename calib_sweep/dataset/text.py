@@ -1,4 +1,4 @@
-"""Text of your own: any file, folder or pattern of .txt, .jsonl, .json(.gz), .parquet files."""
+"""Text of your own: any file, folder or pattern of .txt, .jsonl, .json, .parquet files."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from calib_sweep.dataset.documents.files import (
     read_documents,
     reader_of,
 )
+from calib_sweep.dataset.documents.rows import Where, check_where, named
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.settings import stem_of
 from calib_sweep.wording import counted
@@ -27,6 +28,7 @@ class TextFiles(TextDataset):
     separator: str | None  # what stands between documents of a .txt; null: a file is a document
     join: str  # what stands between documents where they are read as one evaluation text
     license: str | None
+    where: Where | None = None  # the values that columns of record files must have; None: any
 
     def __post_init__(self) -> None:
         if self.name is None and isinstance(self.path, str):  # everybody asks a dataset for a name
@@ -48,12 +50,14 @@ class TextFiles(TextDataset):
             r"""Example: 'dataset.separator="\n\n"' for blank lines; null: a file is a document.""",
         )
 
+        check_where(self.where)
+
     def documents(self) -> Documents:
         """All documents, in the order of file names and lines."""
         root, files = find_files(self.path)
         # A command line hands on backslash and n as they are typed.
         separator = self.separator and self.separator.replace("\\n", "\n").replace("\\t", "\t")
-        documents = read_documents(root, files, self.column, separator=separator)
+        documents = read_documents(root, files, self.column, separator=separator, where=self.where)
         if not any(documents[:100]) and not any(documents[:]):
             raise ConfigError(
                 f"dataset.path={self.path!r}: expected text, but there is none in "
@@ -68,6 +72,7 @@ class TextFiles(TextDataset):
             "source": self.path,
             "files": [file.relative_to(root).as_posix() for file in files],
             "column": self.column,
+            "where": self.where,
             "license": self.license,
             "fingerprint": fingerprint_files(root, files),
         }
@@ -80,7 +85,7 @@ class TextFiles(TextDataset):
         """Hash the contents of the files in order, and what parts them into documents."""
         _, files = find_files(self.path)
         is_plain = {reader_of(file) for file in files} == {"text"}
-        parts = self.separator if is_plain else self.column
+        parts = self.separator if is_plain else [self.column, *named(self.where)]
         content = "\x1f".join([*map(content_hash, files), repr(parts)])
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -3,10 +3,12 @@
 import gzip
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+import zstandard
 from helpers.hub_client import client_of
 from helpers.hub_server import serving
 from helpers.repository import ROOT
@@ -33,6 +35,11 @@ def write_gz(file: Path, rows: list[dict]) -> None:
 def write_jsonl(file: Path, rows: list[dict]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json_lines(rows))
+
+
+def write_zst(file: Path, rows: list[dict]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(zstandard.compress(json_lines(rows).encode()))
 
 
 def write_parquet(file: Path, rows: list[dict]) -> None:
@@ -115,7 +122,94 @@ def copy_wikitext2(root: Path) -> list[str]:
     return ["", *texts_of(0)]
 
 
+def copy_ptb(root: Path) -> list[str]:
+    for part, split in enumerate(("train", "test", "validation")):
+        rows = [{"sentence": t} for t in texts_of(part)]
+        write_parquet(root / "penn_treebank" / split / "0000.parquet", rows)
+    return texts_of(0)
+
+
+def copy_pile(root: Path) -> list[str]:
+    rows = [{"text": t, "meta": {"pile_set_name": "ArXiv"}} for t in texts_of(0)]
+    write_zst(root / "val.jsonl.zst", rows)
+    return texts_of(0)
+
+
+def copy_slimpajama(root: Path) -> list[str]:
+    for number, end in ((0, "ab2b35705f029d94"), (1, "0123456789abcdef")):
+        rows = [
+            {"text": t, "meta": {"redpajama_set_name": "RedPajamaC4"}, "__index_level_0__": 1}
+            for t in texts_of(number)
+        ]
+        write_parquet(root / "data" / f"train-{number:05d}-of-00048-{end}.parquet", rows)
+    return texts_of(0)
+
+
+def copy_fineweb_edu(root: Path) -> list[str]:
+    for number in range(3):
+        rows = [{"text": t, "id": "i", "int_score": 3, "score": 3.1} for t in texts_of(number)]
+        write_parquet(root / "sample" / "10BT" / f"{number:03d}_00000.parquet", rows)
+    return texts_of(0)
+
+
+def copy_dclm(root: Path) -> list[str]:
+    for shard in (0, 1):
+        rows = [
+            {"language_id": {"en": 0.98}, "metadata": {"WARC-Type": "x"}, "text": t, "url": "u"}
+            for t in texts_of(shard)
+        ]
+        folder = root / "global-shard_01_of_10" / f"local-shard_{shard}_of_10"
+        write_zst(folder / "shard_00000000_processed.jsonl.zst", rows)
+    return texts_of(0)
+
+
+COSMOPEDIA = {
+    "auto_math_text": 18,
+    "khanacademy": 1,
+    "openstax": 2,
+    "stanford": 13,
+    "stories": 43,
+    "web_samples_v1": 139,
+    "web_samples_v2": 118,
+    "wikihow": 2,
+}
+
+
+def copy_cosmopedia(root: Path) -> list[str]:
+    for part, (name, shards) in enumerate(COSMOPEDIA.items()):
+        for number in range(min(shards, 2)):
+            rows = [
+                {"prompt": "p", "text_token_length": 12, "text": t, "audience": "general"}
+                for t in texts_of(part + 10 * number)
+            ]
+            file = f"train-{number:05d}-of-{shards:05d}.parquet"
+            write_parquet(root / "data" / name / file, rows)
+    return [text for part in range(len(COSMOPEDIA)) for text in texts_of(part)]
+
+
+def copy_languages(language: str, shards: int, root: Path) -> list[str]:
+    """The same repository for each language: a folder for each."""
+    for code in (language, "xx"):
+        for number in (0, 1):
+            rows = [
+                {"id": "1", "url": "u", "title": "t", "text": t if code == language else "w3999"}
+                for t in texts_of(number)
+            ]
+            file = f"train-{number:05d}-of-{shards:05d}.parquet"
+            write_parquet(root / f"20231101.{code}" / file, rows)
+    return texts_of(0)
+
+
+LANGUAGES = {"ar": 7, "de": 20, "en": 41, "fr": 17, "hi": 2, "zh": 6}  # files of each
+
 COPIES = {
+    **{f"wikipedia_{one}": partial(copy_languages, one, n) for one, n in LANGUAGES.items()},
+    "cosmopedia": copy_cosmopedia,
+    "dclm": copy_dclm,
+    "fineweb_edu": copy_fineweb_edu,
+    "pile": copy_pile,
+    "ptb": copy_ptb,
+    "slimpajama": copy_slimpajama,
     "c4": copy_c4,
     "cnn_dailymail": copy_cnn_dailymail,
     "redpajama": copy_redpajama,
@@ -130,7 +224,9 @@ def hub_yamls() -> list[str]:
 
 
 def build(name: str, **changed) -> HubText:
-    return instantiate({**yaml.safe_load((CONF / f"{name}.yaml").read_text()), **changed})
+    return instantiate(
+        {**yaml.safe_load((CONF / f"{name}.yaml").read_text()), **changed}, _convert_="all"
+    )
 
 
 def test_every_hub_dataset_is_tried_here():
@@ -167,7 +263,9 @@ def test_a_repository_of_that_layout_is_fetched_from_the_hub(tmp_path, tokenizer
     window = "pack" if name == "wikitext2" else "slice"
     chosen = settings(num_samples=3, window=window)
     with serving() as hub, client_of(hub, tmp_path / "home"):
-        commit = hub.put("datasets", dataset.hub_id, tmp_path / "repository", dataset.revision)
+        pinned = dataset.revision if len(dataset.revision or "") == 40 else None
+        commit = hub.put("datasets", dataset.hub_id, tmp_path / "repository", pinned)
+        hub.repositories["datasets", dataset.hub_id].refs[dataset.revision or "main"] = commit
         dataset.prefetch()
         hub.asked.clear()
         assert list(dataset.documents()) == expected
@@ -182,7 +280,8 @@ def test_a_repository_of_that_layout_is_fetched_from_the_hub(tmp_path, tokenizer
 def test_a_yaml_pins_its_files_and_names_a_licence(name):
     dataset = build(name)
     assert dataset.name == name and dataset.path is None and dataset.license
-    assert dataset.revision is None or len(dataset.revision) == 40
+    is_branch = dataset.revision in (None, "refs/convert/parquet")
+    assert is_branch or len(str(dataset.revision)) == 40
     assert dataset.fingerprint() is None  # hub data: the settings say what it is, nothing is read
 
 
@@ -190,6 +289,37 @@ def test_documents_are_named_by_the_file_in_the_repository(tmp_path):
     copy_wikipedia(tmp_path)
     documents = build("wikipedia", path=str(tmp_path)).documents()
     assert documents.id(4) == "data/20220301.en/train-00001-of-00041.parquet:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("pile", {"meta.pile_set_name": "ArXiv"}),
+        ("slimpajama", {"meta.redpajama_set_name": "RedPajamaC4"}),
+        ("fineweb_edu", {"int_score": [3, 4]}),
+        ("cosmopedia", {"audience": "general"}),
+    ],
+)
+def test_columns_that_a_yaml_names_can_be_asked_for(tmp_path, name, where):
+    expected = COPIES[name](tmp_path)
+    assert list(build(name, path=str(tmp_path), where=where).documents()) == expected
+    other = build(name, path=str(tmp_path), where=dict.fromkeys(where, -1))
+    with pytest.raises(ConfigError, match=r"dataset\.where=.*values that some row"):
+        other.documents()
+
+
+def test_a_hub_dataset_is_drawn_alike_under_any_label_and_from_a_copy(
+    tmp_path, tokenizer, settings
+):
+    for folder in ("one", "two"):
+        copy_c4(tmp_path / folder)
+    one, two = (build("c4", path=str(tmp_path / folder)) for folder in ("one", "two"))
+    chosen = settings(num_samples=2)
+    assert (
+        replace(two, name="label").draw(tokenizer, chosen, 0).hash
+        == one.draw(tokenizer, chosen, 0).hash
+    )
+    assert replace(one, where={"url": "u"}).draw_name() != one.draw_name()
 
 
 def test_a_missing_shard_is_not_a_smaller_pool(tmp_path):

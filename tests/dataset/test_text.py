@@ -209,7 +209,7 @@ def test_unusable_files_are_explained(tmp_path, name, content, phrase):
 
 
 def test_unusable_folders_are_explained(tmp_path):
-    with pytest.raises(ConfigError, match=r"at least one file of these kinds: \.jsonl\.gz"):
+    with pytest.raises(ConfigError, match=r"at least one file of these kinds: \.jsonl\.zst"):
         text_files(tmp_path).documents()
     with pytest.raises(ConfigError, match="at least one file"):
         text_files(tmp_path / "*.txt").documents()

@@ -104,15 +104,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.content = self.read_content()
-        path = unquote(urlsplit(self.path).path)
+        quoted = urlsplit(self.path).path  # a branch may have slashes, which are quoted
         name, found = next(
-            ((n, m) for n, p in ROUTES.items() if (m := re.fullmatch(p, path))), ("other", None)
+            ((n, m) for n, p in ROUTES.items() if (m := re.fullmatch(p, quoted))), ("other", None)
         )
+        path = unquote(quoted)
         self.server.asked.append(Asked(name, self.command, path, self.headers.get("Range")))
         fault = self.server.faults.get(name) or self.server.faults.get(ANY)
         if fault is not None and fault(self):
             return
-        self.at = found.groupdict() if found else {}
+        at = found.groupdict() if found else {}
+        self.at = {key: None if part is None else unquote(part) for key, part in at.items()}
         try:
             getattr(self, f"on_{name}", self.on_other)()
         except Refusal as refusal:

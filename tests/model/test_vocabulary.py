@@ -68,7 +68,7 @@ def texts(tmp_path):
     ("drawn", "scored", "told"),
     [
         ("plain", "plain", None),
-        ("chat", "plain", r"dataset='text': .*document drawn_chat\S+ \(seed 1\) holds 259"),
+        ("chat", "plain", r"dataset='drawn_chat': .*document drawn_chat\S+ \(seed 1\) holds 259"),
         ("plain", "chat", r"corpora='scored_chat': expected .* up to 258, .* window 6 holds 259"),
     ],
 )

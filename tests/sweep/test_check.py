@@ -248,7 +248,7 @@ def test_text_that_is_scored_is_no_calibration_text(run_cli, tiny_world, three_f
     ended = run_cli(*verb, *tiny_world, *paths, cwd=three_files)
     assert ended.code == 1
     (told,) = ended.err.splitlines()
-    assert "dataset='text': expected text that is not scored as well" in told
+    assert f"dataset='{name}': expected text that is not scored as well" in told
     assert f"{drawn} (scored as {scored})" in told
     assert not list(three_files.glob("results/calibration/*"))
 

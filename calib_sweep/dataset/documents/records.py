@@ -7,7 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from calib_sweep.dataset.documents.files import load_table, reader_of
+from calib_sweep.dataset.documents.files import reader_of
+from calib_sweep.dataset.documents.rows import load_table
 from calib_sweep.errors import ConfigError
 
 
