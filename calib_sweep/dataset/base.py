@@ -5,12 +5,14 @@ TextDataset     has documents besides, so that it can be scored as well; draws f
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.errors import collected
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,6 +60,16 @@ class Dataset(ABC):
         """Return where the text is from: name -> content hash or address of equal text."""
         return {}
 
+    def prefetch(self) -> None:
+        """Bring here what is not on this machine yet; `ConfigError` for what is not to be had.
+
+        As it stands, it looks at files, and does the same for the datasets among the fields.
+        """
+        with collected() as problems:
+            problems.of(self.fingerprint)
+            for part in _datasets_in(vars(self)):
+                problems.of(part.prefetch)
+
     def check(  # noqa: B027  (most have nothing to check)
         self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
     ) -> None:
@@ -65,6 +77,15 @@ class Dataset(ABC):
 
         Called while the grid is checked where `needs_model`; others are drawn then.
         """
+
+
+def _datasets_in(value: object) -> Iterator[Dataset]:
+    """Yield each dataset in a mapping, or in one within it."""
+    for part in value.values() if isinstance(value, Mapping) else ():
+        if isinstance(part, Dataset):
+            yield part
+        else:
+            yield from _datasets_in(part)
 
 
 def draw_part(

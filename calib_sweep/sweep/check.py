@@ -91,11 +91,11 @@ def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems)
     if parts.dataset.needs_model:  # no weights are read here
         if drawable:
             problems.of(_check_without_model, parts)
-        problems.of(parts.dataset.fingerprint)
+        problems.of(parts.dataset.prefetch)
         return
     if not drawable or problems.of(draw, cell, parts) is None:
-        # Whatever else hindered it, files that are not there are told too.
-        problems.of(parts.dataset.fingerprint)
+        # Whatever else hindered it, files that are not to be had are told too.
+        problems.of(parts.dataset.prefetch)
 
 
 def _check_without_model(parts: PartialParts) -> None:

@@ -16,7 +16,8 @@ from helpers.words import text_of
 from hydra.utils import instantiate
 
 from calib_sweep.dataset.hub import HubText
-from calib_sweep.errors import FETCH, ConfigError
+from calib_sweep.dataset.mixture import Mixture
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError
 
 CONF = ROOT / "conf" / "dataset"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -371,6 +372,17 @@ def test_what_the_hub_cache_holds_is_read_offline(hub_cache, tokenizer, settings
     card = dataset.draw(tokenizer, settings(num_samples=2), 0).card
     assert card["provenance"]["commit"] == COMMIT
     assert dataset.fingerprint() is None
+
+
+def test_all_parts_of_a_dataset_that_are_not_to_be_had_are_told(hub_cache):
+    parts = {"a": build("c4"), "b": build("wikipedia")}
+    mixture = Mixture(name="both", parts=parts, weights={"a": 1, "b": 1})
+    with pytest.raises(UnavailableError) as caught:
+        mixture.prefetch()
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "dataset=c4",
+        "dataset=wikipedia",
+    ]
 
 
 def test_another_revision_than_the_cached_one_is_not_taken(hub_cache, tokenizer, settings):
