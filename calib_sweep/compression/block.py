@@ -60,9 +60,9 @@ def _compress_at_once(
         inputs,
         method.statistic,
         keep_outputs=keep_outputs,
-    ).statistics
+    )
     return [  # a statistic is gone with its last layer
-        compress_layer(block.index, name, layer, method, seen.pop(name, None))
+        compress_layer(block.index, name, layer, method, *seen.take(name))
         for name, layer in block.layers.items()
     ]
 
@@ -80,9 +80,9 @@ def _compress_in_order(
     reports = {}
     for group in groups:
         members = {name: layers[name] for name in group}
-        seen = observe(*place, members, inputs, method.statistic, may_stop=each_once).statistics
+        seen = observe(*place, members, inputs, method.statistic, may_stop=each_once)
         for name, layer in members.items():
-            reports[name] = compress_layer(block.index, name, layer, method, seen.pop(name, None))
+            reports[name] = compress_layer(block.index, name, layer, method, *seen.take(name))
     return [reports[name] for name in layers]
 
 
@@ -91,14 +91,14 @@ def _compress_as_planned(
 ) -> list[LayerReport]:
     """Let the method see the dense block; move scale as it wants it, compress as it wants it."""
     assert method.statistic is not None
-    seen = observe(block.module, block.index, block.layers, inputs, method.statistic).statistics
-    plan = _plan(ObservedBlock(block, inputs, seen), method)
+    seen = observe(block.module, block.index, block.layers, inputs, method.statistic)
+    plan = _plan(ObservedBlock(block, inputs, seen.statistics), method)
     if keep_outputs:
         inputs.advance(block.module, block.index)
     for group, scale_I in plan.scales.items():
-        _move_scale(block, group, scale_I, seen)
+        _move_scale(block, group, scale_I, seen.statistics)
     return [
-        compress_layer(block.index, name, layer, plan.methods[name], seen.pop(name, None))
+        compress_layer(block.index, name, layer, plan.methods[name], *seen.take(name))
         for name, layer in block.layers.items()
     ]
 

@@ -4,7 +4,7 @@ Shapes: O, I = out_features, in_features.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -38,7 +38,7 @@ class LayerReport:
     output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2, see _output_error
     damping: float | None  # fraction really used; None: no solve
     num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
-    num_routed: int | None  # of these, sent by the router to this expert; None: no expert
+    num_routed: int | None  # of these, sent to this expert by its router; None: none, not known
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
@@ -53,9 +53,17 @@ class LayerReport:
 
 
 def compress_layer(
-    index: int, name: str, layer: Layer, method: LayerMethod, statistic: Statistic | None
+    index: int,
+    name: str,
+    layer: Layer,
+    method: LayerMethod,
+    statistic: Statistic | None,
+    routed: Mapping[str, int | None] | None = None,
 ) -> LayerReport:
-    """Replace one weight; whatever goes wrong is raised with block, layer and shape."""
+    """Replace one weight; whatever goes wrong is raised with block, layer and shape.
+
+    `routed`: by layer, the tokens that a router sent there where the statistic saw others as well.
+    """
     start_s = time.perf_counter()
     weight_OI = layer.weight_OI()
     where = _where(index, name, weight_OI)
@@ -84,7 +92,7 @@ def compress_layer(
         output_error=output_error,
         damping=compressed.damping,
         num_tokens=None if statistic is None else statistic.num_tokens,
-        num_routed=_num_routed(layer, statistic),
+        num_routed=_num_routed(name, layer, statistic, routed or {}),
         products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
@@ -93,11 +101,12 @@ def compress_layer(
     )
 
 
-def _num_routed(layer: Layer, statistic: Statistic | None) -> int | None:
-    """Tokens that a router sent to the layer; None: all see it, or nobody counted."""
+def _num_routed(
+    name: str, layer: Layer, statistic: Statistic | None, routed: Mapping[str, int | None]
+) -> int | None:
     if statistic is None or not layer.is_routed:
         return None
-    return statistic.num_tokens if statistic.num_routed is None else statistic.num_routed
+    return routed.get(name, statistic.num_tokens)
 
 
 def _check_replacement(where: str, weight_OI: Tensor, new_OI: Tensor) -> None:

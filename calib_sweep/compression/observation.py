@@ -4,6 +4,10 @@ Layers fed by the very same tensor (q, k and v; gate and up) are found by the id
 tensor's storage and share one statistic. Fused experts have no modules of their own to look at:
 what each of them sees is worked out from the routing.
 
+Experts see the tokens that are routed to them; with `all_experts` every token, and the number of
+those routed is counted beside. Then what is fused is worked out for all tokens, and modules are run
+on all of them, before the block runs as it does: its outputs are those of routed experts.
+
 Shapes: B = samples of a batch, T = tokens of a sample, I = in_features.
 """
 
@@ -14,8 +18,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calib_sweep.compression.expert_inputs import (
+    Rows,
+    check_shown,
+    holders,
+    refuse_unknown_rows,
+    rows_of,
+    show,
+)
 from calib_sweep.compression.replay import BlockInputs
-from calib_sweep.errors import ConfigError
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer, LinearLayer
 from calib_sweep.model.calls import first_tensor
@@ -29,6 +40,11 @@ class Observation:
     statistics: dict[str, Statistic]  # layers fed by the same tensor hold the same object
     each_once: bool  # whether every layer was called exactly once for the first batch
     layers: Mapping[str, Layer]
+    routed: Mapping[str, int | None]  # to experts that saw all tokens; None: not known how many
+
+    def take(self, name: str) -> tuple[Statistic | None, Mapping[str, int | None]]:
+        """Hand over, not to be kept here, a layer's statistic (None: it saw nothing)."""
+        return self.statistics.pop(name, None), self.routed
 
     def groups(self) -> list[list[str]]:
         """Names of layers that can be compressed together, in order of execution.
@@ -61,7 +77,7 @@ def observe(
     `may_stop`: a run may end as soon as every layer was called, known to happen once per batch.
     """
     observer = _Observer(layers, statistic_type, all_experts=inputs.all_experts)
-    handles = observer.attach()
+    handles = observer.attach(block)
     each_once = may_stop
     try:
         for batch in range(len(inputs.batches))[:num_batches]:
@@ -82,7 +98,7 @@ def observe(
     finally:
         for handle in handles:
             handle.remove()
-    return Observation(statistics=observer.statistics, each_once=each_once, layers=layers)
+    return Observation(observer.statistics, each_once, layers, observer.routed)
 
 
 class _AllSeen(Exception):
@@ -104,6 +120,9 @@ class _Observer:
         self._all_experts = all_experts
         self._num_calls: Counter[str] = Counter()
         self.statistics: dict[str, Statistic] = {}
+        self.routed: dict[str, int | None] = {}
+        self._is_showing = False  # whether experts that are modules are run on all tokens now
+        self._readers: set[str] = set()  # layers that read what is shown
         self.start_batch(0, None, None, stop=False)
 
     def start_batch(
@@ -117,13 +136,14 @@ class _Observer:
         # Holding on to the tensors keeps their addresses from being used again within the batch.
         self._seen: dict[tuple[object, ...], tuple[Tensor, Statistic]] = {}
         self._started: set[int] = set()  # statistics that began with this batch
+        self._shown_TD: Tensor | None = None  # to the experts that are modules
 
     def saw_each_once(self) -> bool:
         return all(self._num_calls[name] == 1 for name in self._layers)
 
-    def attach(self) -> list[RemovableHandle]:
+    def attach(self, block: nn.Module) -> list[RemovableHandle]:
         """Watch the layers' modules, and every module of fused experts once."""
-        handles, fused = [], defaultdict[nn.Module, list[str]](list)
+        handles, fused = self._attach_showing(block), defaultdict[nn.Module, list[str]](list)
         for name, layer in self._layers.items():
             if isinstance(layer, ExpertLinear):
                 fused[layer.experts].append(name)
@@ -138,11 +158,50 @@ class _Observer:
     def _hook_of(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             inputs = first_tensor(args, kwargs)
-            if inputs.numel() > 0:
-                self._take(name, inputs)
-            self._count(name)
+            if self._is_showing or not (self._all_experts and self._layers[name].is_routed):
+                if inputs.numel() > 0:
+                    self._take(name, inputs)
+                self._count(*([] if self._is_showing else [name]))
+            elif inputs.numel() > 0:
+                self._take_routed(name, inputs)
 
         return hook
+
+    def _attach_showing(self, block: nn.Module) -> list[RemovableHandle]:
+        """Before experts that are modules get the tokens routed to them, run each on all."""
+        if not self._all_experts:
+            return []
+
+        def hook_of(experts: list[nn.Module]) -> Callable[..., None]:
+            def hook(
+                module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+            ) -> None:
+                hidden = first_tensor(args, kwargs)
+                self._shown_TD = hidden.reshape(-1, hidden.shape[-1])
+                self._is_showing = True
+                try:
+                    show(experts, self._shown_TD)
+                finally:
+                    self._is_showing = False
+
+            return hook
+
+        return [
+            holder.register_forward_pre_hook(hook_of(experts), with_kwargs=True)
+            for holder, experts in holders(block, self._layers).items()
+        ]
+
+    def _take_routed(self, name: str, inputs: Tensor) -> None:
+        """Count the tokens that the router sends; which of them are padding cannot be told."""
+        if name in self._readers:
+            check_shown(name, inputs, self._shown_TD)
+        self._count_routed([name], None if self._valid_BT is not None else inputs[..., 0].numel())
+
+    def _count_routed(self, names: list[str], num_tokens: int | None) -> None:
+        for name in names:
+            before = self.routed.get(name, 0)
+            is_known = before is not None and num_tokens is not None
+            self.routed[name] = before + num_tokens if is_known else None
 
     def _hook_of_experts(self, names: list[str]) -> Callable[..., None]:
         members: dict[int, tuple[list[str], list[str]]] = {}
@@ -153,9 +212,15 @@ class _Observer:
 
         def hook(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             routing = Routing.of_call(module, args, kwargs)
+            shown = self._rows_of(routing, names[0], None) if self._all_experts else None
+            if shown is not None:
+                self._take_shared([n for gates, _ in members.values() for n in gates], shown)
             for expert, (gate_and_up, down) in members.items():
-                seen = self._seen_by(routing, expert, names[0])
-                if gate_and_up:
+                seen = self._rows_of(routing, names[0], expert)
+                if shown is not None:
+                    self._count_routed([*gate_and_up, *down], len(seen.hidden_RI))
+                    seen = shown
+                else:
                     self._take_shared(gate_and_up, seen)
                 if down:
                     hidden_RF = routing.gated(expert, seen.hidden_RI)
@@ -169,33 +234,26 @@ class _Observer:
         if self._stop and len(self._num_calls) == len(self._layers):
             raise _AllSeen
 
-    def _seen_by(self, routing: Routing, expert: int, name: str) -> "_Rows":
-        """What gate and up of an expert see: tokens routed to it, or all; none that counts not."""
+    def _rows_of(self, routing: Routing, name: str, expert: int | None) -> Rows:
         num_rows = len(routing.hidden_TD)
-        valid_T, weights_T = self._valid_of(num_rows, name), self._weights_of(num_rows, name)
-        is_routed_T = routing.to(expert)
-        if valid_T is not None:
-            is_routed_T &= valid_T
-        rows_T = is_routed_T
-        if self._all_experts:
-            rows_T = slice(None) if valid_T is None else valid_T
-        return _Rows(
-            routing.hidden_TD[rows_T],
-            None if weights_T is None else weights_T[rows_T],
-            int(is_routed_T.sum()) if self._all_experts else None,
-        )
+        counted = self._valid_of(num_rows, name), self._weights_of(num_rows, name)
+        return rows_of(routing, expert, *counted)
 
-    def _take_shared(self, names: list[str], rows: "_Rows") -> None:
+    def _take_shared(self, names: list[str], rows: Rows) -> None:
         """Take in what `names`, and no other layer, see; also that it is nothing."""
+        if not names:
+            return
         own = self.statistics.get(names[0])
         if own is None:
             own = self._statistic_type(rows.hidden_RI.shape[1], rows.hidden_RI.device)
             self.statistics |= dict.fromkeys(names, own)
         own.add(rows.hidden_RI, self._num_samples, rows.weights_R)
-        if rows.num_routed is not None:
-            own.count_routed(rows.num_routed)
 
     def _take(self, name: str, inputs: Tensor) -> None:
+        if self._is_showing:
+            self.routed.setdefault(name, 0)
+            if self._shown_TD is not None and inputs.data_ptr() == self._shown_TD.data_ptr():
+                self._readers.add(name)
         key = (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs._version)
         seen = self._seen.get(key)
         own = self.statistics.get(name)
@@ -233,22 +291,7 @@ class _Observer:
         if given_BT is None:
             return None
         layer = self._layers[name]
-        is_routed = isinstance(layer, LinearLayer) and layer.is_routed
-        if is_routed or num_rows != given_BT.numel():
-            raise ConfigError(
-                "calibration.window='document', weighting or seq_len: expected samples without "
-                f"padding whose tokens all count once, because {name} sees {num_rows} rows for "
-                f"{given_BT.numel()} tokens, and which is which cannot be told (experts of its own "
-                "that this release of transformers keeps as separate modules?). Type "
-                "calibration.window=slice calibration.weighting=tokens and one calibration.seq_len."
-            )
+        is_sent = isinstance(layer, LinearLayer) and layer.is_routed and not self._is_showing
+        if is_sent or num_rows != given_BT.numel():
+            refuse_unknown_rows(name, num_rows, given_BT.numel())
         return given_BT.flatten()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What an expert sees of a batch, R rows: all of them count."""
-
-    hidden_RI: Tensor
-    weights_R: Tensor | None  # how often; None: once
-    num_routed: int | None  # of them, sent by the router; None: it sent all

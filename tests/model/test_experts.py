@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from calib_sweep.compression.expert_inputs import show
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
@@ -114,14 +115,16 @@ def test_every_expert_may_see_every_token(architecture, lengths):
     """As in a model whose router sends each token to all of its experts."""
     sent_to_all = tiny_model(architecture, num_experts_per_tok=4)
     routed = observed(tiny_model(architecture), lengths).statistics
-    shown = observed(tiny_model(architecture), lengths, all_experts=True).statistics
-    expected = observed(sent_to_all, lengths).statistics
+    seen = observed(tiny_model(architecture), lengths, all_experts=True)
+    expected, shown = observed(sent_to_all, lengths).statistics, seen.statistics
     num_tokens = TOKENS.numel() if lengths is None else int(lengths.sum())
     for name, statistic in expected.items():
         torch.testing.assert_close(shown[name]._product_II, statistic._product_II)
         assert shown[name].num_tokens == num_tokens
         if ".experts." in name:
-            assert shown[name].num_routed == routed[name].num_tokens
+            assert seen.routed[name] == routed[name].num_tokens
+    gates = [statistic for name, statistic in shown.items() if name.endswith("gate_proj")]
+    assert len({id(gate) for gate in gates}) == 1  # one sum for all experts
 
 
 @needs_fused
@@ -140,6 +143,100 @@ def test_outputs_are_of_routed_experts_whatever_the_statistics_see(name):
             assert other.num_routed == one.num_routed == one.num_tokens
         else:
             assert is_same and one.num_routed is None and other.num_routed is None
+
+
+class Expert(nn.Module):
+    """An expert that is a module, with the weights of one that is fused."""
+
+    def __init__(self, fused, expert):
+        super().__init__()
+        up, down = fused.gate_up_proj[expert], fused.down_proj[expert]
+        for name, weight in zip(("gate_proj", "up_proj"), up.chunk(2), strict=True):
+            self.add_module(name, nn.Linear(up.shape[1], len(weight), bias=False))
+            self.get_submodule(name).weight.data = weight.clone()
+        self.down_proj = nn.Linear(down.shape[1], len(down), bias=False)
+        self.down_proj.weight.data = down.clone()
+        self.act = fused.act_fn
+
+    def forward(self, hidden_states):
+        return self.down_proj(self.act(self.gate_proj(hidden_states)) * self.up_proj(hidden_states))
+
+
+class Mixture(nn.Module):
+    """Experts one after the other on the tokens routed to them, as before they were fused."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.gate = fused.gate
+        self.experts = nn.ModuleList(Expert(fused.experts, expert) for expert in range(4))
+        self.halves = False
+
+    def forward(self, hidden_states):
+        rows = hidden_states.reshape(-1, hidden_states.shape[-1])
+        _, weights, choice = self.gate(rows)
+        output = torch.zeros_like(rows)
+        for index, expert in enumerate(self.experts):
+            token, place = torch.where(choice == index)
+            given = rows[token] / 2 if self.halves else rows[token]
+            output.index_add_(0, token, expert(given) * weights[token, place, None])
+        return output.reshape(hidden_states.shape)
+
+
+def with_modules(model):
+    for block in decoder_blocks(model):
+        block.mlp = Mixture(block.mlp).requires_grad_(False)
+    return model
+
+
+@needs_fused
+@pytest.mark.parametrize("weights", [None, torch.rand(4, 24) + 0.1])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("name", ["wanda", "gptq"])
+def test_modules_that_see_every_token_are_as_fused_ones(name, lengths, weights):
+    fused, modules = tiny_model("mixtral"), with_modules(tiny_model("mixtral"))
+    settings = {"lengths": lengths, "weights": weights, "batch_tokens": 48, "all_experts": True}
+    expected = {(r.block, r.layer): r for r in compress(fused, METHODS[name], TOKENS, **settings)}
+    for report in compress(modules, METHODS[name], TOKENS, **settings):
+        other = expected[report.block, report.layer]
+        assert report.num_tokens == other.num_tokens and report.sparsity == other.sparsity
+        assert report.output_error == pytest.approx(other.output_error, rel=1e-3)
+        is_known = lengths is None  # modules do not tell which of their tokens are padding
+        assert report.num_routed == (other.num_routed if is_known else None)
+    with torch.no_grad():
+        torch.testing.assert_close(modules(TOKENS).logits, fused(TOKENS).logits)
+
+
+@needs_fused
+def test_modules_see_every_token_in_order_of_execution_too():
+    modules = with_modules(tiny_model("mixtral"))
+    settings = {"true_sequential": True, "all_experts": True}
+    reports = compress(modules, WANDA, TOKENS, **settings)
+    plain = compress(with_modules(tiny_model("mixtral")), WANDA, TOKENS, true_sequential=True)
+    for report, other in zip(reports, plain, strict=True):
+        assert report.num_tokens == TOKENS.numel()
+        if report.block == 0 and "gate" in report.layer:
+            assert report.num_routed == other.num_routed == other.num_tokens < TOKENS.numel()
+
+
+@needs_fused
+@pytest.mark.parametrize("weights", [None, torch.rand(4, 24)])
+def test_modules_that_see_routed_tokens_take_neither_padding_nor_weights(weights):
+    model = with_modules(tiny_model("mixtral"))
+    lengths = LENGTHS if weights is None else None
+    with pytest.raises(ConfigError, match=r"calibration\.window='document'.*experts.*all_experts="):
+        compress(model, WANDA, TOKENS, lengths=lengths, weights=weights)
+
+
+@needs_fused
+def test_experts_that_read_something_else_cannot_be_shown_all_tokens():
+    model = with_modules(tiny_model("mixtral"))
+    decoder_blocks(model)[0].mlp.halves = True
+    with pytest.raises(ConfigError, match=r"walk\.all_experts=True: .*experts\.0\.gate_proj reads"):
+        compress(model, WANDA, TOKENS, all_experts=True)
+    with pytest.raises(
+        ConfigError, match=r"walk\.all_experts=True: .* Bilinear cannot \(TypeError"
+    ):
+        show([nn.Bilinear(3, 3, 3)], torch.ones(2, 3))
 
 
 @needs_modules

@@ -35,7 +35,6 @@ class Statistic(ABC):
         self.device = torch.device(device)
         self.num_tokens = 0
         self.sum_weights = 0.0  # of these tokens; where none has a weight, their number
-        self.num_routed: int | None = None  # sent by a router, where experts were shown all tokens
         self.num_samples = 0
 
     def add(self, inputs_TI: Tensor, num_samples: int = 1, weights_T: Tensor | None = None) -> None:
@@ -68,15 +67,9 @@ class Statistic(ABC):
         self.num_tokens += other.num_tokens
         self.num_samples += other.num_samples
         self.sum_weights += other.sum_weights
-        if other.num_routed is not None:
-            self.count_routed(other.num_routed)
         if other.products == TENSOR_CORES:
             self.products = TENSOR_CORES
         self._merge(other)
-
-    def count_routed(self, num_tokens: int) -> None:
-        """Note that a router sent so many more of the tokens to the layer."""
-        self.num_routed = (self.num_routed or 0) + num_tokens
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""

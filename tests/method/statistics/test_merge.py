@@ -175,13 +175,3 @@ def test_weighted_halves_are_the_whole(kind):
 def test_a_statistic_that_counts_every_token_once_says_so():
     with pytest.raises(ConfigError, match=r"calibration\.weighting: .*LargestInput.*_accumulate_w"):
         LargestInput(NUM_IN).add(inputs(1), 1, torch.full((SAMPLE,), 0.5))
-
-
-def test_tokens_that_a_router_sent_add_up():
-    one, other = Hessian(NUM_IN), Hessian(NUM_IN)
-    one.merge(other)
-    assert one.num_routed is None
-    other.count_routed(3)
-    other.count_routed(0)
-    one.merge(other)
-    assert one.num_routed == 3
