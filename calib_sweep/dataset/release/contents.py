@@ -21,6 +21,7 @@ import yaml
 
 from calib_sweep import valid_json
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card, Sample
+from calib_sweep.places import WEIGHTS
 from calib_sweep.wording import counted
 
 README, DATA = "README.md", "data.jsonl"
@@ -84,6 +85,8 @@ def _order(name: str, one: CalibrationSet) -> tuple[str, int, str]:
 def public(one: CalibrationSet) -> CalibrationSet:
     """Return a set whose card names no place on this machine: of a path the last name is left."""
     card = {**_without_places(one.card), "dataset": one.card["dataset"]}
+    if one.card["tokenizer"]["name"] == str(WEIGHTS):
+        card["tokenizer"]["name"] = "miniature"
     return dataclasses.replace(one, card=cast(Card, card), folder=None)
 
 
