@@ -27,6 +27,7 @@ NEEDED = {  # keys that only the user can know
     "dataset/text": ["dataset.path=text.txt"],
     "dataset/imported": ["dataset.path=sets"],
     "dataset/chat": ["dataset.path=chat.jsonl"],
+    "dataset/task": ["dataset.tasks=[boolq]"],
     "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
 

@@ -73,7 +73,7 @@ def load_task(name: str, spec: Spec, num_items: int | None, num_fewshot: int | N
     A definition that says 0 keeps it, as in lm-eval. Anything may be raised: what a task names is
     other people's code.
     """
-    task: Any = _load(name, spec)
+    task: Any = open_task(name, spec)
     own = task.get_config("num_fewshot")
     if own != 0 and (own is None or num_fewshot is not None):
         task.set_config(key="num_fewshot", value=num_fewshot or 0)
@@ -82,7 +82,7 @@ def load_task(name: str, spec: Spec, num_items: int | None, num_fewshot: int | N
     return task
 
 
-def _load(name: str, spec: Spec) -> object:
+def open_task(name: str, spec: Spec) -> object:
     """Load the task of a file, of settings, or of a file that they `include` and change."""
     if isinstance(spec, str) or "include" not in spec:
         return TaskManager(include_defaults=False).load([spec])["tasks"][name]

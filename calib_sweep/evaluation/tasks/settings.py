@@ -144,6 +144,10 @@ class ZeroShot:
         own = [Path(self.include_path)] if self.include_path is not None else []
         return select(self.tasks, [*own, miniature_folder()])
 
+    def specs(self) -> dict[str, str | dict[str, object]]:
+        """What each task is loaded from: its file, or that with changes."""
+        return {name: member.spec(name) for name, member in self.selection.tasks.items()}
+
     def files(self) -> dict[str, Path]:
         """The YAML of each task; `ConfigError` lists every name that is not found."""
         return {name: member.path for name, member in self.selection.tasks.items()}

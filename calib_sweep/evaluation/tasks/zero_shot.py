@@ -10,7 +10,6 @@ The standard error of a mean is lm-eval's. Its other errors are bootstraps in a 
 of these only that of `perplexity` is given, by the delta method.
 """
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -18,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
+from calib_sweep.errors import ConfigError, collected
 from calib_sweep.evaluation.items import Table
 from calib_sweep.evaluation.requests import Requests, by_document
 from calib_sweep.evaluation.scorers.scorer import Scorer
@@ -36,11 +35,10 @@ from calib_sweep.evaluation.tasks.definitions import (
 )
 from calib_sweep.evaluation.tasks.item_groups import groups_of
 from calib_sweep.evaluation.tasks.item_text import ItemRuns, strings_of_items
+from calib_sweep.evaluation.tasks.loading import explained, loading, templates_of_tasks
 from calib_sweep.evaluation.tasks.settings import KEY, ZeroShot
 from calib_sweep.evaluation.tasks.task_scores import TaskScore, by_item, collect, values_of
 from calib_sweep.evaluation.tasks.written import Writing, Written, answer, summary, writings
-from calib_sweep.model.hub import hub_answers
-from calib_sweep.quiet import no_progress_bars, offline_hub, quiet_logger
 from calib_sweep.seeding import constant_global_seeds
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ class PreparedTasks:
 
     def score(self, scorer: Scorer) -> dict[str, TaskScore]:
         """Run every task."""
-        with constant_global_seeds(), _templates(self.settings):
+        with constant_global_seeds(), templates_of_tasks(self.settings):
             self._respond(scorer)
             cut = answer(scorer, self.writings, self.encoder, replicate=0)
             draws = {name: [values_of(task)] for name, task in self.tasks.items()}
@@ -192,23 +190,10 @@ def prepare_tasks(
     settings.check_definitions()  # before any of their code runs
     from calib_sweep.evaluation.harness import Encoder, doc_hash
 
-    specs: dict[str, Spec] = {
-        name: {"include": str(one.path), "task": name, **one.changes}
-        if one.changes
-        else str(one.path)
-        for name, one in settings.selection.tasks.items()
-    }
+    specs: dict[str, Spec] = settings.specs()
     if settings.storycloze_path is not None:
         specs[STORYCLOZE] = storycloze_definition(Path(settings.storycloze_path))
-    with (
-        collected() as problems,
-        constant_global_seeds(),
-        _templates(settings),
-        quiet_logger("lm_eval.api.task"),
-        quiet_logger("datasets"),
-        _hub(settings),
-        no_progress_bars(),
-    ):
+    with collected() as problems, loading(settings):
         tasks = {name: problems.of(_build, name, spec, settings) for name, spec in specs.items()}
     documents = {
         name: [instances[0].doc for instances in by_item(task.instances)]
@@ -242,35 +227,12 @@ def check_own_items(settings: ZeroShot, tokenizer: "PreTrainedTokenizerBase") ->
         _ = prepare_tasks(alone, tokenizer).requests
 
 
-def _templates(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
-    """Have templates of the user's own tasks rendered where they cannot reach into Python."""
-    from calib_sweep.evaluation.harness import templates
-
-    return templates(are_trusted=settings.trust_task_code or not settings.own_tasks())
-
-
-def _hub(settings: ZeroShot) -> contextlib.AbstractContextManager[None]:
-    """If the hub does not answer, have items read from the cache at once, or not at all."""
-    fetched = (definition.is_fetched for definition in settings.definitions.values())
-    return offline_hub() if any(fetched) and not hub_answers() else contextlib.nullcontext()
-
-
 def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
     """One task with its requests; `ConfigError` for whatever its definition raises."""
     from calib_sweep.evaluation.harness import filter_names, is_dangerous, load_task
 
-    where = f"{KEY}.tasks={name!r}: expected a task that lm-eval can build"
-    try:
+    with explained(name, spec):
         task = load_task(name, spec, settings.num_items, settings.shots_of(name))
-    except OSError as error:
-        raise UnavailableError(
-            f"{where}, but its items are not on this machine and cannot be fetched "
-            f"({_first_line(error)}). {FETCH}"
-        ) from error
-    except Exception as error:  # the border to task definitions, which are other people's code
-        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-        remedy = f"Type pip install {missing}." if missing else f"See {spec}."
-        raise ConfigError(f"{where}, but it fails: {_first_line(error)}. {remedy}") from error
     refuse_programs(name, is_dangerous(task), settings.trust_task_code)
     headline, filters = settings.headline_of(name), filter_names(task)
     metrics = [metric_key(metric, one) for one in filters for metric in task.aggregation()]
@@ -278,10 +240,6 @@ def _build(name: str, spec: "Spec", settings: ZeroShot) -> "Task":
     if headline is not None:
         require_headline(name, headline, metrics)
     return task
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _no_token(instance: "Instance") -> str:

@@ -78,7 +78,7 @@ def _boolq(writer: Writer, index: int) -> Item | None:
     return {"passage": made.passage, "question": made.questions[0], "answer": int(made.answers[0])}
 
 
-_MAKERS: dict[str, Callable[[Writer, int], Item | None]] = dict(
+MAKERS: dict[str, Callable[[Writer, int], Item | None]] = dict(
     zip(TASKS, (_facts, _lastword, _coref, _story, _boolq), strict=True)
 )
 
@@ -121,7 +121,7 @@ def _different(task: str) -> Iterator[Item]:
     """Items of a fitting length; no two ask for the same fact or read alike."""
     seen = set()
     for index in range(_NUM_DRAFTS):
-        item = _MAKERS[task](writer_for("tasks", task, index), index)
+        item = MAKERS[task](writer_for("tasks", task, index), index)
         if item is None:
             continue
         texts = requests(task, item)

@@ -5,7 +5,7 @@ from helpers.scored import metric, write_task, zero_shot_of
 
 from calib_sweep.errors import ConfigError, UnavailableError
 from calib_sweep.evaluation import harness
-from calib_sweep.evaluation.tasks import zero_shot
+from calib_sweep.evaluation.tasks import loading
 from calib_sweep.evaluation.tasks.definitions import METRICS, read_definition
 from calib_sweep.evaluation.tasks.selection import select
 from calib_sweep.evaluation.tasks.zero_shot import prepare_tasks
@@ -226,7 +226,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_items_that_only_it_has(
 
     for place in (constants, datasets.config):
         monkeypatch.setattr(place, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(zero_shot, "hub_answers", lambda: asked.append(name))
+    monkeypatch.setattr(loading, "hub_answers", lambda: asked.append(name))
     monkeypatch.setattr(harness, "load_task", load)
     with pytest.raises(UnavailableError, match="not on this machine and cannot be fetched"):
         prepare_tasks(zero_shot_of(tmp_path, name), tokenizer)
