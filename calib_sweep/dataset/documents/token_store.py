@@ -183,11 +183,15 @@ class TokenStore:
 
     def _index(self) -> None:
         """Join the indices of all segments, by position; one that stands in two counts once."""
-        segments = list(self._segments.values())
+        segments = sorted(self._segments.values(), key=lambda segment: segment.position_K[0])
+        self._segments = {segment.path.name: segment for segment in segments}
         nothing = [np.zeros(0, dtype=np.int64)]
         position = np.concatenate([s.position_K for s in segments] or nothing)
-        self._position_K, first = np.unique(position, return_index=True)
+        first: np.ndarray | slice = slice(None)
+        if not (np.diff(position) > 0).all():  # as of a corpus that was made in one go
+            position, first = np.unique(position, return_index=True)
         sizes = [len(s.position_K) for s in segments]
+        self._position_K = position
         self._segment_K = np.repeat(np.arange(len(segments)), sizes)[first]
         self._row_K = np.concatenate([np.arange(size) for size in sizes] or nothing)[first]
         self._length_K = np.concatenate([s.length_K for s in segments] or nothing)[first]
