@@ -65,7 +65,7 @@ def fill(store: TokenStore, num_documents: int, num_tokens: int) -> None:
     store.flush()
 
 
-def source_of(texts: Documents, tokenizer, design: str, window: str) -> Source:  # noqa: ANN001
+def source_of(texts: Documents, tokenizer, design: str, window: str) -> Source:
     """Return the source of a set as papers draw it."""
     calibration = Calibration(
         num_samples=128, seq_len=2048, design=design, window=window, bos="none"

@@ -3,12 +3,9 @@
 Shapes: N samples, T tokens of a sample.
 """
 
-from collections.abc import Mapping
-from typing import cast
-
 import numpy as np
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.overlap import run_hashes
 
 WINDOW_TOKENS = 50
@@ -31,19 +28,6 @@ def shared_windows(one: CalibrationSet, other: CalibrationSet) -> float:
     """Share of the different 50-token windows of `one` that also occur in `other`."""
     mine, theirs = _window_hashes(one), _window_hashes(other)
     return float(np.isin(mine, theirs).mean()) if len(mine) else 0.0
-
-
-def expected_shared_documents(card: Card) -> float | None:
-    """Documents that two seeds share by chance, num_samples^2 / pool; None: not such a draw.
-
-    The pool is extrapolated from the part of it that the draw looked at.
-    """
-    # A mixture's pool has a part's name where others have these keys.
-    pool = cast(Mapping[str, int], card.get("pool") or {})
-    by_chance = card.get("design") in ("independent", "reference")
-    if not by_chance or card.get("window") == "pack" or not pool.get("eligible"):
-        return None
-    return card["num_samples"] ** 2 / (pool["eligible"] * pool["documents"] / pool["walked"])
 
 
 def _documents(calibration_set: CalibrationSet) -> set[str]:

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.pool import describe_pools
 from calib_sweep.inspection.samples import describe_samples, find_outliers
 from calib_sweep.inspection.shared import (
     WINDOW_TOKENS,
-    expected_shared_documents,
     find_duplicates,
     shared_documents,
     shared_windows,
@@ -58,14 +58,11 @@ def _card(calibration_set: CalibrationSet) -> Panel:
         "seed": card["seed"],
         "set": f"{counted(card['num_samples'], 'sample')} of {counted(card['seq_len'], 'token')}",
         "design": f"{card['design']}, window {card['window']}, bos {card['bos']}",
-        "pool": _flat(card["pool"]) if card["pool"] else "-",
+        "pool": "\n".join(f"{name}: {text}" for name, text in describe_pools(card).items()) or "-",
         "tokenizer": f"{card['tokenizer']['name']} ({card['tokenizer']['vocabulary']} tokens)",
         "folder": calibration_set.folder or "-",
         "hash of the tokens": calibration_set.hash,
     }
-    expected = expected_shared_documents(card)
-    if expected is not None:
-        rows["chance overlap"] = f"about {expected:.2g} documents shared by two seeds"
     for key, value in card["provenance"].items():
         if value is not None:
             rows[key] = value if isinstance(value, str) else _flat(value)

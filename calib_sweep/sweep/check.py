@@ -135,8 +135,24 @@ def _rank(seed: object) -> int:
     return seed if isinstance(seed, int) else -1
 
 
-def check_pool(cell: Cell, parts: PartialParts, look: Look | None = None) -> CalibrationSet | None:
-    """Draw the set of the cell, not kept: for the error that this may raise, and for `look`."""
+class Pools:
+    """What was drawn from, in words: a line for each pool."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, None] = {}
+
+    def look(self, _cell: Cell, _parts: PartialParts, drawn: CalibrationSet) -> None:
+        """Remember the pools of a set."""
+        from calib_sweep.dataset.calibration.pool import describe_pools
+
+        told = describe_pools(drawn.card).items()
+        self.lines |= dict.fromkeys(f"pool of {name}: {text}" for name, text in told)
+
+
+def check_pool(
+    cell: Cell, parts: PartialParts, looks: Sequence[Look] = ()
+) -> CalibrationSet | None:
+    """Draw the set of the cell, not kept: for the error that this may raise, and for `looks`."""
     if parts.dataset is None:
         return None
     assert not parts.dataset.needs_model
@@ -144,6 +160,6 @@ def check_pool(cell: Cell, parts: PartialParts, look: Look | None = None) -> Cal
     tokenizer = parts.model.load_tokenizer()
     drawn = draw_set(parts.dataset, tokenizer, parts.calibration, parts.seed)
     parts.check_tokens(drawn)
-    if look is not None:
+    for look in looks:
         look(cell, parts, drawn)
     return drawn

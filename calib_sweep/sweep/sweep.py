@@ -170,13 +170,14 @@ class Sweep:
         """Validate every cell; say which are done and what the others may cost."""
         from calib_sweep.console import output
         from calib_sweep.inspection.contamination import Contamination
-        from calib_sweep.sweep.check import check_cells, check_pool
+        from calib_sweep.sweep.check import Pools, check_cells, check_pool
         from calib_sweep.sweep.estimate import describe_plan
 
         num_planned = len(self.cells)
         self.cells, _ = within_reach(self.store, self.cells)
         seen = Contamination(self.builder, self.cells)
-        draw = partial(check_pool, look=seen.look)
+        pools = Pools()
+        draw = partial(check_pool, looks=(seen.look, pools.look))
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
@@ -184,7 +185,7 @@ class Sweep:
             found = problems.of(partial(check_cells, self.builder, self.cells, draw=draw))
         plan = describe_plan(self.builder, self.store, self.cells, [*notes, *found])
         warnings = [f"warning: {text}" for text in seen.warnings]
-        output("\n".join(filter(None, [self.describe_bound(), *warnings, plan])))
+        output("\n".join(filter(None, [self.describe_bound(), *warnings, *pools.lines, plan])))
         todo = [cell for cell in self.cells if not self.store.is_done(cell)]
         if script := preview(self.master, len(self.at_once(todo))):
             output(f"this would be submitted, and is not:\n\n{script}")

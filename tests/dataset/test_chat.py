@@ -190,7 +190,7 @@ def test_the_card_tells_layout_template_and_licence(chats, tokenizer, settings):
     told = card["provenance"]
     assert told["messages"] == "messages" and told["template"] == OF_WORDS
     assert told["files"] == ["a.jsonl"] and "column" not in told
-    assert card["pool"] == {"documents": 6, "walked": 4, "eligible": 4}
+    assert {"documents": 6, "walked": 4, "eligible": 4}.items() <= card["pool"].items()
 
 
 @pytest.mark.parametrize(

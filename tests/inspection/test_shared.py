@@ -2,11 +2,9 @@
 
 import pytest
 from helpers.sets import make_set
-from helpers.words import PAD, ids_of, text_of
+from helpers.words import PAD, ids_of
 
-from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.inspection.shared import (
-    expected_shared_documents,
     find_duplicates,
     shared_documents,
     shared_windows,
@@ -42,13 +40,3 @@ def test_windows_do_not_reach_into_padding_or_the_next_sample():
     assert shared_windows(one, padded) == 0.0
     assert shared_windows(padded, padded) == 0.0
     assert shared_windows(make_set([half, ids_of(30, 30)]), make_set([ids_of(0, 60)])) == 0.0
-
-
-def test_chance_overlap_is_the_square_over_the_pool(tokenizer, settings):
-    texts = [text_of(8 * i, 8) for i in range(100)] + ["w1"] * 100
-    chosen = settings(design="independent", num_samples=20)
-    card = draw_from_documents(texts, tokenizer, chosen, 0, {}, "words").card
-    expected = expected_shared_documents(card)
-    assert expected is not None and 3 < expected < 6  # 20 * 20 / 100, from the part walked
-    card = draw_from_documents(texts, tokenizer, settings(), 0, {}, "words").card
-    assert expected_shared_documents(card) is None

@@ -25,7 +25,7 @@ SET_MEANINGS = {
     "num_samples": "samples in the set",
     "seq_len": "tokens in a sample, in the longest one",
     "lengths": "that samples are cut to, in turn",
-    "pool": "what there was to draw from, and how much of it was looked at",
+    "pool": "what there was to draw from, how much was looked at, what two seeds share by chance",
 }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
+from calib_sweep.dataset.calibration.pool import pool_of
 from calib_sweep.dataset.calibration.reference import reference_packed, reference_slices
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.calibration.shortage import pool_too_small
@@ -77,6 +78,7 @@ def draw_from_source(source: Source, seed: int, provenance: Mapping[str, object]
     tokens_NT, answers_NT = without_marks(marked_NT)
     spans = _spans(tokens_NT, lengths_N)
     texts = [str(tokenizer.decode(tokens_NT[i, :length])) for i, length in spans]
+    pool = pool_of(cut, calibration)
     return CalibrationSet(
         tokens_NT=tokens_NT,
         lengths_N=lengths_N,
@@ -84,7 +86,7 @@ def draw_from_source(source: Source, seed: int, provenance: Mapping[str, object]
         samples=[
             {**piece.origin(), "text": text} for piece, text in zip(cut.pieces, texts, strict=True)
         ],
-        card=make_card(source.name, provenance, cut.pool(), calibration, seed, tokenizer),
+        card=make_card(source.name, provenance, pool, calibration, seed, tokenizer),
     )
 
 
@@ -120,6 +122,8 @@ def make_card(
 def _cut(source: Source, seed: int) -> Cut:
     """The samples that the design gives to this seed."""
     design, window = source.calibration.design, source.calibration.window
+    if (design, window) != ("reference", "pack"):  # which reads all documents as one text
+        source.tokenised.complete_if_little()
     if design == "reference":
         draw = reference_slices if window == "slice" else reference_packed
         return draw(source, seed)
@@ -129,7 +133,6 @@ def _cut(source: Source, seed: int) -> Cut:
     else:  # independent: an order per seed, always from its beginning
         shuffle, first = stream("calibration/independent", streams, seed), 0
         rotation = stream("calibration/rotation", streams, seed)
-    source.tokenised.complete_if_little()
     order = shuffle.permutation(len(source.documents))
     if window == "slice":
         return cut_slices(source, order, first, count, seed)

@@ -135,7 +135,12 @@ def test_only_as_many_documents_as_needed_are_read(tokenizer, settings):
 
     pool = Documents(num_documents=1_000_000, read=read_some, id=str)
     drawn = draw(pool, tokenizer, settings(num_samples=16))
-    assert drawn.card["pool"] == {"documents": 1_000_000, "walked": 16, "eligible": 16}
+    assert drawn.card["pool"] == {
+        "documents": 1_000_000,
+        "walked": 16,
+        "eligible": 16,
+        "shared_by_chance": 0.0,
+    }
     assert len(read) <= 2 * 16
     assert len(read) == len(set(read))
     read.clear()
