@@ -120,7 +120,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory) -> Path:
     """A file of 64 documents of 60 words."""
-    return write_documents(tmp_path_factory.mktemp("documents") / "stories.jsonl")
+    return write_documents(tmp_path_factory.mktemp("documents") / "text.jsonl")
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,6 @@ def check_where(where: object, example: str = "language: de") -> None:
     plain = (str, int, float, bool)
     ok = where is None or (
         isinstance(where, Mapping)
-        and len(where) > 0
         and all(isinstance(column, str) and column != "" for column in where)
         and all(
             isinstance(wanted, plain)
@@ -164,7 +163,7 @@ def _read(
             f"dataset.column={column!r}: expected a column of text, but in {files[0].name} it "
             f"holds {kind}. Set dataset.column to the one that holds the text."
         )
-    rows, met = (None, {}) if where is None else _matching(table, files[0], where)
+    rows, met = _matching(table, files[0], where) if where else (None, {})
     return _Part(table.select_columns([column]), [len(table)], rows, met)
 
 

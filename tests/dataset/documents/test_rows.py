@@ -111,7 +111,7 @@ def test_plain_text_has_no_columns(tmp_path):
         read(tmp_path / "a.txt", where={"lang": "de"})
 
 
-@pytest.mark.parametrize("where", ["de", {}, {"lang": None}, {"lang": []}, {"": "de"}, ["lang"]])
+@pytest.mark.parametrize("where", ["de", {"lang": None}, {"lang": []}, {"": "de"}, ["lang"]])
 def test_a_filter_is_columns_and_values(where):
     with pytest.raises(ConfigError, match=r"dataset\.where=.*columns with the value"):
         files(Path("a.jsonl"), where)
