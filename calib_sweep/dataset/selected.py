@@ -121,6 +121,8 @@ class Selected(Dataset):
             **selection.notes,
         }
         cost = _sum(of_pool.get("cost", {}), {"seconds": seconds, **selection.cost})
+        if "selection" in of_pool:  # the source chose as well
+            told["selection_of_pool"] = of_pool["selection"]
         changed = {"num_samples": len(chosen_N), "selection": told, "cost": cost}
         return cast(Card, {**of_pool, **changed})
 

@@ -158,6 +158,13 @@ def test_a_mixture_is_chosen_from_and_a_part_of_one_may_be_chosen(tokenizer, set
     assert [sample["part"] for sample in of_mixture.samples] == ["b"] * 4
 
 
+def test_what_the_source_chose_is_told_too(tokenizer, settings):
+    inner = Selected(source=Texts(), selector=Last(pool_size=8))
+    card = Selected(source=inner, selector=Last(pool_size=6)).draw(tokenizer, settings(), 0).card
+    assert card["selection"]["chosen"] == [5, 4, 3, 2]
+    assert card["selection"]["selection_of_pool"]["chosen"] == [7, 6, 5, 4, 3, 2]
+
+
 def test_the_cost_of_the_pool_counts(tokenizer, settings):
     class Costly(Texts):
         def draw(self, tokenizer, calibration, seed, model=None):

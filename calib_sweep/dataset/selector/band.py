@@ -1,5 +1,6 @@
 """What selectors share that keep a band of quantiles of one number per candidate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,10 @@ class Band(Selector):
         """Return the first rank of the band, and the one behind its last."""
         return round(self.low * num_candidates), round(self.high * num_candidates)
 
-    def within(self, value_C: np.ndarray, num_samples: int) -> Selection:
+    def within(
+        self, value_C: np.ndarray, num_samples: int, cost: Mapping[str, float] | None = None
+    ) -> Selection:
         """Choose the first candidates of the pool whose numbers are in the band."""
         first, end = self.ranks(len(value_C))
         in_band = np.sort(np.argsort(value_C, kind="stable")[first:end])
-        return Selection(chosen=in_band[:num_samples], scores_C=value_C)
+        return Selection(chosen=in_band[:num_samples], scores_C=value_C, cost=cost or {})

@@ -55,9 +55,9 @@ class Pool:
         rows = zip(self.candidates.tokens_NT, self.lengths_C, strict=True)
         return [row[:length] for row, length in rows]
 
-    def stream(self, name: str) -> np.random.Generator:
+    def stream(self, name: str, *parts: str | int) -> np.random.Generator:
         """Return the random numbers of this dataset and seed that are called so."""
-        return stream(f"selector/{name}", self.dataset, self.seed)
+        return stream(f"selector/{name}", self.dataset, self.seed, *parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from helpers.words import make_tokenizer
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.selector.base import Pool
 
+TOKENIZER = make_tokenizer()
+
 
 @pytest.fixture
 def pool_of() -> Callable[..., Pool]:
@@ -29,7 +31,7 @@ def pool_of() -> Callable[..., Pool]:
             ),
             dataset="pool",
             seed=seed,
-            tokenizer=make_tokenizer(),
+            tokenizer=TOKENIZER,
             model=model,
         )
 
