@@ -215,7 +215,7 @@ report.
 Exit codes: 0; 1 where a sweep could not keep its results in FOLDER
 """,
 }
-MAX_PHRASE = 72  # characters
+MAX_PHRASE = 68  # characters
 
 
 def program_help() -> str:
@@ -236,7 +236,7 @@ def _choices() -> Iterator[str]:
 
 def _lines(group: Path) -> Iterator[str]:
     for path in sorted(group.glob("*.yaml")):
-        yield f"    {path.stem:<24}{phrase_of(path)}\n"
+        yield f"    {path.stem:<28}{phrase_of(path)}\n"
 
 
 def phrase_of(path: Path) -> str:

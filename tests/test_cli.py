@@ -157,7 +157,7 @@ def test_help_names_every_verb_and_every_choice(tmp_path):
     words = set(done.stdout.replace("=", " ").replace(",", " ").split())
     assert {*cli.GRID_VERBS, *cli.FOLDER_VERBS} <= words
     assert {path.stem for path in cli.CONF.rglob("*/*.yaml")} <= words
-    assert "    awq                     input features scaled before rounding" in done.stdout
+    assert "    awq                         input features scaled before rounding" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 

@@ -110,6 +110,7 @@ def test_a_dataset_of_ones_own_is_inspected_and_drawn_from(copied, run_commands)
     assert sorted(dataset for dataset, _ in drawn) == ["mini_web"] * 2 + ["sums"] * 2
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_loaded_as_it_says(copied, run_commands):
     folder = copied("own_model")
     run_commands(folder / "soup.py", folder)

@@ -42,6 +42,7 @@ def edit(folder):
         file.write("# edited\n")
 
 
+@pytest.mark.slow
 def test_cells_of_a_method_whose_code_was_edited_are_refused(own_method, run_cli, tiny_world):
     command = ["method=rounded", "method.step=0.01,0.02", *tiny_world]
     assert run_cli("-m", *command, cwd=own_method).code == 0
@@ -121,6 +122,7 @@ class Lines(TextDataset):
 """
 
 
+@pytest.mark.slow
 def test_sets_of_code_that_was_edited_are_drawn_again(tmp_path, monkeypatch, run_cli, tiny_world):
     monkeypatch.syspath_prepend(tmp_path)
     folder = tmp_path / "conf.local/dataset"

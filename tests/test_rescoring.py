@@ -153,6 +153,7 @@ def test_less_is_neither_compressed_nor_scored(run_cli, world, sweep, work):
         assert record["compression"] == old["compression"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "form", "keeps"),
     [
@@ -205,6 +206,7 @@ def test_a_kept_model_that_is_damaged_or_of_other_weights_is_compressed_again(
     assert "rounds its weights" in ended.err and "cannot be read" in ended.err
 
 
+@pytest.mark.slow
 def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     old = of_method(sweep, "wanda")
     made, other = old["compression"]["fingerprint"], "0123" * 8
@@ -218,6 +220,7 @@ def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     assert sorted(work["scored"]) == 2 * ["mini_boolq"] + 2 * ["more@32"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["items.parquet", "dense_reference/reference.safetensors"])
 def test_what_lies_in_a_damaged_file_is_scored_again(run_cli, world, sweep, fresh, work, name):
     method = "wanda" if name == "items.parquet" else "dense"

@@ -77,6 +77,7 @@ def after_first_cell(monkeypatch, act):
     monkeypatch.setattr(run_module, "summarise_layers", then)
 
 
+@pytest.mark.slow
 def test_the_record_says_how_much_of_its_calibration_set_is_scored(
     run_cli, tiny_world, documents, tmp_path
 ):

@@ -53,6 +53,7 @@ def events(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 def test_the_last_cell_costs_no_tokenising_no_building_and_no_laying_out(
     run_cli, world, events, tmp_path
 ):

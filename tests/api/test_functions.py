@@ -300,6 +300,7 @@ def test_a_model_is_scored_without_dropout_and_left_in_its_mode(by_hand, inside)
 
 
 # About 10 s: `run` is a process of its own, which imports everything.
+@pytest.mark.slow
 def test_by_hand_by_run_and_by_the_command_line_the_scores_are_the_same(
     tiny_world, by_hand, run_cli, inside
 ):
@@ -409,6 +410,7 @@ def test_a_run_of_other_words_starts_no_process(words, message, inside, monkeypa
         calib_sweep.run(words)
 
 
+@pytest.mark.slow
 def test_the_front_door_opens_whatever_else_is_imported_and_costs_nothing_before():
     code = (
         "import sys, calib_sweep\n"

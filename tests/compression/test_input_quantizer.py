@@ -190,6 +190,7 @@ def coarse(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_sweep_scores_it_says_so_and_undoes_it(coarse, run_cli, tiny_world):
     for sweep, methods in (("both", "coarse,rtn"), ("alone", "rtn")):
         command = ["-m", f"method={methods}", f"sweep_name={sweep}", *tiny_world]

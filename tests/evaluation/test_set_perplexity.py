@@ -126,6 +126,7 @@ def test_blocks_may_wait_in_host_memory(drawn):
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_computes_it_once_a_set_and_holds_it_against_the_scores(
     run_cli, tiny_world, tmp_path, computed
 ):

@@ -77,7 +77,9 @@ def test_one_outlier_of_ten_thousand_in_half_precision(name, of):
     new = method.compress_weight(weight, seen(method, inputs))
     assert new.weight_OI.dtype == torch.float16 and is_finite(new.weight_OI)
     if of != "inputs":
-        assert float(new.weight_OI[5, 40]) == pytest.approx(1e4, rel=0.05)
+        # A symmetric grid of 16 levels ends at 7 of 7.5 steps.
+        share = 0.07 if getattr(method, "symmetric", False) else 0.05
+        assert float(new.weight_OI[5, 40]) == pytest.approx(1e4, rel=share)
     assert new.damping == getattr(method, "damping", None)  # no retry is needed
 
 

@@ -47,6 +47,7 @@ def the_command_of_its_card(model):
     return words.replace("FOLDER", str(model)).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "form", "dtype"),
     [

@@ -118,6 +118,7 @@ def test_a_killed_sweep_goes_on_and_decides_as_one_that_was_not(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_run_again_and_more_seeds_are_looked_at_as_before(
     run_cli, tiny_world, tmp_path, fake
 ):
@@ -179,6 +180,7 @@ def test_methods_without_data_run_once_and_are_compared(run_cli, tiny_world, tmp
     assert pairs == [("magnitude", "wanda", "shown"), ("rtn", "wanda", "shown")]
 
 
+@pytest.mark.slow
 def test_against_dense_where_that_is_asked_for(run_cli, tiny_world, tmp_path, fake):
     words = [*COMMAND, "hydra.sweeper.contrasts=[[dense,wanda]]", "seed=range(9)"]
     assert run_cli(*words, *tiny_world, cwd=tmp_path).code == 0
@@ -188,6 +190,7 @@ def test_against_dense_where_that_is_asked_for(run_cli, tiny_world, tmp_path, fa
     assert entry["mean"] == pytest.approx(mean, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_rounds_of_several_seeds(run_cli, tiny_world, tmp_path, fake):
     words = [*COMMAND, "hydra.sweeper.round=4", "hydra.sweeper.width=1e-6", "seed=range(30)"]
     LOG_PPL["wanda"], before = (

@@ -117,6 +117,7 @@ def test_the_papers_grid_has_1800_cells():
     assert len(points) == len({tuple(point) for point in points}) == 1800
 
 
+@pytest.mark.slow
 def test_cells_of_the_papers_grid_are_valid(run_cli, no_weights, no_hub, tmp_path):
     """Two of the nine models and one of the ten sets; composing it all takes half a minute."""
     part = ["model=llama_7b,opt_30b", "seed=9"]
@@ -283,6 +284,7 @@ def test_other_text_beside_it_is_calibration_text(run_cli, tiny_world, three_fil
     assert ended.code == 0 and "warning" not in ended.out
 
 
+@pytest.mark.slow
 def test_a_part_of_a_mixture_is_not_scored_either(run_cli, tmp_path):
     typed = ["dataset=mixture", "dataset.parts.mini_wiki.split=heldout", "tracking=none"]
     typed += ["dataset.parts.mini_wiki.num_documents=400"]

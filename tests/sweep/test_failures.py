@@ -172,6 +172,7 @@ def test_a_damaged_record_is_set_aside_and_its_cell_runs_again(
     assert table(ended) == table(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_dataset_that_changed_after_cells_were_finished_is_refused(run_cli, tiny_world, tmp_path):
     documents = write_documents(tmp_path / "own.jsonl", num_documents=8)
     command = ["-m", *tiny_world, f"dataset.path={documents}", "seed=0"]
@@ -192,6 +193,7 @@ def test_a_dataset_that_changed_after_cells_were_finished_is_refused(run_cli, ti
     assert again.code == 0 and written(tmp_path / "results" / "default") == before
 
 
+@pytest.mark.slow
 def test_a_failed_cell_runs_again_on_files_that_were_mended(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):
@@ -208,6 +210,7 @@ def test_a_failed_cell_runs_again_on_files_that_were_mended(
     assert run_cli(*command, cwd=tmp_path).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files")
 @pytest.mark.parametrize("moment", ["config.yaml", RECORD])
 def test_a_full_disk_loses_nothing_that_is_finished(
@@ -464,6 +467,7 @@ def test_two_results_of_a_cell_are_told_by_every_command_until_one_is_deleted(
     assert "two results" not in (sweep / "report" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_log_is_not_written_through_a_link(run_cli, tiny_world, tmp_path):
     command, sweep = [*tiny_world, "seed=0"], tmp_path / "results" / "default"
     assert run_cli(*command, cwd=tmp_path).code == 0

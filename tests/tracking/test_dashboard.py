@@ -353,6 +353,7 @@ def push_in_a_process(server, home, sweep, *calls):
 KEY = {"WANDB_API_KEY": "0" * 40}
 
 
+@pytest.mark.slow
 def test_without_a_login_or_offline_nothing_is_contacted(sweep, server, tmp_path):
     calls = [([], {}), (["tracking.mode=offline"], KEY), ([], KEY | {"WANDB_MODE": "offline"})]
     done = push_in_a_process(server, tmp_path, sweep, *calls)
@@ -360,6 +361,7 @@ def test_without_a_login_or_offline_nothing_is_contacted(sweep, server, tmp_path
     assert server.paths == []
 
 
+@pytest.mark.slow
 def test_who_is_logged_in_gets_both_pushed_and_renewed_by_the_same_command(
     sweep, specs, server, tmp_path
 ):

@@ -130,6 +130,7 @@ def refuse(call, *_, **__):
     raise MirrorError("the server is on fire", is_silence=False)
 
 
+@pytest.mark.slow
 def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     run_cli, wandb_world, tmp_path, monkeypatch
 ):
@@ -160,6 +161,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     assert "W&B lacks" not in last.err and len(read_runs(sweep)) == 2  # mirrored once
 
 
+@pytest.mark.slow
 def test_a_cell_that_failed_and_then_succeeded_unseen_is_mirrored_again(
     run_cli, wandb_world, tmp_path, monkeypatch
 ):

@@ -96,6 +96,7 @@ def assert_whole(server, folder):
         assert read_mark(place)["is_online"]
 
 
+@pytest.mark.slow
 def test_a_fault_costs_one_bounded_attempt_and_nothing_is_lost(server, store, caplog):
     server.faults["UpsertBucket"] = hang
     mirror(store, timeout_s=0.2)
