@@ -4,6 +4,7 @@ results_dir/SWEEP/               WAITS, STOPPING, THREADS
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
                                  FIGURES, DASHBOARD
+results_dir/SWEEP/INSPECTION/    INDEX, inspection.md; the folder FIGURES
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 results_dir/TOKENISED/           HASH + IDS; beside it HASH + TOKENISING
 results_dir/DOCUMENTS/HASH/      segments of token ids; beside it HASH + TOKENISING
@@ -57,6 +58,7 @@ THREADS = "threads-*.json"  # of a sweep: the threads that a small model runs on
 # Of a calibration set, under results_dir.
 CALIBRATION = "calibration"
 DRAWING = ".drawing"  # ends the name of the folder that says who draws a set now
+INSPECTION = "inspection"  # of a sweep: the page about the sets that were looked at last
 CARD, TOKENS, SAMPLES = "card.json", "tokens.safetensors", "samples.jsonl"
 
 # Of the texts that are scored, under results_dir: it can go at any time, and is made again.

@@ -72,8 +72,11 @@ Exit codes: 0 everything is here; 1 something is not to be had
     "inspect": """\
 calib-sweep inspect [-m] KEY=VALUE ...    show the calibration sets of a grid
 
-Draws each set as a run would, shows its samples, its source and what describes it, and how much
-several sets have in common.
+Draws each set as a run would, shows its samples, its source and what describes it, what several
+sets have in common, and how much of what is scored stands in them. Writes the same as a page with
+figures, samples side by side: results_dir/sweep_name/inspection/index.html, and inspection.md.
+
+The dense model's perplexity of each sample needs its weights; dense_perplexity=false spares it.
 
     calib-sweep inspect dataset=c4 seed=0
     calib-sweep inspect -m dataset=c4,wikitext2 seed=0,1

@@ -56,12 +56,15 @@ def _run(
 ) -> Ended:
     from calib_sweep import cli
     from calib_sweep.analysis.report import write
+    from calib_sweep.inspection import page
     from calib_sweep.sweep import staffing
 
     out, err = io.StringIO(), io.StringIO()
     drawing = contextlib.nullcontext() if figures else patch.object(write, "_draw", lambda *_: {})
+    none = contextlib.nullcontext()
+    plotting = none if figures else patch.object(page, "figures_of", lambda _: {})
     alone = patch.object(staffing, "num_cores", lambda: 1)  # what tests patch is patched here only
-    with _as_a_fresh_process(), shared_reading(), drawing, alone, contextlib.chdir(cwd):
+    with _as_a_fresh_process(), shared_reading(), drawing, plotting, alone, contextlib.chdir(cwd):
         os.environ.update({"WANDB_MODE": "offline", **(env or {})})
         sys.argv = ["calib-sweep", *arguments]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -42,8 +42,8 @@ class Contamination:
         if found:
             self.warnings.append(
                 f"calibration text is scored: of {cell.dataset} seed {cell.seed}, "
-                f"{'; '.join(found.values())}. Scores on text that was seen are too good. A set "
-                f"should share less than {MAX_SEEN:.0%}: draw from other text, or score other text."
+                f"{'; '.join(found.values())}. Scores on text that was seen are too good: draw "
+                f"from other text. Less than {100 * MAX_SEEN:.0f} % of a set's runs should be."
             )
 
     def _prepare(self, parts: PartialParts, node: Config) -> PreparedEvaluation | None:

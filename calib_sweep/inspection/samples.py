@@ -5,6 +5,7 @@
   compression     bytes after zlib / bytes of the text: low is repetitive, above 1 is noise
   repeated_lines  share of the lines with text that occurred before in the sample
   non_alphabetic  share of the characters, white space aside, that are no letters
+  perplexity      of the dense model, where it is asked (`perplexity`)
 
 An outlier is judged by its robust z-score (Iglewicz and Hoaglin 1993): 0.6745 times the distance
 from the median over the median absolute deviation, above 3.5.
@@ -13,12 +14,14 @@ Shapes: N samples, T tokens of a sample.
 """
 
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
 OUTLIER_Z = 3.5
+LOGGED = ("perplexity",)  # descriptors that differ by factors
 
 
 def describe_samples(calibration_set: CalibrationSet) -> dict[str, np.ndarray]:
@@ -43,10 +46,12 @@ def token_lengths(calibration_set: CalibrationSet) -> np.ndarray:
 
 
 def robust_z(value_N: np.ndarray) -> np.ndarray:
-    """Robust z-scores; where most values are equal, from the mean absolute deviation instead.
+    """Robust z-scores [N]; where most values are equal, from the mean absolute deviation instead.
 
     Zero for all when all are equal.
     """
+    if not len(value_N):
+        return value_N
     distance_N = value_N - np.median(value_N)
     spread = np.median(np.abs(distance_N)) / 0.6745
     if spread == 0:
@@ -54,11 +59,17 @@ def robust_z(value_N: np.ndarray) -> np.ndarray:
     return np.zeros_like(distance_N) if spread == 0 else distance_N / spread
 
 
-def find_outliers(described: dict[str, np.ndarray]) -> list[tuple[int, str, float, float]]:
-    """(sample, descriptor, value, robust z) of everything that stands out, worst first."""
+def find_outliers(described: Mapping[str, np.ndarray]) -> list[tuple[int, str, float, float]]:
+    """(sample, descriptor, value, robust z) of everything that stands out, worst first.
+
+    Of a perplexity the logarithm is looked at; what is no number stands out nowhere.
+    """
     found = []
     for name, value_N in described.items():
-        z_N = robust_z(value_N)
+        is_told_N = np.isfinite(value_N)
+        told = value_N[is_told_N]
+        z_N = np.zeros(len(value_N))
+        z_N[is_told_N] = robust_z(np.log(told) if name in LOGGED else told)
         for sample in np.flatnonzero(np.abs(z_N) > OUTLIER_Z):
             found.append((int(sample), name, float(value_N[sample]), float(z_N[sample])))
     return sorted(found, key=lambda outlier: -abs(outlier[3]))

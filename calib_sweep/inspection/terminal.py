@@ -1,6 +1,6 @@
-"""Show a calibration set to a person: provenance, first samples, what stands out, what it shares.
+"""Show calibration sets to a person at a terminal.
 
-Only layout is here; the numbers are made in `samples` and `shared`.
+Only layout is here; the numbers are made in `inspected`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,83 +12,69 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
-from calib_sweep.dataset.calibration.pool import describe_pools
-from calib_sweep.inspection.samples import describe_samples, find_outliers
-from calib_sweep.inspection.shared import (
-    WINDOW_TOKENS,
-    find_duplicates,
-    shared_documents,
-    shared_windows,
+from calib_sweep.dataset.calibration.overlap import CONTAMINATION_TOKENS, in_words, is_seen
+from calib_sweep.inspection.inspected import Inspected, Inspection, Seen, Shared
+from calib_sweep.inspection.shared import WINDOW_TOKENS
+from calib_sweep.inspection.words import (
+    OF_SET,
+    beginning,
+    card_rows,
+    characters_in_words,
+    duplicates_in_words,
+    languages_in_words,
+    number,
+    title_of_sample,
 )
 from calib_sweep.wording import counted
 
 SHOWN_CHARACTERS = 300
-SHOWN_OUTLIERS = 12
+SHOWN_UNUSUAL, SHOWN_REASONS = 12, 2
+SHOWN_PAIRS = 12
 
 
-def inspect_set(
-    calibration_set: CalibrationSet,
-    others: Mapping[str, CalibrationSet] | None = None,
-    num_shown: int = 3,
-) -> RenderableType:
-    """Everything worth a look before a set is used, for a rich console.
+def show(inspection: Inspection, num_shown: int = 3) -> RenderableType:
+    """Everything worth a look before sets are used, for a rich console.
 
-    `others`: sets of other seeds (or datasets) by name, to compare with; `num_shown`: samples
-    printed in part.
+    `num_shown`: samples of each set that are printed in part.
     """
-    described = describe_samples(calibration_set)
-    parts: list[RenderableType] = [
-        _card(calibration_set),
-        *_samples(calibration_set, num_shown),
-        _descriptors(described),
-        _outliers(calibration_set, find_outliers(described)),
-        _duplicates(find_duplicates(calibration_set)),
-    ]
-    if others:
-        parts.append(_overlap(calibration_set, others))
+    parts = [part for one in inspection.sets for part in _set(one, num_shown)]
+    parts.append(_numbers(inspection.sets))
+    if inspection.shared:
+        parts.append(_shared(inspection.shared))
     return Group(*parts)
 
 
-def _card(calibration_set: CalibrationSet) -> Panel:
+def _set(one: Inspected, num_shown: int) -> list[RenderableType]:
+    return [
+        _card(one),
+        *_samples(one, num_shown),
+        _descriptors(one.described),
+        Text(f"languages: {languages_in_words(one.languages)}"),
+        Text(f"characters: {characters_in_words(one.characters)}"),
+        _unusual(one),
+        Text(duplicates_in_words(one.duplicates), style="bold" if one.duplicates else ""),
+        *_near(one),
+        *_seen(one.seen),
+    ]
+
+
+def _card(one: Inspected) -> Panel:
     """Show where the set is from and how it was drawn."""
-    card = calibration_set.card
-    rows: dict[str, object] = {
-        "dataset": card["dataset"],
-        "seed": card["seed"],
-        "set": f"{counted(card['num_samples'], 'sample')} of {counted(card['seq_len'], 'token')}",
-        "design": f"{card['design']}, window {card['window']}, bos {card['bos']}",
-        "pool": "\n".join(f"{name}: {text}" for name, text in describe_pools(card).items()) or "-",
-        "tokenizer": f"{card['tokenizer']['name']} ({card['tokenizer']['vocabulary']} tokens)",
-        "folder": calibration_set.folder or "-",
-        "hash of the tokens": calibration_set.hash,
-    }
-    for key, value in card["provenance"].items():
-        if value is not None:
-            rows[key] = value if isinstance(value, str) else _flat(value)
     table = Table.grid(padding=(0, 2))
-    for key, value in rows.items():
-        table.add_row(Text(key, style="bold"), Text(str(value)))
-    return Panel(table, title="calibration set", expand=False)
+    for key, value in card_rows(one.set).items():
+        table.add_row(Text(key, style="bold"), Text(value))
+    return Panel(table, title=escape(f"calibration set {one.name}"), expand=False)
 
 
-def _flat(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if key != "card")
-    if isinstance(value, list | tuple):
-        more = f" and {len(value) - 5} more" if len(value) > 5 else ""
-        return ", ".join(map(str, value[:5])) + more
-    return str(value)
-
-
-def _samples(calibration_set: CalibrationSet, num_shown: int) -> list[Panel]:
-    panels = []
-    for number, sample in enumerate(calibration_set.samples[:num_shown]):
-        text = sample["text"]
-        shown = text[:SHOWN_CHARACTERS] + (" ..." if len(text) > SHOWN_CHARACTERS else "")
-        title = f"sample {number}: document {sample['document']}, token {sample['offset']}"
-        panels.append(Panel(Text(shown), title=escape(title), title_align="left"))
-    return panels
+def _samples(one: Inspected, num_shown: int) -> list[Panel]:
+    return [
+        Panel(
+            Text(beginning(sample["text"], SHOWN_CHARACTERS)),
+            title=escape(title_of_sample(one.set, index)),
+            title_align="left",
+        )
+        for index, sample in enumerate(one.set.samples[:num_shown])
+    ]
 
 
 def _descriptors(described: Mapping[str, np.ndarray]) -> Table:
@@ -98,43 +84,69 @@ def _descriptors(described: Mapping[str, np.ndarray]) -> Table:
     for column in ("median", "lowest", "highest"):
         table.add_column(column, justify="right")
     for name, value_N in described.items():
-        numbers = (np.median(value_N), value_N.min(), value_N.max())
-        table.add_row(name, *(f"{number:.4g}" for number in numbers))
+        numbers = (np.nanmedian(value_N), np.nanmin(value_N), np.nanmax(value_N))
+        table.add_row(name, *(f"{value:.4g}" for value in numbers))
     return table
 
 
-def _outliers(
-    calibration_set: CalibrationSet, outliers: Sequence[tuple[int, str, float, float]]
-) -> RenderableType:
-    if not outliers:
+def _numbers(sets: Sequence[Inspected]) -> Table:
+    """Descriptors of whole sets, a column for each set."""
+    table = Table(title="whole sets", title_justify="left")
+    table.add_column("descriptor")
+    for one in sets:
+        table.add_column(escape(one.name), justify="right")
+    for name in OF_SET:
+        if any(name in one.numbers for one in sets):
+            table.add_row(name, *(number(one.numbers.get(name)) for one in sets))
+    return table
+
+
+def _unusual(one: Inspected) -> RenderableType:
+    if not one.unusual:
         return Text("no sample stands out")
-    title = f"{len(outliers)} anomalies (robust z beyond 3.5)"
+    more = f", the first {SHOWN_UNUSUAL}" if len(one.unusual) > SHOWN_UNUSUAL else ""
+    title = f"{counted(len(one.unusual), 'unusual sample')}{more}"
     table = Table(title=title, title_justify="left")
-    for column in ("sample", "document", "what", "value", "robust z", "text"):
+    for column in ("sample", "document", "why", "text"):
         table.add_column(column)
-    for sample, what, value, z in outliers[:SHOWN_OUTLIERS]:
-        origin = calibration_set.samples[sample]
-        start = Text(" ".join(origin["text"][:60].split()))
-        document = Text(str(origin["document"]))
-        table.add_row(str(sample), document, what, f"{value:.3g}", f"{z:+.1f}", start)
+    for found in one.unusual[:SHOWN_UNUSUAL]:
+        origin = one.set.samples[found.sample]
+        start = Text(" ".join(beginning(origin["text"], 60).split()))
+        why = Text("; ".join(found.reasons[:SHOWN_REASONS]))
+        table.add_row(str(found.sample), Text(str(origin["document"])), why, start)
     return table
 
 
-def _duplicates(groups: Sequence[Sequence[int]]) -> Text:
-    if not groups:
-        return Text("no exact duplicates")
-    listed = "; ".join(" = ".join(map(str, group)) for group in groups)
-    return Text(f"exact duplicates, samples {listed}", style="bold")
+def _near(one: Inspected) -> list[Text]:
+    if not one.near:
+        return []
+    told = [f"{p.one} and {p.other} (about {p.likeness:.0%})" for p in one.near[:SHOWN_PAIRS]]
+    more = f" and {len(one.near) - SHOWN_PAIRS} more" if len(one.near) > SHOWN_PAIRS else ""
+    return [Text(f"near duplicates, samples {', '.join(told)}{more}", style="bold")]
 
 
-def _overlap(calibration_set: CalibrationSet, others: Mapping[str, CalibrationSet]) -> Table:
-    """Show what this set shares with others."""
-    table = Table(title="overlap with other sets", title_justify="left")
+def _seen(seen: Seen) -> list[Text]:
+    """Say what is shared with text that is scored, or that nothing is."""
+    told = [in_words(name, found) for name, found in seen.items() if is_seen(found)]
+    if told:
+        return [Text(f"text that is scored: {'; '.join(told)}", style="bold")]
+    if not seen:
+        return []
+    name, found = max(seen.items(), key=lambda one: one[1]["share"])
+    most = f"most of all {found['share']:.1%} of its {CONTAMINATION_TOKENS}-token runs in {name}"
+    return [Text(f"shared with {counted(len(seen), 'text')} that are scored: {most}")]
+
+
+def _shared(shared: Sequence[Shared]) -> Table:
+    """Show what each two sets have in common."""
+    table = Table(title="what sets share", title_justify="left")
     table.add_column("set")
+    table.add_column("other set")
     table.add_column("shared documents", justify="right")
     table.add_column(f"shared {WINDOW_TOKENS}-token windows", justify="right")
-    for name, other in others.items():
-        documents = shared_documents(calibration_set, other)
-        windows = shared_windows(calibration_set, other)
-        table.add_row(Text(name), str(documents), f"{windows:.1%}")
+    table.add_column("near duplicates", justify="right")
+    for pair in shared:
+        windows = f"{max(pair.windows):.1%}"
+        names = (Text(pair.one), Text(pair.other))
+        table.add_row(*names, str(pair.documents), windows, str(pair.near))
     return table

@@ -210,21 +210,15 @@ class Sweep:
         return DONE
 
     def inspect(self) -> int:
-        """Show the calibration sets of the cells."""
-        from calib_sweep.console import output
-        from calib_sweep.inspection.terminal import inspect_set
-        from calib_sweep.session import Session
+        """Show the calibration sets of the cells, and write a page about them."""
+        from calib_sweep.inspection.command import inspect_cells
 
         cells = [cell for cell in self.cells if cell.needs_data]
         if not cells:
             raise ConfigError(
                 "method: expected one that needs calibration data. Example: method=wanda."
             )
-        session = Session(self.builder)
-        drawn = {cell.title: self._draw(cell, self.builder.parts(cell), session) for cell in cells}
-        sets = {title: one for title, one in drawn.items() if one is not None}
-        for title, one in sets.items():
-            output(inspect_set(one, {name: other for name, other in sets.items() if name != title}))
+        inspect_cells(self.builder, self.store, cells, self._draw)
         return DONE
 
     def _check(self, todo: Sequence[Cell]) -> None:

@@ -1,4 +1,4 @@
-"""The view of a set in a terminal."""
+"""The view of sets in a terminal."""
 
 import dataclasses
 import io
@@ -8,10 +8,11 @@ from helpers.words import text_of
 from rich.console import Console
 
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
-from calib_sweep.inspection.terminal import inspect_set
+from calib_sweep.inspection.inspected import inspect_sets
+from calib_sweep.inspection.terminal import show
 
 
-def test_the_page_shows_everything(tokenizer, settings):
+def test_the_view_shows_everything(tokenizer, settings):
     texts = [text_of(20 * i, 20) for i in range(60)]
     texts[5] = " ".join(["w1"] * 20)
     chosen = settings(num_samples=30)
@@ -21,19 +22,27 @@ def test_the_page_shows_everything(tokenizer, settings):
         for seed in range(2)
     }
     strange = next(name for name, one in sets.items() if "w1 w1" in str(one.samples))
-    one = dataclasses.replace(sets.pop(strange), folder=Path("results/calibration/abc"))
+    folder = Path("results/calibration/abc")
+    sets[strange] = dataclasses.replace(sets[strange], folder=folder)
+    seen = {strange: {"a@8": {"share": 0.5, "samples": 3}, "b@8": {"share": 0.0, "samples": 0}}}
     page = io.StringIO()
-    Console(file=page, width=160).print(inspect_set(one, sets))
+    Console(file=page, width=160).print(show(inspect_sets(sets, seen=seen)))
     shown = page.getvalue()
     for phrase in (
-        one.hash,
+        sets[strange].hash,
         "results/calibration/abc",
         "somewhere[/]",
         "and 4 more",
         "30 samples of 8 tokens",
         "disjoint",
+        "few different tokens (unique_share 0.125",
+        "w1 w1 w1",
+        "languages: latin",
+        "no exact duplicates",
+        "shared documents",
+        "text that is scored: 50 % of its 13-token runs and most of 3 samples stand in a@8",
+        "diversity",
+        *sets,
     ):
-        assert phrase in shown
-    assert "unique_share" in shown and "w1 w1 w1" in shown and "anomal" in shown
-    assert "shared documents" in shown and next(iter(sets)) in shown
-    assert "no exact duplicates" in shown
+        assert phrase in shown, phrase
+    assert "b@8" not in shown and "near duplicates, samples" not in shown

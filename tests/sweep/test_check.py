@@ -261,8 +261,7 @@ def test_text_that_is_scored_may_be_drawn_where_one_says_so(run_cli, tiny_world,
     ended = run_cli("check", *tiny_world, *paths, cwd=three_files)
     assert ended.code == 0, ended.err
     (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
-    assert "of text seed 0, " in told and " stand in one@32. " in told
-    assert "most of 2 samples" in told
+    assert "of copy seed 0, " in told and " stand in one@32. " in told
 
 
 def test_text_that_holds_much_of_what_is_scored_is_warned_about(run_cli, tiny_world, three_files):
@@ -273,7 +272,7 @@ def test_text_that_holds_much_of_what_is_scored_is_warned_about(run_cli, tiny_wo
     ended = run_cli("check", "-m", *tiny_world, *words, cwd=three_files)
     assert ended.code == 0, ended.err
     (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
-    assert "of text seed 1, " in told and " stand in one@32. " in told
+    assert "of mixed seed 1, " in told and " stand in one@32. " in told
     assert not [path for path in three_files.iterdir() if path.is_dir()]
 
 

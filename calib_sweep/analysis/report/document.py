@@ -65,6 +65,22 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text of somebody else's, kept as it is: lines, spaces and all."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Rows of passages to be read beside each other, under a heading for each column."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Passage | None]]
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks that a page shows on request only."""
 
@@ -72,7 +88,7 @@ class Fold:
     blocks: Sequence["Block"]
 
 
-Block = Heading | Paragraph | Bullets | Callout | Table | Image | Figures | Fold
+Block = Heading | Paragraph | Bullets | Callout | Table | Image | Figures | SideBySide | Fold
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
@@ -89,9 +105,26 @@ def _markdown(block: Block) -> str:
         Table: _markdown_table,
         Image: lambda b: f"![{_plain(b.alt)}]({b.path})",
         Figures: lambda b: "\n\n".join([*map(_markdown, b.images), _plain(b.caption)]),
+        SideBySide: _markdown_passages,
         Fold: lambda b: "\n\n".join([f"**{_plain(b.title)}**", *map(_markdown, b.blocks)]),
     }
     return writers[type(block)](block)
+
+
+def _markdown_passages(block: SideBySide) -> str:
+    """Write passages one below the other, as quotations in code fences."""
+    parts = []
+    for row in block.rows:
+        for heading, passage in zip(block.header, row, strict=True):
+            if passage is not None:
+                fence = "`" * max(3, 1 + _longest_run(passage.text, "`"))
+                title = f"**{_plain(heading)}**, {_plain(passage.title)}"
+                parts += [title, f"{fence}text\n{passage.text}\n{fence}"]
+    return "\n\n".join(parts)
+
+
+def _longest_run(text: str, sign: str) -> int:
+    return max((len(run) for run in re.findall(f"{re.escape(sign)}+", text)), default=0)
 
 
 def _bullets(items: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ from calib_sweep.analysis.report.document import (
     Heading,
     Image,
     Paragraph,
+    Passage,
+    SideBySide,
     Table,
 )
 
@@ -63,6 +65,7 @@ def _block(block: Block, images: Mapping[str, bytes]) -> str:
         Table: _table,
         Image: lambda b: _image(b, images),
         Figures: lambda b: _figures(b, images),
+        SideBySide: _beside,
         Fold: lambda b: _fold(b, images),
     }
     return writers[type(block)](block)
@@ -91,6 +94,26 @@ def _figures(block: Figures, images: Mapping[str, bytes]) -> str:
     inside = "\n".join(_image(image, images) for image in block.images)
     caption = f"<figcaption>{_shown(block.caption)}</figcaption>"
     return f'<figure><div class="images">{inside}</div>{caption}</figure>'
+
+
+def _beside(block: SideBySide) -> str:
+    """Write rows of passages; what has no room beside the others is scrolled to, in all rows."""
+    rows = []
+    for row in block.rows:
+        cells = [
+            "<span></span>" if passage is None else _passage(heading, passage)
+            for heading, passage in zip(block.header, row, strict=True)
+        ]
+        rows.append(f'<div class="row">{"".join(cells)}</div>')
+    columns = f' style="--columns: {len(block.header)}"'
+    label = _shown(", ".join(block.header))
+    region = f'<div class="beside" role="region" tabindex="0" aria-label="{label}"{columns}>'
+    return "\n".join([region, *rows, "</div>"])
+
+
+def _passage(heading: str, passage: Passage) -> str:
+    title = f"<h4>{_shown(heading)}<small>{_shown(passage.title)}</small></h4>"
+    return f'<div>{title}<p class="passage">{html.escape(passage.text)}</p></div>'
 
 
 def _image(image: Image, images: Mapping[str, bytes]) -> str:

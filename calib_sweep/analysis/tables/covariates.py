@@ -27,7 +27,11 @@ from calib_sweep.analysis.scores.sidecars import Tell, token_sets
 from calib_sweep.analysis.settings import AnalysisSettings
 from calib_sweep.analysis.tables.comparisons import POOLED
 from calib_sweep.analysis.tables.provenance import described
-from calib_sweep.dataset.calibration.descriptors import OF_TOKENS, describe_tokens
+from calib_sweep.dataset.calibration.descriptors import (
+    OF_TOKENS,
+    describe_tokens,
+    vocabulary_of,
+)
 
 COLUMNS = [
     *("model", "method", "dataset", "descriptor", "metric"),
@@ -49,7 +53,7 @@ def read_descriptors(
     lacking = [record for record in cells if not set(OF_TOKENS) <= described(record).keys()]
     cards = {str(card.get("hash")): card for r in lacking if (card := r.get("calibration"))}
     by_hash = {
-        hash_: describe_tokens(*tokens, _vocabulary(cards[hash_]))
+        hash_: describe_tokens(*tokens, vocabulary_of(cards[hash_]))
         for hash_, tokens in token_sets(results_dir, lacking, tell)
     }
     found = {}
@@ -61,13 +65,6 @@ def read_descriptors(
         if own:
             found[str(record["cell_id"])] = own
     return found
-
-
-def _vocabulary(card: Mapping[str, object]) -> int | None:
-    """Return the size of the vocabulary that a record names, if it does."""
-    tokenizer = card.get("tokenizer")
-    size = tokenizer.get("vocabulary") if isinstance(tokenizer, Mapping) else None
-    return size if isinstance(size, int) else None
 
 
 def covariate_table(

@@ -27,7 +27,7 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.cell import kind_of
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
-from calib_sweep.dataset.calibration.descriptors import describe_tokens
+from calib_sweep.dataset.calibration.descriptors import describe_tokens, vocabulary_of
 from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.token_store import kept_in
@@ -97,8 +97,8 @@ def folder_of(
 
 def keep(drawn: CalibrationSet, folder: Path, name: str, seed: int) -> CalibrationSet:
     """Write the set of a dataset and seed into `folder`; return it with place and descriptors."""
-    vocabulary = drawn.card["tokenizer"]["vocabulary"]
-    descriptors = describe_tokens(drawn.tokens_NT, drawn.lengths_N, vocabulary)
+    size = vocabulary_of(drawn.card)
+    descriptors = describe_tokens(drawn.tokens_NT, drawn.lengths_N, size)
     drawn = dataclasses.replace(drawn, card=drawn.card | {"descriptors": descriptors})
     save_set(drawn, folder)
     log.info("calibration set %s seed %d: hash %s in %s", name, seed, drawn.hash[:12], folder)

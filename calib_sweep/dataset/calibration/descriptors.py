@@ -18,6 +18,8 @@ All depend on the size of the set: compare sets of one size.
 Shapes: N samples, T tokens of a sample.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from calib_sweep.dataset.calibration.overlap import run_hashes
@@ -53,6 +55,13 @@ def describe_tokens(
         "diversity": float(np.mean(by_length)) if by_length else None,
         "zipf": zipf_exponent(count),
     }
+
+
+def vocabulary_of(card: Mapping[str, object]) -> int | None:
+    """Return how many tokens the tokenizer has that a card names, if it does."""
+    tokenizer = card.get("tokenizer")
+    size = tokenizer.get("vocabulary") if isinstance(tokenizer, Mapping) else None
+    return size if isinstance(size, int) else None
 
 
 def repetition(tokens_NT: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ from calib_sweep.analysis.report.document import (
     Heading,
     Image,
     Paragraph,
+    Passage,
+    SideBySide,
     Table,
     to_markdown,
 )
@@ -270,3 +272,18 @@ def test_long_names_are_cut_not_spilled():
     lines = axes.get_yticklabels()[0].get_text().split("\n")
     assert lines[0].endswith("...") and lines[1] == "- wanda"
     assert max(map(len, lines)) <= 2 * plots.LABEL_CHARACTERS
+
+
+def test_passages_stand_side_by_side_as_they_were_written():
+    rows = [
+        [Passage("first", "a <b>\n  ``` c"), None],
+        [Passage("next", "x"), Passage("other", "y")],
+    ]
+    block = SideBySide(["one", "two & three"], rows)
+    html = to_html([block], "Texts", {})
+    assert '<p class="passage">a &lt;b&gt;\n  ``` c</p>' in html
+    assert html.count('<div class="row">') == 2 and 'style="--columns: 2"' in html
+    assert html.count("<h4>one<small>") == 2 and html.count("<h4>two &amp; three<small>") == 1
+    markdown = to_markdown([block])
+    assert "**one**, first\n\n````text\na <b>\n  ``` c\n````" in markdown
+    assert "**two & three**, other\n\n```text\ny\n```" in markdown
