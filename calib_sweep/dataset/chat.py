@@ -8,7 +8,7 @@ A conversation is a document: `calibration.window` says whether samples are cut 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from calib_sweep.dataset.answered import AnsweredDataset
@@ -62,6 +62,11 @@ class Chat(AnsweredDataset):
     def records(self) -> Records:
         """Return all records, in an order that never changes."""
 
+    @cached_property
+    def known_records(self) -> Records:
+        """All records, read once for all seeds."""
+        return self.records()
+
     @property
     def layout(self) -> Layout:
         """The columns of a record."""
@@ -71,8 +76,10 @@ class Chat(AnsweredDataset):
 
     def documents_for(self, tokenizer: "PreTrainedTokenizerBase") -> MarkedDocuments:
         """Return every conversation as the template writes it."""
-        template = template_of(self.template, tokenizer)
-        records, layout = self.records(), self.layout
+        with collected() as problems:
+            template = problems.of(template_of, self.template, tokenizer)
+            records = problems.of(lambda: self.known_records)
+        layout = self.layout
 
         def read(positions: Sequence[int]) -> list[MarkedText]:
             texts = []
@@ -99,7 +106,7 @@ class Chat(AnsweredDataset):
             "template": self.template,
         }
         told = self.text().provenance() | own | {"fingerprint": self.fingerprint()}
-        return {key: value for key, value in told.items() if key != "column"}
+        return {key: value for key, value in told.items() if key not in ("column", "where")}
 
     def fingerprint(self) -> str | None:
         """Content hash of the local files, that of a template too; None for hub data alone."""
@@ -185,7 +192,7 @@ class HubChat(Chat):
 
     def prefetch(self) -> None:
         """Download what is not in the local cache yet, and prove that it can be read."""
-        self.records()
+        _ = self.known_records
 
     def _cache_dir(self) -> str | None:
         if self.path is not None:

@@ -208,6 +208,14 @@ def test_files_without_messages_are_explained(tmp_path, tokenizer, settings, rec
         source.draw(tokenizer, settings(window="document"), 0)
 
 
+def test_a_file_and_a_template_that_cannot_be_used_are_told_together(tmp_path, settings):
+    source = chat_files(write(tmp_path / "a.jsonl", [{"text": "w1"}]), template=None)
+    with pytest.raises(ConfigError) as told:
+        source.draw(make_tokenizer(), settings(window="document"), 0)
+    keys = [one.partition("=")[0] for one in told.value.problems]
+    assert keys == ["dataset.template", "dataset.messages"]
+
+
 def test_plain_text_holds_no_conversations(tmp_path, tokenizer, settings):
     (tmp_path / "a.txt").write_text("w1")
     with pytest.raises(ConfigError, match="a text file has none"):
