@@ -25,7 +25,8 @@ from calib_sweep.dataset.calibration.sampling import _cut, draw_from_source
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.calibration.windows import Source
 from calib_sweep.dataset.documents.documents import Documents, generated
-from calib_sweep.dataset.documents.token_store import TokenStore, kept_in
+from calib_sweep.dataset.documents.keeping import kept_in
+from calib_sweep.dataset.documents.token_store import TokenStore
 from calib_sweep.dataset.documents.tokenizing import Tokenised
 from calib_sweep.places import WEIGHTS
 from calib_sweep.seeding import stream

@@ -18,7 +18,7 @@ from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_se
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.dataset.calibration.settings import Calibration
-from calib_sweep.dataset.documents.token_store import kept_in
+from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.errors import StoreError
 from calib_sweep.model.hub import commit_of
 from calib_sweep.places import DRAWING

@@ -3,24 +3,38 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+class Stamp(NamedTuple):
+    """A file as it is now: what is remembered of it holds as long as this is equal."""
+
+    path: Path
+    size: int
+    modified_ns: int  # which programs set as they like
+    changed_ns: int  # which they cannot
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return size and times of change of a file."""
+    found = path.stat()
+    return Stamp(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def file_sha256(path: Path, *, after: bytes = b"") -> str:
-    """Return the SHA-256 of a file, remembered as long as its size and time of change stay.
+    """Return the SHA-256 of a file, remembered as long as its size and times of change stay.
 
     `after`: bytes that are left out where the file begins with them.
     """
-    found = path.stat()
-    return _file_sha256(path, found.st_size, found.st_mtime_ns, after)
+    return _file_sha256(stamp_of(path), after)
 
 
 @lru_cache(maxsize=65536)
-def _file_sha256(path: Path, _size: int, _changed_ns: int, after: bytes) -> str:
-    with path.open("rb") as file:
+def _file_sha256(stamp: Stamp, after: bytes) -> str:
+    with stamp.path.open("rb") as file:
         if file.read(len(after)) != after:
             file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,7 +30,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens, vocabulary_of
 from calib_sweep.dataset.calibration.lengths import draw_set
 from calib_sweep.dataset.calibration.settings import Calibration
-from calib_sweep.dataset.documents.token_store import kept_in
+from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import CALIBRATION, CARD, SAMPLES, TOKENS

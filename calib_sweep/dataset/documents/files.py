@@ -6,16 +6,19 @@
 """
 
 import hashlib
+import json
 import shlex
 from codecs import BOM_UTF8
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.dataset.documents.rows import Where, read_rows
+from calib_sweep.dataset.documents.tables import NUM_REMEMBERED
 from calib_sweep.errors import ConfigError
-from calib_sweep.hashing import file_sha256
+from calib_sweep.hashing import Stamp, file_sha256, stamp_of
 from calib_sweep.wording import typed
 
 # Longest suffix first: .jsonl.gz is not a .gz of something unknown.
@@ -128,17 +131,21 @@ def read_documents(
         kinds = [reader_of(file) for file in files]
         return valid_json.dumps([contents, names, kinds, how], sort_keys=True)
 
-    return _read(root, files, column, separator, where, cache_dir).named(identity)
+    asked = None if where is None else valid_json.dumps(dict(where))
+    stamps = tuple(stamp_of(file) for file in files)
+    return _read(root, stamps, column, separator, asked, cache_dir).named(identity)
 
 
+@lru_cache(maxsize=NUM_REMEMBERED)  # a sweep asks for the same documents for each seed
 def _read(
     root: Path,
-    files: Sequence[Path],
+    stamps: tuple[Stamp, ...],
     column: str,
     separator: str | None,
-    where: Where | None,
+    asked: str | None,
     cache_dir: str | None,
 ) -> Documents:
+    files, where = [stamp.path for stamp in stamps], None if asked is None else json.loads(asked)
     readers = [reader_of(file) or "json" for file in files]
     kinds = set(readers)
     if kinds == {"text"} and where:

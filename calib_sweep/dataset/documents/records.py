@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.dataset.documents.files import reader_of
-from calib_sweep.dataset.documents.rows import load_table
+from calib_sweep.dataset.documents.tables import load_table
 from calib_sweep.errors import ConfigError
 
 

@@ -1,8 +1,5 @@
 """Documents out of record files: a row is a document, one column its text.
 
-They are read by the `datasets` library into a private folder that is gone as soon as they are
-mapped into memory, so nothing is left behind in anybody's cache. Nothing is ever downloaded.
-
 `where` keeps the rows whose columns have certain values. Rows keep the numbers of their files.
 
     {"language": "de"}           de in the column `language`
@@ -10,8 +7,6 @@ mapped into memory, so nothing is left behind in anybody's cache. Nothing is eve
     {"meta.set": "x"}            x under `set`, inside of the column `meta`
 """
 
-import glob
-import tempfile
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +18,8 @@ import numpy as np
 
 from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.tables import load_table, unreadable
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.quiet import quiet_datasets
 from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
@@ -137,7 +132,7 @@ def _read_parquet(
         try:
             description = pq.read_metadata(file)
         except (ValueError, OSError) as error:
-            raise _unreadable(file, error) from error
+            raise unreadable(file, error) from error
         present = description.schema.to_arrow_schema().names
         _require_column("dataset.column", column, file, present)
         needed |= {_column_of(key, file, present) for key in where or ()}
@@ -165,28 +160,6 @@ def _read(
         )
     rows, met = _matching(table, files[0], where) if where else (None, {})
     return _Part(table.select_columns([column]), [len(table)], rows, met)
-
-
-def load_table(
-    reader: str, files: Sequence[Path], cache_dir: str | None, **options: Any
-) -> "datasets.Dataset":
-    """Read files into one memory-mapped table; `ConfigError` where they cannot be read."""
-    import datasets
-    from datasets.exceptions import DatasetGenerationError
-
-    with tempfile.TemporaryDirectory(prefix="calib_sweep-") as private, quiet_datasets():
-        try:
-            table = datasets.load_dataset(
-                reader,
-                data_files=[glob.escape(str(file)) for file in files],
-                split="train",
-                cache_dir=cache_dir or private,
-                **options,
-            )
-        except (DatasetGenerationError, ValueError, OSError, StopIteration) as error:
-            raise _unreadable(files[0], error) from error
-    assert isinstance(table, datasets.Dataset)
-    return table
 
 
 def _matching(
@@ -253,13 +226,4 @@ def _nothing_matches(where: Where, parts: Sequence[_Part], root: Path) -> Config
     return ConfigError(
         f"{typed('dataset.where', dict(where))}: expected values that some row of the files in "
         f"{root} has, but none has all of them. Among those of the first rows are {found}."
-    )
-
-
-def _unreadable(file: Path, error: Exception) -> ConfigError:
-    # The `datasets` library ends an empty file with a bare StopIteration.
-    reason = next(iter(str(error.__cause__ or error).splitlines()), "it is empty")
-    return ConfigError(
-        f"dataset.path={str(file)!r}: expected records that can be read, but: {reason}. Is the "
-        "file complete, and of the kind that its name says?"
     )

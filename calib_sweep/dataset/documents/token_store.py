@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 
 from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents
+from calib_sweep.dataset.documents.keeping import kept_documents
 from calib_sweep.dataset.documents.segments import (
     ENDS,
     HAS_TEXT,
@@ -35,7 +35,6 @@ from calib_sweep.dataset.documents.segments import (
     write_segment,
 )
 from calib_sweep.dataset.documents.tokenizing import Tokenised, tokenizer_identity
-from calib_sweep.places import DOCUMENTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,21 +44,6 @@ log = logging.getLogger(__name__)
 FORM = 1  # part of every address: of the files, and of what a document's ids are
 # Documents wait in memory until they have so many tokens, or are so many, and then are a segment.
 SEGMENT_TOKENS, SEGMENT_DOCUMENTS = 8_000_000, 100_000
-
-_place: ContextVar[Path | None] = ContextVar("token_store", default=None)
-
-
-@contextlib.contextmanager
-def kept_in(results_dir: Path | None) -> Iterator[None]:
-    """Keep the token ids of documents that the block draws from in `results_dir`; None: nowhere.
-
-    Where they are kept changes no draw, so draws are not handed the place one by one.
-    """
-    before = _place.set(results_dir)
-    try:
-        yield
-    finally:
-        _place.reset(before)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,8 +72,8 @@ class TokenStore:
         cls, documents: Documents, tokenizer: "PreTrainedTokenizerBase", special: bool
     ) -> "TokenStore | None":
         """Return the store; None where nothing is kept, or nobody knows what ids depend on."""
-        results_dir = _place.get()
-        if results_dir is None or documents.identity is None or not tokenizer.is_fast:
+        kept = kept_documents()
+        if kept is None or documents.identity is None or not tokenizer.is_fast:
             return None
         known = {
             "form": FORM,
@@ -99,8 +83,7 @@ class TokenStore:
         }
         address = hashlib.sha256(valid_json.dumps(known, sort_keys=True).encode()).hexdigest()
         eos = tokenizer.eos_token_id
-        folder = Path(results_dir) / DOCUMENTS / address[:20]
-        return cls(folder, eos if isinstance(eos, int) else None)
+        return cls(kept / address[:20], eos if isinstance(eos, int) else None)
 
     @property
     def num_documents(self) -> int:

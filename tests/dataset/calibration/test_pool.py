@@ -7,7 +7,7 @@ from helpers.words import text_of
 from calib_sweep.dataset.calibration.pool import describe_pool, describe_pools
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.documents.documents import in_memory
-from calib_sweep.dataset.documents.token_store import kept_in
+from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.dataset.mixture import Mixture
 from calib_sweep.dataset.text import TextFiles
 

@@ -13,8 +13,9 @@ from calib_sweep import atomic
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.documents import token_store, tokenised
 from calib_sweep.dataset.documents.documents import Documents, in_memory
+from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.dataset.documents.segments import read_segment, write_segment
-from calib_sweep.dataset.documents.token_store import TokenStore, kept_in
+from calib_sweep.dataset.documents.token_store import TokenStore
 from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
 from calib_sweep.dataset.documents.tokenizing import Tokenised, tokenise
 from calib_sweep.dataset.text import TextFiles
