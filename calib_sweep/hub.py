@@ -1,4 +1,4 @@
-"""What the hub's clients raise, and patience with a hub that does not answer for a moment.
+"""What the hub's clients raise, what to do about it, and patience where it is for a moment.
 
 The clients wait and ask again in some places, not in all: a file whose server answers 503, or
 breaks the connection off, is given up at once.
@@ -49,6 +49,39 @@ def is_for_now(error: BaseException) -> bool:
 def is_full(error: BaseException) -> bool:
     """Tell whether a disk that takes no more is behind `error`."""
     return any(getattr(one, "errno", None) in NO_ROOM for one in _behind(error))
+
+
+def remedy(error: BaseException, group: str, hub_id: str, revision: str | None) -> str | None:
+    """Say what to do about what the hub answers; None where it is no answer that has a remedy.
+
+    `group`: of the settings that name the repository: dataset or model.
+    """
+    from huggingface_hub import constants, errors
+
+    rooms, key = {"dataset": "datasets/", "model": ""}, {"dataset": "hub_id", "model": "path"}
+    page = f"{constants.ENDPOINT}/{rooms[group]}{hub_id}"
+    remedies = {
+        errors.GatedRepoError: f"It asks who reads it: accept its terms at {page}, then type "
+        "hf auth login.",
+        errors.RepositoryNotFoundError: f"Correct {group}.{key[group]}={hub_id}; where it is "
+        "right, the repository is private: type hf auth login.",
+        errors.RevisionNotFoundError: f"It has no revision {revision}: see {page}/commits. Set "
+        f"{group}.revision to one that it has; null is the latest.",
+    }
+    behind = list(_behind(error))
+    found = (told for kind, told in remedies.items() if any(isinstance(e, kind) for e in behind))
+    return next(found, None)
+
+
+def no_room(where: str, hub_id: str) -> str:
+    """Say that the disk of the hub's cache is full; `where`: the setting, with its value."""
+    from huggingface_hub import constants
+
+    return (
+        f"{where}: expected room for {hub_id} in the hub's cache, but the disk of "
+        f"{constants.HF_HUB_CACHE} is full. Make room there, or set HF_HOME to a folder on another "
+        "disk. Files that have arrived whole are kept; the same command fetches the others."
+    )
 
 
 def patiently(fetch: Callable[[], T]) -> T:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from calib_sweep.errors import FETCH, ConfigError, UnavailableError
+from calib_sweep.hub import is_for_now, is_full, no_room, remedy
+from calib_sweep.model.checkpoint import CONVERT
 from calib_sweep.model.weight_files import missing_weights, some
 
 if TYPE_CHECKING:
@@ -58,6 +61,24 @@ def hub_answers() -> bool:
     except OSError:
         return False
     return True
+
+
+def refusal(
+    path: str, revision: str | None, reason: str, error: Exception, *, is_there: bool
+) -> ConfigError:
+    """Say why a model is not to be had from the hub, and what to do; `is_there`: it answers."""
+    where = f"model.path={path!r}"
+    if is_full(error):
+        return ConfigError(no_room(where, path))
+    if not is_there or is_for_now(error):
+        return UnavailableError(
+            f"{where}: expected a folder, or a hub model that is on this machine or can be "
+            f"downloaded, but the hub does not answer ({reason}). {FETCH}"
+        )
+    told = remedy(error, "model", path, revision)
+    if told is None:
+        told = CONVERT if "safetensors" in reason else "See its page on the hub."
+    return ConfigError(f"{where}: expected a readable model, but: {reason}. {told}")
 
 
 def note_commit(model: "PreTrainedModel", path: str, revision: str | None) -> None:

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
-from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected, require
-from calib_sweep.hub import is_for_now, patiently
+from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.hub import patiently
 from calib_sweep.model.checkpoint import (
-    CONVERT,
     check_folder,
     check_tokenizer,
     check_weights,
     damaged_settings,
     fingerprint,
 )
-from calib_sweep.model.hub import complete_snapshot, hub_answers, note_commit
+from calib_sweep.model.hub import complete_snapshot, hub_answers, note_commit, refusal
 from calib_sweep.model.reading import first_words, unreadable
 from calib_sweep.model.weight_files import hollow, read_headers, some
 from calib_sweep.places import WEIGHTS
@@ -231,14 +230,7 @@ class HubModel:
             return ConfigError(f"{message} The file is damaged or cut short: copy it again.")
         if folder is not None:
             return ConfigError(message)
-        if not hub_answers() or is_for_now(error):
-            return UnavailableError(
-                f"model.path={self.path!r}: expected a folder, or a hub model that is on this "
-                f"machine or can be downloaded, but the hub does not answer ({reason}). {FETCH}"
-            )
-        if "safetensors" in reason:
-            message = f"{message} {CONVERT}"
-        return ConfigError(f"{message} If it is private or gated, log in with `hf auth login`.")
+        return refusal(self.path, self.revision, reason, error, is_there=hub_answers())
 
     def _check_complete(self, info: LoadingInfo) -> None:
         """Weights that the checkpoint lacks would be random numbers."""

@@ -1,6 +1,8 @@
 """Models of the hub through the real clients, from a hub on the loopback device, with faults."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,15 +61,17 @@ def test_a_revision_is_the_one_that_is_read(hub, client, tmp_path):
     new = hub.put("models", NAME, save_tiny("llama", tmp_path / "other", seed=1))
     weights = [hub_model(NAME, revision=revision).load().lm_head.weight for revision in (old, new)]
     assert not weights[0].equal(weights[1])
-    with pytest.raises(ConfigError, match=r"model\.path='me/tiny': expected a readable model"):
-        hub_model(NAME, revision="f" * 40).load_config()
+    for method in ("prefetch", "load_config"):
+        with pytest.raises(ConfigError, match=rf"It has no revision {'f' * 40}: see .*/me"):
+            getattr(hub_model(NAME, revision="f" * 40), method)()
 
 
 @pytest.mark.parametrize("method", ["prefetch", "load_config", "load_tokenizer", "load"])
 def test_a_gated_model_is_refused_until_one_logs_in(hub, tmp_path, method):
     hub.repositories["models", NAME].is_gated = True
-    with client_of(hub, tmp_path), pytest.raises(ConfigError, match="hf auth login") as caught:
+    with client_of(hub, tmp_path), pytest.raises(ConfigError, match="asks who reads it") as caught:
         getattr(hub_model(NAME), method)()
+    assert f"accept its terms at {hub.url}/me/tiny, then type hf auth login" in str(caught.value)
     assert not isinstance(caught.value, UnavailableError)
     with client_of(hub, tmp_path, READ_ONLY):
         getattr(hub_model(NAME), method)()
@@ -75,9 +79,22 @@ def test_a_gated_model_is_refused_until_one_logs_in(hub, tmp_path, method):
 
 @pytest.mark.parametrize("method", ["prefetch", "load_config"])
 def test_a_missing_model_is_a_mistake(hub, client, method):
-    with pytest.raises(ConfigError, match=r"me/gone.*hf auth login") as caught:
+    with pytest.raises(
+        ConfigError, match=r"Correct model\.path=me/gone; where it is right.*login"
+    ) as caught:
         getattr(hub_model("me/gone"), method)()
     assert not isinstance(caught.value, UnavailableError)
+
+
+def test_a_full_disk_is_told_with_its_place(hub, client, monkeypatch, tmp_path):
+    def write(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.file_download.http_get", write)
+        with pytest.raises(ConfigError, match=rf"the disk of {tmp_path}/hub is full.*HF_HOME"):
+            hub_model(NAME).prefetch()
+    hub_model(NAME).prefetch()
 
 
 def test_weights_in_pickles_alone_are_refused(hub, client, folder):

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
-from calib_sweep.hub import hub_errors, is_for_now, is_full, patiently, status_of
+from calib_sweep.hub import hub_errors, is_for_now, is_full, no_room, patiently, remedy, status_of
 
 log = logging.getLogger(__name__)
 
@@ -93,45 +93,18 @@ class Repository:
     def _explained(self, error: Exception) -> ConfigError:
         """Say what stands between this machine and the files, and what to do about it."""
         if is_full(error):
-            return _no_room(self.label, self.hub_id)
+            return ConfigError(no_room(f"dataset={self.label}", self.hub_id))
         status = status_of(error)
         # No answer, or none now: a note in a check. Such as "no such repository": an error.
         is_note = status is None or is_for_now(error)
-        remedy = FETCH if is_note else self._remedy(error)
+        known = remedy(error, "dataset", self.hub_id, self.revision)
+        told = FETCH if is_note else known or "See its page on the hub."
         return (UnavailableError if is_note else ConfigError)(
             f"dataset={self.label}: expected {self.hub_id} in the local cache, but it is not "
             f"there and the hub does not serve it ({type(error).__name__}"
-            f"{'' if status is None else f', {status}'}). {remedy} Or set dataset.path to a copy "
+            f"{'' if status is None else f', {status}'}). {told} Or set dataset.path to a copy "
             "of the repository."
         )
-
-    def _remedy(self, error: Exception) -> str:
-        from huggingface_hub import constants, errors
-
-        page = f"{constants.ENDPOINT}/datasets/{self.hub_id}"
-        if isinstance(error, errors.GatedRepoError):
-            return f"It asks who reads it: accept its terms at {page}, then type hf auth login."
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return (
-                f"Correct dataset.hub_id={self.hub_id}; where it is right, the repository is "
-                "private: type hf auth login."
-            )
-        if isinstance(error, errors.RevisionNotFoundError):
-            return (
-                f"It has no revision {self.revision}: see {page}/commits. Set dataset.revision to "
-                "one that it has; null is the latest."
-            )
-        return f"See {page}."
-
-
-def _no_room(label: str, hub_id: str) -> ConfigError:
-    from huggingface_hub import constants
-
-    return ConfigError(
-        f"dataset={label}: expected room for {hub_id} in the hub's cache, but the disk of "
-        f"{constants.HF_HUB_CACHE} is full. Make room there, or set HF_HOME to a folder on another "
-        "disk. Files that have arrived whole are kept; the same command fetches the others."
-    )
 
 
 def _refuse_missing_shards(files: set[Path], pattern: str, root: Path) -> None:

@@ -128,6 +128,15 @@ def test_a_gated_repository_names_its_page_and_opens_to_who_is_logged_in(hub, tm
         assert len(repository().files(repository().root())) == 3
 
 
+def test_who_is_logged_in_but_was_not_let_in_is_sent_to_the_page(hub, tmp_path):
+    hub.faults["resolve"] = answer(403, {"X-Error-Code": "GatedRepo"})
+    with client_of(hub, tmp_path, READ_ONLY), pytest.raises(ConfigError) as caught:
+        repository().root()
+    assert f"(GatedRepoError, 403). It asks who reads it: accept its terms at {hub.url}" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize("token", [None, READ_ONLY])
 def test_a_missing_or_private_repository_is_an_error(hub, tmp_path, token):
     with client_of(hub, tmp_path, token), pytest.raises(ConfigError) as caught:
