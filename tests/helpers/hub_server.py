@@ -3,7 +3,7 @@
     with serving() as hub:
         commit = hub.put("datasets", "me/texts", {"a.jsonl": b"..."})     # a commit on main
         hub.repositories["datasets", "me/texts"].is_gated = True
-        hub.faults["cdn"] = cut(1000)                # or answer(503), reset; see `Fault`
+        hub.faults["cdn"] = cut(1000)                # or answer(503), reset, hang; see `Fault`
         hub.asked                                    # [Asked(name, method, path, range), ...]
 
 Requests are named: info, tree, paths, refs, resolve, cdn (large files, which resolve sends the
@@ -367,6 +367,17 @@ def reset(handler: Handler) -> bool:
     return True
 
 
+def hang(handler: Handler) -> bool:
+    """Take the request and never answer."""
+    handler.server.ends.wait()
+    return True
+
+
+def only(word: str, fault: Fault) -> Fault:
+    """Misbehave where `word` is in the path."""
+    return lambda handler: word in handler.path and fault(handler)
+
+
 def answer(code: int, headers: Mapping[str, str] | None = None) -> Fault:
     """Answer with an error."""
 
@@ -421,6 +432,7 @@ class Server(ThreadingHTTPServer):
         self.faults: dict[str, Fault] = {}
         self.asked: list[Asked] = []
         self.cards: list[str] = []  # whose YAML was to be validated
+        self.ends = threading.Event()
 
     def put(
         self, kind: str, name: str, files: Mapping[str, bytes] | Path, commit: str | None = None
@@ -463,6 +475,7 @@ def serving() -> Iterator[Server]:
     try:
         yield server
     finally:
+        server.ends.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -5,12 +5,25 @@ import gzip
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.hub_client import client_of
-from helpers.hub_server import READ_ONLY, Server, answer, cut, first, reset, serving
+from helpers.hub_server import (
+    READ_ONLY,
+    Server,
+    answer,
+    cut,
+    first,
+    hang,
+    only,
+    reset,
+    serving,
+    sha256,
+)
+from huggingface_hub import constants
 
 from calib_sweep.dataset.documents.repository import Repository
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
@@ -187,6 +200,26 @@ def test_workers_that_start_together_fetch_each_file_once(hub, client):
         worker.join(10)
     assert told == [[len(LARGE) + 1] * 3] * 3
     assert sorted(fetched(hub)) == sorted(set(fetched(hub))) and len(fetched(hub)) == 3
+
+
+def test_a_download_that_was_killed_goes_on_without_its_lock(hub, client):
+    fork = multiprocessing.get_context("fork")
+    names = sorted(SHARDS)
+    hub.faults["cdn"] = only(sha256(SHARDS[names[2]]), hang)
+    killed = fork.Process(target=repository().root)
+    killed.start()
+    deadline = time.monotonic() + 30
+    blobs = Path(constants.HF_HUB_CACHE) / "datasets--me--texts" / "blobs"
+    while hub.names().count("cdn") < 3 or len([*blobs.glob("[!.]*[!e]")]) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    killed.join(10)
+    hub.faults.clear()
+    hub.asked.clear()
+    root = repository().root()
+    assert [file.read_bytes() for file in repository().files(root)] == [SHARDS[n] for n in names]
+    assert fetched(hub) == [sha256(SHARDS[names[2]])]
 
 
 def test_what_datasets_loads_by_name_is_what_the_hub_has(hub, client):
