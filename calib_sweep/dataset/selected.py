@@ -51,14 +51,14 @@ class Selected(Dataset):
         selection = self.selector.select(
             Pool(
                 candidates=pool,
-                dataset=self.name,
+                draw_name=self.draw_name(),
                 seed=seed,
                 tokenizer=tokenizer,
                 model=model if self.selector.needs_model else None,
             ),
             calibration.num_samples,
         )
-        seconds = time.perf_counter() - start
+        seconds = round(time.perf_counter() - start, 3)
         chosen_N = _checked(selection, len(pool.samples), calibration.num_samples, self.selector)
         card = self._card(pool.card, selection, chosen_N, seconds)
         return CalibrationSet(
@@ -83,6 +83,10 @@ class Selected(Dataset):
     def fingerprint(self) -> str | None:
         """The source's: a selector reads no files."""
         return self.source.fingerprint()
+
+    def draw_name(self) -> str:
+        """The source's: equal text is chosen from alike, whatever its label."""
+        return self.source.draw_name()
 
     def sources(self) -> dict[str, str]:
         """Those of the source."""

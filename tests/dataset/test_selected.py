@@ -10,9 +10,11 @@ from helpers.words import ids_of, text_of
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.artifact import draw_or_load
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.pool import describe_pools
 from calib_sweep.dataset.documents.documents import in_memory
 from calib_sweep.dataset.mixture import Mixture
 from calib_sweep.dataset.selected import Selected
+from calib_sweep.dataset.selector.at_random import AtRandom
 from calib_sweep.dataset.selector.base import Selection, Selector
 from calib_sweep.errors import ConfigError
 
@@ -78,6 +80,30 @@ def test_disjoint_pools_make_disjoint_sets_that_differ(tokenizer, settings):
     selected = Selected(source=Texts(), selector=Last())
     words = [selected.draw(tokenizer, settings(), seed).tokens_NT.ravel() for seed in range(6)]
     assert len(np.unique(np.concatenate(words))) == sum(map(len, words))
+
+
+def test_equal_text_is_chosen_from_alike_whatever_its_label(tokenizer, settings):
+    class Named(Texts):
+        def draw_name(self):
+            return "the text"
+
+    def drawn(name, kind):
+        selector = AtRandom(name="random", pool_size=9)
+        return Selected(source=kind(name=name), selector=selector).draw(tokenizer, settings(), 0)
+
+    assert drawn("a", Named).hash == drawn("b", Named).hash
+    a, b = (drawn(name, Texts).card["selection"]["chosen"] for name in "ab")
+    assert a != b
+
+
+def test_the_pool_in_words_is_what_a_seed_takes(tokenizer, settings):
+    """Forty documents: five pools of eight, though ten sets of four."""
+    selected = Selected(source=Texts(), selector=Last(pool_size=8))
+    (told,) = describe_pools(selected.draw(tokenizer, settings(), 4).card).values()
+    assert "40 samples in 40 documents: enough for 5 seeds" in told
+    free = settings(design="independent")
+    (told,) = describe_pools(selected.draw(tokenizer, free, 0).card).values()
+    assert "the pools of two seeds share" in told
 
 
 def test_padding_and_answers_go_with_their_samples(tokenizer, settings):

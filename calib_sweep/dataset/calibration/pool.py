@@ -49,13 +49,16 @@ def describe_pool(card: Card) -> str | None:
     about = "" if walked == documents else "about "
     size = f"{about}{counted(int(held), 'sample')} in {counted(documents, 'document')}"
     size += "" if walked == documents else f", of which {walked:,} are known"
-    if card["design"] == "disjoint":
-        sets = counted(int(held // card["num_samples"]), "seed")
+    selection = card.get("selection") or {}
+    if card["design"] == "disjoint":  # a selector's seed takes a pool of so many
+        taken = cast(int, selection.get("pool_size", card["num_samples"]))
+        sets = counted(int(held // taken), "seed")
         return f"{size}: enough for {about}{sets} that share nothing"
     if (shared := pool.get("shared_by_chance")) is None:
         return size
     of_what = "tokens" if card["window"] == "pack" else "documents"
-    return f"{size}: two seeds share {about}{shared:.2g} of their {of_what}"
+    who = "two seeds share" if not selection else "the pools of two seeds share"
+    return f"{size}: {who} {about}{shared:.2g} of their {of_what}"
 
 
 def describe_pools(card: Card) -> dict[str, str]:

@@ -30,7 +30,7 @@ class Pool:
     """The candidates, and what a selector may ask about them."""
 
     candidates: CalibrationSet
-    dataset: str  # its name
+    draw_name: str  # of the dataset: names the random streams
     seed: int
     tokenizer: "PreTrainedTokenizerBase"
     model: "PreTrainedModel | None" = None  # dense; given to selectors with `needs_model`
@@ -57,7 +57,7 @@ class Pool:
 
     def stream(self, name: str, *parts: str | int) -> np.random.Generator:
         """Return the random numbers of this dataset and seed that are called so."""
-        return stream(f"selector/{name}", self.dataset, self.seed, *parts)
+        return stream(f"selector/{name}", self.draw_name, self.seed, *parts)
 
 
 @dataclass(frozen=True, kw_only=True)

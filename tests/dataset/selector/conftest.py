@@ -29,7 +29,7 @@ def pool_of() -> Callable[..., Pool]:
                 samples=[{"document": str(i), "offset": 0, "text": t} for i, t in enumerate(texts)],
                 card={},
             ),
-            dataset="pool",
+            draw_name="pool",
             seed=seed,
             tokenizer=TOKENIZER,
             model=model,
