@@ -78,7 +78,8 @@ def test_a_sweep_over_selectors(run_cli, tiny_world, own, tmp_path):
     for name in ("null", "zipf", "perplexity", "long"):
         assert f" {name} " in ended.out
     again = run_cli("-m", *command, *own, cwd=tmp_path)
-    assert "9 done before, 0 to run" in again.err + again.out
+    assert again.code == 0 and "9 cells, 9 done" in again.out
+    assert len(read_records(tmp_path / "results" / "default")) == 9
 
 
 def _read(path):
