@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.pool import describe_pools
 from calib_sweep.errors import printable
 from calib_sweep.wording import counted
@@ -42,7 +42,7 @@ def card_rows(one: CalibrationSet) -> dict[str, str]:
     rows: dict[str, object] = {
         "dataset": card["dataset"],
         "seed": card["seed"],
-        "set": f"{counted(card['num_samples'], 'sample')} of {counted(card['seq_len'], 'token')}",
+        "set": f"{counted(card['num_samples'], 'sample')} of {_tokens(card)}",
         "design": f"{card['design']}, window {card['window']}, bos {card['bos']}",
         "pool": "\n".join(f"{name}: {text}" for name, text in describe_pools(card).items()) or "-",
         "tokenizer": f"{card['tokenizer']['name']} ({card['tokenizer']['vocabulary']} tokens)",
@@ -54,6 +54,11 @@ def card_rows(one: CalibrationSet) -> dict[str, str]:
     told = {**card["provenance"], "cost": card.get("cost"), "selection": card.get("selection")}
     rows |= {key: value for key, value in told.items() if value is not None}
     return {key: printable(_flat(value)) for key, value in rows.items()}
+
+
+def _tokens(card: Card) -> str:
+    shorter = [str(length) for length in dict.fromkeys(card.get("lengths", []))][:-1]
+    return " or ".join([*shorter, counted(card["seq_len"], "token")])
 
 
 def _flat(value: object) -> str:

@@ -54,6 +54,20 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         problems.of(parts.walk.check_method, parts.method)
     if parts.model is not None:
         _check_layers(parts.model, parts.method, problems)
+        if parts.walk is not None and parts.walk.all_experts and parts.dataset is not None:
+            problems.of(_check_experts, parts.model)
+
+
+def _check_experts(model: "Model") -> None:
+    """Refuse to show all experts what no model of this kind has."""
+    names = [name for name, _, _ in model.linear_shapes()]
+    require(
+        any("experts" in name.split(".") for name in names),
+        "walk.all_experts",
+        True,
+        f"false, or a mixture of experts; {model.path} has none, so that it would change nothing",
+        "Type walk.all_experts=false.",
+    )
 
 
 def _check_compile(model: "Model", evaluation: "Evaluation") -> None:

@@ -21,6 +21,8 @@ from calib_sweep.method.gpu.precision import allow_tensor_cores
 from calib_sweep.method.grids.bilevel_grid import grid_between
 from calib_sweep.method.grids.grid import fit_grid
 from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.placement import offload
 
@@ -146,6 +148,35 @@ def test_tensor_cores_sum_as_well_as_float32_does(dtype, num_tokens, num_in):
     )
     assert error < max(3 * plain_error, 1e-6)
     assert torch.equal(statistic.hessian_II(), statistic.hessian_II().T)
+
+
+@pytest.mark.parametrize("run", [1, 100])
+def test_tensor_cores_sum_weighted_tokens_as_well_as_float32_does(run):
+    """Neighbours of one weight, as of a sample, by tensor cores; single ones in float32."""
+    generator = torch.Generator("cuda").manual_seed(0)
+    inputs = torch.randn(4000, 200, generator=generator, device="cuda").half()
+    weights = torch.rand(4000 // run, generator=generator, device="cuda").repeat_interleave(run)
+    exact = 2 * inputs.double().T @ (inputs.double() * weights.double().unsqueeze(1))
+    statistic = Hessian(200, "cuda")
+    with allow_tensor_cores(True):
+        statistic.add(inputs, weights_T=weights)
+    assert statistic.products == ("float32" if run == 1 else "tensor cores")
+    error = (statistic.hessian_II().double() - exact).norm() / exact.norm()
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("kind", [InputNorm, Hessian, InputProfile])
+def test_weighted_statistics_are_those_of_a_cpu(kind, dtype):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 48, generator=generator).to(dtype)
+    weights = torch.rand(400, generator=generator) + 0.1
+    found, expected = kind(48, "cuda"), kind(48)
+    found.add(inputs.cuda(), 4, weights.cuda())
+    expected.add(inputs, 4, weights)
+    torch.testing.assert_close(
+        found.square_sum_I().cpu(), expected.square_sum_I(), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_tensor_cores_do_not_overflow_in_half_precision():

@@ -88,6 +88,19 @@ def test_weights_that_no_token_of_a_set_has_are_refused_with_all_else(
     assert "method.sparsity=2:" in ended.err
 
 
+@pytest.mark.parametrize("architecture", ["llama", "mixtral"])
+def test_all_experts_are_those_of_a_mixture(
+    run_cli, tiny_world, no_weights, tmp_path, architecture
+):
+    folder = save_tiny(architecture, tmp_path / "tiny")
+    world = [word for word in tiny_world if word != "model=miniature"]
+    grid = ["model=hf", f"model.path={folder}", "walk.all_experts=true", "calibration.seq_len=16"]
+    ended = run_cli("check", *world, *grid, cwd=tmp_path)
+    assert ended.code == (0 if architecture == "mixtral" else 1), ended.err
+    refused = "walk.all_experts=True: expected false, or a mixture of experts"
+    assert (refused in ended.err) == (architecture == "llama")
+
+
 def test_a_set_of_several_lengths_is_checked_and_counted(run_cli, tiny_world, no_weights, tmp_path):
     grid = ["calibration.weighting=tokens,sequences", "calibration.seq_len=[16,8]"]
     ended = run_cli("check", "-m", *tiny_world, *grid, cwd=tmp_path)
