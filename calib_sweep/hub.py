@@ -46,6 +46,15 @@ def is_for_now(error: BaseException) -> bool:
     return any(isinstance(one, of_http) for one in _behind(error))
 
 
+def is_refused(error: BaseException) -> bool:
+    """Tell whether the hub has answered, and will not answer otherwise a little later."""
+    from datasets.exceptions import DatasetNotFoundError
+
+    # The last hides the answer that it was raised from.
+    is_answered = status_of(error) is not None or isinstance(error, DatasetNotFoundError)
+    return is_answered and not is_for_now(error)
+
+
 def is_full(error: BaseException) -> bool:
     """Tell whether a disk that takes no more is behind `error`."""
     return any(getattr(one, "errno", None) in NO_ROOM for one in _behind(error))

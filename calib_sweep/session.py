@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from calib_sweep.cell import Cell
+from calib_sweep.drawing import DenseModel
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.input_quantizer import remove_input_quantizers
@@ -17,7 +19,7 @@ from calib_sweep.parts.building import Builder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from calib_sweep.parts.interfaces import Evaluation, Model, PreparedEvaluation
+    from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, PreparedEvaluation
 
 
 class Session:
@@ -51,6 +53,15 @@ class Session:
                 parameter.copy_(weight)
         remove_input_quantizers(self._model)
         return self._model
+
+    def dense(self, cell: Cell, parts: "PartialParts") -> DenseModel:
+        """Load the dense model of `cell`, to draw sets by as many threads as a run does."""
+        if cell.config["num_threads"] is not None:
+            torch.set_num_threads(cell.config["num_threads"])
+        assert parts.model is not None
+        content = parts.model.fingerprint()
+        model = self.model(parts.model, content)
+        return DenseModel.of(cell, content, parts.code.get("model"), model)
 
     def tokenizer(self, part: "Model", content: str | None) -> "PreTrainedTokenizerBase":
         """Load the tokenizer of `part`."""

@@ -16,6 +16,7 @@ from helpers.words import make_tokenizer
 
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.mixture import Mixture
 from calib_sweep.dataset.vocabulary import Vocabulary
@@ -87,7 +88,8 @@ class Sampling(Greedy):
         )
         rows[0, 0], rows[1, 0] = random.randrange(20), np.random.randint(20)  # noqa: NPY002
         samples = [{"document": str(i), "offset": 0, "text": ""} for i in range(len(rows))]
-        return CalibrationSet(tokens_NT=rows.numpy(), lengths_N=None, samples=samples, card={})
+        card = make_card(self.name, {}, None, calibration, seed, tokenizer)
+        return CalibrationSet(tokens_NT=rows.numpy(), lengths_N=None, samples=samples, card=card)
 
 
 def test_what_a_model_samples_belongs_to_the_seed(models, tmp_path):
@@ -247,3 +249,18 @@ def test_a_sweep_draws_with_the_model_when_a_cell_runs(run_cli, tiny_world, tmp_
     shown = run_cli("inspect", *command[:-1], str(tmp_path / "own"), "-m", cwd=tmp_path)
     assert shown.code == 0 and "the model" in shown.out, shown.err
     assert sorted(notes.read_text().split()) == ["0", "1"]
+
+
+def test_a_sweep_over_text_that_the_model_writes(run_cli, tiny_world, tmp_path):
+    world = [word for word in tiny_world if not word.startswith("dataset")]
+    written = [*world, "seed=0", "dataset=continued", "dataset.pool_size=4"]
+    written += ["dataset@dataset.prefix=mini_wiki,mini_web", "method=wanda"]
+    ended = run_cli("-m", *written, cwd=tmp_path)
+    assert ended.code == 0, ended.err
+    records = [r for r in read_records(tmp_path / "results" / "default") if r["calibration"]]
+    notes = {r["calibration"]["provenance"]["prefix"]: r["calibration"] for r in records}
+    assert set(notes) == {"mini_wiki", "mini_web"}
+    for note in notes.values():
+        assert note["cost"]["tokens_written"] == 4 * 32 and note["selection"]["pool_size"] == 4
+    assert notes["mini_wiki"]["hash"] != notes["mini_web"]["hash"]
+    assert "mini_wiki" in ended.out and "mini_web" in ended.out

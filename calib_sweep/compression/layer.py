@@ -175,7 +175,7 @@ def summarise_layers(
     sizes = [layer.num_out * layer.num_in for layer in layers]
     bits = [layer.bits for layer in layers]
     on_grid = layers and all(b is not None for b in bits)
-    return {
+    note: CompressionNote = {
         "sparsity": _weighted([layer.sparsity for layer in layers], sizes),
         "bits": _weighted([b for b in bits if b is not None], sizes) if on_grid else None,
         "num_weights": sum(sizes),
@@ -184,6 +184,26 @@ def summarise_layers(
         "seconds": round(seconds, 3),
         "propagated": propagated,
     }
+    routed = _routed(layers)
+    if routed:
+        note["experts"] = {
+            "num_experts": len(routed),
+            "fewest": min(routed),
+            "median": float(np.median(routed)),
+            "most": max(routed),
+            "unreached": routed.count(0),
+        }
+    return note
+
+
+def _routed(layers: list[LayerReport]) -> list[int]:
+    """Return the tokens of each expert that a router sent; layers of an expert have one number."""
+    by_expert = {
+        (layer.block, layer.layer.rpartition(".")[0]): layer.num_routed
+        for layer in layers
+        if layer.num_routed is not None
+    }
+    return list(by_expert.values())
 
 
 def _listed(words: Iterable[str | None]) -> str | None:

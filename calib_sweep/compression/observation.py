@@ -200,8 +200,9 @@ class _Observer:
     def _count_routed(self, names: list[str], num_tokens: int | None) -> None:
         for name in names:
             before = self.routed.get(name, 0)
-            is_known = before is not None and num_tokens is not None
-            self.routed[name] = before + num_tokens if is_known else None
+            self.routed[name] = (
+                None if before is None or num_tokens is None else before + num_tokens
+            )
 
     def _hook_of_experts(self, names: list[str]) -> Callable[..., None]:
         members: dict[int, tuple[list[str], list[str]]] = {}

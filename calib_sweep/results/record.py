@@ -40,6 +40,16 @@ class CalibrationNote(TypedDict):
     overlap: NotRequired[Mapping[str, Mapping[str, float]]]
 
 
+class ExpertsNote(TypedDict):
+    """The calibration tokens that routers sent to an expert, over the experts of all blocks."""
+
+    num_experts: int
+    fewest: int
+    median: float
+    most: int
+    unreached: int  # experts that got none
+
+
 class CompressionNote(TypedDict):
     """The weights of all compressed layers, each layer weighted by its size."""
 
@@ -50,6 +60,7 @@ class CompressionNote(TypedDict):
     input_quantizer: str | None  # what the layers' inputs are put through; null: nothing
     seconds: float
     propagated: str | None  # whose outputs fed the next block: compressed or dense
+    experts: NotRequired[ExpertsNote]  # where routers sent tokens to experts, and that was counted
     id: NotRequired[str]  # hash of all settings that can move the weights (`Cell.compression_id`)
     fingerprint: NotRequired[str]  # of all weights of the model that was scored
 

@@ -35,7 +35,12 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
     if isinstance(value, list):
         words = ",".join(map(str, value))
         return f"{typed}: expected one name. To sweep several, type -m {key}={words}."
-    if key in GROUPS and (override.package or override.type != OverrideType.CHANGE):
+    is_inside = "." in (override.package or "")  # dataset@dataset.prefix: a part of what is there
+    if (
+        key in GROUPS
+        and not is_inside
+        and (override.package or override.type != OverrideType.CHANGE)
+    ):
         return f"{typed}: expected without +, ++ or @, as there is one already. Type {key}={word}."
     if (isinstance(value, str) and value in options) or (value is None and key == OPTIONAL):
         return None

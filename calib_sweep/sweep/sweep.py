@@ -238,14 +238,10 @@ class Sweep:
         self, cell: Cell, parts: PartialParts, session: "Session | None" = None
     ) -> "CalibrationSet | None":
         """Return the set of `cell`; `session` loads the model where the dataset needs it."""
-        from calib_sweep.drawing import DenseModel
-
         assert parts.model is not None
         dense = None
         if session is not None and parts.dataset is not None and parts.dataset.needs_model:
-            content = parts.model.fingerprint()
-            model = session.model(parts.model, content)
-            dense = DenseModel.of(cell, content, parts.code.get("model"), model)
+            dense = session.dense(cell, parts)
         return parts.draw(self.store.results_dir, parts.model.load_tokenizer(), dense)
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:

@@ -78,6 +78,23 @@ CHAPTERS = {
             N,
         ],
     ),
+    "experts": (
+        "Tokens that experts got",
+        "Calibration tokens that the routers sent to one expert, over the experts of all blocks; "
+        "means over cells. An expert without any is compressed as if there were no data. With "
+        "walk.all_experts=true statistics are of all tokens, wherever these are sent.",
+        [
+            MODEL,
+            METHOD,
+            DATASET,
+            Column("experts", ("num_experts",), "count", "of all blocks"),
+            Column("fewest", ("fewest",), "plain", "tokens of the expert that got fewest"),
+            Column("median", ("median",), "plain", "tokens of the expert in the middle"),
+            Column("most", ("most",), "plain", "tokens of the expert that got most"),
+            Column("without any", ("unreached",), "plain", "experts that no token was sent to"),
+            N,
+        ],
+    ),
 }
 MISSING = [
     MODEL,

@@ -29,6 +29,7 @@ from calib_sweep.analysis.tables.comparisons import comparison_table, dataset_ta
 from calib_sweep.analysis.tables.correlations import correlation_table
 from calib_sweep.analysis.tables.covariates import Descriptors, covariate_table
 from calib_sweep.analysis.tables.equivalence import equivalence_table
+from calib_sweep.analysis.tables.experts import expert_table
 from calib_sweep.analysis.tables.flips import flip_table, unstable_table
 from calib_sweep.analysis.tables.losses import loss_table
 from calib_sweep.analysis.tables.missing import missing_table
@@ -99,6 +100,7 @@ def all_tables(
         **set_size_tables(arrays, settings),
         "correlations": correlation_table(arrays, settings),
         "covariates": covariate_table(arrays, evidence.descriptors, settings),
+        "experts": expert_table(rows, evidence.cells, groups, naming),
         "tails": outlier_table(groups, naming),
         "published": published_table(groups, naming, evidence.published, settings),
         "missing": missing_table(rows, arrays, naming),

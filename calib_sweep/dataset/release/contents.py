@@ -196,7 +196,7 @@ def _table(sets: Mapping[str, CalibrationSet]) -> str:
         values = (
             name,
             card["num_samples"],
-            card["seq_len"],
+            ", ".join(map(str, card.get("lengths") or [card["seq_len"]])),
             *(card[key] or "-" for key in ("design", "window", "bos")),
             card["tokenizer"]["name"] or card["tokenizer"]["class"],
             one.hash,

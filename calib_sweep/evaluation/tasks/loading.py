@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from calib_sweep import hub
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
 from calib_sweep.evaluation.tasks.settings import KEY, ZeroShot
 from calib_sweep.model.hub import hub_answers
@@ -44,9 +45,11 @@ def explained(name: str, spec: "Spec") -> Iterator[None]:
     except ConfigError:
         raise
     except OSError as error:
-        raise UnavailableError(
+        is_refused = hub.is_refused(error)
+        remedy = "If it is private or gated, log in with hf auth login." if is_refused else FETCH
+        raise (ConfigError if is_refused else UnavailableError)(
             f"{where}, but its items are not on this machine and cannot be fetched "
-            f"({_first_line(error)}). {FETCH}"
+            f"({_first_line(error)}). {remedy}"
         ) from error
     except Exception as error:
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None

@@ -16,6 +16,7 @@ Shapes: T = tokens of one batch, O = out_features, I = in_features.
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -187,11 +188,12 @@ class Hessian(Statistic):
 
 def _runs(weights_T: Tensor) -> list[tuple[int, int, float]] | None:
     """Start, stop and weight of neighbours of one weight; None where these are too few each."""
-    values, counts = torch.unique_consecutive(weights_T, return_counts=True)
-    if len(values) * TOKENS_OF_RUN > len(weights_T):
+    weights = weights_T.cpu().numpy()
+    changes = (np.flatnonzero(weights[1:] != weights[:-1]) + 1).tolist()
+    starts, stops = [0, *changes], [*changes, len(weights)]
+    if len(starts) * TOKENS_OF_RUN > len(weights):
         return None
-    stops = counts.cumsum(0).tolist()
-    return list(zip([0, *stops[:-1]], stops, values.tolist(), strict=True))
+    return [(start, stop, float(weights[start])) for start, stop in zip(starts, stops, strict=True)]
 
 
 def _inverse_upper_factor(matrix_II: Tensor) -> Tensor | None:

@@ -25,7 +25,7 @@ OTHERS = {
     *("published", "compared"),
     *("correlations", "covariates", "tasks", "equivalence"),
     *("sensitivity", "over_models", "improvement"),
-    "losses",
+    *("losses", "experts"),
 }
 
 

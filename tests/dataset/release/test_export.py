@@ -10,6 +10,7 @@ import yaml
 from helpers.words import make_tokenizer, text_of
 
 from calib_sweep.dataset.calibration.artifact import load_set, save_set
+from calib_sweep.dataset.calibration.lengths import cut_to_lengths
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.imported import Imported
@@ -66,6 +67,19 @@ def test_a_release_comes_back_with_the_same_hashes(tmp_path, tokenizer, kept):
         assert after.hash == before[seed].hash and after.samples == before[seed].samples
     marks = again.draw(tokenizer, settings(num_samples=2), 0).answers_NT
     assert marks is not None and marks.sum(axis=1).tolist() == [2, 2]
+
+
+def test_mixed_lengths_and_what_a_card_says_come_back(tmp_path, tokenizer):
+    chosen = replace(settings(num_samples=6), lengths=(4, 8))
+    one = cut_to_lengths(drawn(tokenizer, 0, num_samples=6), chosen, 0, tokenizer)
+    told = {"cost": {"seconds": 1.5}, "selection": {"selector": "zipf", "scores": [0.5, None]}}
+    save_set(replace(one, card={**one.card, **told}), tmp_path / "a")
+    export.main([str(tmp_path / "a"), "--to", str(tmp_path / "out")])
+    assert "| my_texts_seed0 | 6 | 4, 8 |" in (tmp_path / "out" / "README.md").read_text()
+    after = imported(tmp_path / "out").draw(tokenizer, settings(num_samples=6), 0)
+    assert after.hash == one.hash and after.lengths_N is not None
+    assert sorted(after.lengths_N.tolist()) == [4, 4, 4, 8, 8, 8]
+    assert {key: after.card[key] for key in told} == told and after.card["lengths"] == [4, 8]
 
 
 def test_load_dataset_reads_tokens_text_and_answers(tmp_path, kept):
