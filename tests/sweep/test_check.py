@@ -270,11 +270,12 @@ def test_text_that_is_scored_is_no_calibration_text(run_cli, tiny_world, three_f
 def test_text_that_is_scored_may_be_drawn_where_one_says_so(run_cli, tiny_world, three_files):
     drawn, scored = three_files / "copy.jsonl", three_files / "one.jsonl"
     paths = [f"dataset.path={drawn}", f"evaluation.perplexity.corpora=[{scored}]"]
-    paths += ["evaluation.perplexity.max_windows=null", "allow_overlap=true"]
+    paths += ["evaluation.perplexity.max_windows=null", "allow_overlap=true", "seed=1"]
     ended = run_cli("check", *tiny_world, *paths, cwd=three_files)
     assert ended.code == 0, ended.err
     (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
-    assert "of copy seed 0, " in told and " stand in one@32. " in told
+    assert "of copy seed 1, 65 %" in told and " stand in one@32. " in told
+    assert "most of 1 sample " in told
 
 
 def test_text_that_holds_much_of_what_is_scored_is_warned_about(run_cli, tiny_world, three_files):
