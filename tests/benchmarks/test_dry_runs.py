@@ -42,6 +42,23 @@ def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
     assert row["beyond_gib"] >= 0 and row["floor_cpu_s"]["all"] > 0
 
 
+def test_text_that_a_model_writes_is_measured_beside_reading_it(tmp_path):
+    options = ["--device", "cpu", "--shape", "tiny", "--dtypes", "float32", "--text-tokens", 9]
+    options += ["--variants", "write", "generate", "--rows", 2, 4, "--sampling", "rich"]
+    run("generation.py", *options, "--out", tmp_path / "out.json")
+    report = json.loads((tmp_path / "out.json").read_text())
+    rows = {(row["variant"], row["rows"]): row for row in report["runs"]}
+    assert set(rows) == {(v, n) for v in ("write", "generate") for n in (2, 4)}
+    # 4 samples of 32 tokens; two blocks of 4 x 128^2 + 3 x 128 x 384 weights, a head of 256 x 128,
+    # five norms. Of 31 tokens each, all before it are read: 31 x 32 / 2.
+    weights = 4 * (2 * (4 * 128**2 + 3 * 128 * 384) + 256 * 128 + 5 * 128)
+    for (_, num), row in rows.items():
+        kept = num * 31 * 32 // 2 * 2 * 2 * 128 * 4
+        floor_s = 4 // num * (31 * weights + kept) / report["environment"]["bytes_per_s"]
+        assert row["floor_s"] == pytest.approx(floor_s)
+        assert row["tokens_per_s"] == pytest.approx(4 * 32 / row["wall_s"])
+
+
 def test_errors_of_methods_on_random_layers_are_a_table():
     lines = run("layer_errors.py", "--set", "wanda", "gptq:bits=3", "--seeds", 1).splitlines()
     rows = {name: list(map(float, cells)) for name, *cells in map(cells_of, lines[2:])}
