@@ -31,9 +31,10 @@ class _GrowingLayer(DynamicLayer):
     ) -> tuple[Tensor, Tensor]:
         """Append the newest keys and values; return all."""
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
             self.room = [key_states[:, :, :0], value_states[:, :, :0]]
-        held = self.get_seq_length()
+            self.keys, self.values = self.room
+            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+        held = self.keys.shape[-2]
         end = held + key_states.shape[-2]
         new = (key_states, value_states)
         if end > self.room[0].shape[-2]:
