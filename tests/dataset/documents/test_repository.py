@@ -5,6 +5,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,17 @@ def test_what_arrived_before_a_fault_is_not_fetched_again(hub, client, monkeypat
     hub.asked.clear()
     root = repository().root()
     assert len(repository().files(root)) == 3 and len(fetched(hub)) == 2
+
+
+def test_what_an_older_client_left_incomplete_is_completed(hub, tmp_path):
+    """Without a listing of the commit, no client can tell that its cache lacks a file."""
+    with client_of(hub, tmp_path / "old"):
+        repository(data_files=["en/part-00000-of-00003.json.gz"]).root()
+    shutil.rmtree(tmp_path / "old" / "hub" / "datasets--me--texts" / "trees")
+    (tmp_path / "old").rename(tmp_path / "new")  # this process remembers the listing by its place
+    with client_of(hub, tmp_path / "new"):
+        root = repository().root()
+        assert len(repository().files(root)) == 3
 
 
 def test_an_interrupted_download_is_not_a_smaller_pool_offline(hub, client, monkeypatch):
