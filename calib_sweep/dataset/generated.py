@@ -67,7 +67,10 @@ class Generated(Dataset):
     pool_size: int | None  # samples written to choose from; with `keep_below`
     rows: int | None  # samples written at once: memory, speed; None: by device
 
-    needs_model = True
+    @property
+    def needs_model(self) -> bool:
+        """Tell that the model is asked, always."""
+        return True
 
     def __post_init__(self) -> None:
         check_settings({field.name: getattr(self, field.name) for field in fields(self)})

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROWS_ON_CPU = 32  # written at once, where nobody says
 MOST_ROWS = 128
-SHARE = 0.5  # of a GPU's memory beside the weights, for keys and values
+SHARE = 0.6  # of a GPU's memory beside the weights, for keys and values
 LOOK = 16  # steps from one look at whether all rows are full to the next: looking waits for a GPU
 
 
@@ -87,7 +87,7 @@ def write(
     that its texts go on from in turn; none of them is empty.
     """
     takes_places = "position_ids" in inspect.signature(model.forward).parameters
-    cache = growing_cache(model)
+    cache = growing_cache(model, page.num_tokens)
     rows = _Rows(page, sampling, uniform_BT, prefixes, model.device)
     logits_BV: Tensor | None = None
     with torch.inference_mode(), quiet_transformers():
@@ -222,7 +222,8 @@ def rows_at_once(model: "PreTrainedModel", num_tokens: int) -> int:
     """Return how many samples of so many tokens are best written at once.
 
     On a GPU it depends on the kind of GPU and the model, not on what else is in its memory: in half
-    precision other numbers of rows give other roundings, so other tokens.
+    precision other numbers of rows give other roundings, so other tokens. It is a power of two, as
+    numbers of samples often are: batches are always full there.
     """
     if model.device.type != "cuda":
         return ROWS_ON_CPU
@@ -234,7 +235,7 @@ def rows_at_once(model: "PreTrainedModel", num_tokens: int) -> int:
     weights = sum(p.nbytes for p in model.parameters() if p.device == model.device)
     memory = torch.cuda.get_device_properties(model.device).total_memory
     num_rows = int(SHARE * (memory - weights)) // (per_token * num_tokens)
-    return max(1, min(MOST_ROWS, num_rows))
+    return 2 ** max(0, min(MOST_ROWS, num_rows).bit_length() - 1)
 
 
 def draw(score_BV: Tensor, temperature_B: Tensor, uniform_B1: Tensor, sampling: Sampling) -> Tensor:

@@ -25,7 +25,7 @@ def test_a_cache_that_grows_in_place_holds_the_same(architecture, monkeypatch):
     monkeypatch.setattr(module, "ROOM", 3)
     model, tokens_BT = tiny_model(architecture), random_tokens(2, 24)
     sizes = [1, 5, 1, 1, 1, 1, 7, 1, 1, 1, 4]
-    grown, usual = growing_cache(model), DynamicCache(config=model.config)
+    grown, usual = growing_cache(model, 4), DynamicCache(config=model.config)
     expected = steps(model, usual, tokens_BT, sizes)
     assert torch.equal(steps(model, grown, tokens_BT, sizes), expected)
     for one, other in zip(grown.layers, usual.layers, strict=True):
@@ -35,10 +35,10 @@ def test_a_cache_that_grows_in_place_holds_the_same(architecture, monkeypatch):
 def test_a_token_more_copies_nothing_while_there_is_room(monkeypatch):
     monkeypatch.setattr(module, "ROOM", 4)
     model, tokens_BT = tiny_model("llama"), random_tokens(1, 7)
-    cache = growing_cache(model)
+    cache = growing_cache(model, 3)
     places = []
     for at in range(7):
         steps(model, cache, tokens_BT[:, at : at + 1], [1])
         places.append(cache.layers[0].keys.data_ptr())
-    # The first token makes room for 1 + 4, the sixth for 6 + 4.
-    assert len(set(places[:5])) == 1 and len(set(places[5:])) == 1 and places[4] != places[5]
+    # Three are expected; the fourth makes room for 4 + 4.
+    assert len(set(places[:3])) == 1 and len(set(places[3:])) == 1 and places[2] != places[3]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.fakes import ARCHITECTURES, TINY, VOCAB_SIZE, tiny_model
 
-from calib_sweep.model.writing import Page, Sampling, draw, write
+from calib_sweep.model.writing import Page, Sampling, draw, rows_at_once, write
 from calib_sweep.seeding import stream
 
 T = 28
@@ -220,3 +220,23 @@ def test_tokens_are_drawn_in_their_shares_by_hand():
     assert at(1.0, 0.0, 0.42, 0.44, top_p=0.6) == [1, 1, 2]
     assert at(1.0, 0.0, 0.42, top_p=0.5) == [2, 2]
     assert at(0.0, 0.0, 0.9) == [2, 2]
+
+
+def test_rows_at_once_are_a_power_of_two_that_the_memory_holds(monkeypatch):
+    """LLaMA 7B in half precision: 512 KiB a token, 1 GiB a sample, beside 12.6 GiB of weights."""
+    config = SimpleNamespace(num_hidden_layers=32, num_attention_heads=32, hidden_size=4096)
+    config.get_text_config = lambda decoder: config
+    weights = SimpleNamespace(nbytes=int(12.6 * 2**30), device=torch.device("cuda"))
+    model = SimpleNamespace(
+        device=torch.device("cuda"),
+        dtype=torch.float16,
+        config=config,
+        parameters=lambda: [weights],
+    )
+    found = []
+    for gib in (141, 80, 24, 13):
+        device = SimpleNamespace(total_memory=gib * 2**30)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, d=device: d)
+        found.append(rows_at_once(model, 2048))
+    assert found == [64, 32, 4, 1]  # 77, 40.4, 6.8 and 0.2 samples
+    assert rows_at_once(tiny_model("llama"), 2048) == 32

@@ -81,8 +81,9 @@ def _is_share(value: object) -> bool:
 def _are_words(value: object) -> bool:
     if value is None or isinstance(value, str):
         return value is None or value in LISTS
-    is_list = isinstance(value, Sequence) and len(value) > 0
-    return is_list and all(isinstance(word, str) and word.strip() != "" for word in value)
+    if not isinstance(value, Sequence) or not value:
+        return False
+    return all(isinstance(word, str) and word.strip() != "" for word in value)
 
 
 def _is_count(value: object) -> bool:
