@@ -14,6 +14,7 @@ Shapes: N samples, T tokens of a sample.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -86,5 +87,6 @@ def _repeated_lines(text: str) -> float:
 
 
 def _non_alphabetic(text: str) -> float:
-    signs = [sign for sign in text if not sign.isspace()]
-    return sum(not sign.isalpha() for sign in signs) / len(signs) if signs else 0.0
+    count = {sign: number for sign, number in Counter(text).items() if not sign.isspace()}
+    num_other = sum(number for sign, number in count.items() if not sign.isalpha())
+    return num_other / sum(count.values()) if count else 0.0

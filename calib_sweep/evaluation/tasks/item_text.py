@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.dataset.calibration.overlap import Overlap, SetRuns, runs_of_texts
+from calib_sweep.dataset.calibration.overlap import Overlap, SetRuns, different, runs_of_texts
 from calib_sweep.evaluation.tasks.task_scores import by_item
 from calib_sweep.evaluation.tokenised import Shelf, token_ids
 
@@ -56,7 +56,7 @@ class ItemRuns:
     @cached_property
     def different_W(self) -> np.ndarray:
         """The different runs, sorted."""
-        return np.unique(self.hashes_R)
+        return different(self.hashes_R)
 
     def overlap(self, runs: SetRuns) -> Overlap:
         """Measure what a calibration set and these items share."""

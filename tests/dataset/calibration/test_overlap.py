@@ -7,6 +7,7 @@ from calib_sweep.dataset.calibration.overlap import (
     CONTAMINATION_TOKENS,
     Overlap,
     SetRuns,
+    different,
     in_words,
     is_seen,
     overlap,
@@ -83,3 +84,10 @@ def test_what_is_seen_and_how_it_is_said(share, samples, items, seen):
     told = in_words("boolq", found)
     assert told.startswith(f"5 % of its 13-token runs and most of {samples} sample") or share == 0
     assert ("1 item of boolq in it" in told) == bool(items)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 500])
+def test_different_hashes_are_those_of_numpy(size):
+    hashes_R = np.random.default_rng(size).integers(0, 300, size).astype(np.uint64)
+    found = different(hashes_R)
+    assert found.dtype == np.uint64 and found.tolist() == sorted(set(hashes_R.tolist()))
