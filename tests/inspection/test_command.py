@@ -38,10 +38,10 @@ def test_the_sets_of_a_grid_are_shown_once_and_described_as_a_run_does(
     assert ended.code == 0, ended.err
     (line,) = [line for line in ended.out.splitlines() if "dense_perplexity" in line]
     assert f"{described['dense_perplexity']:.4g}" in line.split()
-    assert ended.out.count("calibration set stories seed") == 2
+    assert ended.out.count(" calibration set ") == 2
     page = tmp_path / "results" / "default" / "inspection" / "index.html"
     assert ended.out.splitlines()[-1] == "page: results/default/inspection/index.html"
-    assert "stories seed 1" in page.read_text() and page.with_name("inspection.md").is_file()
+    assert "seed 1<" in page.read_text() and page.with_name("inspection.md").is_file()
     assert f"{scored_documents.stem}@32" in page.read_text()
 
 
