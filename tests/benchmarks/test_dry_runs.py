@@ -108,6 +108,15 @@ def test_what_it_costs_to_prepare_tasks_is_a_line_for_each_way():
     assert len({row[4] for row in rows}) == 1 and all(float(row[1]) > 0 for row in rows)
 
 
+def test_draws_of_kept_documents_are_a_line_for_each_way():
+    few = ("--documents", 3000, "--texts", 100, "--samples", 8)
+    lines = run("token_store.py", *few).splitlines()
+    ways = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert ways == ["look", "open", "draw"] * 6 + ["anew", "kept", "whole"]
+    tokenised = [int(line.split()[-3].replace(",", "")) for line in lines[-3:]]
+    assert tokenised[0] > tokenised[1] > 0
+
+
 def test_one_worker_and_several_run_in_turn():
     job = ["method=rtn,magnitude", "evaluation.perplexity.max_windows=1", "tracking=none"]
     printed = run("workers.py", "--repeats", 1, "--job", *job, "evaluation.zero_shot=null")

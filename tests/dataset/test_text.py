@@ -288,3 +288,12 @@ def test_texts_of_equal_size_are_not_drawn_in_one_order(tmp_path, tokenizer, set
         drawn = text_files(file).draw(tokenizer, settings(num_samples=8), 0)
         places.append([(s["document"].partition(":")[2], s["offset"]) for s in drawn.samples])
     assert places[0] != places[1]
+
+
+def test_files_that_are_documents_are_read_when_they_are_asked_for(tmp_path):
+    for i in range(120):
+        (tmp_path / f"{i:03}.txt").write_bytes(b"\xff" if i == 110 else b"w%d" % i)
+    documents = text_files(tmp_path).documents()
+    assert documents.read([119, 3]) == ["w119", "w3"] and documents.id(7) == "007.txt"
+    with pytest.raises(ConfigError, match=r"110\.txt.*expected UTF-8 text"):
+        documents.read([110])

@@ -69,7 +69,7 @@ def draw_from_source(source: Source, seed: int, provenance: Mapping[str, object]
             f"dataset={source.name}: expected documents, but it has none. Choose another."
         )
     try:
-        cut = _cut(source, seed)
+        cut = cut_for(source, seed)
     finally:
         source.tokenised.keep()
     if len(cut.pieces) < calibration.num_samples:
@@ -119,8 +119,8 @@ def make_card(
     }
 
 
-def _cut(source: Source, seed: int) -> Cut:
-    """The samples that the design gives to this seed."""
+def cut_for(source: Source, seed: int) -> Cut:
+    """Return the samples that the design gives to this seed, not yet joined with special tokens."""
     design, window = source.calibration.design, source.calibration.window
     if (design, window) != ("reference", "pack"):  # which reads all documents as one text
         source.tokenised.complete_if_little()

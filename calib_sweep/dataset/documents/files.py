@@ -164,16 +164,18 @@ def _read(
 
 
 def _plain_texts(root: Path, files: Sequence[Path], separator: str | None) -> Documents:
+    """Files that are documents, read when they are asked for; pieces of files, all in memory."""
+    names = [file.relative_to(root).as_posix() for file in files]
+    if separator is None:
+        return Documents(
+            num_documents=len(files),
+            read=lambda positions: [_read_utf8(files[i]) for i in positions],
+            id=names.__getitem__,
+        )
     texts: list[str] = []
     ids: list[str] = []
-    for file in files:
-        name = file.relative_to(root).as_posix()
-        text = _read_utf8(file)
-        if separator is None:
-            texts.append(text)
-            ids.append(name)
-            continue
-        pieces = [piece for piece in text.split(separator) if piece.strip()]
+    for file, name in zip(files, names, strict=True):
+        pieces = [piece for piece in _read_utf8(file).split(separator) if piece.strip()]
         texts.extend(pieces)
         ids.extend(f"{name}:{number}" for number in range(len(pieces)))
     return in_memory(texts, ids)
