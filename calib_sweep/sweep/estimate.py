@@ -61,7 +61,8 @@ def describe_plan(
         shapes = shapes_of(builder, cells)
         jobs = jobs_of(builder, todo, shapes)
         known = _of_use(known_devices(builder, store, shapes), jobs)
-        lines += [*_describe_time(jobs, known), *_describe_memory(jobs, known)]
+        lines += [*_describe_time(jobs, known), *_describe_asking(builder, todo)]
+        lines += _describe_memory(jobs, known)
         lines += _describe_disk(jobs)
     lines += [text for cell in cells for text in store.conflicts(cell)]
     lines += [f"not checked: {note.replace(FETCH, '').strip()}" for note in notes]
@@ -145,6 +146,19 @@ def _of_use(known: Sequence[Known], jobs: Sequence[Job]) -> list[Known]:
     """Return the devices of which something is known for these cells."""
     keys = {job.key for job in jobs}
     return [one for one in known if one.rates.num_cells or not keys.isdisjoint(one.seconds)]
+
+
+def _describe_asking(builder: Builder, todo: Sequence[Cell]) -> Iterator[str]:
+    """Say which sets the model draws: how long it takes depends on what it draws."""
+    asking = [
+        cell
+        for cell in todo
+        if cell.needs_data and builder.build("dataset", cell.config["dataset"]).needs_model
+    ]
+    if asking:
+        num = counted(len({_set_of(cell) for cell in asking}), "set")
+        names = ", ".join(sorted({str(cell.dataset) for cell in asking}))
+        yield f"besides: the model draws {num} ({names}), each when a cell first needs it"
 
 
 def _describe_time(jobs: Sequence[Job], known: Sequence[Known]) -> Iterator[str]:

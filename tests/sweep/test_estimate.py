@@ -101,6 +101,15 @@ def test_a_dense_reference_and_a_set_count_once(builder, store):
     assert f"calibration sets {size(2 * 14 * 16 * 256)}" in line
 
 
+def test_sets_that_the_model_draws_are_counted_besides(builder, store):
+    """Each of two seeds, once for both methods."""
+    cells = planned(store, "method=wanda,gptq,dense", "seed=0,1", "dataset=generated,mini_web")
+    told = describe_plan(builder, store, cells, [])
+    assert "besides: the model draws 2 sets (generated), each when a cell first needs it" in told
+    without = planned(store, "method=wanda", "dataset=mini_web")
+    assert "the model draws" not in describe_plan(builder, store, without, [])
+
+
 def test_what_cannot_be_seen_is_named_and_no_time_made_up(builder, store, tmp_path):
     secret = {"name": "secret", "_target_": "somewhere.Text"}
     cells = planned(store, "method=wanda", "evaluation.perplexity.max_windows=null")
