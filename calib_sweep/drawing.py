@@ -61,7 +61,7 @@ def draw(
     `model.generate` samples by them and takes no generator. The tokenizer is a copy, as others use
     it afterwards.
     """
-    own = stream("calibration/model", dataset.name, seed)
+    own = stream("calibration/model", dataset.draw_name(), seed)
     with global_seeds_of(own, model.device):
         return draw_set(dataset, copy.deepcopy(tokenizer), calibration, seed, model)
 

@@ -69,7 +69,9 @@ def check_where(where: object, example: str = "language: de") -> None:
 
 def named(where: Where | None) -> list[str]:
     """Return what `where` asks for as words that do not hang on the order of its columns."""
-    return [f"{column}={valid_json.dumps(where[column])}" for column in sorted(where or {})]
+    return [
+        f"{column}={valid_json.dumps(wanted)}" for column, wanted in sorted((where or {}).items())
+    ]
 
 
 def read_rows(
@@ -196,7 +198,7 @@ def _values(batch: "pa.Table", key: str, column: str, file: Path) -> list[object
     for name in inside:
         names = [field.name for field in found.type] if pa.types.is_struct(found.type) else []
         _require_column(f"dataset.where.{key}", name, file, names)
-        found = pc.struct_field(found, name)
+        found = pc.struct_field(found, name)  # type: ignore[attr-defined]  (made at import)
     return found.to_pylist()
 
 
