@@ -8,6 +8,7 @@ columns of one turn    what the user says (several columns, such as instruction 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.wording import typed
@@ -140,13 +141,20 @@ def known_layout(columns: Sequence[str]) -> str:
 def _message(turn: object, name: str) -> Message:
     if not isinstance(turn, Mapping):
         raise _no_conversation(name, f"it is {type(turn).__name__}")
-    told = {key: value for key, value in turn.items() if value is not None}
+    told = _told(turn)
     for role, content in TURN_KEYS:
         if role in told:
             who = str(told.pop(role))
             text = _text(told.pop(content, None), name)
             return {"role": ROLES.get(who, who), "content": text, **told}
     raise _no_conversation(name, f"it has the keys {', '.join(map(str, told)) or 'of none'}")
+
+
+def _told(value: Any) -> Any:
+    """Return a turn without empty keys, at any depth: a table fills up what other rows have."""
+    if isinstance(value, Mapping):
+        return {key: _told(item) for key, item in value.items() if item is not None}
+    return [_told(item) for item in value] if isinstance(value, list) else value
 
 
 def _text(value: object, name: str) -> str:

@@ -216,7 +216,7 @@ def _check_split(name: str, task: Any, wanted: str | None, scored: str) -> None:
     """Refuse a split that is scored or is not there, and a task that trains on none."""
     splits = list(task.dataset) if isinstance(getattr(task, "dataset", None), Mapping) else []
     others = [split for split in splits if split != scored]
-    remedy = f"Type dataset.split={others[0]}, or" if others else "Please"
+    remedy = f"Type dataset.split={others[0]}, or choose" if others else "Choose"
     if wanted is None and not task.has_training_docs():
         what = (
             f"but it names none; it has {', '.join(splits) or 'no splits'}, and {scored} is scored"
@@ -228,8 +228,7 @@ def _check_split(name: str, task: Any, wanted: str | None, scored: str) -> None:
     else:
         return
     raise ConfigError(
-        f"{KEY}.tasks={name!r}: expected a task with training items, {what}. {remedy} choose "
-        "another task."
+        f"{KEY}.tasks={name!r}: expected a task with training items, {what}. {remedy} another task."
     )
 
 

@@ -26,6 +26,21 @@ COLUMNS = layout(prompt=["instruction", "input"], answer="output")
         ([{"role": "user", "content": [{"type": "text", "text": "Why?"}]}, CHAT[1]], CHAT),
         ([CHAT[0], {"role": "assistant", "content": None}], [CHAT[0], {**CHAT[1], "content": ""}]),
         ([{**CHAT[0], "name": "Ann"}], [{**CHAT[0], "name": "Ann"}]),
+        (
+            [
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"name": "f", "arguments": {"a": 1, "b": None}}],
+                }
+            ],
+            [
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"name": "f", "arguments": {"a": 1}}],
+                }
+            ],
+        ),
         ([], []),
         (None, []),
     ],
