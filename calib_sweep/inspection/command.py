@@ -17,7 +17,7 @@ import numpy as np
 from calib_sweep.cell import Cell, digest
 from calib_sweep.console import output
 from calib_sweep.errors import UnavailableError
-from calib_sweep.inspection.inspected import Seen, inspect_sets
+from calib_sweep.inspection.inspected import Held, Seen, inspect_sets
 from calib_sweep.inspection.page import write_pages
 from calib_sweep.inspection.perplexity import sample_perplexities_of
 from calib_sweep.inspection.terminal import show
@@ -44,6 +44,7 @@ def inspect_cells(builder: Builder, store: Store, cells: Sequence[Cell], draw: D
     sets: dict[str, CalibrationSet] = {}
     perplexities: dict[str, np.ndarray] = {}
     seen: dict[str, Seen] = {}
+    held: dict[str, Held] = {}
     suites: dict[str, PreparedEvaluation | None] = {}
     for cell, name in zip(cells, names, strict=True):
         if name in sets:
@@ -61,10 +62,24 @@ def inspect_cells(builder: Builder, store: Store, cells: Sequence[Cell], draw: D
             suites[key] = _scored(parts, session, store)
         if (suite := suites[key]) is not None:
             seen[name] = suite.overlap(drawn.tokens_NT, drawn.lengths_N)
-    inspection = inspect_sets(sets, perplexities, seen)
+            held[name] = _held(drawn, suite, seen[name])
+    inspection = inspect_sets(sets, perplexities, seen, held)
     output(show(inspection))
     page, here = write_pages(inspection, store.folder / INSPECTION), Path.cwd()
     output(f"page: {page.relative_to(here) if page.is_relative_to(here) else page}")
+
+
+def _held(drawn: "CalibrationSet", suite: PreparedEvaluation, seen: Seen) -> Held:
+    """Name by sample the corpora and tasks that have most of it."""
+    if not any(found["samples"] for found in seen.values()):
+        return {}
+    ends = drawn.lengths_N
+    single = [
+        suite.overlap(drawn.tokens_NT[k : k + 1], None if ends is None else ends[k : k + 1])
+        for k in range(len(drawn.tokens_NT))
+    ]
+    names = [[name for name, one in found.items() if one["samples"]] for found in single]
+    return {sample: own for sample, own in enumerate(names) if own}
 
 
 def names_of(cells: Sequence[Cell]) -> list[str]:

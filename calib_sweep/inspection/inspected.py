@@ -25,6 +25,7 @@ from calib_sweep.inspection.shared import (
 from calib_sweep.inspection.unusual import Unusual, find_unusual
 
 Seen = Mapping[str, Mapping[str, float]]  # by corpus or task: `Overlap`
+Held = Mapping[int, Sequence[str]]  # sample -> corpora and tasks that have most of it
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,17 +67,20 @@ def inspect_sets(
     sets: Mapping[str, CalibrationSet],
     perplexities: Mapping[str, np.ndarray] | None = None,
     seen: Mapping[str, Seen] | None = None,
+    held: Mapping[str, Held] | None = None,
 ) -> Inspection:
     """Describe sets by name.
 
-    `perplexities`: under the dense model, of each sample [N], by set; `seen`: by set.
+    `perplexities`: under the dense model, of each sample [N], by set; `seen` and `held`: by set.
     """
-    perplexities, seen = perplexities or {}, seen or {}
+    perplexities, seen, held = perplexities or {}, seen or {}, held or {}
     inside, between = _near(sets)
     windows = {name: window_hashes(one) for name, one in sets.items()}
     return Inspection(
         sets=[
-            _inspect(name, one, perplexities.get(name), inside[name], seen.get(name, {}))
+            _inspect(
+                name, one, perplexities.get(name), inside[name], seen.get(name, {}), held.get(name)
+            )
             for name, one in sets.items()
         ],
         shared=[
@@ -112,7 +116,12 @@ def _near(
 
 
 def _inspect(
-    name: str, one: CalibrationSet, perplexity_N: np.ndarray | None, near: list[Pair], seen: Seen
+    name: str,
+    one: CalibrationSet,
+    perplexity_N: np.ndarray | None,
+    near: list[Pair],
+    seen: Seen,
+    held: Held | None,
 ) -> Inspected:
     described = describe_samples(one)
     if perplexity_N is not None:
@@ -128,7 +137,7 @@ def _inspect(
         numbers=_numbers(one, perplexity_N),
         languages=dict(Counter(languages).most_common()),
         characters=characters_of([sample["text"] for sample in one.samples]),
-        unusual=find_unusual(described, languages, duplicates, near),
+        unusual=find_unusual(described, languages, duplicates, near, held),
         duplicates=duplicates,
         near=near,
         seen=seen,

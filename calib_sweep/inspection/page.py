@@ -199,7 +199,8 @@ def _unusual(sets: Sequence[Inspected]) -> Iterator[Block]:
         yield Paragraph("No sample stands out.")
         return
     yield Paragraph(
-        "Most unusual first, in each set: equal samples, nearly equal ones, then those whose "
+        "Most unusual first, in each set: samples that are scored, too, equal ones, nearly equal "
+        "ones, then those whose "
         "numbers lie more than 3.5 robust standard deviations from the median of their set."
     )
     yield Table(("set", "sample", "why", "text"), rows, 4)

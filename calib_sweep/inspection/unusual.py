@@ -1,7 +1,7 @@
 """Samples that differ from the others of their set, most of all first, each with its reasons.
 
-Equal samples come first, then nearly equal ones, then those whose numbers stand out, by the largest
-robust z-score, then those in another language than most.
+Samples that stand in text that is scored come first, then equal ones, then nearly equal ones, then
+those whose numbers stand out, by the largest robust z-score, then those in another language.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from calib_sweep.inspection.samples import OUTLIER_Z, find_outliers
 from calib_sweep.inspection.shared import Pair
 
-EQUAL, NEARLY_EQUAL = 1e6, 1e5  # ranks above every z-score
+SCORED, EQUAL, NEARLY_EQUAL = 1e7, 1e6, 1e5  # ranks above every z-score
 ENOUGH = 0.8  # share of samples in one language from which another one is unusual
 # Descriptor: what a low value says of a sample, and a high one.
 MEANINGS = {
@@ -40,9 +40,16 @@ def find_unusual(
     languages: Sequence[str],
     duplicates: Sequence[Sequence[int]],
     near: Sequence[Pair],
+    held: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Unusual]:
-    """Rank the samples that stand out; `described` as `describe_samples` gives it."""
+    """Rank the samples that stand out.
+
+    `described` as `describe_samples` gives it. `held`: texts that are scored and hold most of a
+    sample, by sample.
+    """
     found: dict[int, list[tuple[float, str]]] = {}
+    for sample, names in (held or {}).items():
+        found.setdefault(sample, []).append((SCORED, f"most of it stands in {', '.join(names)}"))
     for group in duplicates:
         for sample in group[1:]:
             found.setdefault(sample, []).append((EQUAL, f"the same tokens as sample {group[0]}"))

@@ -56,10 +56,18 @@ def test_no_weights_are_read_where_no_perplexity_is_wanted(
 def test_text_that_is_scored_is_named(run_cli, tiny_world, tmp_path):
     text = write_documents(tmp_path / "mine.jsonl")
     scored = [f"evaluation.perplexity.corpora=[{text}]", "evaluation.perplexity.max_windows=null"]
-    words = [f"dataset.path={text}", *scored, "allow_overlap=true", "dense_perplexity=false"]
+    words = [
+        f"dataset.path={text}",
+        "calibration.num_samples=8",
+        *scored,
+        "allow_overlap=true",
+        "dense_perplexity=false",
+    ]
     ended = run_cli("inspect", *tiny_world, *words, cwd=tmp_path)
     assert ended.code == 0, ended.err
     assert "text that is scored: " in ended.out and "stand in mine@32" in ended.out
+    page = (tmp_path / "results" / "default" / "inspection" / "index.html").read_text()
+    assert "most of it stands in mine@32" in page
 
 
 class Skeletal:

@@ -11,10 +11,12 @@ LENGTHS = np.array([10.0, 11, 12, 13, 9, 12, 100, 11])
 SHARES = np.array([0.5, 0.5, 0.51, 0.52, 0.49, 0.5, 0.1, 0.51])
 
 
-def test_equal_samples_come_first_then_nearly_equal_ones_then_by_distance():
+def test_scored_samples_come_first_equal_ones_then_nearly_equal_ones_then_by_distance():
     described = {"length": LENGTHS, "unique_share": SHARES}
     languages = ["en"] * 7 + ["de"]
-    found = find_unusual(described, languages, [[0, 3]], [Pair(1, 2, 0.9)])
+    held = {4: ["boolq", "ptb@64"]}
+    first, *found = find_unusual(described, languages, [[0, 3]], [Pair(1, 2, 0.9)], held)
+    assert (first.sample, first.reasons) == (4, ["most of it stands in boolq, ptb@64"])
     assert [one.sample for one in found] == [3, 2, 6, 7]
     assert found[0].reasons == ["the same tokens as sample 0"]
     assert found[1].reasons == ["about 90 % the same as sample 1"]

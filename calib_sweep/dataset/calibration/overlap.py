@@ -44,10 +44,6 @@ class SetRuns:
         share = float(shared_W.mean()) if len(shared_W) else 0.0
         return Overlap(share=share, samples=int((self._shares(shared_W) > 0.5).sum()))
 
-    def shares(self, theirs_W: np.ndarray) -> np.ndarray:
-        """Return the share of the runs of each sample that stand in that text [N]."""
-        return self._shares(_is_in(self.different_W, theirs_W))
-
     def holds(self, hashes_R: np.ndarray) -> np.ndarray:
         """Tell of each run whether it stands in the set [R]."""
         return _is_in(hashes_R, self.different_W)

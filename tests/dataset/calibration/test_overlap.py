@@ -6,7 +6,6 @@ import pytest
 from calib_sweep.dataset.calibration.overlap import (
     CONTAMINATION_TOKENS,
     Overlap,
-    SetRuns,
     different,
     in_words,
     is_seen,
@@ -58,12 +57,6 @@ def test_nothing_is_shared_with_what_has_no_run(scored):
     assert overlap(np.array([list(range(20))]), None, theirs) == Overlap(share=0.0, samples=0)
     short = np.array([[1, 2, 3]])
     assert overlap(short, None, runs_of(list(range(20)))) == Overlap(share=0.0, samples=0)
-
-
-def test_the_share_of_each_sample_is_told_too():
-    scored = list(range(100, 140))
-    rows = [scored[:20], scored[:16] + list(range(4)), list(range(500, 520))]
-    assert SetRuns(np.array(rows), None).shares(runs_of(scored)).tolist() == [1.0, 0.5, 0.0]
 
 
 def test_runs_of_texts_reach_over_no_end():
