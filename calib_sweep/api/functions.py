@@ -86,7 +86,9 @@ def method(name: str, /, **settings: object) -> "Method":
 def dataset(name: str, /, **settings: object) -> "Dataset":
     """Return the source of calibration text of `dataset=NAME`.
 
-    Example: `calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")`.
+    selector: the name of one, or its name and settings: {"name": "zipf", "pool_size": 1024}.
+
+    Example: `calib_sweep.dataset("text", path="my/texts.jsonl", selector="zipf")`.
     """
     return _build("dataset", name, settings)
 

@@ -148,6 +148,17 @@ def test_a_set_is_drawn_with_the_sizes_of_the_yaml_and_of_the_model_s(by_hand, i
         calib_sweep.draw(dataset, 5, **sizes)
 
 
+def test_a_selector_is_named_and_set(inside):
+    named = calib_sweep.dataset("mini_web", selector="coverage")
+    assert named.selector.name == "coverage" and named.selector.pool_size is None
+    part = calib_sweep.dataset("mini_web", selector={"name": "zipf", "pool_size": 12})
+    drawn = calib_sweep.draw(part, "miniature", num_samples=3, seq_len=16)
+    assert drawn.tokens_NT.shape == (3, 16) and len(drawn.card["selection"]["scores"]) == 12
+    assert calib_sweep.dataset("mini_web", selector=None).name == "mini_web"
+    with pytest.raises(ConfigError, match=r"selector=\{'pool_size': 9\}: expected a name"):
+        calib_sweep.dataset("mini_web", selector={"pool_size": 9})
+
+
 def test_a_dataset_that_draws_with_the_model_is_given_one(by_hand, inside):
     _, sizes, _ = by_hand
     dataset = Greedy(name="greedy", notes=str(inside / "notes"))
