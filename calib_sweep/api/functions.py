@@ -86,9 +86,8 @@ def method(name: str, /, **settings: object) -> "Method":
 def dataset(name: str, /, **settings: object) -> "Dataset":
     """Return the source of calibration text of `dataset=NAME`.
 
-    selector: the name of one, or its name and settings: {"name": "zipf", "pool_size": 1024}.
-
-    Example: `calib_sweep.dataset("text", path="my/texts.jsonl", selector="zipf")`.
+    Example: `calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")`.
+    With a selector: `selector="zipf"`, or `selector={"name": "zipf", "pool_size": 1024}`.
     """
     return _build("dataset", name, settings)
 

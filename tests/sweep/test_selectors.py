@@ -67,6 +67,7 @@ def test_a_sweep_over_selectors(run_cli, tiny_world, own, tmp_path):
     for record in records:
         name = record["cell"]["settings"]["dataset.selector"]
         hashes.setdefault(name, set()).add(record["calibration"]["hash"])
+        assert ("dataset.code" in record["inputs"]) == (name == "long")  # an edit is noticed
         if name is not None:
             assert record["calibration"]["selection"]["selector"]["name"] == name
             assert "scores" not in record["calibration"]["selection"]
