@@ -83,6 +83,20 @@ TYPED = [
     (["dataset.path=gone.txt"], ["dataset.path='gone.txt': expected a file, a folder or a patt"]),
     (["dataset.column=body"], ["dataset.column='body': expected one of the columns", "text, id"]),
     (
+        ["dataset=chat"],
+        [
+            "dataset.template=null: expected a tokenizer with a chat template",
+            "dataset.messages='messages': expected one of the columns",
+        ],
+    ),
+    (
+        ["dataset=chat", "dataset.template=chatlm", "dataset.messages=null"],
+        [
+            "dataset.template='chatlm': expected Jinja text",
+            "dataset.messages=None: expected either",
+        ],
+    ),
+    (
         ["evaluation.perplexity.corpora=[gone.txt]"],
         ["evaluation.perplexity.corpora='gone.txt': expected the path of a text file"],
     ),

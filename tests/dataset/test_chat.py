@@ -147,6 +147,16 @@ def test_the_same_conversations_are_drawn_whatever_they_are_called(chats, tokeni
     assert order(plain.draw(tokenizer, chosen, 0)) == order(drawn)
 
 
+def test_a_conversation_is_the_same_alone_and_among_others(chats, tokenizer, settings, monkeypatch):
+    from calib_sweep.dataset.documents import tokenised
+
+    chosen = settings(num_samples=6, seq_len=12, window="document")
+    together = chats.draw(tokenizer, chosen, 0)
+    monkeypatch.setattr(tokenised, "FIRST_BATCH", 1)
+    monkeypatch.setattr(tokenised, "LARGEST_BATCH", 1)
+    assert chats.draw(tokenizer, chosen, 0).hash == together.hash
+
+
 def test_seeds_share_nothing_and_the_first_samples_stay(chats, tokenizer, settings):
     few, more = (settings(num_samples=n, seq_len=12, window="document") for n in (2, 3))
     sets = [chats.draw(tokenizer, few, seed) for seed in (0, 1, 2)]
