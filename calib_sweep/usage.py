@@ -195,7 +195,8 @@ kept with the probability analysis.power, as a pilot knows its spread only rough
 calib-sweep export SET ... --to FOLDER [--license WORDS] [--push OWNER/NAME]    sets to publish
 
 Writes calibration sets into FOLDER: token ids and text that datasets.load_dataset reads, the cards,
-and a README with licence and sources. SET is the folder of a set (inspect shows it), or of several.
+and a README with licence and sources. SET is the folder of a set (inspect shows it), of several, or
+of a sweep: the sets that its cells used.
 dataset=imported takes them back with the same hash. Paths of this machine are left out, and the
 same sets give the same bytes.
 
@@ -204,6 +205,7 @@ same sets give the same bytes.
     --public                 a new repository is public
 
     calib-sweep export results/calibration/HASH --to released
+    calib-sweep export results/default --to released
     calib-sweep dataset=imported dataset.path=released
     calib-sweep dataset=imported dataset.hub_id=me/my-sets
 """,

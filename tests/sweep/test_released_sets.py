@@ -9,7 +9,7 @@ def test_a_cell_of_an_exported_set_gives_the_weights_of_the_set_that_was_drawn(
     run_cli, tiny_world, tmp_path
 ):
     assert run_cli("seed=3", *tiny_world, cwd=tmp_path).code == 0
-    out = run_cli("export", "results/calibration", "--to", "out", cwd=tmp_path)
+    out = run_cli("export", "results/default", "--to", "out", cwd=tmp_path)
     assert out.code == 0 and "out: 1 calibration set: text_seed3" in out.out
     assert "Licence: not stated, name it with --license" in out.out
     own = [word for word in tiny_world if not word.startswith("dataset")]

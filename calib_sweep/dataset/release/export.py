@@ -2,6 +2,7 @@
 
     python -m calib_sweep export results/calibration/HASH ... --to FOLDER [--license WORDS]
                                  [--push OWNER/NAME [--public]]
+    python -m calib_sweep export results/SWEEP --to FOLDER ...        the sets that its cells used
 
 What is in the folder stands in `contents`. The same sets give the same bytes, and nothing that is
 there is ever overwritten.
@@ -16,12 +17,13 @@ from pathlib import Path
 from calib_sweep import atomic
 from calib_sweep.arguments import option, unknown_options
 from calib_sweep.console import configure_logging, output
-from calib_sweep.dataset.calibration.artifact import is_set, load_set, save_set
+from calib_sweep.dataset.calibration.artifact import ASIDE, is_set, load_set, save_set
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.release import contents
 from calib_sweep.dataset.release.push import check_name, push
 from calib_sweep.errors import ConfigError, collected
-from calib_sweep.places import CALIBRATION
+from calib_sweep.places import CALIBRATION, RECORD
+from calib_sweep.results.reading import readable_records
 from calib_sweep.wording import counted, typed
 
 VERB = "export"
@@ -83,14 +85,29 @@ def read_arguments(arguments: Sequence[str]) -> Asked:
 
 
 def sets_in(folder: Path) -> list[Path]:
-    """Return the folder of a set, or those in a folder of several."""
+    """Return the folder of a set, those in a folder of several, or those that a sweep used."""
     found = [folder] if is_set(folder) else []
     if not found and folder.is_dir():
-        found = sorted(one for one in folder.iterdir() if is_set(one) and one.name[0] != ".")
-    if not found:
+        within = (one for one in folder.iterdir() if is_set(one))
+        found = sorted(one for one in within if one.name[0] != "." and ASIDE not in one.name)
+    if not (found := found or _of_sweep(folder)):
         raise ConfigError(
-            f"{VERB} {folder}: expected the folder of a calibration set, or of several. 'inspect' "
-            f"shows where a set is kept. {EXAMPLE}"
+            f"{VERB} {folder}: expected the folder of a calibration set, of several, or of a sweep "
+            f"that used some. 'inspect' shows where a set is kept. {EXAMPLE}"
+        )
+    return found
+
+
+def _of_sweep(folder: Path) -> list[Path]:
+    """Return the sets that the cells of a sweep used; raise where one is not there any more."""
+    records = readable_records(sorted(folder.glob(f"*/{RECORD}")))
+    notes = (note for record in records if (note := record.get("calibration")) is not None)
+    names = {name for note in notes if (name := note.get("folder")) is not None}
+    found = [folder.resolve().parent / CALIBRATION / name for name in sorted(names)]
+    if gone := [str(place) for place in found if not is_set(place)]:
+        raise ConfigError(
+            f"{VERB} {folder}: expected the sets that its cells used, but {', '.join(gone)} is "
+            "not there. Run the sweep again in a new results_dir, or name the sets that you have."
         )
     return found
 

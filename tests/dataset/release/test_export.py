@@ -1,6 +1,7 @@
 """Released sets: `load_dataset` reads them, they come back with the same hash, byte for byte."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 import yaml
 from helpers.words import make_tokenizer, text_of
 
-from calib_sweep.dataset.calibration.artifact import load_set, save_set
+from calib_sweep.dataset.calibration.artifact import is_set, load_set, save_set
 from calib_sweep.dataset.calibration.lengths import cut_to_lengths
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.imported import Imported
 from calib_sweep.dataset.release import contents, export
 from calib_sweep.errors import ConfigError
+from calib_sweep.results.record import new_record
+from calib_sweep.results.store import Store
 
 TEXTS = [text_of(20 * i, 6 + i % 14) for i in range(60)]
 PROVENANCE = {"source": "/home/me/texts.jsonl", "license": "CC BY 4.0", "files": ["texts.jsonl"]}
@@ -120,6 +123,25 @@ def test_the_same_sets_give_the_same_bytes_and_nothing_else_is_overwritten(tmp_p
         export.main([*typed, str(tmp_path / "two")])
     assert (tmp_path / "two" / "README.md").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_sweep_stands_for_the_sets_that_its_cells_used(tmp_path, kept, make_cell):
+    """Each once; not those of other sweeps, nor what was set aside."""
+    results = tmp_path / "results"
+    for number, name in enumerate([None, "b", "b", "a"]):
+        note = None if name is None else {"hash": "0", "folder": name}
+        cell, store = make_cell(seed=number), Store(results, "mine")
+        store.cell_folder(cell).mkdir(parents=True)
+        store.write(cell, {**new_record(cell), "status": "done", "calibration": note})
+    kept[0].parent.rename(results / "calibration")
+    for other in ("other", "b.broken-12345678"):
+        shutil.copytree(results / "calibration" / "a", results / "calibration" / other)
+    sets = export.sets_in(results / "mine")
+    assert [one.name for one in sets] == ["a", "b"] and all(map(is_set, sets))
+    assert [one.name for one in export.sets_in(results / "calibration")] == ["a", "b", "other"]
+    shutil.rmtree(results / "calibration" / "b")
+    with pytest.raises(ConfigError, match=r"mine: expected the sets .* but \S+/b is not there"):
+        export.sets_in(results / "mine")
 
 
 def test_sets_that_share_a_name_are_told_apart_by_their_hash(tokenizer):
