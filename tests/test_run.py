@@ -65,6 +65,17 @@ def test_a_checkpoint_that_changed_is_loaded_anew(tmp_path):
     assert not after[query].equal(before[query])
 
 
+@pytest.mark.slow
+def test_lengths_and_weights_of_a_configuration_reach_the_weights(run_cli, tiny_world, tmp_path):
+    grid = ["calibration.weighting=tokens,sequences", "calibration.seq_len=[16,8,4]", "seed=0"]
+    assert run_cli("-m", *tiny_world, *grid, "method=gptq", cwd=tmp_path).code == 0
+    cells = [r for r in read_records(tmp_path / "results" / "default") if r["calibration"]]
+    assert len(cells) == 2
+    assert {r["calibration"]["hash"] for r in cells} == {cells[0]["calibration"]["hash"]}
+    assert all(r["calibration"]["lengths"] == [4, 8, 16] for r in cells)
+    assert len({r["compression"]["fingerprint"] for r in cells}) == 2
+
+
 def after_first_cell(monkeypatch, act):
     """Call `act` once, when the first cell of the sweep (the dense one) is done."""
     summarise, acts = run_module.summarise_layers, [act]

@@ -38,11 +38,11 @@ class LayerReport:
     output_error: float | None  # ||XW^T - XW'^T||^2 / ||XW^T||^2, see _output_error
     damping: float | None  # fraction really used; None: no solve
     num_tokens: int | None  # calibration tokens that reached the layer; None: data-free method
-    num_routed: int | None  # of these, sent to this expert by its router; None: none, not known
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
     input_quantizer: str | None = None  # name of what its inputs are put through; None: nothing
+    num_routed: int | None = None  # of these tokens, sent to this expert by its router; None: none
     # Where the new weights lie, on the CPU, while it is wanted; no column of tables.
     grid: Grid | None = field(default=None, repr=False)
 
