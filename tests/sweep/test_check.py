@@ -1,6 +1,7 @@
 """`check`: says what a grid is before it is run, without weights, and finds what cannot run."""
 
 import json
+import re
 
 import pytest
 from helpers.fakes import save_tiny
@@ -287,6 +288,8 @@ def test_text_that_holds_much_of_what_is_scored_is_warned_about(run_cli, tiny_wo
     assert ended.code == 0, ended.err
     (told,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
     assert "of mixed seed 1, " in told and " stand in one@32. " in told
+    (pool,) = [line for line in ended.out.splitlines() if line.startswith("pool of ")]
+    assert re.fullmatch(r"pool of mixed: .*\d+ samples in \d+ documents.*: enough for .*", pool)
     assert not [path for path in three_files.iterdir() if path.is_dir()]
 
 

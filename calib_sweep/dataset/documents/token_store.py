@@ -151,7 +151,9 @@ class TokenStore:
 
     def missing(self, num_documents: int) -> np.ndarray:
         """Return the positions below `num_documents` that are not kept, rising."""
-        return np.setdiff1d(np.arange(num_documents), self._position_K, assume_unique=True)
+        is_missing = np.ones(num_documents, dtype=bool)
+        is_missing[self._position_K[: np.searchsorted(self._position_K, num_documents)]] = False
+        return np.flatnonzero(is_missing)
 
     def index(self, num_documents: int) -> Index | None:
         """Return the lengths of the first `num_documents`; None where some are not kept."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 from itertools import product
 
@@ -20,6 +21,8 @@ from calib_sweep.dataset.documents.tokenised import TokenisedDocuments
 from calib_sweep.dataset.documents.tokenizing import Tokenised, tokenise
 from calib_sweep.dataset.text import TextFiles
 from calib_sweep.errors import ConfigError
+from calib_sweep.processes import host_identity
+from calib_sweep.results.store import Store
 
 DESIGNS = [pair for pair in product(("disjoint", "independent", "reference"), ("slice", "pack"))]
 DESIGNS += [("disjoint", "document"), ("independent", "document")]
@@ -318,6 +321,23 @@ def test_segments_are_written_before_memory_is_full(tokenizer, tmp_path, monkeyp
         assert kept.store.num_documents >= 80 and len(segments(tmp_path)) >= 3
         kept.keep()
         assert TokenStore.of(texts, tokenizer, False).missing(100).tolist() == list(range(95, 100))
+
+
+def test_leftovers_of_the_dead_are_swept(tokenizer, tmp_path):
+    with kept_in(tmp_path):
+        kept = texts_of(named(["w1"]), tokenizer)
+        kept.at([0])
+        kept.keep()
+    (segment,) = segments(tmp_path)
+    claims = tmp_path / "documents" / "a.tokenising"
+    claims.mkdir()
+    holder = {"host": host_identity(), "pid": 1, "started": "never"}
+    (claims / "claim.0").write_text(json.dumps(holder))
+    of_this_process = atomic.partial_name(segment).name
+    left = segment.with_name(re.sub(r"-\d+-[\d.]+\.", "-1-0.1.", of_this_process))
+    left.touch()
+    Store(tmp_path, "default").sweep_leftovers()
+    assert not left.exists() and not claims.exists() and segment.exists()
 
 
 def text_files(path, **changed):
