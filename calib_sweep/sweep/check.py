@@ -1,11 +1,13 @@
 """Check every part of every cell before the first weight is read; report all problems at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from calib_sweep import valid_json
 from calib_sweep.cell import Cell, digest
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.lengths import draw_set
+from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.errors import Problems, collected
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts
@@ -150,15 +152,23 @@ class Pools:
 
 
 def check_pool(
-    cell: Cell, parts: PartialParts, looks: Sequence[Look] = ()
+    cell: Cell,
+    parts: PartialParts,
+    looks: Sequence[Look] = (),
+    results_dir: Path | None = None,
 ) -> CalibrationSet | None:
-    """Draw the set of the cell, not kept: for the error that this may raise, and for `looks`."""
+    """Draw the set of the cell, not kept: for the error that this may raise, and for `looks`.
+
+    What it tokenises for that is kept in `results_dir` if there is one already.
+    """
     if parts.dataset is None:
         return None
     assert not parts.dataset.needs_model
     assert parts.model is not None and parts.calibration is not None and parts.seed is not None
     tokenizer = parts.model.load_tokenizer()
-    drawn = draw_set(parts.dataset, tokenizer, parts.calibration, parts.seed)
+    has_place = results_dir is not None and results_dir.is_dir()
+    with kept_in(results_dir if has_place else None):
+        drawn = draw_set(parts.dataset, tokenizer, parts.calibration, parts.seed)
     parts.check_tokens(drawn)
     for look in looks:
         look(cell, parts, drawn)

@@ -110,7 +110,8 @@ class Sweep:
         if todo := [cell for cell in few.cells if few.store.look(cell) == (None, None)]:
             from calib_sweep.sweep.check import check_cells, check_pool
 
-            check_cells(self.builder, todo, draw=check_pool)
+            draw = partial(check_pool, results_dir=few.store.results_dir)
+            check_cells(self.builder, todo, draw=draw)
 
     def run(self) -> int:
         """Run every cell that has no record yet, then say what came out."""
@@ -177,7 +178,8 @@ class Sweep:
         self.cells, _ = within_reach(self.store, self.cells)
         seen = Contamination(self.builder, self.cells)
         pools = Pools()
-        draw = partial(check_pool, looks=(seen.look, pools.look))
+        looks, place = (seen.look, pools.look), self.store.results_dir
+        draw = partial(check_pool, looks=looks, results_dir=place)
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)

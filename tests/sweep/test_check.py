@@ -2,16 +2,21 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from helpers.fakes import save_tiny
 from helpers.sweeps import write_documents
+from helpers.words import make_tokenizer, text_of
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from calib_sweep.dataset.calibration.settings import Calibration
+from calib_sweep.dataset.text import TextFiles
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError, collected
 from calib_sweep.places import CONF
+from calib_sweep.sweep.check import check_pool
 
 
 @pytest.fixture
@@ -325,3 +330,28 @@ def test_blocks_that_come_and_go_are_not_compiled(run_cli, tiny_world, tmp_path)
     ended = run_cli("check", *tiny_world[1:], *words, cwd=tmp_path)
     assert ended.code == 1
     assert "evaluation.compile=True: expected false with model.offload=blocks" in ended.err
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_a_check_tokenises_is_kept_where_results_are(tmp_path, is_there):
+    (tmp_path / "a.txt").write_text(text_of(0, 60))
+    dataset = TextFiles(
+        name=None,
+        path=str(tmp_path / "a.txt"),
+        column="text",
+        separator=None,
+        join=" ",
+        license=None,
+    )
+    chosen = Calibration(num_samples=1, seq_len=8, design="disjoint", window="slice", bos="none")
+    model = SimpleNamespace(load_tokenizer=make_tokenizer)
+    parts = SimpleNamespace(
+        dataset=dataset, model=model, calibration=chosen, seed=0, check_tokens=lambda _: None
+    )
+    results = tmp_path / "results"
+    if is_there:
+        results.mkdir()
+    drawn = check_pool(None, parts, results_dir=results)
+    assert drawn.hash == check_pool(None, parts).hash
+    assert len(list(results.glob("documents/*/*.safetensors"))) == is_there
+    assert results.exists() == is_there
