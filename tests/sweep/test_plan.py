@@ -88,6 +88,22 @@ def test_cells_that_share_a_calibration_set_follow_each_other(tmp_path):
     assert [c.seed for c in cells[1:]] == [0, 0, 1, 1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("paths", "labels", "shown"),
+    [
+        ("a/shop.jsonl,b/news.txt", ["news", "shop"], False),
+        ("a/shop.jsonl,b/shop.jsonl,b/news.txt", ["news", "shop", "shop"], True),
+    ],
+)
+def test_texts_are_called_by_their_files_and_told_apart_where_these_clash(
+    tmp_path, paths, labels, shown
+):
+    cells = cells_of(tmp_path, "dataset=text", f"dataset.path={paths}")[1:]
+    assert sorted(str(cell.dataset) for cell in cells) == labels
+    assert all(("dataset.path" in cell.shown) == shown for cell in cells)
+    assert len({cell.title for cell in cells}) == len({cell.id for cell in cells}) == len(labels)
+
+
 @pytest.mark.parametrize("method", ["magnitude", "rtn"])
 def test_a_method_that_needs_no_data_is_one_cell_for_all_seeds(tmp_path, method):
     cells = cells_of(tmp_path, f"method={method}", "seed=range(3)", "dataset=mini_web,mini_wiki")

@@ -17,6 +17,8 @@ def test_windows_are_counted_by_hand(tmp_path):
     assert windows_of({**settings, "stride": 16})[:3] == (1280, 64, 2 * 10 * 16)
     assert windows_of({**settings, "max_windows": {"a": 10, "b": 5}}).tokens == 15 * 64
     assert windows_of({**settings, "max_windows": {"b": 10, "a": 5}}).tokens == 960
+    clash = {"corpora": ["one/a.txt", "two/a.txt"], "max_windows": {"one/a": 10, "two/a": 5}}
+    assert windows_of({**settings, **clash}).tokens == 15 * 64
     assert windows_of(None).tokens == 0
 
 
