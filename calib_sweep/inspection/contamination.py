@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.dataset.calibration.overlap import MAX_SEEN, in_words, is_seen
+from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import UnavailableError
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts, PreparedEvaluation
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 
 
@@ -31,11 +34,12 @@ class Contamination:
 
     def look(self, cell: Cell, parts: PartialParts, drawn: "CalibrationSet") -> None:
         """Hold the set of `cell` against all that its model is scored on."""
-        found: dict[str, str] = {}
+        assert parts.model is not None
+        tokenizer, found = parts.model.load_tokenizer(), dict[str, str]()
         for address, node in self._evaluations[_model(cell)].items():
-            key = (_model(cell), address)
+            key = (tokenizer_hash(tokenizer), address)  # models share tokenizers
             if key not in self._prepared:
-                self._prepared[key] = self._prepare(parts, node)
+                self._prepared[key] = self._prepare(tokenizer, node)
             if (prepared := self._prepared[key]) is not None:
                 shared = prepared.overlap(drawn.tokens_NT, drawn.lengths_N)
                 found |= {name: in_words(name, one) for name, one in shared.items() if is_seen(one)}
@@ -46,14 +50,15 @@ class Contamination:
                 f"from other text. Less than {100 * MAX_SEEN:.0f} % of a set's runs should be."
             )
 
-    def _prepare(self, parts: PartialParts, node: Config) -> PreparedEvaluation | None:
+    def _prepare(
+        self, tokenizer: "PreTrainedTokenizerBase", node: Config
+    ) -> PreparedEvaluation | None:
         """Tokenise what is scored; None where nothing is, or it is not on this machine."""
-        assert parts.model is not None
         evaluation = self._builder.build("evaluation", node).of_check()
         if evaluation is None:
             return None
         try:
-            return evaluation.prepare(parts.model.load_tokenizer())
+            return evaluation.prepare(tokenizer)
         except UnavailableError:  # the check says so already
             return None
 

@@ -63,7 +63,9 @@ def _tokens(card: Card) -> str:
 
 def _flat(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if key not in HIDDEN)
+        told = [(key, item) for key, item in value.items() if key not in HIDDEN]
+        nested = [f"({_flat(v)})" if isinstance(v, Mapping) else _flat(v) for _, v in told]
+        return ", ".join(f"{key} {text}" for (key, _), text in zip(told, nested, strict=True))
     if isinstance(value, list | tuple):
         more = f" and {len(value) - MAX_LISTED} more" if len(value) > MAX_LISTED else ""
         return ", ".join(map(str, value[:MAX_LISTED])) + more

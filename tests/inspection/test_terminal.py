@@ -10,6 +10,7 @@ from rich.console import Console
 from calib_sweep.dataset.calibration.sampling import draw_from_documents
 from calib_sweep.inspection.inspected import inspect_sets
 from calib_sweep.inspection.terminal import show
+from calib_sweep.inspection.words import card_rows
 
 
 def test_the_view_shows_everything(tokenizer, settings):
@@ -46,3 +47,12 @@ def test_the_view_shows_everything(tokenizer, settings):
     ):
         assert phrase in shown, phrase
     assert "b@8" not in shown and "near duplicates, samples" not in shown
+
+
+def test_a_card_says_who_chose_and_what_it_cost(tokenizer, settings):
+    drawn = draw_from_documents([text_of(0, 40)], tokenizer, settings(num_samples=1), 0, {}, "w")
+    selection = {"selector": {"kind": "Zipf", "name": "zipf"}, "pool_size": 8, "scores": [1.0]}
+    card = drawn.card | {"selection": selection, "cost": {"seconds": 1.23456, "tokens_read": 9}}
+    rows = card_rows(dataclasses.replace(drawn, card=card))
+    assert rows["selection"] == "selector (kind Zipf, name zipf), pool_size 8"
+    assert rows["cost"] == "seconds 1.235, tokens_read 9"
