@@ -99,7 +99,7 @@ class TokenStore:
             return
         new = [path for name, path in sorted(names.items()) if name not in self._segments]
         for path in new:
-            with self._deleting_damaged(path), contextlib.suppress(FileNotFoundError):
+            with self._deleting_damaged(path):
                 self._segments[path.name] = read_segment(path)
         if new:
             self._index()
@@ -190,7 +190,9 @@ class TokenStore:
             log.warning("%s is damaged (%s): its documents are tokenised again", path, damage)
             with contextlib.suppress(OSError):
                 path.unlink()
-        except PermissionError as error:
+        except FileNotFoundError:  # deleted since: anybody may
+            return
+        except OSError as error:
             say_once(path.parent, error.strerror)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import threading
 from itertools import product
 
@@ -321,6 +322,38 @@ def test_segments_are_written_before_memory_is_full(tokenizer, tmp_path, monkeyp
         assert kept.store.num_documents >= 80 and len(segments(tmp_path)) >= 3
         kept.keep()
         assert TokenStore.of(texts, tokenizer, False).missing(100).tolist() == list(range(95, 100))
+
+
+def test_who_died_while_tokenising_all_is_taken_over(tokenizer, tmp_path, read):
+    texts = named([text_of(i, 5) for i in range(30)])
+    with kept_in(tmp_path):
+        one = texts_of(texts, tokenizer)
+        one.at(range(10))
+        one.keep()
+        claims = one.store.folder.with_name(f"{one.store.folder.name}.tokenising")
+        claims.mkdir()
+        holder = {"host": host_identity(), "pid": 1, "started": "never"}
+        (claims / "claim.0").write_text(json.dumps(holder))
+        other = texts_of(texts, tokenizer)
+        other.complete()
+    assert read == list(range(30)) and not claims.exists()
+    assert other.index().length_D.tolist() == [5] * 30
+
+
+@pytest.mark.parametrize("when", ["before it is looked at", "before it is read"])
+def test_the_folder_can_be_deleted_at_any_time(tokenizer, tmp_path, read, caplog, when):
+    texts = named([text_of(i, 5) for i in range(10)])
+    with kept_in(tmp_path):
+        texts_of(texts, tokenizer).complete()
+        one = texts_of(texts, tokenizer)
+        if when == "before it is read":
+            assert one.index() is not None
+        shutil.rmtree(tmp_path / "documents")
+        assert [found.tokens.tolist() for found in one.walk(range(10))] == [
+            ids_of(i, 5) for i in range(10)
+        ]
+        one.keep()
+    assert len(read) == 20 and len(segments(tmp_path)) == 1 and not caplog.records
 
 
 def test_leftovers_of_the_dead_are_swept(tokenizer, tmp_path):
