@@ -25,7 +25,7 @@ from calib_sweep.cell_files import Made, write_model, write_tables
 from calib_sweep.compression.layer import summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, without_candidates
 from calib_sweep.dataset.calibration.weighting import token_weights
 from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import StoreError, WorkerLostError
@@ -262,10 +262,8 @@ def describe_set(
     folder = None if drawn.folder is None else drawn.folder.name
     kept: dict[str, object] = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
     kept |= {"folder": folder, "overlap": suite.overlap(drawn.tokens_NT, drawn.lengths_N)}
-    if "selection" in drawn.card:  # without a number for each candidate: the set's card has them
-        told = drawn.card["selection"].items()
-        kept["selection"] = {k: v for k, v in told if not isinstance(v, list)}
-    return cast(CalibrationNote, {"hash": drawn.hash, **drawn.card, **kept})
+    card = without_candidates(drawn.card)
+    return cast(CalibrationNote, {"hash": drawn.hash, **card, **kept})
 
 
 def _write_files(record: Record, cell: Cell, store: Store, made: Made, scores: Scores) -> None:

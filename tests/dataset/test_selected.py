@@ -9,7 +9,7 @@ from helpers.words import ids_of, text_of
 
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.calibration.artifact import draw_or_load
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, without_candidates
 from calib_sweep.dataset.calibration.pool import describe_pools
 from calib_sweep.dataset.documents.documents import in_memory
 from calib_sweep.dataset.mixture import Mixture
@@ -189,6 +189,20 @@ def test_what_the_source_chose_is_told_too(tokenizer, settings):
     card = Selected(source=inner, selector=Last(pool_size=6)).draw(tokenizer, settings(), 0).card
     assert card["selection"]["chosen"] == [5, 4, 3, 2]
     assert card["selection"]["selection_of_pool"]["chosen"] == [7, 6, 5, 4, 3, 2]
+
+
+def test_records_have_no_number_for_each_candidate(tokenizer, settings):
+    part = Selected(source=Texts(name="b"), selector=Last(pool_size=4))
+    mixed = Mixture(name="m", parts={"a": Texts(), "b": part}, weights={"a": 1, "b": 1})
+    for card in (
+        part.draw(tokenizer, settings(), 0).card,
+        mixed.draw(tokenizer, settings(), 0).card["provenance"]["parts"]["b"]["card"],
+    ):
+        assert len(card["selection"]["scores"]) == 4
+        short = without_candidates({"provenance": {"b": card}, "selection": card["selection"]})
+        for selection in (short["selection"], short["provenance"]["b"]["selection"]):
+            assert selection == {"selector": card["selection"]["selector"], "pool_size": 4}
+        assert short["provenance"]["b"]["design"] == "disjoint"
 
 
 def test_the_cost_of_the_pool_counts(tokenizer, settings):

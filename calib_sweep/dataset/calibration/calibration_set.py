@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -70,3 +70,16 @@ class CalibrationSet:
     def hash(self) -> str:
         """SHA-256 over shape, tokens, lengths and answers: equal hashes, same data."""
         return tokens_sha256(self.tokens_NT, self.lengths_N, self.answers_NT)
+
+
+def without_candidates(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a card for records: without the numbers of each candidate that a selector had.
+
+    They stay in the card of the set. The cards of a mixture's parts are shortened too.
+    """
+    short: dict[str, Any] = {}
+    for key, value in card.items():
+        if key.startswith("selection") and isinstance(value, Mapping):
+            value = {name: told for name, told in value.items() if not isinstance(told, list)}
+        short[key] = without_candidates(value) if isinstance(value, Mapping) else value
+    return short
