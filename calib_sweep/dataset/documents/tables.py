@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGE = 20_000_000  # bytes of files: a second or more to read
+LARGE = 50_000_000  # bytes of files: a moment to read, compressed ones seconds
 # In a process. A map of a private folder holds its room on the disk as long as it is remembered.
 NUM_REMEMBERED = 8
 
