@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITS_S = (1, 2, 4, 8, 16)  # before each further try
+QUIET_S = 300
+in_vain: list[float] = []  # when this process last waited, and got no answer
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 TIMED_OUT, TOO_MANY_REQUESTS, SERVER_ERRORS = 408, 429, 500
 
@@ -94,8 +96,11 @@ def no_room(where: str, hub_id: str) -> str:
 
 
 def patiently(fetch: Callable[[], T]) -> T:
-    """Call `fetch`, which keeps what has arrived; try again where the hub fails for a moment."""
-    for wait_s in WAITS_S:
+    """Call `fetch`, which keeps what has arrived; try again where the hub fails for a moment.
+
+    After a wait in vain this process does not wait again for a while: a check asks for many files.
+    """
+    for wait_s in () if _has_waited_in_vain() else WAITS_S:
         try:
             return fetch()
         except hub_errors() as error:
@@ -104,7 +109,16 @@ def patiently(fetch: Callable[[], T]) -> T:
             told = str(error).strip().partition("\n")[0]
             log.warning("the hub does not answer (%s); again in %d s", told, wait_s)
             time.sleep(wait_s)
-    return fetch()
+    try:
+        return fetch()
+    except hub_errors() as error:
+        if is_for_now(error):
+            in_vain[:] = [time.monotonic()]
+        raise
+
+
+def _has_waited_in_vain() -> bool:
+    return bool(in_vain) and time.monotonic() - in_vain[0] < QUIET_S
 
 
 def _behind(error: BaseException | None) -> Iterator[BaseException]:

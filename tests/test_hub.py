@@ -59,11 +59,20 @@ def test_a_full_disk_is_known_behind_other_errors():
     assert not hub.is_full(behind(OSError(errno.EACCES, "Permission denied")))
 
 
-@pytest.mark.parametrize(("status", "tries"), [(503, 6), (403, 1)])
-def test_a_question_is_asked_again_half_a_minute_at_most(status, tries, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass by waiting alone."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    waited, asked = [], []
-    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setattr(hub, "in_vain", [])
+    passed = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: passed[0])
+    monkeypatch.setattr("time.sleep", lambda s: passed.__setitem__(0, passed[0] + s))
+    return passed
+
+
+def tries(status: int) -> int:
+    """Ask a hub that answers so; return how often it was asked."""
+    asked = []
 
     def fetch():
         asked.append(status)
@@ -71,4 +80,15 @@ def test_a_question_is_asked_again_half_a_minute_at_most(status, tries, monkeypa
 
     with pytest.raises(HfHubHTTPError):
         hub.patiently(fetch)
-    assert len(asked) == tries and sum(waited) == (31 if tries > 1 else 0)
+    return len(asked)
+
+
+def test_a_question_is_asked_again_for_half_a_minute(clock):
+    assert tries(403) == 1 and clock == [0]
+    assert tries(503) == 6 and clock == [31]
+
+
+def test_after_a_wait_in_vain_nobody_waits_again_for_a_while(clock):
+    assert [tries(503) for _ in range(3)] == [6, 1, 1] and clock == [31]
+    clock[0] += hub.QUIET_S + 1
+    assert tries(503) == 6

@@ -17,9 +17,11 @@ def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[Non
     import datasets
     from huggingface_hub import constants
 
+    from calib_sweep.hub import in_vain
     from calib_sweep.model.hub import hub_answers
 
     hub_answers.cache_clear()
+    in_vain.clear()
     with pytest.MonkeyPatch.context() as patch:
         for module, values in (
             (
@@ -51,3 +53,4 @@ def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[Non
             patch.setenv("HF_TOKEN", token)
         yield
     hub_answers.cache_clear()
+    in_vain.clear()
