@@ -71,7 +71,7 @@ def test_of_several_folders_the_first_counts_most(own, run_cli, tiny_world, tmp_
     "text, told",
     [
         ("seed: [1", "config.yaml, line 1: expected YAML: "),
-        ("seed: 0\n", "config.yaml: expected all keys of the package's, and it lacks analysis, "),
+        ("seed: 0\n", "expected all keys of the package's, and it lacks allow_overlap, analysis, "),
     ],
 )
 def test_a_configuration_of_ones_own_that_is_none_is_told(text, told, own, run_cli, tmp_path):
