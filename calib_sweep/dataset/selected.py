@@ -1,7 +1,9 @@
 """A dataset of which a selector chooses: a seeded pool is drawn first, then n samples of it.
 
 The pool is the source's own set of that seed with `pool_size` samples, so every design, window and
-kind of dataset works, and disjoint pools make disjoint sets.
+kind of dataset works, and disjoint pools make disjoint sets. A mixture draws part after part: its
+pool is shuffled before it is shown, or a selector that takes the first that will do would choose
+from the first part alone. Numbers of candidates in the card are those of the source's own order.
 """
 
 import time
@@ -17,6 +19,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.selector.base import KEY, Pool, Selection, Selector
 from calib_sweep.errors import ConfigError
+from calib_sweep.seeding import stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,10 +50,11 @@ class Selected(Dataset):
     ) -> CalibrationSet:
         """Return what the selector chooses from the pool of this seed."""
         pool = self._of_pool(draw_part, tokenizer, calibration, seed, model)
+        order_C = self._order(pool, seed)
         start = time.perf_counter()
         selection = self.selector.select(
             Pool(
-                candidates=pool,
+                candidates=_rows_of(pool, order_C),
                 draw_name=self.draw_name(),
                 seed=seed,
                 tokenizer=tokenizer,
@@ -60,14 +64,11 @@ class Selected(Dataset):
         )
         seconds = round(time.perf_counter() - start, 3)
         chosen_N = _checked(selection, len(pool.samples), calibration.num_samples, self.selector)
+        chosen_N = order_C[chosen_N]
+        if selection.scores_C is not None:
+            selection = replace(selection, scores_C=selection.scores_C[np.argsort(order_C)])
         card = self._card(pool.card, selection, chosen_N, seconds)
-        return CalibrationSet(
-            tokens_NT=pool.tokens_NT[chosen_N],
-            lengths_N=None if pool.lengths_N is None else pool.lengths_N[chosen_N],
-            answers_NT=None if pool.answers_NT is None else pool.answers_NT[chosen_N],
-            samples=[pool.samples[i] for i in chosen_N],
-            card=card,
-        )
+        return replace(_rows_of(pool, chosen_N), card=card)
 
     def check(
         self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
@@ -91,6 +92,12 @@ class Selected(Dataset):
     def sources(self) -> dict[str, str]:
         """Those of the source."""
         return self.source.sources()
+
+    def _order(self, pool: CalibrationSet, seed: int) -> np.ndarray:
+        """Return the order in which the selector sees the candidates: always a random one [C]."""
+        if not any("part" in sample for sample in pool.samples):
+            return np.arange(len(pool.samples))  # drawn in random order
+        return stream("selector/order", self.draw_name(), seed).permutation(len(pool.samples))
 
     def _of_pool(
         self,
@@ -129,6 +136,17 @@ class Selected(Dataset):
             told["selection_of_pool"] = of_pool["selection"]
         changed = {"num_samples": len(chosen_N), "selection": told, "cost": cost}
         return cast(Card, {**of_pool, **changed})
+
+
+def _rows_of(pool: CalibrationSet, row_N: np.ndarray) -> CalibrationSet:
+    """Return some candidates of a pool, in this order."""
+    return CalibrationSet(
+        tokens_NT=pool.tokens_NT[row_N],
+        lengths_N=None if pool.lengths_N is None else pool.lengths_N[row_N],
+        answers_NT=None if pool.answers_NT is None else pool.answers_NT[row_N],
+        samples=[pool.samples[i] for i in row_N],
+        card=pool.card,
+    )
 
 
 def _checked(

@@ -181,7 +181,39 @@ def test_a_mixture_is_chosen_from_and_a_part_of_one_may_be_chosen(tokenizer, set
     alone = parts["b"].draw(tokenizer, settings(num_samples=2), 0)
     assert np.array_equal(whole.tokens_NT[2:], alone.tokens_NT)
     of_mixture = Selected(source=mixed, selector=Last(pool_size=8)).draw(tokenizer, settings(), 0)
-    assert [sample["part"] for sample in of_mixture.samples] == ["b"] * 4
+    assert len(of_mixture.samples) == 4 and of_mixture.card["dataset"] == "mix"
+
+
+def test_a_selector_that_takes_the_first_takes_of_every_part_of_a_mixture(tokenizer, settings):
+    """A mixture has its parts one after the other; the card counts candidates in that order."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class First(Last):
+        def select(self, pool, num_samples):
+            first_C = pool.candidates.tokens_NT[:, 0]
+            return Selection(chosen=list(range(num_samples)), scores_C=first_C)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Others(Texts):
+        def documents(self):
+            return in_memory([text_of(480 + 12 * i, 12) for i in range(40)])
+
+    parts = {"a": Texts(name="a"), "b": Others(name="b")}
+    mixed = Mixture(name="mix", parts=parts, weights={"a": 1, "b": 1})
+    selected = Selected(source=mixed, selector=First(pool_size=40))
+    orders = []
+    for seed in (0, 1):
+        settings_of_20 = settings(num_samples=20, seq_len=2)
+        pool = mixed.draw(tokenizer, replace(settings_of_20, num_samples=40), seed)
+        drawn = selected.draw(tokenizer, settings_of_20, seed)
+        assert drawn.hash == selected.draw(tokenizer, settings_of_20, seed).hash
+        assert 5 <= sum(sample["part"] == "a" for sample in drawn.samples) <= 15
+        told = drawn.card["selection"]
+        assert np.array_equal(drawn.tokens_NT, pool.tokens_NT[told["chosen"]])
+        assert drawn.samples == [pool.samples[i] for i in told["chosen"]]
+        assert told["scores"] == pool.tokens_NT[:, 0].tolist()
+        orders.append(told["chosen"])
+    assert orders[0] != orders[1]
 
 
 def test_what_the_source_chose_is_told_too(tokenizer, settings):
