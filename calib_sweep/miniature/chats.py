@@ -40,10 +40,8 @@ def conversation(index: int) -> list[Message]:
     for _ in range(writer.draw.between(FEWEST_TURNS, MOST_TURNS)):
         kind = writer.draw.pick((_about_one, _about_one, _about_passage, _tell))
         for question, answer in kind(writer):
-            messages += [
-                {"role": "user", "content": question},
-                {"role": "assistant", "content": answer},
-            ]
+            messages.append({"role": "user", "content": question})
+            messages.append({"role": "assistant", "content": answer})
     return messages
 
 
