@@ -32,7 +32,8 @@ WIDTH_IN = 5.2  # of every figure: 9 points stay readable on a phone
 STRIP_IN, PANEL_IN = 0.3, 1.0  # height of one strip, and of what surrounds the strips of a panel
 LABEL_CHARACTERS = 24  # of a strip's name on one line
 TITLE_CHARACTERS = 34
-MIN_TICKS = 3
+MIN_TICKS, MAX_TICKS = 3, 12
+MOST_WITH_FIVES = 300.0  # largest over smallest value up to which 1, 2, 5, 10, 20 ... fit an axis
 RATIOS = ((1, 2, 5), (1, 1.5, 2, 3, 5, 7))  # in each decade
 STEPS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)  # of ratios near 1
 
@@ -89,10 +90,15 @@ def _two_lines(name: str) -> list[str]:
 
 
 def log_axis(axes: Axes, which: str) -> None:
-    """Set a logarithmic axis ("x" or "y") with plain numbers."""
+    """Set a logarithmic axis ("x" or "y") with plain numbers, after all is drawn on it.
+
+    Over many decades only powers of ten are written, as there is no room for others.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axis.get_view_interval()
+    ticks = (1.0, 2.0, 5.0) if high <= low * MOST_WITH_FIVES else (1.0,)
+    axis.set_major_locator(LogLocator(subs=ticks, numticks=MAX_TICKS))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
