@@ -166,8 +166,7 @@ def flatten_config(config: Mapping[str, object]) -> dict[str, object]:
     """Return a configuration as one mapping, in which the selector stands by its name."""
     flat = flatten(config)
     if "dataset" in config:
-        name, _ = flat.pop(f"{SELECTOR}.name", None), flat.pop(f"{SELECTOR}._target_", None)
-        flat[SELECTOR] = name
+        flat[SELECTOR] = flat.pop(f"{SELECTOR}.name", None)
     return flat
 
 

@@ -205,6 +205,17 @@ def test_a_selector_is_one_column_and_its_settings_are_columns_where_they_differ
     }
 
 
+def test_two_selectors_of_one_name_are_not_pooled(sweep):
+    """A class of one's own beside a copy of zipf.yaml whose name was left as it is."""
+    for kind in ("a.Zipf", "mine.Own"):
+        selector = {"_target_": kind, "name": "zipf", "pool_size": 64}
+        config = {"dataset": {"_target_": "a.Text", "name": "web", "selector": selector}}
+        sweep.add("wanda", {"acc/a": 0.5}, dataset="web", seed=0, config=config)
+    rows = read_rows(sweep.folder)
+    assert {row["status"] for row in rows} == {"done"}
+    assert {settings_of(row)["dataset.selector._target_"] for row in rows} == {"a.Zipf", "mine.Own"}
+
+
 def test_settings_that_cannot_move_a_cell_are_not_its_settings(sweep):
     typed = {"calibration.num_samples": 8, "method.sparsity": 0.6, "evaluation.batch_size": 4}
     sweep.add("magnitude", {"acc/mean": 0.4}, settings=typed)
