@@ -102,6 +102,19 @@ TYPED = [
     ),
     (["model=hf"], ["model.path is missing: expected a value. Type model.path=VALUE"]),
     (["model=hf", "model.path=./gone"], ["model.path='./gone': expected a folder with a model"]),
+    # no token would count; the set is one that the model helps to draw, so nobody has seen it yet
+    (
+        [
+            "calibration.weighting=answers_only",
+            "dataset/selector=perplexity",
+            "dataset.selector.pool_size=8",
+        ],
+        [
+            "calibration.weighting='answers_only': expected a dataset that marks its answers, "
+            "but 'text' does not tell",
+            "type calibration.weighting=tokens.",
+        ],
+    ),
     # a dataset too small for the seeds asked
     (
         ["seed=0,40"],
@@ -132,7 +145,11 @@ def test_a_mistake_is_explained_and_nothing_starts(
     ended = run_cli("-m", *tiny_world, *typed, cwd=tmp_path)
     assert_refused(ended, tmp_path, *phrases)
     assert len(ended.err.splitlines()) <= 3  # the mistake, not what follows from it
-    assert not list(tmp_path.iterdir())
+    # Only a draw can tell a pool that is too small: what it tokenised is there for the next try.
+    is_drawn = "The pool of dataset 'text' holds" in ended.err
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("**/*")}
+    assert all(path.startswith("results/documents") for path in left - {"results"})
+    assert is_drawn or not left
 
 
 @pytest.mark.parametrize(

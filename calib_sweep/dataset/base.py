@@ -32,6 +32,11 @@ class Dataset(ABC):
         """
         return False
 
+    @property
+    def tells_answers(self) -> bool:
+        """Tell whether sets may say which of their tokens are answers, as `answers_only` asks."""
+        return True
+
     @abstractmethod
     def draw(
         self,
@@ -110,6 +115,11 @@ def check_part(
 
 class TextDataset(Dataset):
     """Documents, to draw calibration sets from or to score."""
+
+    @property
+    def tells_answers(self) -> bool:
+        """Plain text has no answers."""
+        return False
 
     @abstractmethod
     def documents(self) -> Documents:

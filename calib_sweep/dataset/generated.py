@@ -95,6 +95,11 @@ class Generated(Dataset):
             if self.prefix is not None:
                 problems.of(check_part, self.prefix, tokenizer, self._of_prefix(calibration), seed)
 
+    @property
+    def tells_answers(self) -> bool:
+        """Text that the model writes is not told apart."""
+        return False
+
     def draw(
         self,
         tokenizer: "PreTrainedTokenizerBase",

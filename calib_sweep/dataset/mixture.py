@@ -69,6 +69,11 @@ class Mixture(Dataset):
         """Tell whether a part that has a share does."""
         return any(part.needs_model for key, part in self.parts.items() if self.weights[key] > 0)
 
+    @property
+    def tells_answers(self) -> bool:
+        """Tell whether a part that has a share does."""
+        return any(part.tells_answers for key, part in self.parts.items() if self.weights[key] > 0)
+
     def draw(
         self,
         tokenizer: "PreTrainedTokenizerBase",

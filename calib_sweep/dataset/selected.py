@@ -41,6 +41,11 @@ class Selected(Dataset):
         """Tell whether the source or the selector does."""
         return self.source.needs_model or self.selector.needs_model
 
+    @property
+    def tells_answers(self) -> bool:
+        """Tell whether the source does."""
+        return self.source.tells_answers
+
     def draw(
         self,
         tokenizer: "PreTrainedTokenizerBase",

@@ -103,7 +103,12 @@ def _check_draw(cell: Cell, parts: PartialParts, draw: Draw, problems: Problems)
 def _check_without_model(parts: PartialParts) -> None:
     assert parts.dataset is not None and parts.model is not None
     assert parts.calibration is not None and parts.seed is not None
-    parts.dataset.check(parts.model.load_tokenizer(), parts.calibration, parts.seed)
+    from calib_sweep.dataset.calibration.weighting import require_answers
+
+    dataset, weighting = parts.dataset, parts.calibration.weighting
+    with collected() as problems:
+        problems.of(require_answers, dataset.name, dataset.tells_answers, weighting)
+        problems.of(dataset.check, parts.model.load_tokenizer(), parts.calibration, parts.seed)
 
 
 def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:

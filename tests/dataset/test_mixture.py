@@ -67,6 +67,14 @@ def test_counts_add_up_and_are_off_by_less_than_one():
         assert all(abs(counts[k] - total * weights[k] / whole) < 1 for k in weights)
 
 
+@pytest.mark.parametrize("share, told", [(0, False), (1, True)])
+def test_a_mixture_tells_answers_as_its_parts_with_a_share_do(tmp_path, share, told):
+    (tmp_path / "plain.txt").write_text("w1 w2")
+    how = {"name": "plain", "column": "text", "separator": None, "join": " ", "license": None}
+    plain = TextFiles(path=str(tmp_path / "plain.txt"), **how)
+    assert mixture({"low": share, "plain": 1}, low=LOW, plain=plain).tells_answers == told
+
+
 def test_parts_draw_what_they_would_draw_alone(tokenizer, settings):
     drawn = mixture({"low": 3, "high": 1}).draw(tokenizer, settings(num_samples=8), 2)
     low = LOW.draw(tokenizer, settings(num_samples=6), 2)

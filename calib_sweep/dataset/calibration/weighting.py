@@ -15,7 +15,10 @@ import numpy as np
 
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.settings import ANSWERS_ONLY, SEQUENCES, TOKENS, WEIGHTINGS
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
+
+KEY = "calibration.weighting"
+REMEDY = f"type {KEY}={TOKENS}"
 
 
 def token_weights(drawn: CalibrationSet, weighting: str) -> np.ndarray | None:
@@ -38,21 +41,29 @@ def _of_sequences(is_token_NT: np.ndarray) -> np.ndarray:
     return lengths_N1[lengths_N1 > 0].mean() / np.maximum(lengths_N1, 1)
 
 
+def require_answers(name: object, tells_answers: bool, weighting: str) -> None:
+    """Refuse to weight answers of a dataset that does not tell which tokens these are."""
+    require(
+        tells_answers or weighting != ANSWERS_ONLY,
+        KEY,
+        weighting,
+        f"a dataset that marks its answers, but {name!r} does not tell which tokens are answers",
+        f"Choose one of conversations, such as dataset=chat, or {REMEDY}.",
+    )
+
+
 def _of_answers(drawn: CalibrationSet) -> np.ndarray:
     """1 at answers, 0 elsewhere, [N, T]."""
-    key, answers_NT = f"calibration.weighting={ANSWERS_ONLY!r}", drawn.answers_NT
-    name, remedy = drawn.card.get("dataset"), f"type calibration.weighting={TOKENS}"
-    if answers_NT is None:
-        raise ConfigError(
-            f"{key}: expected a dataset that marks its answers, but {name!r} does not tell which "
-            f"tokens are answers. Choose one of conversations, such as dataset=chat, or {remedy}."
-        )
+    answers_NT, name = drawn.answers_NT, drawn.card.get("dataset")
+    require_answers(name, answers_NT is not None, ANSWERS_ONLY)
+    assert answers_NT is not None
     if not (answers_NT & _is_token(drawn)).any():
         num_samples, seq_len = drawn.tokens_NT.shape
         raise ConfigError(
-            f"{key}: expected answers in the set of seed {drawn.card.get('seed')}, but none of the "
-            f"tokens of dataset {name!r} is one ({num_samples} x {seq_len} tokens). Raise "
-            f"calibration.seq_len so that samples reach the answers, or {remedy}."
+            f"{KEY}={ANSWERS_ONLY!r}: expected answers in the set of seed "
+            f"{drawn.card.get('seed')}, but none of the tokens of dataset {name!r} is one "
+            f"({num_samples} x {seq_len} tokens). Raise calibration.seq_len so that samples reach "
+            f"the answers, or {REMEDY}."
         )
     return answers_NT
 

@@ -113,7 +113,7 @@ ALONE = {
     ),
     "prefix": (
         lambda v: v is None or isinstance(v, Dataset),
-        "a dataset, or null",
+        "a dataset, chosen by dataset=continued dataset@dataset.prefix=NAME, or null",
         "null",
     ),
     "prefix_tokens": (_is_count, "an integer >= 1, or null", 2),
