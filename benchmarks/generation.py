@@ -10,12 +10,14 @@ weights and the keys and values so far, at the bandwidth of a large copy, measur
 Variants:
 
     write       as `dataset=generated` does
+    launched    the same, every kernel launched from Python: no CUDA graph
     generate    one text a sample by transformers' own `generate`, of the same length, none ending
 """
 
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ import torch
 from gpu import describe, wait
 from random_llama import SHAPES, Shape, draw_weights, random_llama
 
+from calib_sweep.model.steps import GrowingSteps, steps_of
 from calib_sweep.model.writing import Page, Sampling, rows_at_once, write
 
-VARIANTS = ("write", "generate")
+VARIANTS = ("write", "launched", "generate")
 PLAIN = Sampling(
     t_init=1.0, t_final=1.0, t_tokens=0, top_k=None, top_p=None, repetition_penalty=1.0
 )
@@ -72,7 +75,9 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     num_samples, num_tokens = arguments.num_samples or shape.num_samples, shape.seq_len
     num_batches = -(-num_samples // rows)
-    work = {"write": write_samples, "generate": generate_samples}[variant]
+    launched = partial(write_samples, steps=GrowingSteps)
+    works = {"write": write_samples, "launched": launched, "generate": generate_samples}
+    work = works[variant]
     wait(model.device)
     start_s = time.perf_counter()
     for _ in range(num_batches):
@@ -90,7 +95,12 @@ def measure(
 
 
 def write_samples(
-    model: Any, shape: Shape, rows: int, num_tokens: int, arguments: argparse.Namespace
+    model: Any,
+    shape: Shape,
+    rows: int,
+    num_tokens: int,
+    arguments: argparse.Namespace,
+    steps: Any = steps_of,
 ) -> None:
     """Write a batch of samples; texts end now and then."""
     step = arguments.text_tokens
@@ -103,7 +113,8 @@ def write_samples(
         vocabulary=shape.vocab,
     )
     uniform_BT = np.random.default_rng(0).random((rows, num_tokens))
-    found = write(model, page, RICH if arguments.sampling == "rich" else PLAIN, uniform_BT)
+    sampling = RICH if arguments.sampling == "rich" else PLAIN
+    found = write(model, page, sampling, uniform_BT, steps=steps)
     assert all(len(row) == num_tokens for row in found)
 
 

@@ -20,8 +20,7 @@ Shapes: B rows at once, T tokens of a sample, S steps so far, J prefixes of a ro
 V vocabulary.
 """
 
-import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.model.generation import token_at
-from calib_sweep.model.growing_cache import growing_cache
+from calib_sweep.model.steps import Step, steps_of
 from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -80,23 +79,19 @@ def write(
     sampling: Sampling,
     uniform_BT: np.ndarray,
     prefixes: Sequence[Sequence[Sequence[int]]] | None = None,
+    steps: Callable[["PreTrainedModel", int], Step] = steps_of,
 ) -> list[list[int]]:
     """Return the tokens of B samples that the model writes side by side.
 
     `uniform_BT`: numbers in [0, 1) that choose the tokens of each. `prefixes`: of each row those
-    that its texts go on from in turn; none of them is empty.
+    that its texts go on from in turn; none of them is empty. `steps`: how the model is asked.
     """
-    takes_places = "position_ids" in inspect.signature(model.forward).parameters
-    cache = growing_cache(model, page.num_tokens)
     rows = _Rows(page, sampling, uniform_BT, prefixes, model.device)
     logits_BV: Tensor | None = None
     with torch.inference_mode(), quiet_transformers():
+        ask = steps(model, page.num_tokens)
         while not rows.are_full():
-            inputs: dict[str, Any] = rows.step(logits_BV)
-            if not takes_places:  # such a model counts what the mask shows
-                del inputs["position_ids"]
-            answer = model(**inputs, past_key_values=cache, use_cache=True)
-            logits_BV = answer.logits[:, -1].to(model.device)
+            logits_BV = ask(*rows.step(logits_BV))
     return rows.samples()
 
 
@@ -138,8 +133,8 @@ class _Rows:
             return False
         return bool(self._is_full_B().all())
 
-    def step(self, logits_BV: Tensor | None) -> dict[str, Tensor]:
-        """Choose the next token of each row; return what the model is to be asked then."""
+    def step(self, logits_BV: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the next token of each row [B, 1]; return it, what it sees, and its place."""
         token_B, is_drawn_B = self._next(logits_BV)
         is_begun_B = self.place_B == 0
         is_kept_B = ~self._is_full_B() & (~is_begun_B | self._keeps_start_B())
@@ -148,13 +143,10 @@ class _Rows:
         # A text sees nothing of those before it.
         before_BS = self.is_open_BS * ~is_begun_B[:, None]
         self.is_open_BS = torch.cat([before_BS, torch.ones_like(token_B)[:, None]], dim=1)
-        asked = {
-            "input_ids": token_B[:, None],
-            "attention_mask": self.is_open_BS,
-            "position_ids": self.place_B[:, None],
-        }
+        asked = token_B[:, None], self.is_open_BS, self.place_B[:, None]
         self._see(token_B, is_begun_B)
-        is_end_B = is_drawn_B & torch.isin(token_B, self.end_E)
+        # Not by torch.isin, which waits for the GPU where many tokens end a text.
+        is_end_B = is_drawn_B & (token_B[:, None] == self.end_E).any(dim=1)
         self.place_B = (self.place_B + 1) * ~is_end_B
         self.written_B = (self.written_B + is_drawn_B) * ~is_end_B
         self.drawn_B = self.drawn_B + is_drawn_B

@@ -44,11 +44,11 @@ def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
 
 def test_text_that_a_model_writes_is_measured_beside_reading_it(tmp_path):
     options = ["--device", "cpu", "--shape", "tiny", "--dtypes", "float32", "--text-tokens", 9]
-    options += ["--variants", "write", "generate", "--rows", 2, 4, "--sampling", "rich"]
+    options += ["--variants", "write", "launched", "generate", "--rows", 2, 4, "--sampling", "rich"]
     run("generation.py", *options, "--out", tmp_path / "out.json")
     report = json.loads((tmp_path / "out.json").read_text())
     rows = {(row["variant"], row["rows"]): row for row in report["runs"]}
-    assert set(rows) == {(v, n) for v in ("write", "generate") for n in (2, 4)}
+    assert set(rows) == {(v, n) for v in ("write", "launched", "generate") for n in (2, 4)}
     # 4 samples of 32 tokens; two blocks of 4 x 128^2 + 3 x 128 x 384 weights, a head of 256 x 128,
     # five norms. Of 31 tokens each, all before it are read: 31 x 32 / 2.
     weights = 4 * (2 * (4 * 128**2 + 3 * 128 * 384) + 256 * 128 + 5 * 128)

@@ -3,12 +3,22 @@
 pytest -m gpu -n 0
 """
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from helpers.fakes import VOCAB_SIZE, tiny_model
+from helpers.fakes import TINY, VOCAB_SIZE, tiny_model
 
 from calib_sweep.model.likelihood import token_log_probs
+from calib_sweep.model.steps import (
+    RECORDED,
+    BucketedSteps,
+    GrowingSteps,
+    can_be_recorded,
+    steps_of,
+)
 from calib_sweep.model.writing import Page, Sampling, write
 from calib_sweep.seeding import stream
 
@@ -42,6 +52,41 @@ def test_in_float32_a_gpu_writes_what_a_cpu_writes():
     model = tiny_model("llama")
     expected = write(model, PAGE, RICH, UNIFORM_BT)
     assert write(model.to("cuda"), PAGE, RICH, UNIFORM_BT) == expected
+
+
+@pytest.mark.parametrize("architecture", sorted(set(RECORDED) & set(TINY)))
+def test_recorded_steps_write_what_launched_ones_do(architecture):
+    model = tiny_model(architecture).to("cuda")
+    if not can_be_recorded(model):
+        pytest.skip("the tiny one has windows")
+    for keeps_start in ("text", "none"):  # the latter takes more steps than there are tokens
+        page = replace(PAGE, keeps_start=keeps_start)
+        found = write(model, page, RICH, UNIFORM_BT, steps=partial(BucketedSteps, bucket=16))
+        assert found == write(model, page, RICH, UNIFORM_BT, steps=GrowingSteps)
+        launched = partial(BucketedSteps, bucket=16, records=False)
+        assert found == write(model, page, RICH, UNIFORM_BT, steps=launched)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_a_recorded_step_gives_the_bits_of_a_launched_one(dtype):
+    model = tiny_model("llama").to("cuda", dtype)
+    assert isinstance(steps_of(model, 96), BucketedSteps)
+    recorded = write(model, PAGE, RICH, UNIFORM_BT)
+    assert recorded == write(
+        model, PAGE, RICH, UNIFORM_BT, steps=partial(BucketedSteps, records=False)
+    )
+
+
+def test_nothing_is_kept_of_what_was_recorded():
+    model = tiny_model("llama").to("cuda")
+    write(model, PAGE, RICH, UNIFORM_BT)  # libraries keep what they work in
+    torch.cuda.empty_cache()
+    allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    for _ in range(3):
+        write(model, PAGE, RICH, UNIFORM_BT)
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() == allocated
+    assert torch.cuda.memory_reserved() <= reserved
 
 
 def test_likelihoods_are_those_of_a_cpu():

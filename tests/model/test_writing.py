@@ -1,6 +1,7 @@
 """Samples are what one text at a time, without a cache, token by token, would be."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from helpers.fakes import ARCHITECTURES, TINY, VOCAB_SIZE, tiny_model
 
+from calib_sweep.model.steps import BucketedSteps, fits_buckets
 from calib_sweep.model.writing import Page, Sampling, draw, rows_at_once, write
 from calib_sweep.seeding import stream
 
@@ -89,6 +91,10 @@ def slow(model, page, sampling, uniform_BT=UNIFORM_BT, prefixes=None):
     return [slow_sample(model, page, sampling, row, one) for row, one in pairs]
 
 
+def in_buckets(size):
+    return partial(BucketedSteps, bucket=size)
+
+
 USUAL = {*ARCHITECTURES, "bloom", "gemma3_text", "mixtral"}
 
 
@@ -102,6 +108,8 @@ def test_samples_are_those_of_one_text_at_a_time_without_a_cache(architecture):
     expected = slow(model, page, PLAIN)
     found = write(model, page, PLAIN, UNIFORM_BT)
     assert found == expected
+    if fits_buckets(model):
+        assert write(model, page, PLAIN, UNIFORM_BT, steps=in_buckets(8)) == expected
     assert sum(token in ENDS for row in found for token in row) >= 2
     assert all(len(row) == T for row in found)
 
@@ -115,6 +123,8 @@ def test_every_setting_of_sampling_together(keeps_start, prefixes):
     model, page = tiny_model("llama"), replace(PAGE, keeps_start=keeps_start)
     expected = slow(model, page, RICH, prefixes=prefixes)
     assert write(model, page, RICH, UNIFORM_BT, prefixes) == expected
+    for size in (1, 5, 256):
+        assert write(model, page, RICH, UNIFORM_BT, prefixes, in_buckets(size)) == expected
 
 
 @pytest.mark.parametrize(
@@ -147,6 +157,7 @@ def test_one_text_alone_ends_where_it_ends():
     model, page = tiny_model("llama"), replace(PAGE, is_joined=False)
     found = write(model, page, PLAIN, UNIFORM_BT)
     assert found == slow(model, page, PLAIN)
+    assert write(model, page, PLAIN, UNIFORM_BT, steps=in_buckets(10)) == found
     assert min(map(len, found)) < T
     assert all(row[-1] in ENDS or len(row) == T for row in found)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 MAX_RECORDINGS = 32  # each holds the memory of its function's tensors; the oldest goes first
 
 # What was called, with which settings and shapes -> its recording; None after the first use.
-_recordings: "OrderedDict[Hashable, _Recording | None]" = OrderedDict()
+_recordings: "OrderedDict[Hashable, Recording | None]" = OrderedDict()
 
 
 def as_one_launch(
@@ -37,7 +37,7 @@ def as_one_launch(
             # Libraries set themselves up during a first run, which must not be recorded.
             _recordings[key] = None
             return function(*arguments)
-        recording = _recordings[key] or _Recording(function, arguments)
+        recording = _recordings[key] or Recording(function, arguments)
         _recordings[key] = recording
         _recordings.move_to_end(key)
         while len(_recordings) > MAX_RECORDINGS:
@@ -45,8 +45,12 @@ def as_one_launch(
         return recording.replay(arguments)
 
 
-class _Recording:
-    """The kernels of one call, reading from and writing to tensors of its own."""
+class Recording:
+    """The kernels of one call, reading from and writing to tensors of its own.
+
+    The function has run before with such arguments, and the current device is theirs. What else it
+    reads and writes stays where it is: the recording does not keep it alive.
+    """
 
     def __init__(
         self, function: Callable[..., tuple[Tensor, ...]], arguments: tuple[Hashable, ...]
@@ -58,6 +62,7 @@ class _Recording:
             self._results = function(*self._arguments)
 
     def replay(self, arguments: tuple[Hashable, ...]) -> tuple[Tensor, ...]:
+        """Return what the function makes of these; the next replay overwrites it."""
         for own, given in zip(self._arguments, arguments, strict=True):
             if isinstance(own, Tensor) and isinstance(given, Tensor):
                 own.copy_(given)
