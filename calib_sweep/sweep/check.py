@@ -24,14 +24,17 @@ Draw = Callable[[Cell, PartialParts], CalibrationSet | None]
 Look = Callable[[Cell, PartialParts, CalibrationSet], None]
 
 
-def check_cells(builder: Builder, cells: Sequence[Cell], *, draw: Draw) -> list[str]:
+def check_cells(
+    builder: Builder, cells: Sequence[Cell], *, draw: Draw, notes: dict[str, None] | None = None
+) -> list[str]:
     """Validate all `cells`; `ConfigError` holds every problem of the grid, each once.
 
     Loads no weights. `draw(cell, parts)` is called for the calibration set with the largest seed
     of each source: it exists only if all before it do. What the model draws is not drawn. Returns
-    notes: what could not be checked because it is not on this machine.
+    notes: what could not be checked because it is not on this machine. They are added to `notes`,
+    also where problems are raised.
     """
-    notes: dict[str, None] = {}
+    notes = {} if notes is None else notes
     with collected(notes) as problems:
         parts = {cell.id: builder.partial_parts(cell, problems) for cell in cells}
         _check_models(cells, parts, problems)

@@ -65,7 +65,7 @@ def describe_plan(
         lines += _describe_memory(jobs, known)
         lines += _describe_disk(jobs)
     lines += [text for cell in cells for text in store.conflicts(cell)]
-    lines += [f"not checked: {note.replace(FETCH, '').strip()}" for note in notes]
+    lines += [f"not checked: {note.replace(f' {FETCH}', '')}" for note in notes]
     lines += [FETCH] if any(FETCH in note for note in notes) else []  # once
     lines.append("every cell is valid" + (", as far as can be seen from here" if notes else ""))
     return "\n".join(lines)

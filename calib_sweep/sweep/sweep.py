@@ -227,14 +227,14 @@ class Sweep:
         """Check the cells to run; what is not on this machine is an error now."""
         from calib_sweep.sweep.check import check_cells, check_pool
 
+        notes: dict[str, None] = {}  # a run is refused for these as well
         with collected() as problems:
             problems.of(self.store.require_writable)
             problems.of(check_launcher, self.master)
             problems.of(check_workers, self.master, todo, os.environ)
             draw = check_pool if problems.errors else self._draw
-            notes = problems.of(partial(check_cells, self.builder, todo, draw=draw))
-        if notes:
-            raise ConfigError(*notes)
+            problems.of(partial(check_cells, self.builder, todo, draw=draw, notes=notes))
+            problems.add(*notes)
 
     def _draw(
         self, cell: Cell, parts: PartialParts, session: "Session | None" = None

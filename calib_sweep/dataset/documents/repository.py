@@ -69,11 +69,12 @@ class Repository:
             self.files(folder)  # incomplete ones raise
             return folder
         except (LocalEntryNotFoundError, ConfigError):
-            log.info("fetching %s of %s", ", ".join(self.data_files), self.hub_id)
+            pass  # the hub may have them
         try:
             # One question first: without a connection the download would try for half a minute.
             ask = HfApi().repo_info
             ask(self.hub_id, repo_type="dataset", revision=self.revision, timeout=TIMEOUT_S)
+            log.info("fetching %s of %s", ", ".join(self.data_files), self.hub_id)
             return patiently(partial(self._fetch, local_files_only=False))
         except hub_errors() as error:
             raise self._explained(error) from error

@@ -105,13 +105,16 @@ def test_what_an_older_client_left_incomplete_is_completed(hub, tmp_path):
         assert len(repository().files(root)) == 3
 
 
-def test_an_interrupted_download_is_not_a_smaller_pool_offline(hub, client, monkeypatch):
+def test_an_interrupted_download_is_not_a_smaller_pool_offline(hub, client, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="calib_sweep")
     repository(data_files=["en/part-00000-of-00003.json.gz"]).root()
+    assert caplog.messages == ["fetching en/part-00000-of-00003.json.gz of me/texts"]
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UnavailableError, match="expected me/texts in the local cache"):
         repository().root()
     with pytest.raises(UnavailableError, match="expected me/texts in the local cache"):
         repository(data_files=["en/part-*.json.gz", "small.jsonl"]).root()
+    assert len(caplog.messages) == 1  # nothing is said to be fetched where nothing can be
 
 
 def test_a_full_disk_is_told_with_its_place(hub, client, monkeypatch, tmp_path):
