@@ -25,13 +25,14 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Silence the progress bars of the `datasets` library, and leave them as they were."""
+    """Silence the `datasets` library: its bars, and what it logs of an error that it raises too."""
     import datasets
 
     were_on = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        yield
+        with quiet_logger("datasets", logging.CRITICAL):
+            yield
     finally:
         if were_on:
             datasets.enable_progress_bars()
@@ -60,11 +61,11 @@ def no_progress_bars() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def quiet_logger(logger_name: str) -> Iterator[None]:
-    """Let errors alone through from the logger of this name."""
+def quiet_logger(logger_name: str, least: int = logging.ERROR) -> Iterator[None]:
+    """Let errors alone through from the logger of this name; others with `least`."""
     logger = logging.getLogger(logger_name)
     before = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(least)
     try:
         yield
     finally:

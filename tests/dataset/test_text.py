@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -297,3 +298,18 @@ def test_files_that_are_documents_are_read_when_they_are_asked_for(tmp_path):
     assert documents.read([119, 3]) == ["w119", "w3"] and documents.id(7) == "007.txt"
     with pytest.raises(ConfigError, match=r"110\.txt.*expected UTF-8 text"):
         documents.read([110])
+
+
+def test_the_library_that_reads_records_says_nothing_besides(tmp_path):
+    """What it logs at an error is the error that it raises, which we tell."""
+    (tmp_path / "a.jsonl").write_bytes(b"{not json\n")
+    said = []
+    handler = logging.Handler()
+    handler.emit = said.append
+    logging.getLogger("datasets").addHandler(handler)
+    try:
+        with pytest.raises(ConfigError, match="records that can be read"):
+            text_files(tmp_path / "a.jsonl").documents()
+    finally:
+        logging.getLogger("datasets").removeHandler(handler)
+    assert not said
