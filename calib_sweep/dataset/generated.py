@@ -241,9 +241,7 @@ class Generated(Dataset):
         if self.prefix is None or self.prefix_tokens is None:
             return None
         drawn = draw_part(self.prefix, tokenizer, self._of_prefix(calibration), seed, model)
-        full = np.full(len(drawn.tokens_NT), drawn.tokens_NT.shape[1])
-        lengths = (full if drawn.lengths_N is None else drawn.lengths_N).tolist()
-        rows = [r[:n].tolist() for r, n in zip(drawn.tokens_NT, lengths, strict=True)]
+        rows = [r[:n].tolist() for r, n in zip(drawn.tokens_NT, drawn.ends_N, strict=True)]
         size = self.prefix_tokens
         return [[row[at : at + size] for at in range(0, len(row), size)] for row in rows]
 

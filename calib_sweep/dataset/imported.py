@@ -21,7 +21,7 @@ import numpy as np
 
 from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import is_set, load_set
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, ends_of
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.files import fingerprint_files
@@ -144,8 +144,7 @@ class Imported(Dataset):
         tokens_NT, lengths_N = read_token_ids(file)
         _check_vocabulary(tokens_NT, file, tokenizer)
         num_samples, seq_len = tokens_NT.shape
-        ends = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
-        rows = zip(tokens_NT, ends, strict=True)
+        rows = zip(tokens_NT, ends_of(tokens_NT, lengths_N), strict=True)
         texts = [str(tokenizer.decode(row[:end])) for row, end in rows]
         settings = Calibration(
             num_samples=num_samples, seq_len=seq_len, design="disjoint", window="slice", bos="none"
@@ -199,13 +198,7 @@ def _take_first(found: CalibrationSet, place: Path, calibration: Calibration) ->
         key, expected = "calibration.seq_len", f"{seq_len}, as {what}"
         problems.of(require, length == seq_len, key, length, expected, remedy)
     count = calibration.num_samples
-    return CalibrationSet(
-        tokens_NT=found.tokens_NT[:count],
-        lengths_N=None if found.lengths_N is None else found.lengths_N[:count],
-        answers_NT=None if found.answers_NT is None else found.answers_NT[:count],
-        samples=found.samples[:count],
-        card={**found.card, "num_samples": count},
-    )
+    return found.take(np.arange(count), {**found.card, "num_samples": count})
 
 
 def _card_order(folder: Path) -> tuple[str, int, str]:

@@ -178,7 +178,7 @@ def _is_weight(weight: object) -> bool:
 def _join_lengths(parts: list[CalibrationSet]) -> np.ndarray | None:
     if all(part.lengths_N is None for part in parts):
         return None
-    return np.concatenate([_lengths(part) for part in parts])
+    return np.concatenate([part.ends_N for part in parts])
 
 
 def _join_answers(parts: list[CalibrationSet]) -> np.ndarray | None:
@@ -191,8 +191,3 @@ def _join_answers(parts: list[CalibrationSet]) -> np.ndarray | None:
 def _answers(part: CalibrationSet) -> np.ndarray:
     nothing_NT = np.zeros(part.tokens_NT.shape, dtype=bool)
     return nothing_NT if part.answers_NT is None else part.answers_NT
-
-
-def _lengths(part: CalibrationSet) -> np.ndarray:
-    num_samples, seq_len = part.tokens_NT.shape
-    return np.full(num_samples, seq_len) if part.lengths_N is None else part.lengths_N

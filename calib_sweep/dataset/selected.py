@@ -59,7 +59,7 @@ class Selected(Dataset):
         start = time.perf_counter()
         selection = self.selector.select(
             Pool(
-                candidates=_rows_of(pool, order_C),
+                candidates=pool.take(order_C, pool.card),
                 draw_name=self.draw_name(),
                 seed=seed,
                 tokenizer=tokenizer,
@@ -73,7 +73,7 @@ class Selected(Dataset):
         if selection.scores_C is not None:
             selection = replace(selection, scores_C=selection.scores_C[np.argsort(order_C)])
         card = self._card(pool.card, selection, chosen_N, seconds)
-        return replace(_rows_of(pool, chosen_N), card=card)
+        return pool.take(chosen_N, card)
 
     def check(
         self, tokenizer: "PreTrainedTokenizerBase", calibration: Calibration, seed: int
@@ -141,17 +141,6 @@ class Selected(Dataset):
             told["selection_of_pool"] = of_pool["selection"]
         changed = {"num_samples": len(chosen_N), "selection": told, "cost": cost}
         return cast(Card, {**of_pool, **changed})
-
-
-def _rows_of(pool: CalibrationSet, row_N: np.ndarray) -> CalibrationSet:
-    """Return some candidates of a pool, in this order."""
-    return CalibrationSet(
-        tokens_NT=pool.tokens_NT[row_N],
-        lengths_N=None if pool.lengths_N is None else pool.lengths_N[row_N],
-        answers_NT=None if pool.answers_NT is None else pool.answers_NT[row_N],
-        samples=[pool.samples[i] for i in row_N],
-        card=pool.card,
-    )
 
 
 def _checked(

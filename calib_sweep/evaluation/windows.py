@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.dataset.base import TextDataset
+from calib_sweep.dataset.calibration.calibration_set import not_padding
 from calib_sweep.dataset.calibration.overlap import CONTAMINATION_TOKENS, run_hashes
 from calib_sweep.errors import ConfigError, require
 from calib_sweep.evaluation.tokenised import Shelf, token_ids
@@ -41,10 +42,7 @@ MAX_CHARACTERS_OF_TOKEN = 100  # on average, in any text
 
 def has_context(tokens_NT: np.ndarray, lengths_N: np.ndarray | None = None) -> np.ndarray:
     """Mark every token but the first of its window, and no padding from `lengths_N` on."""
-    seq_len = tokens_NT.shape[1]
-    ends_N = np.full(len(tokens_NT), seq_len) if lengths_N is None else lengths_N
-    place_T = np.arange(seq_len)
-    return (place_T > 0) & (place_T < ends_N[:, None])
+    return not_padding(tokens_NT, lengths_N) & (np.arange(tokens_NT.shape[1]) > 0)
 
 
 def is_new(tokens_NT: np.ndarray, stride: int) -> np.ndarray:

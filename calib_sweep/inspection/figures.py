@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calib_sweep.dataset.calibration.calibration_set import not_padding
 from calib_sweep.inspection.inspected import Inspected
 from calib_sweep.inspection.samples import LOGGED
 from calib_sweep.inspection.words import OF_SAMPLES
@@ -94,6 +95,4 @@ def _frequencies(sets: Sequence[Inspected]) -> "Figure":
 def frequencies(one: Inspected) -> np.ndarray:
     """Return how often each different token occurs, padding left out."""
     tokens_NT, lengths_N = one.set.tokens_NT, one.set.lengths_N
-    ends_N = np.full(len(tokens_NT), tokens_NT.shape[1]) if lengths_N is None else lengths_N
-    valid = tokens_NT[np.arange(tokens_NT.shape[1]) < ends_N[:, None]]
-    return np.unique(valid, return_counts=True)[1]
+    return np.unique(tokens_NT[not_padding(tokens_NT, lengths_N)], return_counts=True)[1]

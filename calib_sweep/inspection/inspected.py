@@ -14,7 +14,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.descriptors import describe_tokens, diversities, vocabulary_of
 from calib_sweep.dataset.calibration.near_duplicates import near_duplicates, signatures
 from calib_sweep.inspection.language import characters_of, language_of
-from calib_sweep.inspection.samples import describe_samples, token_lengths
+from calib_sweep.inspection.samples import describe_samples
 from calib_sweep.inspection.shared import (
     Pair,
     find_duplicates,
@@ -150,7 +150,7 @@ def _numbers(one: CalibrationSet, perplexity_N: np.ndarray | None) -> dict[str, 
         numbers[f"diversity {width}"] = value
     if perplexity_N is not None:
         # Of all tokens: a sample counts by those that have a context.
-        weight_N = np.maximum(token_lengths(one) - 1, 0)
+        weight_N = np.maximum(one.ends_N - 1, 0)
         is_told_N = np.isfinite(perplexity_N) & (weight_N > 0)
         if is_told_N.any():
             nll = np.average(np.log(perplexity_N[is_told_N]), weights=weight_N[is_told_N])

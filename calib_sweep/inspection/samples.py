@@ -27,7 +27,7 @@ LOGGED = ("perplexity",)  # descriptors that differ by factors
 
 def describe_samples(calibration_set: CalibrationSet) -> dict[str, np.ndarray]:
     """Return one value per sample [N] by the name of its descriptor."""
-    lengths_N = token_lengths(calibration_set)
+    lengths_N = calibration_set.ends_N
     rows = [row[:n] for row, n in zip(calibration_set.tokens_NT, lengths_N, strict=True)]
     texts = [sample["text"] for sample in calibration_set.samples]
     return {
@@ -37,13 +37,6 @@ def describe_samples(calibration_set: CalibrationSet) -> dict[str, np.ndarray]:
         "repeated_lines": np.array([_repeated_lines(text) for text in texts]),
         "non_alphabetic": np.array([_non_alphabetic(text) for text in texts]),
     }
-
-
-def token_lengths(calibration_set: CalibrationSet) -> np.ndarray:
-    """Tokens that are no padding, per sample [N]."""
-    num_samples, seq_len = calibration_set.tokens_NT.shape
-    lengths_N = calibration_set.lengths_N
-    return np.full(num_samples, seq_len) if lengths_N is None else lengths_N
 
 
 def robust_z(value_N: np.ndarray) -> np.ndarray:

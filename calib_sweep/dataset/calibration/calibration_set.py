@@ -71,6 +71,32 @@ class CalibrationSet:
         """SHA-256 over shape, tokens, lengths and answers: equal hashes, same data."""
         return tokens_sha256(self.tokens_NT, self.lengths_N, self.answers_NT)
 
+    @property
+    def ends_N(self) -> np.ndarray:
+        """Tokens of each sample that are no padding."""
+        return ends_of(self.tokens_NT, self.lengths_N)
+
+    def take(self, row_M: np.ndarray, card: Card) -> "CalibrationSet":
+        """Return M of the samples, in this order, under another card."""
+        return CalibrationSet(
+            tokens_NT=self.tokens_NT[row_M],
+            lengths_N=None if self.lengths_N is None else self.lengths_N[row_M],
+            answers_NT=None if self.answers_NT is None else self.answers_NT[row_M],
+            samples=[self.samples[row] for row in row_M],
+            card=card,
+        )
+
+
+def ends_of(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> np.ndarray:
+    """Return how many tokens of each sample are no padding [N]; `lengths_N` None: all."""
+    num_samples, seq_len = tokens_NT.shape
+    return np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+
+
+def not_padding(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> np.ndarray:
+    """Tell of each token whether it is no padding, bool [N, T]."""
+    return np.arange(tokens_NT.shape[1]) < ends_of(tokens_NT, lengths_N)[:, None]
+
 
 def without_candidates(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return a card for records: without the numbers of each candidate that a selector had.

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from calib_sweep.dataset.calibration.calibration_set import ends_of, not_padding
 from calib_sweep.dataset.calibration.overlap import run_hashes
 
 OF_TOKENS = (
@@ -38,9 +39,7 @@ def describe_tokens(
 
     `lengths_N` None: no sample is padded. `vocabulary`: tokens that the tokenizer has.
     """
-    num_samples, seq_len = tokens_NT.shape
-    ends_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
-    valid = tokens_NT[np.arange(seq_len) < ends_N[:, None]]
+    valid = tokens_NT[not_padding(tokens_NT, lengths_N)]
     count = np.unique(valid, return_counts=True)[1]
     share = count / count.sum()
     different = {row.tobytes() for row in tokens_NT}
@@ -48,9 +47,9 @@ def describe_tokens(
     return {
         "entropy": float(-(share * np.log2(share)).sum()),
         "unique_share": len(count) / valid.size,
-        "duplicates": 1 - len(different) / num_samples,
+        "duplicates": 1 - len(different) / len(tokens_NT),
         "filled": valid.size / tokens_NT.size,
-        "repetition": float(repetition(tokens_NT, ends_N).mean()),
+        "repetition": float(repetition(tokens_NT, ends_of(tokens_NT, lengths_N)).mean()),
         "coverage": len(count) / vocabulary if vocabulary else None,
         "diversity": float(np.mean(by_length)) if by_length else None,
         "zipf": zipf_exponent(count),
@@ -72,8 +71,7 @@ def repetition(tokens_NT: np.ndarray, lengths_N: np.ndarray) -> np.ndarray:
 
 def diversities(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> list[float]:
     """Return different runs / runs of n tokens inside samples, for n = 1, 2, ... as there are."""
-    num_samples, seq_len = tokens_NT.shape
-    ends_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+    ends_N = ends_of(tokens_NT, lengths_N)
     found = []
     for width in range(1, LONGEST_RUN + 1):
         num_runs = int(np.maximum(ends_N - width + 1, 0).sum())

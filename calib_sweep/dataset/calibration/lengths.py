@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card, not_padding
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.seeding import stream
 
@@ -41,10 +41,9 @@ def cut_to_lengths(
     drawn: CalibrationSet, calibration: Calibration, seed: int, tokenizer: "PreTrainedTokenizerBase"
 ) -> CalibrationSet:
     """Cut samples to the lengths of `calibration`; what is cut off is padding from then on."""
-    num_samples, seq_len = drawn.tokens_NT.shape
-    found_N = np.full(num_samples, seq_len) if drawn.lengths_N is None else drawn.lengths_N
-    lengths_N = np.minimum(found_N, lengths_of(calibration, num_samples, seed))
-    is_token_NT = np.arange(seq_len) < lengths_N[:, None]
+    found_N = drawn.ends_N
+    lengths_N = np.minimum(found_N, lengths_of(calibration, len(found_N), seed))
+    is_token_NT = not_padding(drawn.tokens_NT, lengths_N)
     tokens_NT = np.where(is_token_NT, drawn.tokens_NT, _padding(tokenizer))
     samples = [dict(sample) for sample in drawn.samples]
     for row in np.flatnonzero(lengths_N < found_N):

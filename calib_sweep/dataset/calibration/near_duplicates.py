@@ -12,6 +12,7 @@ Shapes: N, M samples, T tokens, P permutations.
 
 import numpy as np
 
+from calib_sweep.dataset.calibration.calibration_set import ends_of
 from calib_sweep.dataset.calibration.overlap import run_hashes
 
 RUN = 5  # tokens
@@ -23,10 +24,9 @@ def signatures(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> np.ndarra
     """Return the MinHash signature of each sample, uint32 [N, P]; padding does not count."""
     from datasketch import MinHash
 
-    num_samples, seq_len = tokens_NT.shape
-    ends_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+    ends_N = ends_of(tokens_NT, lengths_N)
     empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=int, scheme="affine32")
-    found = np.empty((num_samples, PERMUTATIONS), dtype=np.uint32)
+    found = np.empty((len(ends_N), PERMUTATIONS), dtype=np.uint32)
     for sample, (row, end) in enumerate(zip(tokens_NT, ends_N, strict=True)):
         width = max(1, min(RUN, int(end)))  # a shorter sample is one run
         hashes_W = run_hashes(row[None, :end], None, width)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calib_sweep.dataset.calibration.calibration_set import ends_of
 from calib_sweep.wording import counted
 
 CONTAMINATION_TOKENS = 13
@@ -115,5 +116,5 @@ def _hash_runs(
     for place in range(width if num_places else 0):  # wraps around at 2**64 on purpose
         hashes_NP *= np.uint64(0x9E3779B97F4A7C15)
         hashes_NP += tokens_NT[:, place : place + num_places] + np.uint64(1)
-    ends_N = np.full(num_samples, seq_len) if lengths_N is None else lengths_N
+    ends_N = ends_of(tokens_NT, lengths_N)
     return hashes_NP, np.arange(num_places) + width <= ends_N[:, None]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card, ends_of
 from calib_sweep.dataset.calibration.pool import pool_of
 from calib_sweep.dataset.calibration.reference import reference_packed, reference_slices
 from calib_sweep.dataset.calibration.settings import Calibration, check_seed
@@ -76,8 +76,8 @@ def draw_from_source(source: Source, seed: int, provenance: Mapping[str, object]
         raise pool_too_small(source, cut, seed)
     marked_NT, lengths_N = _assemble(source, cut.pieces)
     tokens_NT, answers_NT = without_marks(marked_NT)
-    spans = _spans(tokens_NT, lengths_N)
-    texts = [str(tokenizer.decode(tokens_NT[i, :length])) for i, length in spans]
+    rows = zip(tokens_NT, ends_of(tokens_NT, lengths_N), strict=True)
+    texts = [str(tokenizer.decode(row[:end])) for row, end in rows]
     pool = pool_of(cut, calibration)
     return CalibrationSet(
         tokens_NT=tokens_NT,
@@ -159,10 +159,3 @@ def _assemble(source: Source, pieces: list[Piece]) -> tuple[np.ndarray, np.ndarr
     for sample, row in enumerate(rows):
         tokens_NT[sample, : len(row)] = row
     return tokens_NT, np.array([len(row) for row in rows], dtype=np.int64)
-
-
-def _spans(tokens_NT: np.ndarray, lengths_N: np.ndarray | None) -> list[tuple[int, int]]:
-    """(sample, number of tokens that are no padding) of every sample."""
-    num_samples, seq_len = tokens_NT.shape
-    lengths = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
-    return list(enumerate(lengths))

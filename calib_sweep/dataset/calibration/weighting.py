@@ -13,7 +13,7 @@ Shapes: N = samples, T = tokens in a sample.
 
 import numpy as np
 
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, not_padding
 from calib_sweep.dataset.calibration.settings import ANSWERS_ONLY, SEQUENCES, TOKENS, WEIGHTINGS
 from calib_sweep.errors import ConfigError, require
 
@@ -29,7 +29,7 @@ def token_weights(drawn: CalibrationSet, weighting: str) -> np.ndarray | None:
     assert weighting in WEIGHTINGS, weighting
     if weighting == TOKENS:
         return None
-    is_token_NT = _is_token(drawn)
+    is_token_NT = not_padding(drawn.tokens_NT, drawn.lengths_N)
     weights_NT = _of_sequences(is_token_NT) if weighting == SEQUENCES else _of_answers(drawn)
     weights_NT = np.where(is_token_NT, weights_NT, 0).astype(np.float32)
     return None if (weights_NT[is_token_NT] == 1).all() else weights_NT
@@ -57,7 +57,7 @@ def _of_answers(drawn: CalibrationSet) -> np.ndarray:
     answers_NT, name = drawn.answers_NT, drawn.card.get("dataset")
     require_answers(name, answers_NT is not None, ANSWERS_ONLY)
     assert answers_NT is not None
-    if not (answers_NT & _is_token(drawn)).any():
+    if not (answers_NT & not_padding(drawn.tokens_NT, drawn.lengths_N)).any():
         num_samples, seq_len = drawn.tokens_NT.shape
         raise ConfigError(
             f"{KEY}={ANSWERS_ONLY!r}: expected answers in the set of seed "
@@ -66,11 +66,3 @@ def _of_answers(drawn: CalibrationSet) -> np.ndarray:
             f"the answers, or {REMEDY}."
         )
     return answers_NT
-
-
-def _is_token(drawn: CalibrationSet) -> np.ndarray:
-    """True where there is no padding, [N, T]."""
-    num_samples, seq_len = drawn.tokens_NT.shape
-    if drawn.lengths_N is None:
-        return np.ones((num_samples, seq_len), dtype=bool)
-    return np.arange(seq_len) < drawn.lengths_N[:, None]

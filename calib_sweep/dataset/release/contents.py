@@ -116,7 +116,7 @@ def rows(one: CalibrationSet, columns: Sequence[str]) -> Iterator[str]:
 
 
 def _row(one: CalibrationSet, number: int, sample: Sample) -> dict[str, object]:
-    length = one.tokens_NT.shape[1] if one.lengths_N is None else int(one.lengths_N[number])
+    length = int(one.ends_N[number])
     row: dict[str, object] = {"input_ids": one.tokens_NT[number, :length].tolist(), **sample}
     if one.answers_NT is not None:
         row["answers"] = one.answers_NT[number, :length].tolist()

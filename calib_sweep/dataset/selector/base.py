@@ -46,8 +46,7 @@ class Pool:
     @property
     def lengths_C(self) -> np.ndarray:
         """Tokens of each candidate that are no padding."""
-        lengths_C, (num, seq_len) = self.candidates.lengths_N, self.candidates.tokens_NT.shape
-        return np.full(num, seq_len) if lengths_C is None else lengths_C
+        return self.candidates.ends_N
 
     @property
     def rows(self) -> list[np.ndarray]:
