@@ -1,5 +1,7 @@
 """Every YAML of conf/ composes and builds, offline and without weights; a new one is picked up."""
 
+import math
+import re
 from functools import cache
 
 import pytest
@@ -114,6 +116,18 @@ def test_every_choice_of_an_experiment_is_composed_and_built(name):
         points += [[experiment, *others, word] for word in words]
     composed = compose_grid(loader(), master(), points)
     assert not build_problems(plan_cells(store_of(composed[0].config), composed))
+
+
+@pytest.mark.parametrize("name", names_in("experiment"))
+def test_an_experiment_has_as_many_cells_as_its_first_line_says(name):
+    """Where every point is a cell: methods without data are one cell for all sets."""
+    said = re.search(r"([\d,]+) cells", (CONF / f"{name}.yaml").read_text().splitlines()[0])
+    if said is None:
+        return
+    params = master(name.replace("/", "=")).hydra.sweeper.params
+    swept = parse_words([f"{key}={value}" for key, value in params.items()], loader())
+    numbers = [len(split_points([one])) for one in swept]
+    assert math.prod(numbers) == int(said[1].replace(",", ""))
 
 
 @pytest.mark.parametrize("name", names_in("hydra/launcher"))
