@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from calib_sweep import valid_json
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -38,6 +40,12 @@ def _file_sha256(stamp: Stamp, after: bytes) -> str:
         if file.read(len(after)) != after:
             file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def address_of(known: object) -> str:
+    """Hash plain containers to 20 digits: they name a file by all that its content depends on."""
+    text = valid_json.dumps(known, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def tokens_sha256(

@@ -16,15 +16,17 @@ import hashlib
 import logging
 import struct
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from calib_sweep import atomic, valid_json
+from calib_sweep import atomic
+from calib_sweep.dataset.documents.token_store import say_once
 from calib_sweep.dataset.documents.tokenizing import encode, tokenizer_identity
+from calib_sweep.hashing import address_of
 from calib_sweep.places import IDS, TOKENISED, TOKENISING
 from calib_sweep.results.once import once
 
@@ -105,8 +107,7 @@ class Shelf:
             text.update(struct.pack("<Q", len(content)))
             text.update(content)
         known = {"form": FORM, "special": special, "texts": text.hexdigest(), **self._tokenizer}
-        address = hashlib.sha256(valid_json.dumps(known, sort_keys=True).encode()).hexdigest()
-        return self.folder / f"{address[:20]}{IDS}"
+        return self.folder / f"{address_of(known)}{IDS}"
 
 
 def token_ids(
@@ -146,14 +147,8 @@ def _kept(path: Path, make: partial[Ids]) -> Ids:
         atomic.make_folder(path.parent)
         atomic.write(path, content, durable=False)  # cut by a power failure it is made again
     except OSError as error:
-        _say_once(path.parent, error.strerror)
+        say_once(path.parent, error.strerror)
     return ids
-
-
-@cache
-def _say_once(folder: Path, why: str | None) -> None:
-    """Say that nothing can be kept in a folder: it would be said of each of many files."""
-    log.warning("%s: token ids cannot be kept (%s): each worker tokenises by itself", folder, why)
 
 
 def _read(path: Path, num_texts: int) -> Ids | None:

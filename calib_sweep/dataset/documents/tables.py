@@ -9,7 +9,6 @@ that nothing is left behind in anybody's cache. Nothing is ever downloaded.
 """
 
 import glob
-import hashlib
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -18,11 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep import valid_json
 from calib_sweep.atomic import make_folder, replacing
 from calib_sweep.dataset.documents.keeping import kept_documents
 from calib_sweep.errors import ConfigError
-from calib_sweep.hashing import Stamp, file_sha256, stamp_of
+from calib_sweep.hashing import Stamp, address_of, file_sha256, stamp_of
 from calib_sweep.places import TOKENISING
 from calib_sweep.quiet import quiet_datasets
 from calib_sweep.results.once import once
@@ -65,8 +63,7 @@ def _load_once(
         return make()
     contents = [file_sha256(file) for file in files]
     known = ["table", reader, contents, columns, version("datasets")]
-    address = hashlib.sha256(valid_json.dumps(known).encode()).hexdigest()[:20]
-    path = folder / f"{address}.arrow"
+    path = folder / f"{address_of(known)}.arrow"
     try:
         claims = path.with_suffix(TOKENISING)
         return once(claims, partial(_map, path), partial(_keep, path, make))

@@ -13,7 +13,6 @@ Shapes: K documents that are known, D documents of a corpus.
 """
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calib_sweep import valid_json
 from calib_sweep.dataset.documents.documents import Documents
 from calib_sweep.dataset.documents.keeping import kept_documents
 from calib_sweep.dataset.documents.segments import (
@@ -35,6 +33,7 @@ from calib_sweep.dataset.documents.segments import (
     write_segment,
 )
 from calib_sweep.dataset.documents.tokenizing import Tokenised, tokenizer_identity
+from calib_sweep.hashing import address_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,9 +80,8 @@ class TokenStore:
             "documents": documents.identity(),
             "tokenizer": tokenizer_identity(tokenizer),
         }
-        address = hashlib.sha256(valid_json.dumps(known, sort_keys=True).encode()).hexdigest()
         eos = tokenizer.eos_token_id
-        return cls(kept / address[:20], eos if isinstance(eos, int) else None)
+        return cls(kept / address_of(known), eos if isinstance(eos, int) else None)
 
     @property
     def num_documents(self) -> int:
@@ -198,5 +196,5 @@ class TokenStore:
 
 @cache
 def say_once(folder: Path, why: str | None) -> None:
-    """Say that nothing can be kept in a folder: it would be said of each of many draws."""
+    """Say that nothing can be kept in a folder: many draws and files would say it."""
     log.warning("%s: token ids cannot be kept (%s): each process tokenises by itself", folder, why)
