@@ -99,12 +99,16 @@ class Mixture(Dataset):
             "parts": {key: {"count": counts[key], "card": drawn[key].card} for key in drawn},
         }
         pool = {key: part.card["pool"] for key, part in drawn.items()}
+        card = make_card(self.name, provenance, pool, calibration, seed, tokenizer)
+        if any(costs := [part.card.get("cost", {}) for part in drawn.values()]):
+            kinds = dict.fromkeys(kind for cost in costs for kind in cost)
+            card["cost"] = {kind: sum(cost.get(kind, 0) for cost in costs) for kind in kinds}
         return CalibrationSet(
             tokens_NT=np.concatenate([part.tokens_NT for part in drawn.values()]),
             lengths_N=_join_lengths(list(drawn.values())),
             answers_NT=_join_answers(list(drawn.values())),
             samples=samples,
-            card=make_card(self.name, provenance, pool, calibration, seed, tokenizer),
+            card=card,
         )
 
     def check(

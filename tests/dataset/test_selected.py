@@ -246,6 +246,14 @@ def test_the_cost_of_the_pool_counts(tokenizer, settings):
 
     cost = Selected(source=Costly(), selector=Last()).draw(tokenizer, settings(), 0).card["cost"]
     assert (cost["tokens_written"], cost["tokens_read"]) == (5, 7)
+    parts = {"a": Costly(name="a"), "b": Costly(name="b"), "c": Texts(name="c")}
+    mixed = Mixture(name="mix", parts=parts, weights={"a": 1, "b": 1, "c": 1})
+    assert mixed.draw(tokenizer, settings(), 0).card["cost"] == {
+        "tokens_written": 10,
+        "tokens_read": 8,
+    }
+    cost = Selected(source=mixed, selector=Last()).draw(tokenizer, settings(), 0).card["cost"]
+    assert (cost["tokens_written"], cost["tokens_read"]) == (10, 11)
 
 
 def test_each_selector_and_setting_has_a_folder_of_its_own(tmp_path, tokenizer, settings):
