@@ -40,6 +40,7 @@ EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
 OF_DATA = frozenset({"dataset", "calibration", "walk"})
 SELECTOR = "dataset.selector"  # the setting that names it; its own settings stand below
+PREFIX = "dataset.prefix"  # so does what generated text goes on from, if anything
 OF_DENSE = frozenset({"model", "evaluation"})
 
 # Of text files, longest first, and of what else is named by its path.
@@ -54,7 +55,7 @@ PATHS = {"model.path": 0, "dataset.path": 2}  # setting -> place of its axis in 
 def is_setting(key: str) -> bool:
     """Tell `method.sparsity` from `method`, `tracking.mode` and labels such as `dataset.name`."""
     first, _, rest = key.partition(".")
-    labels = ("", "name", "selector.name")
+    labels = ("", "name", "selector.name", "prefix.name")
     return first not in BOOKKEEPING and (first not in AXES or rest not in labels)
 
 
@@ -163,10 +164,12 @@ def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def flatten_config(config: Mapping[str, object]) -> dict[str, object]:
-    """Return a configuration as one mapping, in which the selector stands by its name."""
+    """Return a configuration as one mapping, in which selector and prefix stand by name."""
     flat = flatten(config)
     if "dataset" in config:
         flat[SELECTOR] = flat.pop(f"{SELECTOR}.name", None)
+    if f"{PREFIX}.name" in flat:
+        flat[PREFIX] = flat.pop(f"{PREFIX}.name")
     return flat
 
 

@@ -6,7 +6,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, OverrideType
 
-from calib_sweep.settings import SELECTOR
+from calib_sweep.settings import PREFIX, SELECTOR
 from calib_sweep.sweep.mistakes import OPTIONAL
 from calib_sweep.sweep.points import Point, parse
 
@@ -51,7 +51,8 @@ def as_hydra_chooses(override: Override) -> str:
     return str(override.input_line)
 
 
-def chosen_selector(choices: Sequence[Override]) -> dict[str, object]:
-    """Return the selector that was typed as the setting that it is; a dataset has a column."""
-    typed = [o.value() for o in choices if o.key_or_group == OPTIONAL]
-    return {SELECTOR: typed[-1]} if typed else {}
+def chosen_settings(choices: Sequence[Override]) -> dict[str, object]:
+    """Return those that were typed and are settings: a dataset, say, has a column of its own."""
+    settings = {(OPTIONAL, None): SELECTOR, ("dataset", PREFIX): PREFIX}
+    typed = {(o.key_or_group, o.package): o.value() for o in choices}
+    return {settings[key]: value for key, value in typed.items() if key in settings}

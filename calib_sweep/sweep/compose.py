@@ -24,7 +24,7 @@ from calib_sweep import valid_json
 from calib_sweep.cell import Config
 from calib_sweep.errors import ConfigError
 from calib_sweep.settings import AXES, BOOKKEEPING, flatten, is_setting
-from calib_sweep.sweep.choices import as_hydra_chooses, chosen_selector, deeper, options_of
+from calib_sweep.sweep.choices import as_hydra_chooses, chosen_settings, deeper, options_of
 from calib_sweep.sweep.mistakes import (
     describe_hydra_error,
     describe_lost_parts,
@@ -98,7 +98,7 @@ def compose_grid(
         result, mistakes = _apply_values(base, values)
         problems += mistakes
         if result is not None:
-            composed.append(replace(result, settings=chosen_selector(choices) | result.settings))
+            composed.append(replace(result, settings=chosen_settings(choices) | result.settings))
     if not composed and not problems:
         problems = ["the grid is empty: expected values to sweep, as in 'seed=range(5)'."]
     if problems:

@@ -8,6 +8,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.sweep.choices import chosen_settings
 from calib_sweep.sweep.points import (
     MAX_POINTS,
     largest_seeds,
@@ -103,3 +104,10 @@ def test_options_may_stand_between_words():
     options = read_options(["seed=1", "-m", "method=rtn", "--config-dir", "mine", "replicate=1"])
     assert options.overrides == ["seed=1", "method=rtn", "replicate=1"]
     assert options.multirun and options.config_dir == "mine"
+
+
+def test_choices_within_a_dataset_are_settings_of_its_cells():
+    typed = ["dataset=continued", "dataset@dataset.prefix=mini_wiki", "dataset/selector=zipf"]
+    chosen = chosen_settings([parse(word) for word in typed])
+    assert chosen == {"dataset.prefix": "mini_wiki", "dataset.selector": "zipf"}
+    assert chosen_settings([parse("dataset@dataset.parts.b=c4"), parse("method=wanda")]) == {}

@@ -35,6 +35,7 @@ from calib_sweep.places import BROKEN, CONFIG, RECORD
 from calib_sweep.results.reading import UnreadableRecordError, read_record
 from calib_sweep.settings import (
     MOVING,
+    PREFIX,
     SELECTOR,
     applies,
     axes_of,
@@ -225,19 +226,22 @@ def _applies(name: str, cell: Axes) -> bool:
 
 
 def _differing(cells: Sequence[ReadCell], config: Sequence[dict[str, object]]) -> set[str]:
-    """Return what tells cells apart that have the same model, method, dataset and selector.
+    """Return what tells cells apart that have the same model, method, dataset, selector and prefix.
 
-    And the selector itself, where there are two.
+    And the selector itself, where there are two, and the prefix, where a dataset has two.
     """
     alike: dict[tuple[object, ...], list[tuple[None, dict[str, object]]]] = {}
     kind: dict[tuple[object, ...], Axes] = {}
     selectors = {run.get(SELECTOR) for run in config if run}
+    prefixes: dict[object, set[object]] = {}
     for record, run in zip(cells, config, strict=True):
         if run:
-            axes = (*axes_of(record["cell"]), run.get(SELECTOR))
+            axes = (*axes_of(record["cell"]), run.get(SELECTOR), run.get(PREFIX))
+            prefixes.setdefault(record["cell"]["dataset"], set()).add(run.get(PREFIX))
             alike.setdefault(axes, []).append((None, run))
             kind[axes] = record["cell"]
     found = {SELECTOR} if len(selectors) > 1 else set()
+    found |= {PREFIX} if any(len(of_one) > 1 for of_one in prefixes.values()) else set()
     return found | {
         name for axes, own in alike.items() for name in telling(own) if _applies(name, kind[axes])
     }

@@ -205,6 +205,21 @@ def test_a_selector_is_one_column_and_its_settings_are_columns_where_they_differ
     }
 
 
+def test_what_generated_text_goes_on_from_is_one_column_of_names(sweep):
+    def add(dataset):
+        config, name = {"dataset": dataset}, dataset["name"]
+        sweep.add("wanda", {"acc/a": 0.5}, dataset=name, seed=0, config=config)
+
+    add({"_target_": "a.Text", "name": "other"})
+    for domain in ("web", "wiki"):
+        prefix = {"_target_": "a.Text", "name": f"mini_{domain}", "domain": domain}
+        add({"_target_": "a.Written", "name": "continued", "prefix": prefix})
+        columns = {str(settings_of(row)) for row in read_rows(sweep.folder)}
+        assert ("dataset.prefix" in str(columns)) == (domain == "wiki")  # one is no column
+    names = [{"dataset.prefix": name} for name in ("mini_web", "mini_wiki")]
+    assert columns == {str(settings) for settings in [*names, {}]}
+
+
 def test_two_selectors_of_one_name_are_not_pooled(sweep):
     """A class of one's own beside a copy of zipf.yaml whose name was left as it is."""
     for kind in ("a.Zipf", "mine.Own"):
