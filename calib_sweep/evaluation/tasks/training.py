@@ -69,7 +69,21 @@ class TrainingItems:
 
     def is_scored(self, item: Item) -> bool:
         """Tell whether an item, by its text, is one that is scored."""
-        return content_of(item) in self.scored
+        content = content_of(item)
+        if content in self.scored:
+            return True
+        # A scored item may hide what a training item tells: its reasoning, its answer.
+        return any(part <= content for text in content for part in self._parts.get(text, ()))
+
+    @cached_property
+    def _parts(self) -> dict[str, list[Content]]:
+        """Contents that are scored, by the longest of their texts; none of single words alone."""
+        found: dict[str, list[Content]] = {}
+        for content in self.scored:
+            text = max(content, key=lambda text: (len(text), text), default="")
+            if " " in text:
+                found.setdefault(text, []).append(content)
+        return found
 
     def unscored(self, first: int, count: int) -> list[Item]:
         """Return the items from number `first` on, at most `count`, without those scored."""

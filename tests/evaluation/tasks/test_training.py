@@ -179,6 +179,14 @@ def test_an_item_that_is_scored_is_left_out_whatever_it_is_called(tmp_path):
     assert len(joined) == 1 and joined[0][1] == [answer(item) for item in TRAIN[:4]]
 
 
+def test_an_item_is_known_again_though_the_scored_one_hides_its_reasoning(tmp_path):
+    """Scored splits leave out what answers: TRAIN[2] is scored, and TRAIN[3] only resembles one."""
+    scored = [{**TRAIN[2], "rationale": "", "gold": -1}, {**TRAIN[3], "q": text_of(300, 2)}]
+    write_task(tmp_path, "own", scored=scored)
+    joined = texts(task_items(tmp_path, items=4))
+    assert joined[0][1] == [answer(TRAIN[i]) for i in (0, 1, 3)]
+
+
 def test_texts_are_compared_without_labels_and_names():
     one = {"id": "test-1", "q": "Who is  it?", "c": ["An ox", "a cat"], "gold": -1}
     assert content_of(one) == content_of({**one, "id": "train-9", "gold": 2, "q": "who IS it?"})
