@@ -3,6 +3,8 @@
 import math
 
 import pytest
+import yaml
+from helpers.repository import ROOT
 
 from calib_sweep.analysis.commands.report import main
 from calib_sweep.analysis.report.opened import Report
@@ -85,6 +87,15 @@ def test_the_shipped_numbers_can_be_read_and_name_their_source():
     assert (row.mean, row.sd, row.n) == pytest.approx((0.544, 0.027, 5))
     assert (row.half_mean, row.half_sd) == pytest.approx((0.0005, 0.0005))
     assert found.label("gptq") == "GPTQ" and found.label("other") == "other"
+
+
+def test_all_labels_of_the_preset_are_known_to_the_shipped_numbers():
+    found = read_published("self_calibration", {})
+    preset = yaml.safe_load((ROOT / "conf/experiment/self_calibration.yaml").read_text())
+    swept = preset["hydra"]["sweeper"]["params"]
+    for key in ("model", "method", "dataset"):
+        theirs = {getattr(score, key) for score in found.scores} - {"", "dense"}
+        assert {found.label(ours) for ours in swept[key].split(",")} == theirs
 
 
 def test_a_file_as_spreadsheets_write_it_is_read_as_it_is_with_commas(tmp_path):
