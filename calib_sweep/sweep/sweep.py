@@ -178,12 +178,13 @@ class Sweep:
         self.cells, _ = within_reach(self.store, self.cells)
         seen = Contamination(self.builder, self.cells)
         pools = Pools()
-        looks, place = (seen.look, pools.look), self.store.results_dir
-        draw = partial(check_pool, looks=looks, results_dir=place)
         notes: dict[str, None] = {}
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
             problems.of(check_workers, self.master, self.cells, os.environ)
+            # What is refused leaves nothing behind.
+            place = None if problems.errors else self.store.results_dir
+            draw = partial(check_pool, looks=(seen.look, pools.look), results_dir=place)
             found = problems.of(partial(check_cells, self.builder, self.cells, draw=draw))
         plan = describe_plan(self.builder, self.store, self.cells, [*notes, *found])
         warnings = [f"warning: {text}" for text in seen.warnings]
