@@ -149,10 +149,10 @@ def kept_hessians() -> Iterator[dict[tuple[int, str], Tensor]]:
     """The Hessian of every layer, as it was when the layer was compressed."""
     hessians = {}
 
-    def keep(index: int, name: str, layer: Any, method: Any, statistic: Any) -> Any:
+    def keep(index: int, name: str, layer: Any, method: Any, statistic: Any, *others: Any) -> Any:
         if isinstance(statistic, Hessian):
             hessians[index, name] = statistic.hessian_II().cpu()
-        return compress_layer(index, name, layer, method, statistic)
+        return compress_layer(index, name, layer, method, statistic, *others)
 
     with patch.object(block_module, "compress_layer", keep):
         yield hessians

@@ -27,6 +27,7 @@ from transformers import AutoTokenizer
 
 from calib_sweep.evaluation import harness, tokenised
 from calib_sweep.evaluation.tasks import zero_shot
+from calib_sweep.evaluation.tasks.loading import templates_of_tasks
 from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.evaluation.tokenised import Shelf
 from calib_sweep.miniature import corpus
@@ -61,7 +62,7 @@ def report(name: str, prepare: Callable[[], zero_shot.PreparedTasks]) -> None:
     for task in prepared.tasks.values():
         for instance in task.instances:
             instance.resps, instance.filtered_resps = [(-1.0 - instance.idx, False)], {}
-    with zero_shot._templates(prepared.settings):
+    with templates_of_tasks(prepared.settings):
         for task in prepared.tasks.values():
             zero_shot.values_of(task)
     counted = time.process_time() - ready

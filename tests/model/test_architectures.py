@@ -87,7 +87,7 @@ PARALLEL = {
     "phi": (*ATTENTION[:3], "mlp.fc1"),
 }
 # How scale is moved inside its blocks, with biases of every expert, nobody has told.
-REFUSED = {("gpt_oss", "awq")}
+REFUSED = {("gpt_oss", "awq"), ("gpt_oss", "self_calibration_awq")}
 BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
 
 
