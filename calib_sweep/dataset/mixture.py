@@ -100,7 +100,7 @@ class Mixture(Dataset):
         }
         pool = {key: part.card["pool"] for key, part in drawn.items()}
         card = make_card(self.name, provenance, pool, calibration, seed, tokenizer)
-        if any(costs := [part.card.get("cost", {}) for part in drawn.values()]):
+        if costs := [part.card["cost"] for part in drawn.values() if "cost" in part.card]:
             kinds = dict.fromkeys(kind for cost in costs for kind in cost)
             card["cost"] = {kind: sum(cost.get(kind, 0) for cost in costs) for kind in kinds}
         return CalibrationSet(
