@@ -15,7 +15,8 @@ from helpers.hub_server import Server
 def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[None]:
     """Let huggingface_hub and datasets of this process ask `hub`, with caches below `home`."""
     import datasets
-    from huggingface_hub import constants
+    import transformers.utils.hub
+    from huggingface_hub import constants, hf_api
 
     from calib_sweep.hub import in_vain
     from calib_sweep.model.hub import hub_answers
@@ -47,6 +48,9 @@ def client_of(hub: Server, home: Path, token: str | None = None) -> Iterator[Non
         ):
             for key, value in values.items():
                 patch.setattr(module, key, value)
+        # Clients that were made before remember where they ask.
+        patch.setattr(hf_api.api, "endpoint", hub.url)
+        patch.setattr(transformers.utils.hub, "_hf_api", None, raising=False)
         patch.delenv("HF_TOKEN", raising=False)
         patch.setenv("NO_PROXY", "127.0.0.1")
         if token is not None:
