@@ -10,7 +10,7 @@ from itertools import combinations
 
 from calib_sweep.analysis.inference.sequential import MIN_FIRST
 from calib_sweep.analysis.metrics import HEADLINES, kind_of
-from calib_sweep.analysis.scores.names import PART_OF
+from calib_sweep.analysis.scores.names import part_of
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.settings import settings_text
@@ -131,8 +131,7 @@ def arm_of(cell: Cell) -> tuple[Arm, str | None]:
     """Return the arm that a cell belongs to, and its dataset with the settings that tell it."""
     own: dict[str, dict[str, object]] = {}
     for name in sorted(cell.settings.keys() & set(cell.shown)):
-        part = PART_OF.get(name.partition(".")[0], "method")
-        own.setdefault(part, {})[name.rpartition(".")[2]] = cell.settings[name]
+        own.setdefault(part_of(name), {})[name.rpartition(".")[2]] = cell.settings[name]
     text = {part: settings_text(settings) for part, settings in own.items()}
     draw = text.get("draw", "") if cell.needs_data else None
     model = f"{cell.model} {text.get('model', '')}".rstrip()

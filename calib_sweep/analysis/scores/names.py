@@ -3,10 +3,11 @@
     model     with settings of model and evaluation    opt_125m dtype=float16
     method    with settings of method and walk         wanda sparsity=0.6
     dataset   with settings of dataset                 text path=a.txt
-    draw      settings of calibration                  num_samples=64; part of the method's name
+    draw      settings of calibration, the selector    num_samples=64; part of the method's name
 
 Only cells of one model (in this wide sense) are ever compared. Two methods meet on the same
-calibration sets, hence with the same dataset, draw and seed. A setting that is the same wherever it
+calibration sets, hence with the same dataset, draw and seed. What selectors choose from one dataset
+are no further datasets, and say nothing of a new one. A setting that is the same wherever it
 applies is left out of names.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from calib_sweep.analysis.scores.groups import Group
-from calib_sweep.settings import PATHS, settings_text, stems_of, telling, text_of
+from calib_sweep.settings import PATHS, SELECTOR, settings_text, stems_of, telling, text_of
 
 PART_OF = {
     "model": "model",
@@ -22,6 +23,13 @@ PART_OF = {
     "dataset": "dataset",
     "calibration": "draw",
 }  # first word of a setting -> the name it belongs to; any other one belongs to the method
+
+
+def part_of(setting: str) -> str:
+    """Return which name a setting belongs to: model, dataset, draw or method."""
+    if setting == SELECTOR or setting.startswith(f"{SELECTOR}."):
+        return "draw"
+    return PART_OF.get(setting.partition(".")[0], "method")
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,7 @@ class Naming:
         for key, short in self.short.items():
             shown = self.value(settings.get(key))
             if key in settings and (key not in PATHS or shown not in (model, dataset)):
-                part = PART_OF.get(key.split(".")[0], "method")
-                parts.setdefault(part, {})[short] = shown
+                parts.setdefault(part_of(key), {})[short] = shown
         texts = {part: settings_text(own) for part, own in parts.items()}
         bare, draw = _join(method, texts.get("method")), texts.get("draw", "")
         return Names(

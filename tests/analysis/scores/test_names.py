@@ -1,6 +1,7 @@
 import pytest
 from helpers.simulated import row
 
+from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.names import Naming
 
@@ -46,3 +47,23 @@ def test_a_label_that_a_path_gives_is_not_said_twice():
     assert shown == {"x path=one/x", "x path=two/x", "y"}
     apart = [group for group in groups if group.settings["dataset.path"] != "two/x.txt"]
     assert {Naming.of_groups(apart).of(group).dataset for group in apart} == {"x", "y"}
+
+
+def test_what_selectors_choose_from_one_dataset_are_draws_of_it_and_no_further_datasets():
+    chosen = [("random", 64), ("zipf", 64), ("zipf", 128)]
+    rows = [
+        row(
+            "wanda",
+            0.5,
+            dataset="web",
+            seed=0,
+            **{"dataset.selector": name, "dataset.selector.pool_size": size},
+        )
+        for name, size in chosen
+    ]
+    groups = group_rows(rows)
+    names = [Naming.of_groups(groups).of(group) for group in groups]
+    assert {one.dataset for one in names} == {"web"} and len({one.draw for one in names}) == 3
+    assert {one.bare_method for one in names} == {"wanda"}
+    (array,) = score_arrays(rows)
+    assert array.datasets == ("web",) and len(array.draws) == 3
