@@ -34,7 +34,7 @@ from calib_sweep.dataset.calibration.settings import Calibration, check_seed
 from calib_sweep.dataset.documents.tokenizing import encode
 from calib_sweep.dataset.generating.first_words import first_tokens, start_token
 from calib_sweep.dataset.generating.padding import assemble
-from calib_sweep.dataset.generating.pool import below_quantile, num_below
+from calib_sweep.dataset.generating.pool import below_quantile, num_below, smallest_pool
 from calib_sweep.dataset.generating.settings import check_settings
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.seeding import stream
@@ -146,7 +146,7 @@ class Generated(Dataset):
         if self.keep_below is None or self.pool_size is None:
             return
         num_kept, count = num_below(self.keep_below, self.pool_size), calibration.num_samples
-        least = next(n for n in range(count, 10**9) if num_below(self.keep_below, n) >= count)
+        least = smallest_pool(self.keep_below, count)
         require(
             num_kept >= count,
             "dataset.pool_size",

@@ -12,7 +12,7 @@ from calib_sweep.dataset.base import TextDataset
 from calib_sweep.dataset.documents.documents import in_memory
 from calib_sweep.dataset.generated import Generated
 from calib_sweep.dataset.generating.first_words import LISTS, first_tokens
-from calib_sweep.dataset.generating.pool import below_quantile, num_below
+from calib_sweep.dataset.generating.pool import below_quantile, num_below, smallest_pool
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.likelihood import sample_perplexities, token_log_probs
 from calib_sweep.model.writing import Page, Sampling, write
@@ -210,6 +210,17 @@ def test_so_many_different_numbers_lie_below_a_quantile(quantile, size):
     below = [i for i in range(size) if score_N[i] < quantile * (size - 1)]
     assert below_quantile(score_N, quantile) == below
     assert num_below(quantile, size) == len(below)
+
+
+@pytest.mark.parametrize("quantile", [0.01, 0.1, 0.3, 1 / 3, 0.5, 0.7, 0.8, 0.9, 0.99])
+def test_the_smallest_pool_is_the_first_that_will_do(quantile):
+    for count in (1, 2, 3, 7, 8, 9, 16, 128):
+        first = next(n for n in range(count, 10**6) if num_below(quantile, n) >= count)
+        assert smallest_pool(quantile, count) == first
+
+
+def test_the_smallest_pool_of_a_tiny_quantile_is_not_searched_for():
+    assert smallest_pool(2**-30, 128) == 127 * 2**30 + 2
 
 
 def test_a_pool_too_small_is_refused_without_the_model(tokenizer, settings):
