@@ -8,7 +8,7 @@ The claim is that of cells: when its holder dies, another process takes over.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,7 @@ def draw_once(
     def make() -> CalibrationSet:
         with kept_in(results_dir):
             drawn = draw(dataset, dense.model, tokenizer, calibration, seed)
+        drawn = replace(drawn, card=drawn.card | {"model": dense.weights})
         drawn = keep(drawn, folder, dataset.name, seed)
         return _load(folder) or drawn  # who took over from us may have kept theirs first
 

@@ -59,6 +59,13 @@ def test_the_model_writes_the_set_once(models, greedy, tmp_path):
     assert [path.name for path in (tmp_path / "calibration").iterdir()] == [sets[0].folder.name]
 
 
+def test_the_card_says_which_model_was_asked(models, greedy, tmp_path):
+    cards = [
+        draw_once(tmp_path, greedy, model, make_tokenizer(), SETTINGS, 0).card for model in models
+    ]
+    assert [card["model"] for card in cards] == [{"content": "0"}, {"content": "1"}]
+
+
 def test_another_model_has_another_address(models, greedy, tmp_path):
     one, other = (
         draw_once(tmp_path, greedy, model, make_tokenizer(), SETTINGS, 0) for model in models

@@ -61,6 +61,10 @@ class Dataset(ABC):
         """
         return self.name
 
+    def provenance(self) -> dict[str, object]:
+        """Return where the text is from, for the card of every set."""
+        return {}
+
     def sources(self) -> dict[str, str]:
         """Return where the text is from: name -> content hash or address of equal text."""
         return {}

@@ -83,8 +83,7 @@ class Selected(Dataset):
 
     def provenance(self) -> dict[str, object]:
         """Return where the text is from; the card of a set says what was chosen of it."""
-        of_source = getattr(self.source, "provenance", dict)
-        return dict(of_source())
+        return self.source.provenance()
 
     def fingerprint(self) -> str | None:
         """The source's: a selector reads no files."""

@@ -49,6 +49,7 @@ class Card(TypedDict):
     seq_len: int  # of the longest
     lengths: NotRequired[list[int]]  # that samples were cut to, in turn
     tokenizer: TokenizerNote
+    model: NotRequired[Mapping[str, object]]  # that was asked: settings, hash of files, commit
     versions: Mapping[str, str]
     descriptors: NotRequired[Mapping[str, float | None]]  # from when the set is kept
     cost: NotRequired[Mapping[str, float]]  # of what computes to draw: seconds, tokens written ...
