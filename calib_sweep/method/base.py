@@ -37,6 +37,7 @@ class Method:
 
     # What to accumulate about a layer's inputs. None: the method needs no data, so its cell leaves
     # out dataset, seed and calibration, runs once per sweep, and stands for every seed in analysis.
+    # Where it hangs on settings it is a property, and `reads_data` says when it is not None.
     statistic: ClassVar[type[Statistic] | None] = None
 
     # Whether the authors pass the outputs of the dense block on, not those of the compressed one.
@@ -44,6 +45,11 @@ class Method:
 
     # Whether it moves scale between the layers of a block: it must be known which to which.
     migrates_scale: ClassVar[bool] = False
+
+    @classmethod
+    def reads_data(cls, settings: Mapping[str, object]) -> bool:
+        """Tell from settings as they were given, checked or not, whether data is needed."""
+        return cls.statistic is not None
 
     def work(self) -> Work:
         """Say what the method does beside what every walk does."""

@@ -89,7 +89,7 @@ def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:
 
 
 def _needs_data(method: Mapping[str, object]) -> bool:
-    return target_class("method", method.get("_target_")).statistic is not None
+    return target_class("method", method.get("_target_")).reads_data(method)
 
 
 def _running_order(cell: Cell) -> tuple[object, ...]:
