@@ -24,7 +24,8 @@ fitted, and their diagonal 1 counts in the mean that scales the damping and in t
 
 Deviations: equal diagonals keep their order (the authors' sort may not); a factorisation that fails
 is retried with more damping, and reported; a layer that no token reached, which the formulas would
-erase, takes the identity for H, which is rounding to nearest.
+erase, takes the identity for H, which is rounding to nearest. Not theirs, and off at 1:
+`off_diagonal`, by which the entries of H off its diagonal are multiplied first.
 
 Shapes: O = out_features, I = in_features, G = groups per row, B = columns of a block.
 """
@@ -49,6 +50,7 @@ from calib_sweep.method.settings import (
     check_damping,
     check_flag,
     check_group_size,
+    check_off_diagonal,
     check_symmetric,
 )
 from calib_sweep.method.statistics.hessian import Hessian
@@ -68,6 +70,7 @@ class GPTQ(LayerMethod):
     static_groups: bool  # whether all grids are fitted before the first column is rounded
     group_fit: str  # "published" or "updated": the weights that groups inside a block are fitted to
     damping: float  # fraction of the mean Hessian diagonal added to it
+    off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns updated together; moves numbers only through group_fit "published"
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
@@ -89,6 +92,7 @@ class GPTQ(LayerMethod):
             problems.of(self._check_static_groups)
             problems.of(self._check_group_fit)
             problems.of(check_damping, self.damping)
+            problems.of(check_off_diagonal, self.off_diagonal)
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
 
     def _check_static_groups(self) -> None:
@@ -124,7 +128,9 @@ class GPTQ(LayerMethod):
         assert isinstance(statistic, Hessian), statistic
         num_in = weight_OI.shape[1]
         dense_OI = weight_OI.to(torch.float32)
-        factor = statistic.inverse_factor(self.damping, by_activation=self.act_order)
+        factor = statistic.inverse_factor(
+            self.damping, off_diagonal=self.off_diagonal, by_activation=self.act_order
+        )
         factor = factor.to(weight_OI.device)
         alive_OI = factor.without_dead(dense_OI)
         solver = ColumnSolver(alive_OI, factor)

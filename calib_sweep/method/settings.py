@@ -69,6 +69,16 @@ def check_damping(damping: object) -> None:
     )
 
 
+def check_off_diagonal(off_diagonal: object) -> None:
+    require(
+        is_number(off_diagonal) and 0 <= off_diagonal <= 1,
+        "method.off_diagonal",
+        off_diagonal,
+        "a number from 0 to 1, which multiplies the Hessian's entries off the diagonal",
+        "Example: method.off_diagonal=1, the published Hessian; 0 leaves its diagonal.",
+    )
+
+
 def check_positive_int(key: str, value: object, remedy: str) -> None:
     require(is_int(value) and value >= 1, key, value, "an integer >= 1", remedy)
 

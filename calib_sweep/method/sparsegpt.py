@@ -21,7 +21,8 @@ paper counts them: a bit per weight says which are kept, and
 bits * share of kept weights + 1 + (16 + bits) / g (symmetric: 16 / g).
 
 Where no token reached a layer H would be 0, and the rule above would erase the layer; instead H is
-taken as the identity (nothing to repair) and the report says so.
+taken as the identity (nothing to repair) and the report says so. Not theirs, and off at 1:
+`off_diagonal`, by which the entries of H off its diagonal are multiplied first.
 
 Shapes: O = out_features, I = in_features, B = columns of a block.
 """
@@ -51,6 +52,7 @@ from calib_sweep.method.settings import (
     check_damping,
     check_group_size,
     check_groups_fit,
+    check_off_diagonal,
     check_pattern,
     check_sparsity,
     check_symmetric,
@@ -72,6 +74,7 @@ class SparseGPT(LayerMethod):
     group_size: int | None  # with bits: columns that share a scale; None: the whole row
     symmetric: bool  # with bits: whether the zero point is the middle of the grid
     damping: float  # fraction of the mean Hessian diagonal added to it
+    off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns whose mask is chosen together; changes the result
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
@@ -82,6 +85,7 @@ class SparseGPT(LayerMethod):
             problems.of(check_pattern, self.pattern, self.sparsity)
             problems.of(self._check_grid)
             problems.of(check_damping, self.damping)
+            problems.of(check_off_diagonal, self.off_diagonal)
             problems.of(check_block_size, self.block_size, self.pattern)
 
     def _check_grid(self) -> None:
@@ -110,7 +114,8 @@ class SparseGPT(LayerMethod):
         if self.bits is not None:
             grid = fit_grid(dense_OI, self.bits, self.group_size, self.symmetric)
             grids = ColumnGrids.known(grid, num_in)
-        factor = statistic.inverse_factor(self.damping).to(weight_OI.device)
+        factor = statistic.inverse_factor(self.damping, off_diagonal=self.off_diagonal)
+        factor = factor.to(weight_OI.device)
         solver = ColumnSolver(
             factor.without_dead(dense_OI), factor, strip_length=self._strip, divides_rows=True
         )

@@ -26,7 +26,8 @@ Deviations: only min-max grids without rounded zero points (the authors' sym, ro
 qq_zero_sym are left out); leave-one-out grids are computed only where they differ from the group's,
 at its two extremes; no block cuts a group (the authors' do where the lengths do not fit, and the
 columns beyond the cut are stale); equal diagonals keep their order; a factorisation that fails is
-retried with more damping, and reported; a layer that no token reached takes the identity for H.
+retried with more damping, and reported; a layer that no token reached takes the identity for H. Not
+theirs, and off at 1: `off_diagonal`, by which the entries of H off its diagonal are multiplied.
 
 Shapes: O = out_features, I = in_features, C = columns of a group, B = columns of a block.
 """
@@ -55,6 +56,7 @@ from calib_sweep.method.settings import (
     check_damping,
     check_flag,
     check_group_size,
+    check_off_diagonal,
     check_positive_int,
 )
 from calib_sweep.method.statistics.hessian import Hessian
@@ -77,6 +79,7 @@ class SpQR(LayerMethod):
     per_row: bool  # whether every row has its grids; False: all rows share a group's grid
     act_order: bool  # whether columns are rounded in descending order of their Hessian diagonal
     damping: float  # fraction of the mean Hessian diagonal added to it
+    off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns updated together
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
@@ -96,6 +99,7 @@ class SpQR(LayerMethod):
                 check_flag, "method.act_order", self.act_order, "Example: method.act_order=true."
             )
             problems.of(check_damping, self.damping)
+            problems.of(check_off_diagonal, self.off_diagonal)
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
 
     def _check_outlier_threshold(self) -> None:
@@ -123,7 +127,10 @@ class SpQR(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
         factor = statistic.inverse_factor(
-            self.damping, by_activation=self.act_order, dead_first=False
+            self.damping,
+            off_diagonal=self.off_diagonal,
+            by_activation=self.act_order,
+            dead_first=False,
         ).to(weight_OI.device)
         solver = ColumnSolver(factor.without_dead(weight_OI.to(torch.float32)), factor)
         threshold = self._threshold(solver)

@@ -25,7 +25,7 @@ from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 
 WANDA = Wanda(sparsity=0.5, pattern="unstructured")
-SOLVE = {"sparsity": 0.5, "damping": 0.01, "block_size": 16}
+SOLVE = {"sparsity": 0.5, "damping": 0.01, "off_diagonal": 1, "block_size": 16}
 SOLVE |= {"bits": None, "group_size": None, "symmetric": False}
 SPARSEGPT = SparseGPT(pattern="unstructured", **SOLVE)
 MAGNITUDE = Magnitude(sparsity=0.5, pattern="unstructured", compare="layer")
@@ -432,7 +432,7 @@ def test_a_repair_beyond_half_precision_is_named_and_leaves_the_weight():
 
 
 def test_a_failing_solve_is_named(monkeypatch):
-    def fail(self, damping):
+    def fail(self, damping, **how):
         raise ArithmeticError("no factor")
 
     monkeypatch.setattr(Hessian, "inverse_factor", fail)

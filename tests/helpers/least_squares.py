@@ -11,6 +11,16 @@ Shapes: O = out_features, I = in_features.
 import torch
 
 
+def shrunk(hessian, off_diagonal):
+    """All entries off the diagonal multiplied by a number."""
+    hessian = hessian.clone()
+    for i in range(len(hessian)):
+        for j in range(len(hessian)):
+            if i != j:
+                hessian[i, j] *= off_diagonal
+    return hessian
+
+
 def swept(weight_OI, damped_II, decide):
     """The decided columns. With V the decided columns and, right of them, the free ones,
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
-from helpers.least_squares import deficient, swept
+from helpers.least_squares import deficient, shrunk, swept
 from helpers.random_layers import correlated_inputs, hessian_of, random_weight
 from helpers.slow_grids import distance_from_tie, slow_grid, slow_published_search, slow_round
 from torch import tensor
@@ -25,6 +25,7 @@ DEFAULTS = {
     "static_groups": False,
     "group_fit": "published",
     "damping": 0.01,
+    "off_diagonal": 1,
     "block_size": 128,
 }
 
@@ -49,6 +50,7 @@ def slow_gptq(weight, inputs, num_samples=1, **settings):
     method = gptq(**settings)
     num_in = weight.shape[1]
     hessian = 2 / num_samples * inputs.double().T @ inputs.double()
+    hessian = shrunk(hessian, method.off_diagonal)
     alive = weight.double().clone()
     for i in range(num_in):
         if hessian[i, i] == 0:
@@ -129,6 +131,8 @@ def assert_equals_reference(weight, inputs, num_samples=1, **settings):
         {"group_size": 11, "mse": True, "symmetric": True},
         {"group_size": 8, "static_groups": True},
         {"group_size": 8, "static_groups": True, "act_order": True, "bits": 3},
+        {"off_diagonal": 0.5, "bits": 3},
+        {"off_diagonal": 0.9, "group_size": 8, "act_order": True},
         {"mse": True, "bits": 3},
         {"mse": True, "group_size": 8, "group_fit": "updated"},
         {"mse": True, "symmetric": True, "group_size": 6, "static_groups": True},
@@ -342,6 +346,24 @@ def test_layers_that_share_a_statistic_share_its_factor():
     assert torch.equal(gptq(act_order=True).compress_weight(weight, hessian).weight_OI, alone)
 
 
+@pytest.mark.parametrize("settings", [{}, {"group_size": 8}, {"act_order": True}], ids=str)
+def test_without_what_lies_off_the_diagonal_it_rounds_to_nearest(settings):
+    weight, inputs = random_weight(12, 32), correlated_inputs(100, 32)
+    nearest = rtn(3, settings.get("group_size")).compress_weight(weight, None).weight_OI
+    assert torch.equal(rounded(weight, inputs, bits=3, off_diagonal=0, **settings), nearest)
+    assert not torch.equal(rounded(weight, inputs, bits=3, off_diagonal=0.1, **settings), nearest)
+
+
+def test_the_whole_hessian_is_a_factor_of_one():
+    weight, hessian = random_weight(12, 32), hessian_of(correlated_inputs(100, 32))
+    plain, shrunk_by_nothing = hessian.inverse_factor(0.01), gptq(off_diagonal=1.0)
+    new = shrunk_by_nothing.compress_weight(weight, hessian)
+    assert hessian.inverse_factor(0.01) is plain  # nothing else was factorised
+    assert not torch.equal(
+        new.weight_OI, gptq(off_diagonal=0.9).compress_weight(weight, hessian).weight_OI
+    )
+
+
 def test_a_failed_factorisation_is_retried_with_more_damping_and_reported():
     inputs = torch.ones(4, 8)
     new = gptq(damping=0).compress_weight(random_weight(3, 8), hessian_of(inputs))
@@ -385,6 +407,8 @@ def test_groups_that_do_not_fill_a_row_leave_a_shorter_last_one():
             r"method\.group_fit='updated'.*static_groups=false",
         ),
         ({"damping": -1}, r"method\.damping=-1"),
+        ({"off_diagonal": 1.5}, r"method\.off_diagonal=1\.5.*from 0 to 1"),
+        ({"off_diagonal": "half"}, r"method\.off_diagonal='half'.*from 0 to 1"),
         ({"block_size": 0}, r"method\.block_size=0"),
     ],
 )

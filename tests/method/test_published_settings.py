@@ -9,7 +9,7 @@ ONE_GRID_PER_ROW = {"bits": 4, "group_size": None, "symmetric": False}
 PRUNE_ONLY = {"bits": None, "group_size": None, "symmetric": False}
 HALF = {"sparsity": 0.5, "pattern": "unstructured"}
 TWO_OF_FOUR = {"sparsity": 0.5, "pattern": "2:4"}
-SOLVE = {"damping": 0.01, "block_size": 128}
+SOLVE = {"damping": 0.01, "off_diagonal": 1, "block_size": 128}
 
 GPTQ = {
     **ONE_GRID_PER_ROW,
@@ -29,6 +29,7 @@ SPQR_README = {
     "per_row": True,
     "act_order": True,
     "damping": 1.0,
+    "off_diagonal": 1,
     "block_size": 128,
 }
 SPQR_SCRIPT = {

@@ -16,7 +16,7 @@ def magnitude(sparsity, pattern="unstructured", compare="layer"):
 
 def sparsegpt(**settings):
     defaults = {"sparsity": 0.5, "pattern": "unstructured", "bits": None, "group_size": None}
-    defaults |= {"symmetric": False, "damping": 0.01, "block_size": 128}
+    defaults |= {"symmetric": False, "damping": 0.01, "block_size": 128, "off_diagonal": 1}
     return SparseGPT(**{**defaults, **settings})
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.least_squares import deficient, pivots, swept
+from helpers.least_squares import deficient, pivots, shrunk, swept
 from helpers.random_layers import correlated_inputs, hessian_of, random_weight
 from helpers.slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
@@ -20,6 +20,7 @@ DEFAULTS = {
     "group_size": None,
     "symmetric": False,
     "damping": 0.01,
+    "off_diagonal": 1,
     "block_size": 128,
 }
 
@@ -38,6 +39,7 @@ def slow_sparsegpt(weight, inputs, num_samples=1, **settings):
     """
     method = sparsegpt(**settings)
     hessian = 2 / num_samples * inputs.double().T @ inputs.double()
+    hessian = shrunk(hessian, method.off_diagonal)
     num_in = len(hessian)
     alive = weight.double().clone()
     for i in range(num_in):
@@ -208,6 +210,17 @@ def test_blocks_of_several_strips_equal_the_slow_solve(pattern, bits):
 def test_sparsities_that_are_no_half_equal_the_slow_solve(sparsity, block_size):
     settings = {"sparsity": sparsity, "block_size": block_size, "damping": 0.1}
     assert_equals_reference(random_weight(6, 20), correlated_inputs(100, 20), **settings)
+
+
+@pytest.mark.parametrize("off_diagonal", [0, 0.5, 0.9])
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4"])
+def test_a_shrunk_hessian_equals_the_slow_solve(off_diagonal, pattern):
+    weight, inputs = random_weight(8, 24), correlated_inputs(100, 24)
+    settings = {"off_diagonal": off_diagonal, "pattern": pattern, "block_size": 16}
+    assert_equals_reference(weight, inputs, **settings)
+    new = sparsegpt(**settings).compress_weight(weight, hessian_of(inputs)).weight_OI
+    kept = new != 0
+    assert torch.equal(new[kept], weight[kept]) == (off_diagonal == 0)  # nothing is repaired
 
 
 def test_kept_weights_are_rounded_and_their_errors_repaired_by_hand():

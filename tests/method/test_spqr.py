@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
-from helpers.least_squares import deficient, pivots, swept
+from helpers.least_squares import deficient, pivots, shrunk, swept
 from helpers.random_layers import correlated_inputs, hessian_of
 from torch import tensor
 
@@ -31,6 +31,7 @@ README = {
     "per_row": True,
     "act_order": True,
     "damping": 1.0,
+    "off_diagonal": 1,
     "block_size": 128,
 }
 PLAIN = {
@@ -39,6 +40,7 @@ PLAIN = {
     "outlier_threshold": None,
     "act_order": False,
     "damping": 0.01,
+    "off_diagonal": 1,
 }
 
 
@@ -137,6 +139,7 @@ def slow_fit(method, group_OC, diagonal, threshold, margin):
 def slow_hessian(method, inputs, num_samples):
     """Order, dead features, and the damped Hessian in that order."""
     hessian = 2 / num_samples * inputs.double().T @ inputs.double()
+    hessian = shrunk(hessian, method.off_diagonal)
     undamped = hessian.diagonal().clone()
     num_in = len(hessian)
     dead = [i for i in range(num_in) if undamped[i] == 0]
@@ -240,6 +243,7 @@ def test_equals_the_slow_solve_without_outliers(settings):
         {"damping": 0.01, "act_order": False, "outlier_threshold": 0.05},
         {"scale_bits": None, "zero_bits": None, "group_size": 24, "bits": 3},
         {"block_size": 3, "second_group_size": 8},
+        {"off_diagonal": 0.6, "bits": 3, "damping": 0.01},
         {"group_size": 10, "bits": 3},  # the last one of 4
     ],
     ids=str,

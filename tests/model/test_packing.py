@@ -37,7 +37,9 @@ def rtn(*, bits=4, group_size=16, symmetric=False):
 def gptq(**settings):
     defaults = {"bits": 4, "group_size": 16, "symmetric": False, "mse": False}
     order = {"act_order": False, "static_groups": False, "group_fit": "published"}
-    return GPTQ(**{**defaults, **order, "damping": 0.01, "block_size": 32, **settings})
+    return GPTQ(
+        **{**defaults, **order, "damping": 0.01, "off_diagonal": 1, "block_size": 32, **settings}
+    )
 
 
 def awq(*, symmetric=False):
@@ -69,6 +71,7 @@ METHODS = {
         group_size=16,
         symmetric=False,
         damping=0.01,
+        off_diagonal=1,
         block_size=16,
     ),
 }
@@ -206,6 +209,7 @@ def test_methods_off_the_grid_say_so():
             group_size=None,
             symmetric=False,
             damping=0.01,
+            off_diagonal=1,
             block_size=16,
         ),
     ):

@@ -27,6 +27,7 @@ SPARSEGPT = SparseGPT(
     group_size=None,
     symmetric=False,
     damping=0.01,
+    off_diagonal=1,
     block_size=16,
 )
 

@@ -2,7 +2,8 @@
 
     H = (2/N) sum over tokens of w x x^T,   N samples         U^T U = H^-1, U upper triangular
 
-w is 1, unless tokens are weighted.
+w is 1, unless tokens are weighted. `off_diagonal` rho below 1 factorises rho H + (1 - rho) diag(H),
+whose correlations are estimated with less faith than its sums of squares; 0 leaves the diagonal.
 
 Products of half-precision inputs are exact in float32 (11 + 11 or 8 + 8 bits of 24). So on a GPU,
 where `allow_tensor_cores` says so, a Hessian leaves them to the tensor cores, at ten times the rate
@@ -78,7 +79,7 @@ class Hessian(Statistic):
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
         self._product_II = torch.zeros(num_in, num_in, device=self.device)
-        self._factors: dict[tuple[float, bool, bool], InverseFactor] = {}
+        self._factors: dict[tuple[float, float, bool, bool], InverseFactor] = {}
 
     def hessian_II(self) -> Tensor:
         return self._product_II * (2 / max(self.num_samples, 1))
@@ -95,19 +96,26 @@ class Hessian(Statistic):
         self._product_II /= scale_I.unsqueeze(1)
 
     def inverse_factor(
-        self, damping: float, *, by_activation: bool = False, dead_first: bool = True
+        self,
+        damping: float,
+        *,
+        off_diagonal: float = 1.0,
+        by_activation: bool = False,
+        dead_first: bool = True,
     ) -> InverseFactor:
         """Factor of the inverse, computed once per statistic and arguments.
 
         `dead_first`: dead features get a diagonal of 1 *before* the mean is taken for the damping,
         as SparseGPT and GPTQ publish it, and with it their place in the order; otherwise after, as
         SpQR does. `by_activation`: the factor of the Hessian with its features in descending order
-        of the undamped diagonal. A matrix that is not positive definite is tried again with ten
-        times the damping. Without a single token it is the identity, where nothing is repaired.
+        of the undamped diagonal. `off_diagonal`: what the other entries are multiplied by, before
+        anything is added to the diagonal. A matrix that is not positive definite is tried again
+        with ten times the damping. Without a single token it is the identity, where nothing is
+        repaired.
         """
         if self.num_tokens == 0:
             return self._identity()
-        key = (damping, by_activation, dead_first)
+        key = (damping, off_diagonal, by_activation, dead_first)
         if key not in self._factors:
             self._factors[key] = self._factorise(*key)
         return self._factors[key]
@@ -120,8 +128,10 @@ class Hessian(Statistic):
         )
 
     @full_float32()
-    def _factorise(self, damping: float, by_activation: bool, dead_first: bool) -> InverseFactor:
-        hessian_II = self.hessian_II()
+    def _factorise(
+        self, damping: float, off_diagonal: float, by_activation: bool, dead_first: bool
+    ) -> InverseFactor:
+        hessian_II = _shrunk(self.hessian_II(), off_diagonal)
         dead_I = hessian_II.diagonal() == 0
         if dead_first:
             hessian_II.diagonal()[dead_I] = 1.0
@@ -194,6 +204,16 @@ def _runs(weights_T: Tensor) -> list[tuple[int, int, float]] | None:
     if len(starts) * TOKENS_OF_RUN > len(weights):
         return None
     return [(start, stop, float(weights[start])) for start, stop in zip(starts, stops, strict=True)]
+
+
+def _shrunk(hessian_II: Tensor, off_diagonal: float) -> Tensor:
+    """rho H + (1 - rho) diag(H), in place; the diagonal stays as it is to the last digit."""
+    if off_diagonal == 1:
+        return hessian_II
+    diagonal_I = hessian_II.diagonal().clone()
+    hessian_II *= off_diagonal
+    hessian_II.diagonal().copy_(diagonal_I)
+    return hessian_II
 
 
 def _inverse_upper_factor(matrix_II: Tensor) -> Tensor | None:

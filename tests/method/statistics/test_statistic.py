@@ -88,6 +88,22 @@ def test_factor_is_computed_once_per_damping_and_again_after_more_tokens():
     assert hessian.inverse_factor(0.01) is not first
 
 
+def test_the_entries_off_the_diagonal_are_shrunk_before_anything_is_added_to_it():
+    inputs = tensor([[2.0, 2.0], [0.0, 2.0]])  # H = 2 x x^T = [[8, 8], [8, 16]]
+    factor = filled(inputs).inverse_factor(0.5, off_diagonal=0.25)
+    damped = tensor([[8.0 + 6, 2], [2, 16 + 6]])  # half of the mean of 8 and 16
+    torch.testing.assert_close(factor.upper_II.T @ factor.upper_II, torch.linalg.inv(damped))
+    diagonal = filled(inputs).inverse_factor(0.5, off_diagonal=0).upper_II
+    torch.testing.assert_close(diagonal, torch.diag(tensor([14.0, 22.0]).rsqrt()))
+
+
+def test_factors_of_other_shares_of_the_off_diagonal_are_kept_apart():
+    hessian = filled(random_inputs(50, 6))
+    whole, half = (hessian.inverse_factor(0.01, off_diagonal=share) for share in (1, 0.5))
+    assert hessian.inverse_factor(0.01) is whole
+    assert hessian.inverse_factor(0.01, off_diagonal=0.5) is half and half is not whole
+
+
 def test_failed_factorisation_is_retried_with_ten_times_the_damping():
     inputs = torch.ones(4, 3)  # rank 1, so singular without damping
     factor = filled(inputs).inverse_factor(0.0)
