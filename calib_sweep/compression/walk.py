@@ -27,10 +27,11 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.compression.contract import check_replay
+from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
 from calib_sweep.compression.replay import BlockInputs, record
-from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_flag, check_positive_int
@@ -180,13 +181,13 @@ def walk(
     blocks = enumerate_blocks(model)
     settings.check_method(method)
     check_owners(model, blocks)
-    _check_shapes(blocks, method)
+    check_shapes(blocks, method)
     if method.migrates_scale:
         check_scaling(blocks)
     model.eval()
     if method.statistic is not None:
-        check_replay(model, blocks, _checked_tokens(method, tokens_NT, lengths_N))
-        _check_weights(tokens_NT, weights_NT, lengths_N)
+        check_replay(model, blocks, checked_tokens(method, tokens_NT, lengths_N))
+        check_weights(tokens_NT, weights_NT, lengths_N)
     data = tokens_NT, lengths_N, weights_NT
     begin = partial(_begin, model, blocks, method, data, settings)
     with allow_tensor_cores(settings.tensor_cores):
@@ -228,62 +229,7 @@ def _begin(
 ) -> BlockInputs:
     """The inputs of the first block. `data`: tokens, lengths and weights."""
     tokens_NT, lengths_N, weights_NT = data
-    tokens_NT = _checked_tokens(method, tokens_NT, lengths_N)
+    tokens_NT = checked_tokens(method, tokens_NT, lengths_N)
     modules = [block.module for block in blocks]
     inputs = record(model, modules, tokens_NT, lengths_N, settings.batch_tokens, weights_NT)
     return replace(inputs, all_experts=settings.all_experts)
-
-
-def _check_shapes(blocks: Sequence[DecoderBlock], method: Method) -> None:
-    """Refuse, before anything is changed, layers that the method's settings do not fit.
-
-    The first layer of each shape stands for all: blocks repeat, and one message will do.
-    """
-    first: dict[torch.Size, str] = {}
-    for block in blocks:
-        for name, layer in block.layers.items():
-            first.setdefault(layer.weight_OI().shape, f"block {block.index} {name}")
-    with collected() as problems:
-        for (num_out, num_in), name in first.items():
-            problems.of(method.check_shape, name, num_out, num_in)
-
-
-def _checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor | None) -> Tensor:
-    if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
-        found = None if tokens_NT is None else tuple(tokens_NT.shape)
-        raise ConfigError(
-            f"tokens={found}: expected token ids of shape [num_samples, seq_len], as "
-            f"{type(method).__name__} needs calibration data. Pass a LongTensor."
-        )
-    if lengths_N is not None and lengths_N.shape != tokens_NT.shape[:1]:
-        raise ConfigError(
-            f"lengths={tuple(lengths_N.shape)}: expected one length per sample, "
-            f"{len(tokens_NT)} in all. Leave lengths out when no sample is padded."
-        )
-    return tokens_NT
-
-
-def _check_weights(
-    tokens_NT: Tensor | None, weights_NT: Tensor | None, lengths_N: Tensor | None
-) -> None:
-    """Raise `ConfigError` unless there is a weight for each token, and any counts at all."""
-    if weights_NT is None or tokens_NT is None:
-        return
-    if weights_NT.shape != tokens_NT.shape:
-        raise ConfigError(
-            f"weights={tuple(weights_NT.shape)}: expected one weight per token, "
-            f"{tuple(tokens_NT.shape)}. Leave weights out where all tokens count once."
-        )
-    if not bool((torch.isfinite(weights_NT) & (weights_NT >= 0)).all()):
-        raise ConfigError(
-            "weights: expected finite numbers from 0. Example: 1 for a token that counts, else 0."
-        )
-    counts_NT = weights_NT > 0
-    if lengths_N is not None:
-        place_T = torch.arange(tokens_NT.shape[1], device=counts_NT.device)
-        counts_NT &= place_T < lengths_N.to(counts_NT.device).unsqueeze(1)
-    if not bool(counts_NT.any()):
-        raise ConfigError(
-            "weights: expected a token that counts, but all weights are 0 or at padding. "
-            "Leave weights out where all tokens count once."
-        )
