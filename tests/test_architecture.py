@@ -17,6 +17,7 @@ LAYERS = {
         "arguments atomic cell completion console hub targets usage",
         "method",
         "model results",
+        "rotation",
         "dataset compression",
         "drawing evaluation tracking analysis",
         "parts",

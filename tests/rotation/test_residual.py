@@ -1,0 +1,180 @@
+"""A rotated model gives the same logits, family by family; what cannot be rotated is refused."""
+
+import copy
+
+import pytest
+import torch
+from helpers import fakes
+from helpers.fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.saving import save_dense
+from calib_sweep.rotation.residual import LAYER_NORM, NORM_OFFSETS, NORMS_SUMMANDS, REASONS
+from calib_sweep.rotation.residual import rotate as rotate_by
+from calib_sweep.rotation.settings import Rotation
+
+TOKENS = random_tokens(3, 24)
+MORE = {  # families that the table knows and no other test needs
+    "gemma": {**TINY["llama"], "head_dim": 8},
+    "granite": {**TINY["llama"], "residual_multiplier": 0.5, "embedding_multiplier": 3.0},
+    "smollm3": TINY["llama"],
+    "cohere": TINY["llama"],
+    "olmo3": TINY["llama"],
+}
+ROTATED = ["llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "smollm3", "phi3"]
+ROTATED += ["mixtral", "qwen2_moe", "qwen3_moe", *(["gpt_oss"] if FUSES_EXPERTS else [])]
+LAYER_NORMS = ["opt", "gpt2", "gpt_neox", "phi", "falcon", "bloom", "stablelm", "cohere"]
+NORMED_SUMMANDS = ["gemma2", "gemma3_text", "olmo2", "olmo3"]
+REFUSED = dict.fromkeys(LAYER_NORMS, LAYER_NORM) | dict.fromkeys(NORMED_SUMMANDS, NORMS_SUMMANDS)
+HADAMARD = Rotation(matrix="hadamard", seed=0)
+
+
+@pytest.fixture(autouse=True)
+def more_families(monkeypatch):
+    monkeypatch.setattr(fakes, "TINY", TINY | MORE)
+
+
+def lively(family, **settings):
+    """A tiny model whose gains, biases and routers are not all one or zero."""
+    model = tiny_model(family, **settings)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.ndim == 1 or len(parameter) == 4:
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def changed(model, before):
+    """The names of the weights that moved; the head by its own name also where it was tied."""
+    return {k for k, new in model.state_dict().items() if not torch.equal(new, before[k])}
+
+
+def test_the_tables_are_complete():
+    assert {*ROTATED, *REFUSED} == {*TINY, *MORE}
+    tested = {type(decoder_blocks(tiny_model(family))[0]).__name__ for family in ROTATED}
+    assert tested == NORM_OFFSETS.keys() - (set() if FUSES_EXPERTS else {"GptOssDecoderLayer"})
+    refused = {type(decoder_blocks(tiny_model(family))[0]).__name__ for family in REFUSED}
+    assert refused == REASONS.keys()
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("family", ROTATED)
+@torch.no_grad()
+def test_a_rotated_model_gives_the_same_logits_by_other_weights(family, is_tied):
+    model = lively(family, tie_word_embeddings=is_tied)
+    before, expected = copy.deepcopy(model.state_dict()), model(TOKENS).logits
+    HADAMARD.apply(model)
+    torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
+    matrices = {
+        f"model.layers.{index}.{name}"
+        for index, block in enumerate(decoder_blocks(model))
+        for name, parameter in block.named_parameters()
+        if parameter.ndim > 1 and not name.endswith("gate_up_proj_bias")
+    }
+    assert {*matrices, "model.embed_tokens.weight", "lm_head.weight"} <= changed(model, before)
+    for block in decoder_blocks(model):  # no gain is left
+        norm = block.input_layernorm.weight
+        assert torch.equal(norm, torch.full_like(norm, float(family != "gemma")))
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_other_families_are_refused_by_name_before_anything_is_changed(family):
+    model = tiny_model(family)
+    before, name = copy.deepcopy(model.state_dict()), type(decoder_blocks(model)[0]).__name__
+    with pytest.raises(ConfigError, match=f"{name} cannot be rotated: {REFUSED[family]}"):
+        HADAMARD.apply(model)
+    assert not changed(model, before)
+
+
+def test_a_model_that_reads_more_than_text_is_refused():
+    model = nn.Module()
+    model.model = nn.Module()
+    model.model.language_model = nn.Module()
+    model.model.language_model.layers = decoder_blocks(tiny_model("llama"))
+    with pytest.raises(ConfigError, match=r"a model of text alone.*rotation=null"):
+        HADAMARD.check(model)
+
+
+@torch.no_grad()
+def test_every_weight_is_the_formula_in_float64_rounded_once():
+    """Against matrices written out, in half precision, where a product of another dtype shows."""
+    dense = lively("qwen2", tie_word_embeddings=False).to(torch.bfloat16)
+    model = copy.deepcopy(dense)
+    HADAMARD.apply(model)
+    q_DD = HADAMARD.turn(32)(torch.eye(32, dtype=torch.float64))
+    torch.testing.assert_close(q_DD.T @ q_DD, torch.eye(32, dtype=torch.float64))
+    old, new = dense.state_dict(), model.state_dict()
+
+    def same(name, expected):
+        torch.testing.assert_close(new[name], expected.to(torch.bfloat16), rtol=0, atol=0)
+
+    first, norm = "model.layers.0.", old["model.layers.0.post_attention_layernorm.weight"].double()
+    same("model.embed_tokens.weight", old["model.embed_tokens.weight"].double() @ q_DD)
+    same(f"{first}mlp.up_proj.weight", (old[f"{first}mlp.up_proj.weight"].double() * norm) @ q_DD)
+    same(f"{first}mlp.down_proj.weight", q_DD.T @ old[f"{first}mlp.down_proj.weight"].double())
+    last = old["model.norm.weight"].double()
+    same("lm_head.weight", (old["lm_head.weight"].double() * last) @ q_DD)
+
+
+@torch.no_grad()
+def test_biases_of_what_writes_the_stream_are_rotated():
+    model = lively("llama", attention_bias=True, mlp_bias=True)
+    expected = model(TOKENS).logits
+    assert bool(model.model.layers[0].mlp.down_proj.bias.any())
+    HADAMARD.apply(model)
+    torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@torch.no_grad()
+def test_what_is_undone_is_the_dense_model_to_the_last_bit(is_tied):
+    model = lively("llama", tie_word_embeddings=is_tied)
+    before, expected = copy.deepcopy(model.state_dict()), model(TOKENS).logits
+    blocks = [copy.deepcopy(block.state_dict()) for block in decoder_blocks(model)]
+    undo = HADAMARD.apply(model)
+    assert model.config.tie_word_embeddings is False
+    undo()
+    for block, kept in zip(decoder_blocks(model), blocks, strict=True):  # the caller's part
+        block.load_state_dict(kept)
+    assert not changed(model, before) and torch.equal(model(TOKENS).logits, expected)
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) == is_tied
+    assert model.config.tie_word_embeddings == is_tied
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma", "mixtral"])
+@torch.no_grad()
+def test_a_rotated_model_of_tied_embeddings_is_saved_with_a_head_of_its_own(family, tmp_path):
+    model = lively(family, tie_word_embeddings=True)
+    HADAMARD.apply(model)
+    save_dense(model, byte_tokenizer(), tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").eval()
+    assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
+    assert loaded.lm_head.weight is not loaded.model.embed_tokens.weight
+
+
+@torch.no_grad()
+def test_hidden_states_are_rotated_and_an_outlier_is_spread():
+    """A feature 50 times as large as the others is none after the rotation."""
+    model = lively("llama")
+    model.model.embed_tokens.weight[:, 3] *= 50
+    expected = model.model(TOKENS, output_hidden_states=True).hidden_states[1]
+    HADAMARD.apply(model)
+    found = model.model(TOKENS, output_hidden_states=True).hidden_states[1]
+    turned = HADAMARD.turn(32)(expected.double()).float()
+    torch.testing.assert_close(found, turned, rtol=0, atol=3e-4)
+    peak = [(h.abs().amax(-1) / h.square().mean(-1).sqrt()).mean() for h in (expected, found)]
+    assert peak[0] > 4 and peak[1] < 2
+
+
+def test_layers_are_found_whatever_holds_their_matrix():
+    """Fused experts, transposed or not: each slice is turned, and nothing twice."""
+    for family in ("mixtral", "qwen3_moe"):
+        model = lively(family)
+        old = {k: v.weight_OI().clone() for k, v in linear_layers(decoder_blocks(model)[0]).items()}
+        rotate_by(model, lambda x: -x)  # orthogonal, and its own inverse
+        for name, layer in linear_layers(decoder_blocks(model)[0]).items():
+            if name.endswith(("down_proj", "w2")):
+                assert torch.equal(layer.weight_OI(), -old[name])
