@@ -73,7 +73,7 @@ def compress_layer(
         statistic = method.statistic(weight_OI.shape[1], weight_OI.device)
     check_finite(index, name, layer, statistic)
     try:
-        compressed = method.compress_weight(weight_OI, statistic)
+        compressed = method.for_layer(name).compress_weight(weight_OI, statistic)
     except (ArithmeticError, RuntimeError) as error:
         raise LayerError(f"{where}: {error}") from error
     new_OI = compressed.weight_OI

@@ -90,6 +90,10 @@ class CompressedWeight:
 class LayerMethod(Method, ABC):
     """Compresses the linear layers of decoder blocks one at a time."""
 
+    def for_layer(self, name: str) -> "LayerMethod":
+        """Return the method for the layer of this name in its block, of the same statistic."""
+        return self
+
     @abstractmethod
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         """Return the new weight and what was done. Draws nothing and never edits its arguments."""

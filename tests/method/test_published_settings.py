@@ -45,12 +45,23 @@ SPQR_SCRIPT = {
 }
 RIA = {"compare": "layer", "exponent": 0.5, "permutation": None}
 
+DSNOT = {
+    "initial": "wanda",
+    "max_cycles": 50,
+    "threshold": 0.1,
+    "variance_power": 1,
+    "same_sign": False,
+    "skip": "mlp",
+}
+
 AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
 OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
 PUBLISHED = {
     "awq": {**ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
     "dense": {},
+    "dsnot": {**HALF, **DSNOT},
+    "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
     "gptq": GPTQ,
     "magnitude": {**HALF, "compare": "layer"},
     "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
