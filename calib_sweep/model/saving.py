@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.model.input_quantizer import refuse_input_quantizers
+from calib_sweep.model.input_rotation import refuse_input_rotations
 from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def write_checkpoint(
 ) -> None:
     """Settings, weights and tokenizer; `settings` go to `save_pretrained` of the model."""
     refuse_input_quantizers(model)
+    refuse_input_rotations(model)
     with quiet_transformers(), _writable_generation(model, folder):
         model.save_pretrained(folder, **settings)
     tokenizer.save_pretrained(folder)

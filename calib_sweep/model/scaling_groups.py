@@ -14,7 +14,8 @@ from torch import nn
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import ScalingGroup
-from calib_sweep.model.blocks import ROUTERS, DecoderBlock
+from calib_sweep.model.blocks import ROUTERS, DecoderBlock, Layer, LinearLayer
+from calib_sweep.model.input_rotation import has_rotated_input
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,13 @@ def scaling_groups(block: DecoderBlock) -> tuple[ScalingGroup, ...]:
 
     The rule of the published code: where the matrix of values and the one after attention have one
     shape. With grouped heads a value feeds several inputs, and has no scale of its own for each.
+    Features that are rotated before a layer reads them are scaled nowhere.
     """
+    groups = (group for group in _groups(block) if not _is_rotated(block.layers[group.layers[0]]))
+    return tuple(groups)
+
+
+def _groups(block: DecoderBlock) -> tuple[ScalingGroup, ...]:
     found = architecture_of(block)
     if found.values is None:
         return found.groups
@@ -254,3 +261,7 @@ def scaling_groups(block: DecoderBlock) -> tuple[ScalingGroup, ...]:
     parts = 3 if maker in found.score_layers else 1
     has_one_shape = block.layers[reader].weight_OI().shape == (num_out / parts, num_in)
     return (*found.groups, found.values) if has_one_shape else found.groups
+
+
+def _is_rotated(layer: Layer) -> bool:
+    return isinstance(layer, LinearLayer) and has_rotated_input(layer.module)

@@ -23,12 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Factors = tuple[Tensor, ...]
+
 LARGEST = 64  # factor of the power of two: of few steps, and large enough for a fast product
 MOST_DIGITS = 3  # of a field with p^k elements: up to here no root means irreducible
 
 
 @cache
-def factors_of(size: int) -> tuple[Tensor, ...] | None:
+def factors_of(size: int) -> Factors | None:
     """Return matrices [k, k] of +-1 whose Kronecker product is a Hadamard matrix of this size.
 
     None where no construction here makes one.
@@ -46,8 +48,11 @@ def factors_of(size: int) -> tuple[Tensor, ...] | None:
     return tuple(torch.from_numpy(factor) for factor in factors)
 
 
-def times(x: Tensor, factors: tuple[Tensor, ...]) -> Tensor:
-    """Return x H / sqrt(n) along the last axis, in the dtype of `x`."""
+def times(x: Tensor, factors: Factors) -> Tensor:
+    """Return x H / sqrt(n) along the last axis, in the dtype of `x`.
+
+    H is the product of the factors, (x) I where that is smaller than the axis.
+    """
     shape, right = x.shape, x.shape[-1]
     for factor in factors:
         size = len(factor)

@@ -69,7 +69,8 @@ REASONS = {
 }
 LAST_NORM = "model.norm"
 ATTENTION_NORM, MLP_NORM = "input_layernorm", "post_attention_layernorm"
-WRITERS = ("o_proj", "down_proj", "w2")  # by the last part of their names; all others read
+DOWN = ("down_proj", "w2")  # of MLPs and experts, by the last part of their names
+WRITERS = ("o_proj", *DOWN)  # all other layers read
 
 
 class _Ends(NamedTuple):
@@ -107,11 +108,11 @@ def rotate(model: nn.Module, turn: Turn) -> Undo:
     offset = NORM_OFFSETS[type(blocks[0].module).__name__]
     ends = _ends(model)
     undo = _untie(model, ends)
-    _turn_rows(_weight(ends.embedding), None, turn)
+    turn_rows(_weight(ends.embedding), None, turn)
     for block in blocks:
         with onload(block.module):
             _rotate_block(block, offset, turn)
-    _turn_rows(_weight(ends.head), _take_gain(ends.norm, offset), turn)
+    turn_rows(_weight(ends.head), _take_gain(ends.norm, offset), turn)
     return undo
 
 
@@ -126,19 +127,19 @@ def _rotate_block(block: DecoderBlock, offset: float, turn: Turn) -> None:
             continue
         norm = ATTENTION_NORM if name.startswith("self_attn.") else MLP_NORM
         weight_OI = layer.weight_OI().clone()
-        _turn_rows(weight_OI, gains[norm], turn)
+        turn_rows(weight_OI, gains[norm], turn)
         layer.set_weight_OI(weight_OI)
     for router in _routers(block.module):
-        _turn_rows(_weight(router), gains[MLP_NORM], turn)
+        turn_rows(_weight(router), gains[MLP_NORM], turn)
 
 
 def _rotate_writer(layer: Layer, turn: Turn) -> None:
     weight_IO = layer.weight_OI().T.contiguous()
-    _turn_rows(weight_IO, None, turn)
+    turn_rows(weight_IO, None, turn)
     layer.set_weight_OI(weight_IO.T)
     bias_O = _bias(layer)
     if bias_O is not None:
-        _turn_rows(bias_O[None], None, turn)
+        turn_rows(bias_O[None], None, turn)
 
 
 def _bias(layer: Layer) -> Tensor | None:
@@ -164,7 +165,7 @@ def _take_gain(norm: nn.Module, offset: float) -> Tensor:
     return gain_D
 
 
-def _turn_rows(weight_RD: Tensor, gain_D: Tensor | None, turn: Turn) -> None:
+def turn_rows(weight_RD: Tensor, gain_D: Tensor | None, turn: Turn) -> None:
     """W <- W diag(g) Q in place, some rows at once."""
     for part_RD in weight_RD.split(max(1, AT_ONCE // weight_RD.shape[1])):
         wide_RD = part_RD.to(torch.float64)

@@ -4,11 +4,13 @@
     random     Q of the QR decomposition of a matrix of normal numbers, the diagonal of R positive
 
 Both as QuaRot makes them (arXiv:2404.00456). What is drawn depends on `seed` and D alone, never on
-the calibration seed: all cells of a sweep share one rotated model.
+the calibration seed: all cells of a sweep share one rotated model. Where inputs of layers are
+quantised, `online` rotates those of o_proj and down_proj as well, while the model runs.
 
 Shapes: D = hidden size.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -17,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.model.input_rotation import remove_input_rotations
 from calib_sweep.rotation.hadamard import factors_of, times
+from calib_sweep.rotation.online import check_online, rotate_inputs
 from calib_sweep.rotation.residual import Turn, Undo, check_rotation, rotate
 from calib_sweep.seeding import stream
 from calib_sweep.values import is_int
@@ -28,8 +32,10 @@ HADAMARD, RANDOM = "hadamard", "random"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
+    name: str  # label in records and tables
     matrix: str  # hadamard: with random signs | random: any orthogonal matrix
     seed: int  # of signs or matrix; not the calibration seed
+    online: bool  # whether inputs that are quantised and no residual stream are rotated, too
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -49,11 +55,25 @@ class Rotation:
                 "an integer >= 0",
                 "Example: rotation.seed=0; it is not the calibration seed.",
             )
+            problems.of(
+                require,
+                isinstance(self.online, bool),
+                "rotation.online",
+                self.online,
+                "true or false",
+                "Example: rotation.online=true, which adds to rotations of quantised inputs.",
+            )
 
-    def check(self, model: nn.Module) -> None:
+    @classmethod
+    def reads_data(cls, _settings: Mapping[str, object]) -> bool:
+        """Tell that no calibration data is needed, whatever the settings."""
+        return False
+
+    def check(self, model: nn.Module, *, is_quantized: bool) -> None:
         """Raise `ConfigError` unless `model` can be rotated; its weights may be on the meta device.
 
-        The matrix is not made: a random one of a large model takes seconds.
+        `is_quantized`: whether inputs of its layers are, or will be. The matrix is not made: a
+        random one of a large model takes seconds.
         """
         check_rotation(model)
         size = _hidden_size(model)
@@ -62,11 +82,24 @@ class Rotation:
                 f"rotation.matrix={HADAMARD!r}: expected a hidden size of which a Hadamard matrix "
                 f"is known here, but it is {size}. Type rotation=random."
             )
+        if self.online and is_quantized:
+            check_online(model)
 
-    def apply(self, model: nn.Module) -> Undo:
-        """Rotate the residual stream in place; see `rotate`."""
-        self.check(model)
-        return rotate(model, self.turn(_hidden_size(model)))
+    def apply(self, model: nn.Module, *, is_quantized: bool) -> Undo:
+        """Rotate `model` in place; return what undoes it, but for the parameters of its blocks.
+
+        `is_quantized`: whether inputs of its layers will be.
+        """
+        self.check(model, is_quantized=is_quantized)
+        bring_ends_back = rotate(model, self.turn(_hidden_size(model)))
+        if self.online and is_quantized:
+            rotate_inputs(model)
+
+        def undo() -> None:
+            bring_ends_back()
+            remove_input_rotations(model)
+
+        return undo
 
     def turn(self, size: int) -> Turn:
         """Return x -> x Q for vectors of this size."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import fakes
 from helpers.fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
+from helpers.rotated import FUSED, MORE, PLAIN, lively, rotation
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -14,37 +15,18 @@ from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.saving import save_dense
 from calib_sweep.rotation.residual import LAYER_NORM, NORM_OFFSETS, NORMS_SUMMANDS, REASONS
 from calib_sweep.rotation.residual import rotate as rotate_by
-from calib_sweep.rotation.settings import Rotation
 
 TOKENS = random_tokens(3, 24)
-MORE = {  # families that the table knows and no other test needs
-    "gemma": {**TINY["llama"], "head_dim": 8},
-    "granite": {**TINY["llama"], "residual_multiplier": 0.5, "embedding_multiplier": 3.0},
-    "smollm3": TINY["llama"],
-    "cohere": TINY["llama"],
-    "olmo3": TINY["llama"],
-}
-ROTATED = ["llama", "mistral", "qwen2", "qwen3", "gemma", "granite", "smollm3", "phi3"]
-ROTATED += ["mixtral", "qwen2_moe", "qwen3_moe", *(["gpt_oss"] if FUSES_EXPERTS else [])]
+ROTATED = PLAIN + FUSED
 LAYER_NORMS = ["opt", "gpt2", "gpt_neox", "phi", "falcon", "bloom", "stablelm", "cohere"]
 NORMED_SUMMANDS = ["gemma2", "gemma3_text", "olmo2", "olmo3"]
 REFUSED = dict.fromkeys(LAYER_NORMS, LAYER_NORM) | dict.fromkeys(NORMED_SUMMANDS, NORMS_SUMMANDS)
-HADAMARD = Rotation(matrix="hadamard", seed=0)
+HADAMARD = rotation()
 
 
 @pytest.fixture(autouse=True)
 def more_families(monkeypatch):
     monkeypatch.setattr(fakes, "TINY", TINY | MORE)
-
-
-def lively(family, **settings):
-    """A tiny model whose gains, biases and routers are not all one or zero."""
-    model = tiny_model(family, **settings)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        if parameter.ndim == 1 or len(parameter) == 4:
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
-    return model
 
 
 def changed(model, before):
@@ -66,7 +48,7 @@ def test_the_tables_are_complete():
 def test_a_rotated_model_gives_the_same_logits_by_other_weights(family, is_tied):
     model = lively(family, tie_word_embeddings=is_tied)
     before, expected = copy.deepcopy(model.state_dict()), model(TOKENS).logits
-    HADAMARD.apply(model)
+    HADAMARD.apply(model, is_quantized=False)
     torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
     matrices = {
         f"model.layers.{index}.{name}"
@@ -85,7 +67,7 @@ def test_other_families_are_refused_by_name_before_anything_is_changed(family):
     model = tiny_model(family)
     before, name = copy.deepcopy(model.state_dict()), type(decoder_blocks(model)[0]).__name__
     with pytest.raises(ConfigError, match=f"{name} cannot be rotated: {REFUSED[family]}"):
-        HADAMARD.apply(model)
+        HADAMARD.apply(model, is_quantized=False)
     assert not changed(model, before)
 
 
@@ -95,7 +77,7 @@ def test_a_model_that_reads_more_than_text_is_refused():
     model.model.language_model = nn.Module()
     model.model.language_model.layers = decoder_blocks(tiny_model("llama"))
     with pytest.raises(ConfigError, match=r"a model of text alone.*rotation=null"):
-        HADAMARD.check(model)
+        HADAMARD.check(model, is_quantized=False)
 
 
 @torch.no_grad()
@@ -103,7 +85,7 @@ def test_every_weight_is_the_formula_in_float64_rounded_once():
     """Against matrices written out, in half precision, where a product of another dtype shows."""
     dense = lively("qwen2", tie_word_embeddings=False).to(torch.bfloat16)
     model = copy.deepcopy(dense)
-    HADAMARD.apply(model)
+    HADAMARD.apply(model, is_quantized=False)
     q_DD = HADAMARD.turn(32)(torch.eye(32, dtype=torch.float64))
     torch.testing.assert_close(q_DD.T @ q_DD, torch.eye(32, dtype=torch.float64))
     old, new = dense.state_dict(), model.state_dict()
@@ -124,7 +106,7 @@ def test_biases_of_what_writes_the_stream_are_rotated():
     model = lively("llama", attention_bias=True, mlp_bias=True)
     expected = model(TOKENS).logits
     assert bool(model.model.layers[0].mlp.down_proj.bias.any())
-    HADAMARD.apply(model)
+    HADAMARD.apply(model, is_quantized=False)
     torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
 
 
@@ -134,7 +116,7 @@ def test_what_is_undone_is_the_dense_model_to_the_last_bit(is_tied):
     model = lively("llama", tie_word_embeddings=is_tied)
     before, expected = copy.deepcopy(model.state_dict()), model(TOKENS).logits
     blocks = [copy.deepcopy(block.state_dict()) for block in decoder_blocks(model)]
-    undo = HADAMARD.apply(model)
+    undo = HADAMARD.apply(model, is_quantized=False)
     assert model.config.tie_word_embeddings is False
     undo()
     for block, kept in zip(decoder_blocks(model), blocks, strict=True):  # the caller's part
@@ -148,7 +130,7 @@ def test_what_is_undone_is_the_dense_model_to_the_last_bit(is_tied):
 @torch.no_grad()
 def test_a_rotated_model_of_tied_embeddings_is_saved_with_a_head_of_its_own(family, tmp_path):
     model = lively(family, tie_word_embeddings=True)
-    HADAMARD.apply(model)
+    HADAMARD.apply(model, is_quantized=False)
     save_dense(model, byte_tokenizer(), tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").eval()
     assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
@@ -161,7 +143,7 @@ def test_hidden_states_are_rotated_and_an_outlier_is_spread():
     model = lively("llama")
     model.model.embed_tokens.weight[:, 3] *= 50
     expected = model.model(TOKENS, output_hidden_states=True).hidden_states[1]
-    HADAMARD.apply(model)
+    HADAMARD.apply(model, is_quantized=False)
     found = model.model(TOKENS, output_hidden_states=True).hidden_states[1]
     turned = HADAMARD.turn(32)(expected.double()).float()
     torch.testing.assert_close(found, turned, rtol=0, atol=3e-4)
