@@ -12,6 +12,7 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
 from calib_sweep.method.statistics.statistic import Statistic
+from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.blocks import DecoderBlock
 
 # Which outputs of a block become the inputs of the next one.
@@ -20,15 +21,14 @@ COMPRESSED, DENSE = "compressed", "dense"
 
 def compress_block(
     block: DecoderBlock,
-    method: LayerMethod | BlockMethod,
+    method: LayerMethod | BlockMethod | ByLayer,
     inputs: BlockInputs | None,
     propagate: str | None,
     *,
     in_order: bool,
 ) -> list[LayerReport]:
     """Observe, compress, propagate. `inputs` None: without data. `propagate` None: to nobody."""
-    if inputs is None or method.statistic is None:
-        assert isinstance(method, LayerMethod), method
+    if inputs is None or method.statistic is None or isinstance(method, ByLayer):
         return _compress_without_data(block, method)
     if isinstance(method, BlockMethod):
         reports = _compress_as_planned(block, method, inputs, propagate == DENSE)
@@ -41,9 +41,15 @@ def compress_block(
     return reports
 
 
-def _compress_without_data(block: DecoderBlock, method: LayerMethod) -> list[LayerReport]:
+def _compress_without_data(
+    block: DecoderBlock, method: LayerMethod | BlockMethod | ByLayer
+) -> list[LayerReport]:
+    assert isinstance(method, LayerMethod | ByLayer), method
+    of_layer = (
+        method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method)
+    )
     return [
-        compress_layer(block.index, name, layer, method, None)
+        compress_layer(block.index, name, layer, of_layer[name], None)
         for name, layer in block.layers.items()
     ]
 

@@ -41,6 +41,7 @@ class LayerReport:
     products: str | None  # of inputs, in the statistic: float32 | tensor cores; None: data-free
     seconds: float  # compressing the layer; observing and propagating belong to the block
     note: str | None
+    num_removed: int = 0  # weights of removed parts, which a smaller model would not hold
     input_quantizer: str | None = None  # name of what its inputs are put through; None: nothing
     num_routed: int | None = None  # of these tokens, sent to this expert by its router; None: none
     # Where the new weights lie, on the CPU, while it is wanted; no column of tables.
@@ -81,6 +82,8 @@ def compress_layer(
     output_error = _output_error(weight_OI, new_OI, statistic)
     _quantize_inputs(where, layer, compressed.input_quantizer)
     layer.set_weight_OI(new_OI)
+    if compressed.bias_O is not None:
+        layer.set_bias_O(compressed.bias_O)
     quantizer = compressed.input_quantizer
     return LayerReport(
         block=index,
@@ -96,6 +99,7 @@ def compress_layer(
         products=None if statistic is None else statistic.products,
         seconds=time.perf_counter() - start_s,
         note=compressed.note,
+        num_removed=compressed.num_removed,
         input_quantizer=None if quantizer is None else name_of(quantizer),
         grid=None if compressed.grid is None else compressed.grid.cpu(),
     )
@@ -184,6 +188,9 @@ def summarise_layers(
         "seconds": round(seconds, 3),
         "propagated": propagated,
     }
+    num_removed = sum(layer.num_removed for layer in layers)
+    if num_removed:
+        note["removed"] = {"weights": num_removed, "share": num_removed / sum(sizes)}
     routed = _routed(layers)
     if routed:
         note["experts"] = {

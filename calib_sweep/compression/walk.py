@@ -31,10 +31,12 @@ from calib_sweep.compression.given import check_shapes, check_weights, checked_t
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
 from calib_sweep.compression.replay import BlockInputs, record
+from calib_sweep.compression.survey import survey
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_flag, check_positive_int
+from calib_sweep.method.structured import ByLayer, StructuredMethod
 from calib_sweep.model.blocks import DecoderBlock, check_owners, enumerate_blocks
 from calib_sweep.model.placement import onload
 from calib_sweep.model.scaling_groups import check_scaling
@@ -185,13 +187,13 @@ def walk(
     if method.migrates_scale:
         check_scaling(blocks)
     model.eval()
-    if method.statistic is not None:
+    if method.statistic is not None or isinstance(method, StructuredMethod):
         check_replay(model, blocks, checked_tokens(method, tokens_NT, lengths_N))
         check_weights(tokens_NT, weights_NT, lengths_N)
     data = tokens_NT, lengths_N, weights_NT
     begin = partial(_begin, model, blocks, method, data, settings)
     with allow_tensor_cores(settings.tensor_cores):
-        methods = _method_of_each_block(blocks, method, begin)
+        methods = _method_of_each_block(model, blocks, method, begin)
     needs_inputs = any(of_block.statistic is not None for of_block in methods)
     inputs = begin() if needs_inputs else None
     reports: list[LayerReport] = []
@@ -212,8 +214,13 @@ def walk(
 
 
 def _method_of_each_block(
-    blocks: Sequence[DecoderBlock], method: Method, begin: Callable[[], BlockInputs]
-) -> Sequence[LayerMethod | BlockMethod]:
+    model: nn.Module,
+    blocks: Sequence[DecoderBlock],
+    method: Method,
+    begin: Callable[[], BlockInputs],
+) -> Sequence[LayerMethod | BlockMethod | ByLayer]:
+    if isinstance(method, StructuredMethod):
+        return survey(model, blocks, method, begin())
     if isinstance(method, ModelMethod):
         return profile(blocks, method, begin())
     assert isinstance(method, LayerMethod | BlockMethod), method

@@ -81,6 +81,8 @@ class CompressedWeight:
     )
     grid: Grid | None = None  # where all new weights lie; None: nowhere, or not of such a form
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
+    bias_O: Tensor | None = None  # the layer's new bias; None: it stays as it is
+    num_removed: int = 0  # weights of removed parts, which a smaller model would not hold
     # What the layer's inputs are put through from now on, [..., I] -> [..., I]; None: they stay.
     # Each [I] by itself: a row that is scored holds tokens of several texts, and padding.
     # It is undone with the weight. Fused experts cannot carry one, checkpoints neither.

@@ -64,6 +64,14 @@ class LinearLayer:
         assert weight_OI.shape == self.weight_OI().shape, weight_OI.shape
         self.module.weight.data.copy_(weight_OI.T if self.is_transposed else weight_OI)
 
+    def bias_O(self) -> Tensor | None:
+        """The bias; a view, so do not write to it. None: there is none."""
+        return None if self.module.bias is None else self.module.bias.detach()
+
+    def set_bias_O(self, bias_O: Tensor) -> None:
+        assert self.module.bias is not None and bias_O.shape == self.module.bias.shape, bias_O.shape
+        self.module.bias.data.copy_(bias_O)
+
 
 Layer = LinearLayer | ExpertLinear
 

@@ -45,6 +45,21 @@ class ExpertLinear:
         assert weight_OI.shape == self.weight_OI().shape, weight_OI.shape
         self.weight_OI().copy_(weight_OI)
 
+    def bias_O(self) -> Tensor | None:
+        """The bias; a view, so do not write to it. None: there is none."""
+        fused = getattr(self.experts, f"{self.parameter}_bias", None)
+        if fused is None:
+            return None
+        own = fused.detach()[self.expert]
+        if self.is_interleaved:
+            return own[self.part :: self.num_parts]
+        return own.chunk(self.num_parts)[self.part]
+
+    def set_bias_O(self, bias_O: Tensor) -> None:
+        own_O = self.bias_O()
+        assert own_O is not None and own_O.shape == bias_O.shape, bias_O.shape
+        own_O.copy_(bias_O)
+
     @property
     def is_routed(self) -> bool:
         return True

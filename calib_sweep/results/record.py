@@ -50,6 +50,13 @@ class ExpertsNote(TypedDict):
     unreached: int  # experts that got none
 
 
+class RemovedNote(TypedDict):
+    """What a model without the removed parts would save; biases and norms come on top."""
+
+    weights: int
+    share: float  # of those of all compressed layers
+
+
 class CompressionNote(TypedDict):
     """The weights of all compressed layers, each layer weighted by its size."""
 
@@ -60,6 +67,7 @@ class CompressionNote(TypedDict):
     input_quantizer: str | None  # what the layers' inputs are put through; null: nothing
     seconds: float
     propagated: str | None  # whose outputs fed the next block: compressed or dense
+    removed: NotRequired[RemovedNote]  # where whole blocks, heads, neurons or experts went
     experts: NotRequired[ExpertsNote]  # where routers sent tokens to experts, and that was counted
     id: NotRequired[str]  # hash of all settings that can move the weights (`Cell.compression_id`)
     fingerprint: NotRequired[str]  # of all weights of the model that was scored

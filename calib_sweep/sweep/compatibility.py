@@ -86,11 +86,23 @@ def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
     layers = problems.of(model.linear_shapes) or []
     for (num_out, num_in), name in {(o, i): name for name, o, i in reversed(layers)}.items():
         problems.of(method.check_shape, name, num_out, num_in)
+    if layers:
+        problems.of(_check_parts, model, method)
     if method.migrates_scale and layers:
         from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_scaling
 
         problems.of(check_scaling, enumerate_blocks(model.skeleton()))
+
+
+def _check_parts(model: "Model", method: "Method") -> None:
+    """Raise `ConfigError` where the model has not the parts that the method removes."""
+    from calib_sweep.method.structured import StructuredMethod
+
+    if isinstance(method, StructuredMethod):
+        from calib_sweep.compression.survey import check_structured
+
+        check_structured(model.skeleton(), method)
 
 
 def check_packing(parts: "PartialParts", problems: Problems) -> None:

@@ -72,6 +72,7 @@ PUBLISHED = {
     "ria": {**HALF, **RIA},
     "ria_24": {**TWO_OF_FOUR, **RIA},
     "rtn": ONE_GRID_PER_ROW,
+    "shortgpt": {"sparsity": 0.25},
     "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_quantized": {**HALF, **ONE_GRID_PER_ROW, **SOLVE},

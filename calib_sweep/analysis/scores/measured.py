@@ -18,6 +18,7 @@ class Measured:
 
     sparsity: float  # share of zeros
     bits: float  # per weight; NaN: not on a grid
+    removed: float  # share of weights that a model without the removed parts would save; NaN: none
     compress_s: float
     total_s: float  # with loading, drawing and scoring; NaN: in part taken over from another cell
     peak_memory_gib: float
@@ -34,6 +35,7 @@ def measured(record: ReadCell) -> Measured:
     return Measured(
         sparsity=_number(compression, "sparsity"),
         bits=_number(compression, "bits"),
+        removed=_number(compression.get("removed") or {}, "share"),
         compress_s=_number({**timings, **compression}, "seconds", "compress"),
         total_s=float(sum(timings.values()))
         if timings and not _is_partly_told(record)

@@ -1,9 +1,9 @@
 """What was compared: of each method what it did to the weights, and what it took.
 
 A row per method with its settings: the number of cells, zeros and bits per weight as they were
-counted in the compressed layers (median, and the ends where cells differ), seconds and memory of a
-cell. Seconds are of the machine that ran it: they say what to expect, and rank no methods that ran
-on different machines (`device`, `num_devices`).
+counted in the compressed layers, and the weights that go with whole parts (median, and the ends
+where cells differ), seconds and memory of a cell. Seconds are of the machine that ran it: they say
+what to expect, and rank no methods that ran on different machines (`device`, `num_devices`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +21,11 @@ from calib_sweep.analysis.scores.table import DENSE, Row, settings_of
 from calib_sweep.cell import TARGET
 from calib_sweep.settings import flatten, settings_text
 
-RANGED = ("sparsity", "bits")
+RANGED = ("sparsity", "bits", "removed")
 COLUMNS = [
     *("model", "method", "settings", "calibration", "cells"),
     *("sparsity", "sparsity_min", "sparsity_max", "bits", "bits_min", "bits_max"),
+    *("removed", "removed_min", "removed_max"),
     *("compress_s", "total_s", "peak_memory_gib", "device", "num_devices"),
 ]
 SAME_SPARSITY, SAME_BITS = 0.005, 0.05  # within which two methods are compressed alike

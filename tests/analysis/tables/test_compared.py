@@ -13,8 +13,9 @@ from calib_sweep.analysis.tables.compared import unlike
 GIB = 2**30
 
 
-def add(sweep, method, seed, *, sparsity, bits, seconds=2.0, memory=1.0, **settings):
+def add(sweep, method, seed, *, sparsity, bits, seconds=2.0, memory=1.0, removed=None, **settings):
     note = {"sparsity": sparsity, "bits": bits, "num_weights": 10, "seconds": seconds}
+    note |= {} if removed is None else {"removed": removed}
     sweep.add(
         method,
         {"acc/mean": 0.5 + 0.01 * seed},
@@ -83,6 +84,19 @@ def test_the_page_has_them_beside_each_other_and_nothing_where_nothing_was_measu
         in chapter
     )
     assert "| sparsegpt | sparsity_asked=0.5 | 128 x 2048 tokens | 5 | 50.0 | - | 2.0 s" in chapter
+
+
+def test_what_removed_parts_would_save_is_shown_where_parts_were_removed(three):
+    for seed, share in enumerate([0.25, 0.3]):
+        add(three, "shortgpt", seed, sparsity=share, bits=None, removed={"share": share})
+    table = Report.of(three.folder).tables["compared"].set_index("method")
+    assert tuple(table.loc["shortgpt", ["removed_min", "removed_max"]]) == (0.25, 0.3)
+    assert math.isnan(table.loc["gptq", "removed"])
+    (shown,) = [
+        block for block in compared.write(table.reset_index()) if hasattr(block, "meanings")
+    ]
+    column = shown.header.index("saved, %")
+    assert {row[0]: row[column] for row in shown.rows}["shortgpt"] == "27.5 (25.0..30.0)"
 
 
 def test_nothing_is_shown_where_nothing_was_measured(two_methods):
