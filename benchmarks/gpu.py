@@ -155,7 +155,7 @@ LAUNCHES = {"recorded_launches": recorded_launches, "single_launches": single_la
 def floors(shape: Shape, name: str, rates: dict[str, float]) -> dict[str, float]:
     """Seconds that the FLOP alone take."""
     needs_forward = name != "magnitude"
-    needs_hessian = needs_forward and name != "wanda"
+    needs_hessian = needs_forward and name not in ("wanda", "dash_q")
     floor = {
         "forwards": shape.forward_flop() / rates["half"] if needs_forward else 0.0,
         "hessians": shape.hessian_flop() / rates["half"] if needs_hessian else 0.0,

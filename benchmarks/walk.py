@@ -35,7 +35,7 @@ from random_llama import SHAPES, Shape, draw_weights, random_llama, random_token
 
 from calib_sweep.compression.walk import Walk, walk
 
-METHODS = {"wanda": {}, "sparsegpt": {}, "gptq": {}, "spqr": {}}
+METHODS = {"wanda": {}, "dash_q": {}, "sparsegpt": {}, "gptq": {}, "spqr": {}}
 CPU = torch.device("cpu")
 RATE_SIZE, NUM_PRODUCTS = 2048, 12
 

@@ -59,6 +59,7 @@ OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
 PUBLISHED = {
     "awq": {**ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
+    "dash_q": {"bits": 4, "group_size": 128, "iterations": 9, "step": 0.5, "ridge": 0.01},
     "dense": {},
     "dsnot": {**HALF, **DSNOT},
     "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
