@@ -13,6 +13,8 @@ from calib_sweep import load_scores
 from calib_sweep import run as run_module
 from calib_sweep.evaluation.scoring import Scoring
 
+pytestmark = pytest.mark.slow  # whole sweeps, again and again
+
 GRID = ["-m", "method=wanda,rtn", "seed=0"]
 SMALL = ("stories@32", "mini_story")
 LARGE = ("stories@32", "more@32", "mini_boolq", "mini_story")
@@ -153,13 +155,12 @@ def test_less_is_neither_compressed_nor_scored(run_cli, world, sweep, work):
         assert record["compression"] == old["compression"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "form", "keeps"),
     [
         ("wanda", "dense", True),
         ("rtn", "compressed-tensors", True),
-        pytest.param("rtn", "compressed-tensors", False, marks=pytest.mark.slow),
+        ("rtn", "compressed-tensors", False),
     ],
 )
 def test_a_kept_model_is_scored_from_disk(
@@ -190,7 +191,6 @@ def test_a_kept_model_is_scored_from_disk(
         assert old["cell_id"] in (kept / "README.md").read_text()
 
 
-@pytest.mark.slow
 def test_a_kept_model_that_is_damaged_or_of_other_weights_is_compressed_again(
     run_cli, world, work, tmp_path
 ):
@@ -206,7 +206,6 @@ def test_a_kept_model_that_is_damaged_or_of_other_weights_is_compressed_again(
     assert "rounds its weights" in ended.err and "cannot be read" in ended.err
 
 
-@pytest.mark.slow
 def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     old = of_method(sweep, "wanda")
     made, other = old["compression"]["fingerprint"], "0123" * 8
@@ -220,7 +219,6 @@ def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     assert sorted(work["scored"]) == 2 * ["mini_boolq"] + 2 * ["more@32"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["items.parquet", "dense_reference/reference.safetensors"])
 def test_what_lies_in_a_damaged_file_is_scored_again(run_cli, world, sweep, fresh, work, name):
     method = "wanda" if name == "items.parquet" else "dense"
@@ -233,7 +231,6 @@ def test_what_lies_in_a_damaged_file_is_scored_again(run_cli, world, sweep, fres
     assert all(after[key]["scores"] == fresh[key]["scores"] for key in fresh)
 
 
-@pytest.mark.slow
 def test_a_rescoring_that_was_interrupted_is_finished_by_the_same_command(
     run_cli, world, sweep, fresh, work, monkeypatch
 ):

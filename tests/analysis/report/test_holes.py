@@ -90,7 +90,8 @@ def assert_whole(sentences):
     assert sentences and [said for said in sentences if BROKEN.search(said)] == []
 
 
-# The two of the default suite; the others take some seconds each.
+# One of these for the default suite; all take some seconds.
+@pytest.mark.slow
 def test_a_single_draw_that_is_not_finite_has_its_place_in_the_report(sweep):
     fill(sweep, lost(math.nan, PLACES["single"], "ppl/"))
     sentences = told(sweep)

@@ -48,6 +48,7 @@ def test_a_plain_grid_has_nothing_to_say_and_a_damaged_file_is_no_plain_grid(tmp
         assert stopping.reason(stopping.read(tmp_path)) == stopping.UNREADABLE
 
 
+@pytest.mark.slow
 def test_the_report_of_a_damaged_one_does_not_say_how_few_sweeps_claim(two_methods):
     write_report(two_methods.folder)
     assert answer.IN_ALL in conclusion_of(two_methods.folder)
