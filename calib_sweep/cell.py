@@ -12,6 +12,7 @@ from calib_sweep.settings import (
     EXECUTION_KEYS,
     EXECUTION_PARTS,
     OF_DATA,
+    PREPARATIONS,
     applying,
     stem_of,
     title_of,
@@ -120,6 +121,7 @@ class Cell:
     def _dense(self) -> "Cell":
         kept = applying(self.settings, is_dense=True, reads_data=False)
         config = {**self.config, "method": DENSE, "replicate": 0, "save_model": None}
+        config |= {key: None for key in PREPARATIONS if key in config}
         return Cell(
             config=config, choices=self.choices, settings=kept, needs_data=False, shown=self.shown
         )
@@ -135,6 +137,8 @@ def cell_id(config: Config, *, needs_data: bool) -> str:
 
 def _hash_of(config: Config, keys: list[str], needs_data: bool) -> str:
     """Hash parts of `config`, and those that draw and use calibration data if it is needed."""
+    if config["method"] != DENSE:  # which is as it was loaded
+        keys = [*keys, *(key for key in PREPARATIONS if config.get(key) is not None)]
     if needs_data:
         keys = [*keys, "seed", *sorted(OF_DATA)]
     moving = {

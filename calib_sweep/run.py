@@ -200,6 +200,7 @@ def _compress(
         model,
         parts.method,
         tokens_NT,
+        activations=parts.activations,
         lengths_N=lengths_N,
         weights_NT=weights_NT,
         settings=parts.walk,

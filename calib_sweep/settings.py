@@ -37,9 +37,11 @@ EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
 # Parts of the configuration that can move a number of any cell; those that only say how calibration
 # data is drawn and used; those that count for the dense model.
-MOVING = ("model", "method", "dataset", "evaluation", "calibration", "walk")
+MOVING = ("model", "method", "activations", "dataset", "evaluation", "calibration", "walk")
 OF_DATA = frozenset({"dataset", "calibration", "walk"})
 SELECTOR = "dataset.selector"  # the setting that names it; its own settings stand below
+# Groups of the top level that nothing may be chosen from, which moves no number; also by name.
+PREPARATIONS = ("activations",)
 PREFIX = "dataset.prefix"  # so does what generated text goes on from, if anything
 OF_DENSE = frozenset({"model", "evaluation"})
 
@@ -55,6 +57,8 @@ PATHS = {"model.path": 0, "dataset.path": 2}  # setting -> place of its axis in 
 def is_setting(key: str) -> bool:
     """Tell `method.sparsity` from `method`, `tracking.mode` and labels such as `dataset.name`."""
     first, _, rest = key.partition(".")
+    if first in PREPARATIONS and rest == "name":
+        return False
     labels = ("", "name", "selector.name", "prefix.name")
     return first not in BOOKKEEPING and (first not in AXES or rest not in labels)
 
@@ -168,6 +172,8 @@ def flatten_config(config: Mapping[str, object]) -> dict[str, object]:
     flat = flatten(config)
     if "dataset" in config:
         flat[SELECTOR] = flat.pop(f"{SELECTOR}.name", None)
+    if "method" in config:
+        flat |= {group: flat.pop(f"{group}.name", None) for group in PREPARATIONS}
     if f"{PREFIX}.name" in flat:
         flat[PREFIX] = flat.pop(f"{PREFIX}.name")
     return flat

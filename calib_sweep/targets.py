@@ -72,6 +72,11 @@ EVALUATION = _derived_from(
     "an evaluation: calib_sweep.evaluation.suite.Evaluation, or a class derived from it",
     "conf/evaluation/miniature.yaml",
 )
+ACTIVATIONS = _derived_from(
+    "calib_sweep.activations.base.Activations",
+    "a quantiser of inputs: a class derived from calib_sweep.activations.base.Activations",
+    "conf/activations/int8.yaml",
+)
 TRACKING = _with_methods("log log_missing log_report", "a tracker", "conf/tracking/wandb.yaml")
 
 # A place in the configuration -> what may stand there.
@@ -89,6 +94,7 @@ PLACES = {
     r"evaluation\.divergence": _ours(
         "evaluation.corpora.divergence.Divergence", EVALUATION.example
     ),
+    "activations": ACTIVATIONS,
     "tracking": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),
     "walk": _ours("compression.walk.Walk", "conf/config.yaml"),

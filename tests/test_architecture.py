@@ -17,7 +17,7 @@ LAYERS = {
         "arguments atomic cell completion console hub targets usage",
         "method",
         "model results",
-        "rotation",
+        "activations rotation",
         "dataset compression",
         "drawing evaluation tracking analysis",
         "parts",

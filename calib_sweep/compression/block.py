@@ -5,10 +5,12 @@ Shapes: I = in_features.
 
 from torch import Tensor
 
+from calib_sweep.activations.base import Activations
 from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.folding import fold
 from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
 from calib_sweep.compression.observation import observe
+from calib_sweep.compression.quantized_inputs import quantize_inputs
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
 from calib_sweep.method.statistics.statistic import Statistic
@@ -26,25 +28,36 @@ def compress_block(
     propagate: str | None,
     *,
     in_order: bool,
+    activations: Activations | None = None,
 ) -> list[LayerReport]:
-    """Observe, compress, propagate. `inputs` None: without data. `propagate` None: to nobody."""
-    if inputs is None or method.statistic is None or isinstance(method, ByLayer):
-        return _compress_without_data(block, method)
+    """Quantise inputs, observe, compress, propagate.
+
+    `inputs` None: without data. `propagate` None: to nobody. Dense outputs are of dense weights.
+    """
     if isinstance(method, BlockMethod):
-        reports = _compress_as_planned(block, method, inputs, propagate == DENSE)
-    elif in_order:
-        reports = _compress_in_order(block, method, inputs)
+        assert inputs is not None, method
+        reports = _compress_as_planned(block, method, inputs, propagate == DENSE, activations)
     else:
-        reports = _compress_at_once(block, method, inputs, propagate == DENSE)
-    if propagate == COMPRESSED:
+        quantize_inputs(block, activations, inputs)
+        reports = _compress_layers(block, method, inputs, propagate == DENSE, in_order)
+    if propagate == COMPRESSED and inputs is not None:
         inputs.advance(block.module, block.index)
     return reports
 
 
-def _compress_without_data(
-    block: DecoderBlock, method: LayerMethod | BlockMethod | ByLayer
+def _compress_layers(
+    block: DecoderBlock,
+    method: LayerMethod | ByLayer,
+    inputs: BlockInputs | None,
+    keep_outputs: bool,
+    in_order: bool,
 ) -> list[LayerReport]:
-    assert isinstance(method, LayerMethod | ByLayer), method
+    if isinstance(method, LayerMethod) and method.statistic is not None and inputs is not None:
+        if in_order:
+            return _compress_in_order(block, method, inputs)
+        return _compress_at_once(block, method, inputs, keep_outputs)
+    if inputs is not None and keep_outputs:
+        inputs.advance(block.module, block.index)
     of_layer = (
         method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method)
     )
@@ -93,16 +106,27 @@ def _compress_in_order(
 
 
 def _compress_as_planned(
-    block: DecoderBlock, method: BlockMethod, inputs: BlockInputs, keep_outputs: bool
+    block: DecoderBlock,
+    method: BlockMethod,
+    inputs: BlockInputs,
+    keep_outputs: bool,
+    activations: Activations | None,
 ) -> list[LayerReport]:
-    """Let the method see the dense block; move scale as it wants it, compress as it wants it."""
+    """Let the method see the dense block; move scale as it wants it, compress as it wants it.
+
+    Inputs are quantised as they are after scale was moved, and then looked at once more.
+    """
     assert method.statistic is not None
-    seen = observe(block.module, block.index, block.layers, inputs, method.statistic)
+    place = block.module, block.index, block.layers, inputs
+    seen = observe(*place, method.statistic)
     plan = _plan(ObservedBlock(block, inputs, seen.statistics), method)
-    if keep_outputs:
+    if keep_outputs and activations is None:
         inputs.advance(block.module, block.index)
     for group, scale_I in plan.scales.items():
         _move_scale(block, group, scale_I, seen.statistics)
+    if activations is not None:
+        quantize_inputs(block, activations, inputs)
+        seen = observe(*place, method.statistic, keep_outputs=keep_outputs)
     return [
         compress_layer(block.index, name, layer, plan.methods[name], *seen.take(name))
         for name, layer in block.layers.items()

@@ -27,12 +27,15 @@ def check_shapes(blocks: Sequence[DecoderBlock], method: Method) -> None:
             problems.of(method.check_shape, name, num_out, num_in)
 
 
-def checked_tokens(method: Method, tokens_NT: Tensor | None, lengths_N: Tensor | None) -> Tensor:
+def checked_tokens(
+    needing: Sequence[object], tokens_NT: Tensor | None, lengths_N: Tensor | None
+) -> Tensor:
+    """Return the tokens that the first of `needing` needs; `ConfigError` unless they are such."""
     if tokens_NT is None or tokens_NT.ndim != 2 or tokens_NT.numel() == 0:
         found = None if tokens_NT is None else tuple(tokens_NT.shape)
         raise ConfigError(
             f"tokens={found}: expected token ids of shape [num_samples, seq_len], as "
-            f"{type(method).__name__} needs calibration data. Pass a LongTensor."
+            f"{type(needing[0]).__name__} needs calibration data. Pass a LongTensor."
         )
     if lengths_N is not None and lengths_N.shape != tokens_NT.shape[:1]:
         raise ConfigError(

@@ -15,7 +15,12 @@ from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.grids.grid import Grid
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer, LinearLayer
-from calib_sweep.model.input_quantizer import InputQuantizer, name_of, set_input_quantizer
+from calib_sweep.model.input_quantizer import (
+    InputQuantizer,
+    input_quantizer_of,
+    name_of,
+    set_input_quantizer,
+)
 from calib_sweep.results.record import CompressionNote
 
 WIDER_DTYPE = "Try model.dtype=bfloat16 or model.dtype=float32"
@@ -84,7 +89,7 @@ def compress_layer(
     layer.set_weight_OI(new_OI)
     if compressed.bias_O is not None:
         layer.set_bias_O(compressed.bias_O)
-    quantizer = compressed.input_quantizer
+    quantizer = input_quantizer_of(layer.module) if isinstance(layer, LinearLayer) else None
     return LayerReport(
         block=index,
         layer=name,
@@ -123,23 +128,30 @@ def _check_replacement(where: str, weight_OI: Tensor, new_OI: Tensor) -> None:
 
 
 def _quantize_inputs(where: str, layer: Layer, quantizer: InputQuantizer | None) -> None:
-    """Put the quantiser in front of the layer's module; None: whatever was there goes."""
-    if isinstance(layer, LinearLayer):
-        set_input_quantizer(layer.module, quantizer)
-    elif quantizer is not None:
+    """Put the method's quantiser in front of the layer's module; None: what is there stays."""
+    if quantizer is None:
+        return
+    if not isinstance(layer, LinearLayer):
         raise LayerError(
             f"{where}: its inputs cannot be quantised ({name_of(quantizer)}), because it is one of "
             "several fused experts, which have no module of their own. Choose a model without "
             "fused experts, or a method that leaves inputs as they are."
         )
+    there = input_quantizer_of(layer.module)
+    if there is not None:
+        raise LayerError(
+            f"{where}: its inputs would be quantised twice, by activations ({name_of(there)}) and "
+            f"by the method ({name_of(quantizer)}). Type activations=null."
+        )
+    set_input_quantizer(layer.module, quantizer)
 
 
 def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:
     """||XW^T - XW'^T||^2 / ||XW^T||^2, X the calibration tokens as the layer's statistic saw them.
 
-    All of them where it is a Hessian, the first samples where it is an `InputNorm`. A quantiser of
-    inputs is left out: both weights see them as they came. None: a method without data, a layer
-    without tokens or with an output of zero, or a statistic that cannot tell.
+    All of them where it is a Hessian, the first samples where it is an `InputNorm`. A method's
+    quantiser of inputs is left out: both weights see them as they came. None: a method without
+    data, a layer without tokens or with an output of zero, or a statistic that cannot tell.
     """
     if statistic is None:
         return None

@@ -1,6 +1,7 @@
 """The walk: one pass over the decoder blocks that compresses every linear layer.
 
-    per block:  observe    run the block, accumulate a statistic of every linear's inputs
+    per block:  quantise   have the linears read quantised inputs, where `activations` say so
+                observe    run the block, accumulate a statistic of every linear's inputs
                 compress   replace every linear's weight
                 propagate  run the compressed block; its outputs are the next block's inputs
 
@@ -25,11 +26,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from calib_sweep.activations.base import Activations
 from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.compression.contract import check_replay
 from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
+from calib_sweep.compression.quantized_inputs import check_quantizable
 from calib_sweep.compression.replay import BlockInputs, record
 from calib_sweep.compression.survey import survey
 from calib_sweep.errors import collected, require
@@ -38,6 +41,7 @@ from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_flag, check_positive_int
 from calib_sweep.method.structured import ByLayer, StructuredMethod
 from calib_sweep.model.blocks import DecoderBlock, check_owners, enumerate_blocks
+from calib_sweep.model.input_quantizer import remove_input_quantizers
 from calib_sweep.model.placement import onload
 from calib_sweep.model.scaling_groups import check_scaling
 
@@ -126,6 +130,7 @@ def compress(
     method: Method,
     tokens: Tensor | None,
     *,
+    activations: Activations | None = None,
     lengths: Tensor | None = None,
     weights: Tensor | None = None,
     propagate: str = PUBLISHED,
@@ -139,7 +144,8 @@ def compress(
 
     `tokens`: LongTensor [num_samples, seq_len]; None will do for a method that needs no data.
     `lengths`: valid tokens of each sample where samples are padded on the right. `weights`: how
-    often each token counts in statistics. `keep_grids`: keep in the reports the grids that
+    often each token counts in statistics. `activations`: what inputs of layers are put through, in
+    this walk and after it. `keep_grids`: keep in the reports the grids that
     `save_packed` needs.
     """
     settings = Walk(
@@ -153,6 +159,7 @@ def compress(
         model,
         method,
         tokens,
+        activations=activations,
         lengths_N=lengths,
         weights_NT=weights,
         settings=settings,
@@ -168,6 +175,7 @@ def walk(
     method: Method,
     tokens_NT: Tensor | None,
     *,
+    activations: Activations | None = None,
     lengths_N: Tensor | None = None,
     weights_NT: Tensor | None = None,
     settings: Walk,
@@ -186,15 +194,22 @@ def walk(
     check_shapes(blocks, method)
     if method.migrates_scale:
         check_scaling(blocks)
+    if activations is not None:
+        check_quantizable(blocks, activations)
+    remove_input_quantizers(model)
     model.eval()
-    if method.statistic is not None or isinstance(method, StructuredMethod):
-        check_replay(model, blocks, checked_tokens(method, tokens_NT, lengths_N))
+    reading = method.statistic is not None or isinstance(method, StructuredMethod)
+    needing: list[object] = [method] if reading else []
+    needing += [activations] if activations and activations.statistic is not None else []
+    if needing:
+        check_replay(model, blocks, checked_tokens(needing, tokens_NT, lengths_N))
         check_weights(tokens_NT, weights_NT, lengths_N)
     data = tokens_NT, lengths_N, weights_NT
-    begin = partial(_begin, model, blocks, method, data, settings)
+    begin = partial(_begin, model, blocks, needing, data, settings)
     with allow_tensor_cores(settings.tensor_cores):
         methods = _method_of_each_block(model, blocks, method, begin)
-    needs_inputs = any(of_block.statistic is not None for of_block in methods)
+    parts = (*methods, activations)
+    needs_inputs = any(part and part.statistic is not None for part in parts)
     inputs = begin() if needs_inputs else None
     reports: list[LayerReport] = []
     for block, of_block in zip(blocks, methods, strict=True):
@@ -203,7 +218,12 @@ def walk(
         propagate = None if is_last else settings.propagated(of_block)
         with onload(block.module), allow_tensor_cores(settings.tensor_cores):
             done = compress_block(
-                block, of_block, inputs, propagate, in_order=settings.true_sequential
+                block,
+                of_block,
+                inputs,
+                propagate,
+                in_order=settings.true_sequential,
+                activations=activations,
             )
         reports += done if keep_grids else [replace(report, grid=None) for report in done]
         seconds = time.perf_counter() - start_s
@@ -230,13 +250,13 @@ def _method_of_each_block(
 def _begin(
     model: nn.Module,
     blocks: Sequence[DecoderBlock],
-    method: Method,
+    needing: Sequence[object],
     data: tuple[Tensor | None, Tensor | None, Tensor | None],
     settings: Walk,
 ) -> BlockInputs:
     """The inputs of the first block. `data`: tokens, lengths and weights."""
     tokens_NT, lengths_N, weights_NT = data
-    tokens_NT = checked_tokens(method, tokens_NT, lengths_N)
+    tokens_NT = checked_tokens(needing, tokens_NT, lengths_N)
     modules = [block.module for block in blocks]
     inputs = record(model, modules, tokens_NT, lengths_N, settings.batch_tokens, weights_NT)
     return replace(inputs, all_experts=settings.all_experts)

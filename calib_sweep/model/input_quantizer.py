@@ -1,14 +1,18 @@
 """Quantisers of the inputs of linear layers, put in front of their modules and taken away again.
 
-    y = W' q(x) + b,   q what a method hands back beside W' (`CompressedWeight.input_quantizer`)
+    y = W' q(x) + b,   q what the cell's `activations` say, or what a method hands back beside W'
+                       (`CompressedWeight.input_quantizer`)
 
 A quantiser is a hook that runs before the module, so evaluation and propagation run with it. It is
 no part of the weights: a checkpoint cannot hold it, and saving such a model is refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.calls import first_tensor
@@ -21,14 +25,39 @@ class _QuantizedInput:
 
     def __init__(self, quantizer: InputQuantizer) -> None:
         self.quantizer = quantizer
+        self.is_on = True
 
     def __call__(
         self, _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[tuple[object, ...], dict[str, object]]:
+        if not self.is_on:
+            return args, kwargs
         quantized = self.quantizer(first_tensor(args, kwargs))
         if args:
             return (quantized, *args[1:]), kwargs
         return args, kwargs | {next(iter(kwargs)): quantized}
+
+
+class SharedQuantizer:
+    """Quantises a tensor once for all layers that read it: they still read one tensor.
+
+    So what is known of their inputs is found to be the same, and is computed once. A result is kept
+    as long as the tensor that went in. What an inference tensor holds may change unseen: it is
+    quantised for every layer anew.
+    """
+
+    def __init__(self, quantizer: InputQuantizer) -> None:
+        self.quantizer = quantizer
+        self._known = WeakTensorKeyDictionary()  # tensor -> its version then, what came out
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or inputs.is_inference():
+            return self.quantizer(inputs)
+        version, quantized = self._known.get(inputs, (None, None))
+        if version != inputs._version:
+            quantized = self.quantizer(inputs)
+            self._known[inputs] = (inputs._version, quantized)
+        return quantized
 
 
 def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> None:
@@ -41,6 +70,29 @@ def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> 
         module.register_forward_pre_hook(_QuantizedInput(quantizer), with_kwargs=True)
 
 
+def input_quantizer_of(module: nn.Module) -> InputQuantizer | None:
+    """Return what `module` puts its input through; None: nothing."""
+    return next((hook.quantizer for hook in _hooks_of(module)), None)
+
+
+@contextmanager
+def without_input_quantizers(model: nn.Module) -> Iterator[None]:
+    """Have all modules of `model` read their inputs as they come, and quantise them afterwards."""
+    hooks = [hook for module in model.modules() for hook in _hooks_of(module) if hook.is_on]
+    for hook in hooks:
+        hook.is_on = False
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.is_on = True
+
+
+def _hooks_of(module: nn.Module) -> list[_QuantizedInput]:
+    hooks = module._forward_pre_hooks.values()
+    return [hook for hook in hooks if isinstance(hook, _QuantizedInput)]
+
+
 def remove_input_quantizers(model: nn.Module) -> None:
     """Take all of them away: with its dense weights `model` computes what it did."""
     for module in model.modules():
@@ -50,7 +102,7 @@ def remove_input_quantizers(model: nn.Module) -> None:
 def refuse_input_quantizers(model: nn.Module) -> None:
     """Raise `ConfigError` where a checkpoint of `model` would leave quantisers of inputs out."""
     for name, module in model.named_modules():
-        if any(isinstance(hook, _QuantizedInput) for hook in module._forward_pre_hooks.values()):
+        if _hooks_of(module):
             raise ConfigError(
                 "save_model: expected a model that its weights say all about, but the inputs of "
                 f"{name} are quantised, which no checkpoint written here can hold. Type "
@@ -59,5 +111,9 @@ def refuse_input_quantizers(model: nn.Module) -> None:
 
 
 def name_of(quantizer: InputQuantizer) -> str:
-    """Return the name that a report gives it: of the function, or of the class."""
-    return getattr(quantizer, "__name__", type(quantizer).__name__)
+    """Return the name that a report gives it: its label, that of the function, or of the class."""
+    if isinstance(quantizer, SharedQuantizer):
+        return name_of(quantizer.quantizer)
+    return getattr(quantizer, "label", None) or getattr(
+        quantizer, "__name__", type(quantizer).__name__
+    )

@@ -16,13 +16,20 @@ from calib_sweep.targets import check_targets, target_classes
 from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
+    from calib_sweep.activations.base import Activations
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.method.base import Method
 
 
 SELECTED = "calib_sweep.dataset.selected.Selected"
 OURS = "calib_sweep"  # what changes in our own code is for NUMBERS_VERSION to say
-WITH_CODE = ("model", "dataset", "evaluation", "method")  # parts whose classes may be a user's own
+WITH_CODE = (
+    "model",
+    "dataset",
+    "evaluation",
+    "method",
+    "activations",
+)  # parts whose classes may be a user's own
 
 
 class Builder:
@@ -43,6 +50,8 @@ class Builder:
     def build(self, key: Literal["model"], node: Config) -> Model: ...
     @overload
     def build(self, key: Literal["method"], node: Config) -> "Method": ...
+    @overload
+    def build(self, key: Literal["activations"], node: Config) -> "Activations": ...
     @overload
     def build(self, key: Literal["dataset"], node: Config) -> "Dataset": ...
     @overload
@@ -75,6 +84,8 @@ class Builder:
         nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
         given = {"calibration": sized(config["calibration"]), "walk": config["walk"]}
         nodes |= {key: {"_target_": target, **given[key]} for key, target in targets.items()}
+        if config.get("activations") is not None and not cell.is_dense:
+            nodes["activations"] = config["activations"]
         if cell.needs_data:
             nodes["dataset"] = config["dataset"]
         else:
@@ -85,7 +96,8 @@ class Builder:
         analysis = "calib_sweep.analysis.settings.AnalysisSettings"
         problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
         problems.of(_check_plain_values, config)
-        parts = {"dataset": None, "calibration": None, "seed": cell.seed} | parts
+        absent = dict.fromkeys(("activations", "dataset", "calibration"))
+        parts = {**absent, "seed": cell.seed} | parts
         built = [key for key in WITH_CODE if parts.get(key) is not None]
         code = {key: self.code_of(key, config[key]) for key in built}
         return PartialParts(**parts, code={k: found for k, found in code.items() if found})

@@ -1,7 +1,8 @@
-"""The five parts of a cell, as the rest of the program sees them. `building` makes them.
+"""The parts of a cell, as the rest of the program sees them. `building` makes them.
 
 Model        a causal language model and its tokenizer
 Method       how its weights are compressed: the abstract classes of method/base.py
+Activations  how inputs of its layers are quantised: the abstract class of activations/base.py
 Dataset      where calibration sets come from: the abstract classes of dataset/base.py
 Evaluation   what a model is scored on; prepared once, it scores any number of models
 Tracking     a mirror of the records, such as W&B
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.activations.base import Activations
     from calib_sweep.compression.walk import Walk
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
@@ -118,6 +120,7 @@ class PartialParts:
 
     model: Model | None
     method: "Method | None"
+    activations: "Activations | None"  # None, too, where inputs stay as they come
     dataset: "Dataset | None"  # None, too, for a method that needs no data
     evaluation: Evaluation | None
     calibration: "Calibration | None"  # with the dataset

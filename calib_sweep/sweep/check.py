@@ -16,6 +16,7 @@ from calib_sweep.sweep.compatibility import (
     check_fit,
     check_model,
     check_packing,
+    check_savable,
     context_length,
 )
 from calib_sweep.values import is_int
@@ -58,8 +59,12 @@ def _check_models(
 ) -> None:
     for cell in _one_of_each_model(cells):
         check_model(parts[cell.id], problems)
-    for cell in _distinct(cells, ("model", "method", "calibration", "walk")):
+    for cell in _distinct(cells, ("model", "method", "activations", "calibration", "walk")):
         check_fit(parts[cell.id], problems)
+    saved = [cell for cell in cells if cell.config["save_model"] is not None]
+    for cell in _distinct(saved, ("activations",)):
+        if parts[cell.id].activations is not None:
+            problems.of(check_savable, cell.config["save_model"])
     packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
     for cell in _distinct(packed, ("model", "method")):
         check_packing(parts[cell.id], problems)
@@ -118,7 +123,7 @@ def _distinct(cells: Iterable[Cell], keys: Sequence[str]) -> Iterator[Cell]:
     seen = set()
     for cell in cells:
         address = valid_json.dumps(
-            [cell.config[key] for key in keys] + [cell.needs_data], sort_keys=True
+            [cell.config.get(key) for key in keys] + [cell.needs_data], sort_keys=True
         )
         if address not in seen:
             seen.add(address)

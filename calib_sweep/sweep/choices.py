@@ -6,7 +6,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, OverrideType
 
-from calib_sweep.settings import PREFIX, SELECTOR
+from calib_sweep.settings import PREFIX
 from calib_sweep.sweep.mistakes import OPTIONAL
 from calib_sweep.sweep.points import Point, parse
 
@@ -46,13 +46,14 @@ def as_hydra_takes_it(loader: ConfigLoader, point: Point) -> Point:
 def as_hydra_chooses(override: Override) -> str:
     """Return the choice in a word that Hydra takes: it has another one for choosing nothing."""
     is_change = override.type == OverrideType.CHANGE
-    if is_change and override.key_or_group == OPTIONAL and override.value() is None:
-        return f"~{OPTIONAL}"
+    if is_change and override.key_or_group in OPTIONAL and override.value() is None:
+        return f"~{override.key_or_group}"
     return str(override.input_line)
 
 
 def chosen_settings(choices: Sequence[Override]) -> dict[str, object]:
     """Return those that were typed and are settings: a dataset, say, has a column of its own."""
-    settings = {(OPTIONAL, None): SELECTOR, ("dataset", PREFIX): PREFIX}
+    settings: dict[tuple[str, str | None], str] = {("dataset", PREFIX): PREFIX}
+    settings |= {(group, None): group.replace("/", ".") for group in OPTIONAL}
     typed = {(o.key_or_group, o.package): o.value() for o in choices}
     return {settings[key]: value for key, value in typed.items() if key in settings}

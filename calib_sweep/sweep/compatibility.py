@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from calib_sweep.errors import Problems, require
 
 if TYPE_CHECKING:
+    from calib_sweep.activations.base import Activations
     from calib_sweep.method.base import Method
     from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts
 
@@ -20,7 +21,7 @@ def check_model(parts: "PartialParts", problems: Problems) -> None:
         return
     problems.of(parts.model.check_checkpoint)
     problems.of(parts.model.load_tokenizer)
-    if parts.dataset is not None:
+    if parts.dataset is not None or parts.activations is not None:
         problems.of(_check_walk, parts.model)
 
 
@@ -48,6 +49,8 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         )
     if parts.model is not None and parts.evaluation is not None:
         problems.of(_check_compile, parts.model, parts.evaluation)
+    if parts.model is not None and parts.activations is not None:
+        problems.of(_check_activations, parts.model, parts.activations)
     if parts.method is None:
         return
     if parts.walk is not None:
@@ -56,6 +59,13 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         _check_layers(parts.model, parts.method, problems)
         if parts.walk is not None and parts.walk.all_experts and parts.dataset is not None:
             problems.of(_check_experts, parts.model)
+
+
+def _check_activations(model: "Model", activations: "Activations") -> None:
+    from calib_sweep.compression.quantized_inputs import check_quantizable
+    from calib_sweep.model.blocks import enumerate_blocks
+
+    check_quantizable(enumerate_blocks(model.skeleton()), activations)
 
 
 def _check_experts(model: "Model") -> None:
@@ -103,6 +113,17 @@ def _check_parts(model: "Model", method: "Method") -> None:
         from calib_sweep.compression.survey import check_structured
 
         check_structured(model.skeleton(), method)
+
+
+def check_savable(form: str) -> None:
+    """Refuse to save a model whose inputs are quantised: no checkpoint can hold that."""
+    require(
+        False,
+        "save_model",
+        form,
+        "null with activations, which are no part of the weights that a checkpoint holds",
+        "Type save_model=null, or activations=null.",
+    )
 
 
 def check_packing(parts: "PartialParts", problems: Problems) -> None:

@@ -16,8 +16,9 @@ READABLE = (
     "A list has no spaces after its commas (method=wanda,sparsegpt); what has brackets is quoted "
     "('seed=range(5)')."
 )
-OPTIONAL = "dataset/selector"  # the group that null may be chosen from
-GROUPS = ("model", "method", "dataset", OPTIONAL, "evaluation", "tracking", "experiment")
+# The groups that null may be chosen from, and what is then not chosen.
+OPTIONAL = {"dataset/selector": "selector is", "activations": "activations are"}
+GROUPS = ("model", "method", "dataset", *OPTIONAL, "evaluation", "tracking", "experiment")
 
 
 def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
@@ -27,7 +28,7 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
     if not key:
         return f"{typed}: expected key=value."
     if override.is_delete():
-        if key == OPTIONAL:
+        if key in OPTIONAL:
             return f"{typed}: expected no ~. Type {key}=null."
         return (
             f"{typed}: expected to stay, as every cell needs it. Type {key}=NAME, one of {known}."
@@ -42,7 +43,7 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
         and (override.package or override.type != OverrideType.CHANGE)
     ):
         return f"{typed}: expected without +, ++ or @, as there is one already. Type {key}={word}."
-    if (isinstance(value, str) and value in options) or (value is None and key == OPTIONAL):
+    if (isinstance(value, str) and value in options) or (value is None and key in OPTIONAL):
         return None
     near = _near(str(word).rpartition("/")[2], options, f"{key}=")
     return f"{typed}: expected one of {known}.{near}"
@@ -62,9 +63,9 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
         return f"{typed}: expected without +, as there is one already. Type {str(typed)[1:]}."
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         key = str(cause.full_key)  # of a mapping, the key in it
-    group, _, rest = key.partition(".")
-    if f"{group}/{rest.partition('.')[0]}" == OPTIONAL:
-        return f"{typed}: no such key, as no selector is chosen. Type {OPTIONAL}=NAME besides."
+    for group, absent in OPTIONAL.items():
+        if f"{key}.".startswith(f"{group.replace('/', '.')}."):
+            return f"{typed}: no such key, as no {absent} chosen. Type {group}=NAME besides."
     parent, _, leaf = key.rpartition(".")
     try:
         node = OmegaConf.select(config, parent) if parent else config

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from calib_sweep.cell import DENSE, Cell, cell_id, label
 from calib_sweep.errors import CONTROLS, ConfigError, collected, require
 from calib_sweep.results.store import Store
-from calib_sweep.settings import applying, axes_of, telling
+from calib_sweep.settings import PREPARATIONS, applying, axes_of, telling
 from calib_sweep.sweep.compose import Composed, GridError, compose_grid
 from calib_sweep.sweep.launching import launcher_problems
 from calib_sweep.sweep.points import parse_words, read_options, split_points
@@ -85,11 +85,12 @@ def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:
             record, hindrance = store.look(cell)
             if hindrance or (record is not None and store.completes(cell, record)):
                 return cell
-    return both[_needs_data(point.config["method"])]
+    parts = {key: point.config.get(key) for key in ("method", *PREPARATIONS)}
+    return both[any(_reads_data(key, node) for key, node in parts.items() if node is not None)]
 
 
-def _needs_data(method: Mapping[str, object]) -> bool:
-    return target_class("method", method.get("_target_")).reads_data(method)
+def _reads_data(key: str, node: Mapping[str, object]) -> bool:
+    return target_class(key, node.get("_target_")).reads_data(node)
 
 
 def _running_order(cell: Cell) -> tuple[object, ...]:

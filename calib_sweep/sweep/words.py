@@ -10,7 +10,6 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.settings import SELECTOR
-from calib_sweep.sweep.mistakes import OPTIONAL
 
 # Words that Hydra's grammar takes for text as they stand; all other text is quoted.
 PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE | re.ASCII)
@@ -35,14 +34,14 @@ def words(group: str, choice: str, settings: Mapping[str, object]) -> list[str]:
 def _of_selector(value: object) -> list[str]:
     """Return the words for a selector: a name, or a mapping of its name and what to set."""
     if not isinstance(value, Mapping):
-        return [word(OPTIONAL, value)]
+        return [word(SELECTOR.replace(".", "/"), value)]
     settings = dict(value)
     if "name" not in settings:
         raise ConfigError(
             f"{SELECTOR}={value!r}: expected a name among its keys. "
             "Example: selector={'name': 'zipf', 'pool_size': 1024}."
         )
-    return [word(OPTIONAL, settings.pop("name"))] + [
+    return [word(SELECTOR.replace(".", "/"), settings.pop("name"))] + [
         word(f"{SELECTOR}.{key}", item) for key, item in settings.items()
     ]
 

@@ -36,6 +36,7 @@ from calib_sweep.results.reading import UnreadableRecordError, read_record
 from calib_sweep.settings import (
     MOVING,
     PREFIX,
+    PREPARATIONS,
     SELECTOR,
     applies,
     axes_of,
@@ -226,21 +227,21 @@ def _applies(name: str, cell: Axes) -> bool:
 
 
 def _differing(cells: Sequence[ReadCell], config: Sequence[dict[str, object]]) -> set[str]:
-    """Return what tells cells apart that have the same model, method, dataset, selector and prefix.
+    """Return what tells cells apart of the same model, method, dataset, selector and the like.
 
     And the selector itself, where there are two, and the prefix, where a dataset has two.
     """
     alike: dict[tuple[object, ...], list[tuple[None, dict[str, object]]]] = {}
     kind: dict[tuple[object, ...], Axes] = {}
-    selectors = {run.get(SELECTOR) for run in config if run}
+    chosen = {key: {run.get(key) for run in config if run} for key in (SELECTOR, *PREPARATIONS)}
     prefixes: dict[object, set[object]] = {}
     for record, run in zip(cells, config, strict=True):
         if run:
-            axes = (*axes_of(record["cell"]), run.get(SELECTOR), run.get(PREFIX))
+            axes = (*axes_of(record["cell"]), *map(run.get, (PREFIX, *chosen)))
             prefixes.setdefault(record["cell"]["dataset"], set()).add(run.get(PREFIX))
             alike.setdefault(axes, []).append((None, run))
             kind[axes] = record["cell"]
-    found = {SELECTOR} if len(selectors) > 1 else set()
+    found = {key for key, values in chosen.items() if len(values) > 1}
     found |= {PREFIX} if any(len(of_one) > 1 for of_one in prefixes.values()) else set()
     return found | {
         name for axes, own in alike.items() for name in telling(own) if _applies(name, kind[axes])
