@@ -64,7 +64,8 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         key = str(cause.full_key)  # of a mapping, the key in it
     for group, absent in OPTIONAL.items():
-        if f"{key}.".startswith(f"{group.replace('/', '.')}."):
+        node = group.replace("/", ".")
+        if key.startswith(f"{node}.") and OmegaConf.select(config, node) is None:
             return f"{typed}: no such key, as no {absent} chosen. Type {group}=NAME besides."
     parent, _, leaf = key.rpartition(".")
     try:

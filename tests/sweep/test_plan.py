@@ -50,6 +50,7 @@ def composed_by_hydra(*overrides):
         ("method.sparsity=1e-1", "walk.true_sequential=True", "method.pattern='2:4'"),
         ("evaluation.zero_shot.headline.mini_facts=acc_norm",),
         ("dataset/selector=length", "dataset.selector.low=0.25"),
+        ("activations=int8", "activations.bits=6"),
     ],
 )
 def test_fast_composition_equals_hydras_own(overrides):
@@ -326,7 +327,7 @@ MISTAKEN = {
     "++dataset=c4": "expected without +, ++ or @, as there is one already. Type dataset=c4.",
     "method@x=wanda": "expected without +, ++ or @",
     "experiment=nope": "experiment=nope: expected one of constant_tokens, controls",
-    "method=mehtod/wanda": "expected one of awq, dense, gptq",
+    "method=mehtod/wanda": ", wanda, wanda_24",
     "tracking=null": "tracking=null: expected one of none, wandb",
     "evaluation=[wikitext2]": "expected one name. To sweep several, type -m evaluation=wikitext2.",
     "model={}": "model={}: expected one of gemma_2b",
