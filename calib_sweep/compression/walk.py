@@ -188,20 +188,10 @@ def walk(
     `keep_grids`: reports hold the grids of the new weights, which a packed model is saved from.
     They take 0.4 GB of host memory for 7B weights in groups of 128.
     """
-    blocks = enumerate_blocks(model)
-    settings.check_method(method)
-    check_owners(model, blocks)
-    check_shapes(blocks, method)
-    if method.migrates_scale:
-        check_scaling(blocks)
-    if activations is not None:
-        check_quantizable(blocks, activations)
+    blocks = _checked_blocks(model, method, activations, settings)
     remove_input_quantizers(model)
     model.eval()
-    reading = method.statistic is not None or isinstance(method, StructuredMethod)
-    needing: list[object] = [method] if reading else []
-    needing += [activations] if activations and activations.statistic is not None else []
-    if needing:
+    if needing := _needing_data(method, activations):
         check_replay(model, blocks, checked_tokens(needing, tokens_NT, lengths_N))
         check_weights(tokens_NT, weights_NT, lengths_N)
     data = tokens_NT, lengths_N, weights_NT
@@ -231,6 +221,28 @@ def walk(
         if on_block is not None:
             on_block(block.index, len(blocks), seconds)
     return reports
+
+
+def _checked_blocks(
+    model: nn.Module, method: Method, activations: Activations | None, settings: Walk
+) -> list[DecoderBlock]:
+    """The decoder blocks of `model`; `ConfigError` where they cannot be walked so."""
+    blocks = enumerate_blocks(model)
+    settings.check_method(method)
+    check_owners(model, blocks)
+    check_shapes(blocks, method)
+    if method.migrates_scale:
+        check_scaling(blocks)
+    if activations is not None:
+        check_quantizable(blocks, activations)
+    return blocks
+
+
+def _needing_data(method: Method, activations: Activations | None) -> list[object]:
+    """Those of both that need calibration data."""
+    reads = method.statistic is not None or isinstance(method, StructuredMethod)
+    needing: list[object] = [method] if reads else []
+    return needing + ([activations] if activations and activations.statistic is not None else [])
 
 
 def _method_of_each_block(

@@ -65,7 +65,7 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
         key = str(cause.full_key)  # of a mapping, the key in it
     for group, absent in OPTIONAL.items():
         node = group.replace("/", ".")
-        if key.startswith(f"{node}.") and OmegaConf.select(config, node) is None:
+        if f"{key}.".startswith(f"{node}.") and OmegaConf.select(config, node) is None:
             return f"{typed}: no such key, as no {absent} chosen. Type {group}=NAME besides."
     parent, _, leaf = key.rpartition(".")
     try:
