@@ -30,6 +30,7 @@ class Work(NamedTuple):
     solves: bool = False  # whether it factorises Hessians and makes up for a column in all others
     column_steps: float = 0  # operations that wait for each other, for each column of a layer
     sweeps: float = 25  # times that all weights are read and written, element by element
+    products: float = 0  # times that all weights are multiplied with a matrix of their inputs
 
 
 class Method:

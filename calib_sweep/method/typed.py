@@ -28,6 +28,11 @@ def solve_upper(upper_II: Tensor, right_IR: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(upper_II, right_IR, upper=True)
 
 
+def eigenvalues(symmetric_II: Tensor) -> tuple[Tensor, Tensor]:
+    """Return eigenvalues in ascending order, and one eigenvector per column."""
+    return torch.linalg.eigh(symmetric_II)
+
+
 def best_assignment(value_GG: Tensor) -> Tensor:
     """Return the column of each row, all different, by which the chosen values sum to the most."""
     from scipy.optimize import linear_sum_assignment  # a third of a second, for one method

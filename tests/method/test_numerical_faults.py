@@ -42,8 +42,10 @@ def test_dead_columns_cost_nothing_and_are_reported(name):
     assert new.note is not None and "2 dead input features" in new.note
     error = output_error(weight, new.weight_OI, inputs)
     assert is_finite(new.weight_OI) and 0 < error < 0.5
-    # SpQR stores the grid point nearest to zero, DASH-Q that nearest to the weight; others zero.
-    assert (new.weight_OI[:, [3, 70]] == 0).all() or "spqr" in name or name == "dash_q"
+    # SpQR stores the grid point nearest to zero, DASH-Q that nearest to the weight; ALPS may keep a
+    # weight; all others zero.
+    may_stay = ("spqr", "dash_q", "alps")
+    assert (new.weight_OI[:, [3, 70]] == 0).all() or any(part in name for part in may_stay)
 
 
 @every_method_with_data

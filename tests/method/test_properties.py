@@ -71,6 +71,13 @@ def test_so_does_unstructured_sparsegpt_up_to_half_of_a_layer_of_some_size(spars
         assert error_of(sparsegpt, weight, inputs) < error_of(wanda, weight, inputs)
 
 
+@pytest.mark.parametrize("settings", [{"sparsity": 0.7}, {"pattern": "2:4"}], ids=str)
+def test_alps_never_leaves_more_error_than_sparsegpt(settings):
+    alps, sparsegpt = (replace(WITH_DATA[name], **settings) for name in ("alps", "sparsegpt"))
+    for weight, inputs in random_cases([*SHAPES, (32, 64)], 4):
+        assert error_of(alps, weight, inputs) < error_of(sparsegpt, weight, inputs)
+
+
 def test_the_repair_never_does_harm_to_the_mask_it_was_made_for():
     for weight, inputs in random_cases([*SHAPES, (64, 64)], 6):
         for name in ("sparsegpt", "sparsegpt_24"):

@@ -45,6 +45,7 @@ SPQR_SCRIPT = {
 }
 RIA = {"compare": "layer", "exponent": 0.5, "permutation": None}
 
+ALPS = {"damping": 0.01, "rho": 0.1, "max_iterations": 300}
 DSNOT = {
     "initial": "wanda",
     "max_cycles": 50,
@@ -58,6 +59,8 @@ AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
 OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
 PUBLISHED = {
+    "alps": {**HALF, **ALPS},
+    "alps_24": {**TWO_OF_FOUR, **ALPS},
     "awq": {**ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
     "dash_q": {"bits": 4, "group_size": 128, "iterations": 9, "step": 0.5, "ridge": 0.01},
     "dense": {},

@@ -1,6 +1,7 @@
 """Masks of the weights that go: True marks a weight to be set to zero, the lowest scores first.
 
-Three comparison groups, three functions: the whole matrix, a row, M neighbouring columns of a row.
+Three comparison groups: the whole matrix (by a threshold, or an exact number), a row, M
+neighbouring columns of a row.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -32,6 +33,21 @@ def at_or_below_threshold(score_OI: Tensor, sparsity: float) -> Tensor:
     # The same number either way: selecting is faster on a CPU, sorting (ten times) on a GPU.
     threshold = flat.sort().values[rank] if flat.is_cuda else flat.kthvalue(rank + 1).values
     return score_OI <= threshold
+
+
+def lowest_of_all(score_OI: Tensor, num_zeros: int) -> Tensor:
+    """Mark exactly `num_zeros` scores of the matrix; ties: the first in memory."""
+    if num_zeros == 0:
+        return torch.zeros_like(score_OI, dtype=torch.bool)
+    flat = score_OI.flatten()
+    if flat.is_cuda:
+        highest = flat.topk(num_zeros, largest=False, sorted=False).values.amax()
+    else:
+        highest = flat.kthvalue(num_zeros).values
+    mask = flat < highest
+    num_missing = num_zeros - int(mask.sum())
+    mask[(flat == highest).nonzero().flatten()[:num_missing]] = True
+    return mask.view_as(score_OI)
 
 
 def lowest_per_row(score_OI: Tensor, sparsity: float) -> Tensor:

@@ -129,4 +129,5 @@ def compression(
         updates = sum(float(num_out) * num_in**2 * num for num_out, num_in, num in shape.layers)
         hessians = Amounts(products=2.0 * tokens * squares)
         own = own.plus(hessians).plus(Amounts(solves=SOLVED_FACTOR * cubes + 2 * updates))
+        own = own.plus(Amounts(products=2 * method.products * updates))
     return total.plus(own)

@@ -7,6 +7,7 @@ from torch import tensor
 from calib_sweep.method.selection.masks import (
     at_or_below_threshold,
     lowest_in_groups,
+    lowest_of_all,
     lowest_per_row,
 )
 
@@ -29,6 +30,14 @@ def test_ties_at_the_threshold_all_go():
 def test_the_threshold_ignores_rows():
     score = tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
     assert at_or_below_threshold(score, 3 / 8).tolist() == [[True] * 4, [False] * 4]
+
+
+@pytest.mark.parametrize("num_zeros", [0, 1, 17, 99, 100])
+def test_the_lowest_of_all_are_counted_exactly_and_ties_go_to_the_first(num_zeros):
+    score = torch.randint(0, 9, (10, 10), generator=torch.Generator().manual_seed(0)).float()
+    first = torch.sort(score.flatten(), stable=True).indices[:num_zeros]
+    expected = torch.zeros(100, dtype=torch.bool).index_fill_(0, first, True).view(10, 10)
+    assert torch.equal(lowest_of_all(score, num_zeros), expected)
 
 
 def test_per_row_counts_are_exact_and_rounded_down():
