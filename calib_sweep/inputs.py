@@ -17,13 +17,16 @@ log = logging.getLogger(__name__)
 
 READERS = ("model", "dataset", "evaluation")  # parts that read files
 CODE = ".code"  # "method.code": of the classes of the part
-KEYS = (*READERS, *(f"{key}{CODE}" for key in WITH_CODE))  # what records may hold
+METHOD = "method"  # of those that depend on files or versions
+KEYS = (*READERS, METHOD, *(f"{key}{CODE}" for key in WITH_CODE))  # what records may hold
 
 
 def inputs_of(parts: Parts) -> dict[str, str | None]:
     """Hash the local files that a cell reads, None for what is pinned, and code of one's own."""
     readers = {key: getattr(parts, key) for key in READERS}
     files = {key: part.fingerprint() for key, part in readers.items() if part is not None}
+    if (own := parts.method.fingerprint()) is not None:
+        files[METHOD] = own
     return files | {f"{key}{CODE}": code for key, code in parts.code.items()}
 
 

@@ -33,6 +33,7 @@ from calib_sweep.evaluation.earlier import earlier_parts
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
+from calib_sweep.handed import beside
 from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.fingerprint import weights_fingerprint
@@ -206,6 +207,7 @@ def _compress(
         settings=parts.walk,
         on_block=progress.on_block,
         keep_grids=form not in (None, "dense"),
+        beside=beside(parts.model, lambda: drawn),
     )
     if form is not None:
         refuse_input_quantizers(model)

@@ -12,7 +12,6 @@ import torch
 from calib_sweep.cell import Cell
 from calib_sweep.drawing import DenseModel
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.input_quantizer import remove_input_quantizers
 from calib_sweep.parts.building import Builder
 
@@ -46,7 +45,7 @@ class Session:
         if self._model is None or self._model_key != (part, content):
             self._model, self._pristine = None, {}  # before the next one is loaded: memory
             self._model, self._model_key = part.load(), (part, content)
-            parameters = decoder_blocks(self._model).parameters()
+            parameters = self._model.parameters()  # tools of others may change any
             self._pristine = {p: p.detach().to("cpu", copy=True) for p in parameters}
         with torch.no_grad():
             for parameter, weight in self._pristine.items():

@@ -21,7 +21,7 @@ LAYERS = {
         "dataset compression",
         "drawing evaluation tracking analysis",
         "parts",
-        "cell_files inputs session",
+        "cell_files handed inputs session",
         "weights inspection",
         "run",
         "sweep",

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from helpers.fakes import random_tokens, tiny_model
+from helpers.shipped import METHODS
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.types import RunMode
@@ -32,6 +33,7 @@ NEEDED = {  # keys that only the user can know
     "dataset/imported": ["dataset.path=sets"],
     "dataset/chat": ["dataset.path=chat.jsonl"],
     "dataset/task": ["dataset.tasks=[boolq]"],
+    "method/external": ["method.command='tool {model} {set} {output}'"],
     "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
 
@@ -139,9 +141,9 @@ def test_a_launcher_is_made_of_its_settings(name):
     assert callable(launcher.launch)
 
 
-@pytest.mark.parametrize("name", names_in("method"))
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_compresses(name):
-    method = instantiate(OmegaConf.load(CONF / f"{name}.yaml"))
+    method = METHODS[name]
     assert isinstance(method, Method)
     is_structured = isinstance(method, StructuredMethod)
     if is_structured:

@@ -94,7 +94,7 @@ def test_inputs_that_no_cell_has_are_not_looked_for(own_method, run_cli, tiny_wo
     assert run_cli(*command, cwd=own_method).code == 0
     for path in own_method.rglob("record.json"):
         record = json.loads(path.read_text())
-        record["inputs"] |= {"modem": "0a", "method": "0a", "tracking": None, "seed.code": "0a"}
+        record["inputs"] |= {"modem": "0a", "walk": "0a", "tracking": None, "seed.code": "0a"}
         path.write_text(json.dumps(record))
     ended = run_cli(*command, cwd=own_method)
     assert ended.code == 0 and "2 done, 0 failed" in ended.out

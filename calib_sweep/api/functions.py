@@ -25,17 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep.api.given import (
-    check_tokens,
     compared_with,
     context_length,
+    data_of,
     folder_of,
     in_eval_mode,
     model_of,
     require_model,
     require_scores,
     seeing_current_folder,
-    to_tensors,
-    to_weights,
     tokenizer_of,
 )
 from calib_sweep.cell import Config
@@ -171,11 +169,8 @@ def compress(
     config = _compose(typed)
     from calib_sweep.compression.walk import Walk, walk
 
-    weights_NT = to_weights(tokens, weights)
-    tokens_NT, lengths_N = to_tensors(tokens, lengths)
-    check_tokens(model, tokens_NT)
     part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
-    return walk(model, part, tokens_NT, lengths_N=lengths_N, weights_NT=weights_NT, settings=how)
+    return walk(model, part, settings=how, **data_of(model, tokens, lengths, weights))
 
 
 def evaluate(

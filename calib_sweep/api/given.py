@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.compression.whole_model import Beside
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.reference import DenseReference
     from calib_sweep.evaluation.scoring import Scores
@@ -133,6 +134,44 @@ def model_of(owner: Any) -> "PreTrainedModel":
     expected = "a model, or the name of one, as this dataset draws with it"
     require(hasattr(owner, "load"), "tokenizer", type(owner), expected, "Example: llama_7b.")
     return owner.load()
+
+
+def data_of(
+    model: "PreTrainedModel",
+    tokens: "Tokens | None",
+    lengths: "Lengths | None",
+    weights: "str | Weights | None",
+) -> dict[str, Any]:
+    """Return what a walk takes of the data that was given, checked against the model."""
+    weights_NT = to_weights(tokens, weights)
+    tokens_NT, lengths_N = to_tensors(tokens, lengths)
+    check_tokens(model, tokens_NT)
+    data = {"tokens_NT": tokens_NT, "lengths_N": lengths_N, "weights_NT": weights_NT}
+    return data | {"beside": _beside(model, tokens)}
+
+
+def _beside(model: "PreTrainedModel", tokens: "Tokens | None") -> "Beside":
+    """Return what a tool of others is handed beside a loaded model and its tokens."""
+    from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+    from calib_sweep.handed import beside, set_of_tokens
+
+    def drawn() -> CalibrationSet | None:
+        if tokens is None or isinstance(tokens, CalibrationSet):
+            return tokens
+        tokens_NT, _ = to_tensors(tokens, None)
+        assert tokens_NT is not None
+        return set_of_tokens(tokens_NT.numpy(force=True), tokenizer_of(model))
+
+    part = HubModel(
+        name=None,
+        path=model.name_or_path or ".",
+        revision=None,
+        dtype="float32",
+        device="cpu",
+        offload=None,
+        trust_remote_code=False,
+    )
+    return beside(part, drawn, lambda: tokenizer_of(model))
 
 
 @contextmanager

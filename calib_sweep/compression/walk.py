@@ -35,11 +35,13 @@ from calib_sweep.compression.profile import profile
 from calib_sweep.compression.quantized_inputs import check_quantizable
 from calib_sweep.compression.replay import BlockInputs, record
 from calib_sweep.compression.survey import survey
+from calib_sweep.compression.whole_model import Beside, compress_whole
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method, ModelMethod
 from calib_sweep.method.gpu.precision import allow_tensor_cores, full_float32
 from calib_sweep.method.settings import check_flag, check_positive_int
 from calib_sweep.method.structured import ByLayer, StructuredMethod
+from calib_sweep.method.whole_model import WholeModelMethod
 from calib_sweep.model.blocks import DecoderBlock, check_owners, enumerate_blocks
 from calib_sweep.model.input_quantizer import remove_input_quantizers
 from calib_sweep.model.placement import onload
@@ -71,8 +73,10 @@ class Walk:
             problems.of(self._check_all_experts)
             problems.of(self._check_tensor_cores)
 
-    def propagated(self, method: Method) -> str:
+    def propagated(self, method: Method) -> str | None:
         """Return whose outputs feed the next block with `method`: compressed or dense."""
+        if not method.walks:
+            return None
         if self.propagate != PUBLISHED:
             return self.propagate
         return DENSE if method.propagates_dense else COMPRESSED
@@ -87,6 +91,14 @@ class Walk:
             self.true_sequential,
             f"false with {type(method).__name__}, which looks at a dense block as a whole",
             "Type walk.true_sequential=false.",
+        )
+        plain = self.propagate == PUBLISHED and not self.true_sequential and not self.all_experts
+        require(
+            method.walks or plain,
+            "walk",
+            {"propagate": self.propagate, "all_experts": self.all_experts},
+            f"its defaults with {type(method).__name__}, which walks over the blocks by itself",
+            f"Type walk.propagate={PUBLISHED} walk.true_sequential=false walk.all_experts=false.",
         )
 
     def _check_propagate(self) -> None:
@@ -139,6 +151,7 @@ def compress(
     all_experts: bool = False,
     tensor_cores: bool = True,
     keep_grids: bool = False,
+    beside: Beside | None = None,
 ) -> list[LayerReport]:
     """Compress a Hugging Face causal language model in place and report on every layer.
 
@@ -146,7 +159,7 @@ def compress(
     `lengths`: valid tokens of each sample where samples are padded on the right. `weights`: how
     often each token counts in statistics. `activations`: what inputs of layers are put through, in
     this walk and after it. `keep_grids`: keep in the reports the grids that
-    `save_packed` needs.
+    `save_packed` needs. `beside`: for a method of whole models.
     """
     settings = Walk(
         propagate=propagate,
@@ -164,6 +177,7 @@ def compress(
         weights_NT=weights,
         settings=settings,
         keep_grids=keep_grids,
+        beside=beside,
     )
 
 
@@ -181,16 +195,21 @@ def walk(
     settings: Walk,
     on_block: OnBlock | None = None,
     keep_grids: bool = False,
+    beside: Beside | None = None,
 ) -> list[LayerReport]:
     """Compress every linear layer of every decoder block in place; leaves `model` in eval mode.
 
     `weights_NT`: how often each token counts in statistics; None: once. The model sees all alike.
+    `beside`: for a method of whole models, which walks by itself.
     `keep_grids`: reports hold the grids of the new weights, which a packed model is saved from.
     They take 0.4 GB of host memory for 7B weights in groups of 128.
     """
     blocks = _checked_blocks(model, method, activations, settings)
     remove_input_quantizers(model)
     model.eval()
+    if isinstance(method, WholeModelMethod):
+        method.require_alone({"activations": activations})
+        return compress_whole(model, method, (tokens_NT, lengths_N, weights_NT), beside)
     if needing := _needing_data(method, activations):
         check_replay(model, blocks, checked_tokens(needing, tokens_NT, lengths_N))
         check_weights(tokens_NT, weights_NT, lengths_N)

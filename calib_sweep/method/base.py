@@ -47,6 +47,9 @@ class Method:
     # Whether it moves scale between the layers of a block: it must be known which to which.
     migrates_scale: ClassVar[bool] = False
 
+    # Whether it is the walk that runs the blocks; if not, the settings of the walk say nothing.
+    walks: ClassVar[bool] = True
+
     @classmethod
     def reads_data(cls, settings: Mapping[str, object]) -> bool:
         """Tell from settings as they were given, checked or not, whether data is needed."""
@@ -58,6 +61,10 @@ class Method:
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         """Raise `ConfigError` when these settings do not fit a layer of this shape."""
+
+    def fingerprint(self) -> str | None:
+        """Hash what is not in the settings and moves numbers: files, versions; None: nothing."""
+        return None
 
     def grid_format(self) -> GridFormat:
         """The integer grids that all new weights lie on; `ConfigError` where they do not.

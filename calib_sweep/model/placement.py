@@ -68,6 +68,18 @@ def onload(block: nn.Module) -> AbstractContextManager[None]:
     return nullcontext() if home is None else home.visit(changes=True)
 
 
+@contextmanager
+def without_visits(model: nn.Module) -> Iterator[None]:
+    """As if the blocks did not wait anywhere: to copy the model without what moves them."""
+    kept = [(block, vars(block)) for block in decoder_blocks(model) if hasattr(block, _HOME)]
+    taken = [(own, own.pop(_HOME), own.pop("forward")) for _, own in kept]
+    try:
+        yield
+    finally:
+        for own, home, forward in taken:
+            own[_HOME], own["forward"] = home, forward
+
+
 class _Home:
     """The place where the parameters and buffers of a block wait."""
 

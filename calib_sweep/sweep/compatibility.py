@@ -55,6 +55,7 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         return
     if parts.walk is not None:
         problems.of(parts.walk.check_method, parts.method)
+    _check_tool(parts, parts.method, problems)
     if parts.model is not None:
         _check_layers(parts.model, parts.method, problems)
         if parts.walk is not None and parts.walk.all_experts and parts.dataset is not None:
@@ -66,6 +67,25 @@ def _check_activations(model: "Model", activations: "Activations") -> None:
     from calib_sweep.model.blocks import enumerate_blocks
 
     check_quantizable(enumerate_blocks(model.skeleton()), activations)
+
+
+def _check_tool(parts: "PartialParts", method: "Method", problems: Problems) -> None:
+    """Check what a method of whole models needs of this machine, and of the calibration set."""
+    from calib_sweep.method.whole_model import WholeModelMethod
+
+    if not isinstance(method, WholeModelMethod):
+        return
+    problems.of(method.check_machine)
+    problems.of(method.require_alone, {"activations": parts.activations})
+    if parts.calibration is not None:
+        problems.of(
+            require,
+            parts.calibration.weighting == "tokens",
+            "calibration.weighting",
+            parts.calibration.weighting,
+            f"tokens with {type(method).__name__}, which counts every token once",
+            "Type calibration.weighting=tokens.",
+        )
 
 
 def _check_experts(model: "Model") -> None:

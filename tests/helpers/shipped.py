@@ -14,7 +14,9 @@ from omegaconf import OmegaConf
 from calib_sweep.method.base import LayerMethod
 
 FOLDER = Path(__file__).parents[2] / "conf" / "method"
-METHODS = {path.stem: instantiate(OmegaConf.load(path)) for path in sorted(FOLDER.glob("*.yaml"))}
+TOOLS = ("external", "llm_compressor")  # programs of others, with keys that only the user can know
+YAMLS = [path for path in sorted(FOLDER.glob("*.yaml")) if path.stem not in TOOLS]
+METHODS = {path.stem: instantiate(OmegaConf.load(path)) for path in YAMLS}
 LAYER_METHODS = {name: m for name, m in METHODS.items() if isinstance(m, LayerMethod)}
 WITH_DATA = {name: m for name, m in LAYER_METHODS.items() if m.statistic is not None}
 

@@ -20,7 +20,7 @@ from helpers.fakes import (
     random_tokens,
     tiny_model,
 )
-from helpers.repository import ROOT
+from helpers.shipped import YAMLS
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM
@@ -34,7 +34,6 @@ from calib_sweep.method.structured import StructuredMethod
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.saving import save_dense
 
-YAMLS = sorted((ROOT / "conf" / "method").glob("*.yaml"))
 TOKENS = random_tokens(4, 24)
 NARROW = 16  # columns of a group and of a block, where the YAML's do not fit matrices this small
 
