@@ -3,6 +3,8 @@
 Shapes: I = in_features.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from calib_sweep.activations.base import Activations
@@ -16,6 +18,7 @@ from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, Scaling
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.blocks import DecoderBlock
+from calib_sweep.model.fused_layers import fused_layers
 
 # Which outputs of a block become the inputs of the next one.
 COMPRESSED, DENSE = "compressed", "dense"
@@ -58,11 +61,12 @@ def _compress_layers(
         return _compress_at_once(block, method, inputs, keep_outputs)
     if inputs is not None and keep_outputs:
         inputs.advance(block.module, block.index)
-    of_layer = (
-        method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method)
+    methods = _told(
+        block,
+        method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method),
     )
     return [
-        compress_layer(block.index, name, layer, of_layer[name], None)
+        compress_layer(block.index, name, layer, methods[name], None)
         for name, layer in block.layers.items()
     ]
 
@@ -80,8 +84,9 @@ def _compress_at_once(
         method.statistic,
         keep_outputs=keep_outputs,
     )
+    methods = _told(block, dict.fromkeys(block.layers, method))
     return [  # a statistic is gone with its last layer
-        compress_layer(block.index, name, layer, method, *seen.take(name))
+        compress_layer(block.index, name, layer, methods[name], *seen.take(name))
         for name, layer in block.layers.items()
     ]
 
@@ -96,12 +101,14 @@ def _compress_in_order(
     each_once, groups = first.each_once, first.groups()
     groups += [[name] for name in layers if name not in first.statistics]
     del first  # and its statistics: each group is observed anew
+    methods = _told(block, dict.fromkeys(layers, method))
     reports = {}
     for group in groups:
         members = {name: layers[name] for name in group}
         seen = observe(*place, members, inputs, method.statistic, may_stop=each_once)
         for name, layer in members.items():
-            reports[name] = compress_layer(block.index, name, layer, method, *seen.take(name))
+            seen_of_layer = seen.take(name)
+            reports[name] = compress_layer(block.index, name, layer, methods[name], *seen_of_layer)
     return [reports[name] for name in layers]
 
 
@@ -127,10 +134,20 @@ def _compress_as_planned(
     if activations is not None:
         quantize_inputs(block, activations, inputs)
         seen = observe(*place, method.statistic, keep_outputs=keep_outputs)
+    methods = _told(block, plan.methods)
     return [
-        compress_layer(block.index, name, layer, plan.methods[name], *seen.take(name))
+        compress_layer(block.index, name, layer, methods[name], *seen.take(name))
         for name, layer in block.layers.items()
     ]
+
+
+def _told(block: DecoderBlock, methods: Mapping[str, LayerMethod]) -> dict[str, LayerMethod]:
+    """Tell the method of each layer with which others runtimes fuse it, before any is changed."""
+    told: dict[str, LayerMethod] = {}
+    for names in fused_layers(list(block.layers)):
+        weights = [block.layers[name].weight_OI() for name in names]
+        told |= {name: methods[name].for_fused(weights) for name in names}
+    return told
 
 
 def _plan(observed: ObservedBlock, method: BlockMethod) -> BlockPlan:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.method.base import LayerMethod
-from calib_sweep.method.grids.grid import Grid
+from calib_sweep.method.grids.weight_format import WeightGrid
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer, LinearLayer
 from calib_sweep.model.input_quantizer import (
@@ -50,7 +50,7 @@ class LayerReport:
     input_quantizer: str | None = None  # name of what its inputs are put through; None: nothing
     num_routed: int | None = None  # of these tokens, sent to this expert by its router; None: none
     # Where the new weights lie, on the CPU, while it is wanted; no column of tables.
-    grid: Grid | None = field(default=None, repr=False)
+    grid: WeightGrid | None = field(default=None, repr=False)
 
     def row(self) -> dict[str, object]:
         """One row of a table of layers."""

@@ -39,7 +39,7 @@ from torch import Tensor
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup, Work
 from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
-from calib_sweep.method.grids.grid import GridFormat
+from calib_sweep.method.grids.integer_format import IntegerFormat
 from calib_sweep.method.settings import (
     check_bits,
     check_group_size,
@@ -108,8 +108,8 @@ class AWQ(BlockMethod):
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
 
-    def grid_format(self) -> GridFormat:
-        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+    def grid_format(self) -> IntegerFormat:
+        return IntegerFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
 
     def plan_block(self, block: DenseBlock) -> BlockPlan:
         scales = {group: self._search_scale(block, group) for group in block.groups}

@@ -19,7 +19,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.grids.grid import Grid, GridFormat
+from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.method.statistics.statistic import Statistic
 
 
@@ -66,13 +66,13 @@ class Method:
         """Hash what is not in the settings and moves numbers: files, versions; None: nothing."""
         return None
 
-    def grid_format(self) -> GridFormat:
-        """The integer grids that all new weights lie on; `ConfigError` where they do not.
+    def grid_format(self) -> WeightFormat:
+        """The format of the grids that all new weights lie on; `ConfigError` where they do not.
 
         A method that has one puts a `grid` into every `CompressedWeight`.
         """
         raise ConfigError(
-            "save_model='compressed-tensors': expected a method with one integer grid per row or "
+            "save_model='compressed-tensors': expected a method with one grid per row or "
             f"group, such as rtn or gptq, but this one is {type(self).__name__}. "
             "Type save_model=dense, or leave the method out of this sweep."
         )
@@ -87,7 +87,9 @@ class CompressedWeight:
     damping: float | None = (
         None  # fraction of the mean Hessian diagonal really used; None: no solve
     )
-    grid: Grid | None = None  # where all new weights lie; None: nowhere, or not of such a form
+    grid: WeightGrid | None = (
+        None  # where all new weights lie; None: nowhere, or not of such a form
+    )
     note: str | None = None  # what was out of the ordinary: dead columns, retried factorisation
     bias_O: Tensor | None = None  # the layer's new bias; None: it stays as it is
     num_removed: int = 0  # weights of removed parts, which a smaller model would not hold
@@ -107,6 +109,14 @@ class LayerMethod(Method, ABC):
     @abstractmethod
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         """Return the new weight and what was done. Draws nothing and never edits its arguments."""
+
+    def for_fused(self, weights: Sequence[Tensor]) -> "LayerMethod":
+        """Return the method to use for layers that runtimes fuse into one, [O, I] of each.
+
+        They are asked about as they were before any of them is compressed; a layer that is fused
+        with no other is asked about alone. A format that they share a number of wants to know.
+        """
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

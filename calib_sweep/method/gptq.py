@@ -6,7 +6,7 @@ Frantar et al. 2022, arXiv:2210.17323, algorithm 1, as their code computes it:
     Q[o, i]  = the point of the grid of (o, group of i) nearest to W[o, i]
     err[o]   = (W[o, i] - Q[o, i]) / U[i, i]                W[o, j] -= err[o] * U[i, j] for j > i
 
-Grids are those of `grid.py`. Which weights a grid is fitted to:
+Grids are those of `grid.py`. Which weights an integer grid is fitted to:
 
     group_size null        the dense row, before anything is changed
     static_groups          the dense weight, dead columns zeroed; groups are of neighbouring columns
@@ -16,11 +16,14 @@ Grids are those of `grid.py`. Which weights a grid is fitted to:
                            Under act_order these are groups of columns that follow each other in
                            that order, so that a stored model needs the group of every column.
 
+Grids of other formats (`float_formats.py`) are all fitted to the dense weight before the first
+column is rounded, as in FP-Quant (arXiv:2509.23202), which has them so by default.
+
 Features that were zero in every token are dead: their weights become zero after row grids are
 fitted, and their diagonal 1 counts in the mean that scales the damping and in the order of
 `act_order` (largest diagonal first). `block_size` only groups the arithmetic, apart from
-`group_fit: published`. The average bits are RTN's: `bits` + (16 + `bits`) / group (symmetric:
-16 / group) for scale and zero point; the column order of act_order is not counted.
+`group_fit: published`. The average bits are RTN's, for integers `bits` + (16 + `bits`) / group
+(symmetric: 16 / group) for scale and zero point; the column order of act_order is not counted.
 
 Deviations: equal diagonals keep their order (the authors' sort may not); a factorisation that fails
 is retried with more damping, and reported; a layer that no token reached, which the formulas would
@@ -30,7 +33,8 @@ erase, takes the identity for H, which is rounding to nearest. Not theirs, and o
 Shapes: O = out_features, I = in_features, G = groups per row, B = columns of a block.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -38,20 +42,20 @@ from torch import Tensor
 
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
-from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel, column_blocks
+from calib_sweep.method.column_rounding import Rounding
+from calib_sweep.method.column_solver import ColumnSolver, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.column_grids import ColumnGrids
-from calib_sweep.method.grids.grid import Grid, GridFormat, average_bits, fit_grid, mean_group
-from calib_sweep.method.grids.grid_search import search_grid
+from calib_sweep.method.grids.float_formats import OCP
+from calib_sweep.method.grids.formats import FORMATS, INT, check_format, weight_format
+from calib_sweep.method.grids.integer_format import IntegerFormat
+from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.method.settings import (
     UNSTRUCTURED,
-    check_bits,
     check_block_size,
     check_damping,
     check_flag,
-    check_group_size,
     check_off_diagonal,
-    check_symmetric,
 )
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.statistic import Statistic
@@ -62,9 +66,9 @@ PUBLISHED, UPDATED = "published", "updated"
 @final
 @dataclass(frozen=True, kw_only=True)
 class GPTQ(LayerMethod):
-    bits: int  # bits of a weight's integer code, 2 to 8
-    group_size: int | None  # columns that share a scale; None: the whole row
-    symmetric: bool  # whether the zero point is the middle of the grid
+    bits: int  # bits of a weight's code; of an integer 2 to 8
+    group_size: int | None  # columns that share a scale; None: the whole row, or the format's own
+    symmetric: bool  # whether the zero point is the middle of the grid; integers only
     mse: bool  # whether grids are shrunk to the least rounding error instead of min-max
     act_order: bool  # whether columns are rounded in descending order of their Hessian diagonal
     static_groups: bool  # whether all grids are fitted before the first column is rounded
@@ -72,14 +76,16 @@ class GPTQ(LayerMethod):
     damping: float  # fraction of the mean Hessian diagonal added to it
     off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns updated together; moves numbers only through group_fit "published"
+    format: str = INT  # what a code is: an integer, or a floating-point number of this format
+    scale_rule: str = OCP  # of mxfp4: how a power of two is chosen
+    tensor_factor: float | None = None  # no setting: shared with layers that runtimes fuse
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
 
     def __post_init__(self) -> None:
         with collected() as problems:
-            problems.of(check_bits, self.bits)
-            problems.of(check_group_size, self.group_size)
-            problems.of(check_symmetric, self.symmetric)
+            settings = self.format, self.bits, self.group_size, self.symmetric, self.scale_rule
+            problems.of(check_format, *settings)
             problems.of(
                 check_flag,
                 "method.mse",
@@ -89,15 +95,23 @@ class GPTQ(LayerMethod):
             problems.of(
                 check_flag, "method.act_order", self.act_order, "Example: method.act_order=false."
             )
-            problems.of(self._check_static_groups)
-            problems.of(self._check_group_fit)
             problems.of(check_damping, self.damping)
             problems.of(check_off_diagonal, self.off_diagonal)
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
+            if self.format in FORMATS:  # which these two ask
+                problems.of(self._check_static_groups)
+                problems.of(self._check_group_fit)
 
     def _check_static_groups(self) -> None:
         check_flag(
             "method.static_groups", self.static_groups, "Example: method.static_groups=false."
+        )
+        require(
+            not (self.static_groups and self._format.is_static),
+            "method.static_groups",
+            self.static_groups,
+            f"false with method.format={self.format}, all of whose grids are fitted first anyway",
+            "Type method.static_groups=false.",
         )
         require(
             not (self.static_groups and self.group_size is None),
@@ -134,55 +148,59 @@ class GPTQ(LayerMethod):
         factor = factor.to(weight_OI.device)
         alive_OI = factor.without_dead(dense_OI)
         solver = ColumnSolver(alive_OI, factor)
-        grids = self._known_grids(dense_OI, alive_OI, factor.order_I)
+        grid = self._known_grid(dense_OI, alive_OI)
+        grids = self._column_grids(grid, dense_OI, factor.order_I)
         # Column by column is a group of one: blocks are then plain multiples of the block size.
         whole = self.group_size if self.group_size and self.group_fit == UPDATED else 1
         for start, stop in column_blocks(num_in, self.block_size, whole):
             self._solve_block(solver, grids, start, stop)
+        if grid is None and not self._scatters_groups:
+            grid = grids.as_grid(self.bits, self.group_size)
         return CompressedWeight(
             weight_OI=solver.weight_OI(weight_OI.dtype),
-            bits=average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric),
-            grid=None if self._scatters_groups else grids.as_grid(self.bits, self.group_size),
+            bits=self._format.average_bits(*weight_OI.shape),
+            grid=grid,
             damping=factor.damping,
             note=factor.note(),
         )
 
+    def for_fused(self, weights: Sequence[Tensor]) -> LayerMethod:
+        return replace(self, tensor_factor=self._format.factor_of(weights))
+
     def work(self) -> Work:
         return Work(passes=2, solves=True, column_steps=8)
 
-    def _known_grids(
-        self, dense_OI: Tensor, alive_OI: Tensor, order_I: Tensor | None
+    def _known_grid(self, dense_OI: Tensor, alive_OI: Tensor) -> WeightGrid | None:
+        """The grid that is fitted beforehand; None where it is fitted on the way."""
+        if self._fits_on_the_way:
+            return None
+        return self._format.fit(alive_OI if self.static_groups else dense_OI)
+
+    def _column_grids(
+        self, grid: WeightGrid | None, dense_OI: Tensor, order_I: Tensor | None
     ) -> ColumnGrids:
-        """Grids that are fitted beforehand; room for those that are fitted on the way."""
+        """The grids by column; room for those that are fitted on the way."""
         num_in = dense_OI.shape[1]
-        if self.group_size is None:
-            return ColumnGrids.known(self.fit(dense_OI, None), num_in)
-        if self.static_groups:
-            return ColumnGrids.known(self.fit(alive_OI, self.group_size), num_in, order_I)
-        return ColumnGrids.unknown(dense_OI, self.group_size)
+        if grid is not None:
+            return ColumnGrids.known(grid, num_in, order_I)
+        assert self.group_size is not None
+        return ColumnGrids.unknown(dense_OI, self.group_size, self._integers.levels)
 
     def _solve_block(self, solver: ColumnSolver, grids: ColumnGrids, start: int, stop: int) -> None:
         """Round columns start, ..., stop - 1; fit the grids of the groups that begin there."""
-        size, highest = self.group_size or len(solver.weight_IO), 2**self.bits - 1
+        size = self.group_size or len(solver.weight_IO)
         begun = slice(-(-start // size), -(-stop // size))
         if self._fits_on_the_way and self.group_fit == UPDATED and size < stop - start:
-            scale_BO, zero_BO = solver.solve(start, stop, FittedRounding, self)
-            grids.scale_GO[begun], grids.zero_point_GO[begun] = scale_BO[::size], zero_BO[::size]
+            scale_BO, zero_BO = solver.solve(start, stop, FittedRounding, self._integers)
+            grids.set(begun, scale_BO[::size], zero_BO[::size])
             return
         if self._fits_on_the_way and begun.start < begun.stop:
-            grid = self.fit(solver.weight_IO[begun.start * size : begun.stop * size].T, size)
-            grids.scale_GO[begun] = grid.scale_OG.T
-            grids.zero_point_GO[begun] = grid.zero_point_OG.T
-        scale_BO, zero_BO = grids.of_columns(start, stop)
-        kernel = _kernel(highest, scale_BO, zero_BO)
-        solver.solve(start, stop, Rounding, highest, scale_BO, zero_BO, kernel=kernel)
+            grid = self._integers.fit(solver.weight_IO[begun.start * size : begun.stop * size].T)
+            grids.set(begun, grid.scale_OG.T, grid.zero_point_OG.T)
+        rounding = grids.rounding(start, stop)
+        solver.solve(start, stop, rounding.decision, *rounding.arguments, kernel=rounding.kernel)
 
-    def fit(self, weight_OI: Tensor, group_size: int | None) -> Grid:
-        """Fit a grid to each group of columns."""
-        fit = search_grid if self.mse else fit_grid
-        return fit(weight_OI, self.bits, group_size, self.symmetric)
-
-    def grid_format(self) -> GridFormat:
+    def grid_format(self) -> WeightFormat:
         require(
             not self._scatters_groups,
             "method.act_order",
@@ -190,7 +208,26 @@ class GPTQ(LayerMethod):
             "false to save weights as integers, unless groups hold neighbouring columns",
             "Type method.act_order=false, method.static_groups=true or method.group_size=null.",
         )
-        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+        return self._format
+
+    @property
+    def _format(self) -> WeightFormat:
+        return weight_format(
+            self.format,
+            self.bits,
+            self.group_size,
+            self.symmetric,
+            searches=self.mse,
+            scale_rule=self.scale_rule,
+            tensor_factor=self.tensor_factor,
+        )
+
+    @property
+    def _integers(self) -> IntegerFormat:
+        """The format where grids are fitted on the way, which only those of integers are."""
+        form = self._format
+        assert isinstance(form, IntegerFormat), form
+        return form
 
     @property
     def _scatters_groups(self) -> bool:
@@ -200,41 +237,22 @@ class GPTQ(LayerMethod):
     @property
     def _fits_on_the_way(self) -> bool:
         """True where grids are fitted when the sweep reaches their groups."""
-        return self.group_size is not None and not self.static_groups
-
-
-class Rounding(Decision):
-    """Each weight rounded to the nearest point of the grid of its column, which is known."""
-
-    def __init__(self, weight_BO: Tensor, highest: int, scale_BO: Tensor, zero_BO: Tensor) -> None:
-        self._scale_BO = scale_BO
-        self._low_BO, self._high_BO = -zero_BO, highest - zero_BO
-        self._nearest_BO = torch.empty_like(weight_BO)
-
-    def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
-        # With z = zero point, clamp(round(w / s) + z, 0, max) - z, in fewer steps.
-        level_O = (weight_BO[column] / self._scale_BO[column]).round_()
-        level_O.clamp_(self._low_BO[column], self._high_BO[column])
-        nearest_O = torch.mul(level_O, self._scale_BO[column], out=self._nearest_BO[column])
-        torch.sub(weight_BO[column], nearest_O, out=taken_O)
-
-    def new_BO(self, weight_BO: Tensor) -> Tensor:
-        return self._nearest_BO
+        return not self._format.is_static and self.group_size is not None and not self.static_groups
 
 
 class FittedRounding(Rounding):
     """The same on grids that are fitted here, each when the turn of its group has come."""
 
-    def __init__(self, weight_BO: Tensor, method: GPTQ) -> None:
-        self._method, self._highest = method, 2**method.bits - 1
+    def __init__(self, weight_BO: Tensor, form: IntegerFormat) -> None:
+        self._group_size, self._highest = form.group_size or len(weight_BO), 2**form.bits - 1
+        self._form = replace(form, group_size=None)
         empty_BO = torch.empty_like(weight_BO)
         super().__init__(weight_BO, self._highest, empty_BO, torch.empty_like(weight_BO))
 
     def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
-        size = self._method.group_size or len(weight_BO)
-        if column % size == 0:
-            group = slice(column, column + size)
-            grid = self._method.fit(weight_BO[group].T, None)
+        if column % self._group_size == 0:
+            group = slice(column, column + self._group_size)
+            grid = self._form.fit(weight_BO[group].T)
             zero_1O = grid.zero_point_OG.T
             self._scale_BO[group] = grid.scale_OG.T
             self._low_BO[group], self._high_BO[group] = -zero_1O, self._highest - zero_1O
@@ -243,14 +261,3 @@ class FittedRounding(Rounding):
     def extras(self) -> tuple[Tensor, ...]:
         """Scale and zero point of each column."""
         return self._scale_BO, -self._low_BO
-
-
-def _kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:
-    """Return a function that does to a whole block at once what `Rounding` does."""
-
-    def kernel(weight_BO: Tensor, upper_BB: Tensor) -> tuple[Tensor, Tensor]:
-        from calib_sweep.method.gpu.kernels import round_columns  # where there is Triton
-
-        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, highest)
-
-    return kernel

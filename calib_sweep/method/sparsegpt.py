@@ -27,7 +27,8 @@ taken as the identity (nothing to repair) and the report says so. Not theirs, an
 Shapes: O = out_features, I = in_features, B = columns of a block.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -38,16 +39,11 @@ from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.column_solver import ColumnSolver, Decision, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.grids.column_grids import ColumnGrids
-from calib_sweep.method.grids.grid import (
-    GridFormat,
-    average_bits,
-    fit_grid,
-    mean_group,
-    nearest,
-)
+from calib_sweep.method.grids.float_formats import OCP
+from calib_sweep.method.grids.formats import INT, check_format, weight_format
+from calib_sweep.method.grids.weight_format import Levels, WeightFormat
 from calib_sweep.method.selection.masks import at_or_below_threshold, lowest_in_groups
 from calib_sweep.method.settings import (
-    check_bits,
     check_block_size,
     check_damping,
     check_group_size,
@@ -76,6 +72,9 @@ class SparseGPT(LayerMethod):
     damping: float  # fraction of the mean Hessian diagonal added to it
     off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns whose mask is chosen together; changes the result
+    format: str = INT  # with bits: what a code is, an integer or a number of this format
+    scale_rule: str = OCP  # of mxfp4: how a power of two is chosen
+    tensor_factor: float | None = None  # no setting: shared with layers that runtimes fuse
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
 
@@ -90,12 +89,15 @@ class SparseGPT(LayerMethod):
 
     def _check_grid(self) -> None:
         if self.bits is not None:
-            check_bits(self.bits)
+            grid = self.format, self.bits, self.group_size, self.symmetric, self.scale_rule
+            check_format(*grid)
         check_group_size(self.group_size)
         check_symmetric(self.symmetric)
         for key, is_set in (
             ("group_size", self.group_size is not None),
             ("symmetric", self.symmetric),
+            ("format", self.format != INT),
+            ("scale_rule", self.scale_rule != OCP),
         ):
             require(
                 self.bits is not None or not is_set,
@@ -110,10 +112,8 @@ class SparseGPT(LayerMethod):
         assert isinstance(statistic, Hessian), statistic
         num_in = weight_OI.shape[1]
         dense_OI = weight_OI.to(torch.float32)
-        grid = grids = None
-        if self.bits is not None:
-            grid = fit_grid(dense_OI, self.bits, self.group_size, self.symmetric)
-            grids = ColumnGrids.known(grid, num_in)
+        grid = None if self.bits is None else self.grid_format().fit(dense_OI)
+        grids = None if grid is None else ColumnGrids.known(grid, num_in)
         factor = statistic.inverse_factor(self.damping, off_diagonal=self.off_diagonal)
         factor = factor.to(weight_OI.device)
         solver = ColumnSolver(
@@ -123,11 +123,12 @@ class SparseGPT(LayerMethod):
         for start, stop in column_blocks(num_in, self.block_size):
             square_B1 = solver.diagonal_I[start:stop].square().unsqueeze(1)
             grid_BO = (None, None) if grids is None else grids.of_columns(start, stop)
-            (gone_BO,) = solver.solve(start, stop, Pruning, self, square_B1, *grid_BO)
+            settings = self.pattern, self.sparsity, None if grids is None else grids.levels
+            (gone_BO,) = solver.solve(start, stop, Pruning, *settings, square_B1, *grid_BO)
             num_gone += gone_BO.sum()
         return CompressedWeight(
             weight_OI=solver.weight_OI(weight_OI.dtype),
-            bits=self._average_bits(1 - float(num_gone) / weight_OI.numel(), num_in),
+            bits=self._average_bits(1 - float(num_gone) / weight_OI.numel(), weight_OI),
             damping=factor.damping,
             grid=grid,
             note=factor.note(),
@@ -141,15 +142,27 @@ class SparseGPT(LayerMethod):
         if groups is not None:
             check_groups_fit("method.pattern", self.pattern, groups[1], name, num_in)
 
-    def grid_format(self) -> GridFormat:
+    def for_fused(self, weights: Sequence[Tensor]) -> LayerMethod:
+        if self.bits is None:
+            return self
+        return replace(self, tensor_factor=self.grid_format().factor_of(weights))
+
+    def grid_format(self) -> WeightFormat:
         if self.bits is None:
             return super().grid_format()
-        return GridFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+        return weight_format(
+            self.format,
+            self.bits,
+            self.group_size,
+            self.symmetric,
+            scale_rule=self.scale_rule,
+            tensor_factor=self.tensor_factor,
+        )
 
-    def _average_bits(self, share_kept: float, num_in: int) -> float | None:
+    def _average_bits(self, share_kept: float, weight_OI: Tensor) -> float | None:
         if self.bits is None:
             return None
-        dense = average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric)
+        dense = self.grid_format().average_bits(*weight_OI.shape)
         return dense - self.bits * (1 - share_kept) + MASK_BITS
 
     @property
@@ -165,19 +178,21 @@ class Pruning(Decision):
     def __init__(
         self,
         weight_BO: Tensor,
-        method: SparseGPT,
+        pattern: str,
+        sparsity: float,
+        levels: Levels | None,
         square_B1: Tensor,
         scale_BO: Tensor | None,
         zero_BO: Tensor | None,
     ) -> None:
-        self._groups = num_kept_and_group_length(method.pattern)
-        self._square_B1, self._bits = square_B1, method.bits
+        self._groups = num_kept_and_group_length(pattern)
+        self._square_B1, self._levels = square_B1, levels
         self._scale_BO, self._zero_BO = scale_BO, zero_BO
         self._gone_BO = torch.zeros_like(weight_BO)  # 1 where a weight is removed
         self._rounded_BO = None if scale_BO is None else torch.empty_like(weight_BO)
         if self._groups is None:
             score_BO = weight_BO.square() / square_B1
-            self._gone_BO.copy_(at_or_below_threshold(score_BO, method.sparsity))
+            self._gone_BO.copy_(at_or_below_threshold(score_BO, sparsity))
 
     def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
         if self._groups is not None and column % self._groups[1] == 0:
@@ -190,8 +205,9 @@ class Pruning(Decision):
             torch.sub(weight_BO[column], self._rounded_BO[column], out=taken_O)
 
     def _nearest_O(self, column: int, kept_O: Tensor) -> Tensor:
-        assert self._bits is not None and self._scale_BO is not None and self._zero_BO is not None
-        return nearest(kept_O, self._scale_BO[column], self._zero_BO[column], self._bits)
+        assert self._levels is not None and self._scale_BO is not None
+        zero_O = None if self._zero_BO is None else self._zero_BO[column]
+        return self._levels.nearest(kept_O, self._scale_BO[column], zero_O)
 
     def new_BO(self, weight_BO: Tensor) -> Tensor:
         if self._rounded_BO is not None:

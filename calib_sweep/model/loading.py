@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from calib_sweep.method.grids.grid import GridFormat
+    from calib_sweep.method.grids.weight_format import WeightFormat
 
 DTYPES = ("float32", "float16", "bfloat16")
 MINIATURE = "miniature"  # the word that stands for the model shipped with the package
@@ -142,7 +142,7 @@ class HubModel:
         except unreadable() as error:
             raise self._explained(error) from error
 
-    def check_packable(self, form: "GridFormat") -> None:
+    def check_packable(self, form: "WeightFormat") -> None:
         """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
         from calib_sweep.model.packing import check_packable
 

@@ -25,7 +25,9 @@ from torch import Tensor
 
 from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.method.grids.grid import Grid, GridFormat
+from calib_sweep.method.grids.grid import Grid
+from calib_sweep.method.grids.integer_format import IntegerFormat
+from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.model.blocks import Layer, LinearLayer, enumerate_blocks
 from calib_sweep.model.experts import ExpertLinear
 from calib_sweep.model.saving import write_checkpoint
@@ -44,10 +46,11 @@ def save_packed(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     folder: Path,
-    grids: Mapping[Key, Grid],
-    form: GridFormat,
+    grids: Mapping[Key, WeightGrid],
+    form: WeightFormat,
 ) -> None:
     """Write model and tokenizer as a checkpoint of integers, which transformers and vLLM read."""
+    assert isinstance(form, IntegerFormat), form
     scheme = _scheme(form)
     state, dense = _packed_state(model, grids, scheme)
     write_checkpoint(model, tokenizer, folder, state_dict=state, save_original_format=False)
@@ -57,9 +60,13 @@ def save_packed(
     path.write_text(valid_json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def check_packable(name: str, model: "PreTrainedModel", form: GridFormat) -> None:
+def check_packable(name: str, model: "PreTrainedModel", form: WeightFormat) -> None:
     """Raise `ConfigError` unless every layer of `model` can be packed; no weight is read."""
     _check_library("save_model", "compressed-tensors")
+    if not isinstance(form, IntegerFormat):
+        raise ConfigError(
+            "save_model='compressed-tensors': expected integers. Type save_model=dense."
+        )
     names = checkpoint_names(model)
     for key, layer in _layers(model).items():
         num_in = layer.weight_OI().shape[1]
@@ -126,7 +133,7 @@ def checkpoint_names(model: "PreTrainedModel") -> dict[Key, str]:
 
 
 def _packed_state(
-    model: "PreTrainedModel", grids: Mapping[Key, Grid], scheme: "QuantizationScheme"
+    model: "PreTrainedModel", grids: Mapping[Key, WeightGrid], scheme: "QuantizationScheme"
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of the checkpoint, and the names of matrices that stay as they are."""
     from transformers.core_model_loading import revert_weight_conversion
@@ -148,9 +155,10 @@ def _packed_state(
     return state, dense
 
 
-def _packed(weight_OI: Tensor, grid: Grid, scheme: "QuantizationScheme") -> dict[str, Tensor]:
+def _packed(weight_OI: Tensor, grid: WeightGrid, scheme: "QuantizationScheme") -> dict[str, Tensor]:
     from compressed_tensors.compressors import BaseCompressor
 
+    assert isinstance(grid, Grid), grid
     middle, device = 2 ** (grid.bits - 1), weight_OI.device
     exact = {
         "weight": weight_OI.to(torch.float32),
@@ -165,7 +173,7 @@ def _packed(weight_OI: Tensor, grid: Grid, scheme: "QuantizationScheme") -> dict
     return packed
 
 
-def _scheme(form: GridFormat) -> "QuantizationScheme":
+def _scheme(form: IntegerFormat) -> "QuantizationScheme":
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
     weights = QuantizationArgs.model_validate(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from calib_sweep.evaluation.scoring import Scores
     from calib_sweep.evaluation.suite import Progress
     from calib_sweep.method.base import Method
-    from calib_sweep.method.grids.grid import GridFormat
+    from calib_sweep.method.grids.weight_format import WeightFormat
 
 
 class Model(Protocol):
@@ -54,7 +54,7 @@ class Model(Protocol):
     def num_embeddings(self) -> int | None: ...  # token ids; None: not known
     def linear_shapes(self) -> list[tuple[str, int, int]]: ...  # name, out_features, in_features
     def check_checkpoint(self) -> None: ...
-    def check_packable(self, form: "GridFormat") -> None: ...
+    def check_packable(self, form: "WeightFormat") -> None: ...
     def prefetch(self) -> None: ...
 
 

@@ -5,13 +5,15 @@ from dataclasses import asdict
 import pytest
 from helpers.shipped import METHODS
 
+INTEGERS = {"format": "int", "scale_rule": "ocp", "tensor_factor": None}
 ONE_GRID_PER_ROW = {"bits": 4, "group_size": None, "symmetric": False}
-PRUNE_ONLY = {"bits": None, "group_size": None, "symmetric": False}
+PRUNE_ONLY = {**INTEGERS, "bits": None, "group_size": None, "symmetric": False}
 HALF = {"sparsity": 0.5, "pattern": "unstructured"}
 TWO_OF_FOUR = {"sparsity": 0.5, "pattern": "2:4"}
 SOLVE = {"damping": 0.01, "off_diagonal": 1, "block_size": 128}
 
 GPTQ = {
+    **INTEGERS,
     **ONE_GRID_PER_ROW,
     "mse": False,
     "act_order": False,
@@ -75,11 +77,11 @@ PUBLISHED = {
     "paper_wanda": TWO_OF_FOUR,
     "ria": {**HALF, **RIA},
     "ria_24": {**TWO_OF_FOUR, **RIA},
-    "rtn": ONE_GRID_PER_ROW,
+    "rtn": {**INTEGERS, **ONE_GRID_PER_ROW, "mse": False},
     "shortgpt": {"sparsity": 0.25},
     "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
-    "sparsegpt_quantized": {**HALF, **ONE_GRID_PER_ROW, **SOLVE},
+    "sparsegpt_quantized": {**HALF, **INTEGERS, **ONE_GRID_PER_ROW, **SOLVE},
     "spqr": SPQR_README,
     "spqr_defaults": SPQR_SCRIPT,
     "wanda": HALF,

@@ -10,6 +10,7 @@ there is no Triton and which the tests hold these kernels to, in Triton's interp
                     other is its mirror image.
     round_columns   one program owns some rows of a block of columns and keeps them in registers
                     until all its columns are rounded: one launch where there were a thousand.
+                    To integers, or to floating-point numbers of few bits as `floats.py` does it.
 
 Shapes: T = tokens, I = in_features, B = columns of a block, O = out_features.
 """
@@ -28,6 +29,7 @@ ROWS = 32  # out_features that a program rounds: a row for every thread of its o
 
 # Added to a float32 and taken away again, it leaves the nearest integer, ties to even.
 ROUND_TO_NEAREST = tl.constexpr(1.5 * 2**23)
+EXPONENT = tl.constexpr(0x7F800000)  # the bits of a float32 that hold its exponent
 
 
 def add_gram(product_II: Tensor, inputs_TI: Tensor, factor: float = 1.0) -> None:
@@ -77,13 +79,40 @@ def round_columns(
     weight_BO: Tensor, upper_BB: Tensor, scale_BO: Tensor, zero_point_BO: Tensor, highest: int
 ) -> tuple[Tensor, Tensor]:
     """Round a block as GPTQ does to grids that are known: the rounded block, and its errors."""
+    return _launch(weight_BO, upper_BB, scale_BO, zero_point_BO, highest)
+
+
+def round_columns_to_floats(
+    weight_BO: Tensor,
+    upper_BB: Tensor,
+    scale_BO: Tensor,
+    mantissa_bits: int,
+    smallest: float,
+    largest: float,
+) -> tuple[Tensor, Tensor]:
+    """Do the same with grids of floating-point numbers, whose zero is where it is."""
+    floats = largest, smallest, 1.5 * 2.0 ** (23 - mantissa_bits)
+    return _launch(weight_BO, upper_BB, scale_BO, scale_BO, *floats)
+
+
+def _launch(
+    weight_BO: Tensor,
+    upper_BB: Tensor,
+    scale_BO: Tensor,
+    zero_point_BO: Tensor,
+    highest: float,
+    smallest: float = 0.0,
+    magnitude: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Round to integers, or where `magnitude` is given to floating-point numbers."""
     num_columns, num_rows = weight_BO.shape
     weight_BO, scale_BO = weight_BO.contiguous(), scale_BO.contiguous()
     rounded_BO, error_BO = torch.empty_like(weight_BO), torch.empty_like(weight_BO)
     with torch.cuda.device_of(weight_BO):
         _round_columns[(triton.cdiv(num_rows, ROWS),)](
             *(weight_BO, upper_BB.contiguous(), scale_BO, zero_point_BO.contiguous()),
-            *(rounded_BO, error_BO, highest, num_columns, num_rows),
+            *(rounded_BO, error_BO, highest, smallest, magnitude, num_columns, num_rows),
+            magnitude > 0,
             triton.next_power_of_2(num_columns),
             ROWS,
             num_warps=1,
@@ -100,8 +129,11 @@ def _round_columns(
     rounded,
     error,
     highest,
+    smallest,
+    magnitude,
     num_columns,
     num_rows,
+    TO_FLOATS: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
 ):
@@ -114,9 +146,16 @@ def _round_columns(
         here = current * num_rows + row
         w = tl.sum(tl.where((column == current)[:, None], work, 0.0), 0)
         s = tl.load(scale + here, is_row, 1.0)
-        z = tl.load(zero_point + here, is_row, 0.0)
-        level = (tl.div_rn(w, s) + ROUND_TO_NEAREST) - ROUND_TO_NEAREST
-        q = tl.minimum(tl.maximum(level, -z), highest - z) * s
+        level = tl.div_rn(w, s)
+        if TO_FLOATS:
+            level = tl.minimum(tl.maximum(level, -highest), highest)
+            power = (level.to(tl.int32, bitcast=True) & EXPONENT).to(tl.float32, bitcast=True)
+            steps = tl.maximum(power, smallest) * magnitude
+            q = ((level + steps) - steps) * s
+        else:
+            z = tl.load(zero_point + here, is_row, 0.0)
+            level = (level + ROUND_TO_NEAREST) - ROUND_TO_NEAREST
+            q = tl.minimum(tl.maximum(level, -z), highest - z) * s
         e = tl.div_rn(w - q, tl.load(upper + current * num_columns + current))
         tl.store(rounded + here, q, is_row)
         tl.store(error + here, e, is_row)

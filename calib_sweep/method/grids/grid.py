@@ -14,23 +14,33 @@ Shapes: O = out_features, I = in_features, G = groups per row, C = columns per g
 """
 
 from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from calib_sweep.method.column_rounding import ColumnRounding, Rounding, integer_kernel
 from calib_sweep.method.typed import unflatten
 
 SCALE_BITS = 16  # a stored scale is a half-precision number
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
-class GridFormat:
-    """Settings of all grids that a method fits, known before any weight is read."""
+class Integers:
+    """The whole numbers 0, ..., 2^bits - 1, shifted by a zero point."""
 
     bits: int
-    group_size: int | None  # neighbouring columns that share a scale; None: the whole row
-    symmetric: bool  # whether every zero point is 2^(bits - 1)
+
+    def nearest(self, weight: Tensor, scale: Tensor, zero_point: Tensor | None) -> Tensor:
+        assert zero_point is not None
+        return nearest(weight, scale, zero_point, self.bits)
+
+    def rounding(self, scale_BO: Tensor, zero_point_BO: Tensor | None) -> ColumnRounding:
+        assert zero_point_BO is not None
+        arguments = 2**self.bits - 1, scale_BO, zero_point_BO
+        return ColumnRounding(Rounding, arguments, integer_kernel(*arguments))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +51,10 @@ class Grid:
     zero_point_OG: Tensor
     bits: int
     group_size: int | None = None  # columns of all groups but the last; None: all have as many
+
+    @property
+    def levels(self) -> Integers:
+        return Integers(bits=self.bits)
 
     def cpu(self) -> "Grid":
         return replace(self, scale_OG=self.scale_OG.cpu(), zero_point_OG=self.zero_point_OG.cpu())
