@@ -38,7 +38,7 @@ from calib_sweep.inputs import inputs_of
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.hub import commit_of
-from calib_sweep.model.input_quantizer import refuse_input_quantizers
+from calib_sweep.model.saving import refuse_what_no_checkpoint_holds
 from calib_sweep.parts.interfaces import Parts, PreparedEvaluation
 from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
 from calib_sweep.results import environment
@@ -210,7 +210,7 @@ def _compress(
         beside=beside(parts.model, lambda: drawn),
     )
     if form is not None:
-        refuse_input_quantizers(model)
+        refuse_what_no_checkpoint_holds(model)
     propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
     found = summarise_layers(layers, time.perf_counter() - start, propagated)
     fingerprint = weights_fingerprint(model)

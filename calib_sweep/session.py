@@ -12,6 +12,7 @@ import torch
 from calib_sweep.cell import Cell
 from calib_sweep.drawing import DenseModel
 from calib_sweep.evaluation.reference import DenseReference
+from calib_sweep.model.additions import remove_additions
 from calib_sweep.model.input_quantizer import remove_input_quantizers
 from calib_sweep.parts.building import Builder
 
@@ -51,6 +52,7 @@ class Session:
             for parameter, weight in self._pristine.items():
                 parameter.copy_(weight)
         remove_input_quantizers(self._model)
+        remove_additions(self._model)
         return self._model
 
     def dense(self, cell: Cell, parts: "PartialParts") -> DenseModel:

@@ -83,7 +83,7 @@ def compress_layer(
     except (ArithmeticError, RuntimeError) as error:
         raise LayerError(f"{where}: {error}") from error
     new_OI = compressed.weight_OI
-    _check_replacement(where, weight_OI, new_OI)
+    _check_replacement(where, weight_OI, new_OI, compressed.bias_O)
     output_error = _output_error(weight_OI, new_OI, statistic)
     _quantize_inputs(where, layer, compressed.input_quantizer)
     layer.set_weight_OI(new_OI)
@@ -118,9 +118,12 @@ def _num_routed(
     return routed.get(name, statistic.num_tokens)
 
 
-def _check_replacement(where: str, weight_OI: Tensor, new_OI: Tensor) -> None:
+def _check_replacement(
+    where: str, weight_OI: Tensor, new_OI: Tensor, bias_O: Tensor | None
+) -> None:
     assert new_OI.shape == weight_OI.shape and new_OI.dtype == weight_OI.dtype, where
-    if not bool(torch.isfinite(new_OI).all()):
+    new = [new_OI] if bias_O is None else [new_OI, bias_O]
+    if not all(bool(torch.isfinite(values).all()) for values in new):
         raise LayerError(
             f"{where}: the compressed weight is not finite in {_name_of(new_OI.dtype)}. "
             f"{WIDER_DTYPE}."

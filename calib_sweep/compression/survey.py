@@ -18,16 +18,14 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.contract import hollow
 from calib_sweep.compression.layer import WIDER_DTYPE, LayerError, check_finite
-from calib_sweep.compression.masking import Masked
+from calib_sweep.compression.masking import masks_of
 from calib_sweep.compression.replay import BlockInputs, hidden_of, without_head
 from calib_sweep.errors import ConfigError
-from calib_sweep.method.base import LayerMethod
-from calib_sweep.method.dense import Dense
-from calib_sweep.method.structured import ByLayer, Removal, Seen, StructuredMethod, Survey
+from calib_sweep.method.structured import BlockParts, ByLayer, Seen, StructuredMethod, Survey
 from calib_sweep.model.blocks import DecoderBlock, LinearLayer, enumerate_blocks
 from calib_sweep.model.calls import first_tensor
 from calib_sweep.model.placement import onload
-from calib_sweep.model.structure import final_norm
+from calib_sweep.model.structure import final_norm, parts_of
 
 NUM_TOKENS = 8  # that a model is asked with whether it does without its layers
 TOLERANCE = 1e-3  # of the largest hidden state: rounding in half precision
@@ -37,6 +35,7 @@ TOLERANCE = 1e-3  # of the largest hidden state: rounding in half precision
 class Surveyed:
     """A model as a structured method sees it."""
 
+    blocks_B: Sequence[BlockParts]
     surveys_B: Sequence[Survey]
 
 
@@ -52,31 +51,34 @@ def survey(
     """
     check_structured(model, method)
     norm = final_norm(model)
+    parts_B = [parts_of(block) for block in blocks]
     surveys_B: list[Survey] = []
-    for block in blocks:
+    for block, parts in zip(blocks, parts_B, strict=True):
         as_seen = norm if block.index == len(blocks) - 1 else nn.Identity()
         with onload(block.module):
-            surveys_B.append(_look(block, method, inputs, as_seen))
-    removals_B = method.plan_removal(Surveyed(surveys_B=surveys_B))
+            weights = {name: layer.weight_OI() for name, layer in block.layers.items()}
+            own = method.start_survey(parts, weights)
+            _look(block, own, inputs, as_seen)
+        surveys_B.append(own)
+    removals_B = method.plan_removal(Surveyed(blocks_B=parts_B, surveys_B=surveys_B))
     return [
-        ByLayer(methods=_masks(block, removal))
-        for block, removal in zip(blocks, removals_B, strict=True)
+        ByLayer(methods=masks_of(*of_block))
+        for of_block in zip(blocks, parts_B, removals_B, strict=True)
     ]
 
 
-def _look(
-    block: DecoderBlock, method: StructuredMethod, inputs: BlockInputs, as_seen: nn.Module
-) -> Survey:
-    """Show the dense block to `method`, batch by batch; its outputs take the place of its inputs.
+def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.Module) -> None:
+    """Show the dense block, batch by batch; its outputs take the place of its inputs.
 
     `as_seen`: what the method sees the outputs through.
     """
     for name, layer in block.layers.items():
         check_finite(block.index, name, layer, None)
-    survey = method.start_survey()
     for batch in range(len(inputs.batches)):
         before_BTD = inputs.hidden_NTD[inputs.batches[batch]]
-        after_BTD = inputs.run(block.module, block.index, batch)
+        read: dict[str, Tensor] = {}
+        with _hooked([(_module(block, name), _reading(name, read)) for name in survey.layers]):
+            after_BTD = inputs.run(block.module, block.index, batch)
         for when, hidden_BTD in (("enter", before_BTD), ("leave", after_BTD)):
             _check_hidden(block.index, when, hidden_BTD)
         rows, weights_T = _rows_that_count(inputs, batch)
@@ -85,10 +87,35 @@ def _look(
                 before_TD=rows(before_BTD),
                 after_TD=rows(as_seen(after_BTD)),
                 weights_T=weights_T,
+                sample_T=rows(_samples_of(before_BTD)),
+                inputs={
+                    name: rows(given.reshape(*before_BTD.shape[:2], -1))
+                    for name, given in read.items()
+                },
             )
         )
         inputs.replace(batch, after_BTD)
-    return survey
+
+
+def _module(block: DecoderBlock, name: str) -> nn.Module:
+    layer = block.layers[name]
+    assert isinstance(layer, LinearLayer), layer
+    return layer.module
+
+
+def _reading(name: str, read: dict[str, Tensor]) -> Callable[..., None]:
+    def hook(
+        _m: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], _o: object
+    ) -> None:
+        read[name] = first_tensor(args, kwargs)
+
+    return hook
+
+
+def _samples_of(hidden_BTD: Tensor) -> Tensor:
+    """The number within the batch of the sample that each token is of, [B, T]."""
+    sample_B = torch.arange(len(hidden_BTD), device=hidden_BTD.device)
+    return sample_B.unsqueeze(1).expand(hidden_BTD.shape[:2])
 
 
 def _rows_that_count(
@@ -113,22 +140,13 @@ def _check_hidden(index: int, when: str, hidden_BTD: Tensor) -> None:
         )
 
 
-def _masks(block: DecoderBlock, removal: Removal) -> dict[str, LayerMethod]:
-    if not removal.whole:
-        return dict.fromkeys(block.layers, Dense())
-    return {
-        name: Masked(bias_O=layer.bias_O(), note="its block is removed")
-        for name, layer in block.layers.items()
-    }
-
-
 def check_structured(model: nn.Module, method: StructuredMethod) -> None:
     """Raise `ConfigError` where the parts that `method` removes are no parts of `model`.
 
     `model` may be without weights, on the device meta.
     """
     blocks = enumerate_blocks(model)
-    method.check_blocks(len(blocks))
+    method.check_blocks([parts_of(block) for block in blocks])
     if next(model.parameters()).is_meta:
         model = hollow(model)
     check_silent(model)

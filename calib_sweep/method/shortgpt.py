@@ -11,6 +11,7 @@ final norm makes of it, and a cosine that is not defined counts as 0.5.
 Shapes: T = tokens, D = hidden size, B = decoder blocks.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from calib_sweep.errors import collected
 from calib_sweep.method.settings import check_sparsity
 from calib_sweep.method.structured import (
+    BlockParts,
     Removal,
     Seen,
     StructuredMethod,
@@ -39,10 +41,10 @@ class ShortGPT(StructuredMethod):
         with collected() as problems:
             problems.of(check_sparsity, self.sparsity)
 
-    def check_blocks(self, num_blocks: int) -> None:
-        check_whole_blocks(self.sparsity, num_blocks)
+    def check_blocks(self, blocks_B: Sequence[BlockParts]) -> None:
+        check_whole_blocks(self.sparsity, len(blocks_B))
 
-    def start_survey(self) -> "Influence":
+    def start_survey(self, block: BlockParts, weights: Mapping[str, Tensor]) -> "Influence":
         return Influence()
 
     def plan_removal(self, model: SurveyedModel) -> list[Removal]:
@@ -55,6 +57,8 @@ class ShortGPT(StructuredMethod):
 
 class Influence:
     """Block influence, summed batch by batch."""
+
+    layers = ()
 
     def __init__(self) -> None:
         self._sum = self._num_tokens = 0.0

@@ -6,12 +6,13 @@
 Removal is simulated: the weights and biases of what goes become zero, so that the model computes
 what a smaller one would, at the size that it had. What a smaller one would save is counted.
 
-Shapes: T = tokens that count, D = hidden size, B = decoder blocks.
+Shapes: T = tokens that count, D = hidden size, I = in_features, H = heads of queries, F = neurons,
+B = decoder blocks.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -28,16 +29,43 @@ class ByLayer(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a block that adds to the residual stream: attention, or feed-forward."""
+
+    out: str  # its last linear layer, whose columns are outputs of heads, or neurons
+    layers: tuple[str, ...]  # all of its linear layers
+    num_weights: int  # of them
+    num_inputs: int  # of the last one
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockParts:
+    """What a decoder block is made of."""
+
+    kind: str  # class of the block
+    attention: Part | None  # None: not known
+    feed_forward: Part | None  # None: not known, or experts
+    num_heads: int | None  # of queries; None: not known which rows of which layer are whose
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """What one batch of calibration samples was in a dense block, a row for each token."""
 
     before_TD: Tensor  # hidden states that enter the block
     after_TD: Tensor  # and leave it; those of the last one through the model's final norm
-    weights_T: Tensor | None  # how often each token counts; None: once
+    weights_T: Tensor | None = None  # how often each token counts; None: once
+    sample_T: Tensor | None = None  # which sample of the batch a token is of
+    inputs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # [T, I] of `layers`
 
 
 class Survey(Protocol):
     """What a method notes of one dense block."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Linear layers whose inputs are asked for."""
+        ...
 
     def add(self, seen: Seen) -> None:
         """Take in a batch."""
@@ -49,11 +77,17 @@ class Removal:
     """The parts of a block that go."""
 
     whole: bool = False  # the block as a whole: it passes on what enters it
+    heads_H: Tensor | None = None  # heads of queries, True where one goes
+    neurons_F: Tensor | None = None  # neurons, True where one goes
+    # By last layer of a part, mean inputs [I]: the share of what goes moves into its bias.
+    means: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 class SurveyedModel(Protocol):
     """All dense blocks of a model, surveyed."""
 
+    @property
+    def blocks_B(self) -> Sequence[BlockParts]: ...
     @property
     def surveys_B(self) -> Sequence[Survey]: ...
 
@@ -71,12 +105,12 @@ class StructuredMethod(Method, ABC):
         return Work(passes=1)
 
     @abstractmethod
-    def check_blocks(self, num_blocks: int) -> None:
-        """Raise `ConfigError` where these settings do not fit a model of so many blocks."""
+    def check_blocks(self, blocks_B: Sequence[BlockParts]) -> None:
+        """Raise `ConfigError` where a model of such blocks has not what these settings remove."""
 
     @abstractmethod
-    def start_survey(self) -> Survey:
-        """Begin to look at a dense block."""
+    def start_survey(self, block: BlockParts, weights: Mapping[str, Tensor]) -> Survey:
+        """Begin to look at a dense block. `weights` [O, I] by layer, not to be kept."""
 
     @abstractmethod
     def plan_removal(self, model: SurveyedModel) -> list[Removal]:
@@ -94,3 +128,15 @@ def check_whole_blocks(sparsity: float, num_blocks: int) -> int:
         f"Example: method.sparsity={1 / num_blocks:.4g} removes one.",
     )
     return num_removed
+
+
+def check_attention_and_neurons(blocks_B: Sequence[BlockParts]) -> None:
+    """Raise `ConfigError` where a block has not attention and one feed-forward part of neurons."""
+    for index, block in enumerate(blocks_B):
+        require(
+            block.attention is not None and block.feed_forward is not None,
+            "model",
+            block.kind,
+            f"blocks of attention and one feed-forward part, not of experts (block {index})",
+            "Choose another model; method=reap removes experts, method=shortgpt whole blocks.",
+        )

@@ -16,6 +16,7 @@ from transformers.models.falcon.modeling_falcon import FalconLinear
 from transformers.pytorch_utils import Conv1D
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.model.additions import set_bias
 from calib_sweep.model.experts import ExpertLinear, expert_linears, holds_fused_experts
 
 # Attribute path of the decoder blocks, and the families that use it.
@@ -69,8 +70,8 @@ class LinearLayer:
         return None if self.module.bias is None else self.module.bias.detach()
 
     def set_bias_O(self, bias_O: Tensor) -> None:
-        assert self.module.bias is not None and bias_O.shape == self.module.bias.shape, bias_O.shape
-        self.module.bias.data.copy_(bias_O)
+        """Set the bias, also of a layer that came without one."""
+        set_bias(self.module, bias_O)
 
 
 Layer = LinearLayer | ExpertLinear

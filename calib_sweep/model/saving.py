@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calib_sweep.model.additions import refuse_additions
 from calib_sweep.model.input_quantizer import refuse_input_quantizers
 from calib_sweep.model.input_rotation import refuse_input_rotations
 from calib_sweep.quiet import quiet_transformers
@@ -28,11 +29,17 @@ def save_dense(
     return folder
 
 
+def refuse_what_no_checkpoint_holds(model: "PreTrainedModel") -> None:
+    """Raise `ConfigError` where a checkpoint of `model` would be another model."""
+    refuse_input_quantizers(model)
+    refuse_additions(model)
+
+
 def write_checkpoint(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path, **settings: Any
 ) -> None:
     """Settings, weights and tokenizer; `settings` go to `save_pretrained` of the model."""
-    refuse_input_quantizers(model)
+    refuse_what_no_checkpoint_holds(model)
     refuse_input_rotations(model)
     with quiet_transformers(), _writable_generation(model, folder):
         model.save_pretrained(folder, **settings)

@@ -68,6 +68,7 @@ PUBLISHED = {
     "dense": {},
     "dsnot": {**HALF, **DSNOT},
     "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
+    "flap": {"sparsity": 0.2, "compensation": True},
     "gptq": GPTQ,
     "magnitude": {**HALF, "compare": "layer"},
     "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
