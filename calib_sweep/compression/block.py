@@ -9,6 +9,7 @@ from torch import Tensor
 
 from calib_sweep.activations.base import Activations
 from calib_sweep.compression.dense_block import ObservedBlock
+from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.folding import fold
 from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
 from calib_sweep.compression.observation import observe
@@ -19,6 +20,7 @@ from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.fused_layers import fused_layers
+from calib_sweep.model.input_quantizer import quantizes_inputs
 
 # Which outputs of a block become the inputs of the next one.
 COMPRESSED, DENSE = "compressed", "dense"
@@ -42,7 +44,7 @@ def compress_block(
         reports = _compress_as_planned(block, method, inputs, propagate == DENSE, activations)
     else:
         quantize_inputs(block, activations, inputs)
-        reports = _compress_layers(block, method, inputs, propagate == DENSE, in_order)
+        reports = _compress_layers(block, method, inputs, propagate, in_order)
     if propagate == COMPRESSED and inputs is not None:
         inputs.advance(block.module, block.index)
     return reports
@@ -52,14 +54,14 @@ def _compress_layers(
     block: DecoderBlock,
     method: LayerMethod | ByLayer,
     inputs: BlockInputs | None,
-    keep_outputs: bool,
+    propagate: str | None,
     in_order: bool,
 ) -> list[LayerReport]:
     if isinstance(method, LayerMethod) and method.statistic is not None and inputs is not None:
         if in_order:
-            return _compress_in_order(block, method, inputs)
-        return _compress_at_once(block, method, inputs, keep_outputs)
-    if inputs is not None and keep_outputs:
+            return _compress_in_order(block, method, inputs, is_last=propagate is None)
+        return _compress_at_once(block, method, inputs, propagate)
+    if inputs is not None and propagate == DENSE:
         inputs.advance(block.module, block.index)
     methods = _told(
         block,
@@ -72,10 +74,18 @@ def _compress_layers(
 
 
 def _compress_at_once(
-    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs, keep_outputs: bool
+    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs, propagate: str | None
 ) -> list[LayerReport]:
     """Compress all layers of a block as they were observed in the dense one."""
     assert method.statistic is not None
+    keep_outputs, dense = propagate == DENSE, None
+    if method.compares_streams and (inputs.has_parted or quantizes_inputs(block.module)):
+        advances = propagate is not None
+        dense = DenseStream(block, inputs, keeps_weights=False, advances=advances)
+    elif method.compares_streams:  # one stream so far, whose outputs are those of the dense model
+        inputs.part()
+        assert inputs.dense is not None
+        inputs, keep_outputs = inputs.dense, propagate is not None
     seen = observe(
         block.module,
         block.index,
@@ -83,6 +93,7 @@ def _compress_at_once(
         inputs,
         method.statistic,
         keep_outputs=keep_outputs,
+        dense=dense,
     )
     methods = _told(block, dict.fromkeys(block.layers, method))
     return [  # a statistic is gone with its last layer
@@ -92,7 +103,7 @@ def _compress_at_once(
 
 
 def _compress_in_order(
-    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs
+    block: DecoderBlock, method: LayerMethod, inputs: BlockInputs, *, is_last: bool
 ) -> list[LayerReport]:
     """Compress groups of layers with one input in order of execution, each newly observed."""
     assert method.statistic is not None
@@ -102,13 +113,18 @@ def _compress_in_order(
     groups += [[name] for name in layers if name not in first.statistics]
     del first  # and its statistics: each group is observed anew
     methods = _told(block, dict.fromkeys(layers, method))
+    dense = None
+    if method.compares_streams:
+        dense = DenseStream(block, inputs, keeps_weights=True, advances=False)
     reports = {}
     for group in groups:
         members = {name: layers[name] for name in group}
-        seen = observe(*place, members, inputs, method.statistic, may_stop=each_once)
+        seen = observe(*place, members, inputs, method.statistic, may_stop=each_once, dense=dense)
         for name, layer in members.items():
             seen_of_layer = seen.take(name)
             reports[name] = compress_layer(block.index, name, layer, methods[name], *seen_of_layer)
+    if dense is not None and not is_last:
+        dense.advance()
     return [reports[name] for name in layers]
 
 

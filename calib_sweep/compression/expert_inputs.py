@@ -9,26 +9,17 @@ Shapes: T = tokens, D = hidden size, R = tokens that an expert sees, I = in_feat
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from calib_sweep.compression.rows import Rows
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import Layer, LinearLayer
 from calib_sweep.model.experts import Routing
 
 EXPERTS = "experts"
 REMEDY = "Type walk.all_experts=false."
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What experts see of a batch: tokens that count."""
-
-    hidden_RI: Tensor
-    weights_R: Tensor | None  # how often; None: once
 
 
 def rows_of(
@@ -40,7 +31,8 @@ def rows_of(
         rows_T = routing.to(expert) if valid_T is None else routing.to(expert) & valid_T
     if rows_T is None:
         return Rows(routing.hidden_TD, weights_T)
-    return Rows(routing.hidden_TD[rows_T], None if weights_T is None else weights_T[rows_T])
+    weights_R = None if weights_T is None else weights_T[rows_T]
+    return Rows(routing.hidden_TD[rows_T], weights_R, rows_T)
 
 
 def holders(block: nn.Module, layers: Mapping[str, Layer]) -> dict[nn.Module, list[nn.Module]]:
@@ -79,14 +71,3 @@ def check_shown(name: str, routed_TD: Tensor, shown_TD: Tensor | None) -> None:
             f"walk.all_experts=True: expected experts that read what the module around them is "
             f"called with, but {name} reads something else. {REMEDY}"
         )
-
-
-def refuse_unknown_rows(name: str, num_rows: int, num_tokens: int) -> NoReturn:
-    """Raise `ConfigError` where tokens do not all count once and rows do not say which they are."""
-    raise ConfigError(
-        "calibration.window='document', weighting or seq_len: expected samples without padding "
-        f"whose tokens all count once, because {name} sees {num_rows} rows for {num_tokens} "
-        "tokens, and which is which cannot be told (experts of its own that this release of "
-        "transformers keeps as separate modules?). Type walk.all_experts=true, or "
-        "calibration.window=slice calibration.weighting=tokens and one calibration.seq_len."
-    )

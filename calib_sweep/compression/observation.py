@@ -14,19 +14,20 @@ Shapes: B = samples of a batch, T = tokens of a sample, I = in_features.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.expert_inputs import (
-    Rows,
     check_shown,
     holders,
-    refuse_unknown_rows,
     rows_of,
     show,
 )
 from calib_sweep.compression.replay import BlockInputs
+from calib_sweep.compression.rows import BatchTokens, Rows, Taken, add_alone
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.blocks import Layer, LinearLayer
 from calib_sweep.model.calls import first_tensor
@@ -70,34 +71,28 @@ def observe(
     keep_outputs: bool = False,
     num_batches: int | None = None,
     may_stop: bool = False,
+    dense: DenseStream | None = None,
 ) -> Observation:
     """Run `block` on its inputs and accumulate a statistic of the inputs of each of `layers`.
 
     `keep_outputs`: outputs take the place of the inputs. `num_batches`: only so many (None: all).
     `may_stop`: a run may end as soon as every layer was called, known to happen once per batch.
+    `dense`: statistics are of pairs, with what the layers see in the dense model.
     """
-    observer = _Observer(layers, statistic_type, all_experts=inputs.all_experts)
-    handles = observer.attach(block)
+    add = add_alone if dense is None else dense.take
+    observer = _Observer(layers, statistic_type, all_experts=inputs.all_experts, add=add)
     each_once = may_stop
-    try:
-        for batch in range(len(inputs.batches))[:num_batches]:
-            observer.start_batch(
-                inputs.batch_size(batch),
-                inputs.valid_BT(batch),
-                inputs.weights_BT(batch),
-                stop=each_once and not keep_outputs,
-            )
-            try:
-                output_BTD = inputs.run(block, index, batch)
-            except _AllSeen:
-                continue
-            if batch == 0:
-                each_once = observer.saw_each_once()
-            if keep_outputs:
-                inputs.replace(batch, output_BTD)
-    finally:
-        for handle in handles:
-            handle.remove()
+    for batch in range(len(inputs.batches))[:num_batches]:
+        observer.start_batch(inputs.tokens_of(batch), stop=each_once and not keep_outputs)
+        output_BTD = observer.watch(block, partial(inputs.run, block, index, batch))
+        if dense is not None:
+            dense.pair(batch)
+        if output_BTD is None:
+            continue
+        if batch == 0:
+            each_once = observer.saw_each_once()
+        if keep_outputs:
+            inputs.replace(batch, output_BTD)
     return Observation(observer.statistics, each_once, layers, observer.routed)
 
 
@@ -114,8 +109,10 @@ class _Observer:
         statistic_type: type[Statistic],
         *,
         all_experts: bool,
+        add: Callable[[Taken], None],
     ) -> None:
         self._layers = layers
+        self._add = add
         self._statistic_type = statistic_type
         self._all_experts = all_experts
         self._num_calls: Counter[str] = Counter()
@@ -123,14 +120,10 @@ class _Observer:
         self.routed: dict[str, int | None] = {}
         self._is_showing = False  # whether experts that are modules are run on all tokens now
         self._readers: set[str] = set()  # layers that read what is shown
-        self.start_batch(0, None, None, stop=False)
+        self.start_batch(BatchTokens(0, None, None), stop=False)
 
-    def start_batch(
-        self, num_samples: int, valid_BT: Tensor | None, weights_BT: Tensor | None, *, stop: bool
-    ) -> None:
-        self._num_samples = num_samples
-        self._valid_BT = valid_BT
-        self._weights_BT = weights_BT
+    def start_batch(self, tokens: BatchTokens, *, stop: bool) -> None:
+        self._tokens = tokens
         self._stop = stop
         self._num_calls.clear()
         # Holding on to the tensors keeps their addresses from being used again within the batch.
@@ -141,7 +134,18 @@ class _Observer:
     def saw_each_once(self) -> bool:
         return all(self._num_calls[name] == 1 for name in self._layers)
 
-    def attach(self, block: nn.Module) -> list[RemovableHandle]:
+    def watch(self, block: nn.Module, run: Callable[[], Tensor]) -> Tensor | None:
+        """What `run` returns, watched; None: it ended as soon as all was seen."""
+        handles = self._attach(block)
+        try:
+            return run()
+        except _AllSeen:
+            return None
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _attach(self, block: nn.Module) -> list[RemovableHandle]:
         """Watch the layers' modules, and every module of fused experts once."""
         handles, fused = self._attach_showing(block), defaultdict[nn.Module, list[str]](list)
         for name, layer in self._layers.items():
@@ -195,7 +199,9 @@ class _Observer:
         """Count the tokens that the router sends; which of them are padding cannot be told."""
         if name in self._readers:
             check_shown(name, inputs, self._shown_TD)
-        self._count_routed([name], None if self._valid_BT is not None else inputs[..., 0].numel())
+        self._count_routed(
+            [name], None if self._tokens.valid_BT is not None else inputs[..., 0].numel()
+        )
 
     def _count_routed(self, names: list[str], num_tokens: int | None) -> None:
         for name in names:
@@ -236,9 +242,7 @@ class _Observer:
             raise _AllSeen
 
     def _rows_of(self, routing: Routing, name: str, expert: int | None) -> Rows:
-        num_rows = len(routing.hidden_TD)
-        counted = self._valid_of(num_rows, name), self._weights_of(num_rows, name)
-        return rows_of(routing, expert, *counted)
+        return rows_of(routing, expert, *self._tokens.counted(len(routing.hidden_TD), name))
 
     def _take_shared(self, names: list[str], rows: Rows) -> None:
         """Take in what `names`, and no other layer, see; also that it is nothing."""
@@ -248,7 +252,7 @@ class _Observer:
         if own is None:
             own = self._statistic_type(rows.hidden_RI.shape[1], rows.hidden_RI.device)
             self.statistics |= dict.fromkeys(names, own)
-        own.add(rows.hidden_RI, self._num_samples, rows.weights_R)
+        self._add(Taken(names[0], own, rows, self._tokens.num_samples))
 
     def _take(self, name: str, inputs: Tensor) -> None:
         if self._is_showing:
@@ -267,32 +271,8 @@ class _Observer:
             self._started.add(id(own))
         sharing = [other for other, shared in self.statistics.items() if shared is own]
         assert sharing[0] == name, f"{sharing} had the same input before, now {name} has another"
-        own.add(*self._rows(name, inputs))
-        self._seen[key] = (inputs, own)
-
-    def _rows(self, name: str, inputs: Tensor) -> tuple[Tensor, int, Tensor | None]:
-        """One row per token that counts, the number of samples, and how often each row counts."""
-        rows_TI = inputs.reshape(-1, inputs.shape[-1])
-        valid_T = self._valid_of(len(rows_TI), name)
-        weights_T = self._weights_of(len(rows_TI), name)
-        if valid_T is not None:
-            rows_TI = rows_TI[valid_T]
-            weights_T = None if weights_T is None else weights_T[valid_T]
-        return rows_TI, self._num_samples, weights_T
-
-    def _valid_of(self, num_rows: int, name: str) -> Tensor | None:
-        """Mark the rows of a layer's input that count; None: all do."""
-        return self._of_rows(self._valid_BT, num_rows, name)
-
-    def _weights_of(self, num_rows: int, name: str) -> Tensor | None:
-        """How often each row of a layer's input counts; None: once."""
-        return self._of_rows(self._weights_BT, num_rows, name)
-
-    def _of_rows(self, given_BT: Tensor | None, num_rows: int, name: str) -> Tensor | None:
-        if given_BT is None:
-            return None
         layer = self._layers[name]
         is_sent = isinstance(layer, LinearLayer) and layer.is_routed and not self._is_showing
-        if is_sent or num_rows != given_BT.numel():
-            refuse_unknown_rows(name, num_rows, given_BT.numel())
-        return given_BT.flatten()
+        rows = self._tokens.rows(inputs, name, is_sent=is_sent)
+        self._add(Taken(name, own, rows, self._tokens.num_samples))
+        self._seen[key] = (inputs, own)

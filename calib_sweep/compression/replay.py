@@ -10,13 +10,14 @@ Shapes: N = samples, T = tokens of a sample, D = hidden size, B = samples of a b
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from calib_sweep.compression.rows import BatchTokens
 from calib_sweep.errors import ConfigError
 
 # Tokens at once: enough to keep a GPU busy; few enough to stay near a CPU's caches, which saves it
@@ -42,6 +43,7 @@ class BlockInputs:
     weights_NT: Tensor | None  # how often a valid token counts; None: once
     calls: list[list[Call]] = field(repr=False)  # [batch][block]
     all_experts: bool = False  # whether statistics of every expert see every token
+    dense: "BlockInputs | None" = None  # in the dense model, where a method asks; else None
 
     def run(self, block: nn.Module, index: int, batch: int) -> Tensor:
         """Output hidden states [B, T, D] of `block`, the `index`-th of the model, on a batch."""
@@ -57,8 +59,25 @@ class BlockInputs:
         for batch in range(len(self.batches)):
             self.replace(batch, self.run(block, index, batch))
 
+    def with_dense(self) -> "BlockInputs":
+        """The same, with those of the dense model beside them: one tensor until they part."""
+        return replace(self, dense=replace(self))
+
+    @property
+    def has_parted(self) -> bool:
+        """Whether the dense model's hidden states are, or may be, others."""
+        return self.dense is not None and self.dense.hidden_NTD is not self.hidden_NTD
+
+    def part(self) -> None:
+        """Give the dense model's hidden states a tensor of their own."""
+        if self.dense is not None and not self.has_parted:
+            self.dense.hidden_NTD = self.hidden_NTD.clone()
+
     def batch_size(self, batch: int) -> int:
         return self.batches[batch].stop - self.batches[batch].start
+
+    def tokens_of(self, batch: int) -> BatchTokens:
+        return BatchTokens(self.batch_size(batch), self.valid_BT(batch), self.weights_BT(batch))
 
     def valid_BT(self, batch: int) -> Tensor | None:
         return None if self.valid_NT is None else self.valid_NT[self.batches[batch]]

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from calib_sweep.activations.base import Activations
 from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.compression.contract import check_replay
+from calib_sweep.compression.dense_stream import check_streams
 from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
@@ -99,6 +100,14 @@ class Walk:
             {"propagate": self.propagate, "all_experts": self.all_experts},
             f"its defaults with {type(method).__name__}, which walks over the blocks by itself",
             f"Type walk.propagate={PUBLISHED} walk.true_sequential=false walk.all_experts=false.",
+        )
+        require(
+            not (method.compares_streams and self.propagated(method) == DENSE),
+            "walk.propagate",
+            self.propagate,
+            f"{PUBLISHED} or {COMPRESSED} with {type(method).__name__}, which makes up for what "
+            "inputs lose on their way through compressed blocks",
+            f"Type walk.propagate={PUBLISHED}.",
         )
 
     def _check_propagate(self) -> None:
@@ -220,6 +229,8 @@ def walk(
     parts = (*methods, activations)
     needs_inputs = any(part and part.statistic is not None for part in parts)
     inputs = begin() if needs_inputs else None
+    if inputs is not None and method.compares_streams:
+        inputs = inputs.with_dense()
     reports: list[LayerReport] = []
     for block, of_block in zip(blocks, methods, strict=True):
         start_s = time.perf_counter()
@@ -252,6 +263,8 @@ def _checked_blocks(
     check_shapes(blocks, method)
     if method.migrates_scale:
         check_scaling(blocks)
+    if method.compares_streams:
+        check_streams(blocks)
     if activations is not None:
         check_quantizable(blocks, activations)
     return blocks

@@ -50,6 +50,10 @@ class Method:
     # Whether it is the walk that runs the blocks; if not, the settings of the walk say nothing.
     walks: ClassVar[bool] = True
 
+    # Whether its statistic is of pairs (`add_pair`): what a layer sees, and what it saw of the same
+    # token in the dense model. The walk then carries the dense model's hidden states as well.
+    compares_streams: ClassVar[bool] = False
+
     @classmethod
     def reads_data(cls, settings: Mapping[str, object]) -> bool:
         """Tell from settings as they were given, checked or not, whether data is needed."""

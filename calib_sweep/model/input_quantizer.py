@@ -88,6 +88,11 @@ def without_input_quantizers(model: nn.Module) -> Iterator[None]:
             hook.is_on = True
 
 
+def quantizes_inputs(model: nn.Module) -> bool:
+    """Tell whether any module of `model` quantises its input."""
+    return any(_hooks_of(module) for module in model.modules())
+
+
 def _hooks_of(module: nn.Module) -> list[_QuantizedInput]:
     hooks = module._forward_pre_hooks.values()
     return [hook for hook in hooks if isinstance(hook, _QuantizedInput)]

@@ -118,6 +118,11 @@ def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
         problems.of(method.check_shape, name, num_out, num_in)
     if layers:
         problems.of(_check_parts, model, method)
+    if method.compares_streams and layers:
+        from calib_sweep.compression.dense_stream import check_streams
+        from calib_sweep.model.blocks import enumerate_blocks
+
+        problems.of(check_streams, enumerate_blocks(model.skeleton()))
     if method.migrates_scale and layers:
         from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_scaling
