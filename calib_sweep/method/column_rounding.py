@@ -47,6 +47,9 @@ class Rounding(Decision):
     def new_BO(self, weight_BO: Tensor) -> Tensor:
         return self._nearest_BO
 
+    def range_BO(self) -> tuple[Tensor, Tensor]:
+        return self._low_BO * self._scale_BO, self._high_BO * self._scale_BO
+
 
 class FloatRounding(Decision):
     """Each weight rounded to the nearest floating-point number of few bits times its scale."""
@@ -62,6 +65,10 @@ class FloatRounding(Decision):
 
     def new_BO(self, weight_BO: Tensor) -> Tensor:
         return self._nearest_BO
+
+    def range_BO(self) -> tuple[Tensor, Tensor]:
+        high_BO = self._floats.snap(torch.full_like(self._scale_BO, torch.inf)) * self._scale_BO
+        return -high_BO, high_BO
 
 
 def integer_kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:

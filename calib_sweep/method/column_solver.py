@@ -47,6 +47,10 @@ class Decision(ABC):
     def new_BO(self, weight_BO: Tensor) -> Tensor:
         """Q of the block, once all is decided; `weight_BO`: W of a column when it was decided."""
 
+    def range_BO(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest weight that each of the block can become."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what weights can become")
+
     def extras(self) -> tuple[Tensor, ...]:
         """Tensors that the method wants to know beside the new weights."""
         return ()

@@ -33,7 +33,7 @@ erase, takes the identity for H, which is rounding to nearest. Not theirs, and o
 Shapes: O = out_features, I = in_features, G = groups per row, B = columns of a block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -57,7 +57,7 @@ from calib_sweep.method.settings import (
     check_flag,
     check_off_diagonal,
 )
-from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.hessian import Hessian, InverseFactor
 from calib_sweep.method.statistics.statistic import Statistic
 
 PUBLISHED, UPDATED = "published", "updated"
@@ -140,14 +140,22 @@ class GPTQ(LayerMethod):
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, Hessian), statistic
-        num_in = weight_OI.shape[1]
-        dense_OI = weight_OI.to(torch.float32)
         factor = statistic.inverse_factor(
             self.damping, off_diagonal=self.off_diagonal, by_activation=self.act_order
         )
-        factor = factor.to(weight_OI.device)
+        return self.compress_by(ColumnSolver, weight_OI, factor.to(weight_OI.device))
+
+    def compress_by(
+        self,
+        solver_of: Callable[[Tensor, InverseFactor], ColumnSolver],
+        weight_OI: Tensor,
+        factor: InverseFactor,
+    ) -> CompressedWeight:
+        """Round column by column; `solver_of`: what makes up for the error of each."""
+        num_in = weight_OI.shape[1]
+        dense_OI = weight_OI.to(torch.float32)
         alive_OI = factor.without_dead(dense_OI)
-        solver = ColumnSolver(alive_OI, factor)
+        solver = solver_of(alive_OI, factor)
         grid = self._known_grid(dense_OI, alive_OI)
         grids = self._column_grids(grid, dense_OI, factor.order_I)
         # Column by column is a group of one: blocks are then plain multiples of the block size.

@@ -69,6 +69,10 @@ PUBLISHED = {
     "dsnot": {**HALF, **DSNOT},
     "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
     "flap": {"sparsity": 0.2, "compensation": True},
+    "gptaq": {
+        **{key: value for key, value in GPTQ.items() if key != "off_diagonal"},
+        **{"alpha": 0.25, "rescomp": 0, "foem": 0, "beyond": "carried"},
+    },
     "gptq": GPTQ,
     "magnitude": {**HALF, "compare": "layer"},
     "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
