@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.compression.rows import Taken
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
+from calib_sweep.method.base import Method
 from calib_sweep.method.statistics.cross_hessian import CrossHessian
 from calib_sweep.model.blocks import DecoderBlock, ExpertLinear, LinearLayer
 from calib_sweep.model.calls import first_tensor
@@ -128,6 +129,18 @@ class DenseStream:
 
 class _AllPaired(Exception):
     """Ends a run of the dense block early: nothing that follows would be looked at."""
+
+
+def check_streams_part(method: Method, *, is_dense: bool) -> None:
+    """Raise `ConfigError` where a method compares two streams that are one and the same."""
+    require(
+        not (method.compares_streams and is_dense),
+        "walk.propagate",
+        "dense",
+        f"published or compressed with {type(method).__name__}, which makes up for what inputs "
+        "lose on their way through compressed blocks",
+        "Type walk.propagate=published.",
+    )
 
 
 def check_streams(blocks: Sequence[DecoderBlock]) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from calib_sweep.activations.base import Activations
 from calib_sweep.compression.block import COMPRESSED, DENSE, compress_block
 from calib_sweep.compression.contract import check_replay
-from calib_sweep.compression.dense_stream import check_streams
+from calib_sweep.compression.dense_stream import check_streams, check_streams_part
 from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.profile import profile
@@ -101,14 +101,7 @@ class Walk:
             f"its defaults with {type(method).__name__}, which walks over the blocks by itself",
             f"Type walk.propagate={PUBLISHED} walk.true_sequential=false walk.all_experts=false.",
         )
-        require(
-            not (method.compares_streams and self.propagated(method) == DENSE),
-            "walk.propagate",
-            self.propagate,
-            f"{PUBLISHED} or {COMPRESSED} with {type(method).__name__}, which makes up for what "
-            "inputs lose on their way through compressed blocks",
-            f"Type walk.propagate={PUBLISHED}.",
-        )
+        check_streams_part(method, is_dense=self.propagated(method) == DENSE)
 
     def _check_propagate(self) -> None:
         require(
