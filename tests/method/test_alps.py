@@ -207,14 +207,15 @@ def test_rho_follows_the_support_as_published(rho, seed, events):
 
 
 def test_a_restart_at_the_last_look_leaves_the_first_support_as_published():
-    weight, inputs = random_weight(32, 32, 2), random_inputs(2000, 32, 2)
+    weight, inputs = random_weight(32, 32, 1), random_inputs(2000, 32, 1)
     inputs = inputs @ (torch.eye(32) + 2 * weight / 32**0.5)
-    slow = Slow(weight, inputs, rho=13, max_iterations=6)
+    slow = Slow(weight, inputs, rho=15, max_iterations=6)
     assert slow.events == ["fall", "restart"]
     statistic = seen(inputs)
-    new = alps(rho=13, max_iterations=6).compress_weight(weight, statistic).weight_OI
+    new = alps(rho=15, max_iterations=6).compress_weight(weight, statistic).weight_OI
     score = weight.abs() * statistic.spectrum(0.01).size_I
-    assert torch.equal(new != 0, score >= score.flatten().sort().values[512])
+    first = score >= score.flatten().sort().values[512]
+    assert torch.equal(new != 0, first)  # two entries of the free weight's would be others
 
 
 @pytest.mark.parametrize(("sparsity", "num_zeros"), [(0, 0), (0.25, 15), (0.5, 30), (0.99, 59)])
