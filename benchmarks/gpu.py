@@ -1,8 +1,13 @@
 """What a walk over a 7B model costs on a GPU, part by part, beside its arithmetic floor.
 
     python benchmarks/gpu.py --out gpu.json
-    python benchmarks/gpu.py --methods gptq_g128 --variants default single_launches --blocks 4
+    python benchmarks/gpu.py --methods paper_gptq --variants default single_launches --blocks 4
+    python benchmarks/gpu.py --methods alps gptq:format=nvfp4 --blocks 4
+    python benchmarks/gpu.py --methods gptq:act_order=true --activations int8 --blocks 4
     python benchmarks/gpu.py --shape tiny --device cpu --dtypes float32        # a dry run
+
+Methods are those of conf/method/, `NAME` or `NAME:KEY=VALUE,...`; activations those of
+conf/activations/, written likewise, and without them inputs of layers stay as they are.
 
 The model is random, the arithmetic that of a real one. A floor is what the FLOP alone take at the
 rates of large products, measured at the start: half precision for forwards and, through tensor
@@ -16,6 +21,7 @@ cores, Hessians; float32 for solves. Variants take one improvement back:
 """
 
 import argparse
+import importlib
 import json
 import logging
 import subprocess
@@ -23,6 +29,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,16 +42,10 @@ from random_llama import SHAPES, Shape, draw_weights, random_llama, random_token
 
 from calib_sweep.compression.walk import Walk, walk
 from calib_sweep.method import column_solver
+from calib_sweep.method.statistics.hessian import Hessian
 
 ROOT = Path(__file__).parents[1]
-METHODS = {
-    "magnitude": "magnitude",
-    "wanda": "wanda",
-    "sparsegpt": "sparsegpt",
-    "sparsegpt_24": "paper_sparsegpt",
-    "gptq_g128": "paper_gptq",
-    "spqr": "spqr",
-}
+METHODS = ("magnitude", "wanda", "sparsegpt", "paper_sparsegpt", "paper_gptq", "spqr")
 VARIANTS = ("default", "resident", "float32_hessians", "recorded_launches", "single_launches")
 RATE_SIZE = 8192
 
@@ -82,9 +83,9 @@ def measure(
     for name in arguments.methods:
         for variant in variants:
             draw_weights(model, device)
-            row = run(model, name, variant, tokens, device, arguments.batch_tokens)
+            row = run(model, name, variant, tokens, device, arguments)
             row = {"dtype": dtype, "blocks": shape.num_blocks, "made_s": made_s, **row}
-            row |= {"floor_s": floors(shape, name, rates)}
+            row |= {"floor_s": floors(shape, load_part("method", name), rates)}
             report["runs"].append(row)
             show(row)
             if arguments.out:
@@ -98,14 +99,15 @@ def run(
     variant: str,
     tokens: torch.Tensor,
     device: torch.device,
-    batch: int | None,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """One walk, measured."""
-    method = load_method(METHODS[name])
+    method = load_part("method", name)
+    quantised = arguments.activations and load_part("activations", arguments.activations)
     settings = Walk(
         propagate="published",
         true_sequential=False,
-        batch_tokens=batch,
+        batch_tokens=arguments.batch_tokens,
         all_experts=False,
         tensor_cores=variant != "float32_hessians",
     )
@@ -114,11 +116,12 @@ def run(
     launches = LAUNCHES.get(variant, nullcontext)()
     start_s = time.perf_counter()
     with launches, clocked(device, method) as clock:
-        reports = walk(model, method, tokens, settings=settings)
+        reports = walk(model, method, tokens, activations=quantised, settings=settings)
     errors = [layer.output_error for layer in reports if layer.output_error is not None]
     on_gpu = device.type == "cuda"
     return {
         "method": name,
+        "activations": arguments.activations,
         "variant": variant,
         "wall_s": time.perf_counter() - start_s,
         "parts_s": {part: clock.wall_s[part] for part in PARTS},
@@ -152,10 +155,10 @@ def single_launches() -> Iterator[None]:
 LAUNCHES = {"recorded_launches": recorded_launches, "single_launches": single_launches}
 
 
-def floors(shape: Shape, name: str, rates: dict[str, float]) -> dict[str, float]:
-    """Seconds that the FLOP alone take."""
-    needs_forward = name != "magnitude"
-    needs_hessian = needs_forward and name not in ("wanda", "dash_q")
+def floors(shape: Shape, method: Any, rates: dict[str, float]) -> dict[str, float]:
+    """Seconds that the FLOP alone take of what all methods with such a statistic need."""
+    needs_forward = method.work().passes > 0
+    needs_hessian = method.statistic is not None and issubclass(method.statistic, Hessian)
     floor = {
         "forwards": shape.forward_flop() / rates["half"] if needs_forward else 0.0,
         "hessians": shape.hessian_flop() / rates["half"] if needs_hessian else 0.0,
@@ -193,11 +196,34 @@ def warm_up(device: torch.device, model: Any) -> None:
     wait(device)
 
 
+def load_part(group: str, text: str) -> Any:
+    """`gptq:bits=3,format=int` of conf/GROUP/, without Hydra."""
+    name, _, given = text.partition(":")
+    changes = dict(pair.split("=", 1) for pair in given.split(",") if pair)
+    return load(group, name, **{key: yaml.safe_load(value) for key, value in changes.items()})
+
+
 def load_method(name: str, **changes: Any) -> Any:
-    """The method of conf/method/NAME.yaml, without Hydra."""
-    settings = yaml.safe_load((ROOT / "conf" / "method" / f"{name}.yaml").read_text()) | changes
+    return load("method", name, **changes)
+
+
+def load(group: str, name: str, **changes: Any) -> Any:
+    """What conf/GROUP/NAME.yaml describes, with changes."""
+    path = ROOT / "conf" / group / f"{name}.yaml"
+    settings = yaml.safe_load(path.read_text()) | changes
+    return built(settings)
+
+
+def built(settings: dict[str, Any]) -> Any:
+    """The part that a node describes; OWL's base is a part that is not finished yet."""
+    settings = {key: built(v) if _is_part(v) else v for key, v in settings.items()}
     module, _, cls = settings.pop("_target_").rpartition(".")
-    return getattr(__import__(module, fromlist=[cls]), cls)(**settings)
+    make = getattr(importlib.import_module(module), cls)
+    return partial(make, **settings) if settings.pop("_partial_", False) else make(**settings)
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, dict) and "_target_" in value
 
 
 def describe(device: torch.device, commit: str | None) -> dict[str, Any]:
@@ -213,7 +239,7 @@ def show(row: dict[str, Any]) -> None:
     parts = "  ".join(f"{part} {seconds:.2f}" for part, seconds in row["parts_s"].items())
     device_gib = row["peak_device_gib"]
     print(
-        f"{row['dtype']} {row['method']:13} {row['variant']:17} {row['wall_s']:7.2f} s "
+        f"{row['dtype']} {row['method']:17} {row['variant']:17} {row['wall_s']:7.2f} s "
         f"(floor {row['floor_s']['all']:.2f})  {parts}  device "
         f"{'-' if device_gib is None else f'{device_gib:.1f}'} GiB  host "
         f"{row['peak_host_gib']:.1f} GiB",
@@ -237,7 +263,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shape", choices=SHAPES, default="llama-7b")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtypes", nargs="+", default=["float16"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME[:KEY=VALUE,...]")
+    parser.add_argument("--activations", metavar="NAME[:KEY=VALUE,...]")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")
     parser.add_argument("--batch-tokens", type=int, help="through a block at once")

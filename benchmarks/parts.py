@@ -4,7 +4,7 @@
     embed        embedding all samples, recording how blocks are called
     forward      observing: blocks run on their dense inputs
     statistics   sums over the inputs of linear layers
-    factorise    Cholesky factors of inverse Hessians
+    factorise    Cholesky factors of inverse Hessians, eigenvalues
     solve        masks, rounding, repair
     report       checks, output error, writing the weight back
     propagate    blocks run again, compressed
@@ -26,8 +26,9 @@ import torch
 
 from calib_sweep.compression import block, walk
 from calib_sweep.compression.replay import BlockInputs
-from calib_sweep.method.base import LayerMethod
+from calib_sweep.method.base import BlockMethod, LayerMethod, Method
 from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.spectrum import HessianSpectrum
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.placement import _Home
 
@@ -76,7 +77,7 @@ class Clock:
 
 
 @contextmanager
-def clocked(device: torch.device, method: LayerMethod) -> Iterator[Clock]:
+def clocked(device: torch.device, method: Method) -> Iterator[Clock]:
     """Measure a walk with `method` inside the block."""
     clock = Clock(device)
     functions = [
@@ -86,10 +87,13 @@ def clocked(device: torch.device, method: LayerMethod) -> Iterator[Clock]:
         (block, "observe", "forward"),
         (Statistic, "add", "statistics"),
         (Hessian, "inverse_factor", "factorise"),
-        (type(method), "compress_weight", "solve"),
+        (HessianSpectrum, "spectrum", "factorise"),
+        *[(kind, "compress_weight", "solve") for kind in LayerMethod.__subclasses__()],
         (block, "compress_layer", "report"),
         (BlockInputs, "advance", "propagate"),
     ]
+    if isinstance(method, BlockMethod):
+        functions.append((type(method), "plan_block", "solve"))
     with ExitStack() as stack:
         for owner, name, part in functions:
             timed = _timed(getattr(owner, name), clock, part)

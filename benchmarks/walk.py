@@ -29,13 +29,13 @@ from typing import Any
 
 import psutil
 import torch
-from gpu import describe, floors, load_method
+from gpu import describe, floors, load_part
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
 from calib_sweep.compression.walk import Walk, walk
 
-METHODS = {"wanda": {}, "dash_q": {}, "sparsegpt": {}, "gptq": {}, "spqr": {}}
+METHODS = ("wanda", "sparsegpt", "gptq", "spqr")
 CPU = torch.device("cpu")
 RATE_SIZE, NUM_PRODUCTS = 2048, 12
 
@@ -75,7 +75,7 @@ def compare(arguments: argparse.Namespace) -> None:
         }
         theirs, ours = (median(pair[side]["all"] for pair in pairs) for side in (0, 1))
         shown = "  ".join(f"{part} x{ratio:.3f}" for part, ratio in ratios.items())
-        print(f"{name:10} CPU {theirs:.1f} s there, {ours:.1f} s here  {shown}", flush=True)
+        print(f"{name:17} CPU {theirs:.1f} s there, {ours:.1f} s here  {shown}", flush=True)
 
 
 def parts_of_walk(root: Path, name: str, arguments: argparse.Namespace) -> dict[str, float]:
@@ -109,7 +109,7 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
     torch.set_num_threads(num_threads)
     model = random_llama(shape, torch.float32, CPU, offload=False)
     draw_weights(model, CPU)
-    method, tokens = load_method(name, **METHODS[name]), random_tokens(shape)
+    method, tokens = load_part("method", name), random_tokens(shape)
     settings = Walk(
         propagate="published",
         true_sequential=False,
@@ -133,7 +133,7 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
         "cpu_s": sum(clock.cpu_s.values()),
         "parts_cpu_s": {part: clock.cpu_s[part] for part in PARTS},
         "gflop_per_cpu_s": rate * 1e3,
-        "floor_cpu_s": floors(shape, name, {"half": rate, "float32": rate}),
+        "floor_cpu_s": floors(shape, method, {"half": rate, "float32": rate}),
         "beyond_gib": peak_host_gib() - before_gib,
         "model_gib": sum(p.numel() for p in model.parameters()) * 4 / 2**30,
     }
@@ -153,7 +153,7 @@ def show(row: dict[str, Any]) -> None:
     shape, floor = row["shape"], row["floor_cpu_s"]["all"]
     parts = "  ".join(f"{part} {seconds:.1f}" for part, seconds in row["parts_cpu_s"].items())
     print(
-        f"{row['method']:10} {shape['hidden']:5} x {shape['num_blocks']} blocks x "
+        f"{row['method']:17} {shape['hidden']:5} x {shape['num_blocks']} blocks x "
         f"{shape['num_samples']:3}  CPU {row['cpu_s']:6.1f} s, {row['cpu_s'] / floor:.2f} x floor "
         f"({floor:.1f})  {parts}  beyond the model {row['beyond_gib']:.2f} GiB  "
         f"{row['gflop_per_cpu_s']:.0f} GFLOP/s",
@@ -164,7 +164,7 @@ def show(row: dict[str, Any]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="cpu")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME[:KEY=VALUE,...]")
     parser.add_argument("--grow", action="store_true", help="smaller shapes as well")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, help="through a block at once")

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from helpers.benchmark_scripts import run_benchmark as run
 from helpers.fakes import random_tokens, save_tiny
+from helpers.repository import ROOT
+from helpers.shipped import TOOLS
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +30,24 @@ def test_every_method_is_measured_in_its_parts(tmp_path):
         assert (parts["propagate"] > 0) == (name != "magnitude")
         assert (parts["factorise"] > 0) == (name not in ("magnitude", "wanda"))
         assert (parts["load"] > 0) == (variant != "resident")
-        assert 0.49 < row["sparsity"] < 0.52 or name in ("gptq_g128", "spqr")
+        assert 0.49 < row["sparsity"] < 0.52 or name in ("paper_gptq", "spqr")
         assert row["mean_output_error"] == rows[name, "default"]["mean_output_error"]
+
+
+SHIPPED = sorted(p.stem for p in (ROOT / "conf" / "method").glob("*.yaml"))
+
+
+def test_whatever_is_shipped_can_be_measured(tmp_path):
+    names = [name for name in SHIPPED if name not in TOOLS] + ["gptq:format=nvfp4,act_order=true"]
+    options = ["--device", "cpu", "--shape", "tiny", "--dtypes", "float32", "--methods", *names]
+    run("gpu.py", *options, "--activations", "int8:clip_ratio=0.9", "--out", tmp_path / "out.json")
+    rows = json.loads((tmp_path / "out.json").read_text())["runs"]
+    assert [row["method"] for row in rows] == names
+    assert all(row["activations"] == "int8:clip_ratio=0.9" for row in rows)
+    solved = {row["method"] for row in rows if row["parts_s"]["solve"] > 0}
+    assert {"alps", "awq", "dsnot", "gptq", "owl", names[-1]} <= solved
+    errors = {row["method"]: row["mean_output_error"] for row in rows}
+    assert errors["alps"] < errors["sparsegpt"] and 0 < errors[names[-1]] < 0.1
 
 
 def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
