@@ -35,7 +35,7 @@ from calib_sweep.errors import collected, require
 from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
 from calib_sweep.method.grids.grid import mean_group
 from calib_sweep.method.settings import check_bits, check_group_size, check_positive_int
-from calib_sweep.method.statistics.importance import importance_I, unusual
+from calib_sweep.method.statistics.importance import importance_of, unusual
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.typed import unflatten
@@ -88,7 +88,7 @@ class DashQ(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert statistic is not None
         num_in = weight_OI.shape[1]
-        weight_I = importance_I(statistic).to(weight_OI.device)
+        weight_I = importance_of(statistic).to(weight_OI.device)
         num_rows = max((ON_GPU if weight_OI.is_cuda else ON_CPU) // num_in, 1)
         new_OI = torch.empty_like(weight_OI)
         for columns, width in self._equal_groups(num_in):

@@ -27,8 +27,10 @@ fitted, and their diagonal 1 counts in the mean that scales the damping and in t
 
 Deviations: equal diagonals keep their order (the authors' sort may not); a factorisation that fails
 is retried with more damping, and reported; a layer that no token reached, which the formulas would
-erase, takes the identity for H, which is rounding to nearest. Not theirs, and off at 1:
-`off_diagonal`, by which the entries of H off its diagonal are multiplied first.
+erase, takes the identity for H, which is rounding to nearest. Not theirs, and off at 1 and null:
+`off_diagonal`, by which the entries of H off its diagonal are multiplied first, and `weighting`,
+with which grids are searched by errors that diag(H) weighs, as `rtn.py` does; with static_groups
+that is llm-compressor's GPTQ with `imatrix_mse`.
 
 Shapes: O = out_features, I = in_features, G = groups per row, B = columns of a block.
 """
@@ -56,8 +58,10 @@ from calib_sweep.method.settings import (
     check_damping,
     check_flag,
     check_off_diagonal,
+    check_weighting,
 )
 from calib_sweep.method.statistics.hessian import Hessian, InverseFactor
+from calib_sweep.method.statistics.importance import importance_of
 from calib_sweep.method.statistics.statistic import Statistic
 
 PUBLISHED, UPDATED = "published", "updated"
@@ -78,6 +82,7 @@ class GPTQ(LayerMethod):
     block_size: int  # columns updated together; moves numbers only through group_fit "published"
     format: str = INT  # what a code is: an integer, or a floating-point number of this format
     scale_rule: str = OCP  # of mxfp4: how a power of two is chosen
+    weighting: str | None = None  # "inputs": grids shrunk by errors weighted with diag(H)
     tensor_factor: float | None = None  # no setting: shared with layers that runtimes fuse
 
     statistic: ClassVar[type[Statistic] | None] = Hessian
@@ -95,6 +100,7 @@ class GPTQ(LayerMethod):
             problems.of(
                 check_flag, "method.act_order", self.act_order, "Example: method.act_order=false."
             )
+            problems.of(check_weighting, self.weighting, self.mse)
             problems.of(check_damping, self.damping)
             problems.of(check_off_diagonal, self.off_diagonal)
             problems.of(check_block_size, self.block_size, UNSTRUCTURED)
@@ -143,21 +149,30 @@ class GPTQ(LayerMethod):
         factor = statistic.inverse_factor(
             self.damping, off_diagonal=self.off_diagonal, by_activation=self.act_order
         )
-        return self.compress_by(ColumnSolver, weight_OI, factor.to(weight_OI.device))
+        importance = None
+        if self.weighting is not None:
+            importance = importance_of(statistic).to(weight_OI.device)
+        return self.compress_by(ColumnSolver, weight_OI, factor.to(weight_OI.device), importance)
 
     def compress_by(
         self,
         solver_of: Callable[[Tensor, InverseFactor], ColumnSolver],
         weight_OI: Tensor,
         factor: InverseFactor,
+        importance_I: Tensor | None = None,
     ) -> CompressedWeight:
-        """Round column by column; `solver_of`: what makes up for the error of each."""
+        """Round column by column; `solver_of`: what makes up for the error of each.
+
+        `importance_I`: how much errors count in the search for grids; None: as settings say.
+        """
         num_in = weight_OI.shape[1]
         dense_OI = weight_OI.to(torch.float32)
         alive_OI = factor.without_dead(dense_OI)
         solver = solver_of(alive_OI, factor)
-        grid = self._known_grid(dense_OI, alive_OI)
-        grids = self._column_grids(grid, dense_OI, factor.order_I)
+        grid = None
+        if not self._fits_on_the_way:
+            grid = self._format.fit(alive_OI if self.static_groups else dense_OI, importance_I)
+        grids = self._column_grids(grid, dense_OI, factor.order_I, importance_I)
         # Column by column is a group of one: blocks are then plain multiples of the block size.
         whole = self.group_size if self.group_size and self.group_fit == UPDATED else 1
         for start, stop in column_blocks(num_in, self.block_size, whole):
@@ -178,32 +193,36 @@ class GPTQ(LayerMethod):
     def work(self) -> Work:
         return Work(passes=2, solves=True, column_steps=8)
 
-    def _known_grid(self, dense_OI: Tensor, alive_OI: Tensor) -> WeightGrid | None:
-        """The grid that is fitted beforehand; None where it is fitted on the way."""
-        if self._fits_on_the_way:
-            return None
-        return self._format.fit(alive_OI if self.static_groups else dense_OI)
-
     def _column_grids(
-        self, grid: WeightGrid | None, dense_OI: Tensor, order_I: Tensor | None
+        self,
+        grid: WeightGrid | None,
+        dense_OI: Tensor,
+        order_I: Tensor | None,
+        importance_I: Tensor | None,
     ) -> ColumnGrids:
         """The grids by column; room for those that are fitted on the way."""
         num_in = dense_OI.shape[1]
         if grid is not None:
             return ColumnGrids.known(grid, num_in, order_I)
         assert self.group_size is not None
-        return ColumnGrids.unknown(dense_OI, self.group_size, self._integers.levels)
+        if importance_I is not None and order_I is not None:
+            importance_I = importance_I[order_I]
+        levels = self._integers.levels
+        return ColumnGrids.unknown(dense_OI, self.group_size, levels, importance_I)
 
     def _solve_block(self, solver: ColumnSolver, grids: ColumnGrids, start: int, stop: int) -> None:
         """Round columns start, ..., stop - 1; fit the grids of the groups that begin there."""
         size = self.group_size or len(solver.weight_IO)
         begun = slice(-(-start // size), -(-stop // size))
         if self._fits_on_the_way and self.group_fit == UPDATED and size < stop - start:
-            scale_BO, zero_BO = solver.solve(start, stop, FittedRounding, self._integers)
+            importance_B = grids.importance(slice(start, stop))
+            fitting = FittedRounding, self._integers, importance_B
+            scale_BO, zero_BO = solver.solve(start, stop, *fitting)
             grids.set(begun, scale_BO[::size], zero_BO[::size])
             return
         if self._fits_on_the_way and begun.start < begun.stop:
-            grid = self._integers.fit(solver.weight_IO[begun.start * size : begun.stop * size].T)
+            columns = slice(begun.start * size, begun.stop * size)
+            grid = self._integers.fit(solver.weight_IO[columns].T, grids.importance(columns))
             grids.set(begun, grid.scale_OG.T, grid.zero_point_OG.T)
         rounding = grids.rounding(start, stop)
         solver.solve(start, stop, rounding.decision, *rounding.arguments, kernel=rounding.kernel)
@@ -251,16 +270,17 @@ class GPTQ(LayerMethod):
 class FittedRounding(Rounding):
     """The same on grids that are fitted here, each when the turn of its group has come."""
 
-    def __init__(self, weight_BO: Tensor, form: IntegerFormat) -> None:
+    def __init__(self, weight_BO: Tensor, form: IntegerFormat, importance_B: Tensor | None) -> None:
         self._group_size, self._highest = form.group_size or len(weight_BO), 2**form.bits - 1
-        self._form = replace(form, group_size=None)
+        self._form, self._importance_B = replace(form, group_size=None), importance_B
         empty_BO = torch.empty_like(weight_BO)
         super().__init__(weight_BO, self._highest, empty_BO, torch.empty_like(weight_BO))
 
     def decide(self, column: int, weight_BO: Tensor, taken_O: Tensor) -> None:
         if column % self._group_size == 0:
             group = slice(column, column + self._group_size)
-            grid = self._form.fit(weight_BO[group].T)
+            importance = None if self._importance_B is None else self._importance_B[group]
+            grid = self._form.fit(weight_BO[group].T, importance)
             zero_1O = grid.zero_point_OG.T
             self._scale_BO[group] = grid.scale_OG.T
             self._low_BO[group], self._high_BO[group] = -zero_1O, self._highest - zero_1O

@@ -13,6 +13,7 @@ from calib_sweep.values import is_int, is_number
 
 UNSTRUCTURED = "unstructured"
 LAYER, ROW = "layer", "row"
+INPUTS = "inputs"
 
 
 def check_sparsity(sparsity: object) -> None:
@@ -76,6 +77,24 @@ def check_off_diagonal(off_diagonal: object) -> None:
         off_diagonal,
         "a number from 0 to 1, which multiplies the Hessian's entries off the diagonal",
         "Example: method.off_diagonal=1, the published Hessian; 0 leaves its diagonal.",
+    )
+
+
+def check_weighting(weighting: object, mse: object) -> None:
+    """Whose errors count more when scales are searched; that search is one by itself."""
+    require(
+        weighting in (None, INPUTS),
+        "method.weighting",
+        weighting,
+        f"null or {INPUTS}",
+        f"Example: method.weighting={INPUTS}, which searches scales by the power of the inputs.",
+    )
+    require(
+        weighting is None or mse is not True,
+        "method.weighting",
+        weighting,
+        "null with method.mse=true, which searches scales by a rule without weights",
+        "Type method.mse=false, or method.weighting=null.",
     )
 
 

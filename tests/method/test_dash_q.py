@@ -13,7 +13,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method import dash_q as module
 from calib_sweep.method.dash_q import DashQ
 from calib_sweep.method.rtn import RTN
-from calib_sweep.method.statistics.importance import importance_I
+from calib_sweep.method.statistics.importance import importance_of
 
 DEFAULTS = {"bits": 4, "group_size": None, "iterations": 9, "step": 0.5, "ridge": 0.01}
 
@@ -206,12 +206,12 @@ def test_it_computes_in_float32_and_keeps_the_dtype_and_its_arguments():
 
 def test_importance_by_hand():
     statistic = norms(tensor([[1.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))  # sums of squares 2, 4, 0
-    assert torch.equal(importance_I(statistic), tensor([1.0, 2.0, 0.0]))
-    assert torch.equal(importance_I(norms(torch.zeros(2, 3))), torch.ones(3))
+    assert torch.equal(importance_of(statistic), tensor([1.0, 2.0, 0.0]))
+    assert torch.equal(importance_of(norms(torch.zeros(2, 3))), torch.ones(3))
 
 
 def test_it_is_not_saved_in_packed_form():
-    with pytest.raises(ConfigError, match=r"one integer grid per row or group.*DashQ"):
+    with pytest.raises(ConfigError, match=r"one grid per row or group.*DashQ"):
         dash_q().grid_format()
 
 

@@ -16,11 +16,14 @@ GPTQ = {
     **INTEGERS,
     **ONE_GRID_PER_ROW,
     "mse": False,
+    "weighting": None,
     "act_order": False,
     "static_groups": False,
     "group_fit": "published",
     **SOLVE,
 }
+RTN = {**INTEGERS, **ONE_GRID_PER_ROW, "mse": False, "weighting": None}
+W4A16 = {"group_size": 128, "weighting": "inputs"}
 SPQR_README = {
     "bits": 4,
     "group_size": 16,
@@ -70,10 +73,12 @@ PUBLISHED = {
     "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
     "flap": {"sparsity": 0.2, "compensation": True},
     "gptaq": {
-        **{key: value for key, value in GPTQ.items() if key != "off_diagonal"},
+        **{key: GPTQ[key] for key in GPTQ if key not in ("off_diagonal", "weighting")},
         **{"alpha": 0.25, "rescomp": 0, "foem": 0, "beyond": "carried"},
     },
     "gptq": GPTQ,
+    "gptq_imatrix": {**GPTQ, **W4A16, "act_order": True, "static_groups": True},
+    "gptq_shrunk": {**GPTQ, "group_size": 128, "off_diagonal": 0.7},
     "magnitude": {**HALF, "compare": "layer"},
     "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
     "paper_gptq": {**GPTQ, "group_size": 128},
@@ -82,7 +87,8 @@ PUBLISHED = {
     "paper_wanda": TWO_OF_FOUR,
     "ria": {**HALF, **RIA},
     "ria_24": {**TWO_OF_FOUR, **RIA},
-    "rtn": {**INTEGERS, **ONE_GRID_PER_ROW, "mse": False},
+    "rtn": RTN,
+    "rtn_imatrix": {**RTN, **W4A16},
     "shortgpt": {"sparsity": 0.25},
     "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},

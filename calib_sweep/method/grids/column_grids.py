@@ -23,6 +23,8 @@ class ColumnGrids:
     zero_point_GO: Tensor | None  # None: the grid has none
     group_I: Tensor
     levels: Levels
+    # How much errors count in those that are fitted on the way, in the solver's order; None: alike.
+    importance_I: Tensor | None = None
 
     @classmethod
     def known(cls, grid: WeightGrid, num_in: int, order_I: Tensor | None = None) -> "ColumnGrids":
@@ -38,18 +40,30 @@ class ColumnGrids:
         )
 
     @classmethod
-    def unknown(cls, weight_OI: Tensor, group_size: int, levels: Integers) -> "ColumnGrids":
+    def unknown(
+        cls, weight_OI: Tensor, group_size: int, levels: Integers, importance_I: Tensor | None
+    ) -> "ColumnGrids":
         """Room for those that will be fitted to groups of `group_size` columns in turn."""
         num_out, num_in = weight_OI.shape
         scale_GO = weight_OI.new_empty(-(-num_in // group_size), num_out)
         group_I = torch.arange(num_in, device=weight_OI.device) // group_size
         zero_point_GO = torch.empty_like(scale_GO)
-        return cls(scale_GO=scale_GO, zero_point_GO=zero_point_GO, group_I=group_I, levels=levels)
+        return cls(
+            scale_GO=scale_GO,
+            zero_point_GO=zero_point_GO,
+            group_I=group_I,
+            levels=levels,
+            importance_I=importance_I,
+        )
 
     def set(self, groups: slice, scale_GO: Tensor, zero_point_GO: Tensor) -> None:
         """Take in the grids of some groups, as they were fitted on the way."""
         assert self.zero_point_GO is not None
         self.scale_GO[groups], self.zero_point_GO[groups] = scale_GO, zero_point_GO
+
+    def importance(self, columns: slice) -> Tensor | None:
+        """How much errors in some columns count, for grids that are fitted to them."""
+        return None if self.importance_I is None else self.importance_I[columns]
 
     def of_columns(self, start: int, stop: int) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point of columns start, ..., stop - 1, [B, O]."""

@@ -47,8 +47,10 @@ class NVFP4:
     group_size: ClassVar[int] = 16
     is_static: ClassVar[bool] = True
 
-    def fit(self, weight_OI: Tensor) -> FloatGrid:
-        limit_OG = _limit_OG(Groups(size=self.group_size), weight_OI, E2M1, self.searches)
+    def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
+        limit_OG = _limit_OG(
+            Groups(size=self.group_size), weight_OI, E2M1, self.searches, importance_I
+        )
         factor = self.tensor_factor or self.factor_of([weight_OI])
         stored_OG = E4M3.snap(scale_to(limit_OG, E2M1) * factor)
         stored_OG = stored_OG.masked_fill(stored_OG == 0, 1.0)
@@ -83,8 +85,10 @@ class MXFP4:
     group_size: ClassVar[int] = 32
     is_static: ClassVar[bool] = True
 
-    def fit(self, weight_OI: Tensor) -> FloatGrid:
-        limit_OG = _limit_OG(Groups(size=self.group_size), weight_OI, E2M1, self.searches)
+    def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
+        limit_OG = _limit_OG(
+            Groups(size=self.group_size), weight_OI, E2M1, self.searches, importance_I
+        )
         limit_OG = limit_OG.masked_fill(limit_OG == 0, E2M1.largest)
         scale_OG = (power_below(limit_OG) / 4).clamp_(min=SMALLEST_SCALE)
         if self.scale_rule == FOUR_THIRDS:
@@ -111,9 +115,9 @@ class FP8:
     bits: ClassVar[int] = E4M3.bits
     is_static: ClassVar[bool] = True
 
-    def fit(self, weight_OI: Tensor) -> FloatGrid:
+    def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
         groups = Groups(size=self.group_size, num_rows=self.num_rows)
-        scale_OG = scale_to(_limit_OG(groups, weight_OI, E4M3, self.searches), E4M3)
+        scale_OG = scale_to(_limit_OG(groups, weight_OI, E4M3, self.searches, importance_I), E4M3)
         return FloatGrid(
             scale_OG=scale_OG, levels=E4M3, group_size=self.group_size, num_rows=self.num_rows
         )
@@ -126,7 +130,13 @@ class FP8:
         return None
 
 
-def _limit_OG(groups: Groups, weight_OI: Tensor, levels: Floats, searches: bool) -> Tensor:
-    if searches:
-        return groups.searched_limit_OG(weight_OI, levels)
+def _limit_OG(
+    groups: Groups,
+    weight_OI: Tensor,
+    levels: Floats,
+    searches: bool,
+    importance_I: Tensor | None,
+) -> Tensor:
+    if searches or importance_I is not None:
+        return groups.searched_limit_OG(weight_OI, levels, importance_I)
     return groups.limit_OG(weight_OI)

@@ -6,6 +6,8 @@
     searched: limit_i = f_i max |w|,  f_i = 1 - 0.8 i / 100,  i = 0, ..., 99:  the limit with the
     smallest  sum |w - q_i limit_i / largest|^2.4;  of equal errors the widest
 
+    by importance:  f_i = 1 - i / 20, i = 0, ..., 19, and  sum E[x^2] |w - ...|^3  (grid_search.py)
+
 A group is of neighbouring columns of one row, or of several neighbouring rows. Groups that do not
 fill the matrix leave shorter last ones. The search is that of FP-Quant (Egiazarian et al. 2025,
 arXiv:2509.23202): it tries scales before they are rounded themselves, so that a format which rounds
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from calib_sweep.method.grids.floats import Floats
 from calib_sweep.method.grids.grid import grouped
+from calib_sweep.method.grids.grid_search import BY_IMPORTANCE
 
 EXPONENT = 2.4
 NUM_STEPS = 100
@@ -67,16 +70,24 @@ class Groups:
         """Return the largest magnitude of every group."""
         return self._reduced(weight_OI.to(torch.float32).abs(), torch.amax)
 
-    def searched_limit_OG(self, weight_OI: Tensor, levels: Floats) -> Tensor:
+    def searched_limit_OG(
+        self, weight_OI: Tensor, levels: Floats, importance_I: Tensor | None = None
+    ) -> Tensor:
         """Return the limit up to which rounding every group does least harm."""
+        shares = [1 - MOST_SHRUNK * step / NUM_STEPS for step in range(NUM_STEPS)]
+        exponent = EXPONENT
+        if importance_I is not None:
+            shares, exponent = BY_IMPORTANCE.shares, BY_IMPORTANCE.exponent
         weight_OI = weight_OI.to(torch.float32)
         widest_OG = self.limit_OG(weight_OI)
         best_OG, lowest_OG = widest_OG, torch.full_like(widest_OG, torch.inf)
-        for step in range(NUM_STEPS):
-            limit_OG = widest_OG * (1 - MOST_SHRUNK * step / NUM_STEPS)
+        for share in shares:
+            limit_OG = widest_OG * share
             scale_OG = scale_to(limit_OG, levels)
             grid = FloatGrid(scale_OG=scale_OG, levels=levels, group_size=self.size)
-            error_OI = (grid.round(weight_OI) - weight_OI).abs_().pow_(EXPONENT)
+            error_OI = (grid.round(weight_OI) - weight_OI).abs_().pow_(exponent)
+            if importance_I is not None:
+                error_OI *= importance_I
             error_OG = self._reduced(error_OI, torch.sum)
             is_better_OG = error_OG < lowest_OG
             lowest_OG = torch.where(is_better_OG, error_OG, lowest_OG)

@@ -29,9 +29,11 @@ class IntegerFormat:
     def levels(self) -> Integers:
         return Integers(bits=self.bits)
 
-    def fit(self, weight_OI: Tensor) -> Grid:
-        fit = search_grid if self.searches else fit_grid
-        return fit(weight_OI, self.bits, self.group_size, self.symmetric)
+    def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> Grid:
+        settings = self.bits, self.group_size, self.symmetric
+        if self.searches or importance_I is not None:
+            return search_grid(weight_OI, *settings, importance_I)
+        return fit_grid(weight_OI, *settings)
 
     def average_bits(self, num_out: int, num_in: int) -> float:
         return average_bits(self.bits, mean_group(num_in, self.group_size), self.symmetric)

@@ -71,8 +71,11 @@ class WeightFormat(Protocol):
         """Whether grids are always fitted to dense weights, before a solver changes any."""
         ...
 
-    def fit(self, weight_OI: Tensor) -> WeightGrid:
-        """Fit the grid of every group to these weights."""
+    def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> WeightGrid:
+        """Fit the grid of every group to these weights.
+
+        `importance_I`: how much an error in each column counts, in a search of its own.
+        """
         ...
 
     def average_bits(self, num_out: int, num_in: int) -> float:

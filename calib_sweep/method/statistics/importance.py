@@ -17,7 +17,7 @@ from calib_sweep.method.statistics.statistic import Statistic
 NO_TOKENS = "no calibration token reached this layer: errors of all its features count alike"
 
 
-def importance_I(statistic: Statistic) -> Tensor:
+def importance_of(statistic: Statistic) -> Tensor:
     """Return the importance of each feature, 1 on average."""
     square_sum_I = statistic.square_sum_I().to(torch.float32)
     mean = square_sum_I.mean()
