@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from calib_sweep.api.functions import activations as activations
     from calib_sweep.api.functions import compress as compress
     from calib_sweep.api.functions import dataset as dataset
     from calib_sweep.api.functions import draw as draw
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "activations",
     "compress",
     "dataset",
     "draw",
@@ -37,7 +39,7 @@ __all__ = [
     "run",
 ]
 
-ROOMS = ("dataset", "evaluation", "method", "model", "run")
+ROOMS = ("activations", "dataset", "evaluation", "method", "model", "run")
 
 
 # A room that can be called: by the function of `calib_sweep.api.functions` that has its name.

@@ -2,6 +2,7 @@
 
     model=miniature                                 model("miniature")
     method=gptq method.bits=3                       method("gptq", bits=3)
+    activations=int8                                activations("int8")
     dataset=text dataset.path=my/texts.jsonl        dataset("text", path="my/texts.jsonl")
     evaluation=paper                                evaluation("paper")
     -m method=wanda,rtn 'seed=range(5)'             run(["method=wanda,rtn", "seed=range(5)"])
@@ -19,11 +20,12 @@ One cell by hand has the scores that the command line writes into its record:
     >>> calib_sweep.evaluate(model, "miniature").scores["ppl/geomean"]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from calib_sweep.api.composing import build, built, compose, part_of
 from calib_sweep.api.given import (
     compared_with,
     context_length,
@@ -33,24 +35,18 @@ from calib_sweep.api.given import (
     model_of,
     require_model,
     require_scores,
-    seeing_current_folder,
     tokenizer_of,
 )
-from calib_sweep.cell import Config
 from calib_sweep.errors import require
-from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Evaluation, Model
-from calib_sweep.places import CONF
-from calib_sweep.sweep.explain import told
-from calib_sweep.sweep.own_folders import check_own_folders
-from calib_sweep.sweep.plan import compose_command_line
-from calib_sweep.sweep.words import word, words
-from calib_sweep.targets import DATASET, EVALUATION, METHOD, Kind
+from calib_sweep.sweep.words import word
+from calib_sweep.targets import ACTIVATIONS, DATASET, EVALUATION, METHOD
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.activations.base import Activations
     from calib_sweep.analysis.report.opened import Report
     from calib_sweep.api.given import Lengths, Tokens, Weights
     from calib_sweep.compression.layer import LayerReport
@@ -70,7 +66,7 @@ def model(name: str, /, **settings: object) -> Model:
 
     Example: `calib_sweep.model("hf", path="facebook/opt-125m", dtype="float16").load()`.
     """
-    return _build("model", name, settings)
+    return build("model", name, settings)
 
 
 def method(name: str, /, **settings: object) -> "Method":
@@ -78,7 +74,15 @@ def method(name: str, /, **settings: object) -> "Method":
 
     Example: `calib_sweep.method("owl", sparsity=0.7, base={"pattern": "unstructured"})`.
     """
-    return _build("method", name, settings)
+    return build("method", name, settings)
+
+
+def activations(name: str, /, **settings: object) -> "Activations":
+    """Return the quantiser of inputs of `activations=NAME`, for `compress`.
+
+    Example: `calib_sweep.activations("int8", scaling="static")`.
+    """
+    return build("activations", name, settings)
 
 
 def dataset(name: str, /, **settings: object) -> "Dataset":
@@ -87,7 +91,7 @@ def dataset(name: str, /, **settings: object) -> "Dataset":
     Example: `calib_sweep.dataset("text", path="my/texts.jsonl", name="mine")`.
     With a selector: `selector="zipf"`, or `selector={"name": "zipf", "pool_size": 1024}`.
     """
-    return _build("dataset", name, settings)
+    return build("dataset", name, settings)
 
 
 def evaluation(name: str, /, **settings: object) -> Evaluation:
@@ -95,7 +99,7 @@ def evaluation(name: str, /, **settings: object) -> Evaluation:
 
     Example: `calib_sweep.evaluation("miniature", zero_shot=None, perplexity={"max_windows": 2})`.
     """
-    return _build("evaluation", name, settings)
+    return build("evaluation", name, settings)
 
 
 def draw(
@@ -122,15 +126,15 @@ def draw(
     typed += [word("seed", seed)] if seed is not None else []
     typed += [word("dataset", dataset)] if isinstance(dataset, str) else []
     typed += [word("model", tokenizer)] if isinstance(tokenizer, str) else ANY_MODEL
-    config = _compose(typed)
+    config = compose(typed)
     from calib_sweep import drawing
     from calib_sweep.dataset.calibration.lengths import draw_set
     from calib_sweep.dataset.calibration.settings import Calibration, check_seed, sized
 
     check_seed(config["seed"])
     calibration = Calibration(**sized(config["calibration"]))
-    source = _part("dataset", DATASET, dataset, config)
-    owner = _built("model", config) if isinstance(tokenizer, str) else tokenizer
+    source = part_of("dataset", DATASET, dataset, config)
+    owner = built("model", config) if isinstance(tokenizer, str) else tokenizer
     if source.needs_model:
         with in_eval_mode(model_of(owner)) as loaded:
             return drawing.draw(source, loaded, tokenizer_of(owner), calibration, config["seed"])
@@ -142,6 +146,7 @@ def compress(
     method: "str | Method",
     tokens: "Tokens | None" = None,
     *,
+    activations: "str | Activations | None" = None,
     lengths: "Lengths | None" = None,
     weights: "str | Weights | None" = None,
     **settings: object,
@@ -153,6 +158,8 @@ def compress(
     method: a name, with the defaults of its YAML, or what `method` returns.
     tokens: token ids [num_samples, seq_len] or what `draw` returns; None will do for a method that
     needs no data.
+    activations: a name, or what `activations` returns: what inputs of linear layers are put through
+    in the walk and from then on. None: nothing.
     lengths: valid tokens of each sample [num_samples], 1 to seq_len, where samples are padded on
     the right. What `draw` returns has its own.
     weights: how often each token counts in the method's statistics, numbers from 0 of the shape of
@@ -165,12 +172,20 @@ def compress(
     """
     require_model(model)
     typed = [word(f"walk.{key}", value) for key, value in settings.items()]
-    typed += [word("method", method)] if isinstance(method, str) else []
-    config = _compose(typed)
+    chosen = {"method": method, "activations": activations}
+    typed += [word(group, name) for group, name in chosen.items() if isinstance(name, str)]
+    config = compose(typed)
     from calib_sweep.compression.walk import Walk, walk
 
-    part, how = _part("method", METHOD, method, config), Walk(**config["walk"])
-    return walk(model, part, settings=how, **data_of(model, tokens, lengths, weights))
+    return walk(
+        model,
+        part_of("method", METHOD, method, config),
+        activations=None
+        if activations is None
+        else part_of("activations", ACTIVATIONS, activations, config),
+        settings=Walk(**config["walk"]),
+        **data_of(model, tokens, lengths, weights),
+    )
 
 
 def evaluate(
@@ -192,8 +207,8 @@ def evaluate(
     """
     require_model(model)
     require_scores(dense)
-    config = _compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
-    part = _part("evaluation", EVALUATION, evaluation, config)
+    config = compose([word("evaluation", evaluation)] if isinstance(evaluation, str) else [])
+    part = part_of("evaluation", EVALUATION, evaluation, config)
     require(
         dense is None or part.divergence is None or dense.reference is not None,
         "dense",
@@ -262,34 +277,3 @@ def load_report(folder: str | Path, settings: Sequence[str] = ()) -> "Report":
 
     words = [settings] if isinstance(settings, str) else settings
     return Report.of(folder_of(folder), read_settings(words))
-
-
-@seeing_current_folder()
-def _compose(typed: Sequence[str]) -> Config:
-    """Compose the configuration of one cell from the words that one would type."""
-    check_own_folders(CONF, None)
-    try:
-        (composed,) = compose_command_line(CONF, typed)
-    except Exception as error:
-        raise told(error) or error from None
-    return composed.config
-
-
-@seeing_current_folder()
-def _built(group: str, config: Config) -> Any:
-    """Build the part of a composed configuration."""
-    return Builder().build(group, config[group])
-
-
-def _build(group: str, name: str, settings: Mapping[str, object]) -> Any:
-    """Build the part that `group=name` stands for."""
-    return _built(group, _compose(words(group, name, settings)))
-
-
-def _part(group: str, kind: Kind, given: object, config: Config) -> Any:
-    """Return the part that was given, or build the one that was named."""
-    if isinstance(given, str):
-        return _built(group, config)
-    expected = f"a name, or {kind.expected}"
-    require(kind.accepts(type(given)), group, given, expected, f"See {kind.example}.")
-    return given

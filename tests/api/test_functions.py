@@ -168,6 +168,21 @@ def test_a_dataset_that_draws_with_the_model_is_given_one(by_hand, inside):
         calib_sweep.draw(dataset, calib_sweep.model("miniature").load_tokenizer(), **sizes)
 
 
+def test_activations_are_taken_by_name_and_as_they_are_made(inside):
+    tokens, settings = random_tokens(2, 16), {"bits": 6, "scaling": "static"}
+    six = calib_sweep.activations("int8", **settings)
+    assert (six.name, six.bits, six.scaling) == ("int8", 6, "static")
+    shown = []
+    for chosen in (None, "int8", six):
+        reports = calib_sweep.compress(tiny_model(), "wanda", tokens, activations=chosen)
+        shown.append({report.input_quantizer for report in reports})
+    assert shown == [{None}, {"int8 dynamic"}, {"int6 static"}]
+    with pytest.raises(ConfigError, match="activations=int9: expected one of"):
+        calib_sweep.compress(tiny_model(), "rtn", activations="int9")
+    with pytest.raises(ConfigError, match=r"activations=8: expected a name, or a quantiser of"):
+        calib_sweep.compress(tiny_model(), "rtn", activations=8)
+
+
 def test_tokens_are_taken_in_every_form(inside):
     tokens = random_tokens(4, 24)
     drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=None, samples=[], card={})
