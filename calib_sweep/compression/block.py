@@ -12,7 +12,7 @@ from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.folding import fold
 from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
-from calib_sweep.compression.observation import observe
+from calib_sweep.compression.observation import Observation, observe
 from calib_sweep.compression.quantized_inputs import quantize_inputs
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
@@ -20,7 +20,7 @@ from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.fused_layers import fused_layers
-from calib_sweep.model.input_quantizer import quantizes_inputs
+from calib_sweep.model.input_quantizer import quantizes_inputs, without_input_quantizers
 
 # Which outputs of a block become the inputs of the next one.
 COMPRESSED, DENSE = "compressed", "dense"
@@ -37,7 +37,7 @@ def compress_block(
 ) -> list[LayerReport]:
     """Quantise inputs, observe, compress, propagate.
 
-    `inputs` None: without data. `propagate` None: to nobody. Dense outputs are of dense weights.
+    `inputs` None: without data. `propagate` None: to nobody.
     """
     if isinstance(method, BlockMethod):
         assert inputs is not None, method
@@ -62,7 +62,7 @@ def _compress_layers(
             return _compress_in_order(block, method, inputs, is_last=propagate is None)
         return _compress_at_once(block, method, inputs, propagate)
     if inputs is not None and propagate == DENSE:
-        inputs.advance(block.module, block.index)
+        _advance_dense(block, inputs)
     methods = _told(
         block,
         method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method),
@@ -86,15 +86,7 @@ def _compress_at_once(
         inputs.part()
         assert inputs.dense is not None
         inputs, keep_outputs = inputs.dense, propagate is not None
-    seen = observe(
-        block.module,
-        block.index,
-        block.layers,
-        inputs,
-        method.statistic,
-        keep_outputs=keep_outputs,
-        dense=dense,
-    )
+    seen = _observe(block, inputs, method.statistic, keep_outputs, dense)
     methods = _told(block, dict.fromkeys(block.layers, method))
     return [  # a statistic is gone with its last layer
         compress_layer(block.index, name, layer, methods[name], *seen.take(name))
@@ -137,19 +129,23 @@ def _compress_as_planned(
 ) -> list[LayerReport]:
     """Let the method see the dense block; move scale as it wants it, compress as it wants it.
 
-    Inputs are quantised as they are after scale was moved, and then looked at once more.
+    Inputs are quantised as they are after scale was moved. Then they are looked at once more, also
+    where the layers' methods want to know other things of them.
     """
     assert method.statistic is not None
-    place = block.module, block.index, block.layers, inputs
-    seen = observe(*place, method.statistic)
+    seen = _observe(block, inputs, method.statistic, keep_outputs=False)
     plan = _plan(ObservedBlock(block, inputs, seen.statistics), method)
-    if keep_outputs and activations is None:
+    wanted = {own.statistic for own in plan.methods.values()} - {None}
+    (statistic_type,) = wanted or {method.statistic}
+    assert statistic_type is not None
+    looks_again = activations is not None or statistic_type is not method.statistic
+    if keep_outputs and not looks_again:
         inputs.advance(block.module, block.index)
     for group, scale_I in plan.scales.items():
         _move_scale(block, group, scale_I, seen.statistics)
-    if activations is not None:
+    if looks_again:
         quantize_inputs(block, activations, inputs)
-        seen = observe(*place, method.statistic, keep_outputs=keep_outputs)
+        seen = _observe(block, inputs, statistic_type, keep_outputs)
     methods = _told(block, plan.methods)
     return [
         compress_layer(block.index, name, layer, methods[name], *seen.take(name))
@@ -164,6 +160,29 @@ def _told(block: DecoderBlock, methods: Mapping[str, LayerMethod]) -> dict[str, 
         weights = [block.layers[name].weight_OI() for name in names]
         told |= {name: methods[name].for_fused(weights) for name in names}
     return told
+
+
+def _observe(
+    block: DecoderBlock,
+    inputs: BlockInputs,
+    statistic_type: type[Statistic],
+    keep_outputs: bool,
+    dense: DenseStream | None = None,
+) -> Observation:
+    """Observe all layers; `keep_outputs`: what the dense block gives takes its inputs' place."""
+    quantised = keep_outputs and quantizes_inputs(block.module)
+    keeps_now = keep_outputs and not quantised
+    place = block.module, block.index, block.layers, inputs
+    seen = observe(*place, statistic_type, keep_outputs=keeps_now, dense=dense)
+    if quantised:
+        _advance_dense(block, inputs)
+    return seen
+
+
+def _advance_dense(block: DecoderBlock, inputs: BlockInputs) -> None:
+    """Put what the dense block gives for inputs as they come in the place of its inputs."""
+    with without_input_quantizers(block.module):
+        inputs.advance(block.module, block.index)
 
 
 def _plan(observed: ObservedBlock, method: BlockMethod) -> BlockPlan:

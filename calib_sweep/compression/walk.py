@@ -255,7 +255,7 @@ def _checked_blocks(
     check_owners(model, blocks)
     check_shapes(blocks, method)
     if method.migrates_scale:
-        check_scaling(blocks)
+        check_scaling(blocks, behind_norms=method.scales_behind_norms)
     if method.compares_streams:
         check_streams(blocks)
     if activations is not None:

@@ -54,6 +54,9 @@ class Method:
     # token in the dense model. The walk then carries the dense model's hidden states as well.
     compares_streams: ClassVar[bool] = False
 
+    # Whether only from norms: there has to be one before a layer.
+    scales_behind_norms: ClassVar[bool] = False
+
     @classmethod
     def reads_data(cls, settings: Mapping[str, object]) -> bool:
         """Tell from settings as they were given, checked or not, whether data is needed."""

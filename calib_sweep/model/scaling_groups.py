@@ -210,10 +210,19 @@ ARCHITECTURES: dict[str, Architecture | Callable[[DecoderBlock], Architecture]] 
 }
 
 
-def check_scaling(blocks: Sequence[DecoderBlock]) -> None:
-    """Raise `ConfigError` unless it is known of all `blocks` how they are scaled."""
+def check_scaling(blocks: Sequence[DecoderBlock], *, behind_norms: bool = False) -> None:
+    """Raise `ConfigError` unless it is known of all `blocks` how they are scaled.
+
+    `behind_norms`: only between a norm and what reads it; that there is such a place, too.
+    """
     for block in blocks:
-        architecture_of(block)
+        groups = architecture_of(block).groups
+        if behind_norms and all(group.folds_into in (None, *block.layers) for group in groups):
+            raise ConfigError(
+                "model: expected layers that read a norm and nothing but it, to scale behind it, "
+                f"but a {type(block.module).__name__} has none (it norms what is added). "
+                "Choose another model, or a method that moves no scale, such as method=rtn."
+            )
 
 
 def check_absorbed(blocks: Sequence[DecoderBlock]) -> None:

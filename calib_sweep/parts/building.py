@@ -152,6 +152,16 @@ def _dataset(node: Config) -> "Dataset":
     return Selected(source=source, selector=selector)
 
 
+def _instantiate_within(key: str, name: str, node: Config) -> Any:
+    """Build a part of a part; a method tells its own keys as those of `method`, wherever it is."""
+    try:
+        return _instantiate(f"{key}.{name}", node)
+    except ConfigError as error:
+        own, here = "method.", f"method.{name}."
+        told = (text if here in text else text.replace(own, here) for text in error.problems)
+        raise (ConfigError(*told) if key == "method" else error) from None
+
+
 def _instantiate(key: str, node: Config) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -169,7 +179,7 @@ def _instantiate(key: str, node: Config) -> Any:
         with collected() as problems:  # Hydra stops at the first part that cannot be built
             for name, part in node.items():
                 if isinstance(part, Mapping) and "_target_" in part:
-                    problems.of(_instantiate, f"{key}.{name}", cast(Config, part))
+                    problems.of(_instantiate_within, key, str(name), cast(Config, part))
         raise _explained(key, error) from None
 
 

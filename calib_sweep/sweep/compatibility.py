@@ -127,7 +127,9 @@ def _check_layers(model: "Model", method: "Method", problems: Problems) -> None:
         from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_scaling
 
-        problems.of(check_scaling, enumerate_blocks(model.skeleton()))
+        norms = method.scales_behind_norms
+        blocks = enumerate_blocks(model.skeleton())
+        problems.of(lambda: check_scaling(blocks, behind_norms=norms))
 
 
 def _check_parts(model: "Model", method: "Method") -> None:
@@ -159,7 +161,7 @@ def check_packing(parts: "PartialParts", problems: Problems) -> None:
     if form is None:
         return
     problems.of(parts.model.check_packable, form)
-    if parts.method.migrates_scale:
+    if parts.method.migrates_scale and not parts.method.scales_behind_norms:
         from calib_sweep.model.blocks import enumerate_blocks
         from calib_sweep.model.scaling_groups import check_absorbed
 

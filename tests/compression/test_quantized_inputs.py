@@ -133,23 +133,27 @@ def test_a_method_of_blocks_plans_on_the_block_as_it_is():
 
 
 @pytest.mark.parametrize("scaling", ["dynamic", "static"])
-def test_dense_outputs_are_of_dense_weights(scaling):
-    """So later blocks see, with a method that has changed nothing, what they see without it."""
-    shown = {}
-    for propagate in ("dense", "compressed"):
-        shown[propagate] = []
-        compress(
-            tiny_model(),
-            Watching(shown=shown[propagate]),
-            TOKENS,
-            activations=integers(4, scaling),
-            propagate=propagate,
-        )
-    for dense, compressed in zip(*shown.values(), strict=True):
-        assert torch.equal(dense.high_I(), compressed.high_I())
-    model = tiny_model()
-    compress(model, RTN_4, TOKENS, activations=integers(8, "static"), propagate="dense")
-    assert input_quantizer_of(decoder_blocks(model)[1].mlp.up_proj) is not None
+@pytest.mark.parametrize("method", ["watching", "rtn", "awq"])
+def test_dense_outputs_are_of_the_dense_block_whose_inputs_come_as_they_are(scaling, method):
+    seen, model, dense = [], tiny_model(), tiny_model()
+    norm = decoder_blocks(dense)[1].input_layernorm
+    norm.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    logits(dense)
+    x_TI = seen[0].flatten(0, 1)
+    shown = []
+    chosen = {
+        "watching": Watching(shown=shown),
+        "rtn": RTN_4,
+        "awq": replace(METHODS["awq"], group_size=16, scale_steps=1, max_shrink=0.0),
+    }[method]
+    compress(model, chosen, TOKENS, activations=integers(4, scaling), propagate="dense")
+    quantizer = input_quantizer_of(decoder_blocks(model)[1].self_attn.q_proj).quantizer
+    if scaling == "static":
+        low, high = quantizer.limits
+        torch.testing.assert_close(high, x_TI.amax().clamp(min=0), rtol=1e-5, atol=0)
+        torch.testing.assert_close(low, x_TI.amin().clamp(max=0), rtol=1e-5, atol=0)
+    if method == "watching":
+        torch.testing.assert_close(shown[7].high_I(), quantizer(x_TI).amax(0), rtol=1e-5, atol=0)
 
 
 def test_another_compression_without_activations_takes_them_away():
