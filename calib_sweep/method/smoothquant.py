@@ -36,7 +36,7 @@ from calib_sweep.method.base import (
     ScalingGroup,
     Work,
 )
-from calib_sweep.method.grids.grid import GridFormat
+from calib_sweep.method.grids.weight_format import WeightFormat
 from calib_sweep.method.statistics.input_range import InputRange
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.values import is_number
@@ -84,7 +84,7 @@ class SmoothQuant(BlockMethod):
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
         self.base.check_shape(name, num_out, num_in)
 
-    def grid_format(self) -> GridFormat:
+    def grid_format(self) -> WeightFormat:
         return self.base.grid_format()
 
     def plan_block(self, block: DenseBlock) -> BlockPlan:

@@ -175,7 +175,8 @@ def test_a_model_with_a_silent_layer_is_compressed_and_its_layer_reported(name):
     reports = compress(model, METHODS[name], TOKENS)
     report = next(r for r in reports if (r.block, r.layer) == (1, "mlp.down_proj"))
     assert report.output_error is None
-    if report.num_tokens is not None:  # None: OWL's base without data
+    # Bases without data have nothing to say of it: OWL's magnitude, SmoothQuant's RTN.
+    if report.num_tokens is not None and name != "smoothquant":
         assert "256 dead input features" in report.note
     assert all(is_finite(parameter) for parameter in model.parameters())
 

@@ -90,6 +90,10 @@ PUBLISHED = {
     "rtn": RTN,
     "rtn_imatrix": {**RTN, **W4A16},
     "shortgpt": {"sparsity": 0.25},
+    "smoothquant": {
+        "alpha": 0.85,
+        "base": {**INTEGERS, **ONE_GRID_PER_ROW, "bits": 8, "symmetric": True, "mse": False},
+    },
     "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_quantized": {**HALF, **INTEGERS, **ONE_GRID_PER_ROW, **SOLVE},

@@ -52,9 +52,7 @@ class NVFP4:
             Groups(size=self.group_size), weight_OI, E2M1, self.searches, importance_I
         )
         factor = self.tensor_factor or self.factor_of([weight_OI])
-        stored_OG = E4M3.snap(scale_to(limit_OG, E2M1) * factor)
-        stored_OG = stored_OG.masked_fill(stored_OG == 0, 1.0)
-        scale_OG = stored_OG / torch.full_like(stored_OG, factor)
+        scale_OG = nvfp4_scale_OG(limit_OG, torch.full_like(limit_OG, factor))
         return FloatGrid(
             scale_OG=scale_OG, levels=E2M1, group_size=self.group_size, tensor_factor=factor
         )
@@ -70,6 +68,12 @@ class NVFP4:
             return 1.0
         factor = E4M3.largest * E2M1.largest / largest
         return torch.tensor(min(factor, LARGEST_FACTOR), dtype=torch.float32).item()
+
+
+def nvfp4_scale_OG(limit_OG: Tensor, factor_OG: Tensor) -> Tensor:
+    """Return the scales that FP8 numbers over a factor hold; the factor may be a row's own."""
+    stored_OG = E4M3.snap(scale_to(limit_OG, E2M1) * factor_OG)
+    return stored_OG.masked_fill(stored_OG == 0, 1.0) / factor_OG
 
 
 @final
