@@ -151,9 +151,9 @@ def _fill(
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
-        made = made or _compress(
-            session.model(parts.model, inputs["model"]), cell, parts, drawn, kin, progress
-        )
+        if made is None:
+            model = session.model(parts.model, inputs["model"], parts.prepare)
+            made = _compress(model, cell, parts, drawn, kin, progress)
     with timings.of("evaluate"):
         scores = suite.score(suite.scorer(model, engine), dense, progress.on_score, known)
     record.update(

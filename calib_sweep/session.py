@@ -4,6 +4,7 @@ One of each at a time: cells are ordered so that the same ones follow each other
 hash of the files that a part reads: what changed on disk is loaded anew.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, PreparedEvaluation
 
+# Changes a dense model in place; returns what undoes it, but for the values of its parameters.
+Prepare = Callable[["PreTrainedModel"], Callable[[], None]]
+
 
 class Session:
     """Loads on demand, restores the weights that compression changed, forgets after a failure."""
@@ -34,6 +38,7 @@ class Session:
         self._model_key: tuple[Model, str | None] | None = None
         self._model: PreTrainedModel | None = None
         self._pristine: dict[torch.nn.Parameter, torch.Tensor] = {}
+        self._undo: Callable[[], None] | None = None
         self._tokenizer_key: tuple[Model, str | None] | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._suite_key: tuple[Evaluation, str | None, PreTrainedTokenizerBase] | None = None
@@ -41,18 +46,28 @@ class Session:
         self._reference_key: tuple[Path, str | None] | None = None
         self._reference: DenseReference | None = None
 
-    def model(self, part: "Model", content: str | None) -> "PreTrainedModel":
-        """Load the dense model of `part`, or give one that a cell compressed its weights back."""
+    def model(
+        self, part: "Model", content: str | None, prepare: Prepare | None = None
+    ) -> "PreTrainedModel":
+        """Load the dense model of `part`, or give one that a cell compressed its weights back.
+
+        `prepare`: what a cell does to the dense model before it is compressed.
+        """
         if self._model is None or self._model_key != (part, content):
-            self._model, self._pristine = None, {}  # before the next one is loaded: memory
+            self._model, self._pristine, self._undo = None, {}, None  # before the next one: memory
             self._model, self._model_key = part.load(), (part, content)
             parameters = self._model.parameters()  # tools of others may change any
             self._pristine = {p: p.detach().to("cpu", copy=True) for p in parameters}
+        if self._undo is not None:
+            self._undo, undo = None, self._undo
+            undo()
         with torch.no_grad():
             for parameter, weight in self._pristine.items():
                 parameter.copy_(weight)
         remove_input_quantizers(self._model)
         remove_additions(self._model)
+        if prepare is not None:
+            self._undo = prepare(self._model)
         return self._model
 
     def dense(self, cell: Cell, parts: "PartialParts") -> DenseModel:

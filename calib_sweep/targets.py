@@ -94,6 +94,7 @@ PLACES = {
     r"evaluation\.divergence": _ours(
         "evaluation.corpora.divergence.Divergence", EVALUATION.example
     ),
+    "rotation": _ours("rotation.settings.Rotation", "conf/rotation/hadamard.yaml"),
     "activations": ACTIVATIONS,
     "tracking": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),

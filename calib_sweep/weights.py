@@ -42,15 +42,21 @@ def made_before(
         if not one.has_layers() or (form is not None and kept is None):
             continue
         require_one_model(cell, kin, one.fingerprint, f"as cell {one.id} made them")
-        if not is_asked or any(_read_weights(model, part, path, one) for path in one.models()):
+        if not is_asked or any(
+            _read_weights(model, cell, part, path, one) for path in one.models()
+        ):
             return Made(one.compression, one.folder / LAYERS, kept)
     return None
 
 
-def _read_weights(model: "PreTrainedModel", part: Model, folder: Path, kin: Kin) -> bool:
+def _read_weights(
+    model: "PreTrainedModel", cell: Cell, part: Model, folder: Path, kin: Kin
+) -> bool:
     """Give the blocks of `model` the weights of a kept one; tell whether they are the very ones."""
     if not isinstance(part, HubModel):
         return False  # a class of the user's reads in its own way
+    if cell.config.get("rotation") is not None:
+        return False  # more than blocks is another than in `model`
     try:
         where = {"path": str(folder), "revision": None, "device": "cpu", "offload": None}
         kept = dict(decoder_blocks(dataclasses.replace(part, **where).load()).named_parameters())

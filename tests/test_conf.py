@@ -26,7 +26,8 @@ from calib_sweep.sweep.points import parse_words, split_points
 
 YAMLS = sorted(path.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml"))
 PARTS = ("model", "method", "dataset", "evaluation", "tracking")
-GROUPS = (*PARTS, "activations", "experiment", "dataset/selector", "hydra/launcher")
+PREPARATIONS = ("rotation", "activations")
+GROUPS = (*PARTS, *PREPARATIONS, "experiment", "dataset/selector", "hydra/launcher")
 NEEDED = {  # keys that only the user can know
     "model/hf": ["model.path=."],
     "dataset/text": ["dataset.path=text.txt"],
@@ -79,13 +80,13 @@ def test_a_yaml_says_in_one_line_what_it_is_and_has_its_own_name(name):
     assert name == "config.yaml" or own in (None, choice)
 
 
-@pytest.mark.parametrize("name", names_in("method", "activations"))
+@pytest.mark.parametrize("name", names_in("method", *PREPARATIONS))
 def test_every_setting_of_a_method_is_explained(name):
     lines = (CONF / f"{name}.yaml").read_text().splitlines()[1:]
     assert all("#" in line for line in lines if line and not line.startswith("_target_"))
 
 
-@pytest.mark.parametrize("name", names_in(*PARTS, "activations"))
+@pytest.mark.parametrize("name", names_in(*PARTS, *PREPARATIONS))
 def test_a_part_is_built_from_its_yaml(name):
     group, _, choice = name.partition("/")
     point = [f"{group}={choice}", *NEEDED.get(name, ())]

@@ -53,7 +53,8 @@ def model_card(record: Finished, form: str) -> str:
         _head(record, form),
         f"# {cell['model']} compressed by {cell['method']}\n",
         f"Compressed {made_on} by calib_sweep; cell `{record['cell_id']}`.\n",
-        f"## Method\n\n```yaml\n{yaml.safe_dump(config['method'], sort_keys=False)}```\n",
+        _settings("Rotation, before", config.get("rotation")),
+        _settings("Method", config["method"]),
         _rows("Compression", record["compression"].items()),
         _rows("Calibration set", _calibration(record)),
         _rows("Scores", _scores(record), titles=("score", "value, standard error")),
@@ -69,6 +70,13 @@ def _head(record: Finished, form: str) -> str:
     if record["inputs"].get("model") is None:  # from the hub; a path on this machine says nothing
         head["base_model"] = record["config"]["model"]["path"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n"
+
+
+def _settings(title: str, node: Mapping[str, object] | None) -> str:
+    """A section with the settings of a part; nothing where there is none."""
+    if node is None:
+        return ""
+    return f"## {title}\n\n```yaml\n{yaml.safe_dump(dict(node), sort_keys=False)}```\n"
 
 
 def _calibration(record: Finished) -> Iterable[tuple[str, object]]:

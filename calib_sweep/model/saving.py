@@ -32,6 +32,7 @@ def save_dense(
 def refuse_what_no_checkpoint_holds(model: "PreTrainedModel") -> None:
     """Raise `ConfigError` where a checkpoint of `model` would be another model."""
     refuse_input_quantizers(model)
+    refuse_input_rotations(model)
     refuse_additions(model)
 
 
@@ -40,7 +41,6 @@ def write_checkpoint(
 ) -> None:
     """Settings, weights and tokenizer; `settings` go to `save_pretrained` of the model."""
     refuse_what_no_checkpoint_holds(model)
-    refuse_input_rotations(model)
     with quiet_transformers(), _writable_generation(model, folder):
         model.save_pretrained(folder, **settings)
     tokenizer.save_pretrained(folder)

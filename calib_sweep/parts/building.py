@@ -12,6 +12,7 @@ from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.places import CALIBRATION, DOCUMENTS, TOKENISED
 from calib_sweep.results.store import MODEL_FORMS
+from calib_sweep.settings import PREPARATIONS
 from calib_sweep.targets import check_targets, target_classes
 from calib_sweep.values import is_int
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from calib_sweep.activations.base import Activations
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.method.base import Method
+    from calib_sweep.rotation.settings import Rotation
 
 
 SELECTED = "calib_sweep.dataset.selected.Selected"
@@ -50,6 +52,8 @@ class Builder:
     def build(self, key: Literal["model"], node: Config) -> Model: ...
     @overload
     def build(self, key: Literal["method"], node: Config) -> "Method": ...
+    @overload
+    def build(self, key: Literal["rotation"], node: Config) -> "Rotation": ...
     @overload
     def build(self, key: Literal["activations"], node: Config) -> "Activations": ...
     @overload
@@ -84,8 +88,9 @@ class Builder:
         nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
         given = {"calibration": sized(config["calibration"]), "walk": config["walk"]}
         nodes |= {key: {"_target_": target, **given[key]} for key, target in targets.items()}
-        if config.get("activations") is not None and not cell.is_dense:
-            nodes["activations"] = config["activations"]
+        if not cell.is_dense:
+            chosen = [key for key in PREPARATIONS if config.get(key) is not None]
+            nodes |= {key: config[key] for key in chosen}
         if cell.needs_data:
             nodes["dataset"] = config["dataset"]
         else:
@@ -96,7 +101,7 @@ class Builder:
         analysis = "calib_sweep.analysis.settings.AnalysisSettings"
         problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
         problems.of(_check_plain_values, config)
-        absent = dict.fromkeys(("activations", "dataset", "calibration"))
+        absent = dict.fromkeys((*PREPARATIONS, "dataset", "calibration"))
         parts = {**absent, "seed": cell.seed} | parts
         built = [key for key in WITH_CODE if parts.get(key) is not None]
         code = {key: self.code_of(key, config[key]) for key in built}

@@ -2,6 +2,7 @@
 
 Model        a causal language model and its tokenizer
 Method       how its weights are compressed: the abstract classes of method/base.py
+Rotation     which coordinates the dense model is put into first: rotation/settings.py
 Activations  how inputs of its layers are quantised: the abstract class of activations/base.py
 Dataset      where calibration sets come from: the abstract classes of dataset/base.py
 Evaluation   what a model is scored on; prepared once, it scores any number of models
@@ -10,7 +11,7 @@ Tracking     a mirror of the records, such as W&B
 Whatever is wrong with the settings of a part is raised as `ConfigError`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from calib_sweep.evaluation.suite import Progress
     from calib_sweep.method.base import Method
     from calib_sweep.method.grids.weight_format import WeightFormat
+    from calib_sweep.rotation.settings import Rotation
+
+Undo = Callable[[], None]
 
 
 class Model(Protocol):
@@ -120,6 +124,7 @@ class PartialParts:
 
     model: Model | None
     method: "Method | None"
+    rotation: "Rotation | None"  # None, too, where the model stays as it is
     activations: "Activations | None"  # None, too, where inputs stay as they come
     dataset: "Dataset | None"  # None, too, for a method that needs no data
     evaluation: Evaluation | None
@@ -182,6 +187,15 @@ class Parts(PartialParts):
     evaluation: Evaluation
     walk: "Walk"
     tracking: Tracking
+
+    def prepare(self, model: "PreTrainedModel") -> Undo:
+        """Do to the dense model what comes before its compression; return what undoes it.
+
+        But for the values of its parameters.
+        """
+        if self.rotation is None:
+            return lambda: None
+        return self.rotation.apply(model, is_quantized=self.activations is not None)
 
 
 if TYPE_CHECKING:

@@ -99,10 +99,7 @@ def check_rotation(model: nn.Module) -> None:
 
 @torch.no_grad()
 def rotate(model: nn.Module, turn: Turn) -> Undo:
-    """Rotate the residual stream in place; return what undoes it outside of decoder blocks.
-
-    Whoever wants the blocks as they were keeps their parameters.
-    """
+    """Rotate the residual stream in place; return what undoes it, but for values of parameters."""
     check_rotation(model)
     blocks = enumerate_blocks(model)
     offset = NORM_OFFSETS[type(blocks[0].module).__name__]
@@ -182,25 +179,19 @@ def _ends(model: Any) -> _Ends:
 
 
 def _untie(model: Any, ends: _Ends) -> Undo:
-    """Give the head a matrix of its own; return what brings the dense ends back, tied or not."""
+    """Give the head a matrix of its own; return what ties it again where it was tied."""
     head: Any = ends.head
     embedding: Any = ends.embedding
-    is_tied = head.weight is embedding.weight
-    kept = {module: _weight(module).to("cpu", copy=True) for module in ends}
+    if head.weight is not embedding.weight:
+        return lambda: None
+    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
     configs = [model.config, model.config.get_text_config()]  # of such a model mostly one
-    said = [config.tie_word_embeddings for config in configs]
-    if is_tied:
-        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+    for config in configs:
+        config.tie_word_embeddings = False
+
+    def tie() -> None:
+        head.weight = embedding.weight
         for config in configs:
-            config.tie_word_embeddings = False
+            config.tie_word_embeddings = True
 
-    @torch.no_grad()
-    def undo() -> None:
-        if is_tied:
-            head.weight = embedding.weight
-        for config, tied in zip(configs, said, strict=True):
-            config.tie_word_embeddings = tied
-        for module, weight in kept.items():
-            _weight(module).copy_(weight)
-
-    return undo
+    return tie

@@ -86,17 +86,17 @@ class Rotation:
             check_online(model)
 
     def apply(self, model: nn.Module, *, is_quantized: bool) -> Undo:
-        """Rotate `model` in place; return what undoes it, but for the parameters of its blocks.
+        """Rotate `model` in place; return what undoes it, but for the values of its parameters.
 
         `is_quantized`: whether inputs of its layers will be.
         """
         self.check(model, is_quantized=is_quantized)
-        bring_ends_back = rotate(model, self.turn(_hidden_size(model)))
+        tie_again = rotate(model, self.turn(_hidden_size(model)))
         if self.online and is_quantized:
             rotate_inputs(model)
 
         def undo() -> None:
-            bring_ends_back()
+            tie_again()
             remove_input_rotations(model)
 
         return undo

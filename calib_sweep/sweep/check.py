@@ -11,6 +11,7 @@ from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.errors import Problems, collected
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts
+from calib_sweep.settings import PREPARATIONS
 from calib_sweep.sweep.compatibility import (
     check_apart,
     check_fit,
@@ -59,7 +60,7 @@ def _check_models(
 ) -> None:
     for cell in _one_of_each_model(cells):
         check_model(parts[cell.id], problems)
-    for cell in _distinct(cells, ("model", "method", "activations", "calibration", "walk")):
+    for cell in _distinct(cells, ("model", "method", *PREPARATIONS, "calibration", "walk")):
         check_fit(parts[cell.id], problems)
     saved = [cell for cell in cells if cell.config["save_model"] is not None]
     for cell in _distinct(saved, ("activations",)):

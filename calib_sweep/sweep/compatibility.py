@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from calib_sweep.activations.base import Activations
     from calib_sweep.method.base import Method
     from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts
+    from calib_sweep.rotation.settings import Rotation
 
 
 def context_length(parts: "PartialParts", problems: Problems) -> int | None:
@@ -49,8 +50,8 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         )
     if parts.model is not None and parts.evaluation is not None:
         problems.of(_check_compile, parts.model, parts.evaluation)
-    if parts.model is not None and parts.activations is not None:
-        problems.of(_check_activations, parts.model, parts.activations)
+    if parts.model is not None:
+        _check_preparations(parts.model, parts, problems)
     if parts.method is None:
         return
     if parts.walk is not None:
@@ -60,6 +61,18 @@ def check_fit(parts: "PartialParts", problems: Problems) -> None:
         _check_layers(parts.model, parts.method, problems)
         if parts.walk is not None and parts.walk.all_experts and parts.dataset is not None:
             problems.of(_check_experts, parts.model)
+
+
+def _check_preparations(model: "Model", parts: "PartialParts", problems: Problems) -> None:
+    if parts.rotation is not None:
+        is_quantized = parts.activations is not None
+        problems.of(_check_rotation, model, parts.rotation, is_quantized)
+    if parts.activations is not None:
+        problems.of(_check_activations, model, parts.activations)
+
+
+def _check_rotation(model: "Model", rotation: "Rotation", is_quantized: bool) -> None:
+    rotation.check(model.skeleton(), is_quantized=is_quantized)
 
 
 def _check_activations(model: "Model", activations: "Activations") -> None:

@@ -17,7 +17,11 @@ READABLE = (
     "('seed=range(5)')."
 )
 # The groups that null may be chosen from, and what is then not chosen.
-OPTIONAL = {"dataset/selector": "selector is", "activations": "activations are"}
+OPTIONAL = {
+    "dataset/selector": "selector is",
+    "rotation": "rotation is",
+    "activations": "activations are",
+}
 GROUPS = ("model", "method", "dataset", *OPTIONAL, "evaluation", "tracking", "experiment")
 
 

@@ -1,17 +1,22 @@
 """A rotated model gives the same logits, family by family; what cannot be rotated is refused."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 from helpers import fakes
 from helpers.fakes import FUSES_EXPERTS, TINY, byte_tokenizer, random_tokens, tiny_model
 from helpers.rotated import FUSED, MORE, PLAIN, lively, rotation
+from helpers.shipped import METHODS
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
 from calib_sweep.rotation.residual import LAYER_NORM, NORM_OFFSETS, NORMS_SUMMANDS, REASONS
 from calib_sweep.rotation.residual import rotate as rotate_by
@@ -115,12 +120,10 @@ def test_biases_of_what_writes_the_stream_are_rotated():
 def test_what_is_undone_is_the_dense_model_to_the_last_bit(is_tied):
     model = lively("llama", tie_word_embeddings=is_tied)
     before, expected = copy.deepcopy(model.state_dict()), model(TOKENS).logits
-    blocks = [copy.deepcopy(block.state_dict()) for block in decoder_blocks(model)]
     undo = HADAMARD.apply(model, is_quantized=False)
     assert model.config.tie_word_embeddings is False
     undo()
-    for block, kept in zip(decoder_blocks(model), blocks, strict=True):  # the caller's part
-        block.load_state_dict(kept)
+    model.load_state_dict(before)  # the caller's part
     assert not changed(model, before) and torch.equal(model(TOKENS).logits, expected)
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == is_tied
     assert model.config.tie_word_embeddings == is_tied
@@ -160,3 +163,20 @@ def test_layers_are_found_whatever_holds_their_matrix():
         for name, layer in linear_layers(decoder_blocks(model)[0]).items():
             if name.endswith(("down_proj", "w2")):
                 assert torch.equal(layer.weight_OI(), -old[name])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+@torch.no_grad()
+def test_a_rotated_model_is_saved_as_integers(family, tmp_path):
+    pytest.importorskip("compressed_tensors")
+    if not FUSES_EXPERTS:
+        pytest.skip("this release of transformers reads no packed models")
+    model = lively(family, hidden_size=64, intermediate_size=64, tie_word_embeddings=True)
+    HADAMARD.apply(model, is_quantized=False)
+    rtn = replace(METHODS["rtn"], bits=4, group_size=32, symmetric=True)
+    grids = {(r.block, r.layer): r.grid for r in compress(model, rtn, None, keep_grids=True)}
+    save_packed(model, byte_tokenizer(), tmp_path, grids, rtn.grid_format())
+    settings = transformers.CompressedTensorsConfig(dequantize=True)
+    read = AutoModelForCausalLM.from_pretrained
+    loaded = read(tmp_path, dtype="float32", quantization_config=settings).eval()
+    assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
