@@ -60,6 +60,10 @@ def masks_of(block: DecoderBlock, parts: BlockParts, removal: Removal) -> dict[s
     if removal.whole:
         return {name: _whole(layer, "its block is removed") for name, layer in block.layers.items()}
     masks: dict[str, LayerMethod] = dict.fromkeys(block.layers, Dense())
+    if removal.attention:
+        assert parts.attention is not None
+        layers = {name: block.layers[name] for name in parts.attention.layers}
+        masks |= {n: _whole(layer, "its attention is removed") for n, layer in layers.items()}
     if removal.heads_H is not None and removal.heads_H.any():
         assert parts.attention is not None
         masks |= _of_heads(block, parts.attention, removal)

@@ -9,34 +9,21 @@ Nothing is changed: the walk that follows sets the masks, and needs no data.
 Shapes: B = samples of a batch, T = tokens of a sample, D = hidden size.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from calib_sweep.compression.contract import hollow
 from calib_sweep.compression.layer import WIDER_DTYPE, LayerError, check_finite
 from calib_sweep.compression.masking import masks_of
-from calib_sweep.compression.replay import BlockInputs, hidden_of, without_head
-from calib_sweep.errors import ConfigError
-from calib_sweep.method.structured import BlockParts, ByLayer, Seen, StructuredMethod, Survey
-from calib_sweep.model.blocks import DecoderBlock, LinearLayer, enumerate_blocks
+from calib_sweep.compression.removable import check_structured
+from calib_sweep.compression.replay import BlockInputs
+from calib_sweep.compression.surveyed import Surveyed, hooked, module_of
+from calib_sweep.method.structured import ByLayer, Seen, StructuredMethod, Survey
+from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.calls import first_tensor
 from calib_sweep.model.placement import onload
 from calib_sweep.model.structure import final_norm, parts_of
-
-NUM_TOKENS = 8  # that a model is asked with whether it does without its layers
-TOLERANCE = 1e-3  # of the largest hidden state: rounding in half precision
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surveyed:
-    """A model as a structured method sees it."""
-
-    blocks_B: Sequence[BlockParts]
-    surveys_B: Sequence[Survey]
 
 
 def survey(
@@ -44,10 +31,11 @@ def survey(
     blocks: Sequence[DecoderBlock],
     method: StructuredMethod,
     inputs: BlockInputs,
+    data: Sequence[Tensor | None],
 ) -> list[ByLayer]:
     """Let `method` see all dense blocks; return what the layers of each are to be masked with.
 
-    `inputs` are used up: they end as those of the last block.
+    `inputs` are used up: they end as those of the last block. `data`: tokens, lengths, weights.
     """
     check_structured(model, method)
     norm = final_norm(model)
@@ -60,7 +48,17 @@ def survey(
             own = method.start_survey(parts, weights)
             _look(block, own, inputs, as_seen)
         surveys_B.append(own)
-    removals_B = method.plan_removal(Surveyed(blocks_B=parts_B, surveys_B=surveys_B))
+    tokens_NT, lengths_N, _ = data
+    assert tokens_NT is not None
+    seen = Surveyed(
+        blocks_B=parts_B,
+        surveys_B=surveys_B,
+        model=model,
+        modules=blocks,
+        tokens_NT=tokens_NT,
+        lengths_N=lengths_N,
+    )
+    removals_B = method.plan_removal(seen)
     return [
         ByLayer(methods=masks_of(*of_block))
         for of_block in zip(blocks, parts_B, removals_B, strict=True)
@@ -77,7 +75,7 @@ def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.
     for batch in range(len(inputs.batches)):
         before_BTD = inputs.hidden_NTD[inputs.batches[batch]]
         read: dict[str, Tensor] = {}
-        with _hooked([(_module(block, name), _reading(name, read)) for name in survey.layers]):
+        with hooked([(module_of(block, name), _reading(name, read)) for name in survey.layers]):
             after_BTD = inputs.run(block.module, block.index, batch)
         for when, hidden_BTD in (("enter", before_BTD), ("leave", after_BTD)):
             _check_hidden(block.index, when, hidden_BTD)
@@ -95,12 +93,6 @@ def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.
             )
         )
         inputs.replace(batch, after_BTD)
-
-
-def _module(block: DecoderBlock, name: str) -> nn.Module:
-    layer = block.layers[name]
-    assert isinstance(layer, LinearLayer), layer
-    return layer.module
 
 
 def _reading(name: str, read: dict[str, Tensor]) -> Callable[..., None]:
@@ -138,71 +130,3 @@ def _check_hidden(index: int, when: str, hidden_BTD: Tensor) -> None:
             f"in {dtype}, or holds a NaN. {WIDER_DTYPE}; if that does not help, the checkpoint is "
             "damaged."
         )
-
-
-def check_structured(model: nn.Module, method: StructuredMethod) -> None:
-    """Raise `ConfigError` where the parts that `method` removes are no parts of `model`.
-
-    `model` may be without weights, on the device meta.
-    """
-    blocks = enumerate_blocks(model)
-    method.check_blocks([parts_of(block) for block in blocks])
-    if next(model.parameters()).is_meta:
-        model = hollow(model)
-    check_silent(model)
-
-
-@torch.no_grad()
-def check_silent(model: nn.Module) -> None:
-    """Raise `ConfigError` unless a block whose layers give zeros passes on what enters it."""
-    blocks = enumerate_blocks(model)
-    entered: dict[int, Tensor] = {}
-    left: dict[int, Tensor] = {}
-    hooks: list[tuple[nn.Module, Callable[..., object]]] = [
-        (module, lambda _m, _a, _k, output: torch.zeros_like(output))
-        for block in blocks
-        for module in _modules(block)
-    ]
-    for block in blocks:
-        hooks.append((block.module, _noting(block.index, entered, left)))
-    with _hooked(hooks):
-        tokens_BT = torch.arange(NUM_TOKENS, device=next(model.parameters()).device).unsqueeze(0)
-        without_head(model)(input_ids=tokens_BT, use_cache=False)
-    for block in blocks:
-        before, after = entered[block.index].float(), left[block.index].float()
-        if not bool((after - before).abs().max() <= TOLERANCE * before.abs().max()):
-            kind = type(block.module).__name__
-            raise ConfigError(
-                f"model={type(model).__name__}: expected blocks that pass on what enters them when "
-                f"their linear layers give zeros, but block {block.index} ({kind}) changes it "
-                "(does it norm what it adds?). Choose another model, or a method that removes "
-                "weights one by one, such as method=wanda."
-            )
-
-
-def _modules(block: DecoderBlock) -> set[nn.Module]:
-    """The modules that call the linear layers of a block: fused experts have one for all."""
-    return {
-        layer.module if isinstance(layer, LinearLayer) else layer.experts
-        for layer in block.layers.values()
-    }
-
-
-def _noting(index: int, entered: dict[int, Tensor], left: dict[int, Tensor]) -> Callable[..., None]:
-    def hook(
-        _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object
-    ) -> None:
-        entered[index] = first_tensor(args, kwargs)
-        left[index] = hidden_of(output)
-
-    return hook
-
-
-@contextmanager
-def _hooked(hooks: Sequence[tuple[nn.Module, Callable[..., object]]]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -218,7 +218,7 @@ def walk(
     data = tokens_NT, lengths_N, weights_NT
     begin = partial(_begin, model, blocks, needing, data, settings)
     with allow_tensor_cores(settings.tensor_cores):
-        methods = _method_of_each_block(model, blocks, method, begin)
+        methods = _method_of_each_block(model, blocks, method, begin, data)
     parts = (*methods, activations)
     needs_inputs = any(part and part.statistic is not None for part in parts)
     inputs = begin() if needs_inputs else None
@@ -275,9 +275,10 @@ def _method_of_each_block(
     blocks: Sequence[DecoderBlock],
     method: Method,
     begin: Callable[[], BlockInputs],
+    data: Sequence[Tensor | None],
 ) -> Sequence[LayerMethod | BlockMethod | ByLayer]:
     if isinstance(method, StructuredMethod):
-        return survey(model, blocks, method, begin())
+        return survey(model, blocks, method, begin(), data)
     if isinstance(method, ModelMethod):
         return profile(blocks, method, begin())
     assert isinstance(method, LayerMethod | BlockMethod), method

@@ -77,6 +77,7 @@ class Removal:
     """The parts of a block that go."""
 
     whole: bool = False  # the block as a whole: it passes on what enters it
+    attention: bool = False  # attention as a whole: it adds nothing
     heads_H: Tensor | None = None  # heads of queries, True where one goes
     neurons_F: Tensor | None = None  # neurons, True where one goes
     # By last layer of a part, mean inputs [I]: the share of what goes moves into its bias.
@@ -90,6 +91,9 @@ class SurveyedModel(Protocol):
     def blocks_B(self) -> Sequence[BlockParts]: ...
     @property
     def surveys_B(self) -> Sequence[Survey]: ...
+    def loss(self, removals_B: Sequence[Removal], num_samples: int) -> float:
+        """Mean over tokens of -log p of the first samples, where attentions and neurons went."""
+        ...
 
 
 class StructuredMethod(Method, ABC):

@@ -150,7 +150,7 @@ def _check_parts(model: "Model", method: "Method") -> None:
     from calib_sweep.method.structured import StructuredMethod
 
     if isinstance(method, StructuredMethod):
-        from calib_sweep.compression.survey import check_structured
+        from calib_sweep.compression.removable import check_structured
 
         check_structured(model.skeleton(), method)
 

@@ -10,7 +10,7 @@ from helpers.hub_models import hub_model
 from torch import tensor
 
 from calib_sweep.compression.layer import LayerError, summarise_layers
-from calib_sweep.compression.survey import check_structured
+from calib_sweep.compression.removable import check_structured
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.flap import FLAP, Fluctuation, Moments, lowest_share, standardised

@@ -99,6 +99,7 @@ PUBLISHED = {
     "sparsegpt_quantized": {**HALF, **INTEGERS, **ONE_GRID_PER_ROW, **SOLVE},
     "spqr": SPQR_README,
     "spqr_defaults": SPQR_SCRIPT,
+    "two_ssp": {"sparsity": 0.25, "balance": 1.5, "num_attention": None, "num_samples": 1},
     "wanda": HALF,
     "wanda_24": TWO_OF_FOUR,
     "wanda_variant": {"sparsity": 0.5},

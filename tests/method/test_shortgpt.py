@@ -9,8 +9,9 @@ from helpers.fakes import TINY, random_tokens, tiny_model
 from torch import tensor
 
 from calib_sweep.compression.layer import LayerError, summarise_layers
+from calib_sweep.compression.removable import check_structured
 from calib_sweep.compression.replay import record
-from calib_sweep.compression.survey import check_structured, survey
+from calib_sweep.compression.survey import survey
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.shortgpt import Influence, ShortGPT
