@@ -75,7 +75,7 @@ def test_influences_are_those_of_a_slow_reference_and_of_the_normed_last_output(
 
     monkeypatch.setattr(ShortGPT, "plan_removal", noted)
     with torch.no_grad():
-        survey(model, blocks, HALF, inputs)
+        survey(model, blocks, HALF, inputs, (TOKENS[:2], None, None))
         assert seen == pytest.approx(slow_influences(model, TOKENS[:2]), abs=1e-5)
 
 

@@ -116,7 +116,7 @@ def test_shares_are_the_authors_for_llama_2_7b():
     num_attention, share = method.shares(blocks)
     assert num_attention == 5 and round(11008 * (1 - share)) == 7744
     assert HALF.shares(blocks)[0] == 13
-    assert replace(method, balance=3.0).shares(blocks)[0] == 16
+    assert replace(method, balance=3.0).shares(blocks)[0] == 13
     assert replace(method, num_attention=0).shares(blocks) == (
         0,
         pytest.approx(0.25 * (1 + 4 * 4096 / (3 * 11008)), abs=1e-6),
