@@ -7,6 +7,7 @@
     factorise    Cholesky factors of inverse Hessians, eigenvalues
     solve        masks, rounding, repair
     report       checks, output error, writing the weight back
+    dense        blocks run on the hidden states of the dense model, for methods that compare both
     propagate    blocks run again, compressed
     other        the rest
 
@@ -25,8 +26,10 @@ from unittest.mock import patch
 import torch
 
 from calib_sweep.compression import block, walk
+from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method
+from calib_sweep.method.statistics.cross_hessian import CrossHessian
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.spectrum import HessianSpectrum
 from calib_sweep.method.statistics.statistic import Statistic
@@ -34,7 +37,8 @@ from calib_sweep.model.placement import _Home
 
 P, R = ParamSpec("P"), TypeVar("R")
 PARTS = (
-    "load", "embed", "forward", "statistics", "factorise", "solve", "report", "propagate", "other"
+    "load", "embed", "forward", "statistics", "factorise", "solve", "report", "dense", "propagate",
+    "other",
 )  # fmt: skip
 
 
@@ -86,6 +90,9 @@ def clocked(device: torch.device, method: Method) -> Iterator[Clock]:
         (walk, "record", "embed"),
         (block, "observe", "forward"),
         (Statistic, "add", "statistics"),
+        (CrossHessian, "add_pair", "statistics"),
+        (CrossHessian, "pull_II", "factorise"),
+        (DenseStream, "pair", "dense"),
         (Hessian, "inverse_factor", "factorise"),
         (HessianSpectrum, "spectrum", "factorise"),
         *[(kind, "compress_weight", "solve") for kind in LayerMethod.__subclasses__()],
