@@ -23,7 +23,7 @@ class SlowRounding:
         self.fit = method.bits, method.symmetric, method.mse
         self.width = method.group_size or len(order)
         source_OI = dense_OI if method.group_size is None else alive_OI
-        self.static = method.group_size is None or method.static_groups
+        self.static = method.group_size is None or getattr(method, "static_groups", True)
         self.grids = self.of_groups(source_OI) if self.static else {}
         self.margins = [1.0] * len(dense_OI)
 

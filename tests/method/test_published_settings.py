@@ -87,6 +87,11 @@ PUBLISHED = {
     "paper_wanda": TWO_OF_FOUR,
     "ria": {**HALF, **RIA},
     "ria_24": {**TWO_OF_FOUR, **RIA},
+    "qronos": {
+        **INTEGERS,
+        **ONE_GRID_PER_ROW,
+        **{"mse": False, "act_order": True, "spectral_damping": 1e-6, "block_size": 128},
+    },
     "rtn": RTN,
     "rtn_imatrix": {**RTN, **W4A16},
     "shortgpt": {"sparsity": 0.25},
