@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from calib_sweep.api.functions import load_scores as load_scores
     from calib_sweep.api.functions import method as method
     from calib_sweep.api.functions import model as model
+    from calib_sweep.api.functions import rotation as rotation
     from calib_sweep.api.functions import run as run
 
 __version__ = "0.1.0"
@@ -36,10 +37,11 @@ __all__ = [
     "load_scores",
     "method",
     "model",
+    "rotation",
     "run",
 ]
 
-ROOMS = ("activations", "dataset", "evaluation", "method", "model", "run")
+ROOMS = ("activations", "dataset", "evaluation", "method", "model", "rotation", "run")
 
 
 # A room that can be called: by the function of `calib_sweep.api.functions` that has its name.

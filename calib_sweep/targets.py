@@ -72,6 +72,7 @@ EVALUATION = _derived_from(
     "an evaluation: calib_sweep.evaluation.suite.Evaluation, or a class derived from it",
     "conf/evaluation/miniature.yaml",
 )
+ROTATION = _ours("rotation.settings.Rotation", "conf/rotation/hadamard.yaml")
 ACTIVATIONS = _derived_from(
     "calib_sweep.activations.base.Activations",
     "a quantiser of inputs: a class derived from calib_sweep.activations.base.Activations",
@@ -94,7 +95,7 @@ PLACES = {
     r"evaluation\.divergence": _ours(
         "evaluation.corpora.divergence.Divergence", EVALUATION.example
     ),
-    "rotation": _ours("rotation.settings.Rotation", "conf/rotation/hadamard.yaml"),
+    "rotation": ROTATION,
     "activations": ACTIVATIONS,
     "tracking": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),

@@ -44,3 +44,8 @@ def part_of(group: str, kind: Kind, given: object, config: Config) -> Any:
     expected = f"a name, or {kind.expected}"
     require(kind.accepts(type(given)), group, given, expected, f"See {kind.example}.")
     return given
+
+
+def part_or_none(group: str, kind: Kind, given: object, config: Config) -> Any:
+    """Return the part of a group that nothing may be chosen from."""
+    return None if given is None else part_of(group, kind, given, config)

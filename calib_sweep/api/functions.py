@@ -2,6 +2,7 @@
 
     model=miniature                                 model("miniature")
     method=gptq method.bits=3                       method("gptq", bits=3)
+    rotation=hadamard                               rotation("hadamard")
     activations=int8                                activations("int8")
     dataset=text dataset.path=my/texts.jsonl        dataset("text", path="my/texts.jsonl")
     evaluation=paper                                evaluation("paper")
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calib_sweep.api.composing import build, built, compose, part_of
+from calib_sweep.api.composing import build, built, compose, part_of, part_or_none
 from calib_sweep.api.given import (
     compared_with,
     context_length,
@@ -40,7 +41,7 @@ from calib_sweep.api.given import (
 from calib_sweep.errors import require
 from calib_sweep.parts.interfaces import Evaluation, Model
 from calib_sweep.sweep.words import word
-from calib_sweep.targets import ACTIVATIONS, DATASET, EVALUATION, METHOD
+from calib_sweep.targets import ACTIVATIONS, DATASET, EVALUATION, METHOD, ROTATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.suite import Scores
     from calib_sweep.method.base import Method
+    from calib_sweep.rotation.settings import Rotation
 
 # A model whose YAML sets nothing else.
 ANY_MODEL = ["model=hf", "model.path=."]
@@ -75,6 +77,14 @@ def method(name: str, /, **settings: object) -> "Method":
     Example: `calib_sweep.method("owl", sparsity=0.7, base={"pattern": "unstructured"})`.
     """
     return build("method", name, settings)
+
+
+def rotation(name: str, /, **settings: object) -> "Rotation":
+    """Return the rotation of `rotation=NAME`, for `compress`.
+
+    Example: `calib_sweep.rotation("hadamard", seed=1)`.
+    """
+    return build("rotation", name, settings)
 
 
 def activations(name: str, /, **settings: object) -> "Activations":
@@ -146,6 +156,7 @@ def compress(
     method: "str | Method",
     tokens: "Tokens | None" = None,
     *,
+    rotation: "str | Rotation | None" = None,
     activations: "str | Activations | None" = None,
     lengths: "Lengths | None" = None,
     weights: "str | Weights | None" = None,
@@ -158,6 +169,7 @@ def compress(
     method: a name, with the defaults of its YAML, or what `method` returns.
     tokens: token ids [num_samples, seq_len] or what `draw` returns; None will do for a method that
     needs no data.
+    rotation: a name, or what `rotation` returns: how the model is rotated, first of all. None: not.
     activations: a name, or what `activations` returns: what inputs of linear layers are put through
     in the walk and from then on. None: nothing.
     lengths: valid tokens of each sample [num_samples], 1 to seq_len, where samples are padded on
@@ -172,20 +184,19 @@ def compress(
     """
     require_model(model)
     typed = [word(f"walk.{key}", value) for key, value in settings.items()]
-    chosen = {"method": method, "activations": activations}
+    chosen = {"method": method, "rotation": rotation, "activations": activations}
     typed += [word(group, name) for group, name in chosen.items() if isinstance(name, str)]
     config = compose(typed)
     from calib_sweep.compression.walk import Walk, walk
 
-    return walk(
-        model,
-        part_of("method", METHOD, method, config),
-        activations=None
-        if activations is None
-        else part_of("activations", ACTIVATIONS, activations, config),
-        settings=Walk(**config["walk"]),
-        **data_of(model, tokens, lengths, weights),
-    )
+    part = part_of("method", METHOD, method, config)
+    rotating = part_or_none("rotation", ROTATION, rotation, config)
+    quantizing = part_or_none("activations", ACTIVATIONS, activations, config)
+    how, data = Walk(**config["walk"]), data_of(model, tokens, lengths, weights)
+    if rotating is not None:
+        rotating.check_method(part, is_quantized=quantizing is not None)
+        rotating.apply(model, is_quantized=quantizing is not None)
+    return walk(model, part, activations=quantizing, settings=how, **data)
 
 
 def evaluate(

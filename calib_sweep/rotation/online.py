@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import DecoderBlock, LinearLayer, enumerate_blocks
-from calib_sweep.model.input_rotation import rotate_input
+from calib_sweep.model.input_rotation import has_rotated_input, rotate_input
 from calib_sweep.model.placement import onload
 from calib_sweep.rotation.hadamard import Factors, factors_of, times
 from calib_sweep.rotation.residual import DOWN, turn_rows
@@ -42,6 +42,11 @@ class _Sizes(NamedTuple):
 
 def check_online(model: nn.Module) -> None:
     """Raise `ConfigError` unless inputs of all blocks can be multiplied by Hadamard matrices."""
+    if any(has_rotated_input(module) for module in model.modules()):
+        raise ConfigError(
+            "rotation.online=True: expected a model whose inputs are not rotated yet, but these "
+            "are. Load the model anew, or type rotation.online=false."
+        )
     for block in enumerate_blocks(model):
         fused = [name for name, layer in block.layers.items() if not isinstance(layer, LinearLayer)]
         if fused:

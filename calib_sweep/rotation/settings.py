@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.method.base import Method
+from calib_sweep.method.structured import StructuredMethod
+from calib_sweep.method.whole_model import WholeModelMethod
 from calib_sweep.model.input_rotation import remove_input_rotations
 from calib_sweep.rotation.hadamard import factors_of, times
 from calib_sweep.rotation.online import check_online, rotate_inputs
@@ -84,6 +87,15 @@ class Rotation:
             )
         if self.online and is_quantized:
             check_online(model)
+
+    def check_method(self, method: Method, *, is_quantized: bool) -> None:
+        """Raise `ConfigError` where a method asks for what products at run time mix."""
+        if self.online and is_quantized and isinstance(method, StructuredMethod | WholeModelMethod):
+            raise ConfigError(
+                f"rotation.online=True: expected false with {type(method).__name__} and "
+                "activations: it sees heads, neurons or a whole checkpoint, and Hadamard products "
+                "at run time are none of these. Type rotation.online=false."
+            )
 
     def apply(self, model: nn.Module, *, is_quantized: bool) -> Undo:
         """Rotate `model` in place; return what undoes it, but for the values of its parameters.

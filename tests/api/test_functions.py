@@ -183,6 +183,26 @@ def test_activations_are_taken_by_name_and_as_they_are_made(inside):
         calib_sweep.compress(tiny_model(), "rtn", activations=8)
 
 
+def test_a_rotation_comes_before_activations_and_method(inside):
+    seven = calib_sweep.rotation("random", seed=7)
+    assert (seven.name, seven.matrix, seven.seed) == ("random", "random", 7)
+    tokens, rtn = random_tokens(2, 16), calib_sweep.method("rtn", bits=8, group_size=None)
+    expected = tiny_model()(tokens).logits
+    for chosen in ("hadamard", seven):
+        for given in (None, "int8"):
+            model = tiny_model()
+            calib_sweep.compress(model, rtn, rotation=chosen, activations=given)
+            change = (model(tokens).logits - expected).norm() / expected.norm()
+            assert 0 < float(change) < 0.05
+            assert not torch.equal(
+                model.get_input_embeddings().weight, tiny_model().model.embed_tokens.weight
+            )
+    with pytest.raises(ConfigError, match=r"not rotated yet.*Load the model anew"):
+        calib_sweep.compress(model, rtn, rotation=seven, activations="int8")
+    with pytest.raises(ConfigError, match=r"rotation=8: expected a name, or calib_sweep\.rotation"):
+        calib_sweep.compress(tiny_model(), "rtn", rotation=8)
+
+
 def test_tokens_are_taken_in_every_form(inside):
     tokens = random_tokens(4, 24)
     drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=None, samples=[], card={})

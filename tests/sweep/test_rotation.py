@@ -82,6 +82,18 @@ def test_models_are_refused_before_a_weight_is_read(
     assert kept.code == 0, kept.err
 
 
+@pytest.mark.parametrize(
+    "words", [["method=flap"], ["method=external", 'method.command="cp -r {model} {output}"']]
+)
+def test_methods_that_see_more_than_layers_take_no_products_at_run_time(
+    run_cli, tiny_world, tmp_path, no_weights, words
+):
+    command = [*tiny_world, *words, "rotation=hadamard"]
+    assert run_cli("check", *command, cwd=tmp_path).code == 0
+    refused = run_cli("check", *command, "activations=int8", cwd=tmp_path)
+    assert refused.code == 1 and "Type rotation.online=false." in refused.err
+
+
 def test_a_sweep_rotates_records_saves_and_undoes(run_cli, tiny_world, tmp_path):
     """RTN at 8 bits: close to the dense model in any coordinates; plain cells stay as they were."""
     rtn = ["method=rtn", "method.bits=8", "save_model=dense"]
