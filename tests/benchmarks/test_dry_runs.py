@@ -83,6 +83,9 @@ def test_errors_of_methods_on_random_layers_are_a_table():
     (zeros, bits, *errors), rounded = rows["wanda"], rows["gptq:bits=3"]
     assert (zeros, bits) == (0.5, 16.0) and 3 < rounded[1] < 3.2
     assert all(0 < error < 0.1 for error in (*errors, *rounded[2:]))
+    few = run("layer_errors.py", "--set", "gptq:bits=3", "--seeds", 1, "--tokens", 128)
+    own, other = map(float, cells_of(few.splitlines()[2])[3:])
+    assert other > 2 * own > 0  # a repair that is made for a few tokens
 
 
 def cells_of(line):
