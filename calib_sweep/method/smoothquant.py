@@ -69,10 +69,11 @@ class SmoothQuant(BlockMethod):
         )
 
     def _check_base(self) -> None:
+        base: object = self.base
         require(
-            isinstance(self.base, LayerMethod),
+            isinstance(base, LayerMethod),
             "method.base",
-            self.base,
+            base,
             "a method that compresses one layer at a time, such as RTN or GPTQ",
             "See conf/method/smoothquant.yaml for one.",
         )

@@ -53,11 +53,11 @@ class SharedQuantizer:
     def __call__(self, inputs: Tensor) -> Tensor:
         if torch.compiler.is_compiling() or inputs.is_inference():
             return self.quantizer(inputs)
-        version, quantized = self._known.get(inputs, (None, None))
-        if version != inputs._version:
-            quantized = self.quantizer(inputs)
-            self._known[inputs] = (inputs._version, quantized)
-        return quantized
+        known: tuple[int, Tensor] | None = self._known.get(inputs)
+        if known is None or known[0] != inputs._version:
+            known = inputs._version, self.quantizer(inputs)
+            self._known[inputs] = known
+        return known[1]
 
 
 def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> None:
