@@ -22,7 +22,7 @@ Shapes: O = out_features, I = in_features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class SmoothQuant(BlockMethod):
         )
 
     def _check_base(self) -> None:
-        base: object = self.base
+        base = cast(object, self.base)
         require(
             isinstance(base, LayerMethod),
             "method.base",

@@ -24,6 +24,7 @@ from calib_sweep.sweep.cost.finished import LOAD, Alike, Known, alike, known_dev
 from calib_sweep.sweep.cost.footprint import CPU_PROCESS, Disk, device_memory, disk
 from calib_sweep.sweep.cost.parts import DESCRIBE, PARTS, parts_of, scored_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates
+from calib_sweep.sweep.cost.work import work_of
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def jobs_of(
     groups: dict[tuple[Alike, str], list[Cell]] = {}
     works: dict[str, Work] = {}
     for cell in cells:
-        method = digest(cell.config["method"])
+        method = digest([cell.config.get(key) for key in ("method", "activations")])
         if method not in works:
-            works[method] = builder.build("method", cell.config["method"]).work()
+            works[method] = work_of(builder, cell.config)
         key = alike(cell.config, cell.method, works[method])
         groups.setdefault((key, digest(cell.config["walk"])), []).append(cell)
     jobs, drawn = [], set[str]()
@@ -132,7 +133,7 @@ def default_seconds(builder: Builder, cell: Cell) -> float | None:
     config = cell.config
     try:
         shape = shape_here(builder, config["model"])
-        work = builder.build("method", config["method"]).work()
+        work = work_of(builder, config)
         on_gpu = config["model"].get("device") != "cpu" and torch.cuda.is_available()
         sizes = {"needs_data": cell.needs_data, "on_gpu": on_gpu}
         parts = parts_of(config, work, shape, **sizes) if shape else {}

@@ -4,8 +4,10 @@ import pytest
 from helpers.fakes import FUSES_EXPERTS, save_tiny
 from helpers.sweeps import read_records
 
+from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.cost.work import work_of
 from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 
@@ -108,3 +110,18 @@ def test_a_sweep_scores_with_them_on_says_so_and_undoes_them(run_cli, tiny_world
     assert by_method["rtn"]["cell_id"] == plain["cell_id"]
     page = (tmp_path / "results" / "default" / "report" / "index.html").read_text()
     assert "activations" in page
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "passes"),
+    [
+        ("rtn", ["activations=int8"], 0),
+        ("rtn", ["activations=int8", "activations.scaling=static"], 2),
+        ("wanda", ["activations=int8"], 2),
+        ("wanda", ["activations=nvfp4"], 3),
+        ("dense", ["activations=nvfp4", "replicate=1"], 0),
+    ],
+)
+def test_static_scales_cost_a_pass_over_the_set(method, words, passes):
+    (composed,) = compose_command_line(CONF, [f"method={method}", *words])
+    assert work_of(Builder(), composed.config).passes == passes

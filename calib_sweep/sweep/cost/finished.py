@@ -21,6 +21,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.amounts import Amounts, Shape
 from calib_sweep.sweep.cost.parts import DESCRIBE, parts_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates, Timed, fitted
+from calib_sweep.sweep.cost.work import work_of
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _finished(
         try:
             if not _is_ours(config["method"]):
                 continue
-            work = builder.build("method", config["method"]).work()
+            work = work_of(builder, config)
             key = alike(config, record["cell"]["method"], work)
             sizes = {"needs_data": work.passes > 0, "on_gpu": device_of(record).on_gpu}
             shape = shapes.get(key.model)
