@@ -63,6 +63,8 @@ DSNOT = {
 AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
 OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
+W8 = {"bits": 8, "symmetric": True}
+
 PUBLISHED = {
     "alps": {**HALF, **ALPS},
     "alps_24": {**TWO_OF_FOUR, **ALPS},
@@ -93,12 +95,11 @@ PUBLISHED = {
         **{"mse": False, "act_order": True, "spectral_damping": 1e-6, "block_size": 128},
     },
     "rtn": RTN,
+    "rtn_8": {**RTN, **W8},
     "rtn_imatrix": {**RTN, **W4A16},
     "shortgpt": {"sparsity": 0.25},
-    "smoothquant": {
-        "alpha": 0.85,
-        "base": {**INTEGERS, **ONE_GRID_PER_ROW, "bits": 8, "symmetric": True, "mse": False},
-    },
+    "smoothquant": {"alpha": 0.85, "base": {**RTN, **W8}},
+    "smoothquant_gptq": {"alpha": 0.8, "base": {**GPTQ, **W8}},
     "sparsegpt": {**HALF, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_24": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
     "sparsegpt_quantized": {**HALF, **INTEGERS, **ONE_GRID_PER_ROW, **SOLVE},
