@@ -35,6 +35,7 @@ NEEDED = {  # keys that only the user can know
     "dataset/chat": ["dataset.path=chat.jsonl"],
     "dataset/task": ["dataset.tasks=[boolq]"],
     "method/external": ["method.command='tool {model} {set} {output}'"],
+    "method/llm_compressor": ["method.recipe={GPTQModifier: {scheme: W4A16}}"],
     "evaluation/text": ["evaluation.perplexity.corpora=[texts.txt]"],
 }
 

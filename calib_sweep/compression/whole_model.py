@@ -91,12 +91,14 @@ def compress_whole(
     handed = HandedModel(model=model, samples=_samples(method, data), beside=beside)
     made = method.compress_model(handed)
     parameters = dict(model.named_parameters())
-    weights = _checked(parameters, made.weights)
+    weights = _checked(parameters, _without_aliases(model, made.weights))
     for name in made.input_quantizers:
         model.get_submodule(name)  # of a module that is there
     blocks = enumerate_blocks(model)
     reports = [row for block in blocks for row in _put_in_place(model, block, weights, made)]
-    _put_the_rest(parameters, blocks, weights)
+    changed = _put_the_rest(parameters, blocks, weights)
+    if not (changed or made.input_quantizers or any(row["note"] is None for row in reports)):
+        _say_unchanged(method)
     for name, quantizer in made.input_quantizers.items():
         set_input_quantizer(model.get_submodule(name), quantizer)
     share_s = (time.perf_counter() - start_s) / max(len(reports), 1)
@@ -118,6 +120,25 @@ def _samples(
     num_samples, seq_len = tokens_NT.shape
     ends = [seq_len] * num_samples if lengths_N is None else lengths_N.tolist()
     return [row_T[:end].cpu() for row_T, end in zip(tokens_NT, ends, strict=True)]
+
+
+def _without_aliases(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the second names of shared parameters; `ToolError` where they are shared no more.
+
+    Of a model whose head is its embedding, a tool may give back both.
+    """
+    first: dict[int, str] = {}
+    aliases: dict[str, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            aliases[name] = first[id(parameter)]
+    for name, main in aliases.items():
+        if name in weights and not torch.equal(weights[name], weights.get(main, weights[name])):
+            raise ToolError(
+                f"the compressed model has two matrices in {main} and {name}, which are one in the "
+                "dense model. Only weights may change, not what a model is made of."
+            )
+    return {name: weight for name, weight in weights.items() if name not in aliases}
 
 
 def _checked(
@@ -188,8 +209,8 @@ def _put_the_rest(
     parameters: Mapping[str, nn.Parameter],
     blocks: Sequence[DecoderBlock],
     weights: Mapping[str, Tensor],
-) -> None:
-    """Give everything outside of blocks its new values, and say what of it has changed."""
+) -> list[str]:
+    """Give everything outside of blocks its new values; return and say what of it has changed."""
     inside = {id(parameter) for block in blocks for parameter in block.module.parameters()}
     changed: list[str] = []
     for name, parameter in parameters.items():
@@ -201,6 +222,17 @@ def _put_the_rest(
             parameter.data.copy_(new)
     if changed:
         logger.info("changed outside of decoder blocks as well: %s", some(changed))
+    return changed
+
+
+def _say_unchanged(method: WholeModelMethod) -> None:
+    said = f"{type(method).__name__} left every weight as it was"
+    if method.must_change:
+        raise ToolError(
+            f"{said}: do its targets name layers of this model? Of modifiers that prune, targets "
+            "have to be a list: [Linear]."
+        )
+    logger.warning("%s", said)
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:

@@ -70,6 +70,9 @@ class WholeModelMethod(Method, ABC):
 
     walks: ClassVar[bool] = False
 
+    # Whether a model that comes back as it was is a mistake.
+    must_change: ClassVar[bool] = False
+
     @property
     @abstractmethod
     def needs_data(self) -> bool:

@@ -17,6 +17,8 @@ PACKAGES = (
     "lm-eval",
     "numpy",
     "accelerate",
+    "compressed-tensors",
+    "llmcompressor",
 )
 
 
