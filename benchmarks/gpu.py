@@ -3,11 +3,12 @@
     python benchmarks/gpu.py --out gpu.json
     python benchmarks/gpu.py --methods paper_gptq --variants default single_launches --blocks 4
     python benchmarks/gpu.py --methods alps gptq:format=nvfp4 --blocks 4
-    python benchmarks/gpu.py --methods gptq:act_order=true --activations int8 --blocks 4
+    python benchmarks/gpu.py --methods gptq --activations int4 --rotation hadamard --blocks 4
     python benchmarks/gpu.py --shape tiny --device cpu --dtypes float32        # a dry run
 
 Methods are those of conf/method/, `NAME` or `NAME:KEY=VALUE,...`; activations those of
-conf/activations/, written likewise, and without them inputs of layers stay as they are.
+conf/activations/, rotations those of conf/rotation/, written likewise. The time of a rotation is no
+part of a walk's.
 
 The model is random, the arithmetic that of a real one. A floor is what the FLOP alone take at the
 rates of large products, measured at the start: half precision for forwards and, through tensor
@@ -27,7 +28,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,9 @@ def measure(
     for name in arguments.methods:
         for variant in variants:
             draw_weights(model, device)
+            undo = rotated(model, arguments)
             row = run(model, name, variant, tokens, device, arguments)
+            undo()
             row = {"dtype": dtype, "blocks": shape.num_blocks, "made_s": made_s, **row}
             row |= {"floor_s": floors(shape, load_part("method", name), rates)}
             report["runs"].append(row)
@@ -91,6 +94,14 @@ def measure(
             if arguments.out:
                 Path(arguments.out).write_text(json.dumps(report, indent=1))
     del model
+
+
+def rotated(model: Any, arguments: argparse.Namespace) -> Callable[[], None]:
+    """Rotate the model, if asked to; return what undoes it, but for the weights of blocks."""
+    if arguments.rotation is None:
+        return lambda: None
+    rotation = load_part("rotation", arguments.rotation)
+    return rotation.apply(model, is_quantized=arguments.activations is not None)
 
 
 def run(
@@ -122,6 +133,7 @@ def run(
     return {
         "method": name,
         "activations": arguments.activations,
+        "rotation": arguments.rotation,
         "variant": variant,
         "wall_s": time.perf_counter() - start_s,
         "parts_s": {part: clock.wall_s[part] for part in PARTS},
@@ -265,6 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtypes", nargs="+", default=["float16"])
     parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME[:KEY=VALUE,...]")
     parser.add_argument("--activations", metavar="NAME[:KEY=VALUE,...]")
+    parser.add_argument("--rotation", metavar="NAME[:KEY=VALUE,...]")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"])
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")
     parser.add_argument("--batch-tokens", type=int, help="through a block at once")

@@ -46,10 +46,13 @@ CASES = {name: m for name, m in METHODS.items() if name != "reap"} | {
     for format in FLOATS
     if name in METHODS and hasattr(METHODS[name], "format")
 }
-ACTIVATIONS = {
-    path.stem: instantiate(OmegaConf.load(path))
-    for path in sorted((ROOT / "conf" / "activations").glob("*.yaml"))
-}
+ACTIVATIONS, ROTATIONS = (
+    {
+        path.stem: instantiate(OmegaConf.load(path))
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml"))
+    }
+    for group in ("activations", "rotation")
+)
 every_case = pytest.mark.parametrize("name", CASES)
 every_quantiser = pytest.mark.parametrize("name", ACTIVATIONS)
 
@@ -126,11 +129,31 @@ def test_a_walk_with_quantised_inputs_is_that_of_a_cpu(name, method):
         compressed(METHODS[method], device=d, activations=ACTIVATIONS[name])
         for d in (DEVICE, "cpu")
     ]
-    with torch.no_grad():
-        ours, theirs = (changed(TOKENS.to(changed.device)).logits.cpu() for changed, _ in pairs)
+    ours, theirs = (logits_of(changed) for changed, _ in pairs)
     assert float((ours - theirs).norm() / theirs.norm()) < (0.02 if method == "rtn" else 0.3)
     for found, expected in zip(pairs[0][1], pairs[1][1], strict=True):
         assert found.input_quantizer == expected.input_quantizer is not None
+
+
+@pytest.mark.parametrize("name", ROTATIONS)
+@pytest.mark.parametrize("method", ["rtn", "gptq"])
+def test_a_rotated_model_computes_what_it_did_and_is_quantised_as_on_a_cpu(name, method):
+    logits = {}
+    for device in (DEVICE, "cpu"):
+        rotated, dense = model(device=device), model(device=device)
+        undo = ROTATIONS[name].apply(rotated, is_quantized=True)
+        logits[device] = [logits_of(m) for m in (dense, rotated)]
+        torch.testing.assert_close(*logits[device], rtol=1e-3, atol=1e-3)
+        compress(rotated, METHODS[method], TOKENS, activations=ACTIVATIONS["int4"])
+        logits[device].append(logits_of(rotated))
+        undo()
+    ours, theirs = logits[DEVICE][2], logits["cpu"][2]
+    assert float((ours - theirs).norm() / theirs.norm()) < (0.05 if method == "rtn" else 0.5)
+
+
+def logits_of(changed):
+    with torch.no_grad():
+        return changed(TOKENS.to(changed.device)).logits.cpu()
 
 
 @pytest.mark.parametrize("searches", [False, True])
