@@ -17,6 +17,7 @@ from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.packing import save_packed
+from calib_sweep.model.placement import offload
 from calib_sweep.model.saving import save_dense
 from calib_sweep.rotation.residual import LAYER_NORM, NORM_OFFSETS, NORMS_SUMMANDS, REASONS
 from calib_sweep.rotation.residual import rotate as rotate_by
@@ -113,6 +114,17 @@ def test_biases_of_what_writes_the_stream_are_rotated():
     assert bool(model.model.layers[0].mlp.down_proj.bias.any())
     HADAMARD.apply(model, is_quantized=False)
     torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
+
+
+@torch.no_grad()
+def test_blocks_that_wait_in_host_memory_are_rotated_there():
+    model = lively("llama")
+    expected = model(TOKENS).logits
+    offload(model, torch.device("cpu"))
+    waiting = model.model.layers[0].mlp.up_proj.weight.clone()
+    HADAMARD.apply(model, is_quantized=True)
+    torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
+    assert not torch.equal(model.model.layers[0].mlp.up_proj.weight, waiting)
 
 
 @pytest.mark.parametrize("is_tied", [False, True])
