@@ -32,12 +32,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import torch
 import transformers
-import yaml
+from omegaconf import OmegaConf
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
@@ -211,8 +211,8 @@ def warm_up(device: torch.device, model: Any) -> None:
 def load_part(group: str, text: str) -> Any:
     """`gptq:bits=3,format=int` of conf/GROUP/, without Hydra."""
     name, _, given = text.partition(":")
-    changes = dict(pair.split("=", 1) for pair in given.split(",") if pair)
-    return load(group, name, **{key: yaml.safe_load(value) for key, value in changes.items()})
+    changes = OmegaConf.from_dotlist([pair for pair in given.split(",") if pair])
+    return load(group, name, **cast("dict[str, Any]", OmegaConf.to_container(changes)))
 
 
 def load_method(name: str, **changes: Any) -> Any:
@@ -222,8 +222,8 @@ def load_method(name: str, **changes: Any) -> Any:
 def load(group: str, name: str, **changes: Any) -> Any:
     """What conf/GROUP/NAME.yaml describes, with changes."""
     path = ROOT / "conf" / group / f"{name}.yaml"
-    settings = yaml.safe_load(path.read_text()) | changes
-    return built(settings)
+    settings = OmegaConf.to_container(OmegaConf.load(path))  # 1e-6 is a number, as for Hydra
+    return built(cast("dict[str, Any]", settings) | changes)
 
 
 def built(settings: dict[str, Any]) -> Any:

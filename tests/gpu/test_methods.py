@@ -83,7 +83,7 @@ def test_a_gpu_leaves_the_zeros_bits_and_errors_that_a_cpu_leaves(name):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.sparsity == pytest.approx(theirs.sparsity, abs=0.01), ours.layer
         assert ours.bits == near(theirs.bits, 0.01), ours.layer
-        assert (ours.damping, ours.note) == (theirs.damping, theirs.note), ours.layer
+        assert (ours.damping, ours.note) == (near(theirs.damping, 1e-5), theirs.note), ours.layer
         tolerance = 0.03 if ours.block == 0 else 0.15
         assert ours.output_error == near(theirs.output_error, tolerance), ours.layer
 
@@ -130,7 +130,8 @@ def test_a_walk_with_quantised_inputs_is_that_of_a_cpu(name, method):
         for d in (DEVICE, "cpu")
     ]
     ours, theirs = (logits_of(changed) for changed, _ in pairs)
-    assert float((ours - theirs).norm() / theirs.norm()) < (0.02 if method == "rtn" else 0.3)
+    # An input near the middle of two levels goes either way: of 16 levels that is a large step.
+    assert float((ours - theirs).norm() / theirs.norm()) < (0.05 if method == "rtn" else 0.3)
     for found, expected in zip(pairs[0][1], pairs[1][1], strict=True):
         assert found.input_quantizer == expected.input_quantizer is not None
 
