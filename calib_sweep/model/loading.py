@@ -143,10 +143,10 @@ class HubModel:
             raise self._explained(error) from error
 
     def check_packable(self, form: "WeightFormat") -> None:
-        """Raise `ConfigError` unless weights on grids of this form can be saved as integers."""
+        """Raise `ConfigError` unless weights on grids of this form can be saved packed."""
         from calib_sweep.model.packing import check_packable
 
-        check_packable(self.path, self.skeleton(), form)
+        check_packable(self.path, self.skeleton(), form, self.dtype)
 
     def check_checkpoint(self) -> None:
         """Raise `ConfigError` for what small files tell: no weight is read, or need be here."""

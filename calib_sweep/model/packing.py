@@ -1,12 +1,15 @@
-"""Weights on integer grids packed, in the form of the `compressed-tensors` library.
+"""Weights on grids packed, in the form of the `compressed-tensors` library.
 
-    weight_packed       codes q of `bits` bits each, one after the other along a row
-    weight_scale        [O, G] in the model's dtype; a weight is scale * (q - zero point)
+    weight_packed       codes of integers, one after the other along a row; of FP4 two in a byte
+    weight              FP8 numbers
+    weight_scale        [O, G]; a weight is scale * (q - zero point)
     weight_zero_point   codes too, packed down a column; asymmetric grids only
-    weight_shape        O, I
+    weight_global_scale what the scales of NVFP4 are divided by
+    weight_shape        O, I; of integers
 
 The codes are worked out from weights and grids, and unpacked again before anything is written: they
-give back the very weights. Only a scale in half precision rounds: a loaded weight then differs from
+give back the very weights. `packed_layouts.py` knows the formats. Only a scale in half precision
+rounds: a loaded weight then differs from
 the one that was scored by a few units in its last place; in float32 it is equal.
 
 What a weight is called in a checkpoint is asked of transformers: numbered labels are sent through
@@ -25,11 +28,17 @@ from torch import Tensor
 
 from calib_sweep import valid_json
 from calib_sweep.errors import ConfigError, require
-from calib_sweep.method.grids.grid import Grid
-from calib_sweep.method.grids.integer_format import IntegerFormat
 from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.model.blocks import Layer, LinearLayer, enumerate_blocks
 from calib_sweep.model.experts import ExpertLinear
+from calib_sweep.model.packed_layouts import (
+    DENSE,
+    Layout,
+    check_dtype,
+    layout_of,
+    misfit,
+    refused,
+)
 from calib_sweep.model.saving import write_checkpoint
 
 if TYPE_CHECKING:
@@ -38,7 +47,6 @@ if TYPE_CHECKING:
 
 Key = tuple[int, str]  # index of a block, name of a layer in it
 
-LAYOUT = "pack-quantized"
 LEAST_TRANSFORMERS = (5, 23)  # older ones mistake the shape of packed zero points
 
 
@@ -49,10 +57,10 @@ def save_packed(
     grids: Mapping[Key, WeightGrid],
     form: WeightFormat,
 ) -> None:
-    """Write model and tokenizer as a checkpoint of integers, which transformers and vLLM read."""
-    assert isinstance(form, IntegerFormat), form
-    scheme = _scheme(form)
-    state, dense = _packed_state(model, grids, scheme)
+    """Write model and tokenizer as a packed checkpoint, which transformers and vLLM read."""
+    layout = layout_of(form)
+    scheme = _scheme(layout)
+    state, dense = _packed_state(model, grids, layout, scheme)
     write_checkpoint(model, tokenizer, folder, state_dict=state, save_original_format=False)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -60,31 +68,20 @@ def save_packed(
     path.write_text(valid_json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def check_packable(name: str, model: "PreTrainedModel", form: WeightFormat) -> None:
+def check_packable(name: str, model: "PreTrainedModel", form: WeightFormat, dtype: str) -> None:
     """Raise `ConfigError` unless every layer of `model` can be packed; no weight is read."""
     _check_library("save_model", "compressed-tensors")
-    if not isinstance(form, IntegerFormat):
-        raise ConfigError(
-            "save_model='compressed-tensors': expected integers. Type save_model=dense."
-        )
+    layout = layout_of(form)
+    check_dtype(layout, dtype)
     names = checkpoint_names(model)
     for key, layer in _layers(model).items():
-        num_in = layer.weight_OI().shape[1]
-        is_expert = isinstance(layer, ExpertLinear)
         if key not in names or (isinstance(layer, LinearLayer) and layer.is_transposed):
-            found, remedy = "is stored transposed or fused with others", "Type save_model=dense."
-        elif is_expert and not form.symmetric:
-            found = "is an expert, of which transformers reads symmetric grids only"
-            remedy = "Type method.symmetric=true, or save_model=dense."
-        elif form.group_size is not None and num_in % form.group_size:
-            found = f"has {num_in} columns, which groups of {form.group_size} do not fill"
-            remedy = "Type a method.group_size that divides it, or save_model=dense."
+            reason = "is stored transposed or fused with others", DENSE
         else:
-            continue
-        raise ConfigError(
-            "save_model='compressed-tensors': expected a model whose layers can be packed, but "
-            f"block {key[0]} {key[1]} of {name} {found}. {remedy}"
-        )
+            num_in = layer.weight_OI().shape[1]
+            reason = misfit(layout, form, dtype, num_in, isinstance(layer, ExpertLinear))
+        if reason is not None:
+            raise refused(name, f"block {key[0]} {key[1]}", *reason)
 
 
 def reading_settings(path: str, config: "PretrainedConfig") -> dict[str, "PretrainedConfig"]:
@@ -133,7 +130,10 @@ def checkpoint_names(model: "PreTrainedModel") -> dict[Key, str]:
 
 
 def _packed_state(
-    model: "PreTrainedModel", grids: Mapping[Key, WeightGrid], scheme: "QuantizationScheme"
+    model: "PreTrainedModel",
+    grids: Mapping[Key, WeightGrid],
+    layout: Layout,
+    scheme: "QuantizationScheme",
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of the checkpoint, and the names of matrices that stay as they are."""
     from transformers.core_model_loading import revert_weight_conversion
@@ -148,45 +148,35 @@ def _packed_state(
             )
         weight_OI = state.pop(name)
         assert torch.equal(weight_OI, layers[key].weight_OI()), name
-        packed = _packed(weight_OI, grids[key], scheme)
+        packed = _packed(weight_OI, grids[key], layout, scheme)
         state |= {f"{name.removesuffix('weight')}{part}": x for part, x in packed.items()}
-    matrices = [name for name, tensor in state.items() if tensor.ndim == 2]
+    packed_names = set(names.values())
+    matrices = [n for n, tensor in state.items() if tensor.ndim == 2 and n not in packed_names]
     dense = [name.removesuffix(".weight") for name in matrices if name.endswith(".weight")]
     return state, dense
 
 
-def _packed(weight_OI: Tensor, grid: WeightGrid, scheme: "QuantizationScheme") -> dict[str, Tensor]:
+def _packed(
+    weight_OI: Tensor, grid: WeightGrid, layout: Layout, scheme: "QuantizationScheme"
+) -> dict[str, Tensor]:
     from compressed_tensors.compressors import BaseCompressor
 
-    assert isinstance(grid, Grid), grid
-    middle, device = 2 ** (grid.bits - 1), weight_OI.device
-    exact = {
-        "weight": weight_OI.to(torch.float32),
-        "weight_scale": grid.scale_OG.to(device).contiguous(),
-        "weight_zero_point": (grid.zero_point_OG.to(device) - middle).to(torch.int8).contiguous(),
-    }
-    library: Any = BaseCompressor.get_value_from_registry(LAYOUT)
-    packed = library.compress(exact, scheme)
+    scales = {k: v.to(weight_OI.device).contiguous() for k, v in layout.scales(grid).items()}
+    library: Any = BaseCompressor.get_value_from_registry(layout.name)
+    packed = library.compress({"weight": weight_OI.to(torch.float32), **scales}, scheme)
     unpacked = library.decompress(packed, scheme)["weight"].to(weight_OI.dtype)
     assert torch.equal(unpacked, weight_OI), "the weight does not lie on its grid"
-    packed["weight_scale"] = packed["weight_scale"].to(weight_OI.dtype)
+    if layout.rounds_scales:
+        packed["weight_scale"] = packed["weight_scale"].to(weight_OI.dtype)
     return packed
 
 
-def _scheme(form: IntegerFormat) -> "QuantizationScheme":
+def _scheme(layout: Layout) -> "QuantizationScheme":
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
-    weights = QuantizationArgs.model_validate(
-        {
-            "num_bits": form.bits,
-            "type": "int",
-            "symmetric": form.symmetric,
-            "strategy": "channel" if form.group_size is None else "group",
-            "group_size": form.group_size,
-        }
-    )
+    weights = QuantizationArgs.model_validate(layout.arguments)
     return QuantizationScheme.model_validate(
-        {"targets": ["Linear"], "weights": weights, "format": LAYOUT}
+        {"targets": ["Linear"], "weights": weights, "format": layout.name}
     )
 
 
@@ -196,7 +186,7 @@ def _settings(scheme: "QuantizationScheme", dense: list[str]) -> "QuantizationCo
     return QuantizationConfig.model_validate(
         {
             "config_groups": {"group_0": scheme},
-            "format": LAYOUT,
+            "format": scheme.format,
             "quantization_status": "compressed",
             "ignore": dense,
         }

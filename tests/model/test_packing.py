@@ -1,6 +1,7 @@
 """Models saved as integers load again with the weights that the walk left, in any architecture."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,16 +78,20 @@ METHODS = {
 }
 
 
+def dtype_of(model):
+    return str(model.dtype).removeprefix("torch.")
+
+
 def pack(model, method, folder):
     reports = compress(model, method, TOKENS, keep_grids=True)
     grids = {(report.block, report.layer): report.grid for report in reports}
-    check_packable("tiny", model, method.grid_format())
+    check_packable("tiny", model, method.grid_format(), dtype_of(model))
     save_packed(model, byte_tokenizer(), folder, grids, method.grid_format())
 
 
 @torch.no_grad()
-def assert_loads_equal(model, folder):
-    loaded = hub_model(folder).load()
+def assert_loads_equal(model, folder, **settings):
+    loaded = hub_model(folder, **settings).load()
     for (name, old), new in zip(model.named_parameters(), loaded.parameters(), strict=True):
         assert torch.equal(old, new), name
     assert torch.equal(loaded(TOKENS).logits, model(TOKENS).logits)
@@ -223,7 +228,7 @@ def test_groups_that_do_not_fill_a_row_are_refused_by_the_name_of_the_layer():
     with pytest.raises(
         ConfigError, match=r"block 0 \S+ of tiny has \d+ columns, which groups of 24"
     ):
-        check_packable("tiny", model, form)
+        check_packable("tiny", model, form, dtype_of(model))
 
 
 def test_groups_of_scattered_columns_are_refused_with_what_to_type():
@@ -258,3 +263,99 @@ def test_weights_quantized_by_others_are_refused(tmp_path):
     ):
         hub_model(tmp_path).load()
     assert packing.reading_settings("x", tiny_model().config) == {}
+
+
+# Formats other than integers
+
+
+BITS = {"nvfp4": 4, "mxfp4": 4, "fp8": 8, "fp8_block": 8}
+LAYOUTS = {"nvfp4": "nvfp4-pack-quantized", "mxfp4": "mxfp4-pack-quantized"}
+WIDE = {"hidden_size": 128, "intermediate_size": 256}  # rows of 64, half of a block of fp8_block
+
+
+def floats(form, *, method=rtn, **settings):
+    return replace(method(), format=form, bits=BITS[form], group_size=None, **settings)
+
+
+def wide_model(form, folder, architecture="llama"):
+    """A model of the dtype in which the format is read back as it was."""
+    save_tiny(architecture, folder, **WIDE)
+    is_half = form == "nvfp4" or (form, architecture) == ("mxfp4", "mixtral")
+    return hub_model(folder, dtype="bfloat16" if is_half else "float32").load()
+
+
+@pytest.mark.parametrize("method", [rtn, gptq])
+@pytest.mark.parametrize("form", BITS)
+def test_formats_are_packed_and_read_back(form, method, tmp_path):
+    model = wide_model(form, tmp_path / "dense")
+    pack(model, floats(form, method=method), tmp_path)
+    assert_loads_equal(model, tmp_path, dtype=dtype_of(model))
+    stored = load_file(tmp_path / "model.safetensors")
+    prefix, is_byte = "model.layers.0.mlp.up_proj.", form in LAYOUTS
+    codes = stored[f"{prefix}weight{'_packed' * is_byte}"]
+    assert codes.dtype == (torch.uint8 if is_byte else torch.float8_e4m3fn)
+    assert codes.shape == (256, 128 // (1 + is_byte))
+    scales = {"nvfp4": (256, 8), "mxfp4": (256, 4), "fp8": (256, 1), "fp8_block": (2, 1)}
+    assert stored[f"{prefix}weight_scale"].shape == scales[form]
+    settings = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+    assert settings["format"] == LAYOUTS.get(form, "float-quantized")
+    assert set(settings["ignore"]) == {"lm_head", "model.embed_tokens"}
+
+
+def test_fused_layers_are_stored_with_one_factor(tmp_path):
+    model = wide_model("nvfp4", tmp_path / "dense")
+    pack(model, floats("nvfp4"), tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    fused = [f"self_attn.{letter}_proj" for letter in "qkv"]
+    for names, num_different in ((fused, 1), (["self_attn.o_proj", "mlp.down_proj"], 2)):
+        factors = {float(stored[f"model.layers.1.{n}.weight_global_scale"]) for n in names}
+        assert len(factors) == num_different
+
+
+@pytest.mark.parametrize("form", ["fp8", "fp8_block", "mxfp4"])
+def test_formats_in_half_precision_differ_by_rounding_alone(form, tmp_path):
+    model = tiny_model(**WIDE).to(torch.bfloat16)
+    pack(model, floats(form), tmp_path)
+    loaded = hub_model(tmp_path, dtype="bfloat16").load()
+    unit = 0.0 if form == "mxfp4" else torch.finfo(torch.bfloat16).eps
+    for old, new in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert bool(((old - new).abs() <= 1.5 * unit * old.abs()).all())
+
+
+@pytest.mark.parametrize("form", ["mxfp4", "fp8"])
+def test_experts_are_packed_in_formats_with_a_plain_scale(form, tmp_path):
+    model = wide_model(form, tmp_path / "dense", "mixtral")
+    pack(model, floats(form), tmp_path)
+    assert_loads_equal(model, tmp_path, dtype=dtype_of(model))
+
+
+def test_experts_that_come_back_in_half_precision_are_refused_elsewhere(tmp_path):
+    part = hub_model(save_tiny("mixtral", tmp_path, **WIDE))
+    with pytest.raises(ConfigError, match=r"expert, which .*bfloat16\. Type model\.dtype=bfloat16"):
+        part.check_packable(floats("mxfp4").grid_format())
+
+
+@pytest.mark.parametrize("form", ["nvfp4", "fp8_block"])
+def test_experts_in_formats_with_more_than_that_are_refused(form, tmp_path):
+    model = wide_model(form, tmp_path / "dense", "mixtral")
+    with pytest.raises(ConfigError, match=r"is an expert, .*no more\. Type save_model=dense"):
+        pack(model, floats(form), tmp_path)
+
+
+def test_what_a_format_would_not_give_back_is_refused_with_what_to_type(tmp_path):
+    part = hub_model(save_tiny("llama", tmp_path, **WIDE))
+    with pytest.raises(ConfigError, match=r"model\.dtype='float32': .*Type model\.dtype=bfloat16"):
+        part.check_packable(floats("nvfp4").grid_format())
+    with pytest.raises(ConfigError, match=r"scale_rule='four_thirds': .*method\.scale_rule=ocp"):
+        part.check_packable(floats("mxfp4", scale_rule="four_thirds").grid_format())
+    part = hub_model(save_tiny("llama", tmp_path / "narrow"))
+    with pytest.raises(ConfigError, match=r"48 columns, which groups of 32.*Type save_model=dense"):
+        part.check_packable(floats("mxfp4").grid_format())
+
+
+def test_transformers_alone_reads_fp8(tmp_path):
+    model = wide_model("fp8", tmp_path / "dense")
+    pack(model, floats("fp8"), tmp_path)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(TOKENS).logits, model(TOKENS).logits)

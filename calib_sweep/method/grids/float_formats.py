@@ -20,7 +20,7 @@ Shapes: O = out_features, I = in_features, G = groups per row.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -42,10 +42,17 @@ class NVFP4:
     searches: bool = False
     tensor_factor: float | None = None  # shared with other layers; None: of the weights at hand
 
-    levels: ClassVar[Floats] = E2M1
-    bits: ClassVar[int] = E2M1.bits
-    group_size: ClassVar[int] = 16
-    is_static: ClassVar[bool] = True
+    @property
+    def bits(self) -> int:
+        return E2M1.bits
+
+    @property
+    def group_size(self) -> int:
+        return 16
+
+    @property
+    def is_static(self) -> bool:
+        return True
 
     def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
         limit_OG = _limit_OG(
@@ -84,10 +91,17 @@ class MXFP4:
     searches: bool = False
     scale_rule: str = OCP  # or four_thirds, as FP-Quant has it: less is clipped, steps are wider
 
-    levels: ClassVar[Floats] = E2M1
-    bits: ClassVar[int] = E2M1.bits
-    group_size: ClassVar[int] = 32
-    is_static: ClassVar[bool] = True
+    @property
+    def bits(self) -> int:
+        return E2M1.bits
+
+    @property
+    def group_size(self) -> int:
+        return 32
+
+    @property
+    def is_static(self) -> bool:
+        return True
 
     def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
         limit_OG = _limit_OG(
@@ -115,9 +129,13 @@ class FP8:
     group_size: int | None = None  # columns of a block; None: the whole row
     num_rows: int = 1  # rows of a block
 
-    levels: ClassVar[Floats] = E4M3
-    bits: ClassVar[int] = E4M3.bits
-    is_static: ClassVar[bool] = True
+    @property
+    def bits(self) -> int:
+        return E4M3.bits
+
+    @property
+    def is_static(self) -> bool:
+        return True
 
     def fit(self, weight_OI: Tensor, importance_I: Tensor | None = None) -> FloatGrid:
         groups = Groups(size=self.group_size, num_rows=self.num_rows)

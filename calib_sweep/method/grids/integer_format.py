@@ -5,7 +5,7 @@ Shapes: O = out_features, I = in_features.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 from torch import Tensor
 
@@ -23,7 +23,9 @@ class IntegerFormat:
     symmetric: bool  # whether every zero point is 2^(bits - 1)
     searches: bool = False  # whether grids are shrunk to the least rounding error
 
-    is_static: ClassVar[bool] = False
+    @property
+    def is_static(self) -> bool:
+        return False
 
     @property
     def levels(self) -> Integers:
