@@ -20,9 +20,10 @@ layer after attention is scaled only where the matrix of values and its own have
 Deviations: mean|x| and the search are float32 (half precision in the authors' code). Behind a GELU,
 where the authors divide its output in a module of their own, the scale stays in the weights, as
 round(W diag(s)) diag(1/s): the same function, and a model that any software can load, but that
-layer is on no grid, and its average bits count 16 more per column. For BLOOM and Falcon, f is
-attention, the MLP or the block, run on what it is really fed; the authors feed the whole block with
-the normed inputs of the layer.
+layer is on no grid, and its average bits count 16 more per column. Not theirs, and used where
+`format` says so: the formats of `float_formats.py` whose groups are parts of rows. For BLOOM and
+Falcon, f is attention, the MLP or the block, run on what it is really fed; the authors feed the
+whole block with the normed inputs of the layer.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -38,40 +39,41 @@ from torch import Tensor
 
 from calib_sweep.errors import collected, require
 from calib_sweep.method.base import BlockMethod, BlockPlan, DenseBlock, ScalingGroup, Work
-from calib_sweep.method.clipped_rounding import ClippedRounding, fit_range
-from calib_sweep.method.grids.integer_format import IntegerFormat
+from calib_sweep.method.clipped_rounding import ClippedRounding, fit_as_awq
+from calib_sweep.method.grids.float_formats import OCP
+from calib_sweep.method.grids.formats import FORMATS, FP8_BLOCK, INT, check_format, weight_format
+from calib_sweep.method.grids.weight_format import WeightFormat
 from calib_sweep.method.settings import (
-    check_bits,
-    check_group_size,
     check_groups_fit,
     check_positive_int,
-    check_symmetric,
 )
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.values import is_number
 
 SMALLEST_SCALE = 1e-4
+KNOWN = tuple(form for form in FORMATS if form != FP8_BLOCK)  # rows are clipped on their own
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class AWQ(BlockMethod):
-    bits: int  # bits of a weight's integer code, 2 to 8
-    group_size: int | None  # columns that share a scale; None: the whole row
-    symmetric: bool  # whether the zero point is the middle of the grid
+    bits: int  # bits of a weight's code; of an integer 2 to 8
+    group_size: int | None  # columns that share a scale; None: the whole row, or the format's own
+    symmetric: bool  # whether the zero point is the middle of the grid; integers only
     scale_steps: int  # exponents tried; 1: only 0, which scales nothing
     clip_steps: int  # limits per unit of shrinkage
     max_shrink: float  # largest fraction by which a limit is lowered; 0: nothing is clipped
+    format: str = INT  # what a code is: an integer, or a floating-point number of this format
+    scale_rule: str = OCP  # of mxfp4: how a power of two is chosen
 
     statistic: ClassVar[type[Statistic] | None] = InputProfile
     propagates_dense: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         with collected() as problems:
-            problems.of(check_bits, self.bits)
-            problems.of(check_group_size, self.group_size)
-            problems.of(check_symmetric, self.symmetric)
+            settings = self.format, self.bits, self.group_size, self.symmetric, self.scale_rule
+            problems.of(check_format, *settings, known=KNOWN)
             for key in ("scale_steps", "clip_steps"):
                 remedy = f"Example: method.{key}=20, the published value."
                 problems.of(check_positive_int, f"method.{key}", getattr(self, key), remedy)
@@ -105,11 +107,18 @@ class AWQ(BlockMethod):
         )
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:
+        size = self.grid_format().group_size
         if self.group_size is not None:
             check_groups_fit("method.group_size", self.group_size, self.group_size, name, num_in)
+        elif size is not None:
+            check_groups_fit("method.format", self.format, size, name, num_in)
 
-    def grid_format(self) -> IntegerFormat:
-        return IntegerFormat(bits=self.bits, group_size=self.group_size, symmetric=self.symmetric)
+    def grid_format(self) -> WeightFormat:
+        return self._format()
+
+    def _format(self, tensor_factor: float | None = None) -> WeightFormat:
+        settings = self.format, self.bits, self.group_size, self.symmetric
+        return weight_format(*settings, scale_rule=self.scale_rule, tensor_factor=tensor_factor)
 
     def plan_block(self, block: DenseBlock) -> BlockPlan:
         scales = {group: self._search_scale(block, group) for group in block.groups}
@@ -127,6 +136,8 @@ class AWQ(BlockMethod):
                 clip_steps=self.clip_steps,
                 max_shrink=0.0 if name in block.score_layers else self.max_shrink,
                 scale_I=kept.get(name),
+                format=self.format,
+                scale_rule=self.scale_rule,
             )
             for name in block.weights
         }
@@ -153,12 +164,12 @@ class AWQ(BlockMethod):
 
     def _rounded(self, weights: Mapping[str, Tensor], scale_I: Tensor) -> dict[str, Tensor]:
         """round(W diag(s)) diag(1/s), in the dtype of W."""
-        new: dict[str, Tensor] = {}
-        for name, weight_OI in weights.items():
-            scaled_OI = weight_OI.to(torch.float32) * scale_I
-            grid = fit_range(scaled_OI, self.bits, self.group_size, self.symmetric)
-            new[name] = (grid.round(scaled_OI) / scale_I).to(weight_OI.dtype)
-        return new
+        scaled = {name: w_OI.to(torch.float32) * scale_I for name, w_OI in weights.items()}
+        form = self._format(self._format().factor_of(scaled.values()))
+        return {
+            name: (fit_as_awq(s_OI, form).round(s_OI) / scale_I).to(weights[name].dtype)
+            for name, s_OI in scaled.items()
+        }
 
 
 def scale_of(magnitude_I: Tensor, ratio: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Rounding to integer grids whose largest weights are clipped where that helps: AWQ's second half.
+"""Rounding to grids whose largest weights are clipped where that helps: AWQ's second half.
 
     w ~ scale * (q - zero_point),   q = clamp(round(w / scale) + zero_point, 0, 2^bits - 1)
 
@@ -9,6 +9,9 @@ per group of neighbouring columns of a row, as in the published code (llm-awq). 
 GPTQ, zero need not lie between the ends: a group of positive weights only gets the zero point 0 and
 clips those above max w - min w. The symmetric form stands in the authors' code behind an assertion
 that always fails; here it does what it says.
+
+Formats other than integers (`float_formats.py`) have no such grid of their own: there a scale is
+fitted to the largest limited weight of its group.
 
 Clipping: the weights of a group are limited to p * max |w|, p = 1, 1 - 1/n, ... > 1 - max_shrink,
 before the grid is fitted to them; that p wins which changes the group's part of the output least,
@@ -21,7 +24,8 @@ input_profile.py explains; of equal errors the widest p.
 Shapes: O = out_features, I = in_features, G = groups per row, C = columns of a group.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
@@ -29,7 +33,11 @@ from torch import Tensor
 
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.gpu.precision import full_float32
-from calib_sweep.method.grids.grid import SCALE_BITS, Grid, average_bits
+from calib_sweep.method.grids.float_formats import OCP
+from calib_sweep.method.grids.formats import INT, weight_format
+from calib_sweep.method.grids.grid import SCALE_BITS, Grid
+from calib_sweep.method.grids.integer_format import IntegerFormat
+from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.typed import unflatten
@@ -55,6 +63,13 @@ def fit_range(weight_OI: Tensor, bits: int, group_size: int | None, symmetric: b
     return Grid(scale_OG=scale_OG, zero_point_OG=zero_point_OG, bits=bits)
 
 
+def fit_as_awq(weight_OI: Tensor, form: WeightFormat) -> WeightGrid:
+    """Fit a grid of AWQ: integers have one of their own, other formats theirs."""
+    if isinstance(form, IntegerFormat):
+        return fit_range(weight_OI, form.bits, form.group_size, form.symmetric)
+    return form.fit(weight_OI)
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class ClippedRounding(LayerMethod):
@@ -64,6 +79,9 @@ class ClippedRounding(LayerMethod):
     clip_steps: int  # limits per unit of shrinkage
     max_shrink: float  # largest fraction by which a limit is lowered; 0: nothing is clipped
     scale_I: Tensor | None  # kept in the weight, which divides inputs by it; None: none is
+    format: str = INT  # what a code is: an integer, or a floating-point number of this format
+    scale_rule: str = OCP  # of mxfp4: how a power of two is chosen
+    tensor_factor: float | None = None  # shared with layers that runtimes fuse
 
     statistic: ClassVar[type[Statistic] | None] = InputProfile
 
@@ -71,8 +89,8 @@ class ClippedRounding(LayerMethod):
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, InputProfile), statistic
         num_out, num_in = weight_OI.shape
-        group_size = self.group_size or num_in
-        bits = average_bits(self.bits, group_size, self.symmetric)
+        group_size = self._format.group_size or num_in
+        bits = self._format.average_bits(num_out, num_in)
         scaled_OI = weight_OI.to(torch.float32)
         if self.scale_I is not None:
             bits += SCALE_BITS / num_out
@@ -92,8 +110,20 @@ class ClippedRounding(LayerMethod):
             note="; ".join(filter(None, notes)) or None,
         )
 
-    def _fit(self, weight_OI: Tensor) -> Grid:
-        return fit_range(weight_OI, self.bits, self.group_size, self.symmetric)
+    def for_fused(self, weights: Sequence[Tensor]) -> LayerMethod:
+        if self.scale_I is not None:  # the weights that are rounded are others, and fused with none
+            return self
+        return replace(self, tensor_factor=self._format.factor_of(weights))
+
+    @property
+    def _format(self) -> WeightFormat:
+        settings = self.format, self.bits, self.group_size, self.symmetric
+        return weight_format(
+            *settings, scale_rule=self.scale_rule, tensor_factor=self.tensor_factor
+        )
+
+    def _fit(self, weight_OI: Tensor) -> WeightGrid:
+        return fit_as_awq(weight_OI, self._format)
 
     def _products_GCC(self, profile: InputProfile, group_size: int) -> Tensor:
         """Sum of x x^T over the spaced tokens, inputs divided by the scale that is kept here."""

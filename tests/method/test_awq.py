@@ -14,6 +14,7 @@ from calib_sweep.compression.walk import Walk, compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ, scale_of
 from calib_sweep.method.clipped_rounding import fit_range
+from calib_sweep.method.rtn import RTN
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks, linear_layers
 
@@ -411,3 +412,51 @@ def test_wrong_settings_are_refused(settings, message):
 def test_groups_must_fit_the_width_of_the_layer():
     with pytest.raises(ConfigError, match=r"method\.group_size=100.*the 32 input features"):
         compress(lively_model(), awq(group_size=100), TOKENS)
+
+
+# Formats other than integers
+
+
+BITS = {"nvfp4": 4, "mxfp4": 4, "fp8": 8}
+
+
+@pytest.mark.parametrize("form", BITS)
+def test_formats_are_scaled_clipped_and_rounded_on_their_grids(form):
+    model = tiny_model(hidden_size=64, intermediate_size=96)
+    found = {}
+    for steps, shrink in ((1, 0), (20, 0.5)):
+        tried = copy.deepcopy(model)
+        settings = {"format": form, "bits": BITS[form], "group_size": None}
+        method = awq(**settings, scale_steps=steps, max_shrink=shrink)
+        found[steps] = compress(tried, method, TOKENS, keep_grids=True)
+        layers = [layers for block in decoder_blocks(tried) for layers in [linear_layers(block)]]
+        for report in found[steps]:
+            weight = layers[report.block][report.layer].weight_OI()
+            assert torch.equal(report.grid.round(weight), weight), report.layer
+    first = {steps: [r for r in reports if r.block == 0] for steps, reports in found.items()}
+    alone = ("self_attn.o_proj", "mlp.down_proj")
+    errors = {
+        steps: sum(r.output_error for r in reports if r.layer in alone)
+        for steps, reports in first.items()
+    }
+    assert errors[20] < errors[1]
+
+
+def test_a_format_without_scales_and_clipping_is_rtn():
+    settings = {"format": "nvfp4", "bits": 4, "group_size": None}
+    left = []
+    for method in (awq(**settings, scale_steps=1, max_shrink=0), RTN(**settings, symmetric=False)):
+        model = tiny_model()
+        compress(model, method, TOKENS)
+        left.append(model.state_dict())
+    assert all(torch.equal(x, left[1][name]) for name, x in left[0].items())
+
+
+def test_what_awq_cannot_do_in_a_format_is_refused():
+    with pytest.raises(ConfigError, match=r"format='fp8_block': expected one of int, nvfp4"):
+        awq(format="fp8_block", bits=8, group_size=None)
+    with pytest.raises(ConfigError, match=r"group_size=128: expected null or 16 .*=nvfp4"):
+        awq(format="nvfp4", bits=4, group_size=128)
+    method = awq(format="mxfp4", bits=4, group_size=None)
+    with pytest.raises(ConfigError, match=r"method\.format='mxfp4': .*48 input features of down"):
+        method.check_shape("down", 64, 48)

@@ -61,6 +61,7 @@ DSNOT = {
 }
 
 AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
+AWQ_FORMAT = {"format": "int", "scale_rule": "ocp"}
 OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
 W8 = {"bits": 8, "symmetric": True}
@@ -68,7 +69,7 @@ W8 = {"bits": 8, "symmetric": True}
 PUBLISHED = {
     "alps": {**HALF, **ALPS},
     "alps_24": {**TWO_OF_FOUR, **ALPS},
-    "awq": {**ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
+    "awq": {**AWQ_FORMAT, **ONE_GRID_PER_ROW, "group_size": 128, **AWQ_STEPS},
     "dash_q": {"bits": 4, "group_size": 128, "iterations": 9, "step": 0.5, "ridge": 0.01},
     "dense": {},
     "dsnot": {**HALF, **DSNOT},
