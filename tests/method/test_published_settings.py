@@ -61,6 +61,7 @@ DSNOT = {
 }
 
 AWQ_STEPS = {"scale_steps": 20, "clip_steps": 20, "max_shrink": 0.5}
+FORMAT_BITS = {"nvfp4": 4, "mxfp4": 4, "fp8": 8}
 AWQ_FORMAT = {"format": "int", "scale_rule": "ocp"}
 OWL = {"sparsity": 0.5, "spread": 0.08, "outlier_multiple": 5}
 
@@ -81,6 +82,9 @@ PUBLISHED = {
     },
     "gptq": GPTQ,
     "gptq_imatrix": {**GPTQ, **W4A16, "act_order": True, "static_groups": True},
+    **{
+        f"gptq_{form}": {**GPTQ, "format": form, "bits": bits} for form, bits in FORMAT_BITS.items()
+    },
     "gptq_shrunk": {**GPTQ, "group_size": 128, "off_diagonal": 0.7},
     "magnitude": {**HALF, "compare": "layer"},
     "magnitude_24": {**TWO_OF_FOUR, "compare": "layer"},
@@ -95,6 +99,7 @@ PUBLISHED = {
         **ONE_GRID_PER_ROW,
         **{"mse": False, "act_order": True, "spectral_damping": 1e-6, "block_size": 128},
     },
+    **{f"rtn_{form}": {**RTN, "format": form, "bits": bits} for form, bits in FORMAT_BITS.items()},
     "rtn": RTN,
     "rtn_8": {**RTN, **W8},
     "rtn_imatrix": {**RTN, **W4A16},
