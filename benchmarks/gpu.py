@@ -97,7 +97,7 @@ def measure(
 
 
 def rotated(model: Any, arguments: argparse.Namespace) -> Callable[[], None]:
-    """Rotate the model, if asked to; return what undoes it, but for the weights of blocks."""
+    """Rotate the model, if asked to; return what undoes it, but for the values of weights."""
     if arguments.rotation is None:
         return lambda: None
     rotation = load_part("rotation", arguments.rotation)
