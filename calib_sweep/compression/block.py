@@ -12,6 +12,7 @@ from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.folding import fold
 from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
+from calib_sweep.compression.masking import mask_router
 from calib_sweep.compression.observation import Observation, observe
 from calib_sweep.compression.quantized_inputs import quantize_inputs
 from calib_sweep.compression.replay import BlockInputs
@@ -63,6 +64,8 @@ def _compress_layers(
         return _compress_at_once(block, method, inputs, propagate)
     if inputs is not None and propagate == DENSE:
         _advance_dense(block, inputs)
+    if isinstance(method, ByLayer):
+        mask_router(block, method.removed_E)
     methods = _told(
         block,
         method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method),

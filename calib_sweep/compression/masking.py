@@ -18,8 +18,10 @@ from calib_sweep.method.dense import Dense
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.structured import BlockParts, Part, Removal
+from calib_sweep.model.additions import restrict_router
 from calib_sweep.model.blocks import DecoderBlock, Layer
-from calib_sweep.model.structure import rows_of_heads, rows_of_neurons
+from calib_sweep.model.experts import ExpertLinear
+from calib_sweep.model.structure import parts_of, rows_of_heads, rows_of_neurons
 
 
 @final
@@ -60,6 +62,11 @@ def masks_of(block: DecoderBlock, parts: BlockParts, removal: Removal) -> dict[s
     if removal.whole:
         return {name: _whole(layer, "its block is removed") for name, layer in block.layers.items()}
     masks: dict[str, LayerMethod] = dict.fromkeys(block.layers, Dense())
+    if removal.experts_E is not None:
+        gone = set(removal.experts_E.nonzero().flatten().tolist())
+        experts = {n: e for n, e in block.layers.items() if isinstance(e, ExpertLinear)}
+        note = "its expert is removed"
+        masks |= {n: _whole(layer, note) for n, layer in experts.items() if layer.expert in gone}
     if removal.attention:
         assert parts.attention is not None
         layers = {name: block.layers[name] for name in parts.attention.layers}
@@ -71,6 +78,13 @@ def masks_of(block: DecoderBlock, parts: BlockParts, removal: Removal) -> dict[s
         assert parts.feed_forward is not None
         masks |= _of_neurons(block, parts.feed_forward, removal)
     return masks
+
+
+def mask_router(block: DecoderBlock, removed_E: Tensor | None) -> None:
+    """Have the router of a block choose none of the removed experts; None: it has lost none."""
+    mixture = parts_of(block).mixture
+    if removed_E is not None and mixture is not None:
+        restrict_router(block.module.get_submodule(mixture.router), removed_E)
 
 
 def _of_heads(block: DecoderBlock, part: Part, removal: Removal) -> dict[str, LayerMethod]:

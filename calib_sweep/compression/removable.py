@@ -14,6 +14,7 @@ from calib_sweep.compression.replay import hidden_of, without_head
 from calib_sweep.compression.surveyed import Hook, hooked, silence
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.structured import StructuredMethod
+from calib_sweep.model.additions import check_router
 from calib_sweep.model.blocks import DecoderBlock, LinearLayer, enumerate_blocks
 from calib_sweep.model.calls import first_tensor
 from calib_sweep.model.structure import parts_of
@@ -31,18 +32,24 @@ def check_structured(model: nn.Module, method: StructuredMethod) -> None:
     method.check_blocks([parts_of(block) for block in blocks])
     if next(model.parameters()).is_meta:
         model = hollow(model)
-    check_silent(model)
+    check_silent(model, method)
 
 
 @torch.no_grad()
-def check_silent(model: nn.Module) -> None:
-    """Raise `ConfigError` unless a block whose layers give zeros passes on what enters it."""
+def check_silent(model: nn.Module, method: StructuredMethod) -> None:
+    """Raise `ConfigError` unless a block whose layers give zeros passes on what enters it.
+
+    Also unless routers are of the known form, where `method` removes experts.
+    """
     blocks = enumerate_blocks(model)
     entered: dict[int, Tensor] = {}
     left: dict[int, Tensor] = {}
     hooks: list[Hook] = [(module, silence) for block in blocks for module in _modules(block)]
     for block in blocks:
         hooks.append((block.module, _noting(block.index, entered, left)))
+        mixture = parts_of(block).mixture
+        if method.removes_experts and mixture is not None:
+            hooks.append((block.module.get_submodule(mixture.router), _checking(mixture.router)))
     with hooked(hooks):
         tokens_BT = torch.arange(NUM_TOKENS, device=next(model.parameters()).device).unsqueeze(0)
         without_head(model)(input_ids=tokens_BT, use_cache=False)
@@ -72,5 +79,12 @@ def _noting(index: int, entered: dict[int, Tensor], left: dict[int, Tensor]) -> 
     ) -> None:
         entered[index] = first_tensor(args, kwargs)
         left[index] = hidden_of(output)
+
+    return hook
+
+
+def _checking(name: str) -> Callable[..., None]:
+    def hook(_m: nn.Module, _a: object, _k: object, output: object) -> None:
+        check_router(name, output)
 
     return hook

@@ -9,7 +9,7 @@ Nothing is changed: the walk that follows sets the masks, and needs no data.
 Shapes: B = samples of a batch, T = tokens of a sample, D = hidden size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,18 @@ from calib_sweep.compression.layer import WIDER_DTYPE, LayerError, check_finite
 from calib_sweep.compression.masking import masks_of
 from calib_sweep.compression.removable import check_structured
 from calib_sweep.compression.replay import BlockInputs
-from calib_sweep.compression.surveyed import Surveyed, hooked, module_of
-from calib_sweep.method.structured import ByLayer, Seen, StructuredMethod, Survey
+from calib_sweep.compression.surveyed import Hook, Surveyed, hooked, module_of
+from calib_sweep.method.structured import (
+    BlockParts,
+    ByLayer,
+    Routed,
+    Seen,
+    StructuredMethod,
+    Survey,
+)
 from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.calls import first_tensor
+from calib_sweep.model.experts import Routing
 from calib_sweep.model.placement import onload
 from calib_sweep.model.structure import final_norm, parts_of
 
@@ -46,7 +54,7 @@ def survey(
         with onload(block.module):
             weights = {name: layer.weight_OI() for name, layer in block.layers.items()}
             own = method.start_survey(parts, weights)
-            _look(block, own, inputs, as_seen)
+            _look(block, parts, own, inputs, as_seen)
         surveys_B.append(own)
     tokens_NT, lengths_N, _ = data
     assert tokens_NT is not None
@@ -60,12 +68,18 @@ def survey(
     )
     removals_B = method.plan_removal(seen)
     return [
-        ByLayer(methods=masks_of(*of_block))
-        for of_block in zip(blocks, parts_B, removals_B, strict=True)
+        ByLayer(methods=masks_of(block, parts, removal), removed_E=removal.experts_E)
+        for block, parts, removal in zip(blocks, parts_B, removals_B, strict=True)
     ]
 
 
-def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.Module) -> None:
+def _look(
+    block: DecoderBlock,
+    parts: BlockParts,
+    survey: Survey,
+    inputs: BlockInputs,
+    as_seen: nn.Module,
+) -> None:
     """Show the dense block, batch by batch; its outputs take the place of its inputs.
 
     `as_seen`: what the method sees the outputs through.
@@ -75,7 +89,12 @@ def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.
     for batch in range(len(inputs.batches)):
         before_BTD = inputs.hidden_NTD[inputs.batches[batch]]
         read: dict[str, Tensor] = {}
-        with hooked([(module_of(block, name), _reading(name, read)) for name in survey.layers]):
+        hooks: list[Hook] = [(module_of(block, n), _reading(n, read)) for n in survey.layers]
+        routings: list[Routing] = []
+        if survey.sees_experts and parts.mixture is not None:
+            experts = block.module.get_submodule(parts.mixture.experts)
+            hooks.append((experts, _noting_routing(routings)))
+        with hooked(hooks):
             after_BTD = inputs.run(block.module, block.index, batch)
         for when, hidden_BTD in (("enter", before_BTD), ("leave", after_BTD)):
             _check_hidden(block.index, when, hidden_BTD)
@@ -90,9 +109,40 @@ def _look(block: DecoderBlock, survey: Survey, inputs: BlockInputs, as_seen: nn.
                     name: rows(given.reshape(*before_BTD.shape[:2], -1))
                     for name, given in read.items()
                 },
+                routed=[of for r in routings for of in _routed(r, parts, inputs, batch)],
             )
         )
         inputs.replace(batch, after_BTD)
+
+
+def _noting_routing(routings: list[Routing]) -> Callable[..., None]:
+    def hook(
+        experts: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], _o: object
+    ) -> None:
+        routings.append(Routing.of_call(experts, args, kwargs))
+
+    return hook
+
+
+def _routed(
+    routing: Routing, parts: BlockParts, inputs: BlockInputs, batch: int
+) -> Iterator[tuple[int, Routed]]:
+    """Say of every expert of a mixture what it gives for the tokens sent there that count."""
+    assert parts.mixture is not None
+    valid_BT, weights_BT = inputs.valid_BT(batch), inputs.weights_BT(batch)
+    for expert in range(parts.mixture.num_experts):
+        sent_T = routing.to(expert)
+        if valid_BT is not None:
+            sent_T = sent_T & valid_BT.flatten()
+        output_RD = routing.output(expert, routing.hidden_TD[sent_T])
+        yield (
+            expert,
+            Routed(
+                gates_R=routing.gates_T(expert)[sent_T],
+                norms_R=output_RD.to(torch.float32).square().sum(dim=1).sqrt(),
+                weights_R=None if weights_BT is None else weights_BT.flatten()[sent_T],
+            ),
+        )
 
 
 def _reading(name: str, read: dict[str, Tensor]) -> Callable[..., None]:

@@ -96,6 +96,8 @@ class FLAP(StructuredMethod):
 class Fluctuation:
     """Moments of the inputs of a block's two last layers, and the squares of their weights."""
 
+    sees_experts = False
+
     def __init__(self, weights: Mapping[str, Tensor], attention: str, feed_forward: str) -> None:
         self.layers = attention, feed_forward
         self._square_sums = {

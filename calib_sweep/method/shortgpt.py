@@ -59,6 +59,7 @@ class Influence:
     """Block influence, summed batch by batch."""
 
     layers = ()
+    sees_experts = False
 
     def __init__(self) -> None:
         self._sum = self._num_tokens = 0.0

@@ -6,14 +6,14 @@
 Removal is simulated: the weights and biases of what goes become zero, so that the model computes
 what a smaller one would, at the size that it had. What a smaller one would save is counted.
 
-Shapes: T = tokens that count, D = hidden size, I = in_features, H = heads of queries, F = neurons,
-B = decoder blocks.
+Shapes: T = tokens that count, R = those sent to an expert, D = hidden size, I = in_features, H =
+heads of queries, F = neurons, E = experts, B = decoder blocks.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -26,6 +26,7 @@ class ByLayer(Method):
     """A method for every linear layer of one block, by its name; none of them needs data."""
 
     methods: Mapping[str, LayerMethod]
+    removed_E: Tensor | None = None  # experts that the block's router no longer chooses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,16 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A mixture of fused experts, and the router that chooses some of them for every token."""
+
+    experts: str  # module of the experts
+    router: str  # module of the router
+    num_experts: int
+    num_chosen: int  # for a token
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockParts:
     """What a decoder block is made of."""
 
@@ -46,6 +57,15 @@ class BlockParts:
     attention: Part | None  # None: not known
     feed_forward: Part | None  # None: not known, or experts
     num_heads: int | None  # of queries; None: not known which rows of which layer are whose
+    mixture: Mixture | None = None  # None: there is none, or its router is of no known form
+
+
+class Routed(NamedTuple):
+    """The tokens of a batch that were sent to an expert."""
+
+    gates_R: Tensor  # what the expert's outputs are multiplied by
+    norms_R: Tensor  # of these outputs
+    weights_R: Tensor | None  # how often each token counts; None: once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +77,7 @@ class Seen:
     weights_T: Tensor | None = None  # how often each token counts; None: once
     sample_T: Tensor | None = None  # which sample of the batch a token is of
     inputs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # [T, I] of `layers`
+    routed: Sequence[tuple[int, Routed]] = ()  # by expert, where `sees_experts`
 
 
 class Survey(Protocol):
@@ -65,6 +86,11 @@ class Survey(Protocol):
     @property
     def layers(self) -> tuple[str, ...]:
         """Linear layers whose inputs are asked for."""
+        ...
+
+    @property
+    def sees_experts(self) -> bool:
+        """Whether it is asked what experts give."""
         ...
 
     def add(self, seen: Seen) -> None:
@@ -80,6 +106,7 @@ class Removal:
     attention: bool = False  # attention as a whole: it adds nothing
     heads_H: Tensor | None = None  # heads of queries, True where one goes
     neurons_F: Tensor | None = None  # neurons, True where one goes
+    experts_E: Tensor | None = None  # experts, True where one goes
     # By last layer of a part, mean inputs [I]: the share of what goes moves into its bias.
     means: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
@@ -99,6 +126,7 @@ class SurveyedModel(Protocol):
 class StructuredMethod(Method, ABC):
     """Looks at the dense model as a whole, in a pass of its own, then says which parts go."""
 
+    removes_experts: ClassVar[bool] = False
     propagates_dense: ClassVar[bool] = True  # the survey is all that needs data, and it is dense
 
     @classmethod

@@ -112,6 +112,8 @@ class TwoSSP(StructuredMethod):
 class SampleNorms:
     """Norms over the tokens of a sample of every input feature, their mean over samples."""
 
+    sees_experts = False
+
     def __init__(self, layer: str) -> None:
         self.layers = (layer,)
         self._sum_F: Tensor | None = None

@@ -102,6 +102,7 @@ class Routing:
     experts: nn.Module
     hidden_TD: Tensor
     choice_TK: Tensor  # the experts of every token
+    gates_TK: Tensor | None = None  # what their outputs are multiplied by; None: not among these
 
     @classmethod
     def of_call(
@@ -109,12 +110,28 @@ class Routing:
     ) -> "Routing":
         """Read the arguments of the call: hidden states, then choices, whatever their names."""
         given = inspect.signature(experts.forward).bind(*args, **kwargs).arguments
-        hidden, choice = list(given.values())[:2]
-        return cls(experts, hidden.reshape(-1, hidden.shape[-1]), choice.flatten(0, -2))
+        hidden, choice, *others = given.values()
+        gates = others[0] if others and isinstance(others[0], Tensor) else None
+        gates_TK = None if gates is None else gates.flatten(0, -2)
+        return cls(experts, hidden.reshape(-1, hidden.shape[-1]), choice.flatten(0, -2), gates_TK)
 
     def to(self, expert: int) -> Tensor:
         """Mark the tokens [T] that are routed to `expert`: what its gate and up see."""
         return (self.choice_TK == expert).any(dim=1)
+
+    def gates_T(self, expert: int) -> Tensor:
+        """Return what each token's output of `expert` is multiplied by; 0 where it is not sent."""
+        assert self.gates_TK is not None
+        return (self.gates_TK * (self.choice_TK == expert)).sum(dim=1)
+
+    def output(self, expert: int, hidden_RD: Tensor) -> Tensor:
+        """Return what an expert gives where its gate and up see `hidden_RD`, [R, D]."""
+        bias = getattr(self.experts, f"{DOWN}_bias", None)
+        return nn.functional.linear(
+            self.gated(expert, hidden_RD),
+            _matrix(self.experts, DOWN, expert),
+            None if bias is None else bias[expert],
+        )
 
     def gated(self, expert: int, hidden_RD: Tensor) -> Tensor:
         """Return what down of `expert` sees where gate and up see `hidden_RD`, [R, F]."""

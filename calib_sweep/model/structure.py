@@ -9,15 +9,20 @@ Shapes: O, I = out_features, in_features, H = heads of queries, F = neurons.
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from calib_sweep.method.structured import BlockParts, Part
+from calib_sweep.method.structured import BlockParts, Mixture, Part
+from calib_sweep.model.additions import is_plain_router
 from calib_sweep.model.blocks import DecoderBlock, decoder_blocks
+from calib_sweep.model.experts import DOWN, holds_fused_experts
 
 # Names of the norm between the last block and the head, beside the list of blocks.
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+# Names of the router of a mixture, beside its experts.
+ROUTER_NAMES = ("gate", "router")
 # A child of a block that attends, and layers within that read what was attended to.
 ATTENTION = ("self_attn", "attn", "attention", "self_attention")
 AFTER_ATTENTION = ("o_proj", "out_proj", "dense", "c_proj")
@@ -48,7 +53,27 @@ def parts_of(block: DecoderBlock) -> BlockParts:
         if any("experts" in name.split(".") for name in others)
         else _part(block, others, LAST),
         num_heads=None if _heads_of_rows(block) is None else _num_heads(block),
+        mixture=_mixture(block),
     )
+
+
+def _mixture(block: DecoderBlock) -> Mixture | None:
+    """The fused experts of a block, whose router has a row for each and nothing else."""
+    for name, module in block.module.named_modules():
+        stem, _, leaf = name.rpartition(".")
+        if leaf != "experts" or not holds_fused_experts(module):
+            continue
+        beside = dict(block.module.get_submodule(stem).named_children())
+        router = next((own for own in ROUTER_NAMES if own in beside), None)
+        num_experts = len(module.get_parameter(DOWN))
+        if router is not None and is_plain_router(beside[router], num_experts):
+            return Mixture(
+                experts=name,
+                router=f"{stem}.{router}",
+                num_experts=num_experts,
+                num_chosen=int(cast(int, beside[router].top_k)),
+            )
+    return None
 
 
 def _part(block: DecoderBlock, names: set[str], ends: tuple[str, ...]) -> Part | None:

@@ -92,6 +92,7 @@ PUBLISHED = {
     "paper_sparsegpt": {**TWO_OF_FOUR, **PRUNE_ONLY, **SOLVE},
     "paper_spqr": SPQR_README,
     "paper_wanda": TWO_OF_FOUR,
+    "reap": {"sparsity": 0.5},
     "ria": {**HALF, **RIA},
     "ria_24": {**TWO_OF_FOUR, **RIA},
     "qronos": {

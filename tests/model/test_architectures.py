@@ -91,6 +91,8 @@ REFUSED = {("gpt_oss", "awq"), ("gpt_oss", "self_calibration_awq")}
 # Their neurons are in experts.
 MIXTURES = [name for name in TINY if name in ("mixtral", "qwen3_moe", "qwen2_moe", "gpt_oss")]
 REFUSED |= {(name, method) for name in MIXTURES for method in ("flap", "two_ssp")}
+# Its experts have to be there, and fused.
+REFUSED |= {(name, "reap") for name in TINY if name not in MIXTURES or not FUSES_EXPERTS}
 BIASES = {f"mlp.experts.{name}_proj_bias" for name in ("gate_up", "down")}  # one row per expert
 
 
