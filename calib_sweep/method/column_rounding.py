@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from calib_sweep.method.column_solver import Decision, Kernel
+from calib_sweep.method.column_solver import Decision, Kernel, Pulled
 
 
 class ColumnRounding(NamedTuple):
@@ -74,10 +74,12 @@ class FloatRounding(Decision):
 def integer_kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:
     """Return a function that does to a whole block at once what `Rounding` does."""
 
-    def kernel(weight_BO: Tensor, upper_BB: Tensor) -> tuple[Tensor, Tensor]:
+    def kernel(
+        weight_BO: Tensor, upper_BB: Tensor, pulled: Pulled | None = None
+    ) -> tuple[Tensor, ...]:
         from calib_sweep.method.gpu.kernels import round_columns  # where there is Triton
 
-        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, highest)
+        return round_columns(weight_BO, upper_BB, scale_BO, zero_BO, highest, pulled)
 
     return kernel
 
@@ -85,10 +87,12 @@ def integer_kernel(highest: int, scale_BO: Tensor, zero_BO: Tensor) -> Kernel:
 def float_kernel(mantissa_bits: int, smallest: float, largest: float, scale_BO: Tensor) -> Kernel:
     """Return a function that does to a whole block at once what `FloatRounding` does."""
 
-    def kernel(weight_BO: Tensor, upper_BB: Tensor) -> tuple[Tensor, Tensor]:
+    def kernel(
+        weight_BO: Tensor, upper_BB: Tensor, pulled: Pulled | None = None
+    ) -> tuple[Tensor, ...]:
         from calib_sweep.method.gpu.kernels import round_columns_to_floats
 
         floats = mantissa_bits, smallest, largest
-        return round_columns_to_floats(weight_BO, upper_BB, scale_BO, *floats)
+        return round_columns_to_floats(weight_BO, upper_BB, scale_BO, *floats, pulled)
 
     return kernel

@@ -19,6 +19,7 @@ Shapes: O = out_features, I = in_features, B = columns of a block.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,8 +57,17 @@ class Decision(ABC):
         return ()
 
 
+class Pulled(NamedTuple):
+    """What moves the columns of a block beside errors of decisions (`compensation.py`)."""
+
+    moved_BB: Tensor | None  # what W of a column, when it is decided, is multiplied by; None: zero
+    dense_BO: Tensor
+    beta: float  # the share of its distance from the dense weight that a column gives up
+
+
 # From W of a block and its part of U: Q and the errors. A kernel of its own for one decision.
-Kernel = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# With a `Pulled` as well: also W of each column when it was decided.
+Kernel = Callable[..., tuple[Tensor, ...]]
 
 
 class ColumnSolver:

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel
+from calib_sweep.method.column_solver import ColumnSolver, Decision, Kernel, Pulled
 from calib_sweep.method.gpu.cuda_graphs import as_one_launch
+from calib_sweep.method.gpu.precision import has_kernels
 from calib_sweep.method.statistics.hessian import InverseFactor
 
 CARRIED, CLIPPED = "carried", "clipped"
@@ -63,22 +64,26 @@ class CompensatingSolver(ColumnSolver):
         *arguments: Hashable,
         kernel: Kernel | None = None,
     ) -> tuple[Tensor, ...]:
-        """Solve columns start, ..., stop - 1; a kernel, which knows no pulls, is not used."""
+        """Solve columns start, ..., stop - 1 by `decision(weight_BO, *arguments)`; its extras."""
         width, pulls = stop - start, self._pulls
         upper_BI = self._upper_II[start:stop, start:]
         moved_BI, returned_BI = pulls.block(start, stop)
-        dense_BO = self._dense_IO[start:stop]
-        solved = as_one_launch(
-            solve_pulled_block,
-            *(decision, pulls.beta, pulls.beyond),
-            *(self.weight_IO[start:stop], dense_BO, upper_BI[:, :width]),
-            *(
-                None if pull_BI is None else pull_BI[:, :width]
-                for pull_BI in (moved_BI, returned_BI)
-            ),
-            *arguments,
-        )
-        new_BO, error_BO, counted_BO, *extras = solved
+        weight_BO, dense_BO = self.weight_IO[start:stop], self._dense_IO[start:stop]
+        upper_BB = upper_BI[:, :width]
+        pulls_BB = [None if BI is None else BI[:, :width] for BI in (moved_BI, returned_BI)]
+        if kernel is not None and has_kernels(weight_BO):
+            moved_BB, returned_BB = pulls_BB
+            # What w0 moves hangs on nothing that is decided here.
+            start_BO = weight_BO if returned_BB is None else weight_BO + returned_BB.T @ dense_BO
+            pulled = Pulled(moved_BB, dense_BO, pulls.beta)
+            new_BO, error_BO, work_BO, *extras = kernel(start_BO, upper_BB, pulled)
+            decided = decision(weight_BO, *arguments)
+            counted_BO = _counted(pulls.beyond, decided, work_BO, error_BO, upper_BB)
+        else:
+            how = decision, pulls.beta, pulls.beyond
+            matrices = weight_BO, dense_BO, upper_BB, *pulls_BB
+            solved = as_one_launch(solve_pulled_block, *how, *matrices, *arguments)
+            new_BO, error_BO, counted_BO, *extras = solved
         self.weight_IO[start:stop] = new_BO
         rest_RO = self.weight_IO[stop:]
         rest_RO.addmm_(upper_BI[:, width:].T, error_BO, alpha=-1)
@@ -116,9 +121,14 @@ def solve_pulled_block(
             work_BO[later].addr_(returned_BB[column, later], dense_BO[column])
         if beta and column + 1 < len(work_BO):
             work_BO[column + 1].lerp_(dense_BO[column + 1], beta)
-    if beyond == CLIPPED:
-        low_BO, high_BO = decision.range_BO()
-        counted_BO = work_BO.clamp(low_BO, high_BO)
-    else:
-        counted_BO = work_BO - error_BO * upper_BB.diagonal().unsqueeze(1)
+    counted_BO = _counted(beyond, decision, work_BO, error_BO, upper_BB)
     return decision.new_BO(work_BO), error_BO, counted_BO, *decision.extras()
+
+
+def _counted(
+    beyond: str, decision: Decision, work_BO: Tensor, error_BO: Tensor, upper_BB: Tensor
+) -> Tensor:
+    """What columns count with right of their block; `work_BO`: w when they were decided."""
+    if beyond == CLIPPED:
+        return work_BO.clamp(*decision.range_BO())
+    return work_BO - error_BO * upper_BB.diagonal().unsqueeze(1)

@@ -113,6 +113,8 @@ class GPTAQ(LayerMethod):
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         assert isinstance(statistic, CrossHessian), statistic
+        if not (self.alpha or self.rescomp or self.foem):
+            return self._gptq().compress_weight(weight_OI, statistic)
         factor = statistic.inverse_factor(self.damping, by_activation=self.act_order)
         pulls = self._pulls(statistic, factor, weight_OI)
 

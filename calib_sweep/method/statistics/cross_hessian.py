@@ -18,9 +18,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from calib_sweep.method.gpu.precision import full_float32
+from calib_sweep.method.gpu.precision import full_float32, may_use_tensor_cores
 from calib_sweep.method.statistics.gram import add_product, pull
-from calib_sweep.method.statistics.hessian import Hessian, InverseFactor
+from calib_sweep.method.statistics.hessian import Hessian, InverseFactor, runs_of
 from calib_sweep.method.statistics.statistic import Statistic, as_often
 
 
@@ -48,16 +48,32 @@ class CrossHessian(Hessian):
         self.add(inputs_TI, num_samples, weights_T)
         if inputs_TI.shape[0] == 0:
             return
-        inputs_TI = inputs_TI.detach().to(self.device, torch.float32)
-        change_TI = dense_TI.detach().to(self.device, torch.float32) - inputs_TI
-        if weights_T is not None:
-            weights_T = weights_T.to(self.device, torch.float32)
-            change_TI, inputs_TI = as_often(change_TI, weights_T), as_often(inputs_TI, weights_T)
         self._pulls.clear()
         if self._cross_II is None:
             self._cross_II = torch.zeros(self.num_in, self.num_in, device=self.device)
+        dense_TI, inputs_TI = dense_TI.detach().to(self.device), inputs_TI.detach().to(self.device)
+        if may_use_tensor_cores(inputs_TI) and dense_TI.dtype == inputs_TI.dtype:
+            runs = [(0, len(inputs_TI), 1.0)] if weights_T is None else runs_of(weights_T)
+            if runs is not None:
+                self._add_by_tensor_cores(dense_TI - inputs_TI, inputs_TI, runs)
+                return
+        inputs_TI = inputs_TI.to(torch.float32)
+        change_TI = dense_TI.to(torch.float32) - inputs_TI
+        if weights_T is not None:
+            weights_T = weights_T.to(self.device, torch.float32)
+            change_TI, inputs_TI = as_often(change_TI, weights_T), as_often(inputs_TI, weights_T)
         with full_float32():
             add_product(self._cross_II, change_TI, inputs_TI, whole=self.is_whole)
+
+    def _add_by_tensor_cores(
+        self, change_TI: Tensor, inputs_TI: Tensor, runs: list[tuple[int, int, float]]
+    ) -> None:
+        from calib_sweep.method.gpu import kernels
+
+        assert self._cross_II is not None
+        for start, stop, weight in runs:
+            rows = change_TI[start:stop], inputs_TI[start:stop]
+            kernels.add_product(self._cross_II, *rows, weight, whole=self.is_whole)
 
     def cross_II(self) -> Tensor | None:
         """D, above its diagonal where it is not whole; None: both streams were the same."""

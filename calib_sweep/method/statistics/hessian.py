@@ -176,7 +176,7 @@ class Hessian(Statistic):
             add_gram(self._product_II, inputs_TI)
 
     def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
-        runs = _runs(weights_T) if may_use_tensor_cores(inputs_TI) else None
+        runs = runs_of(weights_T) if may_use_tensor_cores(inputs_TI) else None
         if runs is None:
             self._accumulate(as_often(inputs_TI, weights_T))
             return
@@ -196,7 +196,7 @@ class Hessian(Statistic):
         return self._product_II.diagonal()
 
 
-def _runs(weights_T: Tensor) -> list[tuple[int, int, float]] | None:
+def runs_of(weights_T: Tensor) -> list[tuple[int, int, float]] | None:
     """Start, stop and weight of neighbours of one weight; None where these are too few each."""
     weights = weights_T.cpu().numpy()
     changes = (np.flatnonzero(weights[1:] != weights[:-1]) + 1).tolist()
