@@ -9,9 +9,9 @@
 
 The numbers and grids are those of weights (`method/grids/float_formats.py`): a token is what a row
 is there. Scales of groups are made anew for every token in both FP4 formats. What nvfp4 takes from
-calibration data is g, one number for a layer, as runtimes store it: a token with larger inputs than
-all that were seen is clipped. Of fp8 and nvfp4 the form that no data moves is `scaling=dynamic`;
-runtimes have it of fp8 only.
+calibration data is g, one number for a layer, as checkpoints hold it: a token with larger inputs
+than all that were seen is clipped. The form of fp8 and nvfp4 that no data moves is
+`scaling=dynamic`.
 
 Shapes: T = tokens, I = in_features, G = groups of a token.
 """
