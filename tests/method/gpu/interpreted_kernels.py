@@ -11,7 +11,7 @@ from calib_sweep.method.column_solver import Pulled, solve_block
 from calib_sweep.method.compensation import solve_pulled_block
 from calib_sweep.method.gptq import Rounding
 from calib_sweep.method.gpu import kernels
-from calib_sweep.method.grids.floats import E2M1
+from calib_sweep.method.grids.floats import E2M1, E4M3
 from calib_sweep.method.grids.grid import Integers
 
 
@@ -98,3 +98,20 @@ def test_columns_are_pulled_as_gptaq_pulls_them(moves, beta, to_floats):
     torch.testing.assert_close(error, expected[1], rtol=1e-4, atol=1e-5)
     low, high = rounding.decision(weight, *rounding.arguments).range_BO()
     torch.testing.assert_close(work.clamp(low, high), expected[2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("floats", [E2M1, E4M3], ids=["fp4", "fp8"])
+@pytest.mark.parametrize(("num_columns", "num_rows"), [(48, 33), (1, 1)])
+def test_columns_are_rounded_to_floats_as_gptq_rounds_them(num_columns, num_rows, floats):
+    draw = generator()
+    weight = floats.largest / 3 * torch.randn(num_columns, num_rows, generator=draw)
+    weight[0, 0] = 1e9  # far outside of its grid
+    upper = 0.1 * torch.randn(num_columns, num_columns, generator=draw).triu(1)
+    upper += torch.diag(1 + torch.rand(num_columns, generator=draw))
+    scale = 0.1 + torch.rand(num_columns, num_rows, generator=draw)
+    rounding = floats.rounding(scale, None)
+    how = rounding.decision, num_columns, False, weight, upper, *rounding.arguments
+    expected = solve_block(*how)
+    rounded, error = rounding.kernel(weight, upper)
+    torch.testing.assert_close(rounded, expected[0], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(error, expected[1], rtol=1e-4, atol=1e-5)
