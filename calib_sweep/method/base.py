@@ -31,6 +31,7 @@ class Work(NamedTuple):
     column_steps: float = 0  # operations that wait for each other, for each column of a layer
     sweeps: float = 25  # times that all weights are read and written, element by element
     products: float = 0  # times that all weights are multiplied with a matrix of their inputs
+    streams: int = 1  # of hidden states that the walk carries; 2: the dense model's as well
 
 
 class Method:

@@ -108,7 +108,8 @@ class GPTAQ(LayerMethod):
 
     def work(self) -> Work:
         work = self._gptq().work()
-        return work._replace(passes=work.passes + self.compares_streams, column_steps=12)
+        streams = 1 + self.compares_streams
+        return work._replace(passes=work.passes + streams - 1, column_steps=12, streams=streams)
 
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:

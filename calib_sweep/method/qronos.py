@@ -84,7 +84,7 @@ class Qronos(LayerMethod):
 
     def work(self) -> Work:
         work = self._gptq().work()
-        return work._replace(passes=work.passes + 1)
+        return work._replace(passes=work.passes + 1, products=3, streams=2)
 
     @full_float32()
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:

@@ -127,7 +127,7 @@ def compression(
         squares = sum(float(size) ** 2 * num for size, num in shape.inputs)
         cubes = sum(float(size) ** 3 * num for size, num in shape.inputs)
         updates = sum(float(num_out) * num_in**2 * num for num_out, num_in, num in shape.layers)
-        hessians = Amounts(products=2.0 * tokens * squares)
+        hessians = Amounts(products=2.0 * tokens * squares * method.streams)
         own = own.plus(hessians).plus(Amounts(solves=SOLVED_FACTOR * cubes + 2 * updates))
         own = own.plus(Amounts(products=2 * method.products * updates))
     return total.plus(own)

@@ -3,10 +3,11 @@
 While a model is compressed the device holds
 
     the model      all weights; with model.offload=blocks all but the blocks, and one block
-    hidden states  of all samples, once
-    statistics     one for each different input of a block: I numbers, or I^2 for a Hessian; while
-                   one of them is factorised, four copies of the largest
-    a batch        what the widest layers read and write for walk.batch_tokens
+    hidden states  of all samples, once; twice where a method compares them with the dense model's
+    statistics     one for each different input of a block: I numbers, or I^2 for a Hessian, two for
+                   such a method; while one of them is factorised, four copies of the largest
+    a batch        what the widest layers read and write for walk.batch_tokens; for such a method
+                   what all layers read as well, until the dense model has read the same
 
 and while it is scored the model, a batch's layers and float32 log-probabilities. The larger of the
 two counts.
@@ -59,11 +60,11 @@ def device_memory(config: Config, work: "Work", shape: Shape, *, on_gpu: bool) -
     statistics = 4.0 * sum(size * num for size, num in sizes)
     if work.solves:
         largest = max(size for size, _ in sizes)
-        statistics = 4.0 * sum(size**2 * num for size, num in sizes)
+        statistics = 4.0 * sum(size**2 * num for size, num in sizes) * work.streams
         statistics += 4.0 * COPIES_OF_A_FACTOR * largest**2
-    walk = Memory(
-        model, float(width) * tokens * shape.hidden, statistics, wide * min(at_once, tokens)
-    )
+    hidden = float(width) * tokens * shape.hidden * work.streams
+    waiting = width * sum(size * num for size, num in sizes) * (work.streams - 1)
+    walk = Memory(model, hidden, statistics, (wide + waiting) * min(at_once, tokens))
     return max(
         walk,
         _scoring(config["evaluation"], model, wide, shape.vocab, on_gpu),

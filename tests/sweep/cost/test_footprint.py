@@ -70,6 +70,20 @@ def test_the_memory_of_a_walk_by_hand(shape):
     assert resident - memory.model == 2 * 31 * block
 
 
+def test_a_second_stream_takes_hidden_states_a_matrix_and_the_inputs_of_a_batch(shape):
+    memories = [
+        device_memory({**config, "evaluation": NOTHING}, work, shape, on_gpu=True)
+        for config, work in (composed(f"method={name}") for name in ("gptq", "gptaq"))
+    ]
+    plain, paired = memories
+    assert paired.hidden == 2 * plain.hidden
+    assert paired.statistics - plain.statistics == 4 * (3 * 4096**2 + 11008**2)
+    assert paired.batch - plain.batch == 2 * 16384 * (3 * 4096 + 11008)
+    config, work = composed("method=gptaq", "method.alpha=0")
+    alone = device_memory({**config, "evaluation": NOTHING}, work, shape, on_gpu=True)
+    assert alone == plain
+
+
 def test_the_disk_by_hand(shape):
     config, work = composed("method=gptq", "save_model=dense")
     told = disk(config, work, shape)
