@@ -66,6 +66,20 @@ class FLAP(StructuredMethod):
             "Choose another model, or method=two_ssp, which removes attention as a whole.",
         )
 
+    def check_saving(self, blocks_B: Sequence[BlockParts]) -> None:
+        parts = [
+            part for b in blocks_B for part in (b.attention, b.feed_forward) if part is not None
+        ]
+        lacking = [part.out for part in parts if not part.has_bias]
+        require(
+            not (self.compensation and lacking),
+            "method.compensation",
+            self.compensation,
+            f"false with save_model, because {lacking[0] if lacking else ''} has no bias, and no "
+            "checkpoint of the model has a place for one",
+            "Type method.compensation=false, or save_model=null.",
+        )
+
     def start_survey(self, block: BlockParts, weights: Mapping[str, Tensor]) -> "Fluctuation":
         assert block.attention is not None and block.feed_forward is not None
         return Fluctuation(weights, block.attention.out, block.feed_forward.out)

@@ -19,7 +19,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import collected, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.method.settings import check_sparsity
 from calib_sweep.method.structured import (
     BlockParts,
@@ -65,6 +65,13 @@ class REAP(StructuredMethod):
             f"a share that removes 1 to {most} of {num_experts} experts, of which a token needs "
             f"{mixture.num_chosen}, not {self._num_removed(mixture)}",
             f"Example: method.sparsity={1 / num_experts:.4g} removes one.",
+        )
+
+    def check_saving(self, blocks_B: Sequence[BlockParts]) -> None:
+        raise ConfigError(
+            "save_model: expected null with REAP, whose routers choose among some of their "
+            "experts, for which no checkpoint has a place. Type save_model=null, or leave the "
+            "method out of this sweep."
         )
 
     def _num_removed(self, mixture: Mixture) -> int:

@@ -37,6 +37,7 @@ class Part:
     layers: tuple[str, ...]  # all of its linear layers
     num_weights: int  # of them
     num_inputs: int  # of the last one
+    has_bias: bool = False  # whether the last one came with a bias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,9 @@ class StructuredMethod(Method, ABC):
     @abstractmethod
     def check_blocks(self, blocks_B: Sequence[BlockParts]) -> None:
         """Raise `ConfigError` where a model of such blocks has not what these settings remove."""
+
+    def check_saving(self, blocks_B: Sequence[BlockParts]) -> None:
+        """Raise `ConfigError` where no checkpoint of such blocks holds what is made of them."""
 
     @abstractmethod
     def start_survey(self, block: BlockParts, weights: Mapping[str, Tensor]) -> Survey:

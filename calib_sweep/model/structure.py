@@ -86,6 +86,7 @@ def _part(block: DecoderBlock, names: set[str], ends: tuple[str, ...]) -> Part |
         layers=tuple(name for name in block.layers if name in names),
         num_weights=sum(sizes[name] for name in names),
         num_inputs=block.layers[out[0]].weight_OI().shape[1],
+        has_bias=block.layers[out[0]].bias_O() is not None,
     )
 
 

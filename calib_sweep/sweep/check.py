@@ -18,6 +18,7 @@ from calib_sweep.sweep.compatibility import (
     check_model,
     check_packing,
     check_savable,
+    check_saving,
     context_length,
 )
 from calib_sweep.values import is_int
@@ -66,6 +67,8 @@ def _check_models(
     for cell in _distinct(saved, ("activations",)):
         if parts[cell.id].activations is not None:
             problems.of(check_savable, cell.config["save_model"])
+    for cell in _distinct(saved, ("model", "method")):
+        problems.of(check_saving, parts[cell.id])
     packed = [cell for cell in cells if cell.config["save_model"] == "compressed-tensors"]
     for cell in _distinct(packed, ("model", "method")):
         check_packing(parts[cell.id], problems)

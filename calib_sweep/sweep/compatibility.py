@@ -169,6 +169,18 @@ def check_savable(form: str) -> None:
     )
 
 
+def check_saving(parts: "PartialParts") -> None:
+    """Refuse to save what a structured method makes where no checkpoint of the model holds it."""
+    from calib_sweep.method.structured import StructuredMethod
+
+    if isinstance(parts.method, StructuredMethod) and parts.model is not None:
+        from calib_sweep.model.blocks import enumerate_blocks
+        from calib_sweep.model.structure import parts_of
+
+        blocks_B = [parts_of(block) for block in enumerate_blocks(parts.model.skeleton())]
+        parts.method.check_saving(blocks_B)
+
+
 def check_packing(parts: "PartialParts", problems: Problems) -> None:
     """Check that the method's weights can be saved as integers, and the model's layers."""
     if parts.method is None or parts.model is None:

@@ -7,6 +7,9 @@ import pytest
 import torch
 from helpers.fakes import TINY, byte_tokenizer, random_tokens, save_tiny, tiny_model
 from helpers.hub_models import hub_model
+from helpers.repository import ROOT
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import tensor
 
 from calib_sweep.compression.layer import LayerError, summarise_layers
@@ -233,6 +236,31 @@ def test_added_biases_are_taken_away_again_and_not_saved(tmp_path):
     opt = tiny_model("opt")  # comes with biases
     compress(opt, flap(), TOKENS)
     save_dense(opt, byte_tokenizer(), tmp_path / "opt")
+
+
+def test_what_cannot_be_saved_is_refused_before_a_weight_is_read():
+    parts = {name: [parts_of(b) for b in enumerate_blocks(tiny_model(name))] for name in BLOCKS}
+    with pytest.raises(ConfigError, match=r"method\.compensation=True: .*self_attn\.o_proj has no"):
+        flap().check_saving(parts["llama"])
+    flap(compensation=False).check_saving(parts["llama"])
+    flap().check_saving(parts["opt"])
+
+
+def test_quantised_inputs_move_no_mask_and_are_read_by_the_masked_model():
+    plain, quantized = tiny_model(), tiny_model()
+    int8 = instantiate(OmegaConf.load(ROOT / "conf" / "activations" / "int8.yaml"))
+    compress(plain, flap(), TOKENS)
+    reports = compress(quantized, flap(), TOKENS, activations=int8)
+    assert None not in {report.input_quantizer for report in reports}
+    for one, other in zip(plain.parameters(), quantized.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with torch.no_grad():
+        assert not torch.equal(plain(TOKENS).logits, quantized(TOKENS).logits)
+
+
+def test_layers_in_order_have_no_meaning_and_are_refused():
+    with pytest.raises(ConfigError, match=r"walk\.true_sequential=True: expected false with FLAP"):
+        compress(tiny_model(), flap(), TOKENS, true_sequential=True)
 
 
 def test_a_session_gives_the_dense_model_back(tmp_path):

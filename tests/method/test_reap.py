@@ -178,6 +178,8 @@ def test_a_session_gives_the_dense_model_back_and_a_masked_router_is_not_saved(t
         compress(model, HALF, TOKENS)
         again = copy.deepcopy(model)
         assert torch.equal(again(TOKENS).logits, model(TOKENS).logits)
+        with pytest.raises(ConfigError, match="save_model: expected null with REAP"):
+            HALF.check_saving([])
         with pytest.raises(ConfigError, match=r"save_model: .*mlp\.gate chooses among some"):
             save_dense(model, byte_tokenizer(), tmp_path / "saved")
         assert torch.equal(session.model(part, part.fingerprint())(TOKENS).logits, dense)
