@@ -2,7 +2,7 @@
 
 What these read is no residual stream: heads beside each other, and what the MLP's activation
 function lets through, where outliers are largest. Quantisers of inputs find it easier afterwards
-(QuaRot, arXiv:2404.00456, stages 1c and 1d):
+(QuaRot, arXiv:2404.00456):
 
     down_proj   x <- x H_F               W <- W H_F
     v_proj      each head in its weights W <- (I (x) H_d)^T W,  b <- (I (x) H_d)^T b

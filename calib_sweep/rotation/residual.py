@@ -1,8 +1,8 @@
 """Rotating the residual stream of a model: other weights, the same logits.
 
-Hidden states h become h Q, Q orthogonal, as QuaRot (Ashkboos et al. 2024, arXiv:2404.00456, stage
-1a) and SliceGPT (arXiv:2401.15024) do it. A norm without a gain, h / rms(h), commutes with Q, so
-gains first go into the matrices that read what a norm gives:
+Hidden states h become h Q, Q orthogonal, as QuaRot (Ashkboos et al. 2024, arXiv:2404.00456) and
+SliceGPT (arXiv:2401.15024) do it. A norm without a gain, h / rms(h), commutes with Q, so gains
+first go into the matrices that read what a norm gives:
 
     embedding                E <- E Q
     readers (q, k, v,        W <- W diag(g) Q       g the gain of the norm before them

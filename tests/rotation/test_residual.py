@@ -141,6 +141,16 @@ def test_what_is_undone_is_the_dense_model_to_the_last_bit(is_tied):
     assert model.config.tie_word_embeddings == is_tied
 
 
+@torch.no_grad()
+def test_who_ties_weights_as_the_configuration_says_leaves_the_head_alone():
+    """lm-eval does so with every model that it is given."""
+    model = lively("llama", tie_word_embeddings=True)
+    expected = model(TOKENS).logits
+    HADAMARD.apply(model, is_quantized=False)
+    model.tie_weights()
+    torch.testing.assert_close(model(TOKENS).logits, expected, rtol=0, atol=3e-5)
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma", "mixtral"])
 @torch.no_grad()
 def test_a_rotated_model_of_tied_embeddings_is_saved_with_a_head_of_its_own(family, tmp_path):
