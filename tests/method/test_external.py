@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.fakes import byte_tokenizer, random_tokens, save_tiny, tiny_model
 from helpers.hub_models import hub_model
+from helpers.rotated import rotation
 from helpers.sweeps import read_records
 from safetensors.torch import load_file
 
@@ -304,3 +305,20 @@ def test_tiny_models_of_no_folder_want_a_tokenizer():
 
     with pytest.raises(ConfigError, match="tokenizer"):
         calib_sweep.compress(tiny_model(), external("tool {model} {set} {output}"), TOKENS)
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_rotated_model_is_handed_over_as_it_is_and_comes_back(tmp_path, is_tied):
+    """Rotation gives a head that was the embedding weights of its own."""
+    folder = save_tiny("llama", tmp_path / "tied", tie_word_embeddings=is_tied)
+    part = hub_model(folder)
+    model = part.load()
+    with torch.no_grad():
+        dense = model(TOKENS).logits
+        rotation().apply(model, is_quantized=False)
+        before, expected = weights_of(model), model(TOKENS).logits
+        torch.testing.assert_close(expected, dense, rtol=1e-3, atol=1e-3)
+        reports = run(tool(tmp_path), model, part)
+        assert torch.equal(model(TOKENS).logits, expected)
+    assert all(torch.equal(before[name], weight) for name, weight in weights_of(model).items())
+    assert {report.note for report in reports} == {"weight left as it was"}

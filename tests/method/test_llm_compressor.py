@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from helpers.fakes import byte_tokenizer, random_tokens, tiny_model
+from helpers.rotated import rotation
 from helpers.sweeps import read_records
 
 from calib_sweep.compression import whole_model
@@ -219,6 +220,16 @@ def test_other_architectures(architecture):
     assert all(report.sparsity == pytest.approx(0.5, abs=0.05) for report in reports)
     with torch.no_grad():
         assert bool(torch.isfinite(model(TOKENS).logits).all())
+
+
+@with_the_library
+def test_a_rotated_model_whose_head_was_its_embedding():
+    model = tiny_model(tie_word_embeddings=True)
+    rotation().apply(model, is_quantized=False)
+    head = model.lm_head.weight.clone()
+    reports = run(WANDA, model)
+    assert all(report.sparsity == pytest.approx(0.5, abs=0.05) for report in reports)
+    assert torch.equal(model.lm_head.weight, head)
 
 
 @with_the_library
