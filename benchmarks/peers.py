@@ -4,10 +4,11 @@
     python benchmarks/peers.py --shape tiny --device cpu --dtype float32 --blocks 2    # dry run
 
 Both get the same random weights, on the device, and the same tokens; both are warmed up on a small
-model first. Settings are equal where both have them. llm-compressor runs in two ways:
+model first. Settings are equal where both have them. llm-compressor runs in three ways:
 
     default     as its documentation has it: one sample at a time, hidden states kept on the host
     tuned       16 samples at a time, hidden states kept on the device, the next batch prefetched
+    method      the default way, as a cell with method=llm_compressor runs it: on a copy
 
 `error` is the relative squared change of the last hidden states of two samples: what both made is
 then seen to be alike. llm-compressor wants packages of its own: docs/methods/tools.md.
@@ -33,9 +34,12 @@ from random_llama import SHAPES, Shape, draw_weights, random_llama, random_token
 from torch import Tensor
 
 from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.compression.whole_model import Beside
+from calib_sweep.method.llm_compressor import LLMCompressor
 from calib_sweep.model.blocks import decoder_blocks
 
-OURS, WAYS = "ours", ("default", "tuned")
+OURS, AS_METHOD = "ours", "method"
+WAYS = ("default", "tuned", AS_METHOD)
 PRUNED = {"sparsity": 0.5, "targets": ["Linear"], "ignore": ["re:.*lm_head"]}
 # Name: the YAML of ours and what it is changed to; modifier of theirs and its settings.
 METHODS: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]]]] = {
@@ -110,6 +114,10 @@ def measure(
 
 
 def compress_here(model: Any, tokens_NT: Tensor, name: str, changes: dict[str, Any]) -> None:
+    walked(model, tokens_NT, load_method(name, **changes))
+
+
+def walked(model: Any, tokens_NT: Tensor, method: Any, **beside: Any) -> None:
     settings = Walk(
         propagate="published",
         true_sequential=False,
@@ -117,17 +125,22 @@ def compress_here(model: Any, tokens_NT: Tensor, name: str, changes: dict[str, A
         all_experts=False,
         tensor_cores=True,
     )
-    walk(model, load_method(name, **changes), tokens_NT, settings=settings)
+    walk(model, method, tokens_NT, settings=settings, **beside)
 
 
 def compress_there(
     model: Any, tokens_NT: Tensor, modifier: str, settings: dict[str, Any], way: str
 ) -> None:
     """Run their `oneshot` on the model; hide what it says."""
+    module, _, cls = modifier.rpartition(".")
+    if way == AS_METHOD:
+        method = LLMCompressor(recipe={cls: settings}, pipeline="independent", data=True)
+        beside = Beside(tokenizer=_any_tokenizer, write_set=_unasked, read_model=_unasked)
+        walked(model, tokens_NT, method, beside=beside)
+        return
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         from llmcompressor import oneshot
 
-        module, _, cls = modifier.rpartition(".")
         package = __import__(f"llmcompressor.modifiers.{module}", fromlist=[cls])
         is_tuned, device = way == "tuned", next(model.parameters()).device
         with TemporaryDirectory() as folder:
@@ -165,6 +178,10 @@ def _loader(tokens_NT: Tensor, batch_size: int) -> Any:
     ]
     first: Callable[[list[Any]], Any] = lambda batch: batch[0]  # noqa: E731
     return torch.utils.data.DataLoader(rows, batch_size=1, shuffle=False, collate_fn=first)
+
+
+def _unasked(*_: Any) -> Any:
+    raise AssertionError("a recipe that runs in memory reads and writes no folder")
 
 
 def _any_tokenizer() -> Any:

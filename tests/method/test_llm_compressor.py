@@ -5,12 +5,14 @@
 
 import copy
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
 import yaml
 from helpers.fakes import byte_tokenizer, random_tokens, tiny_model
 from helpers.rotated import rotation
+from helpers.shipped import METHODS
 from helpers.sweeps import read_records
 
 from calib_sweep.compression import whole_model
@@ -210,6 +212,24 @@ def test_its_wanda_is_ours_in_the_first_layers():
     for name in "qkv":
         path = f"model.layers.0.self_attn.{name}_proj"
         assert torch.equal(model.get_submodule(path).weight, ours.get_submodule(path).weight)
+
+
+@with_the_library
+def test_its_gptq_is_ours_code_by_code_but_where_the_last_digit_decides():
+    model, ours, dense = wide(), wide(), wide()
+    tokens = random_tokens(16, 64)
+    run(GPTQ, model, tokens)
+    settings = {"group_size": 128, "symmetric": True, "act_order": True, "static_groups": True}
+    compress(ours, replace(METHODS["gptq"], **settings), tokens)
+    total = different = 0
+    for name, module in model.named_modules():
+        if name.endswith("_proj"):
+            theirs_OI, ours_OI = module.weight, ours.get_submodule(name).weight
+            largest_OG = dense.get_submodule(name).weight.unflatten(1, (-1, 128)).abs().amax(2)
+            step_OI = (2 / 15 * largest_OG).repeat_interleave(128, dim=1)
+            different += int(((theirs_OI - ours_OI).abs() > step_OI / 2).sum())
+            total += step_OI.numel()
+    assert total == 286_720 and different < 20
 
 
 @with_the_library
