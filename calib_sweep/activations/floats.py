@@ -78,7 +78,7 @@ class MXFP4Inputs(Activations):
     name: str  # label in records and tables
     scale_rule: str  # "ocp", or "four_thirds": a power of two as it is, or 4/3 of it
 
-    group_size: ClassVar[int] = MXFP4.group_size
+    group_size: ClassVar[int] = MXFP4().group_size
 
     def __post_init__(self) -> None:
         require(
@@ -99,7 +99,7 @@ class NVFP4Inputs(Activations):
     name: str  # label in records and tables
     scaling: str  # of the factor of all groups: "static": a layer's calibration tokens; "dynamic"
 
-    group_size: ClassVar[int] = NVFP4.group_size
+    group_size: ClassVar[int] = NVFP4().group_size
 
     def __post_init__(self) -> None:
         check_scaling(self.scaling)
@@ -152,9 +152,10 @@ class _NVFP4(_Floats):
     factor_11: Tensor | None  # g; None: of each token its own
 
     def round(self, x_TI: Tensor) -> Tensor:
-        limit_TG = Groups(size=NVFP4.group_size).limit_OG(x_TI)
+        size = NVFP4().group_size
+        limit_TG = Groups(size=size).limit_OG(x_TI)
         factor_T1 = self.factor_11
         if factor_T1 is None:
             factor_T1 = _factor(limit_TG.amax(dim=1, keepdim=True))
         scale_TG = nvfp4_scale_OG(limit_TG, factor_T1)
-        return FloatGrid(scale_OG=scale_TG, levels=E2M1, group_size=NVFP4.group_size).round(x_TI)
+        return FloatGrid(scale_OG=scale_TG, levels=E2M1, group_size=size).round(x_TI)
