@@ -82,14 +82,10 @@ def test_models_are_refused_before_a_weight_is_read(
     assert kept.code == 0, kept.err
 
 
-@pytest.mark.parametrize(
-    "words", [["method=flap"], ["method=external", 'method.command="cp -r {model} {output}"']]
-)
 def test_methods_that_see_more_than_layers_take_no_products_at_run_time(
-    run_cli, tiny_world, tmp_path, no_weights, words
+    run_cli, tiny_world, tmp_path, no_weights
 ):
-    command = [*tiny_world, *words, "rotation=hadamard"]
-    assert run_cli("check", *command, cwd=tmp_path).code == 0
+    command = [*tiny_world, "method=flap", "rotation=hadamard"]
     refused = run_cli("check", *command, "activations=int8", cwd=tmp_path)
     assert refused.code == 1 and "Type rotation.online=false." in refused.err
 
@@ -99,19 +95,19 @@ def test_a_sweep_rotates_records_saves_and_undoes(run_cli, tiny_world, tmp_path)
     rtn = ["method=rtn", "method.bits=8", "save_model=dense"]
     alone = ["-m", *tiny_world, *rtn, "sweep_name=alone"]
     assert run_cli(*alone, cwd=tmp_path).code == 0
-    swept = ["-m", *tiny_world, *rtn, "rotation=hadamard,null,random"]
+    swept = ["-m", *tiny_world, *rtn, "rotation=hadamard,null"]
     assert run_cli(*swept, cwd=tmp_path).code == 0
     records = read_records(tmp_path / "results" / "default")
     found = {
         r["cell"]["settings"].get("rotation"): r for r in records if r["cell"]["method"] != "dense"
     }
     dense = next(r for r in records if r["cell"]["method"] == "dense")
-    assert len({r["compression"]["fingerprint"] for r in found.values()}) == len(found) == 3
+    assert len({r["compression"]["fingerprint"] for r in found.values()}) == len(found) == 2
     name, expected = next(iter(dense["scores"].items()))
     for record in found.values():
         assert record["status"] == "done"
         assert record["scores"][name] == pytest.approx(expected, rel=0.05)
-    assert len({r["scores"][name] for r in found.values()}) == 3
+    assert len({r["scores"][name] for r in found.values()}) == 2
     by_method = {r["cell"]["method"]: r for r in read_records(tmp_path / "results" / "alone")}
     assert by_method["rtn"]["scores"] == found[None]["scores"]
     assert by_method["rtn"]["cell_id"] == found[None]["cell_id"]
