@@ -22,6 +22,7 @@ from calib_sweep.model.additions import AddedBias, remove_additions
 from calib_sweep.model.blocks import decoder_blocks, enumerate_blocks
 from calib_sweep.model.saving import save_dense
 from calib_sweep.model.structure import parts_of
+from calib_sweep.rotation.settings import Rotation
 from calib_sweep.session import Session
 
 TOKENS = random_tokens(6, 24)
@@ -256,6 +257,20 @@ def test_quantised_inputs_move_no_mask_and_are_read_by_the_masked_model():
         assert torch.equal(one, other)
     with torch.no_grad():
         assert not torch.equal(plain(TOKENS).logits, quantized(TOKENS).logits)
+
+
+def test_a_rotated_residual_stream_loses_the_same_heads_and_neurons():
+    """Rotating outputs moves neither inputs of the last layers nor the squares of their columns."""
+    plain, rotated = tiny_model(), tiny_model()
+    rotation = Rotation(name="hadamard", matrix="hadamard", seed=0, online=False)
+    rotation.apply(rotated, is_quantized=False)
+    for model in (plain, rotated):
+        compress(model, flap(), TOKENS)
+    for (_, _, one), (_, _, other) in zip(last_layers(plain), last_layers(rotated), strict=True):
+        assert torch.equal((one.weight == 0).all(dim=0), (other.weight == 0).all(dim=0))
+    with torch.no_grad():
+        logits = plain(TOKENS).logits, rotated(TOKENS).logits
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
 
 
 def test_layers_in_order_have_no_meaning_and_are_refused():
