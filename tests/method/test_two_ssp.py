@@ -208,7 +208,7 @@ def test_both_stages_agree_with_a_slow_reference(architecture, num_samples):
 def test_attentions_are_chosen_in_the_model_that_has_lost_its_neurons():
     """A trap: chosen in the dense model, others would go."""
     differs = []
-    for seed in range(6):
+    for seed in range(3):
         model = tiny_model(num_hidden_layers=5, seed=seed)
         _, expected = slow(model, TOKENS, 0.6, 2)
         of_attention = 2 * 3072 / (5 * 7680)  # no neuron goes with it
