@@ -51,14 +51,13 @@ def test_tensor_cores_sum_cross_moments_nearly_as_well_as_float32_does(
     statistic = kind(num_in, "cuda")
     with allow_tensor_cores(True):
         statistic.add_pair(dense, seen, 1, weights)
-    assert statistic.products == "tensor cores"
+    single = weighted and num_tokens == 1  # too few of one weight to be summed first
+    assert statistic.products == ("float32" if single else "tensor cores")
     found = statistic.cross_II().double()
     if kind is UpperCrossHessian:
         found, exact = found.triu(1), exact.triu(1)
     # A difference that is no half-precision number is rounded to one, by half of its last digit.
-    one_pair = 2.0**-9 if dtype == torch.bfloat16 else 2.0**-12
-    error = (found - exact).norm() / exact.norm()
-    assert error < (one_pair if num_tokens < 1000 else one_pair / 10)
+    assert (found - exact).norm() / exact.norm() < torch.finfo(dtype).eps / 4
     statistic = kind(num_in, "cuda")
     with allow_tensor_cores(True):
         statistic.add_pair(seen, seen)

