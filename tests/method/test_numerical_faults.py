@@ -84,6 +84,8 @@ def test_one_outlier_of_ten_thousand_in_half_precision(name, of):
     if of != "inputs":
         # A symmetric grid of 16 levels ends at 7 of 7.5 steps.
         share = 0.07 if getattr(method, "symmetric", False) else 0.05
+        if getattr(method, "format", None) == "mxfp4":  # 4.88 times a power of two becomes 4
+            share = 0.2
         assert float(new.weight_OI[5, 40]) == pytest.approx(1e4, rel=share)
     if hasattr(method, "spectral_damping"):  # whose mean fraction hangs on the inputs
         assert new.note is None
