@@ -67,9 +67,9 @@ def _check_preparations(model: "Model", parts: "PartialParts", problems: Problem
     if parts.rotation is not None:
         is_quantized = parts.activations is not None
         problems.of(_check_rotation, model, parts.rotation, is_quantized)
-        if parts.method is not None:
+        if (method := parts.method) is not None:
             check = parts.rotation.check_method
-            problems.of(lambda: check(parts.method, is_quantized=is_quantized))
+            problems.of(lambda: check(method, is_quantized=is_quantized))
     if parts.activations is not None:
         problems.of(_check_activations, model, parts.activations)
 

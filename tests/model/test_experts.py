@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from calib_sweep.activations.integers import IntegerInputs
 from calib_sweep.compression.expert_inputs import show
+from calib_sweep.compression.layer import LayerError
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
@@ -19,6 +21,7 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
+from calib_sweep.model.input_quantizer import input_quantizer_of
 
 needs_fused = pytest.mark.skipif(not FUSES_EXPERTS, reason="experts are modules of their own here")
 needs_modules = pytest.mark.skipif(FUSES_EXPERTS, reason="experts are fused here")
@@ -237,6 +240,36 @@ def test_experts_that_read_something_else_cannot_be_shown_all_tokens():
         ConfigError, match=r"walk\.all_experts=True: .* Bilinear cannot \(TypeError"
     ):
         show([nn.Bilinear(3, 3, 3)], torch.ones(2, 3))
+
+
+def integers(scaling):
+    return IntegerInputs(name="int8", bits=8, symmetric=True, clip_ratio=1.0, scaling=scaling)
+
+
+def test_inputs_of_experts_that_are_modules_are_quantised_and_those_of_routers_are_not():
+    model = with_modules(tiny_model("mixtral"))
+    reports = compress(model, WANDA, TOKENS, activations=integers("static"))
+    assert {report.input_quantizer for report in reports} == {"int8 static"}
+    mixture = decoder_blocks(model)[0].mlp
+    assert input_quantizer_of(mixture.gate) is None
+    first, second = (input_quantizer_of(expert.gate_proj) for expert in list(mixture.experts)[:2])
+    assert first is input_quantizer_of(mixture.experts[0].up_proj) and first is not second
+
+
+def test_an_expert_without_tokens_has_no_static_scale_unless_it_is_shown_all():
+    few = TOKENS[:1, :1]  # goes to two of four experts
+    told = (
+        r"block 0 layer mlp\.experts\.\d\.gate_proj: expected calibration.*walk\.all_experts=true"
+    )
+    with pytest.raises(LayerError, match=told):
+        compress(with_modules(tiny_model("mixtral")), WANDA, few, activations=integers("static"))
+    settings = {"activations": integers("static"), "all_experts": True}
+    shown = compress(with_modules(tiny_model("mixtral")), WANDA, few, **settings)
+    assert {report.input_quantizer for report in shown} == {"int8 static"}
+    dynamic = compress(
+        with_modules(tiny_model("mixtral")), WANDA, few, activations=integers("dynamic")
+    )
+    assert {report.input_quantizer for report in dynamic} == {"int8 dynamic"}
 
 
 @needs_modules
