@@ -211,7 +211,7 @@ def test_importance_by_hand():
 
 
 def test_it_is_not_saved_in_packed_form():
-    with pytest.raises(ConfigError, match=r"one grid per row or group.*DashQ"):
+    with pytest.raises(ConfigError, match=r"compressed-tensors.*this one is DashQ"):
         dash_q().grid_format()
 
 
