@@ -35,14 +35,14 @@ EXECUTION_KEYS = frozenset(
 )
 EXECUTION_PARTS = frozenset({"model", "evaluation", "walk"})
 
-# Parts of the configuration that can move a number of any cell; those that only say how calibration
-# data is drawn and used; those that count for the dense model.
-MOVING = ("model", "method", "rotation", "activations", "dataset", "evaluation", "calibration")
-MOVING += ("walk",)
-OF_DATA = frozenset({"dataset", "calibration", "walk"})
-SELECTOR = "dataset.selector"  # the setting that names it; its own settings stand below
 # Groups of the top level that nothing may be chosen from, which moves no number; also by name.
 PREPARATIONS = ("rotation", "activations")
+
+# Parts of the configuration that can move a number of any cell; those that only say how calibration
+# data is drawn and used; those that count for the dense model.
+MOVING = ("model", "method", *PREPARATIONS, "dataset", "evaluation", "calibration", "walk")
+OF_DATA = frozenset({"dataset", "calibration", "walk"})
+SELECTOR = "dataset.selector"  # the setting that names it; its own settings stand below
 PREFIX = "dataset.prefix"  # so does what generated text goes on from, if anything
 OF_DENSE = frozenset({"model", "evaluation"})
 

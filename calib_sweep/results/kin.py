@@ -20,8 +20,10 @@ from calib_sweep.results.store import MODEL_FORMS, Store, model_name
 from calib_sweep.settings import flatten, is_execution
 
 # What the weights are made from, of what a record says that its cell read.
-OF_WEIGHTS = ("model", "dataset", "method", "model.code", "dataset.code", "method.code")
-OF_WEIGHTS += ("activations.code",)
+OF_WEIGHTS = (
+    *("model", "dataset", "method"),
+    *("model.code", "dataset.code", "method.code", "activations.code"),
+)
 
 
 @dataclass(frozen=True)
