@@ -138,6 +138,7 @@ def _compress_as_planned(
     assert method.statistic is not None
     seen = _observe(block, inputs, method.statistic, keep_outputs=False)
     plan = _plan(ObservedBlock(block, inputs, seen.statistics), method)
+    assert not any(own.compares_streams for own in plan.methods.values()), "one stream is here"
     wanted = {own.statistic for own in plan.methods.values()} - {None}
     (statistic_type,) = wanted or {method.statistic}
     assert statistic_type is not None

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.method.grids.weight_format import WeightFormat, WeightGrid
 from calib_sweep.method.statistics.statistic import Statistic
 
@@ -125,6 +125,17 @@ class LayerMethod(Method, ABC):
         with no other is asked about alone. A format that they share a number of wants to know.
         """
         return self
+
+
+def check_base(base: LayerMethod) -> None:
+    """Raise `ConfigError` for a base of another method that needs what only the walk can give."""
+    require(
+        not base.compares_streams,
+        "method.base",
+        type(base).__name__,
+        "a method that sees its layer alone, as nobody tells a base what the dense model sees",
+        f"Type method=NAME with {type(base).__name__} itself, or take GPTQ as the base.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.method.base import LayerMethod, ModelMethod, Work
+from calib_sweep.method.base import LayerMethod, ModelMethod, Work, check_base
 from calib_sweep.method.settings import UNSTRUCTURED, check_sparsity
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.statistic import Statistic
@@ -94,6 +94,7 @@ class OWL(ModelMethod):
         except ConfigError as error:
             raise ConfigError(*map(_as_of_base, error.problems)) from None
         require(isinstance(method, LayerMethod), "method.base", method, expected, BASE_REMEDY)
+        check_base(cast(LayerMethod, method))
         _check_unstructured(vars(method).get("pattern", UNSTRUCTURED))
 
     def check_shape(self, name: str, num_out: int, num_in: int) -> None:

@@ -35,6 +35,7 @@ from calib_sweep.method.base import (
     LayerMethod,
     ScalingGroup,
     Work,
+    check_base,
 )
 from calib_sweep.method.grids.weight_format import WeightFormat
 from calib_sweep.method.statistics.input_range import InputRange
@@ -77,6 +78,7 @@ class SmoothQuant(BlockMethod):
             "a method that compresses one layer at a time, such as RTN or GPTQ",
             "See conf/method/smoothquant.yaml for one.",
         )
+        check_base(self.base)
 
     def work(self) -> Work:
         again = self.base.statistic is not None  # observed once more, after scale was moved

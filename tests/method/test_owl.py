@@ -8,6 +8,7 @@ import torch
 from helpers.fakes import random_tokens, tiny_model
 from helpers.random_layers import norms
 from helpers.repository import ROOT
+from helpers.shipped import METHODS
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import tensor
@@ -256,3 +257,8 @@ def test_a_spread_that_a_block_has_no_room_for_is_refused_before_anything_is_cha
         model.parameters(), model_with_outliers().parameters(), strict=True
     ):
         assert torch.equal(parameter, before)
+
+
+def test_a_base_that_compares_two_streams_is_refused():
+    with pytest.raises(ConfigError, match=r"method\.base='Qronos': expected a method that sees"):
+        owl(lambda sparsity: METHODS["qronos"])

@@ -1,6 +1,7 @@
 """SmoothQuant against a slow float64 reference, by hand, and what the dense model stays."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -228,3 +229,15 @@ def test_what_is_wrong_is_told_by_the_keys_that_are_typed():
     assert told[:2] == ["method.base.bits", "method.base.group_size"]
     with pytest.raises(ConfigError, match=r"method\.alpha=2: .*\n.*method\.base='rtn': expected"):
         SmoothQuant(alpha=2, base="rtn")
+
+
+@pytest.mark.parametrize("name", ["gptaq", "qronos"])
+def test_a_base_that_compares_two_streams_is_refused_and_not_run_without_the_second(name):
+    with pytest.raises(
+        ConfigError, match=r"method\.base=.*: expected a method that sees its layer"
+    ):
+        smooth(base=METHODS[name])
+
+
+def test_a_base_of_the_same_class_that_compares_nothing_is_taken():
+    smooth(base=replace(METHODS["gptaq"], alpha=0))
