@@ -15,7 +15,6 @@ import torch
 from calib_sweep.cell import Cell
 from calib_sweep.cell_files import Made
 from calib_sweep.errors import ConfigError
-from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.loading import HubModel
 from calib_sweep.parts.interfaces import Model
@@ -52,16 +51,19 @@ def made_before(
 def _read_weights(
     model: "PreTrainedModel", cell: Cell, part: Model, folder: Path, kin: Kin
 ) -> bool:
-    """Give the blocks of `model` the weights of a kept one; tell whether they are the very ones."""
+    """Give `model` the weights of a kept one; tell whether they are the very ones.
+
+    All of them: a tool of others may have changed more than the blocks.
+    """
     if not isinstance(part, HubModel):
         return False  # a class of the user's reads in its own way
     if cell.config.get("rotation") is not None:
-        return False  # more than blocks is another than in `model`
+        return False  # its head may be a matrix of its own, which `model` has not
     try:
         where = {"path": str(folder), "revision": None, "device": "cpu", "offload": None}
-        kept = dict(decoder_blocks(dataclasses.replace(part, **where).load()).named_parameters())
+        kept = dict(dataclasses.replace(part, **where).load().named_parameters())
         with torch.no_grad():
-            for name, parameter in decoder_blocks(model).named_parameters():
+            for name, parameter in model.named_parameters():
                 parameter.copy_(kept[name])
     except (ConfigError, KeyError, RuntimeError) as error:
         log.warning("%s cannot be read (%s), so it is compressed again", folder, error)

@@ -34,7 +34,6 @@ def refuse_what_no_checkpoint_holds(model: "PreTrainedModel") -> None:
     refuse_input_quantizers(model)
     refuse_input_rotations(model)
     refuse_additions(model)
-    refuse_input_rotations(model)
 
 
 def write_checkpoint(

@@ -20,8 +20,14 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.handed import beside, set_of_tokens
 from calib_sweep.method.external import External
 from calib_sweep.method.whole_model import ToolError
+from calib_sweep.model.fingerprint import weights_fingerprint
+from calib_sweep.model.saving import save_dense
+from calib_sweep.places import LAYERS
 from calib_sweep.processes import process_mark
+from calib_sweep.results.files import hash_files
+from calib_sweep.results.kin import Kin
 from calib_sweep.session import Session
+from calib_sweep.weights import made_before
 
 # A tool without transformers, so that it starts in no time: it copies the model with weights that
 # CHANGE makes of `state`, and keeps what it was handed.
@@ -216,6 +222,16 @@ def test_the_files_that_a_command_names_are_part_of_what_it_is(tmp_path):
     assert external("tool {model} {output}").fingerprint() is None
 
 
+def test_a_file_is_found_behind_an_option_and_not_in_a_program_of_many_words(tmp_path):
+    (tmp_path / "a=b.yaml").write_text("1")
+    method = external(f"tool --recipe={tmp_path / 'a=b.yaml'} {{model}} {{output}}")
+    before = method.fingerprint()
+    (tmp_path / "a=b.yaml").write_text("2")
+    assert before is not None and method.fingerprint() not in (None, before)
+    words = "print(1); " * 500
+    assert external(f"python -c '{words}' {{model}} {{output}}").fingerprint() is None
+
+
 def test_without_what_goes_beside_the_model_it_says_what_to_call(part):
     with pytest.raises(ConfigError, match=r"Call calib_sweep\.compress"):
         compress(part.load(), external("tool {model} {set} {output}"), TOKENS)
@@ -238,6 +254,18 @@ def test_a_session_gives_back_what_a_tool_changed_outside_of_blocks(tmp_path, pa
     assert {report.note for report in reports} == {"weight left as it was"}
     again = weights_of(session.model(part, None))
     assert all(torch.equal(before[name], weight) for name, weight in again.items())
+
+
+def test_a_kept_model_that_differs_outside_of_blocks_is_read_whole(tmp_path, part, make_cell):
+    model, name = part.load(), "model.embed_tokens.weight"
+    run(tool(tmp_path, f"state[{name!r}] *= 2; state[UP] *= 0.5"), model, part)
+    save_dense(model, byte_tokenizer(), tmp_path / "cell" / "model")
+    (tmp_path / "cell" / LAYERS).write_bytes(b"rows")
+    note = {"fingerprint": weights_fingerprint(model)}
+    kin = Kin(tmp_path / "cell", {"compression": note, "files": hash_files(tmp_path / "cell")})
+    again = part.load()
+    made = made_before(again, make_cell(), part, [kin], is_asked=True)
+    assert made is not None and weights_fingerprint(again) == note["fingerprint"]
 
 
 def test_fused_experts_are_told_one_by_one(tmp_path):
