@@ -69,8 +69,12 @@ class External(WholeModelMethod):
         return SET in self.command
 
     def fingerprint(self) -> str | None:
-        """Hash the files that the command names, a script say: they decide what it does."""
-        files = [Path(word) for word in self._words() if Path(word).is_file()]
+        """Hash the files that the command names, a script say: they decide what it does.
+
+        Also as `--option=FILE`. A word may be a whole program, too long for the name of a file.
+        """
+        named = [part for word in self._words() for part in (word, word.partition("=")[2])]
+        files = [Path(name) for name in named if os.path.isfile(name)]  # noqa: PTH113  Path raises
         if not files:
             return None
         lines = "".join(f"{file_sha256(file)}\n" for file in files)
