@@ -3,9 +3,11 @@
 Shapes: B = samples of a batch, T = tokens of a sample or batch, R = rows, I = in_features.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+import torch
 from torch import Tensor
 
 from calib_sweep.errors import ConfigError
@@ -19,6 +21,17 @@ class Rows:
     hidden_RI: Tensor
     weights_R: Tensor | None  # how often; None: once
     is_row_T: Tensor | None = None  # True for the tokens that they are of; None: all
+    is_known: bool = True  # False: sent by a router, and which tokens they are of is not known
+
+    def by_sample(self, num_samples: int) -> Iterator["Rows"]:
+        """The rows of each sample, maybe none; only where it is known which tokens they are of."""
+        device, num_rows = self.hidden_RI.device, len(self.hidden_RI)
+        is_row_T = torch.ones(num_rows, device=device) if self.is_row_T is None else self.is_row_T
+        numbers = is_row_T.view(num_samples, -1).sum(dim=1, dtype=torch.long).tolist()
+        hidden = self.hidden_RI.split(numbers)
+        weights = [None] * num_samples if self.weights_R is None else self.weights_R.split(numbers)
+        for hidden_RI, weights_R in zip(hidden, weights, strict=True):
+            yield Rows(hidden_RI, weights_R)
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,13 @@ class Taken:
 
 
 def add_alone(taken: Taken) -> None:
-    """Add rows to their statistic as they are."""
-    taken.statistic.add(taken.rows.hidden_RI, taken.num_samples, taken.rows.weights_R)
+    """Add rows to their statistic as they are, or sample by sample where it tells them apart."""
+    rows, statistic = taken.rows, taken.statistic
+    if not (statistic.sees_samples and rows.is_known):
+        statistic.add(rows.hidden_RI, taken.num_samples, rows.weights_R)
+        return
+    for own in rows.by_sample(taken.num_samples):
+        statistic.add(own.hidden_RI, 1, own.weights_R)
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class BatchTokens:
         if valid_T is not None:
             rows_TI = rows_TI[valid_T]
             weights_T = None if weights_T is None else weights_T[valid_T]
-        return Rows(rows_TI, weights_T, valid_T)
+        return Rows(rows_TI, weights_T, valid_T, is_known=not is_sent)
 
     def counted(
         self, num_rows: int, name: str, *, is_sent: bool = False

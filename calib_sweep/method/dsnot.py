@@ -1,7 +1,8 @@
 """DSnoT, dynamic sparse no training: swap weights of a mask until its outputs keep their mean.
 
 Zhang et al. 2023, arXiv:2310.08915, as their code computes it. With the mean over samples of the
-sum over tokens of feature i, s[i], and the variance of the feature over tokens, v[i]:
+sum over tokens of feature i, s[i], and the variance of the feature over the tokens of a sample,
+averaged over samples by their tokens, v[i] (`variance: all`: over all tokens):
 
     D[o, i] = W[o, i] * s[i]                    what the removal of a weight takes from the output
     r[o]    = sum of D[o, i] over the removed   what all of them take
@@ -22,9 +23,9 @@ whatever its sign; there `same_sign` always holds, as in the authors' code.
 Of the layers that `skip` names, mlp or attention, the initial mask is left as it is: `mlp` is the
 authors' default. A layer that is not of attention counts as one of the MLP, as in their code.
 
-Deviations: v is the variance over all tokens, the authors average those inside samples; a row whose
-candidates of one sign run out makes no further swap to that side, where the authors' pointers walk
-into weights that were never candidates; weights with D = 0 are no candidates.
+Deviations: a row whose candidates of one sign run out makes no further swap to that side, where the
+authors' pointers walk into weights that were never candidates; weights with D = 0 are no
+candidates.
 
 Shapes: O = out_features, I = in_features, M = columns of a group.
 """
@@ -56,6 +57,7 @@ from calib_sweep.values import is_int, is_number
 
 WANDA, MAGNITUDE, SPARSEGPT = "wanda", "magnitude", "sparsegpt"
 MLP, ATTENTION = "mlp", "attention"
+INSIDE, ALL = "inside", "all"
 DAMPING = 0.01  # of the Hessian that scores `initial: sparsegpt`
 
 
@@ -67,6 +69,7 @@ class DSnoT(LayerMethod):
     initial: str  # whose scores choose the first mask: wanda, magnitude or sparsegpt
     max_cycles: int  # swaps of a row, at most
     threshold: float  # a row ends when its |r| is no larger
+    variance: str  # "inside" samples or of "all" tokens
     variance_power: float  # of the variance that divides D of a weight that may come back
     same_sign: bool  # whether a row ends before r turns its sign
     skip: str | None  # layers that keep their first mask: mlp, attention; None: no layer does
@@ -93,6 +96,14 @@ class DSnoT(LayerMethod):
                 self.initial,
                 f"{WANDA}, {MAGNITUDE} or {SPARSEGPT}",
                 f"Example: method.initial={WANDA}, as in the authors' example.",
+            )
+            problems.of(
+                require,
+                self.variance in (INSIDE, ALL),
+                "method.variance",
+                self.variance,
+                f"{INSIDE} or {ALL}",
+                f"Example: method.variance={INSIDE} (samples, their mean), as published.",
             )
             problems.of(
                 require,
@@ -169,7 +180,9 @@ class DSnoT(LayerMethod):
     ) -> Tensor:
         device = dense_OI.device
         loss_OI = dense_OI * statistic.sum_I().to(device)
-        spread_I = statistic.variance_I().to(device).pow(self.variance_power)
+        is_inside = self.variance == INSIDE
+        v_I = statistic.variance_inside_I() if is_inside else statistic.variance_I()
+        spread_I = v_I.to(device).pow(self.variance_power)
         candidates = Candidates(loss_OI, spread_I, gone_OI)
         groups = num_kept_and_group_length(self.pattern)
         if groups is None:

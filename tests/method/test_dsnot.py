@@ -10,6 +10,7 @@ from helpers.least_squares import deficient, pivots
 from helpers.random_layers import correlated_inputs, random_weight
 from torch import tensor
 
+from calib_sweep.compression.rows import BatchTokens, Taken, add_alone
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.dsnot import DSnoT
@@ -23,6 +24,7 @@ DEFAULTS = {
     "initial": "wanda",
     "max_cycles": 50,
     "threshold": 0.1,
+    "variance": "inside",
     "variance_power": 1,
     "same_sign": False,
     "skip": "mlp",
@@ -35,7 +37,11 @@ def dsnot(**settings):
 
 def moments(inputs_TI, num_samples=1, kind=InputMoments):
     statistic = kind(inputs_TI.shape[1])
-    statistic.add(inputs_TI, num_samples)
+    if len(inputs_TI) < num_samples:
+        statistic.add(inputs_TI, num_samples)
+        return statistic
+    for sample_TI in inputs_TI.chunk(num_samples):
+        statistic.add(sample_TI)
     return statistic
 
 
@@ -48,7 +54,11 @@ def slow_dsnot(weight, inputs, num_samples=1, **settings):
     inputs, num_in = inputs.double(), weight.shape[1]
     sums = (inputs.sum(dim=0) / num_samples).tolist()
     norms = (inputs.square().sum(dim=0) / num_samples).sqrt().tolist()
-    variances = [float(column.var(unbiased=False)) for column in inputs.T]
+    samples = inputs.chunk(num_samples) if method.variance == "inside" else [inputs]
+    variances = [
+        sum(len(x) * float(x[:, i].var(unbiased=False)) for x in samples) / len(inputs)
+        for i in range(num_in)
+    ]
     free = None
     if method.initial == "sparsegpt":
         free = slow_pivots(inputs, num_samples)
@@ -176,6 +186,7 @@ CASES = [
     {"same_sign": True},
     {"variance_power": 0},
     {"variance_power": 0.5, "threshold": 3.0},
+    {"variance": "all"},
     {"max_cycles": 3},
     {"pattern": "2:4"},
     {"pattern": "4:8"},
@@ -289,25 +300,63 @@ def test_a_weight_of_a_token_counts_as_often_as_it_says():
         torch.testing.assert_close(weighted.square_sum_I(), repeated.square_sum_I())
 
 
-def test_the_variance_is_of_all_tokens_and_exact_far_from_zero():
+def test_the_variance_is_the_mean_of_those_inside_samples_or_of_all_tokens():
     values = tensor([[1000.0], [1001.0], [1002.0], [1003.0]])
     whole, parts = moments(values), InputMoments(1)
     for value in values.split(2):
         parts.add(value)
     assert float(whole.variance_I()) == pytest.approx(1.25, rel=1e-6)
-    assert float(parts.variance_I()) == pytest.approx(1.25, rel=1e-6)  # inside samples it is 0.25
+    assert float(whole.variance_inside_I()) == pytest.approx(1.25, rel=1e-6)
+    assert float(parts.variance_I()) == pytest.approx(1.25, rel=1e-6)
+    assert float(parts.variance_inside_I()) == pytest.approx(0.25, rel=1e-6)
     other = moments(values + 4)
     parts.merge(other)
     assert float(parts.variance_I()) == pytest.approx(21 / 4, rel=1e-6)
+    assert float(parts.variance_inside_I()) == pytest.approx((2 * 0.5 + 4 * 1.25) / 8, rel=1e-6)
     assert float(parts.sum_I()) == pytest.approx(8028 / 3)
+
+
+def test_the_walk_tells_samples_apart_with_padding_too():
+    valid = tensor([[True] * 4, [True, True, False, False], [False] * 4])
+    rows = BatchTokens(3, valid, None).rows(torch.arange(12.0).view(3, 4, 1), "q", is_sent=False)
+    statistic = InputMoments(1)
+    add_alone(Taken("q", statistic, rows, 3))
+    assert (statistic.num_samples, statistic.num_tokens) == (3, 6)
+    # 0, 1, 2, 3 have variance 1.25, and 4, 5 have 0.25; sums are 6 and 9, of three samples.
+    assert float(statistic.variance_inside_I()) == pytest.approx((4 * 1.25 + 2 * 0.25) / 6)
+    assert float(statistic.sum_I()) == 5
+    # Which tokens a router sent is not known: then a batch stands for a sample.
+    sent, statistic = tensor([[0.0], [1.0], [2.0]]), InputMoments(1)
+    rows = BatchTokens(2, None, None).rows(sent, "up", is_sent=True)
+    add_alone(Taken("up", statistic, rows, 2))
+    assert float(statistic.variance_inside_I()) == pytest.approx(2 / 3)
+
+
+def test_batches_are_of_no_account():
+    tokens, lengths = random_tokens(6, 24), tensor([24, 10, 24, 7, 24, 24])
+    weights = []
+    for batch_tokens in (24, 1000):
+        model = tiny_model()
+        compress(model, dsnot(skip=None), tokens, lengths=lengths, batch_tokens=batch_tokens)
+        layers = linear_layers(decoder_blocks(model)[0])
+        weights.append({name: layer.weight_OI() for name, layer in layers.items()})
+    for name, weight in weights[0].items():
+        assert torch.equal(weight == 0, weights[1][name] == 0), name
 
 
 def test_mistakes_are_told_all_at_once():
     with pytest.raises(ConfigError) as caught:
         dsnot(
-            sparsity=2, initial="ria", skip="gate", max_cycles=-1, threshold=math.nan, same_sign=1
+            sparsity=2,
+            initial="ria",
+            skip="gate",
+            variance="token",
+            max_cycles=-1,
+            threshold=math.nan,
+            same_sign=1,
         )
     for key in ("sparsity=2", "initial='ria'", "skip='gate'", "max_cycles=-1", "threshold=nan"):
         assert f"method.{key}" in str(caught.value)
     assert "method.same_sign=1" in str(caught.value)
+    assert "method.variance='token': expected inside or all" in str(caught.value)
     assert replace(dsnot(), skip=None).for_layer("mlp.up_proj").max_cycles == 50

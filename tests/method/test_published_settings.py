@@ -55,6 +55,7 @@ DSNOT = {
     "initial": "wanda",
     "max_cycles": 50,
     "threshold": 0.1,
+    "variance": "inside",
     "variance_power": 1,
     "same_sign": False,
     "skip": "mlp",

@@ -15,6 +15,7 @@ Shapes: T = tokens of one batch, I = in_features.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class Statistic(ABC):
     """A sum over the inputs of a linear layer; empty until the first `add`."""
 
     products = FLOAT32  # what made the products so far
+    # Whether samples are added one by one, as far as it is known which rows are of which.
+    sees_samples: ClassVar[bool] = False
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         self.num_in = num_in
