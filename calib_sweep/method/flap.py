@@ -1,13 +1,19 @@
 """FLAP: remove the attention heads and neurons whose inputs fluctuate least; biases keep the means.
 
 An et al. 2023, arXiv:2312.11983, as their code ranks (metric WIFV, structure AL-AM). X are the
-inputs of the last layer W of attention and of the feed-forward part, in the dense model:
+inputs of the last layer W of attention and of the feed-forward part, in the dense model, of samples
+n = 1, ..., N, and m[n] is the mean over the tokens of the first n of them:
 
-    fluctuation[i] = variance over tokens of X[:, i] * sum over o of W[o, i]^2
+    variance[i]    = 1 / (N - 1) * sum over n of
+                     (n - 1) / n * sum over its tokens of (X[:, i] - m[n, i])^2
+    fluctuation[i] = variance[i] * sum over o of W[o, i]^2
 
     z      = (s - mean s) / sd s        over the columns of one layer; s = fluctuation of neurons,
                                         its square of columns after attention
     score  = z of a neuron; the mean of z over the columns of a head
+
+The first sample adds nothing to such a variance, so it takes two. `variance: all` is that of the
+paper, about the mean over all tokens.
 
 All heads and neurons of the model stand in one list. A head counts as many neurons as it has
 weights. From the lowest on they go until the share `sparsity` of weights is reached as nearly as
@@ -27,7 +33,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from calib_sweep.errors import collected, require
+from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.method.settings import check_flag, check_sparsity
 from calib_sweep.method.structured import (
     BlockParts,
@@ -41,6 +47,7 @@ from calib_sweep.method.structured import (
 from calib_sweep.method.typed import unflatten
 
 ROWS = 1024  # of inputs, turned into float64 at once
+RUNNING, ALL = "running", "all"
 
 
 @final
@@ -48,12 +55,21 @@ ROWS = 1024  # of inputs, turned into float64 at once
 class FLAP(StructuredMethod):
     sparsity: float  # share of the weights of attention and feed-forward parts that goes
     compensation: bool  # whether biases take up what removed inputs gave on average
+    variance: str  # of inputs: "running", about the mean until then, or "all", about that of all
 
     def __post_init__(self) -> None:
         with collected() as problems:
             problems.of(check_sparsity, self.sparsity)
             remedy = "Example: method.compensation=true, as published."
             problems.of(check_flag, "method.compensation", self.compensation, remedy)
+            problems.of(
+                require,
+                self.variance in (RUNNING, ALL),
+                "method.variance",
+                self.variance,
+                f"{RUNNING} or {ALL}",
+                f"Example: method.variance={RUNNING}, as in the authors' code.",
+            )
 
     def check_blocks(self, blocks_B: Sequence[BlockParts]) -> None:
         check_attention_and_neurons(blocks_B)
@@ -88,8 +104,14 @@ class FLAP(StructuredMethod):
         scores: list[Tensor] = []  # heads and neurons of a block, of the next block, ...
         costs: list[Tensor] = []
         surveys_B = [survey for survey in model.surveys_B if isinstance(survey, Fluctuation)]
+        if self.variance == RUNNING and min(survey.num_samples for survey in surveys_B) < 2:
+            raise ConfigError(
+                f"method.variance={RUNNING!r}: expected a calibration set of two samples or more, "
+                f"as the first adds nothing to it. Type method.variance={ALL}, or "
+                "calibration.num_samples=128."
+            )
         for block, survey in zip(model.blocks_B, surveys_B, strict=True):
-            for part, score in zip(_parts(block), survey.scores(block), strict=True):
+            for part, score in zip(_parts(block), survey.scores(block, self.variance), strict=True):
                 scores.append(score)
                 costs.append(torch.full_like(score, part.num_weights / len(score)))
         removed_P = lowest_share(torch.cat(scores), torch.cat(costs), self.sparsity)
@@ -123,12 +145,27 @@ class Fluctuation:
 
     def add(self, seen: Seen) -> None:
         for name, moments in self._moments.items():
-            moments.add(seen.inputs[name], seen.weights_T)
+            inputs_TI, weights_T = seen.inputs[name], seen.weights_T
+            numbers = [len(inputs_TI)]
+            if seen.sample_T is not None:
+                numbers = torch.unique_consecutive(seen.sample_T, return_counts=True)[1].tolist()
+            weights = [None] * len(numbers) if weights_T is None else weights_T.split(numbers)
+            for sample_TI, own_T in zip(inputs_TI.split(numbers), weights, strict=True):
+                moments.add(sample_TI, own_T)
 
-    def scores(self, block: BlockParts) -> tuple[Tensor, Tensor]:
+    @property
+    def num_samples(self) -> int:
+        return min(moments.num_samples for moments in self._moments.values())
+
+    def scores(self, block: BlockParts, variance: str) -> tuple[Tensor, Tensor]:
         """Scores of the heads and of the neurons."""
+        variances = [
+            moments.running_variance_I() if variance == RUNNING else moments.variance_I()
+            for moments in self._moments.values()
+        ]
         of_columns_I, of_neurons_F = (
-            self._moments[name].variance_I() * self._square_sums[name] for name in self.layers
+            variance_I * self._square_sums[name]
+            for name, variance_I in zip(self.layers, variances, strict=True)
         )
         assert block.num_heads is not None
         by_head_HI = unflatten(standardised(of_columns_I.square()), 0, (block.num_heads, -1))
@@ -147,16 +184,27 @@ class Moments:
 
     def __init__(self, like_I: Tensor) -> None:
         self._sum_I, self._square_sum_I = torch.zeros_like(like_I), torch.zeros_like(like_I)
+        self._running_I = torch.zeros_like(like_I)
         self._num_tokens = 0.0
+        self.num_samples = 0
 
     def add(self, inputs_TI: Tensor, weights_T: Tensor | None) -> None:
+        """Take in a sample."""
         weights_T = inputs_TI.new_ones(len(inputs_TI)) if weights_T is None else weights_T
-        self._num_tokens += float(weights_T.sum(dtype=torch.float64))
+        num_tokens = float(weights_T.sum(dtype=torch.float64))
+        sum_I, square_sum_I = torch.zeros_like(self._sum_I), torch.zeros_like(self._sum_I)
         for start in range(0, len(inputs_TI), ROWS):
             rows_RI = inputs_TI[start : start + ROWS].to(torch.float64)
             weighted_RI = rows_RI * weights_T[start : start + ROWS].to(rows_RI).unsqueeze(1)
-            self._sum_I += weighted_RI.sum(dim=0)
-            self._square_sum_I += (weighted_RI * rows_RI).sum(dim=0)
+            sum_I += weighted_RI.sum(dim=0)
+            square_sum_I += (weighted_RI * rows_RI).sum(dim=0)
+        self._num_tokens += num_tokens
+        self._sum_I += sum_I
+        self._square_sum_I += square_sum_I
+        self.num_samples += 1
+        mean_I = self.mean_I()
+        about_it_I = square_sum_I - 2 * mean_I * sum_I + num_tokens * mean_I.square()
+        self._running_I += about_it_I.clamp(min=0) * (1 - 1 / self.num_samples)
 
     def mean_I(self) -> Tensor:
         return self._sum_I / self._num_tokens
@@ -164,6 +212,10 @@ class Moments:
     def variance_I(self) -> Tensor:
         squares_I = self._square_sum_I / self._num_tokens
         return (squares_I - self.mean_I().square()).clamp(min=0)
+
+    def running_variance_I(self) -> Tensor:
+        """About means until then; a sum over the tokens of a sample, as published."""
+        return self._running_I / max(self.num_samples - 1, 1)
 
 
 def standardised(score_I: Tensor) -> Tensor:

@@ -36,8 +36,8 @@ LAYOUTS = [
 ]
 
 
-def flap(sparsity=0.3, compensation=True):
-    return FLAP(sparsity=sparsity, compensation=compensation)
+def flap(sparsity=0.3, compensation=True, variance="running"):
+    return FLAP(sparsity=sparsity, compensation=compensation, variance=variance)
 
 
 def with_biases(model):
@@ -71,7 +71,21 @@ def inputs_of(model, modules, tokens):
     return read
 
 
-def slow_removed(model, tokens, sparsity):
+def slow_variance(rows, num_samples, kind):
+    """About the mean over all rows; or step by step as in the authors' code, one batch a sample."""
+    if kind == "all":
+        mean = sum(rows) / len(rows)
+        return sum((row - mean) ** 2 for row in rows) / len(rows)
+    baseline = fluctuation = 0 * rows[0]
+    for seen, sample in enumerate(np.split(rows, num_samples)):
+        baseline = baseline * seen / (seen + 1) + sample.mean(axis=0) / (seen + 1)
+        if seen:
+            fluctuation = fluctuation * (seen - 1) / seen
+            fluctuation = fluctuation + ((sample - baseline) ** 2).sum(axis=0) / (seen + 1)
+    return fluctuation
+
+
+def slow_removed(model, tokens, sparsity, variance="running"):
     """By block and last layer the inputs that go, one by one from the highest score on."""
     places = list(last_layers(model))
     read = inputs_of(model, [module for _, _, module in places], tokens)
@@ -79,9 +93,7 @@ def slow_removed(model, tokens, sparsity):
     for index, part, module in places:
         rows, weight = read[module], module.weight.double().numpy()
         weight = weight.T if type(module).__name__ == "Conv1D" else weight
-        mean = sum(rows) / len(rows)
-        variance = sum((row - mean) ** 2 for row in rows) / len(rows)
-        score = variance * (weight**2).sum(axis=0)
+        score = slow_variance(rows, len(tokens), variance) * (weight**2).sum(axis=0)
         is_attention = "attn" in part.out or "attention" in part.out
         score = score**2 if is_attention else score
         score = (score - score.mean()) / score.std(ddof=1)
@@ -110,6 +122,12 @@ def test_moments_by_hand():
     assert moments.mean_I().tolist() == pytest.approx([3.0, 1e4 + 0.2])
     # (1 * 4 + 3 * 0 + 1 * 4) / 5, and 0.2 * 0.8 beside a mean of ten thousand.
     assert moments.variance_I().tolist() == pytest.approx([1.6, 0.16], abs=1e-6)
+    # Of the second sample alone, about 3 and 0.2, halved: (5 - 3)^2 / 2 and 0.8^2 / 2.
+    assert moments.running_variance_I().tolist() == pytest.approx([2.0, 0.32], abs=1e-6)
+    moments.add(tensor([[4.0, 1e4], [8.0, 1e4]]), None)
+    # Then about 27 / 7: 2 * (2 / 2 + (1 / 49 + 29^2 / 49) * 2 / 3 / 2).
+    running = float(moments.running_variance_I()[0])
+    assert running == pytest.approx((2.0 + (1 + 29**2) / 49 * 2 / 3) / 2)
 
 
 def test_scores_by_hand_squared_after_attention_and_not_for_neurons():
@@ -121,7 +139,7 @@ def test_scores_by_hand_squared_after_attention_and_not_for_neurons():
     read = {"o": tensor([[0.0, 0, 0, 0], [2, 2, 2, 4]]), "down": tensor([[0.0, 0], [2, 2]])}
     survey.add(Seen(before_TD=torch.zeros(2, 1), after_TD=torch.zeros(2, 1), inputs=read))
     # Variances 1, 1, 1, 4; squares of weights 1, 1, 1, 2: 1, 1, 1, 8, squared 1, 1, 1, 64.
-    heads, neurons = survey.scores(block)
+    heads, neurons = survey.scores(block, "all")
     sd = 31.5  # of these four, mean 16.75
     assert heads.tolist() == pytest.approx([-15.75 / sd, (-15.75 + 47.25) / 2 / sd])
     # Variances 1, 1; squares 1, 4.
@@ -140,12 +158,13 @@ def test_parts_go_by_what_they_weigh_and_the_one_at_the_threshold_too():
     assert lowest_share(score, tensor([1.0, 1, 1, 1]), 0.0).tolist() == [False, True, False, False]
 
 
+@pytest.mark.parametrize("variance", ["running", "all"])
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "phi3"])
-def test_the_same_parts_go_as_by_a_slow_reference(architecture):
+def test_the_same_parts_go_as_by_a_slow_reference(architecture, variance):
     model = with_biases(tiny_model(architecture))
     dense = copy.deepcopy(model)
-    gone, means = slow_removed(dense, TOKENS, 0.4)
-    compress(model, flap(0.4), TOKENS, batch_tokens=50)
+    gone, means = slow_removed(dense, TOKENS, 0.4, variance)
+    compress(model, flap(0.4, variance=variance), TOKENS, batch_tokens=50)
     before = {(index, part.out): module for index, part, module in last_layers(dense)}
     for index, part, module in last_layers(model):
         place = index, part.out
@@ -300,9 +319,14 @@ def test_padding_counts_nowhere_and_batches_are_of_no_account():
 
 def test_one_token_has_no_variance_and_is_defined():
     model = tiny_model()
-    compress(model, flap(), TOKENS[:1, :1])
+    compress(model, flap(variance="all"), TOKENS[:1, :1])
     with torch.no_grad():
         assert bool(torch.isfinite(model(TOKENS).logits).all())
+
+
+def test_one_sample_has_no_running_variance_and_is_refused():
+    with pytest.raises(ConfigError, match=r"two samples or more.*Type method\.variance=all"):
+        compress(tiny_model(), flap(), TOKENS[:1])
 
 
 def test_a_silent_layer_and_an_outlier_in_half_precision_are_defined():
@@ -321,6 +345,7 @@ def test_a_silent_layer_and_an_outlier_in_half_precision_are_defined():
     ("settings", "message"),
     [
         ({"sparsity": 1.0}, r"method\.sparsity=1\.0"),
+        ({"variance": "paper"}, r"method\.variance='paper': expected running or all"),
         ({"compensation": "yes"}, r"method\.compensation='yes'.*method\.compensation=true"),
     ],
 )

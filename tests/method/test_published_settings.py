@@ -76,7 +76,7 @@ PUBLISHED = {
     "dense": {},
     "dsnot": {**HALF, **DSNOT},
     "dsnot_24": {**TWO_OF_FOUR, **DSNOT},
-    "flap": {"sparsity": 0.2, "compensation": True},
+    "flap": {"sparsity": 0.2, "compensation": True, "variance": "running"},
     "gptaq": {
         **{key: GPTQ[key] for key in GPTQ if key not in ("off_diagonal", "weighting")},
         **{"alpha": 0.25, "rescomp": 0, "foem": 0, "beyond": "carried"},
