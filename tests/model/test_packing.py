@@ -1,7 +1,7 @@
 """Models saved as integers load again with the weights that the walk left, in any architecture."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,8 +13,11 @@ from safetensors.torch import load_file
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ
+from calib_sweep.method.gptaq import GPTAQ
 from calib_sweep.method.gptq import GPTQ
+from calib_sweep.method.qronos import Qronos
 from calib_sweep.method.rtn import RTN
+from calib_sweep.method.smoothquant import SmoothQuant
 from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.wanda import Wanda
 from calib_sweep.model import packing
@@ -48,6 +51,19 @@ def awq(*, symmetric=False):
     return AWQ(bits=4, group_size=16, symmetric=symmetric, **steps)
 
 
+def gptaq(**settings):
+    pulls = {"alpha": 0.25, "rescomp": 0.25, "foem": 0.2, "beyond": "carried"}
+    own = {field.name: getattr(gptq(**settings), field.name) for field in fields(GPTQ)}
+    for key in ("off_diagonal", "weighting"):
+        del own[key]
+    return GPTAQ(**own, **pulls)
+
+
+def qronos(*, group_size=16):
+    settings = {"symmetric": False, "mse": False, "act_order": True}
+    return Qronos(bits=4, group_size=group_size, **settings, spectral_damping=1e-6, block_size=32)
+
+
 METHODS = {
     "rtn": rtn(),
     "rtn per row": rtn(group_size=None),
@@ -75,6 +91,11 @@ METHODS = {
         off_diagonal=1,
         block_size=16,
     ),
+    "gptaq": gptaq(),
+    "gptaq per row, act_order": gptaq(group_size=None, act_order=True),
+    "qronos": qronos(),
+    "qronos per row": qronos(group_size=None),
+    "smoothquant": SmoothQuant(alpha=0.5, base=gptq()),
 }
 
 
