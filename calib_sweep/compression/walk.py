@@ -76,7 +76,7 @@ class Walk:
 
     def propagated(self, method: Method) -> str | None:
         """Return whose outputs feed the next block with `method`: compressed or dense."""
-        if not method.walks:
+        if isinstance(method, WholeModelMethod):
             return None
         if self.propagate != PUBLISHED:
             return self.propagate
@@ -95,7 +95,7 @@ class Walk:
         )
         plain = self.propagate == PUBLISHED and not self.true_sequential and not self.all_experts
         require(
-            method.walks or plain,
+            plain or not isinstance(method, WholeModelMethod),
             "walk",
             {"propagate": self.propagate, "all_experts": self.all_experts},
             f"its defaults with {type(method).__name__}, which walks over the blocks by itself",

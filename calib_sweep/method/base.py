@@ -5,6 +5,9 @@
                                                            LayerMethod for each of its layers
     ModelMethod   a rating of every dense block         -> a LayerMethod for each block
 
+Two more kinds have files of their own: methods that remove parts of a model (`structured.py`), and
+those that are handed all of it (`whole_model.py`).
+
 Concrete methods are final, frozen, keyword-only dataclasses that check their settings in
 `__post_init__` and do nothing else there.
 
@@ -48,15 +51,12 @@ class Method:
     # Whether it moves scale between the layers of a block: it must be known which to which.
     migrates_scale: ClassVar[bool] = False
 
-    # Whether it is the walk that runs the blocks; if not, the settings of the walk say nothing.
-    walks: ClassVar[bool] = True
+    # Whether it moves scale from norms alone: then a model needs to have some before its layers.
+    scales_behind_norms: ClassVar[bool] = False
 
     # Whether its statistic is of pairs (`add_pair`): what a layer sees, and what it saw of the same
     # token in the dense model. The walk then carries the dense model's hidden states as well.
     compares_streams: ClassVar[bool] = False
-
-    # Whether only from norms: there has to be one before a layer.
-    scales_behind_norms: ClassVar[bool] = False
 
     @classmethod
     def reads_data(cls, settings: Mapping[str, object]) -> bool:

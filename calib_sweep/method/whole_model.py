@@ -68,8 +68,6 @@ class CompressedModel:
 class WholeModelMethod(Method, ABC):
     """Compresses a model as a whole, by rules of its own."""
 
-    walks: ClassVar[bool] = False
-
     # Whether a model that comes back as it was is a mistake.
     must_change: ClassVar[bool] = False
 
