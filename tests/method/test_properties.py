@@ -8,6 +8,8 @@ import torch
 from helpers.random_layers import correlated_inputs, hessian_of, random_weight
 from helpers.shipped import LAYER_METHODS, WITH_DATA, layer, output_error, seen
 
+from calib_sweep.compression.rows import Rows, Taken, add_alone
+
 GPTQ, RTN = WITH_DATA["gptq"], LAYER_METHODS["rtn"]
 SHAPES = [(8, 32), (16, 16), (4, 64)]
 SAMPLES = [0.5, 3, 30]  # tokens for each feature: rank-deficient, few, many
@@ -101,14 +103,20 @@ def test_more_damping_moves_gptq_towards_rounding_to_nearest():
         assert apart[0] > 50 and apart[-1] == 0
 
 
+def add(statistic, samples):
+    """A batch, as the walk adds it."""
+    rows = Rows(torch.cat(samples), None)
+    add_alone(Taken("q", statistic, rows, len(samples)))
+
+
 @pytest.mark.parametrize("name", WITH_DATA)
 def test_the_order_of_samples_and_their_batches_move_nothing(name):
     method, (weight, inputs) = WITH_DATA[name], layer()
     in_order, shuffled = (method.statistic(weight.shape[1]) for _ in range(2))
-    in_order.add(inputs, num_samples=6)
     samples = inputs.split(50)
+    add(in_order, samples)
     for which in ([4, 1], [5], [0, 3, 2]):
-        shuffled.add(torch.cat([samples[i] for i in which]), num_samples=len(which))
+        add(shuffled, [samples[i] for i in which])
     one, other = (method.compress_weight(weight, s).weight_OI for s in (in_order, shuffled))
     assert torch.equal(one == 0, other == 0)
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)

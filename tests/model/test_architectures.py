@@ -29,6 +29,7 @@ from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
 from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
+from calib_sweep.method.flap import FLAP
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.structured import StructuredMethod
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
@@ -222,8 +223,10 @@ def test_every_method_does_what_was_asked(architecture, yaml):
     has_bits = getattr(method, "bits", None) is not None
     if hasattr(method, "sparsity"):
         # Thresholds take their ties along and dead features are zeroed too; of 32 columns a share
-        # that varies is cut to whole ones; what is rounded as well has more zeros.
-        assert -0.04 < overall(reports, "sparsity") - method.sparsity < (0.15 if has_bits else 0.05)
+        # that varies is cut to whole ones; what is rounded as well has more zeros. A head is 7 % of
+        # such a model, and FLAP's at the threshold goes too.
+        room = 0.15 if has_bits or isinstance(method, FLAP) else 0.05
+        assert -0.04 < overall(reports, "sparsity") - method.sparsity < room
     if has_bits:
         assert all(report.bits is not None for report in reports)
         # Outliers are on no grid, and where AWQ keeps a scale in the weights every column has one.
