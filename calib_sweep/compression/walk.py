@@ -78,7 +78,7 @@ class Walk:
         """Return whose outputs feed the next block with `method`: compressed or dense."""
         if isinstance(method, WholeModelMethod):
             return None
-        if self.propagate != PUBLISHED:
+        if self.propagate != PUBLISHED and not isinstance(method, StructuredMethod):
             return self.propagate
         return DENSE if method.propagates_dense else COMPRESSED
 

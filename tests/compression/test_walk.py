@@ -2,6 +2,7 @@
 
 import copy
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from calib_sweep.method.awq import AWQ
 from calib_sweep.method.dense import Dense
 from calib_sweep.method.magnitude import Magnitude
 from calib_sweep.method.rtn import RTN
+from calib_sweep.method.shortgpt import ShortGPT
 from calib_sweep.method.sparsegpt import SparseGPT
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_norm import InputNorm
@@ -456,3 +458,16 @@ def test_a_failing_solve_is_named(monkeypatch):
 def test_wrong_settings_of_the_walk_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         compress(tiny_model(), WANDA, TOKENS, **settings)
+
+
+@pytest.mark.parametrize("propagate", ["published", "compressed", "dense"])
+def test_a_survey_is_dense_whatever_is_propagated(propagate):
+    settings, method = replace(SETTINGS, propagate=propagate), ShortGPT(sparsity=0.5)
+    assert settings.propagated(method) == "dense"
+
+
+@pytest.mark.parametrize("propagate", ["published", "compressed"])
+def test_a_survey_has_no_layers_in_order(propagate):
+    settings = replace(SETTINGS, propagate=propagate, true_sequential=True)
+    with pytest.raises(ConfigError, match=r"walk\.true_sequential=True.*false with ShortGPT"):
+        settings.check_method(ShortGPT(sparsity=0.5))
