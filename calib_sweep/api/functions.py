@@ -263,8 +263,8 @@ def load_scores(folder: str | Path) -> "pd.DataFrame":
 
     Columns: model, method, dataset, seed, replicate, one for each setting that was swept, settings
     (all of them as text), metric, value, stderr, status, error, cell_id; and what was measured of
-    the cell: sparsity and bits per weight of the compressed layers, compress_s, total_s,
-    peak_memory_gib.
+    the cell: sparsity and bits per weight of the compressed layers, removed (the share of weights
+    that went with whole parts), compress_s, total_s, peak_memory_gib.
 
     Example: `calib_sweep.load_scores("results/default").query("metric == 'acc/mean'")`.
     """

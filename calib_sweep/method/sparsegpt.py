@@ -66,9 +66,9 @@ MASK_BITS = 1  # per weight: whether it was kept
 class SparseGPT(LayerMethod):
     sparsity: float  # fraction of weights set to zero, in [0, 1)
     pattern: str  # "unstructured" or "N:M", N kept of every M
-    bits: int | None  # bits of a kept weight's integer code, 2 to 8; None: kept weights stay as is
-    group_size: int | None  # with bits: columns that share a scale; None: the whole row
-    symmetric: bool  # with bits: whether the zero point is the middle of the grid
+    bits: int | None  # bits of a kept weight's code; of an integer 2 to 8; None: it stays as it is
+    group_size: int | None  # with bits: as in RTN
+    symmetric: bool  # with bits: whether the zero point is the middle of the grid; integers only
     damping: float  # fraction of the mean Hessian diagonal added to it
     off_diagonal: float  # what the Hessian's other entries are multiplied by, 0 to 1
     block_size: int  # columns whose mask is chosen together; changes the result
