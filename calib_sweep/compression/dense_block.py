@@ -34,6 +34,11 @@ class ObservedBlock:
         self.weights = {name: layer.weight_OI() for name, layer in self.layers.items()}
         self.statistics = statistics
         self.groups = scaling_groups(block)
+        self.follower_weights = {
+            name: block.module.get_submodule(name).get_parameter("weight").data
+            for group in self.groups
+            for name in group.followers
+        }
         self.score_layers = architecture_of(block).score_layers
         self._block = block.module
         self._inputs = inputs

@@ -157,6 +157,11 @@ class DenseBlock(Protocol):
         ...
 
     @property
+    def follower_weights(self) -> Mapping[str, Tensor]:
+        """Those of the groups' followers, by name."""
+        ...
+
+    @property
     def statistics(self) -> Mapping[str, Statistic]:
         """Of the linear layers' inputs; none for a layer that was never called."""
         ...

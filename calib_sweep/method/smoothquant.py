@@ -1,7 +1,7 @@
 """SmoothQuant: move what is hard to quantise from the inputs of layers into their weights.
 
 Xiao et al. 2023, arXiv:2211.10438, as their code computes it. For layers that read one norm's
-output x, with weights W of all of them:
+output x, with weights W of all of them, of a router that reads it, too:
 
     a[j] = max over calibration tokens of |x[j]|
     m[j] = max(max over layers and rows of |W[o, j]|, 1e-5)
@@ -14,8 +14,8 @@ queries, keys, values and the layers that begin an MLP, not those after attentio
 
 The published a is of the dense model, hence `propagate` is dense unless it is set. Deviations: all
 is in float32, where the authors compute in half precision; grids of RTN and GPTQ have 255 steps of
-max |W| / 127.5, theirs 254 of max |W| / 127; a router reads the norm, too, and is scaled, but its
-weights are not in m.
+max |W| / 127.5, theirs 254 of max |W| / 127. A router reads the norm, too: it is scaled, and its
+weights are in m, but it is not rounded.
 
 Shapes: O = out_features, I = in_features.
 """
@@ -101,6 +101,7 @@ class SmoothQuant(BlockMethod):
 
     def _scale_I(self, block: DenseBlock, group: ScalingGroup) -> Tensor:
         weights = [block.weights[name] for name in group.layers]
+        weights += [block.follower_weights[name] for name in group.followers]
         seen = [block.statistics[name] for name in group.layers if name in block.statistics]
         m_I = torch.stack([weight_OI.float().abs().amax(dim=0) for weight_OI in weights]).amax(0)
         a_I = _magnitude_I(seen, m_I)

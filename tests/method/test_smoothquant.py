@@ -42,6 +42,7 @@ class Block:
 
     def __init__(self, weights, inputs_TI):
         self.weights = weights
+        self.follower_weights = {}
         statistic = InputRange(inputs_TI.shape[1])
         statistic.add(inputs_TI)
         self.statistics = dict.fromkeys(weights, statistic)
@@ -123,6 +124,35 @@ def test_the_norm_is_divided_and_the_columns_are_multiplied(architecture, names,
     for name in names:
         old, new = (linear_layers(block)[name].weight_OI() for block in (before, after))
         torch.testing.assert_close(new, old * scales)
+
+
+@pytest.mark.parametrize(
+    "architecture", [name for name in ("mixtral", "qwen3_moe") if name in TINY]
+)
+def test_a_router_is_scaled_and_counts_in_the_scale(architecture):
+    """Loud in every other feature, so that it is m there, and the experts are elsewhere."""
+    dense, model = loud_model(architecture), loud_model(architecture)
+    routers = []
+    for own in (dense, model):
+        block = decoder_blocks(own)[0]
+        (name,) = (n for n, _ in block.named_modules() if n.endswith((".gate", ".router")))
+        routers.append(block.get_submodule(name).weight)
+        routers[-1].data[:, ::2] *= 100
+    names = [
+        n for n in linear_layers(decoder_blocks(dense)[0]) if n.endswith(("gate_proj", "up_proj"))
+    ]
+    columns = [linear_layers(decoder_blocks(dense)[0])[n].weight_OI().abs().amax(0) for n in names]
+    largest = torch.stack([*columns, routers[0].abs().amax(0)]).amax(0).double()
+    seen = []
+    norm = decoder_blocks(dense)[0].post_attention_layernorm
+    handle = norm.register_forward_hook(lambda *a: seen.append(a[2].flatten(0, 1)))
+    logits(dense)
+    handle.remove()
+    expected = seen[0].abs().amax(0).double() ** 0.85 / largest**0.15
+    before = routers[0].clone()
+    compress(model, smooth(0.85), TOKENS)
+    scale = (routers[1] / before).mean(0).double()
+    torch.testing.assert_close(scale, expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("architecture", TINY)
