@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 MODEL, SET, OUTPUT = "{model}", "{set}", "{output}"
 PLACES = {MODEL: "model", SET: "set", OUTPUT: "output"}
+A_PLACE = re.compile(r"\{\w+\}")  # a misspelt one, too
 TOLD, COMPLAINED = "stdout", "stderr"  # files beside the folders
 SHOWN = 2000  # characters of what the command last wrote, in errors and in the log
 EXAMPLE = "Example: 'method.command=\"python my_tool.py {model} {set} {output}\"'."
@@ -147,6 +149,15 @@ class External(WholeModelMethod):
             f"a program and its arguments, with {MODEL} and {OUTPUT}, and {SET} if it reads "
             "calibration data",
             EXAMPLE,
+        )
+        # Without {set} a tool runs once for all seeds: nobody should type {sett} and not know.
+        unknown = sorted({place for word in words for place in A_PLACE.findall(word)} - set(PLACES))
+        require(
+            not unknown,
+            "method.command",
+            self.command,
+            f"nothing in braces but {MODEL}, {SET} and {OUTPUT}, not {', '.join(unknown)}",
+            f"{EXAMPLE} What a tool itself reads in braces goes into a script.",
         )
 
 
