@@ -24,7 +24,7 @@ from calib_sweep.sweep.cost.finished import LOAD, Alike, Known, alike, known_dev
 from calib_sweep.sweep.cost.footprint import CPU_PROCESS, Disk, device_memory, disk
 from calib_sweep.sweep.cost.parts import DESCRIBE, PARTS, parts_of, scored_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates
-from calib_sweep.sweep.cost.work import work_of
+from calib_sweep.sweep.cost.work import tools_among, work_of
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def describe_plan(
         jobs = jobs_of(builder, todo, shapes)
         known = _of_use(known_devices(builder, store, shapes), jobs)
         lines += [*_describe_time(jobs, known), *_describe_asking(builder, todo)]
+        lines += tools_among(builder, todo)
         lines += _describe_memory(jobs, known)
         lines += _describe_disk(jobs)
     lines += [text for cell in cells for text in store.conflicts(cell)]

@@ -110,6 +110,13 @@ def test_sets_that_the_model_draws_are_counted_besides(builder, store):
     assert "the model draws" not in describe_plan(builder, store, without, [])
 
 
+def test_what_a_tool_of_others_takes_is_not_passed_over(builder, store):
+    command = "method.command='tool {model} {set} {output}'"
+    told = describe_plan(builder, store, planned(store, "method=external", command, "seed=0,1"), [])
+    assert "besides: what external takes by itself, in 2 cells" in told
+    assert "by itself" not in describe_plan(builder, store, planned(store, "method=wanda"), [])
+
+
 def test_what_cannot_be_seen_is_named_and_no_time_made_up(builder, store, tmp_path):
     secret = {"name": "secret", "_target_": "somewhere.Text"}
     cells = planned(store, "method=wanda", "evaluation.perplexity.max_windows=null")
