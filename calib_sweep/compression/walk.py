@@ -93,14 +93,11 @@ class Walk:
             f"false with {type(method).__name__}, which looks at a dense block as a whole",
             "Type walk.true_sequential=false.",
         )
-        plain = self.propagate == PUBLISHED and not self.true_sequential and not self.all_experts
-        require(
-            plain or not isinstance(method, WholeModelMethod),
-            "walk",
-            {"propagate": self.propagate, "all_experts": self.all_experts},
-            f"its defaults with {type(method).__name__}, which walks over the blocks by itself",
-            f"Type walk.propagate={PUBLISHED} walk.true_sequential=false walk.all_experts=false.",
-        )
+        if isinstance(method, WholeModelMethod):
+            given = {
+                key: getattr(self, key) for key in ("propagate", "true_sequential", "all_experts")
+            }
+            method.require_plain_walk(given)
         check_streams_part(method, is_dense=self.propagated(method) == DENSE)
 
     def _check_propagate(self) -> None:
@@ -210,7 +207,7 @@ def walk(
     remove_input_quantizers(model)
     model.eval()
     if isinstance(method, WholeModelMethod):
-        method.require_alone({"activations": activations})
+        method.require_alone({"activations": activations and activations.name})
         return compress_whole(model, method, (tokens_NT, lengths_N, weights_NT), beside)
     if needing := _needing_data(method, activations):
         check_replay(model, blocks, checked_tokens(needing, tokens_NT, lengths_N))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from calib_sweep.errors import require
+from calib_sweep.errors import collected, require
 from calib_sweep.method.base import Method, Work
 
 
@@ -86,10 +86,25 @@ class WholeModelMethod(Method, ABC):
             require(
                 value is None,
                 key,
-                type(value).__name__,
+                value,
                 f"null with {type(self).__name__}, which would not know of it",
                 f"Type {key}=null; a tool may do the like by itself.",
             )
+
+    def require_plain_walk(self, settings: Mapping[str, object]) -> None:
+        """Raise `ConfigError` for settings of the walk that are not its defaults."""
+        with collected() as problems:
+            for key, value in settings.items():
+                default = "published" if key == "propagate" else False
+                told = str(default).lower()
+                problems.of(
+                    require,
+                    value == default,
+                    f"walk.{key}",
+                    value,
+                    f"{told} with {type(self).__name__}, which walks over the blocks by itself",
+                    f"Type walk.{key}={told}.",
+                )
 
     def check_machine(self) -> None:
         """Raise `ConfigError` where this machine lacks what the method runs."""

@@ -92,7 +92,8 @@ def _check_tool(parts: "PartialParts", method: "Method", problems: Problems) -> 
     if not isinstance(method, WholeModelMethod):
         return
     problems.of(method.check_machine)
-    problems.of(method.require_alone, {"activations": parts.activations})
+    activations = parts.activations and parts.activations.name
+    problems.of(method.require_alone, {"activations": activations})
     if parts.calibration is not None:
         problems.of(
             require,

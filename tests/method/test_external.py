@@ -14,6 +14,7 @@ from helpers.rotated import rotation
 from helpers.sweeps import read_records
 from safetensors.torch import load_file
 
+from calib_sweep.activations.integers import IntegerInputs
 from calib_sweep.compression.walk import compress
 from calib_sweep.dataset.calibration.artifact import load_set
 from calib_sweep.errors import ConfigError
@@ -196,6 +197,12 @@ def test_whoever_is_told_to_end_takes_the_command_along(tmp_path, part):
         ("", 1, "method.command=''"),
         ("tool '{model} {output}", 1, "method.command="),  # a quote that is not closed
         (None, 1, "method.command=None"),
+        # Else it would read no data, and one cell would stand for every seed.
+        (
+            "tool {model} {sett} {output}",
+            1,
+            "nothing in braces but {model}, {set} and {output}, not {sett}",
+        ),
         ("tool {model} {output}", 0, "method.timeout_s=0: expected seconds, more than 0"),
         ("tool {model} {output}", "long", "method.timeout_s='long'"),
     ],
@@ -241,8 +248,19 @@ def test_weights_of_tokens_and_settings_of_the_walk_are_refused(tmp_path, part):
     method = tool(tmp_path)
     with pytest.raises(ConfigError, match=r"Type calibration\.weighting=tokens"):
         run(method, part.load(), part, weights=torch.ones(TOKENS.shape))
-    with pytest.raises(ConfigError, match="walks over the blocks by itself"):
-        run(method, part.load(), part, propagate="dense")
+    with pytest.raises(ConfigError) as caught:
+        run(method, part.load(), part, propagate="compressed", true_sequential=True)
+    assert [text.split(":")[0] for text in caught.value.problems] == [
+        "walk.propagate='compressed'",
+        "walk.true_sequential=True",
+    ]
+    assert "Type walk.propagate=published." in str(caught.value)
+
+
+def test_quantised_inputs_are_refused_by_the_name_that_was_typed(tmp_path, part):
+    int8 = IntegerInputs(name="int8", bits=8, symmetric=True, clip_ratio=1.0, scaling="dynamic")
+    with pytest.raises(ConfigError, match="activations='int8': expected null with External"):
+        run(tool(tmp_path), part.load(), part, activations=int8)
 
 
 def test_a_session_gives_back_what_a_tool_changed_outside_of_blocks(tmp_path, part):
