@@ -80,7 +80,7 @@ class Method:
         A method that has one puts a `grid` into every `CompressedWeight`.
         """
         raise ConfigError(
-            "save_model='compressed-tensors': expected a method with one integer grid per row or "
+            "save_model='compressed-tensors': expected a method with one grid per row or "
             f"group, such as rtn or gptq, but this one is {type(self).__name__}. "
             "Type save_model=dense, or leave the method out of this sweep."
         )

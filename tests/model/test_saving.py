@@ -143,7 +143,6 @@ def test_every_cell_that_cannot_be_packed_is_named_before_any_runs(run_cli, tiny
     assert ended.code == 1
     for name in ("Wanda", "Magnitude", "SpQR"):
         assert (
-            f"one integer grid per row or group, such as rtn or gptq, but this one is {name}"
-            in ended.err
+            f"one grid per row or group, such as rtn or gptq, but this one is {name}" in ended.err
         )
     assert "is RTN" not in ended.err and not (tmp_path / "results" / "default").exists()
