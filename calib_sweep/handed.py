@@ -17,7 +17,7 @@ import numpy as np
 
 from calib_sweep.compression.whole_model import Beside
 from calib_sweep.dataset.calibration.artifact import save_set
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, ends_of
 from calib_sweep.dataset.calibration.sampling import make_card
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.release.contents import DATA, features, public, rows
@@ -50,17 +50,24 @@ def write_set(drawn: CalibrationSet | None, folder: Path) -> None:
     (folder / DATA).write_text("".join(rows(one, features([one]))), encoding="utf-8")
 
 
-def set_of_tokens(tokens_NT: np.ndarray, tokenizer: "PreTrainedTokenizerBase") -> CalibrationSet:
-    """Make a set of token ids without a past, each sample as long as the others."""
+def set_of_tokens(
+    tokens_NT: np.ndarray,
+    tokenizer: "PreTrainedTokenizerBase",
+    lengths_N: np.ndarray | None = None,
+) -> CalibrationSet:
+    """Make a set of token ids without a past. `lengths_N`: where samples are padded."""
     num_samples, seq_len = tokens_NT.shape
     size = Calibration(
         num_samples=num_samples, seq_len=seq_len, design="disjoint", window="slice", bos="none"
     )
     card = make_card("tokens", {"source": None, "license": None}, None, size, 0, tokenizer)
-    texts = [str(tokenizer.decode(row_T)) for row_T in tokens_NT]
+    ends_N = ends_of(tokens_NT, lengths_N)
+    texts = [
+        str(tokenizer.decode(row_T[:end])) for row_T, end in zip(tokens_NT, ends_N, strict=True)
+    ]
     return CalibrationSet(
         tokens_NT=tokens_NT,
-        lengths_N=None,
+        lengths_N=lengths_N,
         samples=[{"document": str(i), "offset": 0, "text": text} for i, text in enumerate(texts)],
         card={**card, "design": None, "window": None, "bos": None},  # nobody told us
     )

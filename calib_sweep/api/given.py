@@ -147,10 +147,12 @@ def data_of(
     tokens_NT, lengths_N = to_tensors(tokens, lengths)
     check_tokens(model, tokens_NT)
     data = {"tokens_NT": tokens_NT, "lengths_N": lengths_N, "weights_NT": weights_NT}
-    return data | {"beside": _beside(model, tokens)}
+    return data | {"beside": _beside(model, tokens, lengths)}
 
 
-def _beside(model: "PreTrainedModel", tokens: "Tokens | None") -> "Beside":
+def _beside(
+    model: "PreTrainedModel", tokens: "Tokens | None", lengths: "Lengths | None"
+) -> "Beside":
     """Return what a tool of others is handed beside a loaded model and its tokens."""
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.handed import beside, set_of_tokens
@@ -158,9 +160,10 @@ def _beside(model: "PreTrainedModel", tokens: "Tokens | None") -> "Beside":
     def drawn() -> CalibrationSet | None:
         if tokens is None or isinstance(tokens, CalibrationSet):
             return tokens
-        tokens_NT, _ = to_tensors(tokens, None)
+        found = to_tensors(tokens, lengths)
+        tokens_NT, lengths_N = (None if t is None else t.numpy(force=True) for t in found)
         assert tokens_NT is not None
-        return set_of_tokens(tokens_NT.numpy(force=True), tokenizer_of(model))
+        return set_of_tokens(tokens_NT, tokenizer_of(model), lengths_N)
 
     part = HubModel(
         name=None,

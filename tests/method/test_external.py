@@ -99,9 +99,8 @@ def test_a_tool_gets_model_and_set_and_its_weights_are_the_model_s(tmp_path, par
 
 def test_samples_are_written_without_their_padding(tmp_path, part):
     model = part.load()
-    drawn = set_of_tokens(TOKENS.numpy(), byte_tokenizer())
     lengths = torch.tensor([24, 5, 11])
-    object.__setattr__(drawn, "lengths_N", lengths.numpy())
+    drawn = set_of_tokens(TOKENS.numpy(), byte_tokenizer(), lengths.numpy())
     method = tool(tmp_path, "shutil.copytree(data, kept / 'set')")
     compress(model, method, TOKENS, lengths=lengths, beside=beside(part, lambda: drawn))
     rows = [json.loads(line)["input_ids"] for line in (tmp_path / "set" / "data.jsonl").open()]
@@ -344,6 +343,20 @@ def test_the_front_door_hands_tools_what_they_need(tmp_path, part):
     assert [report.sparsity for report in reports if report.note is None] == [1.0]
     assert torch.equal(torch.as_tensor(load_set(tmp_path / "set").tokens_NT), TOKENS)
     assert Path(model.name_or_path) == tmp_path / "tiny"
+
+
+def test_the_front_door_hands_tools_no_padding(tmp_path, part):
+    import calib_sweep
+
+    method = tool(tmp_path, "shutil.copytree(data, kept / 'set'); state[UP] *= 0")
+    calib_sweep.compress(part.load(), method, TOKENS, lengths=[24, 5, 11])
+    handed = load_set(tmp_path / "set")
+    assert handed.lengths_N.tolist() == [24, 5, 11]
+    rows = [json.loads(line) for line in (tmp_path / "set" / "data.jsonl").open()]
+    assert [row["input_ids"] for row in rows] == [
+        row[:end].tolist() for row, end in zip(TOKENS, (24, 5, 11), strict=True)
+    ]
+    assert rows[1]["text"] == byte_tokenizer().decode(TOKENS[1, :5])
 
 
 def test_tiny_models_of_no_folder_want_a_tokenizer():
