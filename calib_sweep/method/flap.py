@@ -145,13 +145,15 @@ class Fluctuation:
 
     def add(self, seen: Seen) -> None:
         for name, moments in self._moments.items():
-            inputs_TI, weights_T = seen.inputs[name], seen.weights_T
-            numbers = [len(inputs_TI)]
-            if seen.sample_T is not None:
-                numbers = torch.unique_consecutive(seen.sample_T, return_counts=True)[1].tolist()
-            weights = [None] * len(numbers) if weights_T is None else weights_T.split(numbers)
-            for sample_TI, own_T in zip(inputs_TI.split(numbers), weights, strict=True):
-                moments.add(sample_TI, own_T)
+            inputs_TI, weights_T, sample_T = seen.inputs[name], seen.weights_T, seen.sample_T
+            if sample_T is None:
+                moments.add(inputs_TI, weights_T)
+                continue
+            for sample in range(int(sample_T.max()) + 1 if len(sample_T) else 0):
+                is_own_T = sample_T == sample
+                own_T = None if weights_T is None else weights_T[is_own_T]
+                if bool(is_own_T.any()):
+                    moments.add(inputs_TI[is_own_T], own_T)
 
     @property
     def num_samples(self) -> int:
