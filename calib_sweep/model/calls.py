@@ -1,8 +1,14 @@
-"""What a hook sees of a call: its arguments by place and by name."""
+"""What a hook sees of a call, its arguments by place and by name; and our hooks before a module.
 
-from collections.abc import Callable, Mapping, Sequence
+A hook of ours is told from those of others by its class.
+"""
 
-from torch import Tensor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+Hook = TypeVar("Hook")
 
 
 def first_tensor(args: Sequence[object], kwargs: Mapping[str, object]) -> Tensor:
@@ -20,3 +26,17 @@ def with_first_tensor(
     if args:
         return (new, *args[1:]), kwargs
     return args, kwargs | {next(iter(kwargs)): new}
+
+
+def pre_hooks_of(module: nn.Module, kind: type[Hook]) -> list[Hook]:
+    """Return the hooks of a class that run before `module`."""
+    hooks: Iterable[object] = module._forward_pre_hooks.values()
+    return [hook for hook in hooks if isinstance(hook, kind)]
+
+
+def remove_pre_hooks(module: nn.Module, kind: type[object]) -> None:
+    """Take away the hooks of a class that run before `module`."""
+    hooks = module._forward_pre_hooks
+    for key in [key for key, hook in hooks.items() if isinstance(hook, kind)]:
+        del hooks[key]
+        module._forward_pre_hooks_with_kwargs.pop(key, None)

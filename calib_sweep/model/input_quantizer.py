@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.model.calls import first_tensor
+from calib_sweep.model.calls import pre_hooks_of, remove_pre_hooks, with_first_tensor
 
 InputQuantizer = Callable[[Tensor], Tensor]  # same shape and dtype as what goes in
 
@@ -32,10 +32,7 @@ class _QuantizedInput:
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         if not self.is_on:
             return args, kwargs
-        quantized = self.quantizer(first_tensor(args, kwargs))
-        if args:
-            return (quantized, *args[1:]), kwargs
-        return args, kwargs | {next(iter(kwargs)): quantized}
+        return with_first_tensor(self.quantizer, args, kwargs)
 
 
 class SharedQuantizer:
@@ -62,10 +59,7 @@ class SharedQuantizer:
 
 def set_input_quantizer(module: nn.Module, quantizer: InputQuantizer | None) -> None:
     """Have `module` quantise its input, or None: not quantise it; one it has goes."""
-    hooks = module._forward_pre_hooks
-    for key in [key for key, hook in hooks.items() if isinstance(hook, _QuantizedInput)]:
-        del hooks[key]
-        module._forward_pre_hooks_with_kwargs.pop(key, None)
+    remove_pre_hooks(module, _QuantizedInput)
     if quantizer is not None:
         module.register_forward_pre_hook(_QuantizedInput(quantizer), with_kwargs=True)
 
@@ -94,8 +88,7 @@ def quantizes_inputs(model: nn.Module) -> bool:
 
 
 def _hooks_of(module: nn.Module) -> list[_QuantizedInput]:
-    hooks = module._forward_pre_hooks.values()
-    return [hook for hook in hooks if isinstance(hook, _QuantizedInput)]
+    return pre_hooks_of(module, _QuantizedInput)
 
 
 def remove_input_quantizers(model: nn.Module) -> None:

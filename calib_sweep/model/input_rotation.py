@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.model.calls import with_first_tensor
+from calib_sweep.model.calls import pre_hooks_of, remove_pre_hooks, with_first_tensor
 
 InputRotation = Callable[[Tensor], Tensor]  # same shape and dtype as what goes in
 
@@ -36,16 +36,13 @@ def rotate_input(module: nn.Module, rotation: InputRotation) -> None:
 
 
 def has_rotated_input(module: nn.Module) -> bool:
-    return any(isinstance(hook, _RotatedInput) for hook in module._forward_pre_hooks.values())
+    return bool(pre_hooks_of(module, _RotatedInput))
 
 
 def remove_input_rotations(model: nn.Module) -> None:
     """Take all of them away; weights stay rotated until they are restored."""
     for module in model.modules():
-        hooks = module._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(hook, _RotatedInput)]:
-            del hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
+        remove_pre_hooks(module, _RotatedInput)
 
 
 def refuse_input_rotations(model: nn.Module) -> None:
