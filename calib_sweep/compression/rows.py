@@ -23,8 +23,13 @@ class Rows:
     is_row_T: Tensor | None = None  # True for the tokens that they are of; None: all
     is_known: bool = True  # False: sent by a router, and which tokens they are of is not known
 
+    def are_of(self, num_samples: int) -> bool:
+        """Tell whether it is known which rows are of which sample."""
+        num_tokens = len(self.hidden_RI if self.is_row_T is None else self.is_row_T)
+        return self.is_known and num_tokens % num_samples == 0
+
     def by_sample(self, num_samples: int) -> Iterator["Rows"]:
-        """The rows of each sample, maybe none; only where it is known which tokens they are of."""
+        """The rows of each sample, maybe none, where these are known."""
         device, num_rows = self.hidden_RI.device, len(self.hidden_RI)
         is_row_T = torch.ones(num_rows, device=device) if self.is_row_T is None else self.is_row_T
         numbers = is_row_T.view(num_samples, -1).sum(dim=1, dtype=torch.long).tolist()
@@ -47,7 +52,7 @@ class Taken:
 def add_alone(taken: Taken) -> None:
     """Add rows to their statistic as they are, or sample by sample where it tells them apart."""
     rows, statistic = taken.rows, taken.statistic
-    if not (statistic.sees_samples and rows.is_known):
+    if not (statistic.sees_samples and rows.are_of(taken.num_samples)):
         statistic.add(rows.hidden_RI, taken.num_samples, rows.weights_R)
         return
     for own in rows.by_sample(taken.num_samples):

@@ -330,6 +330,10 @@ def test_the_walk_tells_samples_apart_with_padding_too():
     rows = BatchTokens(2, None, None).rows(sent, "up", is_sent=True)
     add_alone(Taken("up", statistic, rows, 2))
     assert float(statistic.variance_inside_I()) == pytest.approx(2 / 3)
+    # So it is where a layer reads something else than a row for each token.
+    rows, statistic = BatchTokens(2, None, None).rows(sent, "q", is_sent=False), InputMoments(1)
+    add_alone(Taken("q", statistic, rows, 2))
+    assert float(statistic.variance_inside_I()) == pytest.approx(2 / 3)
 
 
 def test_batches_are_of_no_account():
