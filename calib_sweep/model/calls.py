@@ -4,7 +4,7 @@ A hook of ours is told from those of others by its class.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -30,7 +30,7 @@ def with_first_tensor(
 
 def pre_hooks_of(module: nn.Module, kind: type[Hook]) -> list[Hook]:
     """Return the hooks of a class that run before `module`."""
-    hooks: Iterable[object] = module._forward_pre_hooks.values()
+    hooks = cast(Iterable[object], module._forward_pre_hooks.values())
     return [hook for hook in hooks if isinstance(hook, kind)]
 
 
