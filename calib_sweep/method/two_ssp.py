@@ -82,11 +82,17 @@ class TwoSSP(StructuredMethod):
         if num_attention is None:
             exponent = feed_forward / attention / self.balance
             num_attention = round(num_blocks * self.sparsity**exponent)
+        require(
+            num_attention <= num_blocks,
+            "method.num_attention",
+            num_attention,
+            f"at most {num_blocks}, as many attentions as the model has, or null",
+            "Example: method.num_attention=null.",
+        )
         target = round(self.sparsity * num_blocks * (attention + feed_forward))
         of_neurons = round((target - num_attention * attention) / num_blocks) / feed_forward
-        fits = num_attention <= num_blocks and 0 <= of_neurons < 1
         require(
-            fits,
+            0 <= of_neurons < 1,
             "method.sparsity",
             self.sparsity,
             f"a share that {num_attention} of {num_blocks} attentions and a share of neurons from "

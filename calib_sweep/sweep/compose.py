@@ -167,7 +167,7 @@ def _apply_values(base: Base, values: Sequence[Override]) -> tuple[Composed | No
             problems += describe_no_effect(override, config)
             ConfigLoaderImpl._apply_overrides_to_config([override], config)
         except (HydraException, OmegaConfBaseException) as error:
-            problems.append(describe_override_error(override, config, error))
+            problems.append(describe_override_error(override, config, error, base.choices))
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except (OmegaConfBaseException, RecursionError) as error:

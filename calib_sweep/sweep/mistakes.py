@@ -59,8 +59,10 @@ def _near(word: object, known: Sequence[str], prefix: str) -> str:
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
-def describe_override_error(override: Override, config: DictConfig, error: Exception) -> str:
-    """Say why `override` cannot be applied to `config`."""
+def describe_override_error(
+    override: Override, config: DictConfig, error: Exception, choices: Mapping[str, object]
+) -> str:
+    """Say why `override` cannot be applied to `config`, which is of these choices from groups."""
     typed, key = override.input_line, override.key_or_group
     cause = error.__cause__
     if override.is_add() and cause is None:
@@ -78,8 +80,12 @@ def describe_override_error(override: Override, config: DictConfig, error: Excep
         node = None
     if isinstance(node, DictConfig) and leaf not in node and len(node):
         where = f"{parent} has" if parent else "the configuration has"
-        near = _near(leaf, [str(name) for name in node], f"{parent}." if parent else "")
-        return f"{typed}: no such key. {where}: {_keys(node)}.{near}"
+        known = [str(name) for name in node] if parent else _top(config)
+        near = _near(leaf, known, f"{parent}." if parent else "")
+        group = parent.partition(".")[0]
+        of = f" These are the keys of {group}={choices[group]}." if choices.get(group) else ""
+        keys = ", ".join(name for name in known if name != "_target_")
+        return f"{typed}: no such key. {where}: {keys}.{of}{near}"
     if parent and (node == {} or not OmegaConf.is_config(node)):  # emptied to take the key
         return f"{typed}: no such key. {parent} is one value and has no keys."
     return f"{typed}: {describe_hydra_error(error)}"
@@ -94,6 +100,12 @@ def describe_no_effect(override: Override, config: DictConfig) -> list[str]:
         f"{override.input_line}: expected the keys that change, as in '{key}={{KEY: VALUE}}', or "
         "null to leave it out. An empty mapping changes nothing."
     ]
+
+
+def _top(config: DictConfig) -> list[str]:
+    """Name the keys of a configuration, and what may be chosen besides."""
+    names = [str(name) for name in config]
+    return [*names, *(group for group in OPTIONAL if "/" not in group and group not in names)]
 
 
 def _keys(node: DictConfig) -> str:

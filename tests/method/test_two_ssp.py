@@ -129,9 +129,13 @@ def test_both_stages_together_take_the_share_asked_for():
         assert num_attention * 300 + share * 24 * 700 == pytest.approx(sparsity * 24_000, abs=12)
 
 
-@pytest.mark.parametrize(
-    ("sparsity", "num_attention"), [(0.1, 20), (0.9, 0), (0.5, 25)], ids=["much", "few", "more"]
-)
+def test_more_attentions_than_there_are_are_refused():
+    method = replace(HALF, num_attention=25)
+    with pytest.raises(ConfigError, match=r"method\.num_attention=25: expected at most 24"):
+        method.check_blocks(blocks_of(24, 300, 700))
+
+
+@pytest.mark.parametrize(("sparsity", "num_attention"), [(0.1, 20), (0.9, 0)], ids=["much", "few"])
 def test_a_share_that_neurons_cannot_make_up_is_refused(sparsity, num_attention):
     method = replace(HALF, sparsity=sparsity, num_attention=num_attention)
     with pytest.raises(ConfigError, match=rf"method\.sparsity={sparsity}: .*{num_attention} of 24"):

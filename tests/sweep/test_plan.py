@@ -334,6 +334,8 @@ MISTAKEN = {
     "analysis.powr=1": "no such key. analysis has: seed, num_resamples",
     "evaluation.perplexity.seq_ln=2": "no such key. evaluation.perplexity has: corpora",
     "metod=wanda": "no such key. the configuration has: ",
+    "activation=int8": "rotation, activations. Did you mean activations?",
+    "method.fromat=fp8": "sparsity, pattern. These are the keys of method=wanda.",
     "seed.x=1": "no such key. seed is one value and has no keys",
     "+walk.propagate=dense": "expected without +, as there is one already. Type walk.propagate=de",
 }
