@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.api.composing import build, built, compose, part_of, part_or_none
 from calib_sweep.api.given import (
+    check_walk,
     compared_with,
     context_length,
     data_of,
@@ -195,6 +196,7 @@ def compress(
     how, data = Walk(**config["walk"]), data_of(model, tokens, lengths, weights)
     if rotating is not None:
         rotating.check_method(part, is_quantized=quantizing is not None)
+        check_walk(model, part, quantizing, how, data)  # what is refused leaves the model as it is
         rotating.apply(model, is_quantized=quantizing is not None)
     return walk(model, part, activations=quantizing, settings=how, **data)
 

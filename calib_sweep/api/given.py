@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from calib_sweep.compression.walk import Walk
     from calib_sweep.compression.whole_model import Beside
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.evaluation.reference import DenseReference
@@ -148,6 +149,22 @@ def data_of(
     check_tokens(model, tokens_NT)
     data = {"tokens_NT": tokens_NT, "lengths_N": lengths_N, "weights_NT": weights_NT}
     return data | {"beside": _beside(model, tokens, lengths)}
+
+
+def check_walk(
+    model: "PreTrainedModel", method: Any, activations: Any, settings: "Walk", data: dict[str, Any]
+) -> None:
+    """Raise `ConfigError` for what a walk would refuse, before anything is done to the model."""
+    from calib_sweep.compression.given import check_weights, checked_tokens
+    from calib_sweep.compression.walk import checked_blocks, needing_data
+    from calib_sweep.method.whole_model import WholeModelMethod
+
+    checked_blocks(model, method, activations, settings)
+    if isinstance(method, WholeModelMethod):
+        method.require_alone({"activations": activations})
+    if needing := needing_data(method, activations):
+        checked_tokens(needing, data["tokens_NT"], data["lengths_N"])
+        check_weights(data["tokens_NT"], data["weights_NT"], data["lengths_N"])
 
 
 def _beside(

@@ -203,13 +203,13 @@ def walk(
     `keep_grids`: reports hold the grids of the new weights, which a packed model is saved from.
     They take 0.4 GB of host memory for 7B weights in groups of 128.
     """
-    blocks = _checked_blocks(model, method, activations, settings)
+    blocks = checked_blocks(model, method, activations, settings)
     remove_input_quantizers(model)
     model.eval()
     if isinstance(method, WholeModelMethod):
         method.require_alone({"activations": activations and activations.name})
         return compress_whole(model, method, (tokens_NT, lengths_N, weights_NT), beside)
-    if needing := _needing_data(method, activations):
+    if needing := needing_data(method, activations):
         check_replay(model, blocks, checked_tokens(needing, tokens_NT, lengths_N))
         check_weights(tokens_NT, weights_NT, lengths_N)
     data = tokens_NT, lengths_N, weights_NT
@@ -243,7 +243,7 @@ def walk(
     return reports
 
 
-def _checked_blocks(
+def checked_blocks(
     model: nn.Module, method: Method, activations: Activations | None, settings: Walk
 ) -> list[DecoderBlock]:
     """The decoder blocks of `model`; `ConfigError` where they cannot be walked so."""
@@ -260,7 +260,7 @@ def _checked_blocks(
     return blocks
 
 
-def _needing_data(method: Method, activations: Activations | None) -> list[object]:
+def needing_data(method: Method, activations: Activations | None) -> list[object]:
     """Those of both that need calibration data."""
     reads = method.statistic is not None or isinstance(method, StructuredMethod)
     needing: list[object] = [method] if reads else []

@@ -203,6 +203,23 @@ def test_a_rotation_comes_before_activations_and_method(inside):
         calib_sweep.compress(tiny_model(), "rtn", rotation=8)
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "said"),
+    [
+        ("wanda", {}, "tokens=None: expected token ids"),
+        ("rtn", {"activations": "mxfp4"}, r"activations='mxfp4': expected groups"),
+        ("flap", {"true_sequential": True}, r"walk\.true_sequential=True: expected false"),
+    ],
+)
+def test_what_is_refused_is_not_rotated(inside, method, given, said):
+    model = tiny_model(tie_word_embeddings=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ConfigError, match=said):
+        calib_sweep.compress(model, method, rotation="hadamard", **given)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert all(torch.equal(before[name], new) for name, new in model.state_dict().items())
+
+
 def test_tokens_are_taken_in_every_form(inside):
     tokens = random_tokens(4, 24)
     drawn = CalibrationSet(tokens_NT=tokens.numpy(), lengths_N=None, samples=[], card={})
