@@ -36,7 +36,8 @@ from transformers import AutoModelForCausalLM
 
 from calib_sweep.compression import block as block_module
 from calib_sweep.compression.layer import compress_layer
-from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import walk
 from calib_sweep.method.gpu.precision import allow_tensor_cores
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.model.blocks import decoder_blocks, linear_layers

@@ -41,7 +41,8 @@ from omegaconf import OmegaConf
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
-from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import walk
 from calib_sweep.method import column_solver
 from calib_sweep.method.statistics.hessian import Hessian
 

@@ -33,7 +33,8 @@ from gpu import describe, load_method, wait
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 from torch import Tensor
 
-from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import walk
 from calib_sweep.compression.whole_model import Beside
 from calib_sweep.method.llm_compressor import LLMCompressor
 from calib_sweep.model.blocks import decoder_blocks

@@ -33,7 +33,8 @@ from gpu import describe, floors, load_part
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
-from calib_sweep.compression.walk import Walk, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import walk
 
 METHODS = ("wanda", "sparsegpt", "gptq", "spqr")
 CPU = torch.device("cpu")

@@ -99,7 +99,7 @@ PLACES = {
     "activations": ACTIVATIONS,
     "tracking": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),
-    "walk": _ours("compression.walk.Walk", "conf/config.yaml"),
+    "walk": _ours("compression.settings.Walk", "conf/config.yaml"),
     "analysis": _ours("analysis.settings.AnalysisSettings", "conf/config.yaml"),
 }
 

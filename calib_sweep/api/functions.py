@@ -188,7 +188,8 @@ def compress(
     chosen = {"method": method, "rotation": rotation, "activations": activations}
     typed += [word(group, name) for group, name in chosen.items() if isinstance(name, str)]
     config = compose(typed)
-    from calib_sweep.compression.walk import Walk, walk
+    from calib_sweep.compression.settings import Walk
+    from calib_sweep.compression.walk import walk
 
     part = part_of("method", METHOD, method, config)
     rotating = part_or_none("rotation", ROTATION, rotation, config)

@@ -83,7 +83,7 @@ class Builder:
         config = cell.config
         targets = {
             "calibration": "calib_sweep.dataset.calibration.settings.Calibration",
-            "walk": "calib_sweep.compression.walk.Walk",
+            "walk": "calib_sweep.compression.settings.Walk",
         }
         nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
         given = {"calibration": sized(config["calibration"]), "walk": config["walk"]}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from calib_sweep.activations.base import Activations
-    from calib_sweep.compression.walk import Walk
+    from calib_sweep.compression.settings import Walk
     from calib_sweep.dataset.base import Dataset
     from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
     from calib_sweep.dataset.calibration.settings import Calibration

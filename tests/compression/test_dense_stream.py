@@ -13,7 +13,8 @@ from calib_sweep.activations.integers import IntegerInputs
 from calib_sweep.compression import dense_stream
 from calib_sweep.compression import walk as walk_module
 from calib_sweep.compression.replay import BlockInputs
-from calib_sweep.compression.walk import Walk, compress, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import compress, walk
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.statistics.cross_hessian import CrossHessian

@@ -12,7 +12,8 @@ from calib_sweep.compression import block as block_module
 from calib_sweep.compression.layer import LayerError, compress_layer
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
-from calib_sweep.compression.walk import Walk, compress, walk
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import compress, walk
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ
 from calib_sweep.method.dense import Dense

@@ -10,7 +10,8 @@ from calib_sweep.compression.block import LayerError
 from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
-from calib_sweep.compression.walk import Walk, compress
+from calib_sweep.compression.settings import Walk
+from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.awq import AWQ, scale_of
 from calib_sweep.method.clipped_rounding import fit_range
