@@ -37,6 +37,12 @@ class Work(NamedTuple):
     streams: int = 1  # of hidden states that the walk carries; 2: the dense model's as well
 
 
+def rounding_sweeps(mse: bool, weighting: str | None) -> float:
+    """Sweeps of rounding to grids, with a search of a hundred or of twenty scales."""
+    plain = Work().sweeps
+    return plain + 500 if mse else plain + 40 if weighting is not None else plain
+
+
 class Method:
     """The base of all methods."""
 

@@ -43,7 +43,7 @@ import torch
 from torch import Tensor
 
 from calib_sweep.errors import collected, require
-from calib_sweep.method.base import CompressedWeight, LayerMethod, Work
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work, rounding_sweeps
 from calib_sweep.method.column_rounding import Rounding
 from calib_sweep.method.column_solver import ColumnSolver, column_blocks
 from calib_sweep.method.gpu.precision import full_float32
@@ -191,7 +191,8 @@ class GPTQ(LayerMethod):
         return replace(self, tensor_factor=self._format.factor_of(weights))
 
     def work(self) -> Work:
-        return Work(passes=2, solves=True, column_steps=8)
+        sweeps = rounding_sweeps(self.mse, self.weighting)
+        return Work(passes=2, solves=True, column_steps=8, sweeps=sweeps)
 
     def _column_grids(
         self,

@@ -18,7 +18,7 @@ from typing import final
 from torch import Tensor
 
 from calib_sweep.errors import collected
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, Work, rounding_sweeps
 from calib_sweep.method.grids.float_formats import OCP
 from calib_sweep.method.grids.formats import INT, check_format, weight_format
 from calib_sweep.method.grids.weight_format import WeightFormat
@@ -54,6 +54,9 @@ class RTN(LayerMethod):
     @classmethod
     def reads_data(cls, settings: Mapping[str, object]) -> bool:
         return settings.get("weighting") is not None
+
+    def work(self) -> Work:
+        return super().work()._replace(sweeps=rounding_sweeps(self.mse, self.weighting))
 
     def compress_weight(self, weight_OI: Tensor, statistic: Statistic | None) -> CompressedWeight:
         form, importance, note = self.grid_format(), None, None

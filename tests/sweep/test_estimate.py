@@ -117,6 +117,24 @@ def test_what_a_tool_of_others_takes_is_not_passed_over(builder, store):
     assert "by itself" not in describe_plan(builder, store, planned(store, "method=wanda"), [])
 
 
+def test_a_search_of_scales_takes_many_times_as_long_as_rounding(builder, store):
+    """And a cell without a search says nothing of one with it."""
+    cells = planned(store, "method=rtn", "method.mse=false,true", "method.format=mxfp4")
+    jobs = jobs_of(builder, cells, shapes_of(builder, cells))
+    took = {
+        job.cell.config["method"]["mse"]: parts_of(
+            job.cell.config, job.work, job.shape, needs_data=False, on_gpu=False
+        )["compress"].moved
+        for job in jobs
+        if not job.cell.is_dense
+    }
+    assert took[True] == pytest.approx(21 * took[False])  # measured: 22 times on a core
+    for keys in (["method=gptq", "method.mse=true"], ["method=rtn_imatrix"], ["method=gptaq"]):
+        (cell,) = [cell for cell in planned(store, *keys) if not cell.is_dense]
+        method = builder.build("method", cell.config["method"])
+        assert method.work().sweeps == {"gptq": 525, "rtn_imatrix": 65, "gptaq": 25}[cell.method]
+
+
 def test_what_cannot_be_seen_is_named_and_no_time_made_up(builder, store, tmp_path):
     secret = {"name": "secret", "_target_": "somewhere.Text"}
     cells = planned(store, "method=wanda", "evaluation.perplexity.max_windows=null")
