@@ -86,7 +86,7 @@ def module_of(block: DecoderBlock, name: str) -> nn.Module:
         "rotation.online",
         True,
         f"false with a method that removes inputs of {name}, which are then rotated ones",
-        "Type rotation.online=false, or method=shortgpt, which removes whole blocks.",
+        "Type rotation.online=false.",
     )
     return layer.module
 
