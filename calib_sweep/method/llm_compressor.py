@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 PACKAGE = "llmcompressor"
 PIPELINES = ("independent", "sequential", "basic", "datafree")
 KNOWN = ("get_main_device",)  # says in every cell that a CPU is no GPU
-EXAMPLE = "'method.recipe={GPTQModifier: {scheme: W4A16, targets: Linear, ignore: [lm_head]}}'"
+EXAMPLE = "'method.recipe={GPTQModifier: {scheme: W4A16, targets: [Linear], ignore: [lm_head]}}'"
 
 
 @final
