@@ -94,6 +94,7 @@ class CrossHessian(Hessian):
             if matrix_II is None:
                 return None
             if factor.order_I is not None:
+                assert self.is_whole, "another order reads what lies below the diagonal, too"
                 matrix_II = matrix_II[factor.order_I][:, factor.order_I]
             with full_float32():
                 self._pulls[key] = factor, pull(matrix_II, factor.upper_II)
