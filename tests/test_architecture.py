@@ -14,7 +14,7 @@ LAYERS = {
     "calib_sweep": (
         "valid_json",
         "errors values wording seeding settings places processes hashing quiet interruption",
-        "arguments atomic cell completion console hub targets usage",
+        "arguments atomic cell completion console hub ranks targets usage",
         "method",
         "model results",
         "activations rotation",

@@ -1,0 +1,139 @@
+"""The processes that share one cell: ranks, as in torch.distributed.
+
+All ranks of a group run the same cell in step. Each works on its share of the samples and rows;
+what they find is put together in order of ranks, so that every rank goes on with the same bytes,
+and a second run gives them again. Rank 0 alone writes.
+
+    ALONE                 one rank: nothing is sent, and nothing of torch.distributed is imported
+    ProcessRanks(...)     the ranks of a process group that exists
+"""
+
+import io
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks(ABC):
+    """One rank among `count`. What it is asked to do, all ranks have to be asked in one order."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank writes."""
+        return self.index == 0
+
+    def share(self, total: int) -> range:
+        """Return which of `total` items are this rank's: a run of them, empty if there are few."""
+        return range(total * self.index // self.count, total * (self.index + 1) // self.count)
+
+    def summed(self, tensor: "Tensor") -> "Tensor":
+        """Return the sum over ranks of tensors of one shape and type, added in order of ranks."""
+        total = self._sent(tensor, 0)
+        for owner in range(1, self.count):
+            total = total + self._sent(tensor, owner)
+        return total
+
+    def gathered(self, items: Sequence[T]) -> list[T]:
+        """Return the items of all ranks, in order of ranks."""
+        parts = [self._sent(list(items), owner) for owner in range(self.count)]
+        return [item for part in parts for item in part]
+
+    def from_rank(self, owner: int, make: Callable[[], T]) -> T:
+        """Return what `make` gives on rank `owner`; what it raises there is raised on all ranks.
+
+        Anything that can be pickled. Tensors arrive on the device of the rank that receives them.
+        """
+        value: T | None = None
+        error: Exception | None = None
+        if self.index == owner:
+            try:
+                value = make()
+            except Exception as raised:  # every rank raises it below
+                error = raised
+        error, value = self._sent((error, value), owner)
+        if error is not None:
+            raise error
+        return cast(T, value)
+
+    @abstractmethod
+    def _sent(self, value: T, owner: int) -> T:
+        """Return `value` of rank `owner`, on every rank."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alone(Ranks):
+    """One process, as ever."""
+
+    def _sent(self, value: T, owner: int) -> T:
+        return value
+
+
+ALONE: Ranks = _Alone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRanks(Ranks):
+    """A rank of the process group of this process.
+
+    device: where tensors of accelerators arrive. Those of the host stay there.
+    """
+
+    device: "torch.device"
+
+    def _sent(self, value: T, owner: int) -> T:
+        import torch
+        from torch import distributed
+
+        if self.index == owner:
+            packed, tensors = _packed(value)
+        else:
+            packed, tensors = b"", []
+        note: list[Any] = [packed, [(t.shape, t.dtype, t.device.type) for t in tensors]]
+        distributed.broadcast_object_list(note, src=owner)
+        if self.index != owner:
+            places = {"cpu": torch.device("cpu")}
+            tensors = [
+                torch.empty(shape, dtype=dtype, device=places.get(kind, self.device))
+                for shape, dtype, kind in note[1]
+            ]
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=owner)
+        return value if self.index == owner else _unpacked(note[0], tensors)
+
+
+def _packed(value: object) -> tuple[bytes, list["Tensor"]]:
+    """Pickle `value` without its tensors, which travel as they are."""
+    import torch
+
+    tensors: list[Tensor] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: object) -> int | None:  # its one hook for single objects
+            if not isinstance(obj, torch.Tensor) or isinstance(obj, torch.nn.Parameter):
+                return None
+            tensors.append(obj.detach().contiguous())
+            return len(tensors) - 1
+
+    file = io.BytesIO()
+    Pickler(file).dump(value)
+    return file.getvalue(), tensors
+
+
+def _unpacked(packed: bytes, tensors: Sequence["Tensor"]) -> Any:
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: int) -> "Tensor":
+            return tensors[pid]
+
+    return Unpickler(io.BytesIO(packed)).load()

@@ -1,0 +1,70 @@
+"""What ranks hand to each other: in order of ranks, the same on every rank."""
+
+import pytest
+import torch
+from helpers.ranked import in_processes, in_threads
+
+from calib_sweep.errors import ConfigError
+from calib_sweep.ranks import ALONE
+
+
+def exchange(ranks):
+    """All that ranks do, once: of processes and of threads."""
+    own = torch.full((2, 3), 10.0**ranks.index)
+    found = {
+        "share": [list(ranks.share(total)) for total in (0, 1, 2, 7)],
+        "summed": ranks.summed(own),
+        "gathered": ranks.gathered([ranks.index] * ranks.index),
+        "made": ranks.from_rank(1, lambda: {"rank": ranks.index, "weight": own.T}),
+    }
+    try:
+        ranks.from_rank(1, lambda: refuse(ranks.index))
+    except ConfigError as error:
+        found["error"] = str(error)
+    return found
+
+
+def refuse(index):
+    raise ConfigError(f"rank {index}: no")
+
+
+def check_exchange(found):
+    for index, of_rank in enumerate(found):
+        assert of_rank["summed"].tolist() == [[111.0] * 3] * 2
+        assert of_rank["gathered"] == [1, 2, 2]
+        assert of_rank["made"]["rank"] == 1
+        assert of_rank["made"]["weight"].tolist() == [[10.0] * 2] * 3
+        assert of_rank["error"] == "rank 1: no"
+        assert of_rank["share"][1] == ([0] if index == 2 else [])
+    for place, total in enumerate((0, 1, 2, 7)):
+        shares = [of_rank["share"][place] for of_rank in found]
+        assert [item for share in shares for item in share] == list(range(total))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_threads():
+    check_exchange(in_threads(3, exchange))
+
+
+@pytest.mark.slow
+def test_processes(tmp_path):
+    check_exchange(in_processes(3, tmp_path, exchange))
+
+
+def test_sums_are_added_in_order_of_ranks():
+    values = [1.0, 2.0**-24, 2.0**-24]  # in float32 1 + a + a is 1, and a + a + 1 is not
+
+    def add(ranks):
+        return ranks.summed(torch.tensor(values[ranks.index]))
+
+    assert [float(total) for total in in_threads(3, add)] == [1.0] * 3
+
+
+def test_one_rank_hands_on_what_it_has():
+    tensor = torch.ones(2)
+    assert ALONE.summed(tensor) is tensor
+    assert ALONE.gathered((1, 2)) == [1, 2]
+    assert ALONE.from_rank(0, lambda: tensor) is tensor
+    assert list(ALONE.share(3)) == [0, 1, 2]
+    with pytest.raises(ConfigError, match="rank 0: no"):
+        ALONE.from_rank(0, lambda: refuse(0))
