@@ -2,21 +2,24 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
 from calib_sweep import atomic
 from calib_sweep.compression.layer import LayerReport
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, without_candidates
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.method.base import Method
 from calib_sweep.model.card import model_card
 from calib_sweep.model.packing import save_packed
 from calib_sweep.model.saving import save_dense
+from calib_sweep.parts.interfaces import PreparedEvaluation
 from calib_sweep.places import ITEMS, LAYERS, REFERENCE
-from calib_sweep.results.record import CompressionNote, Record, utc_now
+from calib_sweep.results.record import CalibrationNote, CompressionNote, Record, utc_now
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -80,3 +83,18 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copy2(source, target)
+
+
+def describe_set(
+    drawn: CalibrationSet | None,
+    descriptors: Mapping[str, float | None],
+    suite: PreparedEvaluation,
+) -> CalibrationNote | None:
+    """Return what a record says of its calibration set; None for a method that needs no data."""
+    if drawn is None:
+        return None
+    folder = None if drawn.folder is None else drawn.folder.name
+    kept: dict[str, object] = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
+    kept |= {"folder": folder, "overlap": suite.overlap(drawn.tokens_NT, drawn.lengths_N)}
+    card = without_candidates(drawn.card)
+    return cast(CalibrationNote, {"hash": drawn.hash, **card, **kept})

@@ -67,6 +67,9 @@ class Ranks(ABC):
             raise error
         return cast(T, value)
 
+    def raised(self, error: Exception) -> None:  # noqa: B027 - most have nobody to ask
+        """Come back when all ranks have raised at the same place, as this one did."""
+
     @abstractmethod
     def _sent(self, value: T, owner: int) -> T:
         """Return `value` of rank `owner`, on every rank."""

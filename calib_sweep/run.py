@@ -11,26 +11,26 @@ record             -> store                           last, once, atomically
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import yaml
 
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
-from calib_sweep.cell_files import Made, write_model, write_tables
+from calib_sweep.cell_files import Made, describe_set, write_model, write_tables
+from calib_sweep.comparison import load_reference
 from calib_sweep.compression.layer import summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
-from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, without_candidates
+from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.weighting import token_weights
 from calib_sweep.drawing import DenseModel
-from calib_sweep.errors import StoreError, WorkerLostError
+from calib_sweep.errors import WorkerLostError
 from calib_sweep.evaluation.earlier import earlier_parts
-from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.handed import beside
@@ -39,14 +39,13 @@ from calib_sweep.interruption import raise_if_told
 from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.hub import commit_of
 from calib_sweep.model.saving import refuse_what_no_checkpoint_holds
-from calib_sweep.parts.interfaces import Parts, PreparedEvaluation
+from calib_sweep.parts.interfaces import Parts
 from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
 from calib_sweep.results import environment
 from calib_sweep.results.cell_log import log_to, place_of
 from calib_sweep.results.files import NOT_KEPT, hash_files
 from calib_sweep.results.kin import Kin, kin_of_cell, require_one_model
 from calib_sweep.results.record import (
-    CalibrationNote,
     CompressionNote,
     Record,
     describe_error,
@@ -56,6 +55,7 @@ from calib_sweep.results.record import (
 )
 from calib_sweep.results.store import Store
 from calib_sweep.session import Session
+from calib_sweep.timings import Timings
 from calib_sweep.weights import made_before
 
 if TYPE_CHECKING:
@@ -70,13 +70,17 @@ SEAT_BELT_SEED = 0
 def run_cell(
     cell: Cell, store: Store, session: Session, progress: CellProgress | None = None
 ) -> Record:
-    """Run `cell`, write its record and return it; a failure is a record too."""
-    folder = _begin_folder(cell, store)
+    """Run `cell`, write its record and return it; a failure is a record too.
+
+    Of ranks that share the cell every one returns the same scores; the first one writes.
+    """
+    ranks = session.ranks
+    log_path = _begin_folder(cell, store) / LOG if ranks.is_first else None
     record = new_record(cell)
     try:
-        with log_to(folder / LOG):
+        with log_to(log_path) if log_path else nullcontext():
             parts = session.builder.parts(cell)
-            inputs = record["inputs"] = inputs_of(parts)
+            inputs = record["inputs"] = ranks.from_rank(0, lambda: inputs_of(parts))
             _fill(record, cell, parts, inputs, store, session, progress or CellProgress())
     except Exception as error:  # the cell boundary: one failing cell must not end the sweep
         raise_if_told()  # what a library made of the signal is no failure of the cell
@@ -86,11 +90,14 @@ def run_cell(
                 f"the GPU no longer answers since {cell.title} ({error}); the cell is left to "
                 "other workers. Run the same command again on a healthy GPU."
             ) from error
+        ranks.raised(error)
         record["error"], record["status"] = describe_error(error), "failed"
         at = f" (at {place})" if (place := place_of(error)) else ""
         log.error("%s failed: %s: %s%s", cell.title, type(error).__name__, error, at)
     raise_if_told()  # a library may have caught the signal and gone on with half of its work
     record["finished_at"] = utc_now()
+    if not ranks.is_first:
+        return record
     store.write(cell, record)
     if record["status"] == "done":
         log.info("%s done in %.1f s", cell.title, sum(record.get("timings_s", {}).values()))
@@ -129,10 +136,11 @@ def _fill(
 
     The record, born as failed, is done when the scores and all that goes with them are written.
     """
+    ranks = session.ranks
     torch.manual_seed(SEAT_BELT_SEED)
     if cell.config["num_threads"] is not None:
         torch.set_num_threads(cell.config["num_threads"])
-    timings = _Timings()
+    timings = Timings()
     with timings.of("load"):
         dense = load_reference(store, cell, parts, inputs, session)
         model = session.model(parts.model, inputs["model"])
@@ -140,13 +148,15 @@ def _fill(
         suite = session.suite(parts.evaluation, inputs["evaluation"], tokenizer, store.results_dir)
     with timings.of("draw"):
         loaded = DenseModel.of(cell, inputs["model"], parts.code.get("model"), model)
-        drawn = parts.draw(store.results_dir, tokenizer, loaded)
+        drawn = ranks.from_rank(0, lambda: parts.draw(store.results_dir, tokenizer, loaded))
     with timings.of("describe"):  # before the walk, as long as the model is dense
         code = parts.code.get("evaluation")
-        engine = scored_by(None if cell.is_dense else store.find(cell.dense()))
+        found = None if cell.is_dense else ranks.from_rank(0, lambda: store.find(cell.dense()))
+        engine = scored_by(found)
         scorer = suite.scorer(model, engine)
         descriptors = describe(drawn, scorer, cell, loaded.weights, code)
-        kin = kin_of_cell(store, cell, inputs, None if drawn is None else drawn.hash)
+        drawn_hash = None if drawn is None else drawn.hash
+        kin = ranks.from_rank(0, lambda: kin_of_cell(store, cell, inputs, drawn_hash))
         known = earlier_parts(kin, suite.identities(scorer, dense), code)
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
@@ -160,6 +170,21 @@ def _fill(
         {  # first of all: what cannot be written below must not take the scores along
             "calibration": describe_set(drawn, descriptors, suite),
             "compression": made.note,
+        }
+    )
+    _note(record, scores, timings, model)
+
+    def write(partial: Path) -> None:
+        write_model(partial, model, tokenizer, parts.method, made, record)
+
+    ranks.from_rank(0, lambda: _write_files(record, cell, store, made, scores, write))
+    record["status"] = "done"
+
+
+def _note(record: Record, scores: Scores, timings: Timings, model: "PreTrainedModel") -> None:
+    """Write into the record what was scored, how long it took and on what."""
+    record.update(
+        {
             "scores": scores.scores,
             "stderr": scores.stderr,
             "metrics": scores.metrics,
@@ -170,11 +195,6 @@ def _fill(
             "environment": _describe_machine(model),
         }
     )
-    _write_files(record, cell, store, made, scores)
-    if (saved := store.model_folder(cell)) is not None:
-        with atomic.replacing_folder(saved) as partial:  # one there is of a worker that died
-            write_model(partial, model, tokenizer, parts.method, made, record)
-    record["status"] = "done"
 
 
 def _describe_machine(model: "PreTrainedModel") -> environment.Environment:
@@ -229,48 +249,23 @@ def _data_of(drawn: CalibrationSet | None, parts: Parts) -> Sequence[torch.Tenso
     return [None if array is None else torch.as_tensor(array) for array in data]
 
 
-def load_reference(
-    store: Store, cell: Cell, parts: Parts, inputs: Mapping[str, str | None], session: Session
-) -> DenseReference | None:
-    """Load what the dense model's own cell left for comparison; None for that one, or if not asked.
-
-    `StoreError` where that cell read other files: what it scored is then no reference.
-    """
-    if cell.is_dense:
-        return None
-    dense = cell.dense()
-    record = store.find(dense)
-    read = inputs if record is None else record.get("inputs", inputs)
-    changed = [key for key in ("model", "evaluation") if read.get(key) != inputs[key]]
-    if changed:
-        raise StoreError(
-            f"{' and '.join(changed)}: files have changed since the dense cell {dense.id} ran, so "
-            "nothing can be compared with it. Restore them, or type sweep_name=NEW_NAME to run "
-            "everything on the files as they are now."
-        )
-    if parts.evaluation.divergence is None:
-        return None
-    content = None if record is None else record.get("files", {}).get(REFERENCE)
-    return session.reference((store.cell_folder(dense) / REFERENCE).parent, content)
+def _write_files(
+    record: Record,
+    cell: Cell,
+    store: Store,
+    made: Made,
+    scores: Scores,
+    write: Callable[[Path], None],
+) -> None:
+    """Write what the record stands for, and the model (by `write`) where it is to be kept."""
+    _write_results(record, cell, store, made, scores)
+    if (saved := store.model_folder(cell)) is not None:
+        with atomic.replacing_folder(saved) as partial:  # one there is of a worker that died
+            write(partial)
 
 
-def describe_set(
-    drawn: CalibrationSet | None,
-    descriptors: Mapping[str, float | None],
-    suite: PreparedEvaluation,
-) -> CalibrationNote | None:
-    """Return what a record says of its calibration set; None for a method that needs no data."""
-    if drawn is None:
-        return None
-    folder = None if drawn.folder is None else drawn.folder.name
-    kept: dict[str, object] = {"descriptors": {**drawn.card.get("descriptors", {}), **descriptors}}
-    kept |= {"folder": folder, "overlap": suite.overlap(drawn.tokens_NT, drawn.lengths_N)}
-    card = without_candidates(drawn.card)
-    return cast(CalibrationNote, {"hash": drawn.hash, **card, **kept})
-
-
-def _write_files(record: Record, cell: Cell, store: Store, made: Made, scores: Scores) -> None:
-    """Write what the record stands for, and hash it.
+def _write_results(record: Record, cell: Cell, store: Store, made: Made, scores: Scores) -> None:
+    """Write tables, and hash them.
 
     A finished record stands for the files that are there. Of its cell only the model is wanted, and
     that has to score the same: `StoreError` otherwise, with the second record beside the first.
@@ -285,16 +280,3 @@ def _write_files(record: Record, cell: Cell, store: Store, made: Made, scores: S
         _begin_folder(cell, store)
     write_tables(folder, made, scores)
     record["files"] = hash_files(folder)
-
-
-class _Timings:
-    """Wall-clock seconds of named parts."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def of(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[part] = time.perf_counter() - start

@@ -1,5 +1,7 @@
 """A worker's memory between cells: the model, its tokenizer, the evaluation's requests.
 
+And with whom it shares them: `ranks`.
+
 One of each at a time: cells are ordered so that the same ones follow each other. `content` is the
 hash of the files that a part reads: what changed on disk is loaded anew.
 """
@@ -16,6 +18,7 @@ from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.model.additions import remove_additions
 from calib_sweep.model.input_quantizer import remove_input_quantizers
 from calib_sweep.parts.building import Builder
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,8 +32,8 @@ Prepare = Callable[["PreTrainedModel"], Callable[[], None]]
 class Session:
     """Loads on demand, restores the weights that compression changed, forgets after a failure."""
 
-    def __init__(self, builder: Builder | None = None) -> None:
-        self.builder = builder or Builder()
+    def __init__(self, builder: Builder | None = None, ranks: Ranks = ALONE) -> None:
+        self.builder, self.ranks = builder or Builder(), ranks
         self.forget()
 
     def forget(self) -> None:

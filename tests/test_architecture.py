@@ -14,7 +14,7 @@ LAYERS = {
     "calib_sweep": (
         "valid_json",
         "errors values wording seeding settings places processes hashing quiet interruption",
-        "arguments atomic cell completion console hub ranks targets usage",
+        "arguments atomic cell completion console hub ranks targets timings usage",
         "method",
         "model results",
         "activations rotation",
@@ -22,7 +22,7 @@ LAYERS = {
         "drawing evaluation tracking analysis",
         "parts",
         "cell_files handed inputs session",
-        "weights inspection",
+        "comparison weights inspection",
         "run",
         "sweep",
         "cli miniature doctor",
