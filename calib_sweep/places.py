@@ -1,6 +1,6 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
-results_dir/SWEEP/               WAITS, STOPPING, THREADS
+results_dir/SWEEP/               WAITS, STOPPING, THREADS, GRID
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
                                  FIGURES, DASHBOARD
@@ -54,6 +54,7 @@ LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 
 THREADS = "threads-*.json"  # of a sweep: the threads that a small model runs on, where chosen
+GRID = "grid-*.json"  # of a sweep: the cells that a command planned, for workers and lists
 
 # Of a calibration set, under results_dir.
 CALIBRATION = "calibration"

@@ -21,6 +21,7 @@ from calib_sweep.analysis.report.stopping import describe_look
 from calib_sweep.cell import Cell, Config
 from calib_sweep.errors import Problems
 from calib_sweep.places import STOPPING
+from calib_sweep.results import grids
 from calib_sweep.sweep.compose import GridError
 from calib_sweep.sweep.looking import Entry, Scored, look
 from calib_sweep.sweep.points import Point
@@ -124,6 +125,7 @@ class AdaptiveSweep(Sweep):
             used += seeds
             cells += self._of_round(self.cells, seeds)
             part = self._of_round(todo, seeds)
+            grids.keep(self.store, cells, self.typed)
             if part:
                 self._launch(part, failed_before)
             if outlook.unsettled(part):  # workers ended before; what is left is told below

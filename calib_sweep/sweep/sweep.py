@@ -20,6 +20,7 @@ from calib_sweep.errors import ConfigError, StoreError, collected
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts, Tracking
 from calib_sweep.places import CONF
+from calib_sweep.results import grids
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.compose import Composed, compose_grid
@@ -158,6 +159,7 @@ class Sweep:
             return SOME_FAILED
 
     def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
+        grids.keep(self.store, self.cells, self.typed)
         if todo:
             self._launch(todo, failed_before)
         self.workforce.crew.resize(0)  # they end while we sum up

@@ -1,0 +1,218 @@
+"""The grids of a folder: the cells that commands have planned there, for `work` and `status`.
+
+A grid is kept as `grid-HASH.json`, with the resolved configuration of each cell, so that whoever
+reads it needs neither the words that were typed nor the YAML they stood for. Thousands of cells
+share nearly all of it: each value stands there once, and a cell has its place in the list.
+
+    {"schema": 1, "command": ["-m", ...], "shown": [...],
+     "values": {"config.model": [{...}], "config.seed": [0, 1], ...}, "same": ["config.model", ...],
+     "cells": [{"id": ..., "needs_data": ..., "values": {"config.seed": 0}}, ...]}
+
+Several grids may lie in a folder. A cell that stands in several is the one of the newest: its
+settings that move no number may be others.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from calib_sweep import atomic, valid_json
+from calib_sweep.cell import Cell, digest
+from calib_sweep.errors import StoreError
+from calib_sweep.places import GRID
+from calib_sweep.results.store import Store
+
+SCHEMA = 1
+PARTS = ("config", "choices", "settings")  # mappings of a cell
+OF_PLACE = ("config.results_dir", "config.sweep_name")  # said by the folder, wherever that lies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The cells of one command, in the order they run, and what was typed for them."""
+
+    cells: tuple[Cell, ...]
+    command: tuple[str, ...]
+
+
+def keep(store: Store, cells: Sequence[Cell], command: Sequence[str]) -> None:
+    """Keep these cells in the folder, as its newest grid, where it can be written.
+
+    The same grid makes the same file. Older ones go whose cells are all in this one.
+    """
+    if store.folder.exists() and not os.access(store.folder, os.W_OK):
+        return  # a colleague's, in which all is done: else this was refused
+    text = valid_json.dumps(_to_plain(cells, command), separators=(",", ":")) + "\n"
+    path = store.folder / GRID.replace("*", digest(text))
+    before = _paths(store)
+    if before[-1:] == [path]:
+        return
+    atomic.make_folder(store.folder)
+    atomic.write(path, text)
+    own = {cell.id for cell in cells}
+    for older in (other for other in before if other != path):
+        if _ids(older) <= own:
+            older.unlink(missing_ok=True)
+
+
+def kept(store: Store) -> list[Grid]:
+    """Return the grids of the folder, the oldest first; `StoreError` for one that is none."""
+    return [grid for path in _paths(store) if (grid := _read(path, store)) is not None]
+
+
+def kept_cells(store: Store) -> list[Cell]:
+    """Return the cells of all grids of the folder, each once, in the order they run."""
+    cells = {cell.id: cell for grid in kept(store) for cell in grid.cells}
+    return list(cells.values())
+
+
+def take_out(store: Store, ids: Iterable[str]) -> None:
+    """Keep the grids of the folder without these cells."""
+    gone = set(ids)
+    for path in _paths(store):
+        if (grid := _read(path, store)) is None or gone.isdisjoint(c.id for c in grid.cells):
+            continue
+        if left := [cell for cell in grid.cells if cell.id not in gone]:
+            keep(store, left, grid.command)
+        path.unlink(missing_ok=True)
+
+
+def _paths(store: Store) -> list[Path]:
+    """Return the files of the grids, the oldest first."""
+    written: dict[Path, int] = {}
+    for path in store.folder.glob(GRID):
+        try:
+            written[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue  # another command has kept a grid that holds its cells
+    return sorted(written, key=lambda path: (written[path], path.name))
+
+
+def _to_plain(cells: Sequence[Cell], command: Sequence[str]) -> dict[str, object]:
+    """Return a grid as plain containers, without what its place says."""
+    table = _Table()
+    rows = [table.row(_flat(cell)) for cell in cells]
+    same = [key for key, found in table.values.items() if len(found) == 1 and table.is_full(key)]
+    return {
+        "schema": SCHEMA,
+        "command": list(command),
+        "shown": list(cells[0].shown) if cells else [],
+        "values": table.values,
+        "same": same,
+        "cells": [
+            {
+                "id": cell.id,
+                "needs_data": cell.needs_data,
+                "values": {key: number for key, number in row.items() if key not in same},
+            }
+            for cell, row in zip(cells, rows, strict=True)
+        ],
+    }
+
+
+def _flat(cell: Cell) -> dict[str, object]:
+    """Return all that a cell holds by name: `config.seed`, `choices.method`, ..."""
+    found = {f"{part}.{key}": value for part in PARTS for key, value in getattr(cell, part).items()}
+    return {key: None if key in OF_PLACE else value for key, value in found.items()}
+
+
+class _Table:
+    """The different values of each key, in order of their first row."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[object]] = {}
+        self._places: dict[str, dict[str, int]] = {}  # by the text of a value
+        self._texts: dict[int, str] = {}  # rows share most of their containers
+        self._counts: Counter[str] = Counter()
+        self._num_rows = 0
+
+    def row(self, row: Mapping[str, object]) -> dict[str, int]:
+        """Take the values of `row` in; return the place of each."""
+        self._num_rows += 1
+        self._counts.update(row.keys())
+        return {key: self._place(key, value) for key, value in row.items()}
+
+    def is_full(self, key: str) -> bool:
+        """Tell whether every row has the key."""
+        return self._counts[key] == self._num_rows
+
+    def _place(self, key: str, value: object) -> int:
+        text = self._text(value)
+        places, values = self._places.setdefault(key, {}), self.values.setdefault(key, [])
+        if text not in places:
+            places[text] = len(values)
+            values.append(value)
+        return places[text]
+
+    def _text(self, value: object) -> str:
+        if value is None or isinstance(value, str | int | float):
+            return valid_json.dumps(value)
+        if id(value) not in self._texts:
+            self._texts[id(value)] = valid_json.dumps(value)
+        return self._texts[id(value)]
+
+
+def _read(path: Path, store: Store) -> Grid | None:
+    """Return the grid at `path`; None where it is gone."""
+    told = _load(path)
+    if told is None:
+        return None
+    try:
+        cells = [_to_cell(row, told, store) for row in told["cells"]]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"it is no grid by its form: {error!r}") from error
+    pairs = zip(cells, told["cells"], strict=True)
+    other = [cell.title for cell, row in pairs if cell.id != row["id"]]
+    if other:
+        raise StoreError(
+            f"{path}: this version, or its lm-eval, gives other numbers than the one that planned "
+            f"{other[0]}{f' and {len(other) - 1:,} more' if other[1:] else ''}. Install what the "
+            "grid was planned with, or run its command here, in a folder of its own."
+        )
+    return Grid(cells=tuple(cells), command=tuple(told["command"]))
+
+
+def _to_cell(row: Mapping[str, Any], told: Mapping[str, Any], store: Store) -> Cell:
+    """Return one cell of a grid, in the folder of `store`, wherever that lies here."""
+    numbers = dict.fromkeys(told["same"], 0) | row["values"]
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for key, values in told["values"].items():
+        if key in numbers:
+            part, _, name = key.partition(".")
+            parts[part][name] = values[numbers[key]]
+    parts["config"] |= {"results_dir": str(store.results_dir), "sweep_name": store.sweep_name}
+    return Cell(**cast(Any, parts), needs_data=row["needs_data"], shown=tuple(told["shown"]))
+
+
+def _ids(path: Path) -> set[str]:
+    """Return the ids of the cells of the grid at `path`."""
+    told = _load(path)
+    return set() if told is None else {row["id"] for row in told["cells"]}
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Read the file of a grid; None where it is gone, `StoreError` where it is none."""
+    try:
+        told: object = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise _damaged(path, f"it is no JSON: {error}") from error
+    if not valid_json.is_object(told) or not isinstance(told.get("cells"), list):
+        raise _damaged(path, "it has no cells")
+    if told.get("schema") != SCHEMA:
+        raise StoreError(
+            f"{path} was made by another calib_sweep (schema {told.get('schema')}, this version "
+            f"reads {SCHEMA}). Install that version, or plan its grid anew."
+        )
+    return told
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"{path} is damaged ({what}). Delete it, and run the command of its grid again."
+    )
