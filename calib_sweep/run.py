@@ -30,7 +30,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.weighting import token_weights
 from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import WorkerLostError
-from calib_sweep.evaluation.earlier import earlier_parts
+from calib_sweep.evaluation.earlier import earlier_parts, on_all
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.handed import beside
@@ -153,11 +153,12 @@ def _fill(
         code = parts.code.get("evaluation")
         found = None if cell.is_dense else ranks.from_rank(0, lambda: store.find(cell.dense()))
         engine = scored_by(found)
-        scorer = suite.scorer(model, engine)
+        scorer = suite.scorer(model, engine, ranks)
         descriptors = describe(drawn, scorer, cell, loaded.weights, code)
         drawn_hash = None if drawn is None else drawn.hash
         kin = ranks.from_rank(0, lambda: kin_of_cell(store, cell, inputs, drawn_hash))
-        known = earlier_parts(kin, suite.identities(scorer, dense), code)
+        wanted = suite.identities(scorer, dense)
+        known = on_all(ranks, lambda: earlier_parts(kin, wanted, code))
     environment.start_peak_memory(str(model.device))
     with timings.of("compress"):
         made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
@@ -165,7 +166,8 @@ def _fill(
             model = session.model(parts.model, inputs["model"], parts.prepare)
             made = _compress(model, cell, parts, drawn, kin, progress)
     with timings.of("evaluate"):
-        scores = suite.score(suite.scorer(model, engine), dense, progress.on_score, known)
+        scorer = suite.scorer(model, engine, ranks)
+        scores = suite.score(scorer, dense, progress.on_score, known)
     record.update(
         {  # first of all: what cannot be written below must not take the scores along
             "calibration": describe_set(drawn, descriptors, suite),

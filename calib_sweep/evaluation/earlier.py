@@ -1,7 +1,8 @@
 """Parts that finished cells of the same weights have scored: read back, and not scored again."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from calib_sweep.errors import StoreError
@@ -9,6 +10,7 @@ from calib_sweep.evaluation.items import COLUMNS
 from calib_sweep.evaluation.parts import TASK, WINDOW, Part, name_of
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.places import ITEMS, REFERENCE
+from calib_sweep.ranks import Ranks
 from calib_sweep.results.files import damage
 from calib_sweep.results.kin import Kin
 
@@ -39,6 +41,18 @@ def earlier_parts(
         if names:
             found |= _read(one, names)
     return found
+
+
+def on_all(ranks: Ranks, find: Callable[[], dict[str, Part]]) -> dict[str, Part]:
+    """Return what `find` gives on the first rank; the others get it without the reference."""
+    found: dict[str, Part] = {}
+
+    def told() -> dict[str, Part]:
+        found.update(find())
+        return {name: replace(part, log_probs=None, top=None) for name, part in found.items()}
+
+    scores = ranks.from_rank(0, told)
+    return found if ranks.is_first else scores
 
 
 def _read(kin: Kin, names: list[str]) -> dict[str, Part]:

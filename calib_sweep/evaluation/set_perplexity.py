@@ -24,7 +24,7 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.cell import TARGET, Cell, Config, by_kind, digest, kind_of, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.corpora.perplexity import token_perplexity
-from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.scorers.scorer import Scorer, ranks_of
 from calib_sweep.evaluation.windows import Windows, has_context
 
 log = logging.getLogger(__name__)
@@ -69,18 +69,24 @@ def dense_perplexity(
     """
     assert drawn.folder is not None, "a set is described where it is kept"
     path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"
-    known = _read(path, drawn.hash)
+    ranks = ranks_of(scorer)
+    known = ranks.from_rank(0, lambda: _read(path, drawn.hash))
     if known is None:
         scored_NT = has_context(drawn.tokens_NT, drawn.lengths_N)
         windows = Windows(DENSE_PERPLEXITY, drawn.tokens_NT, scored_NT)
         value = token_perplexity(scorer, windows)
         known = {"set": drawn.hash, "model": identity, DENSE_PERPLEXITY: value}
-        try:
-            atomic.sweep_leftovers(drawn.folder)  # of who was killed while writing this
-            atomic.write(path, valid_json.dumps(known, indent=1) + "\n")
-        except OSError as error:  # somebody else's folder, say: the next cell computes it again
-            log.warning("%s cannot be kept: %s", path, error)
+        if ranks.is_first:
+            _keep(path, known)
     return known[DENSE_PERPLEXITY]
+
+
+def _keep(path: Path, known: Mapping[str, object]) -> None:
+    try:
+        atomic.sweep_leftovers(path.parent)  # of who was killed while writing this
+        atomic.write(path, valid_json.dumps(known, indent=1) + "\n")
+    except OSError as error:  # somebody else's folder, say: the next cell computes it again
+        log.warning("%s cannot be kept: %s", path, error)
 
 
 def _read(path: Path, set_hash: str) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.parts import Part, identity, settings_of
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.requests import Requests
-from calib_sweep.evaluation.scorers.engines import probed, scorer_of, scoring_as
+from calib_sweep.evaluation.scorers.engines import probed, scorer_of, scoring_as, shared
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.scoring import Scores, Scoring
@@ -52,6 +52,7 @@ from calib_sweep.evaluation.tokenised import Shelf
 from calib_sweep.evaluation.windows import Windows, check_corpus, windows_of
 from calib_sweep.hashing import file_sha256
 from calib_sweep.model.vocabulary import check_ids
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -196,18 +197,21 @@ class PreparedSuite:
         default_factory=WeakKeyDictionary, repr=False
     )
 
-    def scorer(self, model: "PreTrainedModel", engine: str | None = None) -> Scorer:
+    def scorer(
+        self, model: "PreTrainedModel", engine: str | None = None, ranks: Ranks = ALONE
+    ) -> Scorer:
         """Return what asks `model`.
 
         engine: what scored the dense model, as its record says; None: this is the dense one, and
-        when it is first met it is found out whether it can be packed.
+        when it is first met it is found out whether it can be packed. ranks: that share the cell.
         """
         scorer = self.settings.scorer(model, self.tokenizer)
         if engine is None and isinstance(scorer, PackedScorer):
             if model not in self._engines:
-                self._engines[model] = probed(scorer, self._asked(scorer), self.windows)
+                probe = partial(probed, scorer, self._asked(scorer), self.windows)
+                self._engines[model] = ranks.from_rank(0, probe)
             engine = self._engines[model]
-        return scorer if engine is None else scoring_as(scorer, engine)
+        return shared(scorer if engine is None else scoring_as(scorer, engine), ranks)
 
     def _asked(self, scorer: Scorer) -> list[Requests]:
         """Return all that tasks ask, in the requests that are scored, too."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import Problems
+from calib_sweep.ranks import ALONE, Ranks
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 
@@ -69,6 +70,7 @@ class PreparedEvaluation(Protocol):
         self,
         model: "PreTrainedModel",
         engine: str | None = None,  # that scored the dense model; None: it is the dense model
+        ranks: Ranks = ALONE,  # that share what is asked
     ) -> "Scorer": ...  # what asks the model
     def overlap(
         self, tokens_NT: "np.ndarray", lengths_N: "np.ndarray | None"

@@ -7,7 +7,8 @@ from calib_sweep.evaluation.corpora.perplexity import nll, perplexity
 from calib_sweep.evaluation.items import window_table
 from calib_sweep.evaluation.parts import WINDOW, Part
 from calib_sweep.evaluation.reference import DenseReference
-from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.scorers.scorer import Scorer, ranks_of, scored_parts
+from calib_sweep.evaluation.scorers.sharing import fill
 from calib_sweep.evaluation.windows import Windows
 
 
@@ -23,12 +24,17 @@ def score_corpus(
     compared = None if dense is None or not end else Comparison(dense, windows, end)
     kept = Kept() if dense is None and end else None
     targets_P, nll_P = windows.targets(), np.empty(windows.num_positions)
+    ranks, own = ranks_of(scorer), list[slice]()
     for part, log_probs_PV in scored_parts(scorer, windows):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
+        own.append(part)
         inside = slice(part.start, min(part.stop, end))
         for taker in (compared, kept):
             if taker is not None and inside.start < inside.stop:
                 taker.take(inside, log_probs_PV[: inside.stop - inside.start])
+    fill(ranks, own, nll_P)
+    if compared is not None:
+        fill(ranks, own, compared.kl_P, compared.is_same_P)
     nll_N = np.array([part.mean() for part in windows.by_window(nll_P)])
     kl_P = np.full(windows.num_positions, np.nan)
     kl_P[:end] = np.nan if compared is None else compared.kl_P
@@ -38,5 +44,5 @@ def score_corpus(
     for metric, value in ({} if compared is None else compared.scores()).items():
         found.add(metric, *value)
     if kept is not None:
-        found.log_probs, found.top = kept.together()
+        found.log_probs, found.top = kept.together(ranks)
     return found

@@ -36,6 +36,7 @@ from calib_sweep.errors import require
 from calib_sweep.evaluation.corpora.positions import mean_of, runs
 from calib_sweep.evaluation.reference import DenseReference
 from calib_sweep.evaluation.windows import Windows
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,10 +76,19 @@ class Kept:
         self.log_probs.append(log_probs_PV.half().cpu())
         self.top.append(likeliest(log_probs_PV))
 
-    def together(self) -> tuple["Tensor", "Tensor"]:
-        """Return log-probabilities and likeliest tokens at all positions."""
+    def together(self, ranks: Ranks = ALONE) -> tuple["Tensor | None", "Tensor | None"]:
+        """Return log-probabilities and likeliest tokens at all positions, where they are written.
+
+        That is the first rank, which has the first positions, and mostly all that are kept.
+        """
         import torch
 
+        sent = [] if ranks.is_first else [(self.log_probs, self.top)]
+        for log_probs, top in ranks.gathered(sent):
+            self.log_probs += log_probs
+            self.top += top
+        if not ranks.is_first:
+            return None, None
         return torch.cat(self.log_probs), torch.cat(self.top)
 
 

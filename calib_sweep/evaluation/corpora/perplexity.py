@@ -32,7 +32,8 @@ import numpy as np
 from calib_sweep.dataset.base import TextDataset
 from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.evaluation.corpora.positions import mean_of
-from calib_sweep.evaluation.scorers.scorer import Scorer, scored_parts
+from calib_sweep.evaluation.scorers.scorer import Scorer, ranks_of, scored_parts
+from calib_sweep.evaluation.scorers.sharing import fill
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
 from calib_sweep.settings import stems_of
 from calib_sweep.values import is_int
@@ -206,8 +207,11 @@ def token_perplexity(scorer: Scorer, windows: Windows) -> float | None:
     if not windows.num_positions:
         return None
     nll_P, targets_P = np.empty(windows.num_positions), windows.targets()
+    own: list[slice] = []
     for part, log_probs_PV in scored_parts(scorer, windows):
         nll_P[part] = nll(log_probs_PV, targets_P[part])
+        own.append(part)
+    fill(ranks_of(scorer), own, nll_P)
     return perplexity([nll_P])[0]
 
 

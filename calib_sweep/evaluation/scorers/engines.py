@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from calib_sweep.errors import StoreError
 from calib_sweep.evaluation.requests import Requests
 from calib_sweep.evaluation.scorers.hflm import HFLMScorer
+from calib_sweep.evaluation.scorers.in_memory import InMemory
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.scorers.probe import difference
 from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.windows import Windows
+from calib_sweep.ranks import Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,6 +62,13 @@ def probed(scorer: PackedScorer, asked: Sequence[Requests], windows: Sequence[Wi
         reason,
     )
     return _plain(scorer).engine
+
+
+def shared(scorer: Scorer, ranks: Ranks) -> Scorer:
+    """Have ranks share what `scorer` is asked. One of somebody's own is asked by each of them."""
+    if isinstance(scorer, InMemory):
+        scorer.ranks = ranks
+    return scorer
 
 
 def scoring_as(scorer: Scorer, engine: str) -> Scorer:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calib_sweep.evaluation.windows import Windows
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     import torch
@@ -81,21 +82,25 @@ def log_probs(
     model: Any,
     windows: Windows,
     batch_tokens: int | None,
+    ranks: Ranks = ALONE,
     *,
     is_full: bool = False,
     is_whole: bool = False,
 ) -> Iterator[tuple[slice, "Tensor"]]:
     """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]).
 
-    The logits of the scored tokens of a batch are held at once, in the model's dtype. `is_full`:
-    the last batch has as many rows as the others, so that all have one shape. `is_whole`: the head
-    runs at all places, in case that the model asks for that.
+    Of several ranks each has a run of the batches, in order of ranks. The logits of the scored
+    tokens of a batch are held at once, in the model's dtype. `is_full`: the last batch has as many
+    rows as the others, so that all have one shape. `is_whole`: the head runs at all places, in case
+    that the model asks for that.
     """
     import torch
 
     num_at_once = max(1, tokens_at_once(batch_tokens, model.device) // windows.seq_len)
-    device, first = model.device, 0
-    for start in range(0, len(windows.tokens_NT), num_at_once):
+    device, starts = model.device, range(0, len(windows.tokens_NT), num_at_once)
+    own = ranks.share(len(starts))
+    first = int(windows.num_scored_N[: own.start * num_at_once].sum())
+    for start in starts[own.start : own.stop]:
         batch = slice(start, start + num_at_once)
         tokens_BT = windows.tokens_NT[batch]
         if is_full and start:

@@ -7,12 +7,13 @@ answer does not depend on which other tasks are run.
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from calib_sweep.evaluation.requests import Answer, Request, Requests
 from calib_sweep.evaluation.scorers.forward import tokens_at_once
 from calib_sweep.evaluation.scorers.in_memory import InMemory
 from calib_sweep.evaluation.scorers.lengths import check_lengths
+from calib_sweep.evaluation.scorers.sharing import dealt, of_all
 
 if TYPE_CHECKING:
     from calib_sweep.evaluation.harness import Resident
@@ -32,27 +33,41 @@ class HFLMScorer(InMemory):
 
     def loglikelihoods(self, requests: Requests) -> list[Answer]:
         """Return an answer to each request, in order."""
-        answers: dict[int, Answer] = {}
         batch_tokens = tokens_at_once(self.batch_tokens, self.model.device)
-        for batch, num_kept in requests.kept(
+        laid_out = requests.kept(
             ("HFLM", batch_tokens, self.context_length),
-            lambda own: _batches_of(own, batch_tokens, self.context_length),
-        ):
-            found = self._lm.answers([requests[i] for i in batch], num_kept)
-            answers |= zip(batch, found, strict=True)
+            lambda all_: _batches_of(all_, batch_tokens, self.context_length),
+        )
+        own = dealt([one.num_places for one in laid_out], self.ranks)
+        found = [
+            self._lm.answers([requests[i] for i in one.requests], one.num_kept)
+            for one in (laid_out[number] for number in own)
+        ]
+        answers: dict[int, Answer] = {}
+        for one, replies in zip(laid_out, of_all(self.ranks, own, found), strict=True):
+            answers |= zip(one.requests, replies, strict=True)
         return [answers[i] for i in range(len(requests))]
 
 
-def _batches_of(
-    requests: Requests, batch_tokens: int, context_length: int
-) -> list[tuple[list[int], int]]:
-    """List requests to forward together, with the number of positions that need logits."""
+class Batch(NamedTuple):
+    """Requests that are forwarded together."""
+
+    requests: list[int]
+    num_kept: int  # positions at the end that need logits
+    num_places: int
+
+
+def _batches_of(requests: Requests, batch_tokens: int, context_length: int) -> list[Batch]:
+    """List requests to forward together."""
     check_lengths(requests, context_length)
-    return [
-        (batch, num_scored([requests[i] for i in batch], context_length))
-        for items in requests.items.values()
-        for batch in batches(requests, [i for item in items for i in item], batch_tokens)
-    ]
+    found = []
+    for items in requests.items.values():
+        for indices in batches(requests, [i for item in items for i in item], batch_tokens):
+            own = [requests[i] for i in indices]
+            rows = {tuple(one.context + one.continuation[:-1]) for one in own}
+            num_places = len(rows) * min(max(map(len, rows)), context_length)
+            found.append(Batch(indices, num_scored(own, context_length), num_places))
+    return found
 
 
 def batches(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from calib_sweep.evaluation.scorers import forward
 from calib_sweep.evaluation.scorers.compiled import compiled_blocks
 from calib_sweep.evaluation.scorers.fused_norms import fused_norms
+from calib_sweep.evaluation.scorers.sharing import dealt, of_all
 from calib_sweep.evaluation.windows import Windows
-from calib_sweep.model.generation import Prompt, generate
+from calib_sweep.model.generation import Prompt, batches, generate
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,7 @@ class InMemory:
     """What is asked of a model in memory; engines add `loglikelihoods`, each in its own way."""
 
     is_whole = False  # whether the head runs where nothing is scored, too
+    ranks: Ranks = ALONE  # that share what is asked; each has the model
 
     def __init__(
         self,
@@ -57,9 +60,13 @@ class InMemory:
         return context_length(self.model, self.tokenizer)
 
     def log_probs(self, windows: Windows) -> Iterator[tuple[slice, "Tensor"]]:
-        """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V])."""
+        """Yield (scored tokens, float32 log-probabilities of the vocabulary there [., V]).
+
+        Those of this rank's share of the windows alone: they are too large to be sent.
+        """
         shapes = {"is_full": self.is_compiled, "is_whole": self.is_whole}
-        parts = forward.log_probs(self.model, windows, self.window_tokens, **shapes)
+        how = self.window_tokens, self.ranks
+        parts = forward.log_probs(self.model, windows, *how, **shapes)
         with self._ready():
             yield from parts
 
@@ -67,4 +74,19 @@ class InMemory:
         """Return the tokens that follow each prompt, to its bound or to where they end before."""
         device, on_cpu = self.model.device, forward.WRITING_ON_CPU
         batch_tokens = forward.tokens_at_once(self.batch_tokens, device, on_cpu)
-        return generate(self.model, self.tokenizer, prompts, batch_tokens)
+        together = list(batches(prompts, batch_tokens))
+        own = dealt([_num_held(prompts, indices) for indices in together], self.ranks)
+        found = [  # each of these is one batch again
+            generate(self.model, self.tokenizer, [prompts[i] for i in together[n]], batch_tokens)
+            for n in own
+        ]
+        written: dict[int, list[int]] = {}
+        for indices, texts in zip(together, of_all(self.ranks, own, found), strict=True):
+            written |= zip(indices, texts, strict=True)
+        return [written[i] for i in range(len(prompts))]
+
+
+def _num_held(prompts: Sequence[Prompt], indices: Sequence[int]) -> int:
+    """Count the tokens that a batch of one kind holds at its end."""
+    first = prompts[indices[0]]  # the longest
+    return len(indices) * (len(first.tokens) + first.max_new_tokens)

@@ -17,6 +17,7 @@ V vocabulary, R requests.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,8 @@ from calib_sweep.evaluation.scorers.forward import (
 from calib_sweep.evaluation.scorers.in_memory import InMemory
 from calib_sweep.evaluation.scorers.lengths import check_lengths
 from calib_sweep.evaluation.scorers.rows import Rows, alone, pack
+from calib_sweep.evaluation.scorers.sharing import dealt, of_all
+from calib_sweep.ranks import Ranks
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +63,9 @@ class Batch:
 class Layout:
     """All requests in batches, and whose tokens they score, in the order of batches."""
 
-    batches: list[Batch]
-    request_P: np.ndarray
+    own: list[int]  # the numbers of those batches that this rank forwards
+    batches: list[Batch]  # these
+    request_P: np.ndarray  # of the batches of all ranks
 
 
 class PackedScorer(InMemory):
@@ -76,11 +80,13 @@ class PackedScorer(InMemory):
         """Return an answer to each request, in order."""
         device = self.model.device
         batch_tokens, is_full = tokens_at_once(self.batch_tokens, device), self.is_compiled
-        row_length = self.row_length or row_on(device)
+        row_length, ranks = self.row_length or row_on(device), self.ranks
+        in_batches = partial(_in_batches, batch_tokens=batch_tokens, device=device, ranks=ranks)
+        ways = (self.context_length, batch_tokens, row_length, str(device), is_full)
         laid_out = requests.kept(
-            ("packed", self.context_length, batch_tokens, row_length, str(device), is_full),
-            lambda own: _lay_out(
-                own, self.context_length, row_length, batch_tokens, device, is_full=is_full
+            ("packed", *ways, ranks.index, ranks.count),
+            lambda all_: in_batches(
+                _packed(all_, self.context_length, row_length), is_full=is_full
             ),
         )
         with self._ready():
@@ -88,7 +94,7 @@ class PackedScorer(InMemory):
         lost = np.flatnonzero(np.isnan(total_R))
         if self.asks_again and len(lost):
             rows = alone(requests, lost.tolist(), self.context_length)
-            again = _in_batches(rows, batch_tokens, device, is_full=False)  # shapes not to compile
+            again = in_batches(rows, is_full=False)  # shapes not to compile
             own = self._totals(again, len(requests))
             total_R[lost], missed_R[lost] = (of[lost] for of in own)
         return [Answer(float(t), not n) for t, n in zip(total_R, missed_R, strict=True)]
@@ -114,7 +120,9 @@ class PackedScorer(InMemory):
                 value_P, is_best_P = _of_targets(logits_UV, batch)
                 values.append(value_P)
                 best.append(is_best_P)
-            return torch.cat(values).double().cpu().numpy(), torch.cat(best).cpu().numpy()
+        found = list(zip(_on_host(values), _on_host(best), strict=True))
+        value, is_best = zip(*of_all(self.ranks, laid_out.own, found), strict=True)
+        return np.concatenate(value).astype(np.float64), np.concatenate(is_best)
 
 
 def row_on(device: "torch.device") -> int:
@@ -122,55 +130,51 @@ def row_on(device: "torch.device") -> int:
     return ROW_ON_CPU if device.type == "cpu" else ROW_ON_GPU
 
 
-def _lay_out(
-    requests: Requests,
-    context_length: int,
-    row_length: int,
-    batch_tokens: int,
-    device: "torch.device",
-    *,
-    is_full: bool,
-) -> Layout:
+def _packed(requests: Requests, context_length: int, row_length: int) -> list[Rows]:
     check_lengths(requests, context_length)
-    packed = [
+    return [
         rows
         for documents in requests.items.values()
         for rows in pack(requests, documents, context_length, row_length)
     ]
-    return _in_batches(packed, batch_tokens, device, is_full=is_full)
 
 
 def _in_batches(
-    packed: Sequence[Rows], batch_tokens: int, device: "torch.device", *, is_full: bool
+    packed: Sequence[Rows],
+    batch_tokens: int,
+    device: "torch.device",
+    ranks: Ranks,
+    *,
+    is_full: bool,
 ) -> Layout:
-    batches = [
-        batch for rows in packed for batch in batches_of(rows, batch_tokens, device, is_full)
-    ]
-    return Layout(batches, np.concatenate([rows.request_P for rows in packed]))
-
-
-def batches_of(rows: Rows, batch_tokens: int, device: "torch.device", is_full: bool) -> list[Batch]:
-    """Put rows on the device, as many together as have `batch_tokens` places; at least one.
+    """Part rows into batches, as many rows in each as have `batch_tokens` places; at least one.
 
     `is_full`: the last batch has as many rows as the others, so that all have one shape.
     """
+    parts: list[tuple[Rows, slice]] = []
+    for rows in packed:
+        num_rows, length = rows.tokens_RL.shape
+        at_once = max(1, batch_tokens // length)
+        parts += [(rows, slice(at, at + at_once)) for at in range(0, num_rows, at_once)]
+    own = dealt([rows.tokens_RL[part].size for rows, part in parts], ranks)
+    batches = [_batch(*parts[number], device, is_full=is_full) for number in own]
+    return Layout(own, batches, np.concatenate([rows.request_P for rows in packed]))
+
+
+def _batch(rows: Rows, part: slice, device: "torch.device", *, is_full: bool) -> Batch:
+    """Put a part of the rows on the device."""
     import torch
 
-    num_rows, length = rows.tokens_RL.shape
-    at_once = max(1, batch_tokens // length)
-    made = []
-    for start in range(0, num_rows, at_once):
-        part = slice(start, start + at_once)
-        heads = slice(*np.searchsorted(rows.row_U, [start, start + at_once]))
-        scored = slice(*np.searchsorted(rows.row_U[rows.at_P], [start, start + at_once]))
-        arrays = [of[part] for of in (rows.tokens_RL, rows.positions_RL, rows.until_RL)]
-        if is_full:
-            arrays = [with_rows(array, at_once) for array in arrays]
-        arrays += [rows.row_U[heads] - start, rows.place_U[heads]]
-        arrays += [rows.at_P[scored] - heads.start, rows.target_P[scored]]
-        tensors = (torch.from_numpy(array.copy()).to(device) for array in arrays)
-        made.append(Batch(*tensors, is_plain=bool(rows.is_plain_R[part].all())))
-    return made
+    ends = [part.start, part.stop]
+    heads = slice(*np.searchsorted(rows.row_U, ends))
+    scored = slice(*np.searchsorted(rows.row_U[rows.at_P], ends))
+    arrays = [of[part] for of in (rows.tokens_RL, rows.positions_RL, rows.until_RL)]
+    if is_full:
+        arrays = [with_rows(array, part.stop - part.start) for array in arrays]
+    arrays += [rows.row_U[heads] - part.start, rows.place_U[heads]]
+    arrays += [rows.at_P[scored] - heads.start, rows.target_P[scored]]
+    tensors = (torch.from_numpy(array.copy()).to(device) for array in arrays)
+    return Batch(*tensors, is_plain=bool(rows.is_plain_R[part].all()))
 
 
 def mask(until_BL: "Tensor", dtype: "torch.dtype") -> "Tensor":
@@ -181,6 +185,16 @@ def mask(until_BL: "Tensor", dtype: "torch.dtype") -> "Tensor":
     is_hidden_BLL = (place_L[:, None] < place_L) | (place_L[:, None] > until_BL[:, None])
     mask_BLL = torch.zeros(is_hidden_BLL.shape, dtype=dtype, device=until_BL.device)
     return mask_BLL.masked_fill_(is_hidden_BLL, torch.finfo(dtype).min)
+
+
+def _on_host(parts: Sequence["Tensor"]) -> list[np.ndarray]:
+    """Copy tensors to the host in one go, so that it waits once."""
+    import torch
+
+    if not parts:  # fewer batches than ranks
+        return []
+    whole = torch.cat(list(parts)).cpu()
+    return [part.numpy() for part in whole.split([len(part) for part in parts])]
 
 
 def _of_targets(logits_UV: "Tensor", batch: Batch) -> tuple["Tensor", "Tensor"]:

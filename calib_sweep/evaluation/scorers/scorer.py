@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from calib_sweep.evaluation.requests import Answer, Requests
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.model.generation import Prompt
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,20 +56,34 @@ class Scorer(Protocol):
         ...
 
 
+def ranks_of(scorer: Scorer) -> Ranks:
+    """Return the ranks that share what `scorer` is asked.
+
+    A scorer of somebody's own knows of none: each rank asks it everything, as if it were alone.
+    """
+    return getattr(scorer, "ranks", ALONE)
+
+
 def scored_parts(scorer: Scorer, windows: Windows) -> Iterator[tuple[slice, "Tensor"]]:
     """Yield what `scorer` says of `windows`; raise where it leaves out or repeats a token.
 
-    A score is wrong, and looks right, where a part of it was never computed.
+    A score is wrong, and looks right, where a part of it was never computed. Of several ranks each
+    has a run of the scored tokens, in order of ranks; together they have all.
     """
-    done = 0
+    ranks, runs = ranks_of(scorer), []
     for part, log_probs_PV in scorer.log_probs(windows):
-        if (part.start, part.stop) != (done, done + len(log_probs_PV)):
+        if not runs:
+            runs.append([part.start, part.start])
+        if (part.start, part.stop) != (runs[0][1], runs[0][1] + len(log_probs_PV)):
             raise RuntimeError(
                 f"{type(scorer).__name__}.log_probs: expected the scored tokens of {windows.label} "
-                f"from {done} on, but {part} came with {len(log_probs_PV)} rows."
+                f"from {runs[0][1]} on, but {part} came with {len(log_probs_PV)} rows."
             )
-        done = part.stop
+        runs[0][1] = part.stop
         yield part, log_probs_PV
+    done = 0
+    for start, stop in ranks.gathered(runs):
+        done = stop if start == done else -1
     if done != windows.num_positions:
         raise RuntimeError(
             f"{type(scorer).__name__}.log_probs: expected all {windows.num_positions} scored "
