@@ -27,7 +27,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.plan import Composed, compose_command_line, plan_cells
 from calib_sweep.sweep.queue import Outlook, failures
 from calib_sweep.sweep.worker import Worker
-from calib_sweep.tracking.base import NoTracking
+from calib_sweep.tracking.base import Trackers
 
 NUM_ALONE = 100
 
@@ -62,7 +62,7 @@ def measure(folder: Path, number: int) -> None:
     with measuring("look for records", number, store.folder):
         found_records(store, cells)
     with measuring("worker", number, store.folder):
-        Worker(cells, store, NoTracking())()
+        Worker(cells, store, Trackers(by_name={}))()
     with measuring("plan again", number, store.folder):
         plan_cells(store, points)
     with measuring("look for records again", number, store.folder):

@@ -1,9 +1,10 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
-results_dir/SWEEP/               WAITS, STOPPING, THREADS, GRID
-results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE, MARK
-results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM, MARK; the folders TABLES,
-                                 FIGURES, DASHBOARD
+results_dir/SWEEP/               STOPPING, THREADS, GRID; NAME_waits.json of a tracker
+results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE;
+                                 NAME.json of a tracker
+results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM; NAME.json of a tracker;
+                                 the folders TABLES, FIGURES, DASHBOARD
 results_dir/SWEEP/INSPECTION/    INDEX, inspection.md; the folder FIGURES
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 results_dir/TOKENISED/           HASH + IDS; beside it HASH + TOKENISING
@@ -68,9 +69,8 @@ TOKENISED, IDS, TOKENISING = "tokenised", ".safetensors", ".tokenising"
 # Of the documents that sets are drawn from, under results_dir: it can go at any time, too.
 DOCUMENTS = "documents"
 
-# Of a report, and of the mirror: what W&B has, and that it did not take all.
+# Of a report.
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"
 INDEX, CONCLUSION, MADE_FROM = "index.html", "conclusion.json", "made_from.json"
 SCALARS = "scalars.json"
 STOPPING = "stopping.json"  # of a sweep that chose its number of seeds: each look, and the rule
-MARK, WAITS = "wandb.json", "wandb_waits.json"

@@ -97,7 +97,7 @@ PLACES = {
     ),
     "rotation": ROTATION,
     "activations": ACTIVATIONS,
-    "tracking": TRACKING,
+    r"tracking\.[^.]+": TRACKING,
     "calibration": _ours("dataset.calibration.settings.Calibration", "conf/config.yaml"),
     "walk": _ours("compression.settings.Walk", "conf/config.yaml"),
     "analysis": _ours("analysis.settings.AnalysisSettings", "conf/config.yaml"),

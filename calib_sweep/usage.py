@@ -140,7 +140,7 @@ is there is overwritten, and the same table gives the same bytes.
 SCORES may be a folder of records in percent, with --percent: they are written anew, in fractions.
 """,
     "dashboard": """\
-calib-sweep dashboard FOLDER [tracking.KEY=VALUE ...]    the W&B workspace and report of a sweep
+calib-sweep dashboard FOLDER [tracking.wandb.KEY=VALUE ...]    W&B workspace and report of a sweep
 
 Writes FOLDER/report/dashboard, and pushes it when you are logged in to W&B. Its cells must be W&B
 runs already (tracking=wandb, or sync), and there must be a report.
@@ -148,13 +148,13 @@ runs already (tracking=wandb, or sync), and there must be a report.
     calib-sweep dashboard results/default
 """,
     "sync": """\
-calib-sweep sync FOLDER [tracking.KEY=VALUE ...]    bring over to W&B what it lacks of a sweep
+calib-sweep sync FOLDER [tracking.wandb.KEY=VALUE ...]    bring over to W&B what it lacks of a sweep
 
 Uploads the finished cells in FOLDER that are no W&B runs yet, and the report. Needs a login
-(wandb login), or tracking.mode=offline for offline runs.
+(wandb login), or tracking.wandb.mode=offline for offline runs.
 
     calib-sweep sync results/default
-    calib-sweep sync results/default tracking.project=my_project tracking.timeout_s=120
+    calib-sweep sync results/default tracking.wandb.project=my_project tracking.wandb.timeout_s=120
 Exit codes: 0 all is there; 3 some is not
 """,
     "gate": """\

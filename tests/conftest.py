@@ -163,7 +163,7 @@ def make_cell():
             "evaluation": {"perplexity": {"seq_len": 32, "batch_tokens": 4}},
             "calibration": {"num_samples": 4, "seq_len": 32},
             "walk": {"propagate": "compressed", "batch_tokens": 512},
-            "tracking": {"_target_": "somewhere.NoTracking"},
+            "tracking": {},
             "seed": 0,
             "replicate": 0,
             "sweep_name": "default",

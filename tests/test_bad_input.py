@@ -54,11 +54,19 @@ TYPED = [
         ["analysis.seed='x': expected an integer >= 0. Example: 'analysis.seed=0'"],
     ),
     (["analysis.power=80"], ["analysis.power=80: expected a share between 0.5 and 1"]),
-    (["tracking=wandb", "tracking.mode=x"], ["tracking.mode='x': expected auto, online or off"]),
-    (["tracking=wandb", "tracking.tags=x"], ["tracking.tags='x': expected a list of words"]),
     (
-        ["tracking=wandb", "~tracking.mode"],
-        ["tracking.mode is missing: expected a value. Type tracking.mode=VALUE"],
+        ["tracking=wandb", "tracking.wandb.mode=x", "tracking.wandb.tags=y"],
+        [
+            "tracking.wandb.mode='x': expected auto, online or off",
+            "tracking.wandb.tags='y': expected a list of words",
+        ],
+    ),
+    (["tracking=wandb", "tracking.mode=x"], ["Did you mean tracking.wandb.mode?"]),
+    (["tracking=[none,x]"], ["tracking=[none,x]: expected a list of any of "]),
+    (["+tracking.x=1"], ["tracking.x=1: expected the keys of a tracker"]),
+    (
+        ["tracking=wandb", "~tracking.wandb.mode"],
+        ["tracking.wandb.mode is missing: expected a value. Type tracking.wandb.mode=VALUE"],
     ),
     (["evaluation.perplexity=5"], ["evaluation.perplexity=5: expected its keys, or null"]),
     (["model.device=gpu"], ["model.device='gpu': expected auto, cpu, cuda"]),
@@ -163,7 +171,7 @@ def test_a_mistake_is_explained_and_nothing_starts(
         ["method.sparsty=0.5", "seed=-1", "walk.propagate=x"],
         ["dataset=text2", "method=wnda"],
         ["evaluation.perplexity.bos=x", "evaluation.perplexity.batch_tokens=0", "seed=-1"],
-        ["sweep_name=a/b", "replicate=x", "tracking=wandb", "tracking.mode=x"],
+        ["sweep_name=a/b", "replicate=x", "tracking=wandb", "tracking.wandb.mode=x"],
     ],
     ids=" ".join,
 )

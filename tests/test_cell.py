@@ -60,7 +60,7 @@ def test_what_can_move_a_number_changes_the_id(path, value):
         ("walk.batch_tokens", 1),
         ("walk.tensor_cores", False),
         ("model.offload", "blocks"),
-        ("tracking.mode", "online"),
+        ("tracking.wandb.mode", "online"),
         ("sweep_name", "other"),
         ("results_dir", "elsewhere"),
         ("save_model", "dense"),

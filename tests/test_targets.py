@@ -36,8 +36,14 @@ HOSTILE = [
     "calib_sweep.errors.collected",
     "calib_sweep.results.store.Store",
 ]
-PLACES = ["model", "method", "method.base", "dataset", "dataset.parts.one", "tracking"]
-PLACES += ["evaluation", "evaluation.perplexity", "evaluation.perplexity.corpora.0", "walk"]
+PLACES = ["model", "method", "method.base", "dataset", "dataset.parts.one"]
+PLACES += [
+    "tracking.mine",
+    "evaluation",
+    "evaluation.perplexity",
+    "evaluation.perplexity.corpora.0",
+    "walk",
+]
 
 
 @pytest.mark.parametrize("target", HOSTILE)

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -69,7 +70,7 @@ class Builder:
         """Instantiate the part at `key` of the configuration; `ConfigError` names the key."""
         address = f"{key}:{digest(node)}"
         if address not in self._parts:
-            self._parts[address] = _dataset(node) if key == "dataset" else _instantiate(key, node)
+            self._parts[address] = ASSEMBLED.get(key, partial(_instantiate, key))(node)
         return self._parts[address]
 
     def parts(self, cell: Cell) -> Parts:
@@ -155,6 +156,32 @@ def _dataset(node: Config) -> "Dataset":
     from calib_sweep.dataset.selected import Selected
 
     return Selected(source=source, selector=selector)
+
+
+def _trackers(node: Config) -> Tracking:
+    """Build every tracker that is chosen; each is named by the key that has its settings."""
+    from calib_sweep.tracking.base import Trackers
+
+    with collected() as problems:
+        for name, own in node.items():
+            problems.of(
+                require,
+                isinstance(own, Mapping),
+                f"tracking.{name}",
+                own,
+                "the keys of a tracker",
+                "Choose trackers by their names: 'tracking=[wandb,tensorboard]', tracking=none.",
+            )
+    with collected() as problems:
+        by_name = {
+            name: problems.of(_instantiate, f"tracking.{name}", cast(Config, own))
+            for name, own in node.items()
+        }
+    return Trackers(by_name=by_name)
+
+
+# Parts that are made of several.
+ASSEMBLED: dict[str, Callable[[Config], Any]] = {"dataset": _dataset, "tracking": _trackers}
 
 
 def _instantiate_within(key: str, name: str, node: Config) -> Any:

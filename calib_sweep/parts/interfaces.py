@@ -6,7 +6,7 @@ Rotation     which coordinates the dense model is put into first: rotation/setti
 Activations  how inputs of its layers are quantised: the abstract class of activations/base.py
 Dataset      where calibration sets come from: the abstract classes of dataset/base.py
 Evaluation   what a model is scored on; prepared once, it scores any number of models
-Tracking     a mirror of the records, such as W&B
+Tracking     the mirrors of the records, such as W&B
 
 Whatever is wrong with the settings of a part is raised as `ConfigError`.
 """
@@ -113,7 +113,7 @@ class Evaluation(Protocol):
 
 
 class Tracking(Protocol):
-    """A mirror of the records. Whatever goes wrong in it ends no cell and no sweep."""
+    """The mirrors of the records. Whatever goes wrong in them ends no cell and no sweep."""
 
     def log(self, cell: Cell, record: Record, store: Store) -> None: ...
     def log_missing(self, cells: Sequence[Cell], store: Store) -> None: ...
@@ -203,10 +203,9 @@ class Parts(PartialParts):
 if TYPE_CHECKING:
     from calib_sweep.evaluation import suite
     from calib_sweep.model.loading import HubModel
-    from calib_sweep.tracking.base import NoTracking
-    from calib_sweep.tracking.wandb import WandbTracking
+    from calib_sweep.tracking.base import Trackers
 
     def these_fit(
-        model: HubModel, evaluation: suite.Evaluation, tracking: NoTracking | WandbTracking
+        model: HubModel, evaluation: suite.Evaluation, tracking: Trackers
     ) -> tuple[Model, Evaluation, Tracking]:
         return model, evaluation, tracking  # or pyright complains

@@ -22,6 +22,7 @@ OPTIONAL = {
     "rotation": "rotation is",
     "activations": "activations are",
 }
+SEVERAL = "tracking"  # the group of which several may be chosen at once
 GROUPS = ("model", "method", "dataset", *OPTIONAL, "evaluation", "tracking", "experiment")
 
 
@@ -38,8 +39,7 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
             f"{typed}: expected to stay, as every cell needs it. Type {key}=NAME, one of {known}."
         )
     if isinstance(value, list):
-        words = ",".join(map(str, value))
-        return f"{typed}: expected one name. To sweep several, type -m {key}={words}."
+        return _describe_list(override, value, options)
     is_inside = "." in (override.package or "")  # dataset@dataset.prefix: a part of what is there
     if (
         key in GROUPS
@@ -51,6 +51,18 @@ def describe_unknown(override: Override, options: Sequence[str]) -> str | None:
         return None
     near = _near(str(word).rpartition("/")[2], options, f"{key}=")
     return f"{typed}: expected one of {known}.{near}"
+
+
+def _describe_list(override: Override, names: list[object], options: Sequence[str]) -> str | None:
+    """Say what is wrong with a list of names: several are chosen from one group alone."""
+    key, typed = override.key_or_group, override.input_line
+    if key != SEVERAL:
+        words = ",".join(map(str, names))
+        return f"{typed}: expected one name. To sweep several, type -m {key}={words}."
+    if names and all(name in options for name in names):
+        return None
+    known = ", ".join(options)
+    return f"{typed}: expected a list of any of {known}. Example: '{key}=[wandb,tensorboard]'."
 
 
 def _near(word: object, known: Sequence[str], prefix: str) -> str:
@@ -81,7 +93,9 @@ def describe_override_error(
     if isinstance(node, DictConfig) and leaf not in node and len(node):
         where = f"{parent} has" if parent else "the configuration has"
         known = [str(name) for name in node] if parent else _top(config)
-        near = _near(leaf, known, f"{parent}." if parent else "")
+        owners = [name for name in known if parent == SEVERAL and leaf in node[name]]
+        meant = [f"{name}.{leaf}" for name in owners]
+        near = _near(meant[0] if meant else leaf, meant or known, f"{parent}." if parent else "")
         group = parent.partition(".")[0]
         of = f" These are the keys of {group}={choices[group]}." if choices.get(group) else ""
         keys = ", ".join(name for name in known if name != "_target_")

@@ -20,20 +20,18 @@ from calib_sweep.places import CONCLUSION, DASHBOARD, REPORT
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
+from calib_sweep.tracking.client_process import MirrorError
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
+from calib_sweep.tracking.marks import Mark, done_records
 from calib_sweep.tracking.mirrored import (
     CELL,
-    Mark,
     Pushed,
     Settings,
-    done_records,
-    read_mark,
     report_files,
 )
 from calib_sweep.tracking.panels import Logged, build_report, build_workspace, own_entity
 from calib_sweep.tracking.sync import DEFAULTS, sweep_of
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
-from calib_sweep.tracking.wandb_process import MirrorError
 
 PUSHED = "pushed.json"
 
@@ -72,14 +70,14 @@ def read_logged(store: Store) -> Logged:
         axes=_axes(records),
         scores=sorted({key for record in records for key in record["scores"]}),
         curves=sorted({key for point in points for key in point} - {BLOCK}),
-        shown=list(report_files(report)) if read_mark(report) else [],
+        shown=list(report_files(report)) if WandbTracking.marks.read(report) else [],
     )
 
 
 def _mirrored(store: Store) -> Iterator[tuple[Record, Mark, Path]]:
     """Yield record, mark and folder of each finished cell that is a run of W&B."""
     for folder, record in done_records(store.folder).items():
-        if mark := read_mark(folder):
+        if mark := WandbTracking.marks.read(folder):
             yield record, mark, folder
 
 
@@ -93,7 +91,7 @@ def _axes(records: Sequence[Record]) -> list[str]:
 
 
 def read_tracking(logged: Logged, overrides: Sequence[str]) -> WandbTracking:
-    """Return where the last run went, changed by `overrides` (tracking.KEY=VALUE)."""
+    """Return where the last run went, changed by `overrides` (tracking.wandb.KEY=VALUE)."""
     project, entity = logged.places[-1]
     return with_overrides(
         "dashboard", cast(Settings, {**DEFAULTS, "project": project, "entity": entity}), overrides
@@ -126,7 +124,7 @@ def _publish(store: Store, tracking: WandbTracking) -> str:
     except MirrorError as error:
         raise ConfigError(
             f"dashboard: W&B did not take it ({error}). It is safe in {folder}. Run the same "
-            "command again, or add tracking.mode=offline to write the files only."
+            "command again, or add tracking.wandb.mode=offline to write the files only."
         ) from error
     return f"workspace: {pushed['workspace']['url']}\nreport: {pushed['report']['url']}\n"
 

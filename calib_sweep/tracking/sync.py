@@ -13,10 +13,10 @@ from calib_sweep.places import REPORT
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
-from calib_sweep.tracking import mirrored
+from calib_sweep.tracking.client_process import MirrorError
+from calib_sweep.tracking.marks import done_records
 from calib_sweep.tracking.mirrored import Settings
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
-from calib_sweep.tracking.wandb_process import MirrorError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     """Mirror all finished cells of the sweep in the folder named, and its report."""
     configure_logging()
     store, typed = sweep_of("sync", arguments)
-    records = mirrored.done_records(store.folder)
+    records = done_records(store.folder)
     if not records:
         raise ConfigError(
             f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
@@ -54,11 +54,16 @@ def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
 def settings_of(records: Records) -> Settings:
     """Return the tracking of the last finished cell that had any, with the mode of who asks now."""
     ordered = sorted(records.values(), key=lambda record: str(record.get("finished_at")))
-    configs = [record.get("config", {}).get("tracking") for record in ordered]
+    configs = [_of_wandb(record.get("config", {}).get("tracking")) for record in ordered]
     kept = [config for config in configs if isinstance(config, Mapping) and "project" in config]
     own = kept[-1] if kept else {}
     known = {k: v for k, v in own.items() if k in DEFAULTS and k != "mode"}
     return cast(Settings, {**DEFAULTS, **known})
+
+
+def _of_wandb(tracking: object) -> object:
+    """Return the settings of W&B among those of all trackers; the first records had no others."""
+    return tracking.get("wandb", tracking) if isinstance(tracking, Mapping) else None
 
 
 def _require_mode(tracking: WandbTracking) -> str:
@@ -70,7 +75,7 @@ def _require_mode(tracking: WandbTracking) -> str:
         return mode
     raise ConfigError(
         f"sync: W&B is {mode}, or you are not logged in. Type wandb login, then the same command. "
-        "Or add tracking.mode=offline to write offline runs of what is missing."
+        "Or add tracking.wandb.mode=offline to write offline runs of what is missing."
     )
 
 
@@ -78,7 +83,7 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
     """Mirror what is missing until W&B gives no answer; say what came out."""
 
     def missing() -> list[Path]:
-        shown = partial(mirrored.is_shown, online=is_online)
+        shown = partial(tracking.marks.show, online=is_online)
         return [folder for folder, record in records.items() if not shown(folder, record)]
 
     names, before = titles(records), missing()
@@ -93,15 +98,15 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
     are = "1 cell is" if num_taken == 1 else f"{num_taken:,} cells are"
     output(f"sync {store.folder}: {are} now {where}, {len(left):,} left")
     if problem is not None:
-        mirrored.begin_waiting(store.folder, problem)
+        tracking.marks.begin_waiting(store.folder, problem)
         output(
             f"W&B did not take all ({problem}). Run the same command to go on; add "
-            "tracking.timeout_s=120 to give each run more time."
+            "tracking.wandb.timeout_s=120 to give each run more time."
         )
     elif left:
         output("Workers are still at them. Run the same command when they have ended.")
     else:
-        mirrored.end_waiting(store.folder)
+        tracking.marks.end_waiting(store.folder)
     return SOME_LEFT if left or problem is not None else DONE
 
 

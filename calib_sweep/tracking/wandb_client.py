@@ -1,4 +1,4 @@
-"""W&B's client: a program of its own that `wandb_process` asks. The only file that imports wandb.
+"""W&B's client: a program of its own that `client_process` asks. The only file that imports wandb.
 
 What it is asked and what it answers is one line of JSON each. Whatever wandb waits for, who asks
 can end it. A run has the resolved configuration, and the scores as summary. Bar charts and curves
@@ -22,6 +22,7 @@ from calib_sweep.places import CONCLUSION, RECORD, SCALARS
 from calib_sweep.results.reading import read_record
 from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
+from calib_sweep.tracking.marks import Place, report_state
 from calib_sweep.tracking.mirrored import (
     ANALYSIS_JOB,
     CELL,
@@ -29,12 +30,10 @@ from calib_sweep.tracking.mirrored import (
     MAX_NAME,
     MAX_TAG,
     MEAN_ERROR,
-    Place,
     Pushed,
     Settings,
     group_of,
     report_files,
-    report_state,
     shortened,
 )
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from wandb import Run
     from wandb.sdk.data_types.base_types.wb_value import WBValue
 
-    from calib_sweep.tracking.wandb_process import Answer
+    from calib_sweep.tracking.client_process import Answer
 
 Entry = str | float | None  # of a table
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows

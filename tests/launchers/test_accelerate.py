@@ -163,7 +163,7 @@ def launched(tmp_path_factory, grid):
     done = subprocess.run(
         [
             *(Path(sys.executable).parent / "accelerate", "launch", "--config_file", CPU_CONFIG),
-            *("-m", "calib_sweep", *arguments, "tracking.mode=offline"),
+            *("-m", "calib_sweep", *arguments, "tracking.wandb.mode=offline"),
         ],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -15,10 +15,10 @@ from helpers.offline_runs import read_run
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.store import Store
-from calib_sweep.tracking import dashboard, panels, wandb_process
+from calib_sweep.tracking import client_process, dashboard, panels
+from calib_sweep.tracking.client_process import MirrorError
 from calib_sweep.tracking.mirrored import CELL_JOB
 from calib_sweep.tracking.wandb import WandbTracking
-from calib_sweep.tracking.wandb_process import MirrorError
 
 SECTIONS = ["Scores by method and dataset", "Seed spread", "Which differences hold",
             "Variance components", "Layer errors", "All other scores"]  # fmt: skip
@@ -233,8 +233,14 @@ def test_the_name_of_a_sweep_reaches_the_filter_as_it_is(name):
     [
         ([], ["dashboard nothing: expected the folder of one sweep", "results/NAME"]),
         (["nowhere"], ["dashboard 'nowhere': expected the folder of a sweep", "report nowhere"]),
-        (["results/shown", "tracking.x=1"], ["one of tracking.project, tracking.entity"]),
-        (["results/shown", "tracking.project=a/b"], ["tracking.project='a/b': expected a name"]),
+        (
+            ["results/shown", "tracking.x=1"],
+            ["one of tracking.wandb.project, tracking.wandb.entity"],
+        ),
+        (
+            ["results/shown", "tracking.wandb.project=a/b"],
+            ["tracking.wandb.project='a/b': expected a name"],
+        ),
     ],
 )
 def test_mistakes_are_told(sweep, run_cli, arguments, told):
@@ -270,8 +276,8 @@ def test_a_push_that_hangs_is_ended(sweep, tmp_path, monkeypatch):
         for key, value in server.environment(tmp_path).items():
             monkeypatch.setenv(key, value)
         with pytest.raises(ConfigError, match=r"no answer within 2\.1 s.*Run the same command"):
-            dashboard.main([str(sweep), "tracking.timeout_s=0.1"])
-        wandb_process.end()
+            dashboard.main([str(sweep), "tracking.wandb.timeout_s=0.1"])
+        client_process.end()
 
 
 def test_a_missing_package_is_named_with_what_to_type(sweep, run_cli, monkeypatch):
@@ -355,7 +361,11 @@ KEY = {"WANDB_API_KEY": "0" * 40}
 
 @pytest.mark.slow
 def test_without_a_login_or_offline_nothing_is_contacted(sweep, server, tmp_path):
-    calls = [([], {}), (["tracking.mode=offline"], KEY), ([], KEY | {"WANDB_MODE": "offline"})]
+    calls = [
+        ([], {}),
+        (["tracking.wandb.mode=offline"], KEY),
+        ([], KEY | {"WANDB_MODE": "offline"}),
+    ]
     done = push_in_a_process(server, tmp_path, sweep, *calls)
     assert done.returncode == 0 and done.stdout.count("Not pushed") == 3, done.stderr
     assert server.paths == []

@@ -8,11 +8,12 @@ import pytest
 from helpers.offline_runs import read_runs
 
 from calib_sweep.results.store import Store
-from calib_sweep.tracking import mirrored, wandb_client
-from calib_sweep.tracking.mirrored import read_mark, run_id, shortened
+from calib_sweep.tracking import wandb_client
+from calib_sweep.tracking.mirrored import run_id, shortened
 from calib_sweep.tracking.wandb import WandbTracking
 
 CELL_ID = "0123456789ab"
+MARKS = WandbTracking.marks
 MARK = {"id": "a", "run": "wandb/offline-run-1-a", "shows": "t", "project": "p", "is_online": False}
 CORRUPTIONS = {
     "empty": "",
@@ -64,19 +65,19 @@ def test_a_mark_that_is_none_is_not_believed(kind, tmp_path):
     folder = tmp_path / "cell"
     folder.mkdir()
     (folder / "wandb.json").write_text(CORRUPTIONS[kind])
-    assert read_mark(folder) is None
+    assert MARKS.read(folder) is None
 
 
 def test_a_mark_is_believed_where_the_run_is(tmp_path):
     folder, run = tmp_path / "cell", tmp_path / MARK["run"]
     folder.mkdir()
     run.mkdir(parents=True)
-    mirrored.write_mark(folder, MARK)
-    assert read_mark(folder) is None  # no run in it
+    MARKS.write(folder, MARK)
+    assert MARKS.read(folder) is None  # no run in it
     (run / "run-a.wandb").touch()
-    assert read_mark(folder) == MARK
-    assert mirrored.is_mirrored(folder, "t") and not mirrored.is_mirrored(folder, "later")
-    assert not mirrored.is_mirrored(folder, "t", online=True)
+    assert MARKS.read(folder) == MARK
+    assert MARKS.has(folder, "t") and not MARKS.has(folder, "later")
+    assert not MARKS.has(folder, "t", online=True)
 
 
 def test_a_damaged_mark_or_a_folder_in_its_place_is_made_again(make_store, mirror, caplog):
@@ -87,7 +88,7 @@ def test_a_damaged_mark_or_a_folder_in_its_place_is_made_again(make_store, mirro
     (folder / "wandb.json").unlink()
     (folder / "wandb.json").mkdir()
     mirror(store)
-    assert read_mark(folder)["shows"] == "2030-01-01" and "W&B" not in caplog.text
+    assert MARKS.read(folder)["shows"] == "2030-01-01" and "W&B" not in caplog.text
     assert len(read_runs(store.folder)) == 3
     mirror(store)
     assert len(read_runs(store.folder)) == 3
@@ -98,7 +99,7 @@ def test_a_run_whose_folder_was_deleted_is_mirrored_again(make_store, mirror):
     mirror(store)
     shutil.rmtree(store.folder / "wandb")
     folder = mirror(store)
-    assert read_mark(folder) is not None and len(read_runs(store.folder)) == 1
+    assert MARKS.read(folder) is not None and len(read_runs(store.folder)) == 1
 
 
 def test_results_that_were_moved_keep_their_mirror(make_store, mirror, tmp_path):
@@ -117,12 +118,12 @@ def test_a_disabled_run_is_no_mirror(make_store, mirror, monkeypatch):
     assert sorted(path.name for path in store.folder.rglob("*wandb*")) == []
     monkeypatch.setenv("WANDB_MODE", "offline")
     mirror(store, mode="auto")
-    assert read_mark(folder) is not None and len(read_runs(store.folder)) == 1
+    assert MARKS.read(folder) is not None and len(read_runs(store.folder)) == 1
 
 
 def test_a_cell_in_two_sweeps_is_two_runs(make_store, mirror):
     first, second = make_store("first"), make_store("second")
-    ids = {read_mark(mirror(store))["id"] for store in (first, second)}
+    ids = {MARKS.read(mirror(store))["id"] for store in (first, second)}
     assert ids == {run_id("first", CELL_ID), run_id("second", CELL_ID)} and len(ids) == 2
     assert {run["id"] for run in read_runs(first.results_dir)} == ids
     assert all(one.startswith(f"{CELL_ID}-") for one in ids)
@@ -135,7 +136,7 @@ def test_scores_that_are_not_finite_and_names_too_long_or_odd_are_mirrored(make_
     settings = {"method.name": "x" * 400}
     store = make_store("s" * 200, cell=cell | {"settings": settings}, **changes)
     folder = mirror(store, tags=["mine", "mine"])
-    assert read_mark(folder) is not None
+    assert MARKS.read(folder) is not None
     (run,) = read_runs(store.folder)
     assert run["summary"]["acc/mean"] == 0.5 and run["summary"]["ppl/b"] == float("inf")
     assert not {"acc/lost", "stderr/acc/mean"} & run["summary"].keys()
@@ -154,19 +155,19 @@ def test_a_run_that_cannot_be_written_is_no_mirror(make_store, mirror, caplog):
     store = make_store()
     (store.folder / "wandb").write_text("a file where W&B wants a folder")
     folder = mirror(store)
-    assert read_mark(folder) is None and not (folder / "wandb.json").exists()
+    assert MARKS.read(folder) is None and not (folder / "wandb.json").exists()
     assert f"W&B did not take {folder.name}" in caplog.text
     assert not list(folder.glob("claim.*"))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "folder"])
 def test_a_damaged_word_that_the_mirror_waits_is_still_one(content, tmp_path):
-    path = tmp_path / mirrored.WAITS
+    path = tmp_path / "wandb_waits.json"
     path.mkdir() if content == "folder" else path.write_text(content)
-    assert mirrored.is_waiting(tmp_path)
-    mirrored.end_waiting(tmp_path)
-    assert not mirrored.is_waiting(tmp_path)
-    mirrored.begin_waiting(tmp_path, "no answer")
+    assert MARKS.is_waiting(tmp_path)
+    MARKS.end_waiting(tmp_path)
+    assert not MARKS.is_waiting(tmp_path)
+    MARKS.begin_waiting(tmp_path, "no answer")
     assert json.loads(path.read_text())["why"] == "no answer"
 
 

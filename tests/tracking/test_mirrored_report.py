@@ -8,11 +8,10 @@ from helpers.offline_runs import read_run
 
 from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
-from calib_sweep.tracking import wandb_process
-from calib_sweep.tracking.base import NoTracking
-from calib_sweep.tracking.mirrored import end_waiting
+from calib_sweep.tracking import client_process
+from calib_sweep.tracking.base import Trackers
+from calib_sweep.tracking.client_process import MirrorError
 from calib_sweep.tracking.wandb import WandbTracking
-from calib_sweep.tracking.wandb_process import MirrorError
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +98,21 @@ def test_a_sweep_outlives_wandb_and_its_report_waits(reported, monkeypatch, capl
         raise MirrorError("the server is on fire", is_silence=False)
 
     with monkeypatch.context() as patch:
-        patch.setattr(wandb_process, "ask", fail)
+        patch.setattr(client_process, "ask", fail)
         mirror().log_report(reported)
     assert "W&B did not take report (the server is on fire)" in caplog.text
     assert f"type: python -m calib_sweep sync {reported.folder}" in caplog.text
     assert not list((reported.folder / "report").glob("claim.*"))
     mirror().log_report(reported)
     assert not list(reported.folder.rglob("*.wandb"))
-    end_waiting(reported.folder)
+    WandbTracking.marks.end_waiting(reported.folder)
     mirror().log_report(reported)
     assert len(list(reported.folder.rglob("*.wandb"))) == 1
 
 
 def test_without_tracking_nothing_is_written(reported):
     before = sorted(reported.folder.rglob("*"))
-    NoTracking().log_report(reported)
+    Trackers(by_name={}).log_report(reported)
     assert sorted(reported.folder.rglob("*")) == before
 
 

@@ -12,9 +12,9 @@ from helpers.sweeps import read_records
 from calib_sweep import run as run_module
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import CONF
-from calib_sweep.tracking import sync, wandb_process
+from calib_sweep.tracking import client_process, sync
+from calib_sweep.tracking.client_process import MirrorError
 from calib_sweep.tracking.wandb import WandbTracking
-from calib_sweep.tracking.wandb_process import MirrorError
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 KEYS = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}", "HUGGING_FACE_HUB_TOKEN": SECRET}
@@ -24,7 +24,11 @@ KEYS = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}", "HUGGING_FACE_HUB_T
 def wandb_world(tiny_world):
     """A small grid that is mirrored and compared with the dense model."""
     kept = [word for word in tiny_world if word != "tracking=none" and "divergence" not in word]
-    settings = ["tracking=wandb", "tracking.tags=[mine]", "evaluation.divergence.num_tokens=16"]
+    settings = [
+        "tracking=wandb",
+        "tracking.wandb.tags=[mine]",
+        "evaluation.divergence.num_tokens=16",
+    ]
     return ["-m", *kept, *settings, "sweep_name=mirrored"]
 
 
@@ -137,7 +141,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     asked = []
     command = [*wandb_world, "method=magnitude"]
     with monkeypatch.context() as patch:
-        patch.setattr(wandb_process, "ask", lambda *call, **_: asked.append(call) or refuse(*call))
+        patch.setattr(client_process, "ask", lambda *call, **_: asked.append(call) or refuse(*call))
         ended = run_cli(*command, cwd=tmp_path)
     assert ended.code == 0 and "2 cells, 2 done" in ended.out
     assert ended.err.count("the server is on fire") == len(asked) == 1
@@ -151,7 +155,7 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     again = run_cli(*command, cwd=tmp_path)
     assert again.code == 0 and told in again.err and read_runs(sweep) == []
 
-    synced = run_cli("sync", "results/mirrored", "tracking.mode=offline", cwd=tmp_path)
+    synced = run_cli("sync", "results/mirrored", "tracking.wandb.mode=offline", cwd=tmp_path)
     assert synced.code == 0 and "2 cells are now offline runs, 0 left" in synced.out, synced
     runs = read_runs(sweep)
     assert {run["cell_id"] for run in runs} == {r["cell_id"] for r in read_records(sweep)}
@@ -194,15 +198,16 @@ def test_without_tracking_wandb_is_not_imported(tiny_world, tmp_path):
 
 def test_verbs_take_the_defaults_of_the_shipped_choice():
     shipped = yaml.safe_load((CONF / "tracking" / "wandb.yaml").read_text())
-    assert {"_target_": shipped["_target_"], **sync.DEFAULTS} == shipped
+    target = "calib_sweep.tracking.wandb.WandbTracking"
+    assert shipped == {"wandb": {"_target_": target, **sync.DEFAULTS}}
 
 
 def test_settings_are_checked_together():
     with pytest.raises(ConfigError) as caught:
         WandbTracking(project="a/b", entity=None, mode="x", tags=["t" * 65], timeout_s=0)
     assert [problem.split("=")[0] for problem in caught.value.problems] == [
-        "tracking.project",
-        "tracking.mode",
-        "tracking.tags",
-        "tracking.timeout_s",
+        "tracking.wandb.project",
+        "tracking.wandb.mode",
+        "tracking.wandb.tags",
+        "tracking.wandb.timeout_s",
     ]

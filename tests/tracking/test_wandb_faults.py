@@ -20,9 +20,10 @@ from helpers.wandb_server import answer, hang, reset, serving
 
 from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
-from calib_sweep.tracking import sync, wandb_process
-from calib_sweep.tracking.mirrored import is_waiting, read_mark
+from calib_sweep.tracking import client_process, sync
 from calib_sweep.tracking.wandb import WandbTracking
+
+MARKS = WandbTracking.marks
 
 OF_A_CELL = ["UpsertBucket", "file_stream", "CreateRunFiles", "upload"]
 OF_THE_REPORT = ["Viewer", "ArtifactType", "CreateArtifact", "CreateArtifactManifest"]
@@ -37,7 +38,7 @@ SLACK_S = 8  # for the client to start on a machine that is busy
 def server():
     with serving() as server:
         yield server
-    wandb_process.end()
+    client_process.end()
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def mirror(store, **fields):
 
 
 def bring_over(store, *words):
-    return sync.main([str(store.folder), f"tracking.timeout_s={AMPLE_S}", *words])
+    return sync.main([str(store.folder), f"tracking.wandb.timeout_s={AMPLE_S}", *words])
 
 
 def assert_whole(server, folder):
@@ -93,14 +94,14 @@ def assert_whole(server, folder):
     assert any("report_" in file and file.endswith(".html") for file in report.files)
     assert "conclusion" in report.summary and report.exit_code == 0
     for place in [*(path.parent for path in folder.glob("*/record.json")), folder / "report"]:
-        assert read_mark(place)["is_online"]
+        assert MARKS.read(place)["is_online"]
 
 
 @pytest.mark.slow
 def test_a_fault_costs_one_bounded_attempt_and_nothing_is_lost(server, store, caplog):
     server.faults["UpsertBucket"] = hang
     mirror(store, timeout_s=0.2)
-    assert is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
+    assert MARKS.is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
     assert f"type: python -m calib_sweep sync {store.folder}" in caplog.records[-1].getMessage()
     server.faults.clear()
     num_asked = len(server.asked)
@@ -121,13 +122,13 @@ def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
     kept = [word for word in tiny_world if word != "tracking=none"]
     command = ["-m", *kept, "method=magnitude", "sweep_name=online", "tracking=wandb"]
     start = time.monotonic()
-    offline = ("sweep_name=offline", "tracking.mode=offline")
+    offline = ("sweep_name=offline", "tracking.wandb.mode=offline")
     assert run_cli(*command, *offline, cwd=tmp_path, env=environment).code == 0
     offline_s = time.monotonic() - start
     server.faults["UpsertBucket"] = hang
-    ended = run_cli(*command, "tracking.timeout_s=0.2", cwd=tmp_path, env=environment)
+    ended = run_cli(*command, "tracking.wandb.timeout_s=0.2", cwd=tmp_path, env=environment)
     took_s = time.monotonic() - start - offline_s
-    assert took_s < 2 * offline_s + 0.2 + wandb_process.GRACE_S
+    assert took_s < 2 * offline_s + 0.2 + client_process.GRACE_S
     folder = tmp_path / "results" / "online"
     assert ended.code == 0 and "2 cells, 2 done" in ended.out
     assert ended.err.count("W&B did not take") == 1
@@ -138,7 +139,7 @@ def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
     assert run_cli(*command, cwd=tmp_path, env=environment).err.rstrip().endswith(told)
     assert len(server.asked) == num_asked  # nobody had asked for it
 
-    again = ["sync", "results/online", f"tracking.timeout_s={AMPLE_S}"]
+    again = ["sync", "results/online", f"tracking.wandb.timeout_s={AMPLE_S}"]
     synced = run_cli(*again, cwd=tmp_path, env=environment)
     assert synced.code == 0 and "2 cells are now in W&B, 0 left" in synced.out, synced
     assert_whole(server, folder)
@@ -157,16 +158,16 @@ def test_a_fault_at_any_request_costs_one_bounded_attempt_and_nothing_is_lost(
     server.faults[request_name] = FAULTS[kind]
     server.num_good_runs = 1
     took_s = mirror(store)
-    assert took_s < 4 * SLACK_S + TIMEOUT_S + wandb_process.GRACE_S
-    assert is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
+    assert took_s < 4 * SLACK_S + TIMEOUT_S + client_process.GRACE_S
+    assert MARKS.is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
     assert mirror(store) < 1
-    marks = [read_mark(path.parent) for path in store.folder.glob("*/record.json")]
+    marks = [MARKS.read(path.parent) for path in store.folder.glob("*/record.json")]
     in_w_and_b = [run for run in server.runs.values() if run.exit_code == 0]
     assert len([mark for mark in marks if mark]) <= len(in_w_and_b)  # no mark says more than is so
     server.faults.clear()
     assert bring_over(store) == sync.DONE
     assert_whole(server, store.folder)
-    assert not is_waiting(store.folder)
+    assert not MARKS.is_waiting(store.folder)
 
 
 @pytest.mark.slow
@@ -184,9 +185,9 @@ def test_a_fault_that_passes_in_time_is_not_noticed(request_name, kind, server, 
 
 
 def test_a_client_that_does_not_start_in_time_is_ended(monkeypatch):
-    wandb_process.end()
-    monkeypatch.setattr(wandb_process, "START_S", 0.0)
-    with pytest.raises(wandb_process.MirrorError, match="no answer within 0 s"):
+    client_process.end()
+    monkeypatch.setattr(client_process, "START_S", 0.0)
+    with pytest.raises(client_process.MirrorError, match="no answer within 0 s"):
         tracking().current_mode()
     assert not [child for child in psutil.Process().children() if "wandb" in str(child.cmdline())]
 
@@ -211,11 +212,11 @@ def test_workers_of_one_sweep_try_once_and_sync_stops_at_the_first_silence(
     assert float(other.stdout) < 1, other.stderr
 
     start = time.monotonic()
-    assert sync.main([str(store.folder), f"tracking.timeout_s={TIMEOUT_S}"]) == sync.SOME_LEFT
-    assert time.monotonic() - start < TIMEOUT_S + wandb_process.GRACE_S + SLACK_S
+    assert sync.main([str(store.folder), f"tracking.wandb.timeout_s={TIMEOUT_S}"]) == sync.SOME_LEFT
+    assert time.monotonic() - start < TIMEOUT_S + client_process.GRACE_S + SLACK_S
     told = capsys.readouterr().out
     assert "0 cells are now in W&B, 3 left" in told and "Run the same command to go on" in told
-    assert is_waiting(store.folder)
+    assert MARKS.is_waiting(store.folder)
 
 
 @pytest.mark.slow
@@ -235,7 +236,7 @@ def test_sync_goes_on_behind_a_cell_that_w_and_b_refuses(server, store, capsys):
 @pytest.mark.parametrize("when", ["at rest", "at work"])
 def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, store):
     program = (
-        "import sys, time; from calib_sweep.tracking.wandb_process import ask\n"
+        "import sys, time; from calib_sweep.tracking.client_process import ask\n"
         "settings = dict(project='p', entity=None, mode='auto', tags=[], timeout_s=4)\n"
         "folder = sys.argv[1]\n"
         "ask('log_cell', settings, folder=folder, run_id='a', name='a')\n"

@@ -1,7 +1,7 @@
-"""W&B's client in a process of its own, which is ended when it gives no answer in time.
+"""The client of a tracker in a process of its own, which is ended when it gives no answer in time.
 
-wandb waits for its server in many places, some of them without end, the last one when the program
-exits. A process can be ended in all of them.
+A tracker's library may take seconds to import. It may wait for its server without end, the last
+time when the program exits. A process can be ended wherever it waits.
 """
 
 import atexit
@@ -17,10 +17,9 @@ from typing import Any, TypedDict
 import psutil
 
 from calib_sweep import valid_json
-from calib_sweep.tracking.mirrored import Settings
 
-START_S = 120.0  # for Python and wandb to be imported, from a slow disk at worst
-GRACE_S = 2.0  # in which wandb says itself that it has waited long enough, and for what
+START_S = 120.0  # for Python and the library to be imported, from a slow disk at worst
+GRACE_S = 2.0  # in which a library says itself that it has waited long enough, and for what
 
 
 class Answer(TypedDict, total=False):
@@ -31,53 +30,58 @@ class Answer(TypedDict, total=False):
 
 
 class MirrorError(Exception):
-    """W&B took no run. `is_silence`: it gave no answer in time, and may not to the next one."""
+    """A tracker took no run. `is_silence`: it gave no answer in time, and may not to the next."""
 
     def __init__(self, message: str, *, is_silence: bool) -> None:
         super().__init__(message)
         self.is_silence = is_silence
 
 
-def ask(call: str, tracking: Settings, **arguments: str) -> Any:
-    """Have `wandb_client` do `call`, in at most `tracking["timeout_s"]` seconds and a moment."""
-    global _client
+def ask(tracker: str, call: str, tracking: Mapping[str, Any], **arguments: str) -> Any:
+    """Have the client of `tracker` do `call`, in at most `timeout_s` seconds and a moment.
+
+    The client is the module NAME_client beside this file; `tracking`: its settings.
+    """
     limit_s = tracking["timeout_s"]
     try:
-        if _client is None or not _client.is_usable():
-            end()
-            _client = _Client()
-            _client.wait_until_ready()
+        client = _clients.get(tracker)
+        if client is None or not client.is_usable():
+            end(tracker)
+            client = _clients[tracker] = _Client(tracker)
+            client.wait_until_ready()
         start = time.monotonic()
-        answer = _client.ask({"call": call, "tracking": tracking, **arguments}, limit_s)
+        answer = client.ask({"call": call, "tracking": tracking, **arguments}, limit_s)
     except BaseException:  # an interrupt, too, leaves an answer that nobody waits for
-        end()
+        end(tracker)
         raise
     if problem := answer.get("problem"):
-        end()
+        end(tracker)
         raise MirrorError(problem, is_silence=time.monotonic() - start >= limit_s)
     return answer.get("answer")
 
 
-def end() -> None:
-    """End the process, whatever it waits for."""
-    global _client
-    if _client is not None:
-        _client.kill()
-        _client = None
+def end(tracker: str | None = None) -> None:
+    """End the process of a tracker, those of all without a name, whatever they wait for."""
+    for name in [tracker] if tracker else list(_clients):
+        if client := _clients.pop(name, None):
+            client.kill()
 
 
-def _credentials() -> dict[str, str]:
-    """Return what tells wandb who we are and what we want; a program may change it as it goes."""
-    names = [name for name in os.environ if name.startswith("WANDB_")]
+def _credentials(tracker: str) -> dict[str, str]:
+    """Return what tells a client who we are and what we want; a program may change it as it goes.
+
+    Those are the variables that begin with the tracker's name, and where it reads passwords.
+    """
+    names = [name for name in os.environ if name.startswith(f"{tracker.upper()}_")]
     return {name: os.environ.get(name, "") for name in (*names, "HOME", "NETRC")}
 
 
 class _Client:
-    def __init__(self) -> None:
-        self._credentials = _credentials()
+    def __init__(self, tracker: str) -> None:
+        self._tracker, self._credentials = tracker, _credentials(tracker)
         self._owner = os.getpid()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "calib_sweep.tracking.wandb_client"],
+            [sys.executable, "-m", f"calib_sweep.tracking.{tracker}_client"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -90,12 +94,12 @@ class _Client:
         )
 
     def wait_until_ready(self) -> None:
-        """Wait for Python and wandb."""
+        """Wait for Python and the library."""
         self._answer(START_S)
 
     def is_usable(self) -> bool:
         """Tell whether it is ours, lives, and is told the same by the environment."""
-        is_ours = self._owner == os.getpid() and self._credentials == _credentials()
+        is_ours = self._owner == os.getpid() and self._credentials == _credentials(self._tracker)
         return is_ours and self._process.poll() is None
 
     def ask(self, request: Mapping[str, object], limit_s: float) -> Answer:
@@ -122,7 +126,7 @@ class _Client:
         return MirrorError(f"its client ended with exit code {code}", is_silence=False)
 
     def kill(self) -> None:
-        """End it with all that it started: wandb has a service of its own."""
+        """End it with all that it started: wandb, for one, has a service of its own."""
         if self._owner != os.getpid():
             return  # a copy of the process that started it
         try:
@@ -138,5 +142,5 @@ class _Client:
         self._process.communicate()
 
 
-_client: _Client | None = None
+_clients: dict[str, _Client] = {}
 atexit.register(end)
