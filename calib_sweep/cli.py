@@ -20,7 +20,8 @@ from calib_sweep.interruption import interruptible, raise_if_told
 from calib_sweep.places import CONF
 from calib_sweep.sweep.handover import hand_over
 
-GRID_VERBS = ("check", "prefetch", "inspect", "rescore")  # the same overrides as a run
+GRID_VERBS = ("check", "prefetch", "inspect", "rescore", "add")  # the same overrides as a run
+WORK = "work"  # the folder of a sweep, and who works there
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.commands.report",
     "compare": "calib_sweep.analysis.commands.compare",
@@ -32,7 +33,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "export": "calib_sweep.dataset.release.export",
     "doctor": "calib_sweep.doctor",
 }
-VERBS = [*GRID_VERBS, *FOLDER_VERBS]
+VERBS = [*GRID_VERBS, WORK, *FOLDER_VERBS]
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # a variable of Hydra's
 
@@ -58,19 +59,27 @@ def main() -> int:
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ[FULL_ERROR] = "1"
     if {"-sc", "--shell-completion"} & set(arguments):
-        return complete(run_grid, VERBS, FOLDER_VERBS)
+        return complete(run_grid, VERBS, [WORK, *FOLDER_VERBS])
     if verb in FOLDER_VERBS:
         return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
-    return _reporting(lambda: compose_and_run(verb, arguments), arguments)
+    typed = None if verb == WORK else arguments
+    return _reporting(lambda: compose_and_run(verb, arguments), typed)
 
 
 def compose_and_run(verb: str | None, arguments: Sequence[str]) -> object:
     """Hand over to Hydra, which hands over to the sweeper."""
-    if verb is not None and verb not in GRID_VERBS:
+    if verb not in (None, WORK, *GRID_VERBS):
         near = "".join(f" Did you mean {word}?" for word in get_close_matches(verb, VERBS, n=1))
         known = ", ".join(VERBS)
         raise ConfigError(f"{verb!r}: expected a verb ({known}) or key=value.{near}")
-    sys.argv[1:] = hand_over(CONF, verb or "run", arguments)
+    from calib_sweep.sweep.limits import split_options
+
+    options, words = split_options(verb, arguments)
+    if verb == WORK:
+        from calib_sweep.sweep.kept import words_of
+
+        words = words_of(words)
+    sys.argv[1:] = hand_over(CONF, verb or "run", words, options)
     return run_grid()
 
 

@@ -15,6 +15,8 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep prefetch -m ...              download all that the grid needs, load it offline
     calib-sweep inspect dataset=c4 seed=0    show a calibration set
     calib-sweep rescore -m ...               finished cells on more corpora or tasks
+    calib-sweep add -m ...                   put a grid into its folder, run nothing
+    calib-sweep work results/NAME            a worker for the grids of a folder, anywhere
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep report results/A results/B   the same differences in both, and whether they differ
     calib-sweep compare results/A results/B  why the numbers of two sweeps differ
@@ -91,6 +93,34 @@ any other is compressed again and must have the very weights: their hash is in t
 
     calib-sweep -m method=wanda,gptq 'seed=range(5)'
     calib-sweep rescore -m method=wanda,gptq 'seed=range(5)' evaluation=paper
+""",
+    "add": """\
+calib-sweep add [-m] KEY=VALUE ...    put a grid into its folder, for workers elsewhere
+
+Checks every cell as a run would, draws the calibration sets, and keeps the grid in its folder. Runs
+nothing. Takes what a run takes. A run keeps its grid as well.
+
+    calib-sweep add -m method=wanda,gptq 'seed=range(10)' sweep_name=first
+    calib-sweep work results/first
+""",
+    "work": """\
+calib-sweep work FOLDER [OPTION ...] [hydra/launcher=NAME ...] [workers=N]    a worker for a folder
+
+Runs the cells of all grids that are kept in FOLDER (results_dir/sweep_name) and that nobody else
+runs or has run. Start as many as you like, anywhere that sees the folder, at any time. Each ends
+when all cells are done or have failed; then there is a report. Needs no words of the grid, and none
+of its YAML: the grid is in the folder. What its cells read must be here under the same paths.
+
+    --max-cells N      each worker runs at most N cells
+    --for SECONDS      takes no cell after so long; the one that runs is finished
+    --wait SECONDS     once all is done, stay so long for another grid
+    workers=N          processes on a CPU, instead of what the grid says
+    hydra/launcher=accelerate    one worker for each GPU here; any launcher will do
+
+    calib-sweep work results/first
+    calib-sweep work results/first --for 3600
+    calib-sweep work results/first hydra/launcher=accelerate
+Exit codes: those of a run; 0, too, where a limit was reached and others go on
 """,
     "report": """\
 calib-sweep report FOLDER ... [--published FILE] [analysis.KEY=VALUE ...]    tables and figures

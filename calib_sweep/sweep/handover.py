@@ -21,6 +21,7 @@ WITHOUT_EFFECT = {
     "hydra/sweeper": "Leave it out for a grid, or type hydra/sweeper=adaptive.",
     "hydra.sweeper.action": "Leave it out and type a verb. Example: python -m calib_sweep check.",
     "hydra.sweeper.typed": "Leave it out.",
+    "hydra.sweeper.options": "Leave it out.",
     "hydra.mode": "Leave it out: one cell is a grid of one.",
     "hydra.callbacks": "Leave it out: this package calls none.",
 }
@@ -29,7 +30,9 @@ OF_ADAPTIVE = ("min_seeds", "round", "width", "contrasts")  # hydra.sweeper.KEY
 WHOLE_NODES = ("hydra", "hydra.launcher", "hydra.sweeper", "hydra.sweep", "hydra.run", "hydra.job")
 
 
-def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
+def hand_over(
+    conf: Path, action: str, arguments: Sequence[str], verb_options: Sequence[str] = ()
+) -> list[str]:
     """Return the arguments that Hydra gets, to do `action` with the grid that was typed."""
     from calib_sweep.sweep.own_folders import check_own_folders
     from calib_sweep.sweep.points import read_options
@@ -53,6 +56,7 @@ def hand_over(conf: Path, action: str, arguments: Sequence[str]) -> list[str]:
         *own,
         f"hydra.sweeper.action={action}",
         f"hydra.sweeper.typed={pack(arguments)}",
+        *([f"hydra.sweeper.options={pack(verb_options)}"] if verb_options else []),
     ]
 
 
@@ -73,7 +77,7 @@ def _refuse_without_effect(words: Sequence[str]) -> None:
 def _mistakes_of_sweeper(word: str, key: str, words: Sequence[str]) -> Iterator[str]:
     """Say what is wrong with a setting of the sweeper, whose keys Hydra would tell in its words."""
     name = key.removeprefix("hydra.sweeper.")
-    if name == key or name.partition(".")[0] in ("params", "action", "typed"):
+    if name == key or name.partition(".")[0] in ("params", "action", "typed", "options"):
         return
     if name not in OF_ADAPTIVE:
         known = ", ".join(OF_ADAPTIVE)

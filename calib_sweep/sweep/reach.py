@@ -6,10 +6,11 @@ need these are named and left alone; the others go on.
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError
+from calib_sweep.parts.building import Builder
 from calib_sweep.results.kin import OF_WEIGHTS, kin_of
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
@@ -71,3 +72,12 @@ def require_made_before(cells: Sequence[Cell], found: Found) -> None:
             f"{len(new):,} of {len(cells):,} were not: {'; '.join(new[:MAX_NAMED])}{more}. Correct "
             "what is typed, or leave the word rescore out to run them."
         )
+
+
+def refuse_changed_inputs(builder: Builder, found: Iterable[tuple[Cell, Record]]) -> None:
+    """Skip a finished cell only if the local files that it read are still what they were."""
+    from calib_sweep.inputs import changed_inputs
+
+    done = [(cell, record) for cell, record in found if record["status"] == "done"]
+    if changed := changed_inputs(builder, done):
+        raise ConfigError(*changed)

@@ -7,7 +7,7 @@ are kept.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results import grids
-from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.compose import Composed, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
@@ -33,6 +32,7 @@ from calib_sweep.sweep.queue import Failures, failures, tidy_settled
 from calib_sweep.sweep.reach import (
     cells_to_run,
     made_before,
+    refuse_changed_inputs,
     require_made_before,
     within_reach,
 )
@@ -64,6 +64,7 @@ class Sweep:
         typed: Sequence[str] = (),
     ) -> None:
         self.context, self.master, self.points, self.typed = context, master, points, typed
+        self.options: Sequence[str] = ()  # of the verb
         self.builder = Builder()
         self.workforce = Workforce(context, master, points, self.builder)
 
@@ -96,10 +97,14 @@ class Sweep:
             "prefetch": self.prefetch,
             "inspect": self.inspect,
         }
+        self.prepare()
+        return actions[action]()
+
+    def prepare(self) -> None:
+        """Say what is special, and refuse a large grid early."""
         configure_logging()
         log_own_folders(CONF, self.typed)
         self._refuse_what_no_pool_holds()
-        return actions[action]()
 
     def _refuse_what_no_pool_holds(self) -> None:
         """Try the largest seeds of a large grid before all others are composed."""
@@ -138,9 +143,9 @@ class Sweep:
         todo = cells_to_run(self.store, self.cells, found)
         self.workforce.expect([cell.config for cell in todo])
         again = made_before(self.store, todo)
-        _refuse_changed_inputs(self.builder, [*found, *again])
+        refuse_changed_inputs(self.builder, [*found, *again])
         if todo:
-            self._check(todo)
+            self.check_to_run(todo)
             num_done = len(self.cells) - len(todo)
             cells = f"{self.bound}{counted(len(self.cells), 'cell')}"
             log.info("%s: %d done before, %d to run", cells, num_done, len(todo))
@@ -159,7 +164,7 @@ class Sweep:
             return SOME_FAILED
 
     def _work(self, todo: Sequence[Cell], failed_before: Failures, start: float) -> int:
-        grids.keep(self.store, self.cells, self.typed)
+        self.keep()
         if todo:
             self._launch(todo, failed_before)
         self.workforce.crew.resize(0)  # they end while we sum up
@@ -168,6 +173,10 @@ class Sweep:
         code = self._summarise(time.perf_counter() - start)
         undecided = any(self.store.conflicts(cell) for cell in self.cells)  # the summary says which
         return SOME_FAILED if undecided and is_speaker() else code
+
+    def keep(self) -> None:
+        """Keep the cells in the folder, for workers and lists."""
+        grids.keep(self.store, self.cells, self.typed)
 
     def check(self) -> int:
         """Validate every cell; say which are done and what the others may cost."""
@@ -226,7 +235,7 @@ class Sweep:
         inspect_cells(self.builder, self.store, cells, self._draw)
         return DONE
 
-    def _check(self, todo: Sequence[Cell]) -> None:
+    def check_to_run(self, todo: Sequence[Cell]) -> None:
         """Check the cells to run; what is not on this machine is an error now."""
         from calib_sweep.sweep.check import check_cells, check_pool
 
@@ -283,12 +292,3 @@ class Sweep:
         self._tracking().log_report(self.store)
         # `accelerate launch` kills all processes when one fails, so only the speaker does.
         return SOME_FAILED if unfinished and is_speaker() else DONE
-
-
-def _refuse_changed_inputs(builder: Builder, found: Iterable[tuple[Cell, Record]]) -> None:
-    """Skip a finished cell only if the local files that it read are still what they were."""
-    from calib_sweep.inputs import changed_inputs
-
-    done = [(cell, record) for cell, record in found if record["status"] == "done"]
-    if changed := changed_inputs(builder, done):
-        raise ConfigError(*changed)

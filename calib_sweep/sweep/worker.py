@@ -5,6 +5,7 @@ command, started as often as one likes wherever that folder is seen, shares the 
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class Worker:
     failed_before: the failed cells as the command found them; these are run again.
     sessions: at most one, kept for the next worker of this process.
     crew: other processes that do the same beside this one.
+    until: take no cell after this moment, in seconds since 1970.
     """
 
     cells: Sequence[Cell]
@@ -70,6 +72,7 @@ class Worker:
     builder: Builder = field(default_factory=Builder)
     sessions: "list[Session]" = field(default_factory=list)
     crew: Crew = field(default_factory=Crew)
+    until: float | None = None
     _poll_s: float = 0.0  # 0: not waiting
 
     def __call__(self, _config: object = None) -> list[str]:
@@ -89,7 +92,7 @@ class Worker:
         session, num_run = self._session(), 0
         outlook = Outlook(self.store, self.failed_before, progress.finished)
         queue = Queue(self._from_own_share(), outlook)
-        while self.max_cells is None or num_run < self.max_cells:
+        while self._takes_more(num_run):
             raise_if_told()
             taken = queue.take()
             progress.look(queue, taken[0] if taken else None)
@@ -108,6 +111,10 @@ class Worker:
             queue.settle(cell, failed=failed)
             crew.ran(cell.id, failed=failed)
             num_run += 1
+
+    def _takes_more(self, num_run: int) -> bool:
+        is_in_time = self.until is None or time.time() < self.until
+        return is_in_time and (self.max_cells is None or num_run < self.max_cells)
 
     def load_ahead(self) -> None:
         """Load what the first cells need, while others run what these wait for."""

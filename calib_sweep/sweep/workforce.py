@@ -23,6 +23,7 @@ from calib_sweep.sweep.choices import as_hydra_takes_it
 from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.estimate import num_weights
 from calib_sweep.sweep.launching import num_workers
+from calib_sweep.sweep.limits import Limits
 from calib_sweep.sweep.machine import num_cores
 from calib_sweep.sweep.points import Point
 from calib_sweep.sweep.queue import Failures, Outlook
@@ -45,12 +46,18 @@ class Workforce:
         self.context, self.master, self.points, self.builder = context, master, points, builder
         self.sessions: list[Session] = []  # of the worker in this process, if there is one
         self.crew = Crew()
+        self.limits = Limits()
 
     def expect(self, configs: Sequence[Config]) -> None:
         """Start the crew that cells of these configurations will need, as far as one can tell."""
         workers = configs[0]["workers"] if configs else 1
-        if staffing.may_start(self.master, workers, os.environ):
+        if self._may_start(workers):
             self.crew.resize(staffing.first_guess(workers, configs) - 1)
+
+    def _may_start(self, workers: int | str) -> bool:
+        """Tell whether others may work beside this process: not where cells are counted."""
+        is_counted = self.limits.max_cells is not None
+        return not is_counted and staffing.may_start(self.master, workers, os.environ)
 
     def choose_threads(self, store: Store, todo: Sequence[Cell]) -> dict[str, int]:
         """Return the threads of each model in `todo` that has no `num_threads`, where it is small.
@@ -113,7 +120,7 @@ class Workforce:
                 log.error("a worker ended: %s: %s", type(error).__name__, error)
             failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
             left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
-            if not left or len(left) >= len(todo):
+            if not left or len(left) >= len(todo) or self.limits.are_set:
                 break
             cells = counted(len(left), "cell")
             log.warning("workers ended before %s ran; starting again", cells)
@@ -130,12 +137,13 @@ class Workforce:
 
         from calib_sweep.sweep.worker import Worker
 
-        if staffing.may_start(self.master, workers := todo[0].config["workers"], os.environ):
+        if self._may_start(workers := todo[0].config["workers"]):
             self.crew.resize(staffing.needed(self.builder, workers, todo) - 1)
         per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
+        most = per_worker or self.limits.max_cells
         worker = Worker(
-            *(todo, store, tracking, per_worker, failed_before, self.builder),
-            *(self.sessions, self.crew),
+            *(todo, store, tracking, most, failed_before, self.builder),
+            *(self.sessions, self.crew, self.limits.until),
         )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
