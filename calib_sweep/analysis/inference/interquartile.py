@@ -26,6 +26,7 @@ from calib_sweep.analysis.inference.intervals import around, share_interval
 from calib_sweep.analysis.inference.resampling import resampled_counts
 
 TRIMMED = 0.25  # at either end
+AT_ONCE = 4_000_000  # values of resamples in memory; thousands of draws have many times as many
 
 
 class Estimate(NamedTuple):
@@ -71,12 +72,16 @@ def resampled_iqm(blocks: Sequence[np.ndarray], *, seed: int, num_resamples: int
     ]
     value_ST = np.concatenate(blocks)
     order = np.argsort(value_ST, axis=None, kind="stable")
-    count_BN = np.concatenate(counts, axis=1)[:, order // value_ST.shape[1]]
-    upto_BN = np.cumsum(count_BN, axis=1)
-    num = value_ST.size
+    num, value_N, draw_N = value_ST.size, value_ST.ravel()[order], order // value_ST.shape[1]
     cut = int(TRIMMED * num)  # as scipy.stats.trim_mean
-    kept_BN = np.clip(np.minimum(upto_BN, num - cut) - np.maximum(upto_BN - count_BN, cut), 0, None)
-    return np.einsum("bn,n->b", kept_BN, value_ST.ravel()[order]) / (num - 2 * cut)
+    count_BS = np.concatenate(counts, axis=1)
+    sums = []
+    for part_BS in np.array_split(count_BS, max(1, len(count_BS) * num // AT_ONCE)):
+        count_BN = part_BS[:, draw_N]
+        upto_BN = np.cumsum(count_BN, axis=1)
+        kept_BN = np.minimum(upto_BN, num - cut) - np.maximum(upto_BN - count_BN, cut)
+        sums.append(np.einsum("bn,n->b", np.clip(kept_BN, 0, None), value_N))
+    return np.concatenate(sums) / (num - 2 * cut)
 
 
 def profile(blocks: Sequence[np.ndarray], tau_X: np.ndarray) -> Profile:

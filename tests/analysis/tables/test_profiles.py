@@ -5,6 +5,7 @@ import pytest
 from helpers.simulated import SETTINGS, array_of, normal, row, rows_of
 from scipy import stats
 
+from calib_sweep.analysis.inference import interquartile
 from calib_sweep.analysis.inference.interquartile import iqm, resampled_iqm
 from calib_sweep.analysis.scores.arrays import score_arrays
 from calib_sweep.analysis.tables.profiles import (
@@ -33,6 +34,13 @@ def test_resampling_by_counts_is_resampling():
     distance = np.abs(simulated[:, None] - np.array(possible))
     assert distance.min(1).max() < 1e-12
     assert np.mean(distance.argmin(1) == 0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_resampling_in_parts_is_resampling_at_once(monkeypatch):
+    blocks = [normal("parts", 6, 4), normal("more parts", 5, 4)]
+    at_once = resampled_iqm(blocks, **SETTINGS.resampling)
+    monkeypatch.setattr(interquartile, "AT_ONCE", 7 * 44)  # resamples of so many values
+    assert np.array_equal(resampled_iqm(blocks, **SETTINGS.resampling), at_once)
 
 
 @pytest.mark.parametrize(("num_D", "num_S"), [(1, 5), (3, 3)])
