@@ -93,7 +93,7 @@ class Cell:
             "replicate": self.config["replicate"],
         }
 
-    @property
+    @cached_property
     def folder_name(self) -> str:
         return f"{self.folder_stem}-{self.id}"
 
@@ -141,13 +141,29 @@ def _hash_of(config: Config, keys: list[str], needs_data: bool) -> str:
         keys = [*keys, *(key for key in PREPARATIONS if config.get(key) is not None)]
     if needs_data:
         keys = [*keys, "seed", *sorted(OF_DATA)]
-    moving = {
-        key: without_execution(config[key]) if key in EXECUTION_PARTS else config[key]
-        for key in keys
-    }
-    asks = engine_of(config["evaluation"]) if "evaluation" in keys else None
-    engine = {} if asks is None else {"engine": asks}
-    return digest({"numbers": NUMBERS_VERSION, **engine, **by_kind(moving)})
+    texts = {key: _text_of_part(key, config[key]) for key in keys}
+    texts["numbers"] = str(NUMBERS_VERSION)
+    if "evaluation" in keys and (asks := engine_of(config["evaluation"])) is not None:
+        texts["engine"] = _text(asks)
+    whole = ",".join(f'"{key}":{texts[key]}' for key in sorted(texts))
+    return _digest_of_text(f"{{{whole}}}")
+
+
+# Cells of a grid share most parts of their configuration, and nobody changes one in its place. So
+# each is written once; it is kept beside its text, so that no other can get its identity.
+_written: dict[int, tuple[object, str]] = {}
+MAX_WRITTEN = 10_000
+
+
+def _text_of_part(key: str, part: object) -> str:
+    """Write all of a part that can move a number, as `digest` does."""
+    found = _written.get(id(part))
+    if found is None or found[0] is not part:
+        if len(_written) >= MAX_WRITTEN:
+            _written.clear()
+        moving = without_execution(part) if key in EXECUTION_PARTS else part
+        found = _written[id(part)] = part, _text(by_kind(moving))
+    return found[1]
 
 
 def engine_of(evaluation: Config) -> str | None:
@@ -185,7 +201,14 @@ def kind_of(target: _T) -> _T | str:
 
 def digest(value: object) -> str:
     """Hash plain containers to 12 digits, whatever the order of their keys."""
-    text = valid_json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _digest_of_text(_text(value))
+
+
+def _text(value: object) -> str:
+    return valid_json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _digest_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

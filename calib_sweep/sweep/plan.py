@@ -1,13 +1,14 @@
 """The plan of a sweep: points -> cells, each once, each with the dense cell it is compared to."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.types import RunMode
 
-from calib_sweep.cell import DENSE, Cell, cell_id, label
+from calib_sweep.cell import DENSE, Cell, label
 from calib_sweep.errors import CONTROLS, ConfigError, collected, require
 from calib_sweep.results.store import Store
 from calib_sweep.settings import PREPARATIONS, applying, axes_of, telling
@@ -44,14 +45,15 @@ def _fits(path: str, limit: int) -> bool:
 def plan_cells(store: Store, composed: Iterable[Composed]) -> list[Cell]:
     """Turn points into cells: duplicates dropped, each with the dense cell it is compared to.
 
-    Whether a method needs data is known by its class, and importing that costs seconds. So a
-    point whose record exists under either of its two possible ids is taken from there.
+    Whether a method needs data is known by its class, and importing that costs seconds. So it is
+    taken from a record, where one exists under either of the two possible ids of a point.
     """
     cells: dict[str, Cell] = {}
     composed = list(composed)
     shown = tuple(telling((_axes(point), point.settings) for point in composed))
+    to_cell, known = partial(_to_cell, store, shown), dict[str, bool]()
     with collected() as problems:
-        named = [problems.of(_to_cell, store, point, shown) for point in composed]
+        named = [problems.of(to_cell, point, known) for point in composed]
     for cell in named:
         dense = cell.dense()
         cells.setdefault(dense.id, dense)
@@ -66,27 +68,43 @@ def _axes(point: Composed) -> Hashable:
     return axes_of(of | {"method": point.choices["method"]})
 
 
-def _to_cell(store: Store, point: Composed, shown: tuple[str, ...]) -> Cell:
-    is_dense = point.config["method"] == DENSE
-    both = [
-        Cell(
+def _to_cell(
+    store: Store, shown: tuple[str, ...], point: Composed, known: dict[str, bool]
+) -> Cell:
+    """The cell of a point. `known`: which methods need data, with what is prepared before them."""
+
+    def cell(*, needs_data: bool) -> Cell:
+        of_kind = applying(point.settings, is_dense=is_dense, reads_data=needs_data)
+        return Cell(
             config=point.config,
             choices=point.choices,
-            settings=applying(point.settings, is_dense=is_dense, reads_data=needs_data),
+            settings=of_kind,
             needs_data=needs_data,
             shown=shown,
         )
-        for needs_data in (False, True)
-    ]
+
+    is_dense = point.config["method"] == DENSE
     if is_dense:
-        return both[False]
-    for cell in both:
-        if store.cell_folder(cell).is_dir():
-            record, hindrance = store.look(cell)
-            if hindrance or (record is not None and store.completes(cell, record)):
-                return cell
+        return cell(needs_data=False)
     parts = {key: point.config.get(key) for key in ("method", *PREPARATIONS)}
-    return both[any(_reads_data(key, node) for key, node in parts.items() if node is not None)]
+    kind = repr(parts)
+    if kind not in known:
+        for needs_data in (False, True):
+            if _has_record(store, cell(needs_data=needs_data)):
+                known[kind] = needs_data
+                break
+        else:
+            nodes = {key: node for key, node in parts.items() if node is not None}
+            known[kind] = any(_reads_data(key, node) for key, node in nodes.items())
+    return cell(needs_data=known[kind])
+
+
+def _has_record(store: Store, cell: Cell) -> bool:
+    """Tell whether `cell` is done, or there is something of it that this user may not touch."""
+    if not store.cell_folder(cell).is_dir():
+        return False
+    record, hindrance = store.look(cell)
+    return hindrance is not None or (record is not None and store.completes(cell, record))
 
 
 def _reads_data(key: str, node: Mapping[str, object]) -> bool:
@@ -97,8 +115,7 @@ def _running_order(cell: Cell) -> tuple[object, ...]:
     """Models together, dense first, then by calibration set: what is loaded serves on."""
     # A seed that is no number is refused later, with all that is wrong besides.
     data = (str(cell.dataset), cell.seed if isinstance(cell.seed, int) else -1)
-    evaluation = cell_id({**cell.config, "method": DENSE, "replicate": 0}, needs_data=False)
-    return (cell.model, evaluation, not cell.is_dense, *data, cell.method, cell.folder_name)
+    return (cell.model, cell.dense().id, not cell.is_dense, *data, cell.method, cell.folder_name)
 
 
 def compose_command_line(conf: Path, arguments: Sequence[str]) -> list[Composed]:
