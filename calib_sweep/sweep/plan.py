@@ -68,9 +68,7 @@ def _axes(point: Composed) -> Hashable:
     return axes_of(of | {"method": point.choices["method"]})
 
 
-def _to_cell(
-    store: Store, shown: tuple[str, ...], point: Composed, known: dict[str, bool]
-) -> Cell:
+def _to_cell(store: Store, shown: tuple[str, ...], point: Composed, known: dict[str, bool]) -> Cell:
     """The cell of a point. `known`: which methods need data, with what is prepared before them."""
 
     def cell(*, needs_data: bool) -> Cell:

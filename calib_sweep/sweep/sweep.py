@@ -279,10 +279,9 @@ class Sweep:
         from calib_sweep.console import output
 
         settings, folder = self._analysis_settings(), self.store.folder
-        if not report.is_current(folder, settings):
-            report.write_report(folder, settings)
-        title, known = f"sweep {self.store.sweep_name}", settings.metrics
-        output(summary.terminal_summary(folder, title=title, seconds=seconds, declared=known))
+        material = report.bring_up_to_date(folder, settings)
+        title = f"sweep {self.store.sweep_name}"
+        output(summary.terminal_summary(folder, title=title, seconds=seconds, material=material))
         records = [(cell, self.store.find(cell)) for cell in self.cells]
         for cell in [cell for cell, record in records if record is None]:
             log.error("not run: %s", cell.title)

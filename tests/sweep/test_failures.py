@@ -425,7 +425,7 @@ def test_trouble_after_the_cells_have_run_is_not_called_a_refusal(
     def refuse(*_):
         raise ConfigError("report: no place to write to")
 
-    monkeypatch.setattr("calib_sweep.analysis.report.write.write_report", refuse)
+    monkeypatch.setattr("calib_sweep.analysis.report.write.bring_up_to_date", refuse)
     ended = run_cli(*tiny_world, cwd=tmp_path)
     assert ended.code == 3 and "no place to write to" in ended.err
     assert len(read_records(tmp_path / "results" / "default")) == 2

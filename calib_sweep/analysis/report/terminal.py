@@ -19,6 +19,7 @@ from calib_sweep.analysis import formatting
 from calib_sweep.analysis.metrics import NONE_DECLARED, OURS, Declared, Metrics
 from calib_sweep.analysis.report import stopping
 from calib_sweep.analysis.report.findings import findings
+from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.scores.groups import Group, group_rows
 from calib_sweep.analysis.scores.names import Naming
 from calib_sweep.analysis.scores.refusals import known_metrics
@@ -41,13 +42,19 @@ def terminal_summary(
     title: str,
     seconds: float | None = None,
     declared: Declared = NONE_DECLARED,
+    material: Material | None = None,
 ) -> "Summary":
     """Make what a person sees at the end of a sweep, for `rich.console.Console.print`.
 
-    `declared` of metrics: as the report had it.
+    `declared` of metrics: as the report had it. `material`: what the folder holds, where that has
+    been read.
     """
     known = OURS
-    if isinstance(folder_or_rows, str | Path):
+    if material is not None:
+        assert isinstance(folder_or_rows, str | Path), folder_or_rows
+        page = Path(folder_or_rows) / REPORT / "index.html"
+        rows, known = material.rows, material.known
+    elif isinstance(folder_or_rows, str | Path):
         folder = Path(folder_or_rows)
         cells, page = read_cells(folder, declared), folder / REPORT / "index.html"
         rows, known = to_rows(cells), known_metrics(cells, declared)

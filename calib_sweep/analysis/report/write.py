@@ -98,8 +98,25 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     `settings` None: the shipped ones.
     """
     folder, settings = Path(folder), settings or read_settings()
+    return _write(folder, *_read(folder, settings), settings)
+
+
+def bring_up_to_date(folder: Path, settings: AnalysisSettings) -> Material:
+    """Write report/ unless it is current; return what it was made from. Records are read once."""
+    cells, material = _read(folder, settings)
+    if not _is_current(folder, cells, material, settings):
+        _write(folder, cells, material, settings)
+    return material
+
+
+def _read(folder: Path, settings: AnalysisSettings) -> tuple[list[ReadCell], Material]:
     cells = read_cells(folder, settings.metrics)
-    material = Material.of(folder.resolve().name, cells, settings)
+    return cells, Material.of(folder.resolve().name, cells, settings)
+
+
+def _write(
+    folder: Path, cells: Sequence[ReadCell], material: Material, settings: AnalysisSettings
+) -> Path:
     warnings = sidecars.conflicts(folder, cells)
     evidence = gather(folder, material, cells, warnings.append)
     told = stopping.sentences(folder, material.known)
@@ -123,14 +140,18 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
 def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
     """Tell whether the report is there, whole, and made from what there is now."""
     folder, settings = Path(folder), settings or read_settings()
+    return _is_current(folder, *_read(folder, settings), settings)
+
+
+def _is_current(
+    folder: Path, cells: Sequence[ReadCell], material: Material, settings: AnalysisSettings
+) -> bool:
     try:
         made_from = json.loads((folder / REPORT / MADE_FROM).read_bytes())
         records, hashes = made_from["records"], dict(made_from["files"])
         found = {name: (folder / REPORT / name).read_bytes() for name in hashes}
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
         return False
-    cells = read_cells(folder, settings.metrics)
-    material = Material.of(folder.resolve().name, cells, settings)
     return records == _digest(folder, material, cells, settings) and all(
         hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
     )
