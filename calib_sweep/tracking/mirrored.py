@@ -8,6 +8,7 @@ from calib_sweep.places import FIGURES, INDEX, TABLES
 
 # What a dashboard asks for by name: kinds of runs, and keys of what they log.
 CELL_JOB, ANALYSIS_JOB = "cell", "analysis"
+SET, ITEM_SCORES = "calibration-set", "items"  # types of artifacts, as settings name them
 CELL = "cell"  # of the configuration: the axes and settings of the record
 MEAN_ERROR = "compression/output_error"  # of the summary, over all layers
 PAGE = "report"
@@ -21,6 +22,7 @@ class Settings(TypedDict):
     entity: str | None  # None: the user's default
     mode: str
     tags: list[str]
+    artifacts: list[str]  # types of those that are sent
     timeout_s: float
 
 

@@ -25,7 +25,8 @@ Records = Mapping[Path, Record]  # of finished cells, by folder
 DONE, SOME_LEFT = 0, 3
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
 DEFAULTS: Settings = {
-    "project": "calib_sweep", "entity": None, "mode": "auto", "tags": [], "timeout_s": 30
+    "project": "calib_sweep", "entity": None, "mode": "auto", "tags": [],
+    "artifacts": ["calibration-set", "items"], "timeout_s": 30,
 }  # fmt: skip
 
 

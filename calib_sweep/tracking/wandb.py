@@ -14,7 +14,7 @@ from typing import Any
 from calib_sweep.errors import collected, require
 from calib_sweep.tracking.marks import Mark, Marks
 from calib_sweep.tracking.mirror import Mirror
-from calib_sweep.tracking.mirrored import Pushed, Settings, group_of
+from calib_sweep.tracking.mirrored import ITEM_SCORES, SET, Pushed, Settings, group_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class WandbTracking(Mirror):
     entity: str | None  # null: the user's default
     mode: str  # auto, online or offline
     tags: list[str]
+    artifacts: list[str]  # types: calibration-set, items
 
     def __post_init__(self) -> None:
         with collected() as problems:
@@ -55,6 +56,15 @@ class WandbTracking(Mirror):
                 self.tags,
                 "a list of words of at most 64 characters each",
                 "Example: 'tracking.wandb.tags=[first,second]'.",
+            )
+            problems.of(
+                require,
+                isinstance(self.artifacts, list)
+                and all(kind in (SET, ITEM_SCORES) for kind in self.artifacts),
+                "tracking.wandb.artifacts",
+                self.artifacts,
+                f"a list of {SET} and {ITEM_SCORES}, or of one of them, or []",
+                f"Example: 'tracking.wandb.artifacts=[{ITEM_SCORES}]' keeps texts here.",
             )
             self._check_timeout(problems)
 

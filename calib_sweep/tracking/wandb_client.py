@@ -8,7 +8,6 @@ be charted over sweeps.
 """
 
 import contextlib
-import csv
 import json
 import os
 import signal
@@ -16,35 +15,45 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from calib_sweep import valid_json
-from calib_sweep.places import CONCLUSION, RECORD, SCALARS
+from calib_sweep.places import CONCLUSION, INDEX, RECORD, SCALARS
 from calib_sweep.results.reading import read_record
 from calib_sweep.results.record import Record
-from calib_sweep.tracking.layer_curves import BLOCK, ERROR, mean_error, read_curves
+from calib_sweep.tracking.artifacts import Artifact, calibration_set, items
+from calib_sweep.tracking.content import (
+    config_of,
+    notes_of,
+    numbers,
+    read_table,
+    summary_of,
+    tags_of,
+)
+from calib_sweep.tracking.layer_curves import BLOCK, ERROR, read_curves
 from calib_sweep.tracking.marks import Place, report_state
 from calib_sweep.tracking.mirrored import (
     ANALYSIS_JOB,
-    CELL,
     CELL_JOB,
+    ITEM_SCORES,
     MAX_NAME,
     MAX_TAG,
-    MEAN_ERROR,
+    SET,
     Pushed,
     Settings,
     group_of,
     report_files,
+    run_id,
     shortened,
 )
 
 if TYPE_CHECKING:
+    import wandb
     from wandb import Run
     from wandb.sdk.data_types.base_types.wb_value import WBValue
 
     from calib_sweep.tracking.client_process import Answer
 
-Entry = str | float | None  # of a table
-MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
 
 # What wandb's log says, as an error, of data that was refused or not written: `finish` is silent.
@@ -81,21 +90,17 @@ def log_cell(tracking: Settings, folder: str, run_id: str, name: str) -> Place |
     if record is None:
         return None
     is_done = record["status"] == "done"
-    cell = {key: value for key, value in record["cell"].items() if value is not None}
-    summary = {"status": record["status"], **_summary(record)}
-    if is_done:  # charts count every run that has a score
-        summary |= _numbers("", record["scores"]) | _numbers("stderr/", record.get("stderr") or {})
-        if (error := mean_error(Path(folder))) is not None:
-            summary[MEAN_ERROR] = error
     fields: dict[str, Any] = {"id": run_id, "name": shortened(name, MAX_NAME)}
-    fields |= {"job_type": CELL_JOB, "config": {**(record.get("config") or {}), CELL: cell}}
-    tags = [record["cell"].get(axis) for axis in ("model", "method", "dataset")]
-    with _run(tracking, Path(folder).parent, tags, is_done, **fields) as place:
+    fields |= {"job_type": CELL_JOB, "config": config_of(record)}
+    fields["notes"] = notes_of(Path(folder), RECORD, record.get("cell_id"))
+    with _run(tracking, Path(folder).parent, tags_of(record), is_done, **fields) as place:
         if place is None:
             return None
         if is_done:
             _log_history(place.run, record, Path(folder))
-        place.run.summary.update(summary)
+            if place.url is not None:
+                _log_artifacts(place.run, tracking, Path(folder), record)
+        place.run.summary.update(summary_of(record, Path(folder)) | place.links())
     return place.told(str(record.get("finished_at")))
 
 
@@ -103,6 +108,7 @@ def log_report(tracking: Settings, folder: str, run_id: str, name: str) -> Place
     """Mirror the report in `folder` as one run; say where it is, None where W&B is disabled."""
     state = report_state(Path(folder))
     fields = {"id": run_id, "name": shortened(name, MAX_NAME), "job_type": ANALYSIS_JOB}
+    fields["notes"] = notes_of(Path(folder), INDEX)
     with _run(tracking, Path(folder).parent, [ANALYSIS_JOB], True, **fields) as place:
         if place is None:
             return None
@@ -110,7 +116,7 @@ def log_report(tracking: Settings, folder: str, run_id: str, name: str) -> Place
         media = {key: _to_media(path) for key, path in files.items()}
         place.run.log(media | _scalars(Path(folder)))
         sentences = json.loads((Path(folder) / CONCLUSION).read_bytes())
-        place.run.summary.update({"conclusion": "\n".join(sentences)})
+        place.run.summary.update({"conclusion": "\n".join(sentences)} | place.links())
     return place.told(str(state))
 
 
@@ -118,7 +124,7 @@ def _scalars(report: Path) -> dict[str, float]:
     """Read the numbers of a report that are charted over sweeps; one of older versions has none."""
     path = report / SCALARS
     found = json.loads(path.read_bytes()) if path.is_file() else {}
-    return _numbers("", found)
+    return numbers("", found)
 
 
 def push(tracking: Settings, folder: str) -> Pushed:
@@ -135,6 +141,16 @@ class _Place:
         self.run, self.sweep = run, sweep
         self.folder = Path(run.dir).parent
         self.url = None if run.offline else run.url
+
+    def links(self) -> dict[str, str]:
+        """Return the addresses of the report's run and of those of all cells; offline none."""
+        if self.url is None:
+            return {}
+        project, _, _ = self.url.rpartition("/runs/")
+        return {
+            "links/report": f"{project}/runs/{run_id(self.sweep.name, ANALYSIS_JOB)}",
+            "links/cells": f"{project}/groups/{quote(group_of(self.sweep.name), safe='')}",
+        }
 
     def told(self, shows: str) -> Place:
         if self.url is not None:
@@ -163,7 +179,7 @@ class _Place:
 
 @contextlib.contextmanager
 def _run(
-    tracking: Settings, sweep: Path, tags: list[str | None], is_done: bool, **fields: Any
+    tracking: Settings, sweep: Path, tags: list[str], is_done: bool, **fields: Any
 ) -> Iterator[_Place | None]:
     import wandb
 
@@ -171,7 +187,7 @@ def _run(
     if mode == "disabled":
         yield None
         return
-    words = [shortened(tag, MAX_TAG) for tag in [*tracking["tags"], *tags] if tag]
+    words = [shortened(tag, MAX_TAG) for tag in [*tracking["tags"], *tags]]
     run = wandb.init(
         project=tracking["project"],
         entity=tracking["entity"],
@@ -198,20 +214,28 @@ def _run(
         place.require_whole()
 
 
-def _summary(record: Record) -> dict[str, object]:
-    """Return what there is besides scores; a record from elsewhere may have none of it."""
-    summary: dict[str, object] = {**_numbers("timings_s/", record.get("timings_s") or {})}
-    compression = (record.get("compression") or {}).items()
-    summary |= {f"compression/{key}": v for key, v in compression if v is not None}
-    if calibration := record.get("calibration"):
-        summary["calibration/hash"] = calibration["hash"]
-    return summary
+def _log_artifacts(run: "Run", tracking: Settings, folder: Path, record: Record) -> None:
+    """Have the run use the calibration set of its cell, which is sent once, and log its items."""
+    if SET in tracking["artifacts"] and (used := record.get("calibration")):
+        key = (run.entity, run.project, used["hash"])
+        if (sent := _sent_sets.get(key)) is not None:
+            run.use_artifact(sent)
+        elif (found := calibration_set(folder, record)) is not None:
+            _sent_sets[key] = run.use_artifact(_to_wandb(found), aliases=list(found.aliases))
+    if ITEM_SCORES in tracking["artifacts"] and (found := items(folder, record, run.id)):
+        run.log_artifact(_to_wandb(found))
 
 
-def _numbers(prefix: str, values: Mapping[str, object]) -> dict[str, float]:
-    """Return those of `values` that are numbers, also NaN and infinity; null is left out."""
-    numbers = {key: v for key, v in values.items() if isinstance(v, int | float)}
-    return {f"{prefix}{key}": value for key, value in numbers.items()}
+_sent_sets: dict[tuple[str, str, str], "wandb.Artifact"] = {}  # by this process
+
+
+def _to_wandb(found: Artifact) -> "wandb.Artifact":
+    import wandb
+
+    made = wandb.Artifact(found.name, type=found.type, metadata=dict(found.metadata))
+    for name, path in found.files.items():  # sent from where they are: they never change
+        made.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+    return made
 
 
 def _log_history(run: "Run", record: Record, folder: Path) -> None:
@@ -220,7 +244,7 @@ def _log_history(run: "Run", record: Record, folder: Path) -> None:
     run.define_metric(f"{ERROR}/*", step_metric=BLOCK, summary="none")
     for point in read_curves(folder):
         run.log(point)
-    run.log(_numbers("", record["scores"]))
+    run.log(numbers("", record["scores"]))
 
 
 def _to_media(path: Path) -> "WBValue":
@@ -230,23 +254,8 @@ def _to_media(path: Path) -> "WBValue":
         return wandb.Image(str(path))
     if path.suffix == ".html":
         return wandb.Html(str(path), inject=False)
-    columns, rows = _read_csv(path)
+    columns, rows = read_table(path)
     return wandb.Table(columns=list(columns), data=list(rows), allow_mixed_types=True)
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[list[Entry]]]:
-    """Columns and rows; a column of numbers as such, with nothing where there is none."""
-    with path.open(newline="") as file:
-        columns, *rows = csv.reader(file)
-    values = [_floats([row[c] for row in rows]) for c in range(len(columns))]
-    return columns, [list(row) for row in zip(*values, strict=True)][:MAX_TABLE_ROWS]
-
-
-def _floats(texts: list[str]) -> list[Entry]:
-    try:
-        return [float(text) if text else None for text in texts]
-    except ValueError:
-        return list(texts)
 
 
 CALLS: Mapping[str, Callable[..., object]] = {

@@ -3,6 +3,7 @@
     with serving() as server:
         server.faults["file_stream"] = hang          # or answer(500), reset
         server.runs["ID"].summary                    # what the runs that got through hold
+        server.artifacts.of_type("items")            # what was committed of them
 
 Requests are named by the GraphQL operation (UpsertBucket, CreateRunFiles, CreateArtifact, ...), or
 file_stream and upload; ANY is each of them.
@@ -19,10 +20,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from helpers import wandb_artifacts
+
 ENTITY = {"id": "E", "name": "me"}
 PROJECT = {"id": "P", "name": "calib_sweep", "entity": ENTITY}
 VIEWER = {"id": "V", "entity": "me", "username": "me", "email": "me@here", "flags": "{}"}
 ANY = "any request"
+OF_ARTIFACTS = "/upload/artifact/"
 HISTORY, SUMMARY = "wandb-history.jsonl", "wandb-summary.json"
 
 
@@ -64,6 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             if name == "file_stream":
                 self.keep(json.loads(content))
+            elif self.path.startswith(OF_ARTIFACTS):
+                self.server.artifacts.receive(self.path.removeprefix("/upload/"), content)
             self.send(200, {})
 
     do_GET = do_POST = do_PUT = answer
@@ -96,17 +102,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def data(self, name, given):
-        artifact = {"id": "A", "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
-        upload = {"id": "F", "uploadUrl": self.address("file"), "uploadHeaders": []}
+        if name in wandb_artifacts.OPERATIONS:
+            return self.server.artifacts.answer(name, given, PROJECT, self.address)
         data = {
             "Viewer": {"viewer": VIEWER | {"teams": {"edges": []}}},
             "ServerFeaturesQuery": {"serverInfo": {"features": []}},
-            "ArtifactType": {"project": PROJECT | {"artifact": None}},
-            "CreateArtifact": {"createArtifact": {"artifact": artifact}},
-            "CreateArtifactManifest": {
-                "createArtifactManifest": {"artifactManifest": {"id": "M", "file": upload}}
-            },
-            "CommitArtifact": {"commitArtifact": {"artifact": {"id": "A", "digest": "d"}}},
             "RunResumeStatus": {"model": {"bucket": None}},
         }
         if name == "UpsertBucket":
@@ -120,10 +120,6 @@ class Handler(BaseHTTPRequestHandler):
             self.server.runs[given["run"]].files += given["files"]
             files = [{"name": file, "uploadUrl": self.address(file)} for file in given["files"]]
             return {"createRunFiles": {"runID": "B", "uploadHeaders": [], "files": files}}
-        if name == "CreateArtifactFiles":
-            node = {"storagePath": "s", "uploadMultipartUrls": None, "artifact": {"id": "A"}}
-            nodes = [{"node": node | upload} for _ in given["input"]["artifactFiles"]]
-            return {"createArtifactFiles": {"files": {"edges": nodes}}}
         return data.get(name, {})
 
     def address(self, file):
@@ -176,6 +172,7 @@ class Server(ThreadingHTTPServer):
         self.num_good_runs = 0  # before the first fault
         self.asked: list[str] = []
         self.runs: dict[str, Run] = {}
+        self.artifacts = wandb_artifacts.Artifacts()
         self.ends = threading.Event()
 
     def environment(self, home) -> dict[str, str]:

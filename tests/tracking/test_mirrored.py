@@ -52,7 +52,13 @@ def mirror(make_cell, monkeypatch):
     monkeypatch.setattr(type(make_cell()), "folder_name", f"tiny-wanda-{CELL_ID}")
 
     def go(store, **fields):
-        settings = {"project": "p", "entity": None, "mode": "offline", "tags": []} | fields
+        settings = {
+            "project": "p",
+            "entity": None,
+            "mode": "offline",
+            "tags": [],
+            "artifacts": [],
+        } | fields
         tracking = WandbTracking(**settings, timeout_s=60)
         tracking.log_missing([make_cell()], store)
         return store.folder / f"tiny-wanda-{CELL_ID}"

@@ -39,7 +39,7 @@ def reported(template, tmp_path):
 
 def mirror(**fields):
     settings = {"project": "calib_sweep", "entity": None, "mode": "offline", "tags": ["mine"]}
-    settings["timeout_s"] = 60
+    settings |= {"artifacts": [], "timeout_s": 60}
     return WandbTracking(**settings | fields)
 
 

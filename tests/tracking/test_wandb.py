@@ -204,10 +204,13 @@ def test_verbs_take_the_defaults_of_the_shipped_choice():
 
 def test_settings_are_checked_together():
     with pytest.raises(ConfigError) as caught:
-        WandbTracking(project="a/b", entity=None, mode="x", tags=["t" * 65], timeout_s=0)
+        WandbTracking(
+            project="a/b", entity=None, mode="x", tags=["t" * 65], artifacts=["sets"], timeout_s=0
+        )
     assert [problem.split("=")[0] for problem in caught.value.problems] == [
         "tracking.wandb.project",
         "tracking.wandb.mode",
         "tracking.wandb.tags",
+        "tracking.wandb.artifacts",
         "tracking.wandb.timeout_s",
     ]

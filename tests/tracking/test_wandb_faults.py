@@ -60,7 +60,7 @@ def store(tmp_path, server, monkeypatch):
 
 
 def tracking(**fields):
-    settings = {"project": "p", "entity": None, "mode": "auto", "tags": []}
+    settings = {"project": "p", "entity": None, "mode": "auto", "tags": [], "artifacts": []}
     return WandbTracking(**(settings | {"timeout_s": TIMEOUT_S} | fields))
 
 
@@ -237,7 +237,8 @@ def test_sync_goes_on_behind_a_cell_that_w_and_b_refuses(server, store, capsys):
 def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, store):
     program = (
         "import sys, time; from calib_sweep.tracking.client_process import ask\n"
-        "settings = dict(project='p', entity=None, mode='auto', tags=[], timeout_s=4)\n"
+        "settings = dict(project='p', entity=None, mode='auto', tags=[], artifacts=[])\n"
+        "settings |= dict(timeout_s=4)\n"
         "folder = sys.argv[1]\n"
         "ask('log_cell', settings, folder=folder, run_id='a', name='a')\n"
         "print('ready', flush=True)\n"
