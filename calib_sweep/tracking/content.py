@@ -11,12 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from calib_sweep.places import RECORD
+from calib_sweep.places import GRID, RECORD
 from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import mean_error
 from calib_sweep.tracking.mirrored import CELL, MEAN_ERROR
 
-GRID = "grid-*.json"
 Entry = str | float | None  # of a table
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 
