@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from calib_sweep.dataset.calibration.artifact import load_set
 from calib_sweep.errors import StoreError
@@ -37,7 +38,7 @@ class Artifact:
 
 def calibration_set(folder: Path, record: Record) -> Artifact | None:
     """Return the set that the cell in `folder` used; None without one, or where it is not there."""
-    used = record.get("calibration") or {}
+    used: dict[str, Any] = dict(record.get("calibration") or {})
     if (place := used.get("folder")) is None:
         return None
     kept = folder.parent.parent / CALIBRATION / str(place)
