@@ -10,7 +10,7 @@ from helpers.wandb_server import serving
 
 from calib_sweep.dataset.calibration.artifact import save_set
 from calib_sweep.hashing import file_sha256
-from calib_sweep.tracking import artifacts, content, wandb_process
+from calib_sweep.tracking import artifacts, client_process, content
 from calib_sweep.tracking.mirrored import ITEM_SCORES, SET, run_id
 from calib_sweep.tracking.wandb import WandbTracking
 
@@ -21,7 +21,7 @@ BOTH = [SET, ITEM_SCORES]
 def server():
     with serving() as server:
         yield server
-    wandb_process.end()
+    client_process.end()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_set_is_one_artifact_that_every_cell_it_calibrated_uses(
     folders = [make_cell_of(method, rows, seed) for method, seed, rows in grid]
     mirror(folders[0])
     mirror(folders[1])
-    wandb_process.end()  # another process knows nothing of what the first one has sent
+    client_process.end()  # another process knows nothing of what the first one has sent
     mirror(folders[1])
     mirror(folders[2])
 

@@ -240,9 +240,11 @@ def test_a_program_that_is_killed_leaves_no_client_and_no_service(when, server, 
         "settings = dict(project='p', entity=None, mode='auto', tags=[], artifacts=[])\n"
         "settings |= dict(timeout_s=4)\n"
         "folder = sys.argv[1]\n"
-        "ask('log_cell', settings, folder=folder, run_id='a', name='a')\n"
+        "where = dict(folder=folder, name='')\n"
+        "log = lambda run: ask('wandb', 'log_cell', settings, run_id=run, **where)\n"
+        "log('a')\n"
         "print('ready', flush=True)\n"
-        "ask('log_cell', settings, folder=folder, run_id='b', name='b') if sys.argv[2:] else None\n"
+        "log('b') if sys.argv[2:] else None\n"
         "time.sleep(60)"
     )
     folder = next(store.folder.glob("tiny-*"))
