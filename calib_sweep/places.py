@@ -1,6 +1,6 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
-results_dir/SWEEP/               STOPPING, THREADS, GRID; NAME_waits.json of a tracker
+results_dir/SWEEP/               STOPPING, THREADS, GRID, JOBS; NAME_waits.json of a tracker
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE;
                                  NAME.json of a tracker
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM; NAME.json of a tracker;
@@ -54,6 +54,7 @@ ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 
+JOBS = "jobs-*.json"  # of a sweep: what was submitted to SLURM for it
 THREADS = "threads-*.json"  # of a sweep: the threads that a small model runs on, where chosen
 GRID = "grid-*.json"  # of a sweep: the cells that a command planned, for workers and lists
 

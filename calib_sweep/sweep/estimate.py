@@ -30,6 +30,8 @@ from calib_sweep.wording import counted
 if TYPE_CHECKING:
     from calib_sweep.method.base import Work
 
+Place = tuple[str, Rates, Known | None, bool]  # its name, and whether it is a GPU
+
 FITTED, ALONE = 1.5, 2  # factors within which it is right: fitted to finished cells, and by itself
 
 
@@ -127,6 +129,16 @@ def seconds_of(job: Job, rates: Rates, known: Known | None, *, on_gpu: bool) -> 
     return len(job.cells) * sum(each.values()) + job.num_sets * describe
 
 
+def expected_seconds(builder: Builder, store: Store, cells: Sequence[Cell]) -> float | None:
+    """Seconds of all `cells` on one worker; None where that of some cannot be told."""
+    shapes = shapes_of(builder, cells)
+    jobs = jobs_of(builder, cells, shapes)
+    known = _of_use(known_devices(builder, store, shapes), jobs)
+    _, rates, one, on_gpu = _places(jobs, known)[0]
+    found = [seconds_of(job, rates, one, on_gpu=on_gpu) for job in jobs]
+    return None if None in found else sum(seconds or 0.0 for seconds in found)
+
+
 def default_seconds(builder: Builder, cell: Cell) -> float | None:
     """Seconds of a cell at default rates; None where that cannot be told."""
     import torch
@@ -163,11 +175,16 @@ def _describe_asking(builder: Builder, todo: Sequence[Cell]) -> Iterator[str]:
         yield f"besides: the model draws {num} ({names}), each when a cell first needs it"
 
 
+def _places(jobs: Sequence[Job], known: Sequence[Known]) -> list[Place]:
+    """Return where the cells may run: on the device that is known, else on what suits them."""
+    if known:
+        return [(one.device.words, one.rates, one, one.device.on_gpu) for one in known[:1]]
+    on_cpu = all(job.cell.config["model"].get("device") == "cpu" for job in jobs)
+    return [(r.name, r, None, r is GPU) for r in ([CPU] if on_cpu else [GPU, CPU])]
+
+
 def _describe_time(jobs: Sequence[Job], known: Sequence[Known]) -> Iterator[str]:
-    places = [(one.device.words, one.rates, one, one.device.on_gpu) for one in known[:1]]
-    if not places:
-        on_cpu = all(job.cell.config["model"].get("device") == "cpu" for job in jobs)
-        places = [(r.name, r, None, r is GPU) for r in ([CPU] if on_cpu else [GPU, CPU])]
+    places = _places(jobs, known)
     told, untold = [], []
     for words, rates, one, on_gpu in places:
         found = [(job, seconds_of(job, rates, one, on_gpu=on_gpu)) for job in jobs]

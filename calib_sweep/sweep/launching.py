@@ -5,7 +5,6 @@ knows the keys and their types, and stops at the first mistake. One of ours has 
 that knows the rest. So mistakes are found here before anything is started, or even loaded.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from calib_sweep.errors import ConfigError, Problems
@@ -40,22 +39,21 @@ def check_launcher(master: DictConfig) -> None:
             f"{GROUP}={choice}: expected basic, accelerate or slurm, as this one ends with the "
             f"first job that fails. Type {GROUP}={other}."
         )
+    if node.get("detach") and str(master.hydra.sweeper.get("_target_")).endswith("AdaptiveSweeper"):
+        raise ConfigError(
+            f"{PREFIX}detach=true: expected false with hydra/sweeper=adaptive, as each round of "
+            "seeds waits for the one before. Leave one of the two out."
+        )
     if target != BASIC and (check := getattr(_launcher(master), "check", None)):
         check()
 
 
-def preview(master: DictConfig, num_cells: int) -> str | None:
-    """Return what the launcher would submit to run so many cells; None where it submits nothing."""
-    if not num_cells or str(master.hydra.launcher.get("_target_")) == BASIC:
+def preview(master: DictConfig, num_workers: int) -> str | None:
+    """Return what the launcher would submit for so many workers; None where it submits nothing."""
+    if not num_workers or str(master.hydra.launcher.get("_target_")) == BASIC:
         return None  # Hydra's own, which it makes itself
     make = getattr(_launcher(master), "preview", None)
-    return make(num_workers(master, num_cells)) if make else None
-
-
-def num_workers(master: DictConfig, num_cells: int) -> int:
-    """Return how many workers a launcher is asked for, by its `cells_per_worker`."""
-    per_worker = OmegaConf.select(master, f"{PREFIX}cells_per_worker")
-    return math.ceil(num_cells / per_worker) if per_worker else 1
+    return make(num_workers) if make else None
 
 
 def _launcher(master: DictConfig) -> Any:

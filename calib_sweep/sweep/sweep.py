@@ -22,10 +22,12 @@ from calib_sweep.parts.interfaces import PartialParts, Tracking
 from calib_sweep.places import CONF
 from calib_sweep.results import grids
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.closing import Closing
 from calib_sweep.sweep.compose import Composed, compose_grid
 from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
 from calib_sweep.sweep.launching import check_launcher, preview
 from calib_sweep.sweep.own_folders import log_own_folders
+from calib_sweep.sweep.packing import packing
 from calib_sweep.sweep.plan import plan_cells, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, failures, tidy_settled
@@ -167,6 +169,8 @@ class Sweep:
         self.keep()
         if todo:
             self._launch(todo, failed_before)
+            if self.workforce.is_detached:
+                return DONE
         self.workforce.crew.resize(0)  # they end while we sum up
         tidy_settled(self.store, self.cells)
         self._mirror()
@@ -201,7 +205,8 @@ class Sweep:
         warnings = [f"warning: {text}" for text in seen.warnings]
         output("\n".join(filter(None, [self.describe_bound(), *warnings, *pools.lines, plan])))
         todo = [cell for cell in self.cells if not self.store.is_done(cell)]
-        if script := preview(self.master, len(self.at_once(todo))):
+        packed = packing(self.builder, self.store, self.master, self.at_once(todo))
+        if script := preview(self.master, packed.num_workers):
             output(f"this would be submitted, and is not:\n\n{script}")
         return DONE if len(self.cells) == num_planned else SOME_FAILED
 
@@ -260,7 +265,8 @@ class Sweep:
 
     def _launch(self, todo: Sequence[Cell], failed_before: Failures) -> None:
         """Have workers run `todo`."""
-        self.workforce.run(todo, self.store, self._tracking(), failed_before)
+        closing = Closing(cells=self.cells, settings=self._analysis_settings())
+        self.workforce.run(todo, self.store, self._tracking(), failed_before, closing)
 
     def _tracking(self) -> Tracking:
         return self.builder.build("tracking", self.composed[0].config["tracking"])

@@ -7,9 +7,10 @@ command, started as often as one likes wherever that folder is seen, shares the 
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +22,7 @@ from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
+from calib_sweep.sweep.closing import Closing
 from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 # Between two looks at cells that others hold: soon at first, then longer, because hundreds of
 # waiting workers that look at thousands of cells would keep a file server busy.
 FIRST_POLL_S, LONGEST_POLL_S = 0.2, 5.0
+
+Parts = Mapping[Path, int]  # files, and when they were written
 
 
 class Shown(Protocol):
@@ -58,6 +62,8 @@ class Worker:
     max_cells: run at most so many, and wait for nobody but the dense cells these need, and those
     who may be dead; None: stay until every cell is settled, whoever runs it, so that the cells of a
     worker that dies are taken over.
+    share: cells from where one of many jobs begins to where the next one does; None: `max_cells`.
+    closing: what the last worker does at the end of a sweep that no command waits for.
     failed_before: the failed cells as the command found them; these are run again.
     sessions: at most one, kept for the next worker of this process.
     crew: other processes that do the same beside this one.
@@ -73,7 +79,11 @@ class Worker:
     sessions: "list[Session]" = field(default_factory=list)
     crew: Crew = field(default_factory=Crew)
     until: float | None = None
+    share: int | None = None
+    closing: Closing | None = None
     _poll_s: float = 0.0  # 0: not waiting
+    _num_run: int = 0
+    _running: tuple[Path, Parts] | None = None  # the folder of a cell, and what was kept of it
 
     def __call__(self, _config: object = None) -> list[str]:
         """Work, with the crew; return the ids of the cells that failed."""
@@ -83,16 +93,29 @@ class Worker:
         with Progress(self.cells, self.store, self.max_cells, cost_of) as progress:
             with self.crew.at_work(alike, self.cells, progress):
                 self.work(progress, self.crew)
-            return self.crew.failed()
+            failed = self.crew.failed()
+        if self.closing is not None:
+            self.closing.by_last_worker(Outlook(self.store, self.failed_before), self.tracking)
+        return failed
+
+    def got_on(self) -> bool:
+        """Tell whether this worker, told to end, left more than it found, or lost nothing.
+
+        That is a settled cell, or more of the cell that it ran: one that is run again goes on.
+        """
+        if self._num_run or self._running is None:
+            return True
+        folder, before = self._running
+        return kept_parts(folder) != before
 
     def work(self, progress: "Shown", crew: "Company") -> None:
         """Take cells and run them, show them by `progress` and tell `crew` of them."""
         from calib_sweep.run import run_cell
 
-        session, num_run = self._session(), 0
+        session, self._num_run = self._session(), 0
         outlook = Outlook(self.store, self.failed_before, progress.finished)
         queue = Queue(self._from_own_share(), outlook)
-        while self._takes_more(num_run):
+        while self._takes_more():
             raise_if_told()
             taken = queue.take()
             progress.look(queue, taken[0] if taken else None)
@@ -103,6 +126,8 @@ class Worker:
                 continue
             cell, claim = taken
             self._poll_s = 0.0
+            folder = self.store.cell_folder(cell)
+            self._running = folder, kept_parts(folder)
             with claim, progress.running(cell) as cell_progress:
                 record = run_cell(cell, self.store, session, cell_progress)
                 self.tracking.log(cell, record, self.store)
@@ -110,11 +135,12 @@ class Worker:
             failed = record["status"] == "failed"
             queue.settle(cell, failed=failed)
             crew.ran(cell.id, failed=failed)
-            num_run += 1
+            self._num_run += 1
+            self._running = None
 
-    def _takes_more(self, num_run: int) -> bool:
+    def _takes_more(self) -> bool:
         is_in_time = self.until is None or time.time() < self.until
-        return is_in_time and (self.max_cells is None or num_run < self.max_cells)
+        return is_in_time and (self.max_cells is None or self._num_run < self.max_cells)
 
     def load_ahead(self) -> None:
         """Load what the first cells need, while others run what these wait for."""
@@ -147,7 +173,8 @@ class Worker:
         """
         if self.max_cells is None or not self.cells or not HydraConfig.initialized():
             return self.cells
-        start = HydraConfig.get().job.num * self.max_cells % len(self.cells)
+        share = self.share or self.max_cells
+        start = HydraConfig.get().job.num * share % len(self.cells)
         return [*self.cells[start:], *self.cells[:start]]
 
     def _is_worth_waiting(self, queue: Queue) -> bool:
@@ -162,3 +189,15 @@ class Worker:
             log.info("waiting for %s that %s runs", counted(len(queue), "cell"), names)
         self._poll_s = min(max(1.2 * self._poll_s, FIRST_POLL_S), LONGEST_POLL_S)
         crew.pause(self._poll_s)
+
+
+def kept_parts(folder: Path) -> Parts:
+    """Return what is kept of a cell that is not done, in its folder under hidden names."""
+    found: dict[Path, int] = {}
+    for path in folder.glob(".*"):
+        if path.suffix == ".partial":
+            continue  # nobody goes on from what is half written
+        with suppress(OSError):  # it goes as we look
+            inside = path.rglob("*") if path.is_dir() else [path]
+            found.update((one, one.stat().st_mtime_ns) for one in inside)
+    return found

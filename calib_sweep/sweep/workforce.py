@@ -5,6 +5,7 @@ Here is also decided what they run with: the threads of small models.
 
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,12 @@ from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import staffing, threads
 from calib_sweep.sweep.choices import as_hydra_takes_it
+from calib_sweep.sweep.closing import Closing
 from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.estimate import num_weights
-from calib_sweep.sweep.launching import num_workers
 from calib_sweep.sweep.limits import Limits
 from calib_sweep.sweep.machine import num_cores
+from calib_sweep.sweep.packing import packing
 from calib_sweep.sweep.points import Point
 from calib_sweep.sweep.queue import Failures, Outlook
 from calib_sweep.wording import counted
@@ -107,10 +109,28 @@ class Workforce:
             self.sessions[0].forget()
             return None
 
+    @property
+    def is_detached(self) -> bool:
+        """Tell whether the launcher returns as soon as workers are on their way."""
+        return bool(OmegaConf.select(self.master, "hydra.launcher.detach"))
+
     def run(
-        self, todo: Sequence[Cell], store: Store, tracking: Tracking, failed_before: Failures
+        self,
+        todo: Sequence[Cell],
+        store: Store,
+        tracking: Tracking,
+        failed_before: Failures,
+        closing: Closing,
     ) -> None:
-        """Have `todo` run: start workers again as long as each time leaves fewer cells."""
+        """Have `todo` run: start workers again as long as each time leaves fewer cells.
+
+        Detached workers run on without this command: the last of them does the `closing`.
+        """
+        if self.is_detached:
+            self._start(todo, store, tracking, failed_before, closing)
+            told = "see how they get on: python -m calib_sweep status %s"
+            log.info(told, shlex.quote(str(store.folder)))
+            return
         outlook = Outlook(store, failed_before)
         failed: set[str] = set()
         while True:
@@ -130,7 +150,12 @@ class Workforce:
             raise errors[0]
 
     def _start(
-        self, todo: Sequence[Cell], store: Store, tracking: Tracking, failed_before: Failures
+        self,
+        todo: Sequence[Cell],
+        store: Store,
+        tracking: Tracking,
+        failed_before: Failures,
+        closing: Closing | None = None,
     ) -> Sequence[JobReturn]:
         """Have Hydra's launcher run as many workers as `todo` needs, and wait for them."""
         from hydra.core.plugins import Plugins
@@ -139,14 +164,14 @@ class Workforce:
 
         if self._may_start(workers := todo[0].config["workers"]):
             self.crew.resize(staffing.needed(self.builder, workers, todo) - 1)
-        per_worker = OmegaConf.select(self.master, "hydra.launcher.cells_per_worker")
-        most = per_worker or self.limits.max_cells
+        pack = packing(self.builder, store, self.master, todo)
+        most = pack.max_cells or self.limits.max_cells
         worker = Worker(
             *(todo, store, tracking, most, failed_before, self.builder),
-            *(self.sessions, self.crew, self.limits.until),
+            *(self.sessions, self.crew, self.limits.until, pack.share, closing),
         )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master
         )
         jobs = [as_hydra_takes_it(self.context.config_loader, self.points[0])]
-        return launcher.launch(jobs * num_workers(self.master, len(todo)), initial_job_idx=0)
+        return launcher.launch(jobs * pack.num_workers, initial_job_idx=0)

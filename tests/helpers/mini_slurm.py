@@ -2,6 +2,7 @@
 
 No systemd, cgroups, munge, accounting database or configuration outside the folder. More CPUs than
 the machine has may be declared, and GPUs that are character devices, so placement can be tested.
+A job in the partition "urgent" makes those in "main" end within 40 seconds, where it needs room.
 
     with MiniSlurm(folder, num_cpus=4) as slurm:
         subprocess.run(["srun", "hostname"], env={**os.environ, **slurm.environment})
@@ -23,6 +24,7 @@ import psutil
 BINARIES = ("slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")  # stand in for GPUs
 START_S, END_S = 20.0, 10.0
+REQUEUED_S = 150.0  # a time limit of two minutes, and what comes before it is seen to end
 
 CONFIG = """
 ClusterName=mini
@@ -54,9 +56,13 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 KillWait=2
+JobRequeue=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={num_cpus} RealMemory=16000 Gres=gpu:{num_gpus}
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=40
+PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 
 
@@ -125,6 +131,17 @@ class MiniSlurm:
         self._start("slurmctld", "-D")
         self.daemons.insert(0, self.daemons.pop())
 
+    def go_on(self) -> None:
+        """Have the one job start now that was, or will be, put back into the queue for a while."""
+        deadline = time.monotonic() + REQUEUED_S
+        while time.monotonic() < deadline:
+            waiting = self.run("squeue", "--noheader", "--array", "--format=%i %r").split()
+            if waiting[1:] in (["BeginTime"], ["(BeginTime)"]):
+                self.run("scontrol", "update", f"jobid={waiting[0]}", "StartTime=now")
+                return
+            time.sleep(0.1)
+        raise RuntimeError(self.run("squeue"))
+
     def _start(self, daemon: str, *options: str) -> None:
         with (self.folder / f"{daemon}.out").open("wb") as out:
             self.daemons.append(
@@ -140,7 +157,7 @@ class MiniSlurm:
 
     def _wait_until_idle(self) -> None:
         deadline = time.monotonic() + START_S
-        while self.run("sinfo", "--noheader", "--format=%T").strip() != "idle":
+        while set(self.run("sinfo", "--noheader", "--format=%T").split()) != {"idle"}:
             died = any(daemon.poll() is not None for daemon in self.daemons)
             if died or time.monotonic() > deadline:
                 logs = [path.read_text()[-2000:] for path in sorted(self.folder.glob("*.out"))]

@@ -135,17 +135,18 @@ def test_a_machine_without_slurm_is_told_at_once(tmp_path, grid, run_cli, monkey
         ("nodes=2", "hydra.launcher.nodes=2: expected 1, as a worker is one process"),
         ("tasks_per_node=4", "hydra.launcher.tasks_per_node=4: expected 1"),
         ("poll_s=0", "hydra.launcher.poll_s=0.0: expected a number > 0"),
-        ("max_num_timeout=3", "hydra.launcher.max_num_timeout=3: expected 0"),
+        ("max_num_timeout=-1", "hydra.launcher.max_num_timeout=-1: expected a number >= 0"),
+        ("minutes_per_worker=0", "hydra.launcher.minutes_per_worker=0.0: expected a number >= 1"),
         ("array_parallelism=-1", "hydra.launcher.array_parallelism=-1: expected a number >= 1"),
         ("timeout_min=1", "signal_delay_s=120: expected less than 60"),
         ("timeout_min=2", "signal_delay_s=120: expected less than 120"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(option, phrase):
-    name, _, value = option.partition("=")
-    settings = OmegaConf.to_container(OmegaConf.structured(SlurmLauncherConf))
+    settings = OmegaConf.structured(SlurmLauncherConf)
+    OmegaConf.update(settings, *option.split("="))
     with pytest.raises(ConfigError) as refused:
-        check_settings({**settings, name: type(settings[name])(value)})
+        check_settings(OmegaConf.to_container(settings))
     mine = [text for text in refused.value.problems if "SLURM's commands" not in text]
     assert len(mine) == 1 and phrase in mine[0]
 

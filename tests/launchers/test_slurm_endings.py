@@ -62,10 +62,43 @@ def assert_made_good(ended, results: Results, signal: str) -> None:
     assert [len(starts(first)), len(starts(second))] == [2, 2]  # dense, drowsy; drowsy, magnitude
 
 
-def test_a_job_out_of_time_gives_its_cell_back_and_what_is_left_is_submitted_again(sweep):
+def test_a_job_out_of_time_goes_on_from_the_queue_where_it_was(sweep, slurm):
     """SLURM says so half a minute before, or up to a minute earlier."""
-    ended, results = sweep(lambda bed: None, "timeout_min=2", "signal_delay_s=30")
+    ended, results = sweep(lambda bed: slurm.go_on(), "timeout_min=2", "signal_delay_s=30")
+    assert ended.code == 0, ended.err
+    assert len(results.scores()) == NUM_CELLS
+    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["1"]
+    (log,) = logs_of(results)
+    assert "told to end by SIGUSR2: the cell that ran here can be taken by others" in log
+    assert log.count("back in the queue: it goes on from there") == 1
+    assert "Traceback" not in log and " failed" not in log
+    assert sorted(starts(log).values()) == [1, 1, 2]
+
+
+def test_a_job_out_of_time_that_may_not_go_on_is_submitted_again(sweep, slurm):
+    """The signal is SLURM's own, sent at once."""
+
+    def tell(bed: Path) -> None:
+        slurm.run("scancel", "--signal=USR2", f"--user={os.geteuid()}")
+
+    ended, results = sweep(tell, "max_num_timeout=0")
     assert_made_good(ended, results, "SIGUSR2")
+    assert "not put back into the queue: it was out of time 0 times before" in logs_of(results)[0]
+
+
+def test_a_job_that_somebody_puts_back_into_the_queue_goes_on_there(sweep, slurm):
+    def requeue(bed: Path) -> None:
+        job_id = slurm.run("squeue", "--noheader", "--array", "--format=%i").strip()
+        slurm.run("scontrol", "requeue", job_id)
+        slurm.go_on()
+
+    ended, results = sweep(requeue)
+    assert ended.code == 0, ended.err
+    assert len(results.scores()) == NUM_CELLS and results.claims() == []
+    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["1"]
+    (log,) = logs_of(results)
+    assert "told to end by SIGTERM" in log and "back in the queue" not in log
+    assert sorted(starts(log).values()) == [1, 1, 2]
 
 
 def test_a_job_cancelled_by_somebody_gives_its_cell_back(sweep, slurm):

@@ -3,6 +3,7 @@
 Differs from submitit's own Hydra launcher in what happens when things go wrong:
 - a job that is killed (memory, node, scancel) or out of time costs the cell it ran, which it gives
   back if it is given a moment, and nothing else: what is left is submitted again by the sweep;
+- a job out of time or preempted goes back into the queue by itself, and goes on from there;
 - it is noticed because it has left the queue: no accounting database is needed;
 - Ctrl-C, SIGTERM and SIGHUP cancel what was submitted; a process that is killed leaves its jobs
   running, and the same command shares the sweep with them.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
-from hydra_plugins.calib_sweep import outcome
+from hydra_plugins.calib_sweep import outcome, slurm_job
 from hydra_plugins.calib_sweep.private import make_private
 from hydra_plugins.calib_sweep.slurm_queue import Queue
 from hydra_plugins.calib_sweep.slurm_settings import check_settings, missing_commands
@@ -31,6 +32,7 @@ from omegaconf import OmegaConf
 from calib_sweep import atomic
 from calib_sweep.errors import ConfigError, WorkerLostError
 from calib_sweep.interruption import Interrupted, ending_on
+from calib_sweep.results import submitted
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -45,47 +47,62 @@ class SlurmLauncher(SubmititSlurm):
     def __init__(
         self,
         cells_per_worker: int | None,
+        minutes_per_worker: float | None,
         max_array_size: int,
         poll_s: float,
         cancel_on_interrupt: bool,
+        detach: bool,
         **params: Any,
     ) -> None:
         super().__init__(**params)
-        self.cells_per_worker, self.max_array_size = cells_per_worker, max_array_size
-        self.poll_s, self.cancel_on_interrupt = poll_s, cancel_on_interrupt
+        self.cells_per_worker, self.minutes_per_worker = cells_per_worker, minutes_per_worker
+        self.max_array_size, self.poll_s = max_array_size, poll_s
+        self.cancel_on_interrupt, self.detach = cancel_on_interrupt, detach
 
     def __call__(self, *arguments: Any) -> JobReturn:
         """Run one worker: this is the process in the SLURM job.
 
-        One that is told to end leaves no outcome: SLURM says whether its job is over or requeued.
+        One that is told to end leaves no outcome: it may be in the queue again, or SLURM says that
+        it is over.
         """
         from submitit import JobEnvironment
 
         from calib_sweep.console import configure_logging
+        from calib_sweep.sweep.worker import Worker
 
         if cores := os.environ.get("SLURM_CPUS_ON_NODE"):
             os.environ.setdefault("OMP_NUM_THREADS", cores)
         configure_logging()
+        here = JobEnvironment()
+        folder, name = here.paths.folder, here.job_id
         before_timeout = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
         try:
             with ending_on(before_timeout, signal.SIGTERM, signal.SIGINT):
                 job = super().__call__(*arguments)
         except Interrupted as told:
-            log.warning("told to end by %s: the cell that ran here can be taken by others", told)
+            slurm_job.end(
+                str(told),
+                is_out_of_time=str(told) == before_timeout.name,
+                got_on=isinstance(self.task_function, Worker) and self.task_function.got_on(),
+                most=self.params["max_num_timeout"],
+                count=folder / f"{name}_timeouts.txt",
+            )
             raise SystemExit(1) from None
-        here = JobEnvironment()
-        atomic.write(outcome_path(here.paths.folder, here.job_id), outcome.to_text(job))
+        atomic.write(outcome_path(folder, name), outcome.to_text(job))
         return job
 
     def check(self) -> None:
         """Raise `ConfigError` with all settings that cannot work."""
-        own = {"cells_per_worker", "max_array_size", "poll_s"}
+        own = {"cells_per_worker", "minutes_per_worker", "max_array_size", "poll_s"}
         check_settings({**self.params, **{key: getattr(self, key) for key in own}})
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Submit the jobs and wait until each has an outcome or has left the queue without one."""
+        """Submit the jobs and wait until each has an outcome or has left the queue without one.
+
+        Detached: wait for none of them, and return nothing.
+        """
         self.check()
         calls = [
             (list(overrides), "hydra.sweep.dir", number, str(number), Singleton.get_state())
@@ -94,6 +111,8 @@ class SlurmLauncher(SubmititSlurm):
         jobs: list[Job[JobReturn]] = []
         try:
             self._submit(calls, jobs)
+            if self.detach:
+                return []
             return self._collect(jobs, job_overrides[: len(jobs)])
         except KeyboardInterrupt:
             if self.cancel_on_interrupt and jobs:
@@ -109,6 +128,8 @@ class SlurmLauncher(SubmititSlurm):
         folder, retries = params.pop("submitit_folder"), params.pop("max_num_timeout")
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=retries)
         common = set(OmegaConf.structured(BaseQueueConf).keys())
+        # Also where a cluster's own setting is that jobs which are preempted are not requeued.
+        params["additional_parameters"] = {"requeue": True, **params["additional_parameters"]}
         executor.update_parameters(
             **{key if key in common else f"slurm_{key}": value for key, value in params.items()}
         )
@@ -154,8 +175,10 @@ class SlurmLauncher(SubmititSlurm):
                     "add --cfg hydra -p hydra.launcher to the command to see them all."
                 ) from error
         ids = ", ".join(_array_ids(jobs))
-        submitted = counted(len(jobs), "SLURM job")
-        log.info("%s submitted (%s); logs: %s", submitted, ids, folder)
+        number = counted(len(jobs), "SLURM job")
+        log.info("%s submitted (%s); logs: %s", number, ids, folder)
+        assert self.config is not None
+        submitted.keep(Path(self.config.hydra.sweep.dir), _array_ids(jobs), len(jobs))
 
     def _collect(
         self, jobs: Sequence["Job[JobReturn]"], job_overrides: Sequence[Sequence[str]]

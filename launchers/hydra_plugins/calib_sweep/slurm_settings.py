@@ -21,6 +21,8 @@ LEAST = {  # of a number; null is accepted where it is the default
     "mem_gb": 0,  # all of a node
     "cpus_per_gpu": 1,
     "gpus_per_task": 0,
+    "max_num_timeout": 0,
+    "minutes_per_worker": 1,
 }
 FIXED = {  # what cannot be otherwise: value, why, what to do instead
     "nodes": (
@@ -30,10 +32,6 @@ FIXED = {  # what cannot be otherwise: value, why, what to do instead
     "tasks_per_node": (
         *(1, "a worker is one process"),
         "For more workers at a time raise hydra.launcher.array_parallelism.",
-    ),
-    "max_num_timeout": (
-        *(0, "nobody requeues a job that ran out of time"),
-        "This command submits again what such a job left.",
     ),
 }
 
@@ -45,9 +43,12 @@ class SlurmLauncherConf(SlurmQueueConf):
     _target_: str = "hydra_plugins.calib_sweep.slurm_launcher.SlurmLauncher"
     name: str = "calib_sweep"
     cells_per_worker: int | None = 1  # cells in one job; null: one job that runs them all
+    minutes_per_worker: float | None = None  # instead: so much work in one job, by the estimate
     max_array_size: int = 1000  # jobs in one array; `scontrol show config` says MaxArraySize
     poll_s: float = 10.0  # between two looks at the queue and at the results
     cancel_on_interrupt: bool = True  # Ctrl-C, SIGTERM or SIGHUP here cancels the jobs
+    detach: bool = False  # return when the jobs are submitted; the last one writes the report
+    max_num_timeout: int = 20  # so often a job out of time goes on from the queue, if it got on
 
 
 ConfigStore.instance().store(
