@@ -31,6 +31,7 @@ FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "gate": "calib_sweep.analysis.commands.gate",
     "plan": "calib_sweep.analysis.commands.plan",
     "export": "calib_sweep.dataset.release.export",
+    "status": "calib_sweep.sweep.status",
     "doctor": "calib_sweep.doctor",
 }
 VERBS = [*GRID_VERBS, WORK, *FOLDER_VERBS]

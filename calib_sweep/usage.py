@@ -17,6 +17,7 @@ calib-sweep: how much of a compressed model's score is the method, how much the 
     calib-sweep rescore -m ...               finished cells on more corpora or tasks
     calib-sweep add -m ...                   put a grid into its folder, run nothing
     calib-sweep work results/NAME            a worker for the grids of a folder, anywhere
+    calib-sweep status results/NAME          cells, jobs, time left, failures of a sweep
     calib-sweep report results/NAME          the tables and figures of a sweep, from its records
     calib-sweep report results/A results/B   the same differences in both, and whether they differ
     calib-sweep compare results/A results/B  why the numbers of two sweeps differ
@@ -121,6 +122,17 @@ of its YAML: the grid is in the folder. What its cells read must be here under t
     calib-sweep work results/first --for 3600
     calib-sweep work results/first hydra/launcher=accelerate
 Exit codes: those of a run; 0, too, where a limit was reached and others go on
+""",
+    "status": """\
+calib-sweep status FOLDER    how a sweep gets on: cells, jobs, the time that is left, failures
+
+Reads FOLDER (results_dir/sweep_name) alone, so it may be asked on any machine that sees it, by
+whoever may read it. A cell is running while the process that claims it lives, or beats from another
+host; lost when that is gone. Jobs are told where SLURM can be asked. Nothing is written.
+
+    calib-sweep status results/default
+    watch -n 60 calib-sweep status results/default
+Exit codes: 0 all cells done; 3 not yet, or some failed
 """,
     "report": """\
 calib-sweep report FOLDER ... [--published FILE] [analysis.KEY=VALUE ...]    tables and figures

@@ -65,5 +65,3 @@ def test_check_shows_the_jobs_that_the_estimate_is_worth(
     one_job = run_cli(*words[:-1], f"{words[-1]}=600", cwd=tmp_path)
     assert one_job.code == 0, one_job.err
     assert "this would be submitted" in one_job.out and "--array" not in one_job.out
-    monkeypatch.setattr("calib_sweep.sweep.packing.expected_seconds", lambda *_: 170.0)
-    assert "#SBATCH --array=0-2" in run_cli(*words[:-1], f"{words[-1]}=1", cwd=tmp_path).out

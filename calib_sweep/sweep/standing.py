@@ -1,0 +1,114 @@
+"""How each cell of a sweep stands, from its folder alone: nothing is written, and nobody is asked.
+
+done       its record says so, and the model is kept if that was asked for
+failed     its record says so, and nobody runs it again
+running    somebody claims it whose process, or heartbeat, shows life
+lost       whoever claimed it is gone: the next worker that comes along takes it over
+to run     all others
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from calib_sweep.atomic import server_time
+from calib_sweep.cell import Cell
+from calib_sweep.places import CONFIG, RECORD
+from calib_sweep.results.claim import STALE_S, Watch, holder_of, last_claim
+from calib_sweep.results.grids import kept_cells
+from calib_sweep.results.reading import readable_records
+from calib_sweep.results.record import Record
+from calib_sweep.results.store import Store
+from calib_sweep.settings import title_of
+from calib_sweep.sweep.eta import Kind
+from calib_sweep.sweep.tally import kind_of
+
+DONE, FAILED, RUNNING, LOST, TO_RUN = "done", "failed", "running", "lost", "to run"
+STATES = (DONE, FAILED, RUNNING, LOST, TO_RUN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One cell."""
+
+    title: str
+    kind: Kind
+    folder: Path
+    state: str
+    record: Record | None
+    by: str | None  # who claims it
+    since_s: float | None  # seconds since it was begun
+
+
+def standings(store: Store) -> list[Standing]:
+    """Return how the cells stand that commands have planned in the folder; else the begun ones."""
+    cells = kept_cells(store)
+    now = _server_time(store.folder)
+    if cells:
+        return [_of_cell(cell, store, now) for cell in cells]
+    return list(_of_folders(store, now))
+
+
+def _of_cell(cell: Cell, store: Store, now: float) -> Standing:
+    folder = store.cell_folder(cell)
+    record = next(readable_records([folder / RECORD]), None)
+    is_done = record is not None and store.completes(cell, record)
+    return _standing(cell.title, kind_of(cell), folder, record, now, is_done=is_done)
+
+
+def _of_folders(store: Store, now: float) -> Iterator[Standing]:
+    """Say how the cells stand that have a folder; those of an earlier version kept no grid."""
+    for folder in sorted({path.parent for path in store.folder.glob(f"*/{CONFIG}")}):
+        record = next(readable_records([folder / RECORD]), None)
+        is_done = record is not None and record["status"] == DONE
+        names = {} if record is None else record["cell"]
+        settings = names.get("settings") or {}
+        title = title_of(names, settings) if names else folder.name
+        kind = Kind(str(names.get("model")), str(names.get("method")), repr(settings))
+        yield _standing(title, kind, folder, record, now, is_done=is_done)
+
+
+def _standing(
+    title: str, kind: Kind, folder: Path, record: Record | None, now: float, *, is_done: bool
+) -> Standing:
+    claim = None if is_done else last_claim(folder)
+    by, since_s = None, None
+    if is_done:
+        state = DONE
+    elif claim is not None:
+        state = LOST if _is_dead(claim) else RUNNING
+        by, since_s = holder_of(folder), _age(folder / CONFIG, now)
+    else:
+        state = TO_RUN if record is None else str(record["status"])
+        state = TO_RUN if state == DONE else state  # the model that was asked for is not there
+    return Standing(
+        title=title,
+        kind=kind,
+        folder=folder,
+        state=state,
+        record=record,
+        by=by,
+        since_s=since_s,
+    )
+
+
+def _is_dead(claim: Path) -> bool:
+    try:
+        return Watch().is_dead(claim)
+    except PermissionError:  # a colleague's folder, where the server's clock cannot be read
+        return (_age(claim, time.time()) or 0.0) > STALE_S
+
+
+def _age(path: Path, now: float) -> float | None:
+    try:
+        return max(0.0, now - path.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _server_time(folder: Path) -> float:
+    try:
+        return server_time(folder)
+    except OSError:
+        return time.time()
