@@ -31,6 +31,8 @@ from calib_sweep.dataset.calibration.weighting import token_weights
 from calib_sweep.drawing import DenseModel
 from calib_sweep.errors import WorkerLostError
 from calib_sweep.evaluation.earlier import earlier_parts, on_all
+from calib_sweep.evaluation.kept_parts import KeptParts
+from calib_sweep.evaluation.parts import identity
 from calib_sweep.evaluation.scoring import Scores
 from calib_sweep.evaluation.set_perplexity import describe
 from calib_sweep.handed import beside
@@ -40,7 +42,7 @@ from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.hub import commit_of
 from calib_sweep.model.saving import refuse_what_no_checkpoint_holds
 from calib_sweep.parts.interfaces import Parts
-from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE
+from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE, SCORED
 from calib_sweep.results import environment
 from calib_sweep.results.cell_log import log_to, place_of
 from calib_sweep.results.files import NOT_KEPT, hash_files
@@ -100,6 +102,7 @@ def run_cell(
         return record
     store.write(cell, record)
     if record["status"] == "done":
+        store.clear_unfinished(cell)
         log.info("%s done in %.1f s", cell.title, sum(record.get("timings_s", {}).values()))
     return record
 
@@ -166,14 +169,14 @@ def _fill(
             model = session.model(parts.model, inputs["model"], parts.prepare)
             made = _compress(model, cell, parts, drawn, kin, progress)
     with timings.of("evaluate"):
-        scorer = suite.scorer(model, engine, ranks)
-        scores = suite.score(scorer, dense, progress.on_score, known)
-    record.update(
-        {  # first of all: what cannot be written below must not take the scores along
-            "calibration": describe_set(drawn, descriptors, suite),
-            "compression": made.note,
-        }
-    )
+        of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
+        kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
+        known |= on_all(ranks, kept.read)
+        scorer, keep = suite.scorer(model, engine, ranks), kept.keep if ranks.is_first else None
+        scores = suite.score(scorer, dense, progress.on_score, known, keep)
+    # First of all: what cannot be written below must not take the scores along.
+    record["calibration"] = describe_set(drawn, descriptors, suite)
+    record["compression"] = made.note
     _note(record, scores, timings, model)
 
     def write(partial: Path) -> None:

@@ -43,7 +43,7 @@ LAYERS = {
         "requests templates windows",
         "harness items reference",
         "parts",
-        "earlier scorers",
+        "earlier kept_parts scorers",
         "corpora tasks",
         "set_perplexity",
         "scoring",

@@ -270,11 +270,13 @@ class PreparedSuite:
         dense: DenseReference | None,
         on_progress: Progress | None = None,
         known: Mapping[str, Part] | None = None,
+        on_part: Callable[[Part], None] | None = None,
     ) -> Scores:
         """Score a model; `dense` is None for the dense model itself, and it makes the reference.
 
-        `known`: parts that were scored before; they are not scored again. Without
-        `settings.divergence` no reference is made, and one that is given is not looked at.
+        `known`: parts that were scored before; they are not scored again. `on_part`: is given each
+        part as it is scored. Without `settings.divergence` no reference is made, and one that is
+        given is not looked at.
         """
         report = on_progress or (lambda done, total, part: None)
         scoring = Scoring(scorer, self.settings.divergence, self.hashes(), dense)
@@ -286,6 +288,8 @@ class PreparedSuite:
         for index, name in enumerate(missing):
             report(index, len(missing), name)
             parts[name] = asks[name]()
+            if on_part is not None:
+                on_part(parts[name])
         report(len(missing), len(missing), "")
         identities = self.identities(scorer, dense)
         return scoring.result([parts[name] for name in identities], self.tasks, identities)

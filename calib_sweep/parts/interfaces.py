@@ -81,6 +81,7 @@ class PreparedEvaluation(Protocol):
         dense: "DenseReference | None",  # None: it is the dense model itself
         on_progress: "Progress | None" = None,
         known: "Mapping[str, Part] | None" = None,  # scored before
+        on_part: "Callable[[Part], None] | None" = None,  # is given each that is scored now
     ) -> "Scores": ...
     def identities(
         self, scorer: "Scorer", dense: "DenseReference | None"

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from calib_sweep.places import (
     REFERENCE,
     REPLACED,
     REPORT,
+    SCORED,
     TABLES,
     TOKENISED,
     TOKENISING,
@@ -156,6 +158,12 @@ class Store:
             _put_back(replaced, folder / RECORD)
         for place in (folder, *(path for path in folder.glob("*/") if not path.is_symlink())):
             atomic.sweep_leftovers(place)
+        if (folder / SCORED).is_dir() and self.is_done(cell):
+            self.clear_unfinished(cell)
+
+    def clear_unfinished(self, cell: Cell) -> None:
+        """Delete what was kept for another run of a cell that is done."""
+        shutil.rmtree(self.cell_folder(cell) / SCORED, ignore_errors=True)
 
     def write(self, cell: Cell, record: Record) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""

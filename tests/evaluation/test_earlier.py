@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.ranked import in_threads
 
 from calib_sweep import valid_json
-from calib_sweep.evaluation.earlier import earlier_parts
+from calib_sweep.evaluation.earlier import earlier_parts, on_all
 from calib_sweep.evaluation.items import item_table
 from calib_sweep.evaluation.parts import Part
 from calib_sweep.evaluation.reference import DenseReference
@@ -119,3 +120,17 @@ def test_of_several_cells_the_first_that_has_a_part_gives_it(kin):
     other = Kin(kin.folder, {**kin.record, "cell_id": "333333333333", "parts": text["parts"]})
     wanted = {"quiz": "of quiz"}
     assert earlier_parts([other, kin], wanted, "own code")["quiz"].taken_from == "333333333333"
+
+
+def test_of_several_ranks_the_first_reads_and_holds_the_reference(kin):
+    def find(ranks):
+        def read():
+            assert ranks.is_first
+            return earlier_parts([kin], {"text@32": "of text@32"}, "own code")
+
+        return on_all(ranks, read)["text@32"]
+
+    first, second = in_threads(2, find)
+    assert first.scores == second.scores == WINDOW.scores
+    assert torch.equal(first.log_probs, WINDOW.log_probs) and torch.equal(first.top, WINDOW.top)
+    assert second.log_probs is second.top is None

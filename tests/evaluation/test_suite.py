@@ -294,3 +294,21 @@ def test_a_reference_is_held_against_the_hash_that_was_kept_of_it(dense, tmp_pat
         StoreError, match=rf"{FILE}: .* is damaged: .*dense model is then scored again"
     ):
         DenseReference.load(tmp_path, kept)
+
+
+def test_each_part_is_handed_over_as_it_is_scored_and_stands_for_itself_later(
+    suite, other_model, dense, other
+):
+    parts = {}
+    again = suite.score(
+        suite.scorer(other_model), dense.reference, on_part=lambda p: parts.update({p.name: p})
+    )
+    assert list(parts) == [*LABELS, "t_choice", "t_word"] == list(again.parts)
+    known = {name: parts.pop(name) for name in ("letters@32", "t_word")}
+    handed = []
+    found = suite.score(
+        suite.scorer(other_model), dense.reference, known=known, on_part=handed.append
+    )
+    assert [part.name for part in handed] == ["stories@32", "t_choice"]
+    assert (found.scores, found.stderr) == (other.scores, other.stderr)
+    pd.testing.assert_frame_equal(found.items, other.items)

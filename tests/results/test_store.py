@@ -222,6 +222,19 @@ def test_what_a_killed_writer_left_is_cleared_and_a_record_it_had_in_hand_is_put
     assert {p.name for p in folder.rglob("*")} == {"record.json", "dense_reference"}
 
 
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_what_was_scored_is_kept_until_the_cell_is_done(store, make_cell, status):
+    cell = make_cell()
+    scored = store.cell_folder(cell) / ".scored"
+    scored.mkdir(parents=True)
+    (scored / "part.safetensors").write_text("kept")
+    store.tidy(cell)
+    assert (scored / "part.safetensors").exists()
+    write(store, cell, record_of(cell, status))
+    store.tidy(cell)
+    assert scored.exists() == (status == "failed")
+
+
 @pytest.mark.parametrize("present", ["", '{"schema": 1}'])
 def test_a_finished_record_in_hand_outlives_a_damaged_one_in_its_place(store, make_cell, present):
     cell = make_cell()
