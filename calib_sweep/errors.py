@@ -47,6 +47,10 @@ class WorkerLostError(Exception):
     """A worker process ended without a result; its cell is not done and can be run again."""
 
 
+class RanksLostError(Exception):
+    """Ranks that shared a cell were lost while they ran it, twice."""
+
+
 def require(ok: bool, key: str, value: object, expected: str, remedy: str) -> None:
     """Raise `ConfigError` naming key, value, what is accepted and what to type, unless `ok`."""
     if not ok:

@@ -124,6 +124,11 @@ def _leave(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
+def was_told() -> bool:
+    """Tell whether this process was told to end. Any thread may ask."""
+    return bool(_told)
+
+
 def raise_if_told() -> None:
     """Raise `Interrupted` if this process was told to end."""
     if _told:

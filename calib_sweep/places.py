@@ -1,7 +1,7 @@
 """Places: of what is shipped with the package, and of every file of a results folder.
 
 results_dir/SWEEP/               STOPPING, THREADS, GRID, JOBS; NAME_waits.json of a tracker
-results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, ITEMS, LAYERS, REFERENCE;
+results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, LOSS, ITEMS, LAYERS, REFERENCE;
                                  NAME.json of a tracker; SCORED while it is not done
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM; NAME.json of a tracker;
                                  the folders TABLES, FIGURES, DASHBOARD
@@ -50,6 +50,7 @@ CONFLICT = "record.conflict-*.json"  # a second result: a person decides which o
 REPLACED = "record.replaced-*.json"  # a failed one, while a later one takes its place
 CONFIG = "config.yaml"  # resolved
 LOG = "log.txt"
+LOSS = "lost-*.json"  # ranks that ran it were; goes when the cell is settled
 ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone

@@ -19,6 +19,7 @@ BOOKKEEPING = frozenset(
         "results_dir",
         "save_model",
         "ranks_per_cell",
+        "rank_timeout_s",
         "num_threads",
         "workers",
         "dense_perplexity",

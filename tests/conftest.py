@@ -173,6 +173,7 @@ def make_cell():
             "save_model": None,
             "allow_overlap": False,
             "ranks_per_cell": 1,
+            "rank_timeout_s": 60,
         } | changes
         choices = {"model": "hf", "method": "wanda", "dataset": "text"}
         return Cell(config=config, choices=choices, settings=settings or {}, needs_data=needs_data)

@@ -15,7 +15,7 @@ LAYERS = {
         "valid_json",
         "errors values wording seeding settings places processes hashing quiet interruption",
         "arguments atomic cell completion console hub ranks targets timings usage",
-        "method",
+        "group method",
         "model results",
         "activations rotation",
         "dataset compression",

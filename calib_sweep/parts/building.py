@@ -243,9 +243,14 @@ PLAIN_VALUES: dict[str, tuple[Callable[[object], bool], str, str]] = {
         "Example: replicate=0,1 runs every cell twice.",
     ),
     "ranks_per_cell": (
-        lambda v: v == 1,
-        "1, as several ranks cannot share a cell yet",
+        lambda v: is_int(v, 1),
+        "an integer >= 1",
         "Example: ranks_per_cell=1; every process takes cells of its own.",
+    ),
+    "rank_timeout_s": (
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 1 <= v < 1e6,
+        "seconds >= 1",
+        "Example: rank_timeout_s=60: a rank that gives no sign of life for so long is lost.",
     ),
     "num_threads": (
         lambda v: v is None or is_int(v, 1),

@@ -1,21 +1,32 @@
-"""Verbs that do something with the folder of a grid, and run nothing: add."""
+"""What is done with a grid: its verbs, alone or as one of several ranks; and the verb add."""
 
 from collections.abc import Callable
 
-from calib_sweep.console import output
+from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
 from calib_sweep.sweep.explain import DONE
 from calib_sweep.sweep.reach import cells_to_run, within_reach
 from calib_sweep.sweep.sweep import Sweep
+from calib_sweep.sweep.together import command_company, follow
 from calib_sweep.wording import counted
+
+RUNS = ("run", "rescore")  # what several ranks do together
 
 
 def perform(sweep: Sweep, action: str) -> int:
     """Do `action` with the cells of `sweep`; return the exit code."""
-    if action not in ACTIONS:
+    if action in ACTIONS:
+        sweep.prepare()
+        return ACTIONS[action](sweep)
+    if action not in RUNS:
         return sweep.perform(action)
-    sweep.prepare()
-    return ACTIONS[action](sweep)
+    with command_company(sweep.context.config_loader, sweep.master, sweep.points) as ranks:
+        if ranks.is_first:
+            sweep.workforce.ranks = ranks
+            return sweep.perform(action)
+        configure_logging()
+        follow(ranks, sweep.builder)
+        raise SystemExit(DONE)  # before the grid is composed, only to say where its records are
 
 
 def add(sweep: Sweep) -> int:

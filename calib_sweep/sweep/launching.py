@@ -48,6 +48,18 @@ def check_launcher(master: DictConfig) -> None:
         check()
 
 
+def check_launcher_ranks(master: DictConfig, ranks_per_cell: int) -> None:
+    """Raise `ConfigError` unless the launcher starts so many processes for each cell."""
+    choice = master.hydra.runtime.choices.get(GROUP)
+    check = getattr(_launcher(master), "check_ranks", None)
+    if check is None:
+        raise ConfigError(
+            f"ranks_per_cell={ranks_per_cell}: {GROUP}={choice} starts one process for a cell. "
+            f"Type {GROUP}=accelerate or {GROUP}=slurm."
+        )
+    check(ranks_per_cell)
+
+
 def preview(master: DictConfig, num_workers: int) -> str | None:
     """Return what the launcher would submit for so many workers; None where it submits nothing."""
     if not num_workers or str(master.hydra.launcher.get("_target_")) == BASIC:

@@ -14,10 +14,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from calib_sweep.cell import DENSE, Cell, Config
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.group.membership import Place
 from calib_sweep.parts.building import Builder
+from calib_sweep.ranks import Ranks
 from calib_sweep.sweep.estimate import num_weights
-from calib_sweep.sweep.launching import BASIC
+from calib_sweep.sweep.launching import BASIC, check_launcher_ranks
 from calib_sweep.sweep.machine import free_memory, num_cores
 from calib_sweep.values import is_int
 
@@ -55,6 +57,34 @@ def check_workers(
             f"workers={workers}: expected auto or 1 for a model on a GPU. For one worker on each "
             "GPU type hydra/launcher=accelerate."
         )
+
+
+def check_ranks(master: DictConfig, cells: Sequence[Cell], ranks: Ranks | None = None) -> None:
+    """Raise `ConfigError` where cells of several ranks cannot be run as asked.
+
+    ranks: that this command is one of; None: it is not to run them, only to check them.
+    """
+    number = cells[0].config["ranks_per_cell"] if cells else 1
+    if number == 1:
+        return
+    with collected() as problems:
+        workers = cells[0].config["workers"]
+        if workers not in ("auto", 1):
+            problems.add(
+                f"workers={workers}: expected auto or 1 with ranks_per_cell={number}. For several "
+                "groups of ranks type hydra/launcher=accelerate hydra.launcher.num_workers="
+                f"{workers}."
+            )
+        if not _is_basic(master):
+            problems.of(check_launcher_ranks, master, number)
+        elif ranks is not None and ranks.count != number:
+            problems.of(Place.of, os.environ, number)
+        for device in sorted({str(cell.config["model"].get("device", "auto")) for cell in cells}):
+            problems.of(
+                *(require, device in ("auto", "cpu"), "model.device", device),
+                f"auto or cpu with ranks_per_cell={number}, as each rank takes a GPU of its own",
+                "Example: model.device=auto.",
+            )
 
 
 def may_start(master: DictConfig, workers: int | str, environment: Mapping[str, str]) -> bool:

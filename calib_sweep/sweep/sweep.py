@@ -28,7 +28,7 @@ from calib_sweep.sweep.explain import DONE, SOME_FAILED, explain
 from calib_sweep.sweep.launching import check_launcher, preview
 from calib_sweep.sweep.own_folders import log_own_folders
 from calib_sweep.sweep.packing import packing
-from calib_sweep.sweep.plan import plan_cells, store_of
+from calib_sweep.sweep.plan import plan_cells, require_one_value, store_of
 from calib_sweep.sweep.points import Point, largest_seeds
 from calib_sweep.sweep.queue import Failures, failures, tidy_settled
 from calib_sweep.sweep.reach import (
@@ -38,7 +38,7 @@ from calib_sweep.sweep.reach import (
     require_made_before,
     within_reach,
 )
-from calib_sweep.sweep.staffing import check_workers
+from calib_sweep.sweep.staffing import check_ranks, check_workers
 from calib_sweep.sweep.threads import probed
 from calib_sweep.sweep.workforce import Workforce
 from calib_sweep.wording import counted
@@ -73,13 +73,7 @@ class Sweep:
     @cached_property
     def composed(self) -> list[Composed]:
         composed = compose_grid(self.context.config_loader, self.master, self.points)
-        for key in ("results_dir", "sweep_name", "analysis", "workers"):
-            values = sorted({str(point.config[key]) for point in composed})
-            if len(values) > 1:
-                raise ConfigError(
-                    f"{key}={','.join(values)}: expected one value for all cells of a sweep. Start "
-                    "one command for each value."
-                )
+        require_one_value(composed)
         return composed
 
     @cached_property
@@ -197,6 +191,7 @@ class Sweep:
         with collected(notes) as problems:
             problems.of(check_launcher, self.master)
             problems.of(check_workers, self.master, self.cells, os.environ)
+            problems.of(check_ranks, self.master, self.cells)
             # What is refused leaves nothing behind.
             place = None if problems.errors else self.store.results_dir
             draw = partial(check_pool, looks=(seen.look, pools.look), results_dir=place)
@@ -249,6 +244,7 @@ class Sweep:
             problems.of(self.store.require_writable)
             problems.of(check_launcher, self.master)
             problems.of(check_workers, self.master, todo, os.environ)
+            problems.of(check_ranks, self.master, todo, self.workforce.ranks)
             draw = check_pool if problems.errors else self._draw
             problems.of(partial(check_cells, self.builder, todo, draw=draw, notes=notes))
             problems.add(*notes)

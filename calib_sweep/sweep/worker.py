@@ -20,12 +20,14 @@ from calib_sweep.console import CellProgress
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
+from calib_sweep.ranks import ALONE, Ranks
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.closing import Closing
 from calib_sweep.sweep.crew import Crew
 from calib_sweep.sweep.progress import Progress
 from calib_sweep.sweep.queue import Outlook, Queue
+from calib_sweep.sweep.together import company, follow, lead
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Worker:
     sessions: at most one, kept for the next worker of this process.
     crew: other processes that do the same beside this one.
     until: take no cell after this moment, in seconds since 1970.
+    ranks: that run each cell together with this one; found when it begins where they are not given.
     """
 
     cells: Sequence[Cell]
@@ -81,12 +84,21 @@ class Worker:
     until: float | None = None
     share: int | None = None
     closing: Closing | None = None
+    ranks: Ranks = ALONE
     _poll_s: float = 0.0  # 0: not waiting
     _num_run: int = 0
     _running: tuple[Path, Parts] | None = None  # the folder of a cell, and what was kept of it
 
     def __call__(self, _config: object = None) -> list[str]:
-        """Work, with the crew; return the ids of the cells that failed."""
+        """Work, with the crew or as one of several ranks; return the ids of cells that failed."""
+        with company(self.cells, self.ranks) as ranks:
+            if ranks.is_first:
+                self.ranks = ranks
+                return self._work()
+            follow(ranks, self.builder)
+            return []
+
+    def _work(self) -> list[str]:
         from calib_sweep.sweep.estimate import default_seconds
 
         alike, cost_of = replace(self, sessions=[]), partial(default_seconds, self.builder)
@@ -110,8 +122,6 @@ class Worker:
 
     def work(self, progress: "Shown", crew: "Company") -> None:
         """Take cells and run them, show them by `progress` and tell `crew` of them."""
-        from calib_sweep.run import run_cell
-
         session, self._num_run = self._session(), 0
         outlook = Outlook(self.store, self.failed_before, progress.finished)
         queue = Queue(self._from_own_share(), outlook)
@@ -129,7 +139,7 @@ class Worker:
             folder = self.store.cell_folder(cell)
             self._running = folder, kept_parts(folder)
             with claim, progress.running(cell) as cell_progress:
-                record = run_cell(cell, self.store, session, cell_progress)
+                record = lead(cell, self.store, session, cell_progress)
                 self.tracking.log(cell, record, self.store)
             progress.finished(cell, record)
             failed = record["status"] == "failed"
@@ -163,7 +173,7 @@ class Worker:
     def _session(self) -> "Session":
         from calib_sweep.session import Session
 
-        self.sessions[:] = self.sessions or [Session(self.builder)]
+        self.sessions[:] = self.sessions or [Session(self.builder, self.ranks)]
         return self.sessions[0]
 
     def _from_own_share(self) -> Sequence[Cell]:

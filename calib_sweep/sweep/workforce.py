@@ -18,6 +18,7 @@ from calib_sweep.errors import WorkerLostError
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import Tracking
+from calib_sweep.ranks import ALONE, Ranks
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import staffing, threads
 from calib_sweep.sweep.choices import as_hydra_takes_it
@@ -49,6 +50,7 @@ class Workforce:
         self.sessions: list[Session] = []  # of the worker in this process, if there is one
         self.crew = Crew()
         self.limits = Limits()
+        self.ranks: Ranks = ALONE  # this command is one of; a launcher's workers find theirs
 
     def expect(self, configs: Sequence[Config]) -> None:
         """Start the crew that cells of these configurations will need, as far as one can tell."""
@@ -168,7 +170,7 @@ class Workforce:
         most = pack.max_cells or self.limits.max_cells
         worker = Worker(
             *(todo, store, tracking, most, failed_before, self.builder),
-            *(self.sessions, self.crew, self.limits.until, pack.share, closing),
+            *(self.sessions, self.crew, self.limits.until, pack.share, closing, self.ranks),
         )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master

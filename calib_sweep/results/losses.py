@@ -1,0 +1,33 @@
+"""Notes beside a cell that ranks which ran it were lost: one that kills them is not tried for ever.
+
+A cell runs again after the first loss, and has failed after the second. Whoever finishes it, in
+whatever way, takes the notes away. A group that is ended as a whole leaves none.
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from calib_sweep import atomic, valid_json
+from calib_sweep.places import LOSS
+
+MOST = 2  # losses; after so many a cell has failed
+
+
+def note_loss(folder: Path, run: str, reason: str) -> None:
+    """Note that ranks were lost in `run`, the name of an attempt. The first to say so counts."""
+    with suppress(FileExistsError):
+        text = valid_json.dumps({"reason": reason})
+        atomic.write_new(folder / LOSS.replace("*", run), text + "\n")
+
+
+def losses(folder: Path) -> list[str]:
+    """Return why ranks were lost on the cell in `folder`, the first loss first."""
+    found = sorted(folder.glob(LOSS), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(path.read_bytes())["reason"] for path in found]
+
+
+def forget_losses(folder: Path) -> None:
+    """Take the notes away."""
+    for path in folder.glob(LOSS):
+        path.unlink(missing_ok=True)
