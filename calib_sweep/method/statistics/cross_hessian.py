@@ -31,6 +31,7 @@ class CrossHessian(Hessian):
     # Whether D is whole; else what lies above its diagonal, which is all that a solver in the
     # order of the features reads, and half of the work.
     is_whole: ClassVar[bool] = True
+    sums: ClassVar[tuple[str, ...]] = (*Hessian.sums, "_cross_II")
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
@@ -113,12 +114,8 @@ class CrossHessian(Hessian):
         return finite and (cross_II is None or bool(torch.isfinite(cross_II.sum())))
 
     def _merge(self, other: Statistic) -> None:
-        assert isinstance(other, CrossHessian), other
         super()._merge(other)
         self._pulls.clear()
-        if other._cross_II is not None:
-            own = 0 if self._cross_II is None else self._cross_II
-            self._cross_II = own + other._cross_II.to(self.device)
 
     @property
     def _scale(self) -> float:

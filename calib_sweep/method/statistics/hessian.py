@@ -16,6 +16,7 @@ Shapes: T = tokens of one batch, O = out_features, I = in_features.
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -75,6 +76,8 @@ class InverseFactor:
 
 class Hessian(Statistic):
     """Hessian of the squared output error of a linear layer: (2/N) sum over tokens of x x^T."""
+
+    sums: ClassVar[tuple[str, ...]] = ("_product_II",)
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
@@ -165,6 +168,9 @@ class Hessian(Statistic):
         return may_use_tensor_cores(inputs_TI)
 
     def _accumulate(self, inputs_TI: Tensor) -> None:
+        self._add_products(inputs_TI)
+
+    def _add_products(self, inputs_TI: Tensor) -> None:
         self._factors.clear()
         if inputs_TI.dtype != torch.float32:
             from calib_sweep.method.gpu import kernels
@@ -178,7 +184,7 @@ class Hessian(Statistic):
     def _accumulate_weighted(self, inputs_TI: Tensor, weights_T: Tensor) -> None:
         runs = runs_of(weights_T) if may_use_tensor_cores(inputs_TI) else None
         if runs is None:
-            self._accumulate(as_often(inputs_TI, weights_T))
+            self._add_products(as_often(inputs_TI, weights_T))
             return
         from calib_sweep.method.gpu import kernels
 
@@ -188,9 +194,7 @@ class Hessian(Statistic):
             kernels.add_gram(self._product_II, inputs_TI[start:stop], weight)
 
     def _merge(self, other: Statistic) -> None:
-        assert isinstance(other, Hessian), other
         self._factors.clear()
-        self._product_II += other._product_II.to(self.device)
 
     def square_sum_I(self) -> Tensor:
         return self._product_II.diagonal()

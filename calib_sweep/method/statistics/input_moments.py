@@ -29,6 +29,7 @@ class Moments(Statistic):
     """Stands before another statistic among the bases of a class, and adds to what that keeps."""
 
     sees_samples: ClassVar[bool] = True
+    sums: ClassVar[tuple[str, ...]] = ("_value_sum_I", "_exact_square_sum_I", "_inside_I")
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
@@ -72,17 +73,14 @@ class Moments(Statistic):
         """The mean over tokens of variances inside samples, float32; 0 where there are none."""
         return (self._inside_I / (self.sum_weights or 1)).to(torch.float32)
 
-    def _merge(self, other: Statistic) -> None:
-        super()._merge(other)
-        assert isinstance(other, Moments), other
-        self._value_sum_I += other._value_sum_I.to(self.device)
-        self._exact_square_sum_I += other._exact_square_sum_I.to(self.device)
-        self._inside_I += other._inside_I.to(self.device)
-
 
 class InputMoments(Moments, InputNorm):
     """Norm, sum and variance of every input feature."""
 
+    sums: ClassVar[tuple[str, ...]] = (*Moments.sums, *InputNorm.sums)
+
 
 class HessianMoments(Moments, Hessian):
     """The Hessian, sum and variance of every input feature."""
+
+    sums: ClassVar[tuple[str, ...]] = (*Moments.sums, *Hessian.sums)

@@ -6,6 +6,7 @@ Shapes: T = tokens of one batch, I = in_features, O = out_features.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ ERROR_TOKENS = 1024
 
 class InputNorm(Statistic):
     """Sum of squares of every input feature, and the first inputs to measure an output error on."""
+
+    sums: ClassVar[tuple[str, ...]] = ("_square_sum_I",)
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         super().__init__(num_in, device)
@@ -63,8 +66,14 @@ class InputNorm(Statistic):
 
     def _merge(self, other: Statistic) -> None:
         assert isinstance(other, InputNorm), other
-        self._square_sum_I += other._square_sum_I.to(self.device)
         self._keep_first(other._first_TI)
+
+    def without_sums(self) -> Statistic:
+        light = super().without_sums()
+        assert isinstance(light, InputNorm), light
+        if self.num_before >= 2 * ERROR_TOKENS:  # others have more than are kept
+            light._first_TI = self._first_TI[:0]
+        return light
 
     def square_sum_I(self) -> Tensor:
         return self._square_sum_I

@@ -8,12 +8,16 @@ Sums are unscaled float32 and scaled when read, so a sum does not depend on how 
 into batches, beyond the order of float32 additions: two can be added (`merge`). The published code
 keeps running means of the same quantities. Linears fed by the same tensor share one statistic.
 
+Ranks that share the samples of a cell each have a statistic of their own samples. Attributes named
+in `sums` are added tensor by tensor; all else goes from rank to rank as it is and is merged.
+
 A token may count more or less than once: a weight w makes of its row x one of w rows x. Sums over
 tokens become sum w x^2, sum w x x^T, sum w |x| / sum w; the number of samples stays what it is.
 
 Shapes: T = tokens of one batch, I = in_features.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -32,6 +36,10 @@ class Statistic(ABC):
     products = FLOAT32  # what made the products so far
     # Whether samples are added one by one, as far as it is known which rows are of which.
     sees_samples: ClassVar[bool] = False
+    # Whether it matters which of all tokens those seen are, and not only how many.
+    sees_places: ClassVar[bool] = False
+    # Attributes that are sums over tokens; None: nothing has been added yet.
+    sums: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, num_in: int, device: torch.device | str = "cpu") -> None:
         self.num_in = num_in
@@ -39,6 +47,7 @@ class Statistic(ABC):
         self.num_tokens = 0
         self.sum_weights = 0.0  # of these tokens; where none has a weight, their number
         self.num_samples = 0
+        self.num_before = 0  # tokens that come before all of these, which other ranks have seen
 
     def add(self, inputs_TI: Tensor, num_samples: int = 1, weights_T: Tensor | None = None) -> None:
         """Take in the inputs of `num_samples` calibration samples, one row per token.
@@ -72,7 +81,23 @@ class Statistic(ABC):
         self.sum_weights += other.sum_weights
         if other.products == TENSOR_CORES:
             self.products = TENSOR_CORES
+        for name in self.sums:
+            self._add_sum(name, getattr(other, name))
         self._merge(other)
+
+    def _add_sum(self, name: str, other: Tensor | None) -> None:
+        own: Tensor | None = getattr(self, name)
+        if own is None and other is not None:
+            setattr(self, name, other.to(self.device, copy=True))
+        elif own is not None and other is not None:
+            own += other.to(self.device)
+
+    def without_sums(self) -> "Statistic":
+        """Return all but the sums, to be sent to other ranks; not to be written to."""
+        light = copy.copy(self)
+        for name in self.sums:
+            setattr(light, name, None)
+        return light
 
     def weighted_square_sum(self, weight_OI: Tensor) -> float | None:
         """||X W^T||^2 (Frobenius), up to this statistic's scale; None: not known from it."""
@@ -104,7 +129,10 @@ class Statistic(ABC):
 
     @abstractmethod
     def _merge(self, other: "Statistic") -> None:
-        """Add the sums of `other`, of the same class; leave them alone, on whichever device."""
+        """Take in what `other`, of the same class, has beside `sums`; leave it as it is.
+
+        Its tensors may be on another device.
+        """
 
     @abstractmethod
     def square_sum_I(self) -> Tensor:

@@ -8,7 +8,7 @@ from helpers.random_layers import random_inputs
 from torch import tensor
 
 import calib_sweep.method.gpu
-from calib_sweep.method.statistics import hessian, input_profile
+from calib_sweep.method.statistics import hessian
 from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.input_profile import InputProfile
 from calib_sweep.method.statistics.statistic import TENSOR_CORES
@@ -104,8 +104,7 @@ def test_where_tensor_cores_may_be_used_products_are_left_to_them(kind, monkeypa
     inputs_TI = random_inputs(600).half()
     plain, statistic = kind(6), kind(6)
     plain.add(inputs_TI)
-    for module in (hessian, input_profile):
-        monkeypatch.setattr(module, "may_use_tensor_cores", lambda _: True)
+    monkeypatch.setattr(hessian, "may_use_tensor_cores", lambda _: True)
     statistic.add(inputs_TI)
     assert seen == [torch.float16] and statistic.products == TENSOR_CORES
     weight_OI = random_inputs(5, seed=1)
