@@ -70,6 +70,19 @@ class Ranks(ABC):
     def raised(self, error: Exception) -> None:  # noqa: B027 - most have nobody to ask
         """Come back when all ranks have raised at the same place, as this one did."""
 
+    def together(self, run: Callable[[], T]) -> T:
+        """Return what `run` gives on this rank; what it raises on any rank is raised on all."""
+        value: T | None = None
+        error: Exception | None = None
+        try:
+            value = run()
+        except Exception as raised:  # every rank raises it below, or that of a rank before
+            error = raised
+        errors = [found for found in self.gathered([error]) if found is not None]
+        if errors:
+            raise errors[0]
+        return cast(T, value)
+
     @abstractmethod
     def _sent(self, value: T, owner: int) -> T:
         """Return `value` of rank `owner`, on every rank."""
@@ -78,6 +91,9 @@ class Ranks(ABC):
 @dataclass(frozen=True, kw_only=True)
 class _Alone(Ranks):
     """One process, as ever."""
+
+    def together(self, run: Callable[[], T]) -> T:
+        return run()
 
     def _sent(self, value: T, owner: int) -> T:
         return value

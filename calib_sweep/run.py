@@ -43,6 +43,7 @@ from calib_sweep.model.hub import commit_of
 from calib_sweep.model.saving import refuse_what_no_checkpoint_holds
 from calib_sweep.parts.interfaces import Parts
 from calib_sweep.places import CONFIG, ITEMS, LAYERS, LOG, REFERENCE, SCORED
+from calib_sweep.ranks import Ranks
 from calib_sweep.results import environment
 from calib_sweep.results.cell_log import log_to, place_of
 from calib_sweep.results.files import NOT_KEPT, hash_files
@@ -167,7 +168,7 @@ def _fill(
         made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
         if made is None:
             model = session.model(parts.model, inputs["model"], parts.prepare)
-            made = _compress(model, cell, parts, drawn, kin, progress)
+            made = _compress(model, cell, parts, drawn, kin, progress, ranks)
     with timings.of("evaluate"):
         of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
         kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
@@ -218,6 +219,7 @@ def _compress(
     drawn: CalibrationSet | None,
     kin: Sequence[Kin],
     progress: CellProgress,
+    ranks: Ranks,
 ) -> Made:
     """Compress the model in place; refuse before it is scored what could not be saved."""
     tokens_NT, lengths_N, weights_NT = _data_of(drawn, parts)
@@ -233,6 +235,7 @@ def _compress(
         on_block=progress.on_block,
         keep_grids=form not in (None, "dense"),
         beside=beside(parts.model, lambda: drawn),
+        ranks=ranks,
     )
     if form is not None:
         refuse_what_no_checkpoint_holds(model)

@@ -11,17 +11,20 @@ from calib_sweep.activations.base import Activations
 from calib_sweep.compression.dense_block import ObservedBlock
 from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.folding import fold
-from calib_sweep.compression.layer import LayerError, LayerReport, check_finite, compress_layer
+from calib_sweep.compression.joining import Count
+from calib_sweep.compression.layer import LayerError, LayerReport, check_finite
 from calib_sweep.compression.masking import mask_router
 from calib_sweep.compression.observation import Observation, observe
 from calib_sweep.compression.quantized_inputs import quantize_inputs
 from calib_sweep.compression.replay import BlockInputs
+from calib_sweep.compression.spreading import compress_layers
 from calib_sweep.method.base import BlockMethod, BlockPlan, LayerMethod, ScalingGroup
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.blocks import DecoderBlock
 from calib_sweep.model.fused_layers import fused_layers
 from calib_sweep.model.input_quantizer import quantizes_inputs, without_input_quantizers
+from calib_sweep.ranks import ALONE, Ranks
 
 # Which outputs of a block become the inputs of the next one.
 COMPRESSED, DENSE = "compressed", "dense"
@@ -35,17 +38,18 @@ def compress_block(
     *,
     in_order: bool,
     activations: Activations | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[LayerReport]:
     """Quantise inputs, observe, compress, propagate.
 
-    `inputs` None: without data. `propagate` None: to nobody.
+    `inputs` None: without data. `propagate` None: to nobody. `ranks`: that share the layers.
     """
     if isinstance(method, BlockMethod):
         assert inputs is not None, method
         reports = _compress_as_planned(block, method, inputs, propagate == DENSE, activations)
     else:
         quantize_inputs(block, activations, inputs)
-        reports = _compress_layers(block, method, inputs, propagate, in_order)
+        reports = _compress_layers(block, method, inputs, propagate, in_order, ranks)
     if propagate == COMPRESSED and inputs is not None:
         inputs.advance(block.module, block.index)
     return reports
@@ -57,6 +61,7 @@ def _compress_layers(
     inputs: BlockInputs | None,
     propagate: str | None,
     in_order: bool,
+    ranks: Ranks,
 ) -> list[LayerReport]:
     if isinstance(method, LayerMethod) and method.statistic is not None and inputs is not None:
         if in_order:
@@ -70,10 +75,7 @@ def _compress_layers(
         block,
         method.methods if isinstance(method, ByLayer) else dict.fromkeys(block.layers, method),
     )
-    return [
-        compress_layer(block.index, name, layer, methods[name], None)
-        for name, layer in block.layers.items()
-    ]
+    return list(compress_layers(block.index, block.layers, methods, None, ranks).values())
 
 
 def _compress_at_once(
@@ -91,10 +93,7 @@ def _compress_at_once(
         inputs, keep_outputs = inputs.dense, propagate is not None
     seen = _observe(block, inputs, method.statistic, keep_outputs, dense)
     methods = _told(block, dict.fromkeys(block.layers, method))
-    return [  # a statistic is gone with its last layer
-        compress_layer(block.index, name, layer, methods[name], *seen.take(name))
-        for name, layer in block.layers.items()
-    ]
+    return list(compress_layers(block.index, block.layers, methods, seen, inputs.ranks).values())
 
 
 def _compress_in_order(
@@ -103,21 +102,18 @@ def _compress_in_order(
     """Compress groups of layers with one input in order of execution, each newly observed."""
     assert method.statistic is not None
     layers, place = block.layers, (block.module, block.index)
-    first = observe(*place, layers, inputs, method.statistic, num_batches=1)
+    first = observe(*place, layers, inputs, Count, num_batches=1)
     each_once, groups = first.each_once, first.groups()
     groups += [[name] for name in layers if name not in first.statistics]
-    del first  # and its statistics: each group is observed anew
     methods = _told(block, dict.fromkeys(layers, method))
     dense = None
     if method.compares_streams:
         dense = DenseStream(block, inputs, keeps_weights=True, advances=False)
-    reports = {}
+    reports: dict[str, LayerReport] = {}
     for group in groups:
         members = {name: layers[name] for name in group}
         seen = observe(*place, members, inputs, method.statistic, may_stop=each_once, dense=dense)
-        for name, layer in members.items():
-            seen_of_layer = seen.take(name)
-            reports[name] = compress_layer(block.index, name, layer, methods[name], *seen_of_layer)
+        reports |= compress_layers(block.index, members, methods, seen, inputs.ranks)
     if dense is not None and not is_last:
         dense.advance()
     return [reports[name] for name in layers]
@@ -138,6 +134,7 @@ def _compress_as_planned(
     assert method.statistic is not None
     seen = _observe(block, inputs, method.statistic, keep_outputs=False)
     plan = _plan(ObservedBlock(block, inputs, seen.statistics), method)
+    plan = inputs.ranks.from_rank(0, lambda: plan)  # one plan, should ranks have rounded otherwise
     assert not any(own.compares_streams for own in plan.methods.values()), "one stream is here"
     wanted = {own.statistic for own in plan.methods.values()} - {None}
     (statistic_type,) = wanted or {method.statistic}
@@ -151,10 +148,7 @@ def _compress_as_planned(
         quantize_inputs(block, activations, inputs)
         seen = _observe(block, inputs, statistic_type, keep_outputs)
     methods = _told(block, plan.methods)
-    return [
-        compress_layer(block.index, name, layer, methods[name], *seen.take(name))
-        for name, layer in block.layers.items()
-    ]
+    return list(compress_layers(block.index, block.layers, methods, seen, inputs.ranks).values())
 
 
 def _told(block: DecoderBlock, methods: Mapping[str, LayerMethod]) -> dict[str, LayerMethod]:

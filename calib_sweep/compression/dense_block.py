@@ -53,6 +53,14 @@ class ObservedBlock:
         if group.inspected is None:
             return [self._own_error(group, candidate()) for candidate in candidates]
         module = self._block.get_submodule(group.inspected)
+        own = self._inputs.ranks.together(lambda: self._errors(module, candidates))
+        of_ranks = self._inputs.ranks.gathered([own])
+        return [sum(errors) for errors in zip(*of_ranks, strict=True)]
+
+    def _errors(
+        self, module: nn.Module, candidates: Sequence[Callable[[], Weights]]
+    ) -> list[float]:
+        """Of this rank's samples."""
         errors = [0.0] * len(candidates)
         for batch in range(len(self._inputs.batches)):
             call = self._call_of(module, batch)

@@ -58,6 +58,16 @@ class LayerReport:
         return {name: getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """What a layer is to become."""
+
+    weight_OI: Tensor
+    bias_O: Tensor | None  # None: it stays as it is
+    input_quantizer: InputQuantizer | None  # None: what is there stays
+    report: LayerReport
+
+
 def compress_layer(
     index: int,
     name: str,
@@ -66,7 +76,31 @@ def compress_layer(
     statistic: Statistic | None,
     routed: Mapping[str, int | None] | None = None,
 ) -> LayerReport:
-    """Replace one weight; whatever goes wrong is raised with block, layer and shape.
+    """Replace one weight; all else as of `replacement_of`."""
+    replacement = replacement_of(index, name, layer, method, statistic, routed)
+    put(layer, replacement)
+    return replacement.report
+
+
+def put(layer: Layer, replacement: Replacement) -> None:
+    """Make a layer what it is to become."""
+    if replacement.input_quantizer is not None:
+        assert isinstance(layer, LinearLayer), layer
+        set_input_quantizer(layer.module, replacement.input_quantizer)
+    layer.set_weight_OI(replacement.weight_OI)
+    if replacement.bias_O is not None:
+        layer.set_bias_O(replacement.bias_O)
+
+
+def replacement_of(
+    index: int,
+    name: str,
+    layer: Layer,
+    method: LayerMethod,
+    statistic: Statistic | None,
+    routed: Mapping[str, int | None] | None = None,
+) -> Replacement:
+    """Compress one weight; whatever goes wrong is raised with block, layer and shape.
 
     `routed`: by layer, the tokens that a router sent there where the statistic saw others as well.
     """
@@ -85,12 +119,8 @@ def compress_layer(
     new_OI = compressed.weight_OI
     _check_replacement(where, weight_OI, new_OI, compressed.bias_O)
     output_error = _output_error(weight_OI, new_OI, statistic)
-    _quantize_inputs(where, layer, compressed.input_quantizer)
-    layer.set_weight_OI(new_OI)
-    if compressed.bias_O is not None:
-        layer.set_bias_O(compressed.bias_O)
-    quantizer = input_quantizer_of(layer.module) if isinstance(layer, LinearLayer) else None
-    return LayerReport(
+    quantizer = _quantizer_of(where, layer, compressed.input_quantizer)
+    report = LayerReport(
         block=index,
         layer=name,
         num_out=weight_OI.shape[0],
@@ -107,6 +137,12 @@ def compress_layer(
         num_removed=compressed.num_removed,
         input_quantizer=None if quantizer is None else name_of(quantizer),
         grid=None if compressed.grid is None else compressed.grid.cpu(),
+    )
+    return Replacement(
+        weight_OI=new_OI,
+        bias_O=compressed.bias_O,
+        input_quantizer=compressed.input_quantizer,
+        report=report,
     )
 
 
@@ -130,23 +166,25 @@ def _check_replacement(
         )
 
 
-def _quantize_inputs(where: str, layer: Layer, quantizer: InputQuantizer | None) -> None:
-    """Put the method's quantiser in front of the layer's module; None: what is there stays."""
+def _quantizer_of(
+    where: str, layer: Layer, quantizer: InputQuantizer | None
+) -> InputQuantizer | None:
+    """Return what will be in front of the layer's module; `quantizer` None: what is there now."""
+    there = input_quantizer_of(layer.module) if isinstance(layer, LinearLayer) else None
     if quantizer is None:
-        return
+        return there
     if not isinstance(layer, LinearLayer):
         raise LayerError(
             f"{where}: its inputs cannot be quantised ({name_of(quantizer)}), because it is one of "
             "several fused experts, which have no module of their own. Choose a model without "
             "fused experts, or a method that leaves inputs as they are."
         )
-    there = input_quantizer_of(layer.module)
     if there is not None:
         raise LayerError(
             f"{where}: its inputs would be quantised twice, by activations ({name_of(there)}) and "
             f"by the method ({name_of(quantizer)}). Type activations=null."
         )
-    set_input_quantizer(layer.module, quantizer)
+    return quantizer
 
 
 def _output_error(weight_OI: Tensor, new_OI: Tensor, statistic: Statistic | None) -> float | None:

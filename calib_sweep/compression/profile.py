@@ -56,4 +56,5 @@ def _rate(
     for name, layer in block.layers.items():
         check_finite(block.index, name, layer, statistics[name])
     num_weights = sum(weight_OI.numel() for weight_OI in weights.values())
-    return method.sensitivity(weights, statistics), num_weights
+    rating = inputs.ranks.from_rank(0, lambda: method.sensitivity(weights, statistics))
+    return rating, num_weights

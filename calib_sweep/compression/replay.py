@@ -5,7 +5,9 @@ input on and notes with which other arguments it was called. Nothing about these
 assumed: masks, position embeddings, whatever an architecture passes, per block and batch.
 From then on a block can be run on its recorded batches, with the hidden states kept in one buffer.
 
-Shapes: N = samples, T = tokens of a sample, D = hidden size, B = samples of a batch.
+Where ranks share the samples, each has the hidden states of its own, which may be none.
+
+Shapes: N = samples of this rank, T = tokens of a sample, D = hidden size, B = samples of a batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +21,7 @@ from torch.utils._pytree import tree_map_only
 
 from calib_sweep.compression.rows import BatchTokens
 from calib_sweep.errors import ConfigError
+from calib_sweep.ranks import ALONE, Ranks
 
 # Tokens at once: enough to keep a GPU busy; few enough to stay near a CPU's caches, which saves it
 # a sixth of the time.
@@ -42,6 +45,7 @@ class BlockInputs:
     valid_NT: Tensor | None  # False where a token does not count, as padding; None: all count
     weights_NT: Tensor | None  # how often a valid token counts; None: once
     calls: list[list[Call]] = field(repr=False)  # [batch][block]
+    ranks: Ranks = ALONE  # that share the samples
     all_experts: bool = False  # whether statistics of every expert see every token
     dense: "BlockInputs | None" = None  # in the dense model, where a method asks; else None
 
@@ -56,8 +60,12 @@ class BlockInputs:
 
     def advance(self, block: nn.Module, index: int) -> None:
         """Replace the inputs of `block` by its outputs."""
-        for batch in range(len(self.batches)):
-            self.replace(batch, self.run(block, index, batch))
+
+        def run() -> None:
+            for batch in range(len(self.batches)):
+                self.replace(batch, self.run(block, index, batch))
+
+        self.ranks.together(run)
 
     def with_dense(self) -> "BlockInputs":
         """The same, with those of the dense model beside them: one tensor until they part."""
@@ -98,12 +106,19 @@ def record(
     lengths_N: Tensor | None,
     batch_tokens: int | None,
     weights_NT: Tensor | None = None,
+    ranks: Ranks = ALONE,
 ) -> BlockInputs:
-    """Embed all samples and record how the model calls its blocks, about `batch_tokens` at once.
+    """Embed samples and record how the model calls its blocks, about `batch_tokens` at once.
 
     `weights_NT`: how often each token counts in statistics; the model sees all of them alike.
+    `ranks`: each takes its share of the samples that all of them are given.
     """
     device = next(model.parameters()).device
+    is_token_NT = _valid(lengths_N, tokens_NT.shape[1])
+    counted = _counted(is_token_NT, weights_NT)
+    share = ranks.share(len(tokens_NT))
+    own = slice(share.start, share.stop)
+    tokens_NT, is_token_NT = tokens_NT[own], None if is_token_NT is None else is_token_NT[own]
     num_samples, seq_len = tokens_NT.shape
     if batch_tokens is None:
         batch_tokens = ON_GPU if device.type == "cuda" else ON_CPU
@@ -111,28 +126,27 @@ def record(
     batches = [
         slice(start, min(start + size, num_samples)) for start in range(0, num_samples, size)
     ]
-    is_token_NT = _valid(lengths_N, seq_len)
     backbone = without_head(model)
-    recorder = _Recorder(len(blocks), _answer(backbone, blocks[0], tokens_NT, device))
-    hidden_NTD, calls = None, []
+    answer = _answer(backbone, blocks[0], tokens_NT, device) if batches else None
+    recorder = _Recorder(len(blocks), answer)
+    hidden_NTD, calls = torch.empty(0, device=device), []
     with _replaced_forwards(blocks, recorder.forward_of):
         for batch in batches:
             mask_BT = None if is_token_NT is None else is_token_NT[batch].long().to(device)
             backbone(input_ids=tokens_NT[batch].to(device), attention_mask=mask_BT, use_cache=False)
             hidden_BTD, block_calls = recorder.take()
-            if hidden_NTD is None:
+            if not calls:
                 hidden_NTD = hidden_BTD.new_empty(num_samples, *hidden_BTD.shape[1:])
             hidden_NTD[batch] = hidden_BTD
             calls.append(block_calls)
-    assert hidden_NTD is not None
-    counted = _counted(is_token_NT, weights_NT)
-    valid_NT, weights_NT = (None if c is None else c.to(hidden_NTD.device) for c in counted)
+    valid_NT, weights_NT = (None if c is None else c[own].to(hidden_NTD.device) for c in counted)
     return BlockInputs(
         batches=batches,
         hidden_NTD=hidden_NTD,
         valid_NT=valid_NT,
         weights_NT=weights_NT,
         calls=calls,
+        ranks=ranks,
     )
 
 

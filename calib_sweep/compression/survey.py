@@ -52,10 +52,7 @@ def survey(
     for block, parts in zip(blocks, parts_B, strict=True):
         as_seen = norm if block.index == len(blocks) - 1 else nn.Identity()
         with onload(block.module):
-            weights = {name: layer.weight_OI() for name, layer in block.layers.items()}
-            own = method.start_survey(parts, weights)
-            _look(block, parts, own, inputs, as_seen)
-        surveys_B.append(own)
+            surveys_B.append(_surveyed(block, parts, method, inputs, as_seen))
     tokens_NT, lengths_N, _ = data
     assert tokens_NT is not None
     seen = Surveyed(
@@ -65,12 +62,33 @@ def survey(
         modules=blocks,
         tokens_NT=tokens_NT,
         lengths_N=lengths_N,
+        ranks=inputs.ranks,
     )
     removals_B = method.plan_removal(seen)
+    removals_B = inputs.ranks.from_rank(0, lambda: removals_B)
     return [
         ByLayer(methods=masks_of(block, parts, removal), removed_E=removal.experts_E)
         for block, parts, removal in zip(blocks, parts_B, removals_B, strict=True)
     ]
+
+
+def _surveyed(
+    block: DecoderBlock,
+    parts: BlockParts,
+    method: StructuredMethod,
+    inputs: BlockInputs,
+    as_seen: nn.Module,
+) -> Survey:
+    """What `method` notes of a block, on the samples of all ranks."""
+    weights = {name: layer.weight_OI() for name, layer in block.layers.items()}
+    own = method.start_survey(parts, weights)
+    inputs.ranks.together(lambda: _look(block, parts, own, inputs, as_seen))
+    if inputs.ranks.count == 1:
+        return own
+    whole = method.start_survey(parts, weights)
+    for of_rank in inputs.ranks.gathered([own]):
+        whole.merge(of_rank)
+    return whole
 
 
 def _look(
@@ -109,6 +127,7 @@ def _look(
                     name: rows(given.reshape(*before_BTD.shape[:2], -1))
                     for name, given in read.items()
                 },
+                is_share=inputs.ranks.count > 1,
                 routed=[of for r in routings for of in _routed(r, parts, inputs, batch)],
             )
         )

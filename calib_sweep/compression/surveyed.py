@@ -18,6 +18,7 @@ from calib_sweep.model.blocks import DecoderBlock, LinearLayer
 from calib_sweep.model.calls import with_first_tensor
 from calib_sweep.model.input_rotation import has_rotated_input
 from calib_sweep.model.likelihood import token_log_probs
+from calib_sweep.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,6 +36,16 @@ class Surveyed:
     modules: Sequence[DecoderBlock]
     tokens_NT: Tensor
     lengths_N: Tensor | None
+    ranks: Ranks = ALONE  # that share what is tried
+
+    def losses(self, removals: Sequence[Sequence[Removal]], num_samples: int) -> list[float]:
+        """The loss of each of several removals."""
+        share = self.ranks.share(len(removals))
+        return self.ranks.gathered(
+            self.ranks.together(
+                lambda: [self.loss(removals[place], num_samples) for place in share]
+            )
+        )
 
     def loss(self, removals_B: Sequence[Removal], num_samples: int) -> float:
         """Mean over tokens of -log p of the first samples; hooks stand for what goes."""

@@ -153,7 +153,11 @@ class Fluctuation:
                 is_own_T = sample_T == sample
                 own_T = None if weights_T is None else weights_T[is_own_T]
                 if bool(is_own_T.any()):
-                    moments.add(inputs_TI[is_own_T], own_T)
+                    moments.add(inputs_TI[is_own_T], own_T, is_share=seen.is_share)
+
+    def merge(self, other: "Fluctuation") -> None:
+        for name, moments in self._moments.items():
+            moments.merge(other._moments[name])
 
     @property
     def num_samples(self) -> int:
@@ -189,9 +193,11 @@ class Moments:
         self._running_I = torch.zeros_like(like_I)
         self._num_tokens = 0.0
         self.num_samples = 0
+        # Of a share of the samples: a running mean begins with those of the ranks before.
+        self._apart: list[tuple[float, Tensor, Tensor]] = []
 
-    def add(self, inputs_TI: Tensor, weights_T: Tensor | None) -> None:
-        """Take in a sample."""
+    def add(self, inputs_TI: Tensor, weights_T: Tensor | None, *, is_share: bool = False) -> None:
+        """Take in a sample; `is_share`: keep its sums until they are merged."""
         weights_T = inputs_TI.new_ones(len(inputs_TI)) if weights_T is None else weights_T
         num_tokens = float(weights_T.sum(dtype=torch.float64))
         sum_I, square_sum_I = torch.zeros_like(self._sum_I), torch.zeros_like(self._sum_I)
@@ -200,6 +206,19 @@ class Moments:
             weighted_RI = rows_RI * weights_T[start : start + ROWS].to(rows_RI).unsqueeze(1)
             sum_I += weighted_RI.sum(dim=0)
             square_sum_I += (weighted_RI * rows_RI).sum(dim=0)
+        if is_share:
+            self._apart.append((num_tokens, sum_I, square_sum_I))
+        else:
+            self._add_sums(num_tokens, sum_I, square_sum_I)
+
+    def merge(self, other: "Moments") -> None:
+        """Take in the samples that `other` has kept apart."""
+        for num_tokens, sum_I, square_sum_I in other._apart:
+            device = self._sum_I.device
+            self._add_sums(num_tokens, sum_I.to(device), square_sum_I.to(device))
+
+    def _add_sums(self, num_tokens: float, sum_I: Tensor, square_sum_I: Tensor) -> None:
+        """Take in the sums of a sample."""
         self._num_tokens += num_tokens
         self._sum_I += sum_I
         self._square_sum_I += square_sum_I

@@ -104,6 +104,10 @@ class Saliency:
         for expert, routed in seen.routed:
             self.add_routed(expert, routed)
 
+    def merge(self, other: "Saliency") -> None:
+        self._sum_E += other._sum_E
+        self._num_tokens_E += other._num_tokens_E
+
     def add_routed(self, expert: int, routed: Routed) -> None:
         salience_R = routed.gates_R.to(torch.float32) * routed.norms_R
         weights_R = torch.ones_like(salience_R) if routed.weights_R is None else routed.weights_R

@@ -70,6 +70,10 @@ class Influence:
         self._sum += float((turn_T * weights_T).sum(dtype=torch.float64))
         self._num_tokens += float(weights_T.sum(dtype=torch.float64))
 
+    def merge(self, other: "Influence") -> None:
+        self._sum += other._sum
+        self._num_tokens += other._num_tokens
+
     def __float__(self) -> float:
         return self._sum / self._num_tokens
 

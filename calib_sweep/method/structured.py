@@ -13,7 +13,7 @@ heads of queries, F = neurons, E = experts, B = decoder blocks.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 from torch import Tensor
 
@@ -79,6 +79,7 @@ class Seen:
     sample_T: Tensor | None = None  # which sample of the batch a token is of
     inputs: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])  # [T, I] of `layers`
     routed: Sequence[tuple[int, Routed]] = ()  # by expert, where `sees_experts`
+    is_share: bool = False  # whether other ranks see samples that come before or after these
 
 
 class Survey(Protocol):
@@ -96,6 +97,13 @@ class Survey(Protocol):
 
     def add(self, seen: Seen) -> None:
         """Take in a batch."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Take in what `other` has noted on another rank, of samples after those noted here.
+
+        Leave it as it is. Its tensors may be on another device.
+        """
         ...
 
 
@@ -119,7 +127,7 @@ class SurveyedModel(Protocol):
     def blocks_B(self) -> Sequence[BlockParts]: ...
     @property
     def surveys_B(self) -> Sequence[Survey]: ...
-    def loss(self, removals_B: Sequence[Removal], num_samples: int) -> float:
+    def losses(self, removals: Sequence[Sequence[Removal]], num_samples: int) -> list[float]:
         """Mean over tokens of -log p of the first samples, where attentions and neurons went."""
         ...
 

@@ -136,6 +136,12 @@ class SampleNorms:
             self._sum_F = norm_F if self._sum_F is None else self._sum_F + norm_F
             self._num_samples += len(own_TF) > 0
 
+    def merge(self, other: "SampleNorms") -> None:
+        self._num_samples += other._num_samples
+        if other._sum_F is not None:
+            own_F = self._sum_F
+            self._sum_F = other._sum_F if own_F is None else own_F + other._sum_F.to(own_F.device)
+
     def mean_F(self) -> Tensor:
         assert self._sum_F is not None
         return self._sum_F / self._num_samples
@@ -153,13 +159,13 @@ def _without_one_more(
     model: SurveyedModel, removals_B: list[Removal], num_samples: int
 ) -> list[Removal]:
     """Take away the attention without which the loss is lowest."""
+    tried = [
+        [*removals_B[:block], replace(removal, attention=True), *removals_B[block + 1 :]]
+        for block, removal in enumerate(removals_B)
+        if not removal.attention
+    ]
     best_B, lowest = None, math.inf
-    for block, removal in enumerate(removals_B):
-        if removal.attention:
-            continue
-        tried_B = [*removals_B]
-        tried_B[block] = replace(removal, attention=True)
-        loss = model.loss(tried_B, num_samples)
+    for tried_B, loss in zip(tried, model.losses(tried, num_samples), strict=True):
         if loss < lowest:
             best_B, lowest = tried_B, loss
     if best_B is None:

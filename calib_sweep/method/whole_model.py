@@ -91,6 +91,16 @@ class WholeModelMethod(Method, ABC):
                 f"Type {key}=null; a tool may do the like by itself.",
             )
 
+    def require_one_rank(self, num_ranks: int) -> None:
+        """Raise `ConfigError` where several ranks share a cell: a tool runs in one process."""
+        require(
+            num_ranks == 1,
+            "ranks_per_cell",
+            num_ranks,
+            f"1 with {type(self).__name__}, which runs in one process",
+            "Type ranks_per_cell=1, or leave the method out of this sweep.",
+        )
+
     def require_plain_walk(self, settings: Mapping[str, object]) -> None:
         """Raise `ConfigError` for settings of the walk that are not its defaults."""
         with collected() as problems:

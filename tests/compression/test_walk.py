@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.fakes import ARCHITECTURES, random_tokens, tiny_model
 
-from calib_sweep.compression import block as block_module
+from calib_sweep.compression import spreading
 from calib_sweep.compression.layer import LayerError, compress_layer
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import record
@@ -321,7 +321,7 @@ def test_a_statistic_is_let_go_with_the_last_layer_that_needs_it(
         return compress_layer(*arguments)
 
     monkeypatch.setattr(Statistic, "__init__", begin)
-    monkeypatch.setattr(block_module, "compress_layer", count)
+    monkeypatch.setattr(spreading, "compress_layer", count)
     compress(tiny_model(), method, TOKENS, true_sequential=in_order)
     assert counts == 2 * expected
 
