@@ -42,7 +42,7 @@ def keep(folder: Path, ids: Sequence[str], num_jobs: int) -> None:
 
 def kept(folder: Path) -> list[Submitted]:
     """Return what was submitted for the sweep in `folder`, the oldest first."""
-    found = []
+    found: list[Submitted] = []
     for path in folder.glob(JOBS):
         try:
             found.append(Submitted(**json.loads(path.read_bytes())))

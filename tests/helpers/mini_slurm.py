@@ -137,7 +137,8 @@ class MiniSlurm:
         while time.monotonic() < deadline:
             waiting = self.run("squeue", "--noheader", "--array", "--format=%i %r").split()
             if waiting[1:] in (["BeginTime"], ["(BeginTime)"]):
-                self.run("scontrol", "update", f"jobid={waiting[0]}", "StartTime=now")
+                # A node refuses a job that it was told to end within the same second.
+                self.run("scontrol", "update", f"jobid={waiting[0]}", "StartTime=now+2seconds")
                 return
             time.sleep(0.1)
         raise RuntimeError(self.run("squeue"))

@@ -3,11 +3,13 @@
 import os
 import re
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from helpers import drowsy
+from helpers.repository import ROOT
 from helpers.sweeping import Results, program, starts, wait_until
 
 GRID = ["-m", "method=drowsy,magnitude", "seed=0"]
@@ -49,8 +51,8 @@ def test_a_detached_sweep_outlives_a_preemption_and_its_last_job_writes_the_repo
         *("sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=4", "--wrap=true"),
         f"--chdir={tmp_path}",
     )
-    wait_until(lambda: "back in the queue" in log_of(results), timeout_s=60)
-    wait_until(lambda: urgent.strip() not in slurm.run("squeue", "--noheader"))
+    wait_until(lambda: urgent.strip() not in slurm.run("squeue", "--noheader"), timeout_s=120)
+    assert log_of(results).count("back in the queue") == 1
     slurm.go_on()
     (bed / "woken").touch()
     wait_until(lambda: slurm.run("squeue", "--noheader") == "", timeout_s=240)
@@ -128,3 +130,28 @@ def test_the_task_that_is_cancelled_leaves_its_cell_and_the_others_go_on(
     assert run_cli(*words, cwd=tmp_path, env=environment).code == 0
     wait_until(lambda: (results.folder / "report/made_from.json").exists(), timeout_s=240)
     assert len(results.scores()) == NUM_CELLS
+
+
+def test_a_task_of_the_sbatch_script_goes_on_from_the_queue(tmp_path, command, environment, slurm):
+    """USR1 is what --signal sends two minutes before the time is over."""
+    results, bed = Results(tmp_path), tmp_path / "bed"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = ["--array=0-0", "--cpus-per-task=1", "--mem=1G", ROOT / "launchers/slurm/workers.sh"]
+    submitted = subprocess.run(
+        ["sbatch", *script, *command[: -len(LAUNCHER)]],
+        cwd=tmp_path,
+        env={**os.environ, **environment, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert submitted.returncode == 0, submitted.stderr
+    wait_until(bed.exists, timeout_s=240)
+    slurm.run("scancel", "--batch", "--signal=USR1", f"--user={os.geteuid()}")
+    slurm.go_on()
+    (bed / "woken").touch()
+    wait_until(lambda: slurm.run("squeue", "--noheader") == "", timeout_s=240)
+    assert len(results.scores()) == NUM_CELLS and results.claims() == []
+    (log,) = [path.read_text() for path in tmp_path.glob("calib_sweep-*.log")]
+    assert f"{NUM_CELLS} done, 0 failed" in log
+    assert sorted(starts(log).values()) == [1, 1, 2]
+    assert log.count("Interrupted. Finished cells are kept") == 1

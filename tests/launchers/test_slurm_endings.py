@@ -75,17 +75,6 @@ def test_a_job_out_of_time_goes_on_from_the_queue_where_it_was(sweep, slurm):
     assert sorted(starts(log).values()) == [1, 1, 2]
 
 
-def test_a_job_out_of_time_that_may_not_go_on_is_submitted_again(sweep, slurm):
-    """The signal is SLURM's own, sent at once."""
-
-    def tell(bed: Path) -> None:
-        slurm.run("scancel", "--signal=USR2", f"--user={os.geteuid()}")
-
-    ended, results = sweep(tell, "max_num_timeout=0")
-    assert_made_good(ended, results, "SIGUSR2")
-    assert "not put back into the queue: it was out of time 0 times before" in logs_of(results)[0]
-
-
 def test_a_job_that_somebody_puts_back_into_the_queue_goes_on_there(sweep, slurm):
     def requeue(bed: Path) -> None:
         job_id = slurm.run("squeue", "--noheader", "--array", "--format=%i").strip()
