@@ -12,7 +12,16 @@ def test_a_sweep_that_is_killed_now_and_then_loses_and_doubles_nothing(tmp_path)
 
 
 @pytest.mark.slow
-def test_each_part_of_the_overhead_is_told_in_reads_and_milliseconds(tmp_path):
-    said = run("worker_overhead.py", "--cells", 20, "--folder", tmp_path)
-    (worker,) = [line for line in said.splitlines() if "worker" in line]
+def test_a_grid_is_planned_skipped_and_worked_off_and_each_part_told(tmp_path):
+    said = run("sweep.py", "--cells", 20, "--folder", tmp_path)
+    (worker,) = [line for line in said.splitlines() if "  worker  " in line]
     assert " ms " in worker and "records 4." in worker
+    for part in ("check", "first report of all", "typed again"):
+        (line,) = [line for line in said.splitlines() if f"  {part}  " in line]
+        assert "of the processor" in line and line.endswith(" MiB")
+
+
+@pytest.mark.slow
+def test_what_real_cells_cost_beyond_their_work_is_told(tmp_path):
+    said = run("sweep.py", "cells", "--cells", 4, "--folder", tmp_path)
+    assert "ms a cell beyond its work" in said and " files a cell" in said
