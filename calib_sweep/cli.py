@@ -20,13 +20,18 @@ from calib_sweep.interruption import interruptible, raise_if_told
 from calib_sweep.places import CONF
 from calib_sweep.sweep.handover import hand_over
 
-GRID_VERBS = ("check", "prefetch", "inspect", "rescore", "add")  # the same overrides as a run
+GRID_VERBS = (  # the same overrides as a run
+    *("check", "prefetch", "inspect", "rescore", "add"),
+    *("rm", "rerun"),
+)
 WORK = "work"  # the folder of a sweep, and who works there
 FOLDER_VERBS = {  # a sweep's folder; the module whose main(arguments) does it
     "report": "calib_sweep.analysis.commands.report",
     "compare": "calib_sweep.analysis.commands.compare",
     "import": "calib_sweep.analysis.commands.import_scores",
     "dashboard": "calib_sweep.tracking.dashboard",
+    "ls": "calib_sweep.sweep.listing",
+    "merge": "calib_sweep.sweep.merging",
     "sync": "calib_sweep.tracking.sync",
     "gate": "calib_sweep.analysis.commands.gate",
     "plan": "calib_sweep.analysis.commands.plan",

@@ -14,6 +14,7 @@ LAYERS = {
     "calib_sweep": (
         "valid_json",
         "errors values wording seeding settings places processes hashing quiet interruption",
+        "usage_folders usage_grids",
         "arguments atomic cell completion console hub ranks targets timings usage",
         "group method",
         "model results",

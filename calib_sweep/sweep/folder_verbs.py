@@ -1,32 +1,38 @@
-"""What is done with a grid: its verbs, alone or as one of several ranks; and the verb add."""
+"""What is done with a grid: its verbs, alone or as one of several ranks; add, rm and rerun."""
 
 from collections.abc import Callable
 
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
-from calib_sweep.sweep.explain import DONE
+from calib_sweep.results import grids
+from calib_sweep.sweep.explain import DONE, SOME_FAILED
 from calib_sweep.sweep.reach import cells_to_run, within_reach
+from calib_sweep.sweep.removing import named_cells, remove, require_force
 from calib_sweep.sweep.sweep import Sweep
 from calib_sweep.sweep.together import command_company, follow
 from calib_sweep.wording import counted
 
-RUNS = ("run", "rescore")  # what several ranks do together
+RUNS = ("run", "rescore", "rerun", "work")  # what several ranks do together
 
 
 def perform(sweep: Sweep, action: str) -> int:
     """Do `action` with the cells of `sweep`; return the exit code."""
-    if action in ACTIONS:
-        sweep.prepare()
-        return ACTIONS[action](sweep)
     if action not in RUNS:
-        return sweep.perform(action)
-    with command_company(sweep.context.config_loader, sweep.master, sweep.points) as ranks:
+        return _perform(sweep, action)
+    with command_company(sweep.master, sweep.first_config) as ranks:
         if ranks.is_first:
             sweep.workforce.ranks = ranks
-            return sweep.perform(action)
+            return _perform(sweep, action)
         configure_logging()
         follow(ranks, sweep.builder)
         raise SystemExit(DONE)  # before the grid is composed, only to say where its records are
+
+
+def _perform(sweep: Sweep, action: str) -> int:
+    if action not in ACTIONS:
+        return sweep.perform(action)
+    sweep.prepare()
+    return ACTIONS[action](sweep)
 
 
 def add(sweep: Sweep) -> int:
@@ -47,4 +53,28 @@ def add(sweep: Sweep) -> int:
     return DONE
 
 
-ACTIONS: dict[str, Callable[[Sweep], int]] = {"add": add}
+def rm(sweep: Sweep) -> int:
+    """Delete the cells that were typed, and take them out of the kept grids."""
+    cells = named_cells(sweep)
+    require_force("rm", sweep, cells)
+    grids.take_out(sweep.store, [cell.id for cell in cells])
+    num_gone, num_held = remove(sweep.store, cells)
+    folder = sweep.store.folder
+    output(
+        f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone. What was reported of them "
+        f"stays until python -m calib_sweep report {folder}"
+    )
+    return SOME_FAILED if num_held else DONE
+
+
+def rerun(sweep: Sweep) -> int:
+    """Delete the cells that were typed, and run them."""
+    cells = named_cells(sweep)
+    require_force("rerun", sweep, cells)
+    sweep.check_to_run(sweep.cells)  # what cannot run is not deleted
+    _, num_held = remove(sweep.store, cells)
+    code = sweep.run()
+    return SOME_FAILED if num_held else code
+
+
+ACTIONS: dict[str, Callable[[Sweep], int]] = {"add": add, "rm": rm, "rerun": rerun}

@@ -15,7 +15,7 @@ from pathlib import Path
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from calib_sweep.cell import Cell, digest
+from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError
 from calib_sweep.interruption import raise_if_told
@@ -86,6 +86,10 @@ class KeptSweep(Sweep):
                 f"method=wanda 'seed=range(5)' {word('sweep_name', self.store.sweep_name)}."
             )
         return code
+
+    def first_config(self) -> Config:
+        cells = grids.kept_cells(self.store)
+        return cells[0].config if cells else super().first_config()
 
     def _next(self, seen: Collection[str]) -> list[Cell]:
         """Return cells that have not been seen yet, with one tracker and one kind of report."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from calib_sweep.cell import Cell
+from calib_sweep.cell import Cell, Config
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError, StoreError, collected
 from calib_sweep.parts.building import Builder
@@ -75,6 +75,10 @@ class Sweep:
         composed = compose_grid(self.context.config_loader, self.master, self.points)
         require_one_value(composed)
         return composed
+
+    def first_config(self) -> Config:
+        """Return the configuration of one cell, before all others are composed."""
+        return compose_grid(self.context.config_loader, self.master, self.points[:1])[0].config
 
     @cached_property
     def store(self) -> Store:

@@ -7,12 +7,11 @@ alone writes, shows and tracks. When it has no cell left, it dismisses the other
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from calib_sweep.cell import Cell, Config
@@ -24,9 +23,7 @@ from calib_sweep.ranks import ALONE, Ranks
 from calib_sweep.results.losses import MOST, forget_losses, losses, note_loss
 from calib_sweep.results.record import Record, describe_error, new_record, utc_now
 from calib_sweep.results.store import Store
-from calib_sweep.sweep.compose import compose_grid
 from calib_sweep.sweep.launching import BASIC
-from calib_sweep.sweep.points import Point
 
 if TYPE_CHECKING:
     from calib_sweep.session import Session
@@ -41,12 +38,12 @@ def company(cells: Sequence[Cell], ranks: Ranks = ALONE) -> AbstractContextManag
 
 
 def command_company(
-    loader: ConfigLoader, master: DictConfig, points: Sequence[Point]
+    master: DictConfig, first_config: Callable[[], Config]
 ) -> AbstractContextManager[Ranks]:
     """Give the ranks that this command is to be one of, as it was started with others."""
     if str(master.hydra.launcher.get("_target_")) != BASIC or "RANK" not in os.environ:
         return nullcontext(ALONE)
-    return _joined(compose_grid(loader, master, points[:1])[0].config)
+    return _joined(first_config())
 
 
 def _joined(config: Config) -> AbstractContextManager[Ranks]:

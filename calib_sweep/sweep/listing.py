@@ -1,0 +1,206 @@
+"""`calib-sweep ls FOLDER`: the cells of a sweep with their states and scores.
+
+done      a record with scores           running   somebody claims it
+failed    a record with an error         open      in a grid that is kept, and not begun
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rich.table import Table
+
+from calib_sweep import valid_json
+from calib_sweep.analysis.formatting import number, scale
+from calib_sweep.arguments import folders_and_settings, option
+from calib_sweep.cell import Cell
+from calib_sweep.console import output
+from calib_sweep.errors import ConfigError, StoreError
+from calib_sweep.places import RECORD
+from calib_sweep.results import grids
+from calib_sweep.results.claim import Watch, holder_of, last_claim
+from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
+from calib_sweep.results.reading import read_record
+from calib_sweep.results.record import Record
+from calib_sweep.results.store import Store
+from calib_sweep.settings import settings_text, text_of
+from calib_sweep.wording import counted, meant
+
+METRIC, JSON = "--metric", "--json"
+AXES = ("model", "method", "dataset", "seed", "replicate")
+STATES = ("done", "failed", "running", "open")
+DIGITS = 4  # of a score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A cell as a list shows it."""
+
+    state: str
+    folder: str
+    axes: Mapping[str, object]
+    settings: Mapping[str, object]
+    scores: Mapping[str, float | None]
+    told: str  # who runs it, or the error that ended it
+
+    def value(self, key: str) -> str | None:
+        """Return what the cell has under `key`, as it is typed; None for what it has not."""
+        if key == "state":
+            return self.state
+        of = self.axes if key in AXES else self.settings
+        return text_of(of[key]) if of.get(key) is not None else None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the cells of a folder that were asked for."""
+    wanted, words = option("ls", arguments, METRIC)
+    is_json = JSON in words
+    folders, filters = folders_and_settings("ls", words, (METRIC, JSON))
+    folders = [folder for folder in folders if str(folder) != JSON]
+    if len(folders) != 1:
+        raise ConfigError(
+            f"ls {' '.join(arguments) or 'nothing'}: expected the folder of one sweep. "
+            "Example: python -m calib_sweep ls results/NAME."
+        )
+    store = Store(folders[0].absolute().parent, folders[0].absolute().name)
+    found = list(listed(store))
+    if not found:
+        raise ConfigError(
+            f"{folders[0]}: expected the folder of a sweep, and no cells are there. "
+            "Example: python -m calib_sweep ls results/default."
+        )
+    patterns = _read_filters(filters, found)
+    shown = [one for one in found if _passes(one, patterns)]
+    if is_json:
+        for one in shown:
+            sys.stdout.write(valid_json.dumps(_as_json(one)) + "\n")
+        return 0
+    metrics = wanted.split(",") if wanted else _headlines(shown)
+    _require_known(metrics, shown)
+    output(_table(shown, metrics))
+    output(_summary(shown, len(found)))
+    return 0
+
+
+def listed(store: Store) -> Iterator[Listed]:
+    """Yield the cells of a folder, in the order of their folders' names."""
+    planned = {cell.folder_name: cell for cell in grids.kept_cells(store)}
+    present = {path.parent.name for path in store.folder.glob(f"*/{RECORD}")}
+    watch = Watch()
+    for name in sorted(planned.keys() | present):
+        yield _listed(store.folder / name, planned.get(name), watch)
+
+
+def _listed(folder: Path, cell: Cell | None, watch: Watch) -> Listed:
+    try:
+        record, told = read_record(folder / RECORD), ""
+    except StoreError as error:
+        record, told = None, str(error)
+    if record is not None:
+        names, own = record["cell"], record["cell"].get("settings") or {}
+        axes = {key: names.get(key) for key in AXES}
+    else:
+        axes = dict(cell.axes()) if cell is not None else {}
+        own = cell.settings if cell is not None else {}
+    state = _state(folder, record, watch)
+    if state == "running":
+        told = holder_of(folder) or ""
+    elif record is not None and (error := record.get("error")) is not None:
+        told = f"{error['type']}: {error.get('message') or ''}".splitlines()[0]
+    scores = record["scores"] if record is not None and state == "done" else {}
+    return Listed(
+        state=state, folder=folder.name, axes=axes, settings=own, scores=scores, told=told
+    )
+
+
+def _state(folder: Path, record: Record | None, watch: Watch) -> str:
+    if record is not None and record["status"] == "done":
+        return "done"
+    claim = last_claim(folder)
+    if claim is not None and not _is_dead(watch, claim):
+        return "running"
+    return "open" if record is None else "failed"
+
+
+def _is_dead(watch: Watch, claim: Path) -> bool:
+    try:
+        return watch.is_dead(claim)
+    except OSError:  # a folder where we may not write has no clock for us
+        return False
+
+
+def _read_filters(words: Sequence[str], found: Sequence[Listed]) -> dict[str, list[str]]:
+    """Return the patterns by key; `ConfigError` for a key that no cell has."""
+    known = ["state", *AXES, *sorted({key for one in found for key in one.settings})]
+    filters: dict[str, list[str]] = {}
+    wrong = []
+    for word in words:
+        key, _, values = word.partition("=")
+        filters[key] = values.split(",")
+        if key not in known:
+            expected = f"expected one of {', '.join(known)}"
+            wrong.append(f"{word}: no cell has such a key, {expected}.{meant(key, known)}")
+        elif key == "state" and (other := [v for v in filters[key] if v not in STATES]):
+            wrong.append(f"state={','.join(other)}: expected {', '.join(STATES)}.")
+    if wrong:
+        raise ConfigError(*wrong)
+    return filters
+
+
+def _passes(one: Listed, filters: Mapping[str, Sequence[str]]) -> bool:
+    def passes(value: str | None, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase("null" if value is None else value, p) for p in patterns)
+
+    return all(passes(one.value(key), patterns) for key, patterns in filters.items())
+
+
+def _headlines(shown: Sequence[Listed]) -> list[str]:
+    return [m for m in (PPL_MEAN, ACC_MEAN) if any(m in one.scores for one in shown)]
+
+
+def _require_known(metrics: Sequence[str], shown: Sequence[Listed]) -> None:
+    known = sorted({metric for one in shown for metric in one.scores})
+    wrong = [
+        f"{METRIC} {metric}: expected a score of these cells ({', '.join(known) or 'none'})."
+        f"{meant(metric, known)}"
+        for metric in metrics
+        if metric not in known
+    ]
+    if wrong and known:
+        raise ConfigError(*wrong)
+
+
+def _table(shown: Sequence[Listed], metrics: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("state", *AXES[:4], "settings"):
+        table.add_column(heading, no_wrap=heading == "state")
+    for metric in metrics:
+        table.add_column(f"{metric}, %" if scale(metric) != 1 else metric, justify="right")
+    table.add_column("")
+    for one in shown:
+        axes = ["-" if (value := one.value(key)) is None else value for key in AXES[:4]]
+        replicate = {"replicate": one.axes["replicate"]} if one.axes.get("replicate") else {}
+        scores = [_score(one.scores.get(metric), metric) for metric in metrics]
+        told = settings_text({**one.settings, **replicate})
+        table.add_row(one.state, *axes, told, *scores, one.told)
+    return table
+
+
+def _score(value: float | None, metric: str) -> str:
+    return "-" if value is None else number(scale(metric) * value, DIGITS)
+
+
+def _summary(shown: Sequence[Listed], num_found: int) -> str:
+    counts = [(state, sum(one.state == state for one in shown)) for state in STATES]
+    told = ", ".join(f"{count:,} {state}" for state, count in counts if count)
+    of = "" if len(shown) == num_found else f" of {num_found:,}"
+    return f"{counted(len(shown), 'cell')}{of}: {told or 'none of those asked for'}"
+
+
+def _as_json(one: Listed) -> dict[str, object]:
+    axes, settings = dict(one.axes), dict(one.settings)
+    told = {"told": one.told} if one.told else {}
+    place = {"state": one.state, "folder": one.folder}
+    return {**place, **axes, "settings": settings, "scores": dict(one.scores), **told}
