@@ -3,6 +3,7 @@
     python benchmarks/scoring.py --out scoring.json                     # a 7B shape on a GPU
     python benchmarks/scoring.py --share 0.01 --shape cpu --device cpu --dtypes float32
     python benchmarks/scoring.py --variants agreement --share 0.004     # half precision, float32
+    python benchmarks/scoring.py --ranks 2 --share 0.004 --shape cpu --device cpu --threads 1
 
 The model is random, the requests are of the tasks' sizes (`task_requests`): the arithmetic is that
 of real ones. A `share` of the items is scored, and seconds for all are those by the share. Each
@@ -15,6 +16,8 @@ the packed tokens take at the rate of large products, measured at the start.
     hflm_16 _64 _128   lm-eval's class HFLM, so many requests at once
     windows, windows_compiled     166 windows of the model's context, as WikiText-2's test split has
     agreement          how far half precision is from HFLM in float32: packed, compiled, HFLM
+
+`--ranks 2`: instead, packed requests and windows on so many processes and on one, in turns.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +34,16 @@ import torch
 from gpu import describe, measure_rates, wait
 from lm_eval.models.huggingface import HFLM
 from random_llama import SHAPES, Shape, draw_weights, random_llama
-from task_requests import all_requests
+from ranked import in_turns, on_ranks
+from task_requests import all_requests, num_packed
 from transformers import AutoTokenizer
 
+from calib_sweep.evaluation.corpora.perplexity import token_perplexity
 from calib_sweep.evaluation.requests import Request, Requests
 from calib_sweep.evaluation.scorers.packed import PackedScorer
 from calib_sweep.evaluation.windows import Windows
 from calib_sweep.places import WEIGHTS
+from calib_sweep.ranks import Ranks
 
 VARIANTS = (
     *("packed", "packed_compiled", "hflm_16", "hflm_64", "hflm_128"),
@@ -55,13 +62,15 @@ def main() -> None:
     device = torch.device(arguments.device)
     shape = SHAPES[arguments.shape].with_blocks(arguments.blocks)
     report: dict[str, Any] = {"environment": describe(device, arguments.commit), "runs": []}
+    if arguments.ranks:
+        threads = arguments.threads or torch.get_num_threads()
+        report["runs"] = on_ranks(arguments.ranks, threads, measure_ranks, arguments)
+        return print(json.dumps(report, indent=1))
     requests = requests_of(arguments.share, shape.vocab)
     for dtype in arguments.dtypes:
         rates = measure_rates(device, getattr(torch, dtype))
         report["environment"].setdefault("tflop_per_s", {})[dtype] = rates["half"]
-        model = random_llama(shape, getattr(torch, dtype), device, offload=False)
-        draw_weights(model, device)
-        model.config.max_position_embeddings = CONTEXT  # rotary embeddings have no end
+        model = model_of(shape, getattr(torch, dtype), device)
         for variant in arguments.variants:
             row = {"dtype": dtype, "shape": arguments.shape, "variant": variant}
             row |= measure(model, variant, requests, arguments, shape, rates["half"])
@@ -112,9 +121,8 @@ def measure_windows(
     model: Any, variant: str, arguments: argparse.Namespace, shape: Shape, rate: float
 ) -> dict[str, Any]:
     """Perplexity's part: log-probabilities of every token of all windows."""
-    num = max(1, round(NUM_WINDOWS * min(1.0, arguments.share_of_windows)))
-    tokens_NT = np.random.default_rng(0).integers(3, shape.vocab, (num, shape.seq_len))
-    windows = Windows.whole("random", tokens_NT)
+    windows = random_windows(shape, arguments.share_of_windows)
+    num = len(windows.tokens_NT)
     scorer = scorer_of(model, variant, arguments.batch_tokens)
 
     def score() -> None:
@@ -125,7 +133,7 @@ def measure_windows(
     warm_s = clocked(score, model.device)
     seconds = clocked(score, model.device)
     attention = shape.hidden * shape.seq_len * shape.num_blocks
-    flop = 2 * tokens_NT.size * (num_weights(shape) + attention)
+    flop = 2 * windows.tokens_NT.size * (num_weights(shape) + attention)
     return {
         "windows": num,
         "warm_s": warm_s,
@@ -135,6 +143,25 @@ def measure_windows(
         "tflop_per_s": flop / seconds / 1e12,
         "peak_device_gib": peak_gib(model.device),
     }
+
+
+def measure_ranks(ranks: Ranks, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """What ranks score together, and the first one alone, in turns; whether both say the same."""
+    shape = SHAPES[arguments.shape].with_blocks(arguments.blocks)
+    model = model_of(shape, torch.float32, torch.device("cpu"))
+    requests = requests_of(arguments.share, shape.vocab)
+    windows = random_windows(shape, arguments.share_of_windows)
+    ways: dict[str, Callable[[PackedScorer], object]] = {
+        "packed": lambda scorer: scorer.loglikelihoods(requests),
+        "windows": lambda scorer: token_perplexity(scorer, windows),
+    }
+    rows = []
+    for variant, ask in ways.items():
+        scorer, alone = (scorer_of(model, variant, arguments.batch_tokens) for _ in range(2))
+        scorer.ranks = ranks
+        actions = partial(ask, alone), partial(ask, scorer)
+        rows += [{"variant": variant} | row for row in in_turns(ranks, *actions, arguments.repeats)]
+    return rows
 
 
 def agreement(
@@ -161,6 +188,20 @@ def agreement(
             np.sqrt(np.mean((found["hflm_16"] - found["hflm_64"]) ** 2))
         ),
     }
+
+
+def model_of(shape: Shape, dtype: torch.dtype, device: torch.device) -> Any:
+    """Return a random model whose context is `CONTEXT`: rotary embeddings have no end."""
+    model = random_llama(shape, dtype, device, offload=False)
+    draw_weights(model, device)
+    model.config.max_position_embeddings = CONTEXT
+    return model
+
+
+def random_windows(shape: Shape, share: float) -> Windows:
+    num = max(1, round(NUM_WINDOWS * min(1.0, share)))
+    draw = np.random.default_rng(0)
+    return Windows.whole("random", draw.integers(3, shape.vocab, (num, shape.seq_len)))
 
 
 def scoring(model: Any, variant: str, batch_tokens: int | None) -> Callable[[Requests], np.ndarray]:
@@ -201,20 +242,6 @@ def requests_of(share: float, vocab: int) -> Requests:
             items.setdefault(name, []).append(list(range(len(rows), len(rows) + len(pairs))))
             rows += [Request(*pair) for pair in pairs]
     return Requests(rows, items)
-
-
-def num_packed(requests: Requests) -> int:
-    """Count the tokens of a tree per item: what requests have in common stands once."""
-    total = 0
-    for documents in requests.items.values():
-        for indices in documents:
-            inputs = {tuple((requests[i].context + requests[i].continuation)[:-1]) for i in indices}
-            first, last = min(inputs), max(inputs)
-            shared = next(
-                (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
-            )
-            total += shared + sum(len(one) - shared for one in inputs)
-    return total
 
 
 def num_weights(shape: Shape) -> int:
@@ -259,6 +286,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")
     parser.add_argument("--batch-tokens", type=int, help="at once; none: by device")
     parser.add_argument("--eager", action="store_true", help="agreement without packed_compiled")
+    parser.add_argument("--ranks", type=int, help="processes on a CPU, beside one")
+    parser.add_argument("--repeats", type=int, default=3, help="of what --ranks measures")
     parser.add_argument("--threads", type=int, help="of a CPU")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every variant")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calib_sweep.evaluation.requests import Requests
+
 
 @dataclass(frozen=True)
 class Task:
@@ -74,3 +76,17 @@ def _lengths(
     variance = np.log1p((sd / mean) ** 2)
     drawn = generator.lognormal(np.log(mean) - variance / 2, np.sqrt(variance), shape)
     return np.maximum(1, np.rint(drawn)).astype(int)
+
+
+def num_packed(requests: Requests) -> int:
+    """Count the tokens of a tree per item: what requests have in common stands once."""
+    total = 0
+    for documents in requests.items.values():
+        for indices in documents:
+            inputs = {tuple((requests[i].context + requests[i].continuation)[:-1]) for i in indices}
+            first, last = min(inputs), max(inputs)
+            shared = next(
+                (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+            )
+            total += shared + sum(len(one) - shared for one in inputs)
+    return total
