@@ -55,6 +55,9 @@ LAYERS = {
 ONE_FILE_ONLY = {
     "lm_eval": "calib_sweep/evaluation/harness.py",
     "wandb": "calib_sweep/tracking/wandb_client.py",
+    "mlflow": "calib_sweep/tracking/mlflow_client.py",
+    "tensorboard": "calib_sweep/tracking/tensorboard_client.py",
+    "trackio": "calib_sweep/tracking/trackio_client.py",
     "matplotlib": "calib_sweep/analysis/figures/plots.py",
 }
 JSON = "calib_sweep/valid_json.py"  # the only file that writes JSON

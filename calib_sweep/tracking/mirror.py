@@ -6,6 +6,7 @@ wrong here never ends a cell or a sweep. The first run that a tracker does not t
 is tried: then this mirror waits, and the others go on.
 """
 
+import importlib.util
 import logging
 import shlex
 from abc import ABC, abstractmethod
@@ -140,3 +141,14 @@ class Mirror(ABC):
     def ask(self, call: str, **arguments: str) -> Any:
         """Have the tracker's client do `call`."""
         return client_process.ask(self.marks.tracker, call, asdict(self), **arguments)
+
+
+def require_installed(tracker: str, package: str) -> None:
+    """Raise `ConfigError` where the package of a tracker is not there."""
+    require(
+        importlib.util.find_spec(package) is not None,
+        "tracking",
+        tracker,
+        f"the package {package} to be installed",
+        f"Type pip install 'calib-sweep[{tracker}]', or tracking=none.",
+    )

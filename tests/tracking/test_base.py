@@ -3,9 +3,11 @@
 import logging
 
 import pytest
+import yaml
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
+from calib_sweep.places import CONF
 from calib_sweep.tracking.base import Trackers
 
 HERE = "helpers.own_trackers"
@@ -38,8 +40,8 @@ def test_a_tracker_that_raises_is_named_and_the_next_is_told(make_cell, caplog):
 
 
 def test_all_mistakes_of_all_trackers_are_told_by_their_keys():
-    wandb = {"_target_": "calib_sweep.tracking.wandb.WandbTracking", "project": "a/b"}
-    wandb |= {"entity": None, "mode": "x", "tags": [], "timeout_s": 1}
+    shipped = yaml.safe_load((CONF / "tracking" / "wandb.yaml").read_text())["wandb"]
+    wandb = shipped | {"project": "a/b", "mode": "x"}
     with pytest.raises(ConfigError) as caught:
         Builder().build("tracking", {"wandb": wandb, "other": {"_target_": "os.system"}})
     starts = [problem.partition("=")[0] for problem in caught.value.problems]
@@ -53,3 +55,24 @@ def test_what_is_no_tracker_is_refused():
 
 def test_no_tracker_is_none():
     assert Builder().build("tracking", {}) == Trackers(by_name={})
+
+
+@pytest.mark.slow
+def test_a_sweep_is_mirrored_by_several_trackers_at_once(tiny_world, run_cli, tmp_path):
+    """One of them cannot write: the other has all cells, and the sweep all records."""
+    for package in ("mlflow", "tensorboard"):
+        pytest.importorskip(package)
+    kept = [word for word in tiny_world if word != "tracking=none"]
+    folder = tmp_path / "results" / "several"
+    folder.mkdir(parents=True)
+    (folder / "tensorboard").write_text("a file where a folder is wanted")
+    command = ["-m", *kept, "method=magnitude", "sweep_name=several"]
+    ended = run_cli(*command, "tracking=[tensorboard,mlflow]", cwd=tmp_path)
+    assert ended.code == 0 and "2 cells, 2 done" in ended.out, ended
+    marks = sorted(path.name for path in folder.glob("*/*.json"))
+    assert marks.count("mlflow.json") == 3 and "tensorboard.json" not in marks
+    assert ended.err.count("TensorBoard did not take") == 2  # a cell, and once more at the end
+    (folder / "tensorboard").unlink()
+    again = run_cli(*command, "tracking=[tensorboard,mlflow]", cwd=tmp_path)
+    assert again.code == 0 and "did not take" not in again.err
+    assert len(list(folder.glob("*/tensorboard.json"))) == 3
