@@ -2,7 +2,7 @@
 
 results_dir/SWEEP/               STOPPING, THREADS, GRID, JOBS; NAME_waits.json of a tracker
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, LOSS, ITEMS, LAYERS, REFERENCE;
-                                 NAME.json of a tracker; SCORED while it is not done
+                                 NAME.json of a tracker; SCORED and CHECKPOINT while it is not done
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM; NAME.json of a tracker;
                                  the folders TABLES, FIGURES, DASHBOARD
 results_dir/SWEEP/INSPECTION/    INDEX, inspection.md; the folder FIGURES
@@ -55,6 +55,7 @@ ITEMS = "items.parquet"  # one row per test item and window
 LAYERS = "layers.parquet"  # one row per compressed layer
 REFERENCE = "dense_reference/reference.safetensors"  # of the dense model alone
 SCORED = ".scored"  # a folder: the parts that are scored, until the cell is done
+CHECKPOINT = ".checkpoint"  # a folder: the walk so far, until the cell is done
 
 JOBS = "jobs-*.json"  # of a sweep: what was submitted to SLURM for it
 THREADS = "threads-*.json"  # of a sweep: the threads that a small model runs on, where chosen

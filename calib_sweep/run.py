@@ -22,7 +22,9 @@ import yaml
 from calib_sweep import atomic
 from calib_sweep.cell import Cell
 from calib_sweep.cell_files import Made, describe_set, write_model, write_tables
+from calib_sweep.checkpoints import checkpoint_of
 from calib_sweep.comparison import load_reference
+from calib_sweep.compression.checkpoint import NothingKept
 from calib_sweep.compression.layer import summarise_layers
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
@@ -164,11 +166,13 @@ def _fill(
         wanted = suite.identities(scorer, dense)
         known = on_all(ranks, lambda: earlier_parts(kin, wanted, code))
     environment.start_peak_memory(str(model.device))
-    with timings.of("compress"):
+    checkpoint = checkpoint_of(cell, store, model, drawn, inputs, ranks)
+    with timings.of("compress", lambda: checkpoint.seconds_before):
         made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
         if made is None:
             model = session.model(parts.model, inputs["model"], parts.prepare)
-            made = _compress(model, cell, parts, drawn, kin, progress, ranks)
+            own = progress, checkpoint, ranks
+            made = _compress(model, cell, parts, drawn, kin, *own)
     with timings.of("evaluate"):
         of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
         kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
@@ -219,6 +223,7 @@ def _compress(
     drawn: CalibrationSet | None,
     kin: Sequence[Kin],
     progress: CellProgress,
+    checkpoint: NothingKept,
     ranks: Ranks,
 ) -> Made:
     """Compress the model in place; refuse before it is scored what could not be saved."""
@@ -236,11 +241,13 @@ def _compress(
         keep_grids=form not in (None, "dense"),
         beside=beside(parts.model, lambda: drawn),
         ranks=ranks,
+        checkpoint=checkpoint,
     )
     if form is not None:
         refuse_what_no_checkpoint_holds(model)
     propagated = parts.walk.propagated(parts.method) if cell.needs_data else None
-    found = summarise_layers(layers, time.perf_counter() - start, propagated)
+    seconds = time.perf_counter() - start + checkpoint.seconds_before
+    found = summarise_layers(layers, seconds, propagated)
     fingerprint = weights_fingerprint(model)
     require_one_model(cell, kin, fingerprint, "compressed again")
     note: CompressionNote = {**found, "id": cell.compression_id, "fingerprint": fingerprint}

@@ -18,6 +18,8 @@ BOOKKEEPING = frozenset(
         "sweep_name",
         "results_dir",
         "save_model",
+        "checkpoint",
+        "checkpoint_seconds",
         "ranks_per_cell",
         "rank_timeout_s",
         "num_threads",

@@ -22,7 +22,7 @@ LAYERS = {
         "dataset compression",
         "drawing evaluation tracking analysis",
         "parts",
-        "cell_files handed inputs session",
+        "cell_files checkpoints handed inputs session",
         "comparison weights inspection",
         "run",
         "sweep",

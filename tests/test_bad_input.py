@@ -45,6 +45,12 @@ TYPED = [
     (["ranks_per_cell=2"], ["ranks_per_cell=2", "RANK is not set", "hydra/launcher=accelerate"]),
     (["ranks_per_cell=1,2"], ["ranks_per_cell=1,2: expected one value"]),
     (["rank_timeout_s=0"], ["rank_timeout_s=0: expected seconds >= 1", "rank_timeout_s=60"]),
+    (["checkpoint=block"], ["checkpoint='block': expected null or blocks"]),
+    (["checkpoint_seconds=-1"], ["checkpoint_seconds=-1: expected a number of seconds >= 0"]),
+    (
+        ["checkpoint=blocks", "method=external", 'method.command="true {model} {output}"'],
+        ["checkpoint='blocks': expected null with External", "Type checkpoint=null"],
+    ),
     (["num_threads=0"], ["num_threads=0: expected an integer >= 1, or null"]),
     (["allow_overlap=maybe"], ["allow_overlap='maybe': expected true or false"]),
     (["dense_perplexity=maybe"], ["dense_perplexity='maybe': expected true or false"]),

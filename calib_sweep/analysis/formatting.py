@@ -136,6 +136,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def size(num_bytes: float) -> str:
+    """Return bytes as text: 640 KiB, 12 MiB, 6.7 GiB."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20)):
+        if num_bytes >= scale:
+            value = num_bytes / scale
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{num_bytes / 1024:.0f} KiB"
+
+
 def unit(metric: str, known: Metrics = OURS) -> str:
     """Return the unit of a shown SD of the analysis: 'points', '%', or nothing known."""
     return {"log": "%", "share": "points", "plain": ""}[known.of(metric).scale]

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from calib_sweep.activations.base import Activations
 from calib_sweep.compression.block import compress_block
+from calib_sweep.compression.checkpoint import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.contract import check_replay
 from calib_sweep.compression.dense_stream import check_streams
 from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
@@ -113,6 +114,7 @@ def walk(
     keep_grids: bool = False,
     beside: Beside | None = None,
     ranks: Ranks = ALONE,
+    checkpoint: NothingKept = NOTHING_KEPT,
 ) -> list[LayerReport]:
     """Compress every linear layer of every decoder block in place; leaves `model` in eval mode.
 
@@ -121,6 +123,7 @@ def walk(
     `ranks`: that share samples and layers. Each is given all samples, and ends with the same model.
     `keep_grids`: reports hold the grids of the new weights, which a packed model is saved from.
     They take 0.4 GB of host memory for 7B weights in groups of 128.
+    `checkpoint`: keeps what is done after some blocks, and knows what was kept before.
     """
     blocks = checked_blocks(model, method, activations, settings)
     remove_input_quantizers(model)
@@ -135,7 +138,7 @@ def walk(
     data = tokens_NT, lengths_N, weights_NT
     begin = partial(_begin, model, blocks, needing, data, settings, ranks)
     with allow_tensor_cores(settings.tensor_cores):
-        methods = _method_of_each_block(model, blocks, method, begin, data)
+        methods = _method_of_each_block(model, blocks, method, begin, data, checkpoint)
     parts = (*methods, activations)
     needs_inputs = any(part and part.statistic is not None for part in parts)
     inputs = begin() if needs_inputs else None
@@ -143,18 +146,34 @@ def walk(
         inputs = inputs.with_dense()
     in_order = settings.true_sequential
     compressed = partial(compress_block, in_order=in_order, activations=activations, ranks=ranks)
-    reports: list[LayerReport] = []
-    for block, of_block in zip(blocks, methods, strict=True):
+    pairs = list(zip(blocks, methods, strict=True))
+    return _walked(pairs, inputs, settings, compressed, keep_grids, on_block, checkpoint)
+
+
+def _walked(
+    pairs: Sequence[tuple[DecoderBlock, LayerMethod | BlockMethod | ByLayer]],
+    inputs: BlockInputs | None,
+    settings: Walk,
+    compressed: Callable[..., list[LayerReport]],
+    keep_grids: bool,
+    on_block: OnBlock | None,
+    checkpoint: NothingKept,
+) -> list[LayerReport]:
+    """Compress the blocks one after the other, each by its method."""
+    reports = checkpoint.resume(pairs, inputs)
+    for block, of_block in pairs[checkpoint.num_done :]:
         start_s = time.perf_counter()
-        is_last = block.index == len(blocks) - 1
+        is_last = block is pairs[-1][0]
         propagate = None if is_last else settings.propagated(of_block)
         with onload(block.module), allow_tensor_cores(settings.tensor_cores):
             done = compressed(block, of_block, inputs, propagate)
-        reports += done if keep_grids else [replace(report, grid=None) for report in done]
+        done = done if keep_grids else [replace(report, grid=None) for report in done]
+        reports += done
         seconds = time.perf_counter() - start_s
-        logger.info("block %d of %d: %.2f s", block.index + 1, len(blocks), seconds)
+        logger.info("block %d of %d: %.2f s", block.index + 1, len(pairs), seconds)
         if on_block is not None:
-            on_block(block.index, len(blocks), seconds)
+            on_block(block.index, len(pairs), seconds)
+        checkpoint.after_block(block, done, None if is_last else inputs)
     return reports
 
 
@@ -188,11 +207,12 @@ def _method_of_each_block(
     method: Method,
     begin: Callable[[], BlockInputs],
     data: Sequence[Tensor | None],
+    checkpoint: NothingKept,
 ) -> Sequence[LayerMethod | BlockMethod | ByLayer]:
     if isinstance(method, StructuredMethod):
-        return survey(model, blocks, method, begin(), data)
+        return checkpoint.planned(lambda: survey(model, blocks, method, begin(), data))
     if isinstance(method, ModelMethod):
-        return profile(blocks, method, begin())
+        return checkpoint.planned(lambda: profile(blocks, method, begin()))
     assert isinstance(method, LayerMethod | BlockMethod), method
     return [method] * len(blocks)
 

@@ -11,11 +11,9 @@ from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.dataset.calibration.settings import sized
 from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
-from calib_sweep.places import CALIBRATION, DOCUMENTS, TOKENISED
-from calib_sweep.results.store import MODEL_FORMS
+from calib_sweep.parts.plain_values import check_plain_values
 from calib_sweep.settings import PREPARATIONS
 from calib_sweep.targets import check_targets, target_classes
-from calib_sweep.values import is_int
 
 if TYPE_CHECKING:
     from calib_sweep.activations.base import Activations
@@ -101,7 +99,7 @@ class Builder:
         }
         analysis = "calib_sweep.analysis.settings.AnalysisSettings"
         problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
-        problems.of(_check_plain_values, config)
+        problems.of(check_plain_values, config)
         absent = dict.fromkeys((*PREPARATIONS, "dataset", "calibration"))
         parts = {**absent, "seed": cell.seed} | parts
         built = [key for key in WITH_CODE if parts.get(key) is not None]
@@ -223,74 +221,3 @@ def _explained(key: str, error: Exception) -> ConfigError:
             return cause
         cause = cause.__cause__
     return ConfigError(f"{key}: cannot be built: {' '.join(str(error).split())}")
-
-
-def _is_folder_name(value: object) -> bool:
-    reserved = ("", ".", "..", CALIBRATION, TOKENISED, DOCUMENTS)
-    return isinstance(value, str) and value not in reserved and not set("/\\") & set(value)
-
-
-# key: (is it acceptable?, what is, what to type)
-PLAIN_VALUES: dict[str, tuple[Callable[[object], bool], str, str]] = {
-    "seed": (
-        lambda v: is_int(v, 0),
-        "an integer >= 0",
-        "Example: seed=0, or 'seed=range(5)' to sweep.",
-    ),
-    "replicate": (
-        lambda v: is_int(v, 0),
-        "an integer >= 0",
-        "Example: replicate=0,1 runs every cell twice.",
-    ),
-    "ranks_per_cell": (
-        lambda v: is_int(v, 1),
-        "an integer >= 1",
-        "Example: ranks_per_cell=1; every process takes cells of its own.",
-    ),
-    "rank_timeout_s": (
-        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and 1 <= v < 1e6,
-        "seconds >= 1",
-        "Example: rank_timeout_s=60: a rank that gives no sign of life for so long is lost.",
-    ),
-    "num_threads": (
-        lambda v: v is None or is_int(v, 1),
-        "an integer >= 1, or null for all cores",
-        "Example: num_threads=1, best for small models and where workers share a processor.",
-    ),
-    "workers": (
-        lambda v: v == "auto" or is_int(v, 1),
-        "auto, or an integer >= 1",
-        "Example: workers=1; auto takes as many as there are idle cores.",
-    ),
-    "dense_perplexity": (
-        lambda v: isinstance(v, bool),
-        "true or false",
-        "Example: dense_perplexity=false, which saves a forward pass over each set.",
-    ),
-    "allow_overlap": (
-        lambda v: isinstance(v, bool),
-        "true or false",
-        "Example: allow_overlap=true, which lets a text be drawn from that is scored.",
-    ),
-    "save_model": (
-        lambda v: v in (None, *MODEL_FORMS),
-        f"null, {' or '.join(MODEL_FORMS)}",
-        "Example: save_model=dense keeps the compressed models.",
-    ),
-    "results_dir": (
-        lambda v: isinstance(v, str) and v != "",
-        "a folder",
-        "Example: results_dir=results.",
-    ),
-    "sweep_name": (
-        _is_folder_name,
-        "a folder name without '/', and not 'calibration' or 'tokenised', which have other uses",
-        "Example: sweep_name=my_sweep.",
-    ),
-}
-
-
-def _check_plain_values(config: Config) -> None:
-    with collected() as problems:
-        for key, (accepts, expected, remedy) in PLAIN_VALUES.items():
-            problems.of(require, accepts(config[key]), key, config[key], expected, remedy)

@@ -20,6 +20,7 @@ from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import (
     BROKEN,
     CALIBRATION,
+    CHECKPOINT,
     CONFLICT,
     DASHBOARD,
     DOCUMENTS,
@@ -48,6 +49,7 @@ from calib_sweep.results.record import Record
 log = logging.getLogger(__name__)
 
 MODEL_FORMS = ("dense", "compressed-tensors")  # what `save_model` may ask for
+UNFINISHED = (CHECKPOINT, SCORED)  # what a cell that is run again goes on from
 MAX_ATTEMPTS = 100  # to write a record; each fails only where another process has just written one
 
 
@@ -158,12 +160,13 @@ class Store:
             _put_back(replaced, folder / RECORD)
         for place in (folder, *(path for path in folder.glob("*/") if not path.is_symlink())):
             atomic.sweep_leftovers(place)
-        if (folder / SCORED).is_dir() and self.is_done(cell):
+        if any((folder / name).is_dir() for name in UNFINISHED) and self.is_done(cell):
             self.clear_unfinished(cell)
 
     def clear_unfinished(self, cell: Cell) -> None:
         """Delete what was kept for another run of a cell that is done."""
-        shutil.rmtree(self.cell_folder(cell) / SCORED, ignore_errors=True)
+        for name in UNFINISHED:
+            shutil.rmtree(self.cell_folder(cell) / name, ignore_errors=True)
 
     def write(self, cell: Cell, record: Record) -> None:
         """Write the record of `cell`, once: an equal result is welcome, another one an error."""

@@ -15,6 +15,7 @@ from calib_sweep.settings import PREPARATIONS
 from calib_sweep.sweep.compatibility import (
     check_apart,
     check_fit,
+    check_kept,
     check_model,
     check_packing,
     check_savable,
@@ -63,6 +64,9 @@ def _check_models(
         check_model(parts[cell.id], problems)
     for cell in _distinct(cells, ("model", "method", *PREPARATIONS, "calibration", "walk")):
         check_fit(parts[cell.id], problems)
+    kept = [cell for cell in cells if cell.config.get("checkpoint") is not None]
+    for cell in _distinct(kept, ("method",)):
+        problems.of(check_kept, parts[cell.id])
     saved = [cell for cell in cells if cell.config["save_model"] is not None]
     for cell in _distinct(saved, ("activations",)):
         if parts[cell.id].activations is not None:

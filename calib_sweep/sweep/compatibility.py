@@ -182,6 +182,14 @@ def check_saving(parts: "PartialParts") -> None:
         parts.method.check_saving(blocks_B)
 
 
+def check_kept(parts: "PartialParts") -> None:
+    """Refuse to keep the walk of a method that compresses a model as a whole."""
+    from calib_sweep.method.whole_model import WholeModelMethod
+
+    if isinstance(parts.method, WholeModelMethod):
+        parts.method.require_alone({"checkpoint": "blocks"})
+
+
 def check_packing(parts: "PartialParts", problems: Problems) -> None:
     """Check that the method's weights can be saved as integers, and the model's layers."""
     if parts.method is None or parts.model is None:

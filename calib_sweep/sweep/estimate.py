@@ -14,14 +14,20 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from calib_sweep import valid_json
-from calib_sweep.analysis.formatting import duration
+from calib_sweep.analysis.formatting import duration, size
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.errors import FETCH, ConfigError
 from calib_sweep.parts.building import Builder
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.amounts import Shape, shape_of
 from calib_sweep.sweep.cost.finished import LOAD, Alike, Known, alike, known_devices, model_key
-from calib_sweep.sweep.cost.footprint import CPU_PROCESS, Disk, device_memory, disk
+from calib_sweep.sweep.cost.footprint import (
+    CPU_PROCESS,
+    Disk,
+    checkpoint_bytes,
+    device_memory,
+    disk,
+)
 from calib_sweep.sweep.cost.parts import DESCRIBE, PARTS, parts_of, scored_of
 from calib_sweep.sweep.cost.rates import CPU, GPU, Rates
 from calib_sweep.sweep.cost.work import tools_among, work_of
@@ -277,21 +283,15 @@ def _describe_disk(jobs: Sequence[Job]) -> Iterator[str]:
     }
     detail = ", ".join(f"{name} {size(value)}" for name, value in words.items() if value)
     yield f"disk: about {size(sum(total))} ({detail})"
+    kept = [checkpoint_bytes(j.cell.config, j.work, j.shape) for j in jobs if j.shape is not None]
+    if largest := max(kept, default=0.0):
+        yield f"besides, for the checkpoint of each cell that runs: up to {size(largest)}"
 
 
 def _set_of(cell: Cell) -> str:
     config = cell.config
     keys = ("model", "dataset", "calibration", "seed")
     return digest([config[key] for key in keys])
-
-
-def size(num_bytes: float) -> str:
-    """Return bytes as text: 640 KiB, 12 MiB, 6.7 GiB."""
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20)):
-        if num_bytes >= scale:
-            value = num_bytes / scale
-            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
-    return f"{num_bytes / 1024:.0f} KiB"
 
 
 def num_weights(builder: Builder, model: Config) -> int | None:

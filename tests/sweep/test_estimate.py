@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from calib_sweep.analysis.formatting import size
 from calib_sweep.cell import Cell
 from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
@@ -13,7 +14,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.finished import known_devices
 from calib_sweep.sweep.cost.parts import parts_of
 from calib_sweep.sweep.cost.rates import CPU
-from calib_sweep.sweep.estimate import describe_plan, jobs_of, seconds_of, shapes_of, size
+from calib_sweep.sweep.estimate import describe_plan, jobs_of, seconds_of, shapes_of
 from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 TYPED = ["model=miniature", "model.device=cpu", "tracking=none", "dataset=mini_web"]

@@ -86,6 +86,18 @@ def _scoring(settings: Config, model: float, wide: float, vocab: int, on_gpu: bo
     return Memory(model, 0.0, 0.0, wide * tokens + log_probs)
 
 
+def checkpoint_bytes(config: Config, work: "Work", shape: Shape) -> float:
+    """Return the disk that the state of a walk takes at most, while its cell runs.
+
+    All blocks, and the hidden states twice: the new ones are written beside the last.
+    """
+    if config.get("checkpoint") is None:
+        return 0.0
+    width, calibration = width_of(config["model"]), config["calibration"]
+    tokens = calibration["num_samples"] * longest(calibration["seq_len"]) if work.passes else 0
+    return width * (shape.weights + 2.0 * tokens * shape.hidden * work.streams)
+
+
 class Disk(NamedTuple):
     """Bytes that cells leave behind."""
 

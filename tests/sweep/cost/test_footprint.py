@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.sweep.cost.amounts import shape_of
-from calib_sweep.sweep.cost.footprint import device_memory, disk
+from calib_sweep.sweep.cost.footprint import checkpoint_bytes, device_memory, disk
 from calib_sweep.sweep.cost.parts import parts_of
 from calib_sweep.sweep.cost.rates import GPU
 from calib_sweep.sweep.plan import compose_command_line
@@ -92,3 +92,16 @@ def test_the_disk_by_hand(shape):
     assert told.calibration == 14 * 128 * 2048
     dense, work = composed("method=wanda", "save_model=null")
     assert disk(dense, work, shape).model == 0
+
+
+def test_the_state_of_a_walk_is_its_blocks_and_hidden_states_old_and_new(shape):
+    blocks = 2 * 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    hidden = 2 * 2 * 128 * 2048 * 4096
+    for typed, expected in (
+        (["method=gptq", "checkpoint=blocks"], blocks + hidden),
+        (["method=gptaq", "checkpoint=blocks"], blocks + 2 * hidden),
+        (["method=rtn", "checkpoint=blocks"], blocks),
+        (["method=gptq"], 0),
+    ):
+        config, work = composed(*typed)
+        assert checkpoint_bytes(config, work, shape) == expected

@@ -1,0 +1,65 @@
+"""A command that is killed at random moments, again and again, and at last is let go on.
+
+    python -m helpers.killed RESULTS TIMES ARGUMENTS...
+
+Each attempt is a fork of this process, which has imported what the command needs. The last line of
+the output: {"killed": how often, "resumed": how often a walk went on where an earlier one was}.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from calib_sweep import cli, run
+from calib_sweep.evaluation import harness
+from calib_sweep.seeding import stream
+
+__all__ = ["harness", "run"]  # imported here, once
+
+LONGEST_S = 120.0
+
+
+def attempt(arguments: list[str], log: Path, seconds: float) -> int | None:
+    """Run the command in a process of its own; its exit code, None where it was killed."""
+    pid = os.fork()
+    if pid == 0:
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.argv = ["calib-sweep", *arguments]
+        code = 1
+        try:
+            code = cli.main()
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def main(results: Path, times: int, arguments: list[str]) -> int:
+    log = results.with_suffix(".log")
+    arguments = [*arguments, f"results_dir={results}"]
+    draw, num_killed = stream("tests/killed"), 0
+    while num_killed < times:
+        code = attempt(arguments, log, 0.3 + 3 * draw.random())
+        if code is not None:  # done before it was killed: what is killed next begins anew
+            break
+        num_killed += 1
+    code = attempt(arguments, log, LONGEST_S)
+    resumed = log.read_text().count("that were compressed before")
+    sys.stdout.write(json.dumps({"killed": num_killed, "resumed": resumed}) + "\n")
+    return 1 if code is None else code
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
