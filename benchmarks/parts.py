@@ -9,6 +9,7 @@
     report       checks, output error, writing the weight back
     dense        blocks run on the hidden states of the dense model, for methods that compare both
     propagate    blocks run again, compressed
+    exchange     what ranks send each other, and the wait for it
     other        the rest
 
 Each part is exclusive: the time of `forward` leaves out the `statistics` taken meanwhile. On a GPU
@@ -25,7 +26,7 @@ from unittest.mock import patch
 
 import torch
 
-from calib_sweep.compression import block, walk
+from calib_sweep.compression import block, spreading, walk
 from calib_sweep.compression.dense_stream import DenseStream
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import BlockMethod, LayerMethod, Method
@@ -34,11 +35,12 @@ from calib_sweep.method.statistics.hessian import Hessian
 from calib_sweep.method.statistics.spectrum import HessianSpectrum
 from calib_sweep.method.statistics.statistic import Statistic
 from calib_sweep.model.placement import _Home
+from calib_sweep.ranks import ProcessRanks
 
 P, R = ParamSpec("P"), TypeVar("R")
 PARTS = (
     "load", "embed", "forward", "statistics", "factorise", "solve", "report", "dense", "propagate",
-    "other",
+    "exchange", "other",
 )  # fmt: skip
 
 
@@ -96,7 +98,9 @@ def clocked(device: torch.device, method: Method) -> Iterator[Clock]:
         (Hessian, "inverse_factor", "factorise"),
         (HessianSpectrum, "spectrum", "factorise"),
         *[(kind, "compress_weight", "solve") for kind in LayerMethod.__subclasses__()],
-        (block, "compress_layer", "report"),
+        (spreading, "compress_layer", "report"),
+        (spreading, "replacement_of", "report"),
+        (ProcessRanks, "_sent", "exchange"),
         (BlockInputs, "advance", "propagate"),
     ]
     if isinstance(method, BlockMethod):

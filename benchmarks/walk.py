@@ -3,6 +3,7 @@
     python benchmarks/walk.py --out walk.json             # the reference shape, three methods
     python benchmarks/walk.py --grow --methods wanda      # half and quarter sizes as well
     python benchmarks/walk.py --against ../old --times 5  # beside another checkout, alternately
+    python benchmarks/walk.py --ranks 1 2 --threads 1     # by one process, and shared by two
 
 CPU seconds are those of all threads of the process, so they hardly depend on what else the machine
 does; the rate of large products, measured before and after every walk, says what the machine gave.
@@ -11,6 +12,9 @@ is its own: `beyond` is what the walk needed on top of the model.
 
 `--against FOLDER` runs the walk of a checkout in FOLDER and this one in turn, each with its own
 benchmark, and shows the medians over pairs of the ratios of CPU seconds, here over there.
+
+`--ranks 1 2` walks `--times` times by each number of processes in turn. CPU seconds of a walk are
+then those of its busiest rank: how long it would take with cores to itself, waiting aside.
 """
 
 import argparse
@@ -35,6 +39,7 @@ from random_llama import SHAPES, Shape, draw_weights, random_llama, random_token
 
 from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
+from calib_sweep.ranks import ALONE, ProcessRanks, Ranks
 
 METHODS = ("wanda", "sparsegpt", "gptq", "spqr")
 CPU = torch.device("cpu")
@@ -49,16 +54,49 @@ def main() -> None:
     shapes = grown(SHAPES[arguments.shape]) if arguments.grow else [SHAPES[arguments.shape]]
     report: dict[str, Any] = {"environment": describe(CPU, arguments.commit), "runs": []}
     for shape in shapes:
-        for name in arguments.methods:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own_process:
-                task = own_process.submit(
-                    run, shape, name, arguments.threads, arguments.batch_tokens
-                )
-                row = task.result()
+        for name, num_ranks in turns(arguments):
+            row = run_in_processes(
+                num_ranks, shape, name, arguments.threads, arguments.batch_tokens
+            )
             report["runs"].append(row)
             show(row)
             if arguments.out:
                 Path(arguments.out).write_text(json.dumps(report, indent=1))
+
+
+def turns(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+    """Methods and numbers of ranks, as they are walked one after the other."""
+    times = arguments.times if len(arguments.ranks) > 1 else 1
+    return [
+        (n, ranks) for n in arguments.methods for _ in range(times) for ranks in arguments.ranks
+    ]
+
+
+def run_in_processes(num_ranks: int, *arguments: Any) -> dict[str, Any]:
+    """One walk in processes of its own: the row of its busiest rank."""
+    spawn = get_context("spawn")
+    with TemporaryDirectory() as folder, ProcessPoolExecutor(num_ranks, spawn) as own_processes:
+        tasks = [
+            own_processes.submit(run_rank, index, num_ranks, folder, *arguments)
+            for index in range(num_ranks)
+        ]
+        rows = [task.result() for task in tasks]
+    return max(rows, key=lambda row: row["cpu_s"]) | {
+        "ranks": num_ranks,
+        "wall_s": max(row["wall_s"] for row in rows),
+        "sum_cpu_s": sum(row["cpu_s"] for row in rows),
+    }
+
+
+def run_rank(index: int, count: int, folder: str, *arguments: Any) -> dict[str, Any]:
+    if count == 1:
+        return run(*arguments)
+    store = torch.distributed.FileStore(f"{folder}/store", count)
+    torch.distributed.init_process_group("gloo", store=store, rank=index, world_size=count)
+    try:
+        return run(*arguments, ProcessRanks(index=index, count=count, device=CPU))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -105,8 +143,10 @@ def grown(shape: Shape) -> list[Shape]:
     return [*shapes, shape]
 
 
-def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> dict[str, Any]:
-    """One walk, measured."""
+def run(
+    shape: Shape, name: str, num_threads: int, batch_tokens: int | None, ranks: Ranks = ALONE
+) -> dict[str, Any]:
+    """One walk, or a rank's part of it, measured."""
     torch.set_num_threads(num_threads)
     model = random_llama(shape, torch.float32, CPU, offload=False)
     draw_weights(model, CPU)
@@ -122,7 +162,7 @@ def run(shape: Shape, name: str, num_threads: int, batch_tokens: int | None) -> 
     rates = [cpu_rate(rate_size)]
     before_gib = psutil.Process().memory_info().rss / 2**30
     with clocked(CPU, method) as clock:
-        walk(model, method, tokens, settings=settings)
+        walk(model, method, tokens, settings=settings, ranks=ranks)
     rates.append(cpu_rate(rate_size))
     rate = sum(rates) / 2
     return {
@@ -154,9 +194,10 @@ def show(row: dict[str, Any]) -> None:
     shape, floor = row["shape"], row["floor_cpu_s"]["all"]
     parts = "  ".join(f"{part} {seconds:.1f}" for part, seconds in row["parts_cpu_s"].items())
     print(
-        f"{row['method']:17} {shape['hidden']:5} x {shape['num_blocks']} blocks x "
+        f"{row['method']:17} {row['ranks']} x {shape['hidden']:5} x {shape['num_blocks']} blocks x "
         f"{shape['num_samples']:3}  CPU {row['cpu_s']:6.1f} s, {row['cpu_s'] / floor:.2f} x floor "
-        f"({floor:.1f})  {parts}  beyond the model {row['beyond_gib']:.2f} GiB  "
+        f"({floor:.1f}), {row['wall_s']:.1f} s by the clock  {parts}  "
+        f"beyond the model {row['beyond_gib']:.2f} GiB  "
         f"{row['gflop_per_cpu_s']:.0f} GFLOP/s",
         flush=True,
     )
@@ -170,7 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, help="through a block at once")
     parser.add_argument("--against", help="another checkout, to compare with")
-    parser.add_argument("--times", type=int, default=5, help="walks of each, with --against")
+    parser.add_argument("--times", type=int, default=5, help="walks of each, to compare")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1], help="processes of a walk")
     parser.add_argument("--commit", help="where the code comes from; found out in a git checkout")
     parser.add_argument("--out", help="a JSON file, written after every walk")
     return parser

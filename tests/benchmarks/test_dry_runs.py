@@ -62,6 +62,16 @@ def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
     assert row["beyond_gib"] >= 0 and row["floor_cpu_s"]["all"] > 0
 
 
+@pytest.mark.slow
+def test_a_walk_that_two_processes_share_is_measured_beside_that_of_one(tmp_path):
+    options = ["--shape", "tiny", "--threads", 1, "--methods", "gptq", "--times", 1]
+    run("walk.py", *options, "--ranks", 1, 2, "--out", tmp_path / "out.json")
+    one, two = json.loads((tmp_path / "out.json").read_text())["runs"]
+    assert (one["ranks"], two["ranks"]) == (1, 2)
+    assert one["sum_cpu_s"] == one["cpu_s"] and two["cpu_s"] < two["sum_cpu_s"]
+    assert one["parts_cpu_s"]["exchange"] == 0 < two["parts_cpu_s"]["exchange"]
+
+
 def test_text_that_a_model_writes_is_measured_beside_reading_it(tmp_path):
     options = ["--device", "cpu", "--shape", "tiny", "--dtypes", "float32", "--text-tokens", 9]
     options += ["--variants", "write", "launched", "generate", "--rows", 2, 4, "--sampling", "rich"]
