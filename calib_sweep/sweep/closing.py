@@ -1,7 +1,8 @@
 """The end of a sweep that no command waits for: the last worker out sums it up.
 
-Workers that end at the same time all see that every cell is settled. The first of them claims the
-end, and the others leave.
+It also runs what the dead left, if nothing else is left to do: nobody submits that again. Workers
+that end at the same time all see that every cell is settled. The first of them claims the end, and
+the others leave.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell
 from calib_sweep.parts.interfaces import Tracking
-from calib_sweep.results.claim import try_claim
+from calib_sweep.results.claim import Watch, last_claim, try_claim
 from calib_sweep.sweep.queue import Outlook, tidy_settled
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ class Closing:
 
     cells: Sequence[Cell]  # all of the plan
     settings: "AnalysisSettings"
+
+    def is_left_by_the_dead(self, outlook: Outlook) -> bool:
+        """Tell whether somebody claimed every cell that is left, and is gone."""
+        watch, num_left = Watch(), 0
+        for cell in reversed(self.cells):  # most often the last one is open, and nobody's yet
+            if outlook.unsettled([cell]):
+                claim = last_claim(outlook.store.cell_folder(cell))
+                if claim is None or not watch.is_dead(claim):
+                    return False
+                num_left += 1
+        return num_left > 0
 
     def by_last_worker(self, outlook: Outlook, tracking: Tracking) -> bool:
         """Sum up, if nothing is left to do and nobody else does; tell whether that was done."""

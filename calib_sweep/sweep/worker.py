@@ -65,7 +65,8 @@ class Worker:
     who may be dead; None: stay until every cell is settled, whoever runs it, so that the cells of a
     worker that dies are taken over.
     share: cells from where one of many jobs begins to where the next one does; None: `max_cells`.
-    closing: what the last worker does at the end of a sweep that no command waits for.
+    closing: what the last worker does at the end of a sweep that no command waits for; before that
+    it runs what the dead left, beyond `max_cells`.
     failed_before: the failed cells as the command found them; these are run again.
     sessions: at most one, kept for the next worker of this process.
     crew: other processes that do the same beside this one.
@@ -125,7 +126,7 @@ class Worker:
         session, self._num_run = self._session(), 0
         outlook = Outlook(self.store, self.failed_before, progress.finished)
         queue = Queue(self._from_own_share(), outlook)
-        while self._takes_more():
+        while self._takes_more(outlook):
             raise_if_told()
             taken = queue.take()
             progress.look(queue, taken[0] if taken else None)
@@ -148,9 +149,12 @@ class Worker:
             self._num_run += 1
             self._running = None
 
-    def _takes_more(self) -> bool:
-        is_in_time = self.until is None or time.time() < self.until
-        return is_in_time and (self.max_cells is None or self._num_run < self.max_cells)
+    def _takes_more(self, outlook: Outlook) -> bool:
+        if self.until is not None and time.time() >= self.until:
+            return False
+        if self.max_cells is None or self._num_run < self.max_cells:
+            return True
+        return self.closing is not None and self.closing.is_left_by_the_dead(outlook)
 
     def load_ahead(self) -> None:
         """Load what the first cells need, while others run what these wait for."""

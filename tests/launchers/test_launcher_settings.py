@@ -21,6 +21,14 @@ def problems(tmp_path, grid, run_cli) -> Callable[..., list[str]]:
     return of
 
 
+def test_rounds_of_seeds_cannot_be_detached(tmp_path, tiny_world, run_cli):
+    words = ["-m", "method=magnitude,sparsegpt", "seed=range(6)", "hydra/sweeper=adaptive"]
+    words += [*tiny_world, "hydra/launcher=slurm", "hydra.launcher.detach=true"]
+    ended = run_cli("check", *words, cwd=tmp_path)
+    assert ended.code == 1
+    assert "hydra.launcher.detach=true: expected false with hydra/sweeper=adaptive" in ended.err
+
+
 BAD = ("hydra/launcher=slurm", "hydra.launcher.nodes=2", "hydra.launcher.cells_per_worker=0")
 
 

@@ -1,12 +1,19 @@
 """The last worker out sums up a sweep that no command waits for: one of them, at the end."""
 
+import json
+
 import pytest
 
+from calib_sweep import run
 from calib_sweep.analysis.settings import read_settings
+from calib_sweep.processes import host_identity
 from calib_sweep.results.claim import try_claim
+from calib_sweep.results.record import new_record, utc_now
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.closing import CLOSING, Closing
 from calib_sweep.sweep.queue import Outlook
+from calib_sweep.sweep.worker import Worker
+from calib_sweep.tracking.base import Trackers
 
 
 @pytest.fixture
@@ -60,7 +67,69 @@ def test_whoever_comes_after_it_does_nothing(sweep):
     assert sweep.written.count("report") == 1
 
 
+def test_two_that_see_the_end_at_the_same_time_write_one_report(sweep, monkeypatch):
+    from calib_sweep.analysis.report import write
+
+    answers = iter([False, True])  # the other one wrote it before we had the claim
+    monkeypatch.setattr(write, "is_current", lambda *_: next(answers))
+    assert sweep(3) is False
+    assert sweep.written == []
+
+
 def test_whoever_comes_while_it_sums_up_leaves(sweep):
     with try_claim(sweep.store.folder / CLOSING):
         assert sweep(3) is False
     assert sweep.written == []
+
+
+@pytest.fixture
+def detached(tmp_path, monkeypatch, make_cell):
+    """`detached()`: the cells that a job of one cell runs, of a grid of a dense cell and three."""
+    cells = [make_cell().dense(), *(make_cell(seed=seed) for seed in range(3))]
+    store, ran = Store(tmp_path, "first"), []
+
+    def write_record(cell, *_):
+        ran.append(cell.seed)
+        store.cell_folder(cell).mkdir(exist_ok=True, parents=True)
+        record = new_record(cell) | {"status": "done", "finished_at": utc_now()}
+        store.write(cell, record)
+        return record
+
+    monkeypatch.setattr(run, "run_cell", write_record)
+    write_record(cells[0])
+    ran.clear()
+
+    def work():
+        closing = Closing(cells=cells, settings=read_settings())
+        Worker(cells, store, Trackers(by_name={}), max_cells=1, closing=closing)()
+        return ran
+
+    work.store, work.cells = store, cells
+    return work
+
+
+def die_on(store, cell):
+    """Leave the claim of a process of this host that is gone."""
+    folder = store.cell_folder(cell)
+    folder.mkdir(parents=True)
+    claim = {"host": host_identity(), "pid": 2**22 + 1, "started": "1"}
+    (folder / "claim.0").write_text(json.dumps(claim))
+
+
+def test_the_last_one_runs_what_the_dead_left_beyond_its_number(detached):
+    for cell in detached.cells[2:]:
+        die_on(detached.store, cell)
+    assert detached() == [0, 1, 2]
+    assert (detached.store.folder / "report/index.html").exists()
+
+
+def test_what_others_have_yet_to_begin_is_theirs(detached):
+    die_on(detached.store, detached.cells[2])
+    assert detached() == [0]
+    assert not (detached.store.folder / "report").exists()
+
+
+def test_what_others_run_is_theirs(detached):
+    die_on(detached.store, detached.cells[2])
+    with try_claim(detached.store.cell_folder(detached.cells[3])):
+        assert detached() == [0]

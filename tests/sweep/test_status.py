@@ -99,10 +99,14 @@ def test_the_time_left_is_that_of_the_cells_over_those_that_run(sweep):
     store, cells = sweep
     finish(store, cells[1], seconds=100.0)
     claim_elsewhere(store, cells[2], age_s=0)
-    claim_elsewhere(store, cells[3], age_s=0)
+    claim_elsewhere(store, cells[3], age_s=STALE_S + 60)
+    estimate = status.time_left_of(standings(store))
+    assert estimate.num_workers == 1
+    assert estimate.seconds == pytest.approx(400, abs=2)  # one runs, one is lost, two are to run
+    claim_elsewhere(store, cells[4], age_s=0)
     estimate = status.time_left_of(standings(store))
     assert estimate.num_workers == 2
-    assert estimate.seconds == pytest.approx(200, abs=2)  # two run, two wait, 100 s each
+    assert estimate.seconds == pytest.approx(200, abs=2)
 
 
 def test_a_finished_sweep_is_code_0_and_names_its_report(sweep, run_cli, tmp_path):
