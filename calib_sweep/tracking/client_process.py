@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -40,14 +41,15 @@ class MirrorError(Exception):
 def ask(tracker: str, call: str, tracking: Mapping[str, Any], **arguments: str) -> Any:
     """Have the client of `tracker` do `call`, in at most `timeout_s` seconds and a moment.
 
-    The client is the module NAME_client beside this file; `tracking`: its settings.
+    The client is the module NAME_client beside this file; `tracking`: its settings. Each thread
+    that asks has a client of its own.
     """
     limit_s = tracking["timeout_s"]
     try:
-        client = _clients.get(tracker)
+        client = _clients.get((tracker, threading.get_ident()))
         if client is None or not client.is_usable():
             end(tracker)
-            client = _clients[tracker] = _Client(tracker)
+            client = _clients[tracker, threading.get_ident()] = _Client(tracker)
             client.wait_until_ready()
         start = time.monotonic()
         answer = client.ask({"call": call, "tracking": tracking, **arguments}, limit_s)
@@ -61,9 +63,9 @@ def ask(tracker: str, call: str, tracking: Mapping[str, Any], **arguments: str) 
 
 
 def end(tracker: str | None = None) -> None:
-    """End the process of a tracker, those of all without a name, whatever they wait for."""
-    for name in [tracker] if tracker else list(_clients):
-        if client := _clients.pop(name, None):
+    """End this thread's client of a tracker; without a name all clients, whatever they wait for."""
+    for key in [(tracker, threading.get_ident())] if tracker else list(_clients):
+        if client := _clients.pop(key, None):
             client.kill()
 
 
@@ -142,5 +144,5 @@ class _Client:
         self._process.communicate()
 
 
-_clients: dict[str, _Client] = {}
+_clients: dict[tuple[str, int], _Client] = {}  # by tracker and thread
 atexit.register(end)

@@ -1,7 +1,9 @@
 """The verb `sync`: bring over to W&B what it lacks of a sweep, when the user asks for it."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -13,16 +15,21 @@ from calib_sweep.places import REPORT
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
+from calib_sweep.tracking import client_process
 from calib_sweep.tracking.client_process import MirrorError
 from calib_sweep.tracking.marks import done_records
 from calib_sweep.tracking.mirrored import Settings
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
+from calib_sweep.wording import counted
 
 log = logging.getLogger(__name__)
 
 Records = Mapping[Path, Record]  # of finished cells, by folder
 
 DONE, SOME_LEFT = 0, 3
+MAX_AT_ONCE = 8  # clients, of 150 MB each; W&B takes more than these can send
+RUNS_PER_CLIENT = 4  # that pay for its start
+MAX_REFUSED = 3  # in a row, after which W&B is not asked again
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
 DEFAULTS: Settings = {
     "project": "calib_sweep", "entity": None, "mode": "auto", "tags": [],
@@ -112,17 +119,46 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
 
 
 def _perform(tasks: Sequence[Callable[[], None]]) -> str | None:
-    """Do `tasks`; the last problem, None without. Silence ends it: each further one may cost it."""
-    problem = None
-    for number, task in enumerate(tasks, 1):
+    """Do `tasks`, several at a time; the last problem, None without.
+
+    Silence ends it, for each further one may cost it, and so does what W&B refuses time and again.
+    """
+    attempts = Attempts(len(tasks))
+    with ThreadPoolExecutor(max(1, min(MAX_AT_ONCE, len(tasks) // RUNS_PER_CLIENT))) as pool:
+        try:
+            list(pool.map(attempts.make, tasks))
+        except BaseException:
+            attempts.are_over = True
+            client_process.end()
+            raise
+    client_process.end()
+    return attempts.problem
+
+
+class Attempts:
+    """What became of runs that were brought over, by several threads."""
+
+    def __init__(self, total: int) -> None:
+        self.problem: str | None = None
+        self.are_over = False
+        self._total, self._num_refused = total, 0  # in a row
+        self._lock = threading.Lock()
+
+    def make(self, task: Callable[[], None]) -> None:
+        """Do `task` unless it is over."""
+        if self.are_over:
+            return
         try:
             task()
         except (MirrorError, OSError) as error:
-            problem = str(error)
-            log.warning("run %d of %d: %s", number, len(tasks), error)
-            if isinstance(error, MirrorError) and error.is_silence:
-                break
-    return problem
+            with self._lock:
+                self.problem = str(error)
+                self._num_refused += 1
+                is_silence = isinstance(error, MirrorError) and error.is_silence
+                self.are_over |= is_silence or self._num_refused >= MAX_REFUSED
+            log.warning("one of %s: %s", counted(self._total, "run"), error)
+        else:
+            self._num_refused = 0
 
 
 def titles(records: Records) -> dict[Path, str]:

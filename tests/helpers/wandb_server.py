@@ -60,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
         name = self.name_of(asked.get("query", ""))
         self.server.asked.append(name)
         finished = [run for run in self.server.runs.values() if run.exit_code is not None]
+        self.server.ends.wait(self.server.latency_s)
         fault = self.server.faults.get(name) or self.server.faults.get(ANY)
         if fault is not None and len(finished) >= self.server.num_good_runs:
             fault(self)
@@ -169,6 +170,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults: dict[str, Fault] = {}
+        self.latency_s = 0.0  # of each answer
         self.num_good_runs = 0  # before the first fault
         self.asked: list[str] = []
         self.runs: dict[str, Run] = {}

@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.sets import make_set
+from helpers.calibrated_cells import make_calibrated_cell
 from helpers.sweeps import read_records
 from helpers.wandb_server import serving
 
-from calib_sweep.dataset.calibration.artifact import save_set
-from calib_sweep.hashing import file_sha256
 from calib_sweep.tracking import artifacts, client_process, content
 from calib_sweep.tracking.mirrored import ITEM_SCORES, SET, run_id
 from calib_sweep.tracking.wandb import WandbTracking
@@ -25,26 +23,8 @@ def server():
 
 
 @pytest.fixture
-def make_cell_of(tmp_path):
-    """`make_cell_of(method, rows)`: the folder of a finished cell, calibrated on these tokens."""
-
-    def make(method, rows, seed=0):
-        drawn = make_set(rows)
-        place = tmp_path / "results" / "calibration" / drawn.hash[:20]
-        save_set(drawn, place)
-        folder = tmp_path / "results" / "made_up" / f"tiny-{method}-seed{seed}"
-        folder.mkdir(parents=True)
-        (folder / "items.parquet").write_bytes(f"scores of {method} {seed}".encode())
-        cell = {"model": "tiny", "method": method, "dataset": "web/1", "seed": seed}
-        record = {"schema": 1, "status": "done", "cell": cell | {"replicate": 0}}
-        record |= {"cell_id": f"{method}{seed}", "finished_at": "2030", "scores": {"acc/mean": 0.5}}
-        used = {"hash": drawn.hash, "folder": place.name, "dataset": "web/1", "seed": seed}
-        record["calibration"] = used | {"num_samples": len(rows)}
-        record["files"] = {"items.parquet": file_sha256(folder / "items.parquet")}
-        (folder / "record.json").write_text(json.dumps(record))
-        return folder
-
-    return make
+def sweep(tmp_path):
+    return tmp_path / "results" / "made_up"
 
 
 def read(folder: Path) -> dict:
@@ -58,12 +38,13 @@ def mirror(folder, **fields):
 
 
 def test_a_set_is_one_artifact_that_every_cell_it_calibrated_uses(
-    server, make_cell_of, tmp_path, monkeypatch
+    server, sweep, tmp_path, monkeypatch
 ):
     for key, value in server.environment(tmp_path).items():
         monkeypatch.setenv(key, value)
-    grid = [("wanda", 0, [[1, 2], [3, 4]]), ("gptq", 0, [[1, 2], [3, 4]]), ("wanda", 1, [[5, 6]])]
-    folders = [make_cell_of(method, rows, seed) for method, seed, rows in grid]
+    folders = [make_calibrated_cell(sweep, number, method=name, seed=0)
+               for number, name in enumerate(("wanda", "gptq"))]  # fmt: skip
+    folders.append(make_calibrated_cell(sweep, 2, [[5, 6]], draw=1, seed=1))
     mirror(folders[0])
     mirror(folders[1])
     client_process.end()  # another process knows nothing of what the first one has sent
@@ -94,8 +75,8 @@ def test_a_set_is_one_artifact_that_every_cell_it_calibrated_uses(
     assert not [path for path in copies if b"scores of" in path.read_bytes()]
 
 
-def test_what_is_damaged_or_gone_is_no_artifact(make_cell_of, tmp_path):
-    folder = make_cell_of("wanda", [[1, 2]])
+def test_what_is_damaged_or_gone_is_no_artifact(sweep, tmp_path):
+    folder = make_calibrated_cell(sweep, 0)
     record = read(folder)
     assert artifacts.items(folder, record, "r").files == {"items.parquet": folder / "items.parquet"}
     assert artifacts.calibration_set(folder, record).type == SET
@@ -110,19 +91,19 @@ def test_what_is_damaged_or_gone_is_no_artifact(make_cell_of, tmp_path):
         assert artifacts.calibration_set(folder, {"cell": {}, **lacking}) is None
 
 
-def test_notes_say_where_the_record_is_and_what_was_typed(make_cell_of):
-    folder = make_cell_of("wanda", [[1, 2]])
-    place = "Record: `results/made_up/tiny-wanda-seed0/record.json`"
-    assert content.notes_of(folder, "record.json", "wanda0") == place
-    grid = {"command": ["-m", "method=wanda", "seed=range(5)"], "cells": [{"id": "wanda0"}]}
+def test_notes_say_where_the_record_is_and_what_was_typed(sweep):
+    folder = make_calibrated_cell(sweep, 0)
+    place = "Record: `results/made_up/tiny-wanda-000000000000/record.json`"
+    assert content.notes_of(folder, "record.json", "000000000000") == place
+    grid = {"command": ["-m", "method=wanda", "seed=range(5)"], "cells": [{"id": "000000000000"}]}
     (folder.parent / "grid-1.json").write_text(json.dumps(grid))
     typed = "Command: `python -m calib_sweep -m method=wanda 'seed=range(5)'`"
-    assert content.notes_of(folder, "record.json", "wanda0") == f"{place}\n\n{typed}"
+    assert content.notes_of(folder, "record.json", "000000000000") == f"{place}\n\n{typed}"
     assert content.notes_of(folder, "record.json", "of another grid") == place
     report = content.notes_of(folder.parent / "report", "index.html")
     assert report == f"Report: `results/made_up/report/index.html`\n\n{typed}"
     (folder.parent / "grid-1.json").write_text("{")
-    assert content.notes_of(folder, "record.json", "wanda0") == place
+    assert content.notes_of(folder, "record.json", "000000000000") == place
 
 
 @pytest.mark.slow

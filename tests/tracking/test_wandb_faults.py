@@ -4,8 +4,8 @@ The client is W&B's own, the server is on the loopback device. A command line is
 counts; elsewhere records are made up, and mirrored as a command mirrors them.
 """
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +15,14 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from helpers.calibrated_cells import make_calibrated_cell
 from helpers.sweeps import read_records
 from helpers.wandb_server import answer, hang, reset, serving
 
 from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import client_process, sync
+from calib_sweep.tracking.mirrored import ITEM_SCORES, SET, run_id
 from calib_sweep.tracking.wandb import WandbTracking
 
 MARKS = WandbTracking.marks
@@ -28,8 +30,11 @@ MARKS = WandbTracking.marks
 OF_A_CELL = ["UpsertBucket", "file_stream", "CreateRunFiles", "upload"]
 OF_THE_REPORT = ["Viewer", "ArtifactType", "CreateArtifact", "CreateArtifactManifest"]
 OF_THE_REPORT += ["CreateArtifactFiles", "CommitArtifact"]
+OF_ARTIFACTS = ["CreateArtifact", "CommitArtifact", "UseArtifact", "ArtifactByID"]
 RETRIED = {"hang": hang, "500": answer(500), "reset": reset}  # by W&B's client, without end
 FAULTS = RETRIED | {"403": answer(403)}  # it gives up at once, and says that all is well
+MORE_FAULTS = {"401": answer(401), "429": answer(429), "503": answer(503)}
+BOTH = [SET, ITEM_SCORES]
 TIMEOUT_S, AMPLE_S = 2, 60
 SLACK_S = 8  # for the client to start on a machine that is busy
 
@@ -41,21 +46,25 @@ def server():
     client_process.end()
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """The results of three finished cells with items and a set, and a report of a few files."""
+    results = tmp_path_factory.mktemp("template") / "results"
+    for number in range(3):
+        make_calibrated_cell(results / "online", number)
+    write_report(results / "online")
+    report = results / "online" / "report"
+    for path in [*sorted(report.glob("tables/*.csv"))[2:], *sorted(report.glob("figures/*"))[2:]]:
+        path.unlink()
+    return results
+
+
 @pytest.fixture
-def store(tmp_path, server, monkeypatch):
-    """Three finished cells and a report, of a user who is logged in at `server`."""
+def store(tmp_path, server, template, monkeypatch):
+    """A copy of the template, of a user who is logged in at `server`."""
     for key, value in server.environment(tmp_path).items():
         monkeypatch.setenv(key, value)
-    folder = tmp_path / "results" / "online"
-    for seed in range(3):
-        cell = {"model": "tiny", "method": "wanda", "dataset": "web", "seed": seed}
-        record = {"schema": 1, "status": "done", "cell": cell | {"replicate": 0}}
-        record |= {"cell_id": f"{seed:012x}", "finished_at": f"2030-01-0{seed + 1}"}
-        record |= {"config": {"seed": seed}, "scores": {"acc/mean": 0.5 + seed / 10}}
-        path = folder / f"tiny-wanda-{seed:012x}" / "record.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(record))
-    write_report(folder)
+    shutil.copytree(template, tmp_path / "results")
     return Store(tmp_path / "results", "online")
 
 
@@ -155,12 +164,37 @@ def test_a_fault_at_any_request_costs_one_bounded_attempt_and_nothing_is_lost(
     request_name, kind, server, store, caplog
 ):
     """From the second run on; what only the report asks fails there."""
-    server.faults[request_name] = FAULTS[kind]
+    assert_one_attempt(server, store, caplog, request_name, FAULTS[kind])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("request_name", "kind"),
+    [
+        *[(name, kind) for name in ("UpsertBucket", "file_stream") for kind in MORE_FAULTS],
+        *zip(OF_ARTIFACTS, ("hang", "429", "401", "reset"), strict=True),
+        ("CreateArtifact", "403"), ("UseArtifact", "500"),
+    ],
+)  # fmt: skip
+def test_a_refusal_or_a_fault_at_an_artifact_costs_one_bounded_attempt(
+    request_name, kind, server, store, caplog
+):
+    fault = (FAULTS | MORE_FAULTS)[kind]
+    assert_one_attempt(server, store, caplog, request_name, fault, artifacts=BOTH)
+    (used,) = server.artifacts.of_type(SET)
+    runs = {run_id("online", record["cell_id"]) for record in read_records(store.folder)}
+    assert set(used.used_by) == runs
+    assert {one.made_by for one in server.artifacts.of_type(ITEM_SCORES)} == runs
+
+
+def assert_one_attempt(server, store, caplog, request_name, fault, **fields):
+    """A fault of the server is noticed once, and made good by `sync` when it is over."""
+    server.faults[request_name] = fault
     server.num_good_runs = 1
-    took_s = mirror(store)
+    took_s = mirror(store, **fields)
     assert took_s < 4 * SLACK_S + TIMEOUT_S + client_process.GRACE_S
     assert MARKS.is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
-    assert mirror(store) < 1
+    assert mirror(store, **fields) < 1
     marks = [MARKS.read(path.parent) for path in store.folder.glob("*/record.json")]
     in_w_and_b = [run for run in server.runs.values() if run.exit_code == 0]
     assert len([mark for mark in marks if mark]) <= len(in_w_and_b)  # no mark says more than is so

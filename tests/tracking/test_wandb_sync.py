@@ -1,0 +1,84 @@
+"""Many runs brought over at once: each of them once, by its id, whatever happens in between."""
+
+import threading
+
+import pytest
+from helpers.calibrated_cells import make_calibrated_cell
+from helpers.wandb_server import answer, serving
+
+from calib_sweep.results.store import Store
+from calib_sweep.tracking import client_process, sync
+from calib_sweep.tracking.mirrored import run_id
+from calib_sweep.tracking.wandb import WandbTracking
+
+NUM_CELLS = 9  # more than one client has its start worth
+
+
+@pytest.fixture
+def server():
+    with serving() as server:
+        yield server
+    client_process.end()
+
+
+@pytest.fixture
+def store(tmp_path, server, monkeypatch):
+    for key, value in server.environment(tmp_path).items():
+        monkeypatch.setenv(key, value)
+    for number in range(NUM_CELLS):
+        make_calibrated_cell(tmp_path / "results" / "many", number)
+    return Store(tmp_path / "results", "many")
+
+
+def bring_over(store, *words):
+    return sync.main([str(store.folder), "tracking.wandb.timeout_s=60", *words])
+
+
+@pytest.mark.slow
+def test_runs_are_brought_over_at_once_and_each_only_once(server, store, capsys):
+    together = threading.Barrier(2, timeout=60)
+
+    def meet(handler):
+        """Answer the first request of a run when another run has asked its own."""
+        together.wait()
+        server.faults.clear()
+        answer(503)(handler)  # W&B's client asks again
+
+    server.faults["UpsertBucket"] = meet
+    assert bring_over(store) == sync.DONE
+    assert not together.broken
+    assert f"{NUM_CELLS} cells are now in W&B, 0 left" in capsys.readouterr().out
+    ids = {run_id("many", f"{number:012x}") for number in range(NUM_CELLS)}
+    assert server.runs.keys() == ids
+    for number in range(NUM_CELLS):
+        run = server.runs[run_id("many", f"{number:012x}")]
+        assert run.summary["acc/mean"] == 0.5 + number / 1000 and run.exit_code == 0
+        assert [step["_step"] for step in run.history.values()] == [0]
+    (used,) = server.artifacts.of_type("calibration-set")
+    assert set(used.used_by) == ids
+
+    num_asked = len(server.asked)
+    assert bring_over(store) == sync.DONE
+    assert len(server.asked) == num_asked
+
+
+@pytest.mark.slow
+def test_what_is_refused_time_and_again_is_not_asked_for_every_run(server, store, capsys):
+    server.faults["UpsertBucket"] = answer(401)
+    assert bring_over(store) == sync.SOME_LEFT
+    assert server.asked.count("UpsertBucket") <= sync.MAX_REFUSED + 1  # as many as are under way
+    assert f"0 cells are now in W&B, {NUM_CELLS} left" in capsys.readouterr().out
+    server.faults.clear()
+    assert bring_over(store) == sync.DONE
+    assert len(server.runs) == NUM_CELLS
+
+
+def test_a_run_under_its_id_is_one_run_however_often_it_is_made(server, store):
+    """A mark may be lost: its run is written over, and not added to."""
+    settings = {"project": "p", "entity": None, "mode": "auto", "tags": [], "artifacts": []}
+    (folder, *_) = sorted(path.parent for path in store.folder.glob("*/record.json"))
+    for _ in range(2):
+        WandbTracking(**settings, timeout_s=60).mirror_cell(folder, "0" * 12, "name")
+    ((name, run),) = server.runs.items()
+    assert name == run_id("many", "0" * 12)
+    assert [step["_step"] for step in run.history.values()] == [0]
