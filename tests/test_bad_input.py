@@ -15,7 +15,10 @@ TYPED = [
     (["+extra=1"], ["+extra: no such key"]),
     (["~seed"], ["~seed: expected to stay"]),
     (["method=wnda"], ["method=wnda: expected one of", "Did you mean method=wanda?"]),
-    (["tracking=null"], ["tracking=null: expected one of none, wandb"]),
+    (
+        ["tracking=null"],
+        ["tracking=null: expected one of mlflow, none, tensorboard, trackio, wandb"],
+    ),
     (["=5"], ["=5: expected key=value"]),
     (["calibration=null"], ["calibration=None: expected its keys (num_samples, "]),
     # wrong values

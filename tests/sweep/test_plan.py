@@ -329,7 +329,7 @@ MISTAKEN = {
     "method@x=wanda": "expected without +, ++ or @",
     "experiment=nope": "experiment=nope: expected one of constant_tokens, controls",
     "method=mehtod/wanda": ", wanda, wanda_24",
-    "tracking=null": "tracking=null: expected one of none, wandb",
+    "tracking=null": "tracking=null: expected one of mlflow, none, tensorboard, trackio, wandb",
     "evaluation=[wikitext2]": "expected one name. To sweep several, type -m evaluation=wikitext2.",
     "model={}": "model={}: expected one of gemma_2b",
     "analysis.powr=1": "no such key. analysis has: seed, num_resamples",
