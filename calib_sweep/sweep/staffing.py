@@ -30,7 +30,7 @@ BYTES = {"float32": 4, "float64": 8}  # of a weight; 2 in all other types
 SHARE = 0.8  # of the free memory; the rest is for files that are read again
 DEVICES = tuple(map(Path, ("/dev/nvidiactl", "/dev/kfd")))
 # Set where several processes may have been started with the same command.
-MANY_STARTED = ("LOCAL_RANK", "WORLD_SIZE", "SLURM_JOB_ID")
+MANY_STARTED = ("LOCAL_RANK", "RANK", "SLURM_JOB_ID")
 
 
 def check_workers(

@@ -111,6 +111,16 @@ class Worker:
             self.closing.by_last_worker(Outlook(self.store, self.failed_before), self.tracking)
         return failed
 
+    @property
+    def ranks_per_cell(self) -> int:
+        """Processes that a launcher starts for this worker."""
+        return self.cells[0].config["ranks_per_cell"] if self.cells else 1
+
+    @property
+    def patience_s(self) -> float:
+        """How long it takes ranks to notice that one is lost, and to end."""
+        return 2 * self.cells[0].config["rank_timeout_s"] if self.ranks_per_cell > 1 else 0.0
+
     def got_on(self) -> bool:
         """Tell whether this worker, told to end, left more than it found, or lost nothing.
 

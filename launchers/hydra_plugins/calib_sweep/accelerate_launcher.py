@@ -25,6 +25,7 @@ from hydra_plugins.calib_sweep.supervisor import Supervisor
 from omegaconf import DictConfig, open_dict
 
 from calib_sweep.errors import ConfigError, collected, require
+from calib_sweep.group.membership import LEFT_OVER
 from calib_sweep.wording import counted
 
 log = logging.getLogger("calib_sweep.launcher")
@@ -35,7 +36,8 @@ class AccelerateLauncherConf:
     """Settings of the launcher."""
 
     _target_: str = "hydra_plugins.calib_sweep.accelerate_launcher.AccelerateLauncher"
-    num_workers: int | None = None  # processes; null: one per visible GPU, or one without GPUs
+    # Workers, of ranks_per_cell processes each; null: as many as there are GPUs for, at least one.
+    num_workers: int | None = None
     max_restarts: int = 3  # replacements of workers that die, in all
 
 
@@ -61,7 +63,8 @@ class AccelerateLauncher(Launcher):
     ) -> Sequence[JobReturn]:
         """Run the jobs one after another, each in `num_workers` processes: how these ended."""
         self.check()
-        environments = worker_environments(self.num_workers, os.environ)
+        self.num_ranks = getattr(self.task_function, "ranks_per_cell", 1)
+        environments = worker_environments(self.num_workers, os.environ, self.num_ranks)
         jobs = enumerate(job_overrides, start=initial_job_idx)
         return [job for n, o in jobs for job in self._launch(list(o), n, environments)]
 
@@ -77,6 +80,9 @@ class AccelerateLauncher(Launcher):
             problems.of(require, value >= 0, key, value, expected, f"Example: {key}=3.")
             problems.of(_refuse_two_ways)
 
+    def check_ranks(self, ranks_per_cell: int) -> None:
+        """Accept any number of ranks: a worker is started as so many processes."""
+
     def _launch(
         self, overrides: list[str], number: int, environments: Sequence[Mapping[str, str]]
     ) -> list[JobReturn]:
@@ -88,8 +94,14 @@ class AccelerateLauncher(Launcher):
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         workers = counted(len(environments), "worker")
+        workers += f" of {self.num_ranks} ranks" if self.num_ranks > 1 else ""
         log.info("%s; logs: %s", workers, folder / f"{name}.*.log")
-        supervisor = Supervisor(task, folder / name, self.max_restarts)
+        patience_s = getattr(self.task_function, "patience_s", 0.0)
+        supervisor = Supervisor(
+            *(task, folder / name, self.max_restarts),
+            num_ranks=self.num_ranks,
+            patience_s=patience_s,
+        )
         try:
             ended = supervisor.work(environments)
         finally:
@@ -119,21 +131,28 @@ def _refuse_two_ways() -> None:
     if "LOCAL_RANK" in os.environ:
         raise ConfigError(
             "hydra/launcher='accelerate': expected to start the processes itself, but this is one "
-            "process of `accelerate launch` or `torchrun`. Leave out one of the two."
+            "process of `accelerate launch` or `torchrun`. Leave out one of the two. " + LEFT_OVER
         )
 
 
 def worker_environments(
-    num_workers: int | None, environment: Mapping[str, str]
+    num_workers: int | None, environment: Mapping[str, str], num_ranks: int = 1
 ) -> list[dict[str, str]]:
-    """One environment per worker: a GPU of its own if there are any, its share of the cores."""
+    """One environment per worker: GPUs of its own if there are any, its share of the cores.
+
+    Its ranks see all its GPUs, and each takes the one of its number.
+    """
     gpus = visible_gpus(environment)
-    num_workers = num_workers or max(1, len(gpus))
-    threads = str(max(1, len(os.sched_getaffinity(0)) // num_workers))
+    num_workers = num_workers or max(1, len(gpus) // num_ranks)
+    threads = str(max(1, len(os.sched_getaffinity(0)) // (num_workers * num_ranks)))
     shared = {"OMP_NUM_THREADS": threads, **environment}
     if not gpus:
         return [dict(shared) for _ in range(num_workers)]
-    return [{**shared, "CUDA_VISIBLE_DEVICES": gpus[k % len(gpus)]} for k in range(num_workers)]
+    own = [
+        dict.fromkeys(gpus[k % len(gpus)] for k in range(start, start + num_ranks))
+        for start in range(0, num_workers * num_ranks, num_ranks)
+    ]
+    return [{**shared, "CUDA_VISIBLE_DEVICES": ",".join(names)} for names in own]
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

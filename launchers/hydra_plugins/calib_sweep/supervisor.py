@@ -22,6 +22,7 @@ from typing import IO
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.calib_sweep import outcome
+from hydra_plugins.calib_sweep.ranks_of import ranks_of
 
 from calib_sweep.errors import WorkerLostError
 from calib_sweep.interruption import GRACE_S
@@ -36,9 +37,7 @@ WORKER = "hydra_plugins.calib_sweep.accelerate_worker"
 
 
 @dataclass
-class _Member:
-    number: int
-    environment: Mapping[str, str]
+class _Process:
     log: Path
     result: IO[bytes]
     process: subprocess.Popen[bytes]
@@ -60,18 +59,60 @@ class _Member:
             text = file.read() if self.process.returncode in (0, 1) else b""
         return outcome.from_text(text, ()) if text else None
 
+    def signal(self, number: int) -> None:
+        """Send its group a signal, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+@dataclass
+class _Member:
+    """A worker: one process, or the ranks that run its cells together."""
+
+    number: int
+    environment: Mapping[str, str]
+    ranks: list[_Process]
+    meeting: object  # the place where the ranks meet, as long as it is kept
+    first_ended: int | None = None  # the rank that was the first to end
+    ended_at: float = 0.0
+
+    @property
+    def log(self) -> Path:
+        """The log of the rank that ended first; at first that of the one which works."""
+        return self.ranks[self.first_ended or 0].log
+
+    def is_over(self, patience_s: float) -> bool:
+        """Tell whether all ranks have ended. When one has, the others have so long to do so."""
+        ended = [n for n, rank in enumerate(self.ranks) if rank.process.poll() is not None]
+        if ended and self.first_ended is None:
+            self.first_ended, self.ended_at = ended[0], time.monotonic()
+        if ended and len(ended) < len(self.ranks):
+            late_s = time.monotonic() - self.ended_at - patience_s
+            if late_s > 0:
+                for rank in self.ranks:
+                    rank.signal(signal.SIGTERM if late_s < GRACE_S else signal.SIGKILL)
+        return len(ended) == len(self.ranks)
+
     def ending(self) -> str:
-        """Say how the process ended."""
-        return describe_exit(self.process.returncode)
+        """Say how the process that ended first did."""
+        first = self.first_ended or 0
+        how = describe_exit(self.ranks[first].process.returncode)
+        return how if len(self.ranks) == 1 else f"rank {first} {how}"
 
 
 @dataclass
 class Supervisor:
-    """The worker processes of one job. `task`: pickled; `stem`: where their logs go."""
+    """The worker processes of one job. `task`: pickled; `stem`: where their logs go.
+
+    num_ranks: processes that make one worker. patience_s: after one of them has ended, the others
+    have so long to notice.
+    """
 
     task: bytes
     stem: Path
     max_restarts: int
+    num_ranks: int = 1
+    patience_s: float = 0.0
     num_started: int = 0
     num_restarts: int = 0
     running: list[_Member] = field(default_factory=list)
@@ -84,9 +125,9 @@ class Supervisor:
             self._start(environment)
         while self.running:
             time.sleep(POLL_S)
-            ended = [member for member in self.running if member.process.poll() is not None]
+            ended = [member for member in self.running if member.is_over(self.patience_s)]
             for member in self.running:
-                for line in member.news():
+                for line in member.ranks[0].news():
                     log.info("worker %d: %s", member.number, line)
             for member in ended:
                 self.running.remove(member)
@@ -101,18 +142,29 @@ class Supervisor:
         """End the workers that still run, with all they started."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + GRACE_S
-            for member in self._alive():
-                os.killpg(member.process.pid, number)
+            for process in self._alive():
+                process.signal(number)
             while self._alive() and time.monotonic() < deadline:
                 time.sleep(POLL_S)
 
-    def _alive(self) -> list[_Member]:
-        return [member for member in self.running if member.process.poll() is None]
+    def _alive(self) -> list[_Process]:
+        started = [process for member in self.running for process in member.ranks]
+        return [one for one in started if one.process.poll() is None]
 
     def _start(self, environment: Mapping[str, str]) -> None:
-        number = self.num_started
+        number, meeting = self.num_started, None
         self.num_started += 1
-        log_path = self.stem.with_name(f"{self.stem.name}.{number}.log")
+        environments = [dict(environment)]
+        if self.num_ranks > 1:
+            meeting, environments = ranks_of(environment, self.num_ranks)
+        member = _Member(number, environment, [], meeting)
+        self.running.append(member)  # now: who stops us meanwhile stops those that have begun
+        for rank, own in enumerate(environments):
+            name = f"{number}.log" if not rank else f"{number}.rank{rank}.log"
+            member.ranks.append(self._start_one(own, name))
+
+    def _start_one(self, environment: Mapping[str, str], name: str) -> _Process:
+        log_path = self.stem.with_name(f"{self.stem.name}.{name}")
         result = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is read
         with tempfile.TemporaryFile() as task, open_log(log_path) as log_file:
             task.write(self.task)
@@ -127,13 +179,14 @@ class Supervisor:
                 start_new_session=True,
                 pass_fds=files,
             )
-        self.running.append(_Member(number, environment, log_path, result, process))
+        return _Process(log_path, result, process)
 
     def _settle(self, member: _Member) -> None:
         """Take the outcome of a worker that has ended, or put another in its place."""
-        assert member.process.stdin is not None
-        member.process.stdin.close()
-        if (job := member.outcome()) is not None:
+        for rank in member.ranks:
+            assert rank.process.stdin is not None
+            rank.process.stdin.close()
+        if (job := member.ranks[0].outcome()) is not None:
             self.outcomes.append(job)
             if job.status == JobStatus.FAILED:
                 log.error("worker %d ended with an error. Its log: %s", member.number, member.log)
