@@ -50,7 +50,6 @@ class Place:
     count: int
     group: int
     local_index: int
-    num_local: int
     host: str
     port: int
     hosts: bool  # the meeting place is in this process
@@ -80,7 +79,6 @@ class Place:
             count=ranks_per_cell,
             group=rank // ranks_per_cell,
             local_index=local,
-            num_local=int(environment.get("LOCAL_WORLD_SIZE", total)),
             host=environment["MASTER_ADDR"],
             port=port,
             hosts=rank == 0 and not hosted,
@@ -155,7 +153,7 @@ def joined(place: Place, timeout_s: float) -> Iterator[Member]:
     finally:
         if member.is_first and not isinstance(error, KeyboardInterrupt):
             member.dismiss()
-        watch.leave(error, wait=place.hosts)
+        watch.leave(error, wait=member.is_first)  # the others may meet in this process
         _end(watch, error)
 
 

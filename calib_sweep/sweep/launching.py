@@ -51,7 +51,10 @@ def check_launcher(master: DictConfig) -> None:
 def check_launcher_ranks(master: DictConfig, ranks_per_cell: int) -> None:
     """Raise `ConfigError` unless the launcher starts so many processes for each cell."""
     choice = master.hydra.runtime.choices.get(GROUP)
-    check = getattr(_launcher(master), "check_ranks", None)
+    is_basic = str(master.hydra.launcher.get("_target_")) == BASIC  # Hydra's own: it makes that
+    check = None if is_basic else getattr(_launcher(master), "check_ranks", None)
+    if check is None and ranks_per_cell == 1:
+        return
     if check is None:
         raise ConfigError(
             f"ranks_per_cell={ranks_per_cell}: {GROUP}={choice} starts one process for a cell. "

@@ -66,7 +66,7 @@ def check_ranks(master: DictConfig, cells: Sequence[Cell], ranks: Ranks | None =
     """
     number = cells[0].config["ranks_per_cell"] if cells else 1
     if number == 1:
-        return
+        return check_launcher_ranks(master, number)
     with collected() as problems:
         workers = cells[0].config["workers"]
         if workers not in ("auto", 1):

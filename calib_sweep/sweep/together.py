@@ -82,6 +82,13 @@ def follow(ranks: Ranks, builder: Builder) -> None:
             run_cell(cell, store, session)
 
 
+def losses_among(cells: Sequence[Cell], store: Store) -> int:
+    """Return how often ranks were lost on cells that are not settled: twice at most on each."""
+    if not cells or cells[0].config["ranks_per_cell"] == 1:
+        return 0
+    return sum(len(losses(store.cell_folder(cell))) for cell in cells)
+
+
 def _record_loss(cell: Cell, store: Store, reasons: list[str]) -> Record:
     """Record `cell` as failed, without another try."""
     error = RanksLostError(

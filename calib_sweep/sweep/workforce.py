@@ -30,6 +30,7 @@ from calib_sweep.sweep.machine import num_cores
 from calib_sweep.sweep.packing import packing
 from calib_sweep.sweep.points import Point
 from calib_sweep.sweep.queue import Failures, Outlook
+from calib_sweep.sweep.together import losses_among
 from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
@@ -136,13 +137,15 @@ class Workforce:
         outlook = Outlook(store, failed_before)
         failed: set[str] = set()
         while True:
+            num_lost = losses_among(todo, store)
             jobs = self._start(todo, store, tracking, failed_before)
             ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
             for error in ended:
                 log.error("a worker ended: %s: %s", type(error).__name__, error)
             failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
             left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
-            if not left or len(left) >= len(todo) or self.limits.are_set:
+            got_on = len(left) < len(todo) or losses_among(left, store) > num_lost
+            if not left or not got_on or self.limits.are_set:
                 break
             cells = counted(len(left), "cell")
             log.warning("workers ended before %s ran; starting again", cells)

@@ -132,8 +132,8 @@ def test_a_machine_without_slurm_is_told_at_once(tmp_path, grid, run_cli, monkey
 @pytest.mark.parametrize(
     ("option", "phrase"),
     [
-        ("nodes=2", "hydra.launcher.nodes=2: expected 1, as a worker is one process"),
-        ("tasks_per_node=4", "hydra.launcher.tasks_per_node=4: expected 1"),
+        ("nodes=0", "hydra.launcher.nodes=0: expected a number >= 1"),
+        ("tasks_per_node=0", "hydra.launcher.tasks_per_node=0: expected a number >= 1"),
         ("poll_s=0", "hydra.launcher.poll_s=0.0: expected a number > 0"),
         ("max_num_timeout=-1", "hydra.launcher.max_num_timeout=-1: expected a number >= 0"),
         ("minutes_per_worker=0", "hydra.launcher.minutes_per_worker=0.0: expected a number >= 1"),

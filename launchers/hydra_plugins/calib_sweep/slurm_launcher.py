@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
-from hydra_plugins.calib_sweep import outcome, slurm_job
+from hydra_plugins.calib_sweep import outcome, slurm_job, slurm_ranks
 from hydra_plugins.calib_sweep.private import make_private
 from hydra_plugins.calib_sweep.slurm_queue import Queue
-from hydra_plugins.calib_sweep.slurm_settings import check_settings, missing_commands
+from hydra_plugins.calib_sweep.slurm_settings import (
+    check_settings,
+    check_tasks,
+    missing_commands,
+)
 from hydra_plugins.calib_sweep.supervisor import tail
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher as SubmititSlurm
@@ -70,15 +74,17 @@ class SlurmLauncher(SubmititSlurm):
         from calib_sweep.console import configure_logging
         from calib_sweep.sweep.worker import Worker
 
-        if cores := os.environ.get("SLURM_CPUS_ON_NODE"):
-            os.environ.setdefault("OMP_NUM_THREADS", cores)
+        if threads := slurm_ranks.threads_of(os.environ):
+            os.environ.setdefault("OMP_NUM_THREADS", threads)
         configure_logging()
         here = JobEnvironment()
         folder, name = here.paths.folder, here.job_id
         before_timeout = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]
         try:
             with ending_on(before_timeout, signal.SIGTERM, signal.SIGINT):
+                kept = self._meet(folder, name)
                 job = super().__call__(*arguments)
+                del kept
         except Interrupted as told:
             slurm_job.end(
                 str(told),
@@ -88,13 +94,26 @@ class SlurmLauncher(SubmititSlurm):
                 count=folder / f"{name}_timeouts.txt",
             )
             raise SystemExit(1) from None
-        atomic.write(outcome_path(folder, name), outcome.to_text(job))
+        if os.environ.get("SLURM_PROCID", "0") == "0":  # the first rank works, the others follow
+            atomic.write(outcome_path(folder, name), outcome.to_text(job))
         return job
+
+    def _meet(self, folder: Path, name: str) -> object:
+        """Name this process as one of the job's ranks, if it has several."""
+        if slurm_ranks.num_tasks(os.environ) == 1:
+            return None
+        kept, names = slurm_ranks.meet(folder, name, os.environ)
+        os.environ.update(names)
+        return kept
 
     def check(self) -> None:
         """Raise `ConfigError` with all settings that cannot work."""
         own = {"cells_per_worker", "minutes_per_worker", "max_array_size", "poll_s"}
         check_settings({**self.params, **{key: getattr(self, key) for key in own}})
+
+    def check_ranks(self, ranks_per_cell: int) -> None:
+        """Raise `ConfigError` unless a job has as many tasks as a cell has ranks."""
+        check_tasks(self.params["nodes"], self.params["tasks_per_node"], ranks_per_cell)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -7,7 +7,8 @@ from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
 from calib_sweep.cell import Config
-from calib_sweep.errors import UnavailableError, collected, require
+from calib_sweep.errors import ConfigError, UnavailableError, collected, require
+from calib_sweep.wording import counted
 
 COMMANDS = ("sbatch", "srun", "squeue")  # scontrol and scancel come with them
 LEAST = {  # of a number; null is accepted where it is the default
@@ -23,16 +24,8 @@ LEAST = {  # of a number; null is accepted where it is the default
     "gpus_per_task": 0,
     "max_num_timeout": 0,
     "minutes_per_worker": 1,
-}
-FIXED = {  # what cannot be otherwise: value, why, what to do instead
-    "nodes": (
-        *(1, "a worker is one process"),
-        "For more workers at a time raise hydra.launcher.array_parallelism.",
-    ),
-    "tasks_per_node": (
-        *(1, "a worker is one process"),
-        "For more workers at a time raise hydra.launcher.array_parallelism.",
-    ),
+    "nodes": 1,
+    "tasks_per_node": 1,
 }
 
 
@@ -64,14 +57,24 @@ def check_settings(settings: Config) -> None:
             value, remedy = settings[key], f"Example: hydra.launcher.{key}={max(1, least)}."
             expected = f"a number >= {least}"
             problems.of(require, ok, f"hydra.launcher.{key}", value, expected, remedy)
-        for key, (value, why, instead) in FIXED.items():
-            expected, remedy = f"{value}, as {why}", f"Leave it at {value}. {instead}"
-            ok = settings[key] == value
-            problems.of(require, ok, f"hydra.launcher.{key}", settings[key], expected, remedy)
         problems.of(_check_keys, settings)
         problems.of(_check_poll, settings["poll_s"])
         problems.of(_check_signal, settings["signal_delay_s"], settings["timeout_min"])
         problems.of(_check_commands)
+
+
+def check_tasks(nodes: int, tasks_per_node: int, ranks_per_cell: int) -> None:
+    """Raise `ConfigError` unless each job has as many tasks as a cell has ranks."""
+    if nodes * tasks_per_node == ranks_per_cell:
+        return
+    typed = f"hydra.launcher.nodes={nodes} hydra.launcher.tasks_per_node={tasks_per_node}"
+    instead = "For more workers at a time raise hydra.launcher.array_parallelism."
+    if ranks_per_cell > 1:
+        instead = f"Type hydra.launcher.tasks_per_node={ranks_per_cell // nodes or 1}."
+    raise ConfigError(
+        f"{typed}: expected {counted(ranks_per_cell, 'task')} in a job, as "
+        f"ranks_per_cell={ranks_per_cell}: a task is a rank. {instead}"
+    )
 
 
 def _check_keys(settings: Config) -> None:
