@@ -173,9 +173,9 @@ def _fill(
             model = session.model(parts.model, inputs["model"], parts.prepare)
             own = progress, checkpoint, ranks
             made = _compress(model, cell, parts, drawn, kin, *own)
-    with timings.of("evaluate"):
-        of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
-        kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
+    of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
+    kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
+    with timings.of("evaluate", lambda: kept.seconds_before):
         known |= on_all(ranks, kept.read)
         scorer, keep = suite.scorer(model, engine, ranks), kept.keep if ranks.is_first else None
         scores = suite.score(scorer, dense, progress.on_score, known, keep)

@@ -37,21 +37,25 @@ class KeptParts:
     def __init__(self, folder: Path, wanted: Mapping[str, str], made_from: str) -> None:
         """`wanted`: identity of each part. `made_from`: hash of all else that moves its scores."""
         self.folder, self.wanted, self.made_from = folder, wanted, made_from
-        self._waiting: list[Part] = []
-        self._last = time.monotonic()
+        self.seconds_before = 0.0  # that scoring took of what is read
+        self._waiting: list[tuple[Part, float]] = []
+        self._last = self._begun = time.monotonic()
 
     def keep(self, part: Part) -> None:
         """Keep a part that has been scored; at most once in `EVERY_S` anything is written."""
-        self._waiting.append(part)
-        if time.monotonic() - self._last < EVERY_S:
+        now = time.monotonic()
+        self._waiting.append((part, now - self._begun))
+        self._begun = now
+        if now - self._last < EVERY_S:
             return
         try:
             atomic.make_folder(self.folder)
-            for one in self._waiting:
-                self._write(one)
+            for one, seconds in self._waiting:
+                self._write(one, seconds)
         except OSError as error:  # a full disk, say: the cell goes on, and may still be written
             log.warning("what was scored so far cannot be kept in %s: %s", self.folder, error)
-        self._waiting, self._last = [], time.monotonic()
+        self._waiting = []
+        self._last = self._begun = time.monotonic()
 
     def read(self) -> dict[str, Part]:
         """Return the parts that were kept by an earlier run of the cell."""
@@ -73,12 +77,13 @@ class KeptParts:
     def _path(self, name: str) -> Path:
         return self.folder / f"{identity(name=name, own=self.wanted[name])}.safetensors"
 
-    def _write(self, part: Part) -> None:
+    def _write(self, part: Part, seconds: float) -> None:
         from safetensors.torch import save_file
 
         tensors = _tensors_of(part)
         text = valid_json.dumps(_plain({f.name: getattr(part, f.name) for f in fields(Part)}))
-        header = {"part": text, "made_from": self.made_from, "sha256": _digest(text, tensors)}
+        header = {"part": text, "made_from": self.made_from, "seconds": str(seconds)}
+        header["sha256"] = _digest(text, tensors)
         with atomic.replacing(self._path(part.name)) as partial:
             save_file(tensors, partial, metadata=header)
 
@@ -94,6 +99,7 @@ class KeptParts:
             raise ValueError("it is damaged")
         part = Part(**_with_numbers(json.loads(header["part"])), **_fields_of(tensors))
         assert part.name == name
+        self.seconds_before += float(header["seconds"])
         return part
 
 

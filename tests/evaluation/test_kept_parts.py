@@ -120,7 +120,9 @@ def test_what_is_scored_fast_is_kept_together_or_never(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     now[0] += 1
     own.keep(TASK)
-    assert set(kept(tmp_path).read()) == {"text@32", "quiz"}
+    again = kept(tmp_path)
+    assert set(again.read()) == {"text@32", "quiz"}
+    assert again.seconds_before == kept_parts.EVERY_S
 
 
 def test_a_full_disk_ends_no_cell(tmp_path, always, monkeypatch, caplog):
