@@ -13,9 +13,9 @@ from calib_sweep.parts.building import Builder
 from calib_sweep.parts.interfaces import PartialParts
 from calib_sweep.settings import PREPARATIONS
 from calib_sweep.sweep.compatibility import (
+    check_alone,
     check_apart,
     check_fit,
-    check_kept,
     check_model,
     check_packing,
     check_savable,
@@ -64,9 +64,8 @@ def _check_models(
         check_model(parts[cell.id], problems)
     for cell in _distinct(cells, ("model", "method", *PREPARATIONS, "calibration", "walk")):
         check_fit(parts[cell.id], problems)
-    kept = [cell for cell in cells if cell.config.get("checkpoint") is not None]
-    for cell in _distinct(kept, ("method",)):
-        problems.of(check_kept, parts[cell.id])
+    for cell in _distinct(cells, ("method", "checkpoint", "ranks_per_cell")):
+        problems.of(check_alone, parts[cell.id], cell.config)
     saved = [cell for cell in cells if cell.config["save_model"] is not None]
     for cell in _distinct(saved, ("activations",)):
         if parts[cell.id].activations is not None:

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from calib_sweep.errors import Problems, require
+from calib_sweep.errors import Problems, collected, require
 
 if TYPE_CHECKING:
     from calib_sweep.activations.base import Activations
+    from calib_sweep.cell import Config
     from calib_sweep.method.base import Method
     from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts
     from calib_sweep.rotation.settings import Rotation
@@ -182,12 +183,14 @@ def check_saving(parts: "PartialParts") -> None:
         parts.method.check_saving(blocks_B)
 
 
-def check_kept(parts: "PartialParts") -> None:
-    """Refuse to keep the walk of a method that compresses a model as a whole."""
+def check_alone(parts: "PartialParts", config: "Config") -> None:
+    """Refuse to keep, or to share, the walk of a method that compresses a model as a whole."""
     from calib_sweep.method.whole_model import WholeModelMethod
 
     if isinstance(parts.method, WholeModelMethod):
-        parts.method.require_alone({"checkpoint": "blocks"})
+        with collected() as problems:
+            problems.of(parts.method.require_alone, {"checkpoint": config.get("checkpoint")})
+            problems.of(parts.method.require_one_rank, config["ranks_per_cell"])
 
 
 def check_packing(parts: "PartialParts", problems: Problems) -> None:

@@ -357,3 +357,11 @@ def test_what_a_check_tokenises_is_kept_where_results_are(tmp_path, is_there):
     assert drawn.hash == check_pool(None, parts).hash
     assert len(list(results.glob("documents/*/*.safetensors"))) == is_there
     assert results.exists() == is_there
+
+
+def test_a_tool_for_whole_models_is_not_kept_nor_shared(run_cli, tiny_world, no_weights, tmp_path):
+    method = ["method=external", 'method.command="true {model} {output}"']
+    company = ["ranks_per_cell=2", "checkpoint=blocks", "hydra/launcher=accelerate"]
+    ended = run_cli("check", "-m", *tiny_world, *method, *company, cwd=tmp_path)
+    assert "ranks_per_cell=2: expected 1 with External" in ended.err and ended.code == 1
+    assert "checkpoint='blocks': expected null with External" in ended.err
