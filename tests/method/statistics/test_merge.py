@@ -10,8 +10,10 @@ from calib_sweep.compression.walk import compress
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import CompressedWeight, LayerMethod
 from calib_sweep.method.statistics.hessian import Hessian
+from calib_sweep.method.statistics.input_moments import HessianMoments, InputMoments
 from calib_sweep.method.statistics.input_norm import InputNorm
 from calib_sweep.method.statistics.input_profile import InputProfile
+from calib_sweep.method.statistics.input_range import InputRange
 from calib_sweep.method.statistics.statistic import TENSOR_CORES, Statistic
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 
@@ -114,6 +116,38 @@ def test_joined_tokens_are_as_many_and_as_far_apart_as_of_the_whole(first, secon
     gaps = place.diff()
     assert 512 <= len(place) <= 1025
     assert (gaps == step).sum() >= len(gaps) - 1 and (gaps > 0).all() and gaps.max() <= step
+
+
+@pytest.mark.parametrize("ends", [(901, 2500), (1, 700, 701, 4100), (1030, 1030, 3001)])
+def test_ranks_that_know_their_places_keep_the_tokens_that_one_keeps(ends):
+    whole_TI = torch.arange(ends[-1] * NUM_IN).float().reshape(-1, NUM_IN)
+    merged, start = InputProfile(NUM_IN), 0
+    for end in ends:
+        part = InputProfile(NUM_IN)
+        part.num_before = start
+        for rows_TI in whole_TI[start:end].split(97):
+            part.add(rows_TI)
+        merged.merge(part)
+        start = end
+    assert torch.equal(merged.spaced_TI(), seen(InputProfile, whole_TI).spaced_TI())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, LargestInput, InputMoments, HessianMoments, InputRange])
+def test_what_is_sent_is_all_but_the_sums(kind):
+    """Sums of an added tensor each, and the rest merged: what `merge` makes of the whole."""
+    parts = [seen(kind, inputs(4, seed)) for seed in range(2)]
+    expected = seen(kind, inputs(4, 0))
+    expected.merge(parts[1])
+    merged = kind(NUM_IN).without_sums()
+    for part in parts:
+        light = part.without_sums()
+        assert all(getattr(light, name) is None for name in kind.sums)
+        merged.merge(light)
+    for name in kind.sums:
+        setattr(merged, name, getattr(parts[0], name) + getattr(parts[1], name))
+    found = what_is_read(merged)
+    for name, tensor in what_is_read(expected).items():
+        assert torch.equal(found[name], tensor), name
 
 
 def test_products_of_tensor_cores_are_not_forgotten():
