@@ -15,7 +15,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell
-from calib_sweep.compression.checkpoint import NOTHING_KEPT, Checkpoint, NothingKept
+from calib_sweep.compression.checkpoint import Checkpoint
+from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.places import CHECKPOINT, PACKAGE
@@ -53,7 +54,8 @@ def checkpoint_of(
         }
 
     folder = store.cell_folder(cell) / CHECKPOINT
-    return Checkpoint(folder, head, every_s=cell.config["checkpoint_seconds"], ranks=ranks)
+    every_s = cell.config["checkpoint_seconds"]
+    return Checkpoint(folder, head, every_s=every_s, device=model.device, ranks=ranks)
 
 
 @cache

@@ -24,8 +24,8 @@ from calib_sweep.cell import Cell
 from calib_sweep.cell_files import Made, describe_set, write_model, write_tables
 from calib_sweep.checkpoints import checkpoint_of
 from calib_sweep.comparison import load_reference
-from calib_sweep.compression.checkpoint import NothingKept
 from calib_sweep.compression.layer import summarise_layers
+from calib_sweep.compression.nothing_kept import NothingKept
 from calib_sweep.compression.walk import walk
 from calib_sweep.console import CellProgress
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet

@@ -17,24 +17,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
 
 from calib_sweep import atomic
 from calib_sweep.compression import plain
-from calib_sweep.compression.kept_block import kept_block, put_in_place
+from calib_sweep.compression.kept_block import enter, hidden_states, kept_block, put_in_place
 from calib_sweep.compression.kept_state import (
     BLOCK,
     HIDDEN,
+    NOTED,
     PLAN,
     State,
     as_json,
     clear_rest,
     is_damaged,
     is_hidden,
+    is_noted,
     read_state,
     write_state,
 )
 from calib_sweep.compression.layer import LayerReport
+from calib_sweep.compression.nothing_kept import NothingKept
 from calib_sweep.compression.plain import NotPlainError
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.hashing import file_sha256
@@ -47,35 +50,8 @@ cell_log = logging.getLogger("calib_sweep.compression.walk")  # whose lines no t
 
 T = TypeVar("T")
 
+CPU = torch.device("cpu")
 PAUSE = 19  # times what keeping the last state took
-
-
-class NothingKept:
-    """Keeps nothing of a walk."""
-
-    num_done = 0  # blocks, kept before or in this walk
-    seconds_before = 0.0  # that the walk took up to the state that it went on from
-
-    def planned(self, make: Callable[[], T]) -> T:
-        """Return what `make` gives, or gave before."""
-        return make()
-
-    def resume(
-        self, pairs: Sequence[tuple[DecoderBlock, object]], inputs: BlockInputs | None
-    ) -> list[LayerReport]:
-        """Put in place what was kept; return the reports of the blocks that are done.
-
-        `pairs`: all dense blocks, each with its method.
-        """
-        return []
-
-    def after_block(
-        self, block: DecoderBlock, reports: Sequence[LayerReport], inputs: BlockInputs | None
-    ) -> None:
-        """Keep what has come up to now, if it is time. `inputs`: of the next block, if any."""
-
-
-NOTHING_KEPT = NothingKept()
 
 
 class Checkpoint(NothingKept):
@@ -83,6 +59,7 @@ class Checkpoint(NothingKept):
 
     head: plain containers, all that the state depends on.
     every_s: seconds between two states, at least; 0: one after every block.
+    device: where the model computes.
     """
 
     def __init__(
@@ -91,11 +68,12 @@ class Checkpoint(NothingKept):
         head: Callable[[], Mapping[str, object]],
         *,
         every_s: float,
+        device: torch.device = CPU,
         ranks: Ranks = ALONE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._every_s, self._ranks, self._clock = folder, every_s, ranks, clock
-        self._make_head = head
+        self._make_head, self._device = head, device
         self._start_s = self._kept_s = clock()
         self._cost_s = 0.0
         self._state: State | None = None
@@ -103,8 +81,8 @@ class Checkpoint(NothingKept):
         self._is_on = True
         self._is_begun = False  # the folder holds this walk's files alone
         self._files: dict[str, str] = {}
-        self._waiting: list[tuple[DecoderBlock, Sequence[LayerReport]]] = []
-        self._plan: object = None
+        self._waiting: dict[str, Callable[[], object]] = {}  # files of rank 0: what is in them
+        self._num_noted = 0
 
     @property
     def seconds_before(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -112,36 +90,62 @@ class Checkpoint(NothingKept):
 
     def planned(self, make: Callable[[], T]) -> T:
         if self._found is not None and PLAN in self._found.files:
-            return plain.read(self._folder / PLAN)
+            return self._read(PLAN)
         plan = make()
-        self._plan = plan
-        if self._is_due():
-            self._keep(None)
+        self._num_noted = 0
+        self._waiting.clear()  # what was noted has done its service
+        self._after({PLAN: lambda: plan}, None)
         return plan
+
+    def noted(self, inputs: BlockInputs) -> list[Any]:
+        found = self._found
+        if found is None or not found.num_noted:
+            return []
+        self._go_on(found)
+        enter(self._read(self._hidden_name(found.num_noted)), inputs)
+        return [self._read(NOTED.format(index)) for index in range(found.num_noted)]
+
+    def after_noted(self, note: object, inputs: BlockInputs | None) -> None:
+        self._num_noted += 1
+        self._after({NOTED.format(self._num_noted - 1): lambda: note}, inputs)
 
     def resume(
         self, pairs: Sequence[tuple[DecoderBlock, object]], inputs: BlockInputs | None
     ) -> list[LayerReport]:
         found = self._found
-        if found is None:
+        if found is None or found.num_noted:
             return []
+        self._go_on(found)
         reports: list[LayerReport] = []
         for block, method in pairs[: found.num_done]:
-            kept = plain.read(self._folder / BLOCK.format(block.index))
+            kept = self._read(BLOCK.format(block.index))
             put_in_place(kept, block, method)
             reports += kept.reports
         if found.has_hidden and inputs is not None:
-            _enter(plain.read(self._folder / self._hidden_name(found.num_done)), inputs)
-        self._files, self.num_done, self._is_begun = dict(found.files), found.num_done, True
-        told = f"{counted(found.num_done, 'block')} that were compressed before"
-        log.info("goes on behind %s", told if found.num_done else "the plan that was made before")
+            enter(self._read(self._hidden_name(found.num_done)), inputs)
         return reports
 
     def after_block(
         self, block: DecoderBlock, reports: Sequence[LayerReport], inputs: BlockInputs | None
     ) -> None:
+        self.num_done += 1
+        self._after({BLOCK.format(block.index): lambda: kept_block(block, reports)}, inputs)
+
+    def _go_on(self, found: State) -> None:
+        self._files, self._is_begun = dict(found.files), True
+        self.num_done, self._num_noted = found.num_done, found.num_noted
+        where = f"{counted(found.num_done, 'block')} that were compressed before"
+        if not found.num_done:
+            where = f"{counted(found.num_noted, 'block')} that were looked at before"
+        log.info("goes on behind %s", where if found.num_done + found.num_noted else "its plan")
+
+    def _read(self, name: str) -> Any:
+        return plain.read(self._folder / name, self._device)
+
+    def _after(self, made: Mapping[str, Callable[[], object]], inputs: BlockInputs | None) -> None:
+        """Keep what was made since the last state, if it is time. `inputs`: what comes next."""
         if self._is_on:
-            self._waiting.append((block, reports))
+            self._waiting |= made
             if self._is_due():
                 self._keep(inputs)
 
@@ -176,8 +180,9 @@ class Checkpoint(NothingKept):
 
     def _own_files(self, state: State) -> list[str]:
         """Names of the files that this rank answers for."""
-        hidden = [self._hidden_name(state.num_done)] if state.has_hidden else []
-        shared = [BLOCK.format(index) for index in range(state.num_done)]
+        hidden = [self._hidden_name(state.num_noted or state.num_done)] if state.has_hidden else []
+        shared = [NOTED.format(index) for index in range(state.num_noted)]
+        shared += [BLOCK.format(index) for index in range(state.num_done)]
         shared += [PLAN] if PLAN in state.files else []
         return [*shared, *hidden] if self._ranks.is_first else hidden
 
@@ -217,33 +222,31 @@ class Checkpoint(NothingKept):
 
     def _write(self, inputs: BlockInputs | None) -> tuple[dict[str, str], str | None]:
         """Write this rank's files; return their hashes, and what went wrong."""
-        self.num_done += len(self._waiting)
-        values: dict[str, Callable[[], object]] = {}
-        if self._ranks.is_first:
-            if self._plan is not None and PLAN not in self._files:
-                values[PLAN] = lambda: self._plan
-            for block, reports in self._waiting:
-                values[BLOCK.format(block.index)] = lambda b=block, r=reports: kept_block(b, r)
+        values = dict(self._waiting) if self._ranks.is_first else {}
         if inputs is not None:
-            values[self._hidden_name(self.num_done)] = lambda: _hidden(inputs)
+            name = self._hidden_name(self._num_noted or self.num_done)
+            values[name] = lambda: hidden_states(inputs)
         written: dict[str, str] = {}
         try:
             for name, make in values.items():
                 plain.write(self._folder / name, make())
                 written[name] = file_sha256(self._folder / name)
         except NotPlainError as error:
-            return {}, f"{error} is no dataclass of plain values"
+            return {}, f"a {error} is more than its attributes"
         except OSError as error:
             return {}, str(error)
         return written, None
 
     def _commit(self, files: Mapping[str, str], *, has_hidden: bool) -> None:
         """Make the state that which counts, and clear away what it replaces."""
-        kept = {name: own for name, own in self._files.items() if not is_hidden(name)}
+        stays = {name: own for name, own in self._files.items() if not is_hidden(name)}
+        if not self._num_noted:  # the pass that plans is over
+            stays = {name: own for name, own in stays.items() if not is_noted(name)}
         state = State(
+            num_noted=self._num_noted,
             num_done=self.num_done,
             has_hidden=has_hidden,
-            files={**kept, **files},
+            files={**stays, **files},
             seconds=round(self.seconds_before + self._clock() - self._start_s, 3),
         )
         write_state(self._folder, self._head, state)
@@ -264,19 +267,3 @@ class Checkpoint(NothingKept):
 
     def _hidden_name(self, num_done: int) -> str:
         return HIDDEN.format(num_done, self._ranks.index)
-
-
-def _hidden(inputs: BlockInputs) -> dict[str, Tensor]:
-    """What enters the next block, and what does in the dense model, where that is another."""
-    hidden = {"seen": inputs.hidden_NTD}
-    if inputs.dense is not None and inputs.has_parted:
-        hidden["dense"] = inputs.dense.hidden_NTD
-    return hidden
-
-
-def _enter(kept: Mapping[str, Tensor], inputs: BlockInputs) -> None:
-    if "dense" in kept:
-        inputs.part()
-        assert inputs.dense is not None
-        inputs.dense.hidden_NTD.copy_(kept["dense"])
-    inputs.hidden_NTD.copy_(kept["seen"])

@@ -1,7 +1,7 @@
 """A compressed block as a value that can be kept, and put in the place of the dense one.
 
 That is its parameters, those that it came without too, and what its layers' inputs are put through.
-What a router lost follows from the plan.
+What a router lost follows from the plan. And the hidden states that enter the next block.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.layer import LayerReport
 from calib_sweep.compression.masking import mask_router
-from calib_sweep.compression.plain import to_device
+from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.structured import ByLayer
 from calib_sweep.model.additions import set_bias
 from calib_sweep.model.blocks import DecoderBlock, LinearLayer
@@ -72,7 +72,7 @@ def put_in_place(kept: KeptBlock, block: DecoderBlock, method: object) -> None:
                 own[name].copy_(tensor)
             else:
                 _add(block.module, name, tensor.to(device))
-        quantizers: list[InputQuantizer] = [to_device(one, device) for one in kept.quantizers]
+        quantizers = kept.quantizers
         if kept.is_shared:
             quantizers = [SharedQuantizer(one) for one in quantizers]
         modules = _modules(block)
@@ -80,6 +80,23 @@ def put_in_place(kept: KeptBlock, block: DecoderBlock, method: object) -> None:
             set_input_quantizer(modules[name], quantizers[number])
         if isinstance(method, ByLayer):
             mask_router(block, method.removed_E)
+
+
+def hidden_states(inputs: BlockInputs) -> dict[str, Tensor]:
+    """What enters the next block, and what does in the dense model, where that is another."""
+    hidden = {"seen": inputs.hidden_NTD}
+    if inputs.dense is not None and inputs.has_parted:
+        hidden["dense"] = inputs.dense.hidden_NTD
+    return hidden
+
+
+def enter(kept: Mapping[str, Tensor], inputs: BlockInputs) -> None:
+    """Make `inputs` those of the next block, as they were kept."""
+    if "dense" in kept:
+        inputs.part()
+        assert inputs.dense is not None
+        inputs.dense.hidden_NTD.copy_(kept["dense"])
+    inputs.hidden_NTD.copy_(kept["seen"])
 
 
 def _add(module: nn.Module, name: str, tensor: Tensor) -> None:

@@ -2,7 +2,8 @@
 
     .checkpoint/
         block-00007.safetensors          what became of a block: `kept_block`
-        plan.safetensors                 the methods of all blocks, where a pass before chose them
+        noted-00007.safetensors          what the pass that plans, if any, noted of a dense block
+        plan.safetensors                 the methods of all blocks, as it chose them; it is over
         hidden-00008-rank0.safetensors   what enters the next block, the dense model's beside it
         state.json                       whose state it is, blocks done, the hash of every file
 
@@ -21,14 +22,16 @@ from calib_sweep.hashing import file_sha256
 
 SCHEMA = 1
 STATE, PLAN = "state.json", "plan.safetensors"
-BLOCK, HIDDEN = "block-{:05d}.safetensors", "hidden-{:05d}-rank{}.safetensors"
+NOTED, BLOCK = "noted-{:05d}.safetensors", "block-{:05d}.safetensors"
+HIDDEN = "hidden-{:05d}-rank{}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What `state.json` says, beside whose it is."""
 
-    num_done: int  # blocks
+    num_noted: int  # blocks that the pass that plans has seen; 0: it is over, or there is none
+    num_done: int  # blocks that are compressed
     has_hidden: bool
     files: Mapping[str, str]  # SHA-256 by name
     seconds: float  # of the walk so far
@@ -71,6 +74,11 @@ def is_damaged(folder: Path, state: State, name: str) -> bool:
 def is_hidden(name: str) -> bool:
     """Tell whether a file holds hidden states, which the next ones replace."""
     return name.startswith("hidden-")
+
+
+def is_noted(name: str) -> bool:
+    """Tell whether a file is of a pass that plans, and of no use when it is over."""
+    return name.startswith("noted-")
 
 
 def clear_rest(folder: Path, files: Collection[str]) -> None:

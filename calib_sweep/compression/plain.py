@@ -3,17 +3,17 @@
     None, bool, int, str    as they are
     float                   {"float": hex}, to the last bit
     list, tuple, mapping    {"list": ...}, {"tuple": ...}, {"mapping": [[key, value], ...]}
-    Tensor                  {"tensor": its name in the file}
-    dataclass               {"class": "module:name", "fields": {...}}
+    Tensor                  {"tensor": its name in the file, "device": "cpu", "cuda", ...}
+    object                  {"class": "module:name", "fields": {...}}
 
-Nothing is pickled: a file makes dataclasses whose modules this process has imported already, and
-nothing else.
+Objects are those of dataclasses and of other classes that are all attributes. Nothing is pickled,
+and no code of a class runs: a file only fills attributes of classes that this process knows.
 """
 
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,24 +39,14 @@ def write(path: Path, value: object) -> None:
         save_file(tensors, partial, metadata={TREE: tree})
 
 
-def read(path: Path) -> Any:
-    """Read what `write` wrote, tensors on the CPU."""
+def read(path: Path, device: torch.device) -> Any:
+    """Read what `write` wrote; what was on an accelerator goes to `device`."""
     with safe_open(path, framework="pt") as file:  # pyright: ignore[reportPrivateImportUsage]
-        return _value(json.loads(file.metadata()[TREE]), file)
 
+        def tensor(name: str, kind: str) -> Tensor:
+            return file.get_tensor(name).to("cpu" if kind == "cpu" else device)
 
-def to_device(value: Any, device: torch.device) -> Any:
-    """Return a copy whose tensors are on `device`."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, list | tuple):
-        return type(value)([to_device(item, device) for item in value])  # pyright: ignore
-    if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
-    if _is_dataclass(value):
-        own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return _made(type(value), to_device(own, device))
-    return value
+        return _value(json.loads(file.metadata()[TREE]), tensor)
 
 
 def _tree(value: Any, tensors: dict[str, Tensor]) -> object:
@@ -67,16 +57,15 @@ def _tree(value: Any, tensors: dict[str, Tensor]) -> object:
     if isinstance(value, Tensor):
         name = f"{len(tensors)}"
         tensors[name] = _own(value.detach().cpu().contiguous(), tensors.values())
-        return {"tensor": name}
+        return {"tensor": name, "device": value.device.type}
     if type(value) in (list, tuple):
         return {type(value).__name__: [_tree(item, tensors) for item in value]}
     if isinstance(value, Mapping):
         items = [[_tree(key, tensors), _tree(item, tensors)] for key, item in value.items()]
         return {"mapping": items}
-    if _is_dataclass(value):
-        own = {f.name: _tree(getattr(value, f.name), tensors) for f in dataclasses.fields(value)}
-        return {"class": _name_of(type(value)), "fields": own}
-    raise NotPlainError(f"{type(value).__module__}.{type(value).__qualname__}")
+    names = _attributes(value)
+    own = {name: _tree(getattr(value, name), tensors) for name in names}
+    return {"class": _name_of(type(value)), "fields": own}
 
 
 def _own(tensor: Tensor, others: Iterable[Tensor]) -> Tensor:
@@ -88,8 +77,15 @@ def _own(tensor: Tensor, others: Iterable[Tensor]) -> Tensor:
     return tensor if is_alone and is_whole else tensor.clone()
 
 
-def _is_dataclass(value: object) -> bool:
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+def _attributes(value: object) -> list[str]:
+    """Names of all that an object is made of; `NotPlainError` where there may be more to it."""
+    kind = type(value)
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
+    if not plain or hasattr(kind, "__setstate__") or not hasattr(value, "__dict__"):
+        raise NotPlainError(f"{kind.__module__}.{kind.__qualname__}")
+    return list(vars(value))
 
 
 def _name_of(kind: type) -> str:
@@ -104,22 +100,22 @@ def _class_of(name: str) -> object:
     return getattr(sys.modules.get(module), own, None)
 
 
-def _value(tree: Any, file: Any) -> Any:
+def _value(tree: Any, tensor: Callable[[str, str], Tensor]) -> Any:
     if not isinstance(tree, dict):
         return tree
     if "class" in tree:
-        kind, fields = _class_of(tree["class"]), tree["fields"]
-        if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        kind = _class_of(tree["class"])
+        if not isinstance(kind, type):
             raise NotPlainError(str(tree["class"]))
-        return _made(kind, {name: _value(own, file) for name, own in fields.items()})
+        return _made(kind, {name: _value(own, tensor) for name, own in tree["fields"].items()})
+    if "tensor" in tree:
+        return tensor(tree["tensor"], tree["device"])
     ((form, own),) = tree.items()
     if form == "float":
         return float.fromhex(own)
-    if form == "tensor":
-        return file.get_tensor(own)
     if form == "mapping":
-        return {_value(key, file): _value(item, file) for key, item in own}
-    return {"list": list, "tuple": tuple}[form](_value(item, file) for item in own)
+        return {_value(key, tensor): _value(item, tensor) for key, item in own}
+    return {"list": list, "tuple": tuple}[form](_value(item, tensor) for item in own)
 
 
 def _made(kind: type, fields: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ Nothing is changed: the walk that follows starts anew from the first block's inp
 from collections.abc import Sequence
 
 from calib_sweep.compression.layer import check_finite
+from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.observation import observe
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.method.base import LayerMethod, ModelMethod
@@ -19,19 +20,21 @@ from calib_sweep.model.placement import onload
 
 
 def profile(
-    blocks: Sequence[DecoderBlock], method: ModelMethod, inputs: BlockInputs
+    blocks: Sequence[DecoderBlock],
+    method: ModelMethod,
+    inputs: BlockInputs,
+    checkpoint: NothingKept = NOTHING_KEPT,
 ) -> list[LayerMethod]:
     """Let `method` see all dense blocks; return what each of them is to be compressed with.
 
     `inputs` are used up: they end as those of the last block.
     """
-    ratings_B, num_weights_B = [], []
-    for block in blocks:
-        is_last = block.index == len(blocks) - 1
+    rated_B: list[tuple[float, int]] = checkpoint.noted(inputs)
+    for block in blocks[len(rated_B) :]:
         with onload(block.module):
-            rating, num_weights = _rate(block, method, inputs, is_last)
-        ratings_B.append(rating)
-        num_weights_B.append(num_weights)
+            rated_B.append(_rate(block, method, inputs, block is blocks[-1]))
+        checkpoint.after_noted(rated_B[-1], inputs)
+    ratings_B, num_weights_B = zip(*rated_B, strict=True)
     return method.plan_model(ratings_B, num_weights_B)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from calib_sweep.compression.layer import WIDER_DTYPE, LayerError, check_finite
 from calib_sweep.compression.masking import masks_of
+from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.removable import check_structured
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.compression.surveyed import Hook, Surveyed, hooked, module_of
@@ -40,6 +41,7 @@ def survey(
     method: StructuredMethod,
     inputs: BlockInputs,
     data: Sequence[Tensor | None],
+    checkpoint: NothingKept = NOTHING_KEPT,
 ) -> list[ByLayer]:
     """Let `method` see all dense blocks; return what the layers of each are to be masked with.
 
@@ -48,11 +50,13 @@ def survey(
     check_structured(model, method)
     norm = final_norm(model)
     parts_B = [parts_of(block) for block in blocks]
-    surveys_B: list[Survey] = []
-    for block, parts in zip(blocks, parts_B, strict=True):
-        as_seen = norm if block.index == len(blocks) - 1 else nn.Identity()
+    surveys_B: list[Survey] = checkpoint.noted(inputs)
+    for block, parts in list(zip(blocks, parts_B, strict=True))[len(surveys_B) :]:
+        is_last = block is blocks[-1]
         with onload(block.module):
-            surveys_B.append(_surveyed(block, parts, method, inputs, as_seen))
+            own = _surveyed(block, parts, method, inputs, norm if is_last else nn.Identity())
+        surveys_B.append(own)
+        checkpoint.after_noted(own, inputs)
     tokens_NT, lengths_N, _ = data
     assert tokens_NT is not None
     seen = Surveyed(

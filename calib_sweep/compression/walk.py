@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 from calib_sweep.activations.base import Activations
 from calib_sweep.compression.block import compress_block
-from calib_sweep.compression.checkpoint import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.contract import check_replay
 from calib_sweep.compression.dense_stream import check_streams
 from calib_sweep.compression.given import check_shapes, check_weights, checked_tokens
 from calib_sweep.compression.layer import LayerReport
+from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.profile import profile
 from calib_sweep.compression.quantized_inputs import check_quantizable
 from calib_sweep.compression.replay import BlockInputs, record
@@ -210,9 +210,9 @@ def _method_of_each_block(
     checkpoint: NothingKept,
 ) -> Sequence[LayerMethod | BlockMethod | ByLayer]:
     if isinstance(method, StructuredMethod):
-        return checkpoint.planned(lambda: survey(model, blocks, method, begin(), data))
+        return checkpoint.planned(lambda: survey(model, blocks, method, begin(), data, checkpoint))
     if isinstance(method, ModelMethod):
-        return checkpoint.planned(lambda: profile(blocks, method, begin()))
+        return checkpoint.planned(lambda: profile(blocks, method, begin(), checkpoint))
     assert isinstance(method, LayerMethod | BlockMethod), method
     return [method] * len(blocks)
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,10 +15,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from calib_sweep.compression import plain
-from calib_sweep.compression.checkpoint import NOTHING_KEPT, Checkpoint
+from calib_sweep.compression.checkpoint import Checkpoint
+from calib_sweep.compression.nothing_kept import NOTHING_KEPT
 from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
-from calib_sweep.method.base import CompressedWeight, LayerMethod
+from calib_sweep.method.base import CompressedWeight, LayerMethod, ModelMethod
+from calib_sweep.method.structured import StructuredMethod
 from calib_sweep.model.blocks import decoder_blocks
 from calib_sweep.model.placement import offload
 from calib_sweep.places import CONF
@@ -33,6 +36,7 @@ SETTINGS = Walk(
     all_experts=False,
     tensor_cores=True,
 )
+PLANNING = [n for n, m in METHODS.items() if isinstance(m, StructuredMethod | ModelMethod)]
 OTHERS = {"reap": "qwen3_moe"}  # what removes experts needs some
 
 
@@ -113,6 +117,40 @@ def test_every_method_goes_on_to_the_same_bits(tmp_path, name):
         pytest.skip("this release keeps experts apart")
     stops = (2,) if name in FEW else (1, 3)
     check_resumes(tmp_path, METHODS[name], lambda: dense(name), stops)
+
+
+class Passed(Checkpoint):
+    """Ends a pass that plans as soon as two blocks are kept."""
+
+    def after_noted(self, note, inputs):
+        super().after_noted(note, inputs)
+        if self._num_noted == 2:
+            raise StoppedError
+
+
+@pytest.mark.parametrize(
+    "name", ["flap", *(pytest.param(n, marks=pytest.mark.slow) for n in PLANNING if n != "flap")]
+)
+def test_a_pass_that_plans_goes_on_too(tmp_path, name):
+    if name == "reap" and not FUSES_EXPERTS:
+        pytest.skip("this release keeps experts apart")
+    model = dense(name)
+    expected = found(model, run(model, METHODS[name])[0])
+    stopping = Passed(tmp_path / "kept", head, every_s=0)
+    assert run(dense(name), METHODS[name], stopping)[0] is None
+    assert len(list((tmp_path / "kept").glob("noted*"))) == 2
+    seen = []
+
+    class Watched(Checkpoint):
+        def after_noted(self, note, inputs):
+            seen.append(note)
+            super().after_noted(note, inputs)
+
+    model = dense(name)
+    reports, done = run(model, METHODS[name], Watched(tmp_path / "kept", head, every_s=0))
+    assert len(seen) == 2 and done == [0, 1, 2, 3]
+    assert_same(found(model, reports), expected)
+    assert not list((tmp_path / "kept").glob("noted*"))
 
 
 MORE = {
@@ -256,7 +294,7 @@ def test_states_are_apart_and_take_a_twentieth_of_the_time_at_most(
     monkeypatch.setattr(checkpoint, "_write", write)
     for end in range(10, 100, 10):
         clock.now = max(clock.now, float(end))
-        checkpoint.after_block(None, [], None)
+        checkpoint.after_block(SimpleNamespace(index=end), [], None)
     assert kept[: len(kept_at)] == kept_at
 
 
@@ -271,7 +309,7 @@ def test_what_cannot_be_kept_is_said_and_the_walk_goes_on(tmp_path, caplog):
     reports, done = run(dense("halved"), Halved(), kept_in(tmp_path))
     assert done == [0, 1, 2, 3] and len(reports) == 4 * 7
     assert caplog.text.count("nothing more is kept of this walk") == 1
-    assert "builtins.function is no dataclass" in caplog.text
+    assert "a builtins.function is more than its attributes" in caplog.text
     assert list((tmp_path / "kept").iterdir()) == []
 
 
