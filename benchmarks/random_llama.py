@@ -29,6 +29,7 @@ class Shape:
     vocab: int
     num_samples: int
     seq_len: int
+    num_kv_heads: int | None = None  # None: as many as heads
 
     @property
     def num_tokens(self) -> int:
@@ -40,7 +41,9 @@ class Shape:
     def layer_shapes(self) -> list[tuple[int, int]]:
         """(out_features, in_features) of a block's linear layers."""
         hidden, inner = self.hidden, self.intermediate
-        return [(hidden, hidden)] * 4 + [(inner, hidden)] * 2 + [(hidden, inner)]
+        keys = hidden // self.num_heads * (self.num_kv_heads or self.num_heads)
+        attention = [(hidden, hidden), (keys, hidden), (keys, hidden), (hidden, hidden)]
+        return attention + [(inner, hidden)] * 2 + [(hidden, inner)]
 
     def forward_flop(self) -> float:
         """Both forwards; the last block's second one is needed by nobody. Causal attention."""
@@ -64,6 +67,7 @@ class Shape:
 
 SHAPES = {
     "llama-7b": Shape(4096, 11008, 32, 32, 32000, 128, 2048),
+    "llama-70b": Shape(8192, 28672, 80, 64, 32000, 128, 2048, num_kv_heads=8),
     "cpu": Shape(1024, 2816, 8, 16, 8192, 32, 512),
     "small": Shape(512, 1408, 4, 8, 4096, 8, 512),
     "tiny": Shape(128, 384, 2, 4, 256, 4, 32),
@@ -79,7 +83,7 @@ def random_llama(
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.num_blocks,
         num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads or shape.num_heads,
         vocab_size=shape.vocab,
         max_position_embeddings=shape.seq_len,
     )

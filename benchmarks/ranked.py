@@ -1,6 +1,7 @@
 """Ranks of one machine for benchmarks: processes with gloo between them, on so many threads each.
 
     on_ranks(2, 1, run, *arguments)     what `run(ranks, *arguments)` returns on the first rank
+    on_gpus(2, run, *arguments)         what it returns on each rank: a GPU each, NCCL between them
     in_turns(ranks, alone, together, 3) rows: what one rank takes, and all of them
 
 `timed` measures in step: wall-clock seconds until the last rank is done, CPU seconds of each. On a
@@ -28,6 +29,15 @@ def on_ranks(count: int, num_threads: int, run: Callable[..., Any], *arguments: 
         told = (count, num_threads, folder, run, arguments)
         torch.multiprocessing.spawn(_rank, told, nprocs=count)
         return torch.load(Path(folder) / "found", weights_only=False)
+
+
+def on_gpus(count: int, run: Callable[..., Any], *arguments: Any, kind: str = "cuda") -> list[Any]:
+    """Start the ranks, each on its own GPU; return what `run` returns on each. `kind`: or cpu."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = (count, folder, run, arguments, kind)
+        torch.multiprocessing.spawn(_gpu_rank, told, nprocs=count)
+        found = [Path(folder) / f"found.{index}" for index in range(count)]
+        return [torch.load(path, weights_only=False) for path in found]
 
 
 def in_turns(
@@ -64,12 +74,31 @@ def _rank(
     index: int, count: int, num_threads: int, folder: str, run: Callable[..., Any], arguments: Any
 ) -> None:
     torch.set_num_threads(num_threads)
-    store = torch.distributed.FileStore(f"{folder}/store", count)
-    torch.distributed.init_process_group(
-        "gloo", store=store, rank=index, world_size=count, timeout=timedelta(seconds=TIMEOUT_S)
-    )
-    ranks = ProcessRanks(index=index, count=count, device=torch.device("cpu"))
+    ranks = _join(index, count, folder, torch.device("cpu"))
     found = run(ranks, *arguments)
     if ranks.is_first:
         torch.save(found, f"{folder}/found")
     torch.distributed.destroy_process_group()
+
+
+def _gpu_rank(
+    index: int, count: int, folder: str, run: Callable[..., Any], arguments: Any, kind: str
+) -> None:
+    device = torch.device(kind, index) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    ranks = _join(index, count, folder, device)
+    torch.save(run(ranks, *arguments), f"{folder}/found.{index}")
+    torch.distributed.destroy_process_group()
+
+
+def _join(index: int, count: int, folder: str, device: torch.device) -> ProcessRanks:
+    """As `calib_sweep.group` does, without a watch."""
+    torch.distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=torch.distributed.FileStore(f"{folder}/store", count),
+        rank=index,
+        world_size=count,
+        timeout=timedelta(seconds=TIMEOUT_S),
+    )
+    return ProcessRanks(index=index, count=count, device=device)
