@@ -141,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--parts", nargs="+", choices=("walk", "scores"), default=["walk", "scores"])
+    parser.add_argument(
+        "--parts", nargs="+", choices=("walk", "scores"), default=["walk", "scores"]
+    )
     parser.add_argument("--methods", nargs="+", default=["wanda", "sparsegpt", "paper_gptq"])
     parser.add_argument("--shape", choices=SHAPES, default="llama-7b")
     parser.add_argument("--blocks", type=int, help="so many blocks instead of all")

@@ -183,3 +183,15 @@ def test_the_time_that_is_told_to_be_left_is_nearer_than_a_plain_rate():
     for told in (cell for row in shown for cell in row):
         error, plain, held = (int(share) for share in re.findall(r"(\d+)%", told))
         assert error < plain and held >= 50
+
+
+def test_a_cell_on_two_devices_is_measured_beside_a_cell_on_each(tmp_path):
+    out = tmp_path / "ranks.json"
+    tiny = ["--shape", "tiny", "--device", "cpu", "--dtype", "float32", "--methods", "wanda"]
+    said = run("gpu_ranks.py", *tiny, "--share", 0.002, "--share-of-windows", 0.02, "--out", out)
+    rows = json.loads(out.read_text())["runs"]
+    assert [row["kind"] for row in rows[::3]] == ["alone", "apart", "together"]
+    assert [row["ranks"] for row in rows] == [1] * 6 + [2] * 3
+    of_part = [rows[place::3] for place in range(3)]
+    assert len({row["sum"] for row in of_part[1]}) == 1  # the same answers, whoever gives them
+    assert said.count("speed_up") == 3
