@@ -1,6 +1,6 @@
 """One cell on several GPUs beside as many cells on one GPU each: walks, requests, windows.
 
-    python benchmarks/gpu_ranks.py --out ranks.json                            # two GPUs, a 7B shape
+    python benchmarks/gpu_ranks.py --out ranks.json                           # two GPUs, a 7B shape
     python benchmarks/gpu_ranks.py --shape llama-70b --blocks 3 --offload --parts walk
     python benchmarks/gpu_ranks.py --shape tiny --device cpu --dtype float32   # a dry run
 
