@@ -38,7 +38,7 @@ def run_grid(ranks, words, folder):
 
 def killed_at_last(ranks, words, folder):
     """Run the grid, and be killed when the last part of the last cell begins."""
-    kept_parts.EVERY_S = 0.0
+    kept_parts.EVERY_S, kept_parts.PAUSE = 0.0, 0
     task = Scoring.task
 
     def kill(self, tasks, name):
@@ -98,6 +98,7 @@ def test_what_a_failed_cell_has_scored_is_not_scored_again(words, tmp_path, scor
     whole = list(scored)
     assert not list(tmp_path.glob(f"whole/*/*/{SCORED}"))  # nothing was kept of a fast cell
     monkeypatch.setattr(kept_parts, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept_parts, "PAUSE", 0)
     task = Scoring.task
 
     def fail(self, tasks, name):

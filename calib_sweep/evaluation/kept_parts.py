@@ -5,7 +5,7 @@
 
 A part is taken up where the model has the same weights, on the same machine with the same versions,
 so that the cell's scores are those of one run to the last bit. Whatever else lies there, damaged or
-of another model, is told and left alone. What was scored within `EVERY_S` is kept together, so a
+of another model, is told and left alone. What is scored within `EVERY_S` is kept together, so a
 cell that is scored faster writes nothing.
 """
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 30.0
+EVERY_S = 30.0  # at least
+PAUSE = 19  # times what the last writing took: at most a twentieth of the time is spent on it
 TENSORS = ("log_probs", "top", "correct")  # fields of a part
 
 
@@ -40,22 +41,26 @@ class KeptParts:
         self.seconds_before = 0.0  # that scoring took of what is read
         self._waiting: list[tuple[Part, float]] = []
         self._last = self._begun = time.monotonic()
+        self._pause = EVERY_S
 
     def keep(self, part: Part) -> None:
-        """Keep a part that has been scored; at most once in `EVERY_S` anything is written."""
+        """Keep a part that has been scored, with those before it that are not kept yet."""
         now = time.monotonic()
         self._waiting.append((part, now - self._begun))
         self._begun = now
-        if now - self._last < EVERY_S:
+        if now - self._last < self._pause:
             return
+        from safetensors import SafetensorError
+
         try:
             atomic.make_folder(self.folder)
             for one, seconds in self._waiting:
                 self._write(one, seconds)
-        except OSError as error:  # a full disk, say: the cell goes on, and may still be written
+        except (OSError, SafetensorError) as error:  # a full disk: the cell goes on
             log.warning("what was scored so far cannot be kept in %s: %s", self.folder, error)
         self._waiting = []
         self._last = self._begun = time.monotonic()
+        self._pause = max(EVERY_S, PAUSE * (self._last - now))
 
     def read(self) -> dict[str, Part]:
         """Return the parts that were kept by an earlier run of the cell."""

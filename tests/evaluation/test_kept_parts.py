@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -46,6 +48,7 @@ WANTED = {"text@32": "of text", "quiz": "of quiz", "new": "of new"}
 @pytest.fixture
 def always(monkeypatch):
     monkeypatch.setattr(kept_parts, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept_parts, "PAUSE", 0)
 
 
 def kept(folder, wanted=None, made_from="model"):
@@ -125,11 +128,40 @@ def test_what_is_scored_fast_is_kept_together_or_never(tmp_path, monkeypatch):
     assert again.seconds_before == kept_parts.EVERY_S
 
 
-def test_a_full_disk_ends_no_cell(tmp_path, always, monkeypatch, caplog):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+def test_slow_writing_makes_the_next_one_wait(tmp_path, monkeypatch):
+    now, write = [0.0], KeptParts._write
 
-    monkeypatch.setattr(kept_parts.atomic, "replacing", full)
-    kept(tmp_path).keep(WINDOW)
-    assert "No space left on device" in caplog.text
+    def slow(self, part, seconds):
+        write(self, part, seconds)
+        now[0] += 10
+
+    monkeypatch.setattr(kept_parts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(KeptParts, "_write", slow)
+    own = kept(tmp_path)
+    now[0] += kept_parts.EVERY_S
+    own.keep(WINDOW)
+    now[0] += 19 * 10 - 1
+    own.keep(TASK)
+    assert set(kept(tmp_path).read()) == {"text@32"}
+    now[0] += 1
+    own.keep(dataclasses.replace(TASK, name="new"))
+    assert set(kept(tmp_path).read()) == {"text@32", "quiz", "new"}
+
+
+def test_a_full_disk_ends_no_cell(tmp_path, always, caplog):
+    """A limit on the size of files stands for it: writing fails in the same way."""
+    large = dataclasses.replace(WINDOW, log_probs=torch.zeros(2**20, 1, dtype=torch.float16))
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    own = kept(tmp_path)
+    try:
+        own.keep(large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be kept" in caplog.text and "too large" in caplog.text
     assert kept(tmp_path).read() == {}
+    own.keep(TASK)
+    assert list(kept(tmp_path).read()) == ["quiz"]
+    assert len(list((tmp_path / ".scored").iterdir())) == 1
