@@ -25,6 +25,7 @@ import psutil
 
 from calib_sweep import __version__, atomic
 from calib_sweep.errors import ConfigError
+from calib_sweep.results.probe import PROBES, describe_mount, failures
 from calib_sweep.sweep.machine import num_cores
 from calib_sweep.wording import counted
 
@@ -61,6 +62,7 @@ VARIABLES = (
 )
 PATIENCE_S = 4.0  # for a server that may not answer
 GIB = 2**30
+ELSEWHERE = "Set results_dir to a folder on another disk."
 
 Line = tuple[str, str]
 
@@ -225,17 +227,12 @@ def _disk(folder: Path, trouble: list[str]) -> Iterator[Line]:
         yield "write", f"NO: {error.strerror}. Set results_dir to a folder of yours."
         return
     try:
-        for name, attempt in (
-            ("write and sync", _write),
-            ("hard link", _link),
-            ("rename", _rename),
-        ):
-            try:
-                attempt(probe)
-                yield name, "works"
-            except OSError as error:
-                trouble.append(name)
-                yield name, f"NO: {error.strerror}. Set results_dir to a folder on another disk."
+        lacking = failures(probe)
+        for name in PROBES:
+            what = lacking.get(name)
+            yield name, "works" if what is None else f"NO: {what}. {ELSEWHERE}"
+        trouble += lacking
+        yield "file system", describe_mount(parent)
         before = time.time()
         yield (
             "clock of the disk",
@@ -243,16 +240,3 @@ def _disk(folder: Path, trouble: list[str]) -> Iterator[Line]:
         )
     finally:
         shutil.rmtree(probe, ignore_errors=True)
-
-
-def _write(probe: Path) -> None:
-    atomic.write(probe / "written", "whole")
-
-
-def _link(probe: Path) -> None:
-    atomic.write_new(probe / "linked", "once")
-
-
-def _rename(probe: Path) -> None:
-    with atomic.new_folder(probe / "folder"):
-        pass

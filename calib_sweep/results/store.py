@@ -35,6 +35,7 @@ from calib_sweep.places import (
     TOKENISED,
     TOKENISING,
 )
+from calib_sweep.results import probe
 from calib_sweep.results.claim import clear_away, last_claim
 from calib_sweep.results.files import damage
 from calib_sweep.results.reading import (
@@ -216,22 +217,27 @@ class Store:
             _put_back(replaced, path)
 
     def require_writable(self) -> None:
-        """Raise `ConfigError` unless the sweep's folder can be written. Makes no folder yet."""
+        """Raise `ConfigError` unless workers can live in the sweep's folder. Makes none yet."""
         place = self.folder
         try:
             while not place.exists():
                 if place.is_symlink():
                     raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(place))
                 place = place.parent
-            probe = place / f".probe.{uuid.uuid4().hex}"
-            atomic.write_new(probe, "")
-            probe.unlink()
+            lacking = probe.failures(place)
         except OSError as error:
             raise ConfigError(
                 f"results_dir={str(self.results_dir)!r}: expected a folder that can be written "
                 f"({error.strerror}: {place}). Name a folder of yours. Example: "
                 "results_dir=my_results."
             ) from error
+        if lacking:
+            told = "; ".join(f"{name}: {what}" for name, what in lacking.items())
+            raise ConfigError(
+                f"results_dir={str(self.results_dir)!r}: expected a folder in which workers can "
+                f"tell who was first, and this one, {probe.describe_mount(place)}, cannot: {told}. "
+                f"{probe.REMEDY}"
+            )
 
 
 def model_name(form: str) -> str:

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 
 from calib_sweep.cell import DENSE, Cell, label
 from calib_sweep.errors import CONTROLS, ConfigError, collected, require
+from calib_sweep.results.probe import REMEDY
 from calib_sweep.results.store import Store
 from calib_sweep.settings import PREPARATIONS, applying, axes_of, telling
 from calib_sweep.sweep.compose import Composed, GridError, compose_grid
@@ -36,8 +37,10 @@ def require_one_value(composed: Sequence[Composed]) -> None:
 def store_of(config: Mapping[str, object]) -> Store:
     """Return where the records are; `ConfigError` for a name that no file system holds."""
     # Names that are no text are refused later, with all that is wrong besides.
-    folder, name = Path(str(config["results_dir"])).absolute(), str(config["sweep_name"])
+    typed, name = str(config["results_dir"]), str(config["sweep_name"])
+    folder = Path(typed).absolute()
     with collected() as problems:
+        problems.of(require, "://" not in typed, "results_dir", typed, "a folder", REMEDY)
         for key, path, limit in (
             ("results_dir", str(folder), MAX_PATH),
             ("sweep_name", name, MAX_SWEEP_NAME),
