@@ -11,15 +11,17 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.results import grids
+from calib_sweep.settings import BOOKKEEPING
 from calib_sweep.sweep.compose import Composed
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
 from calib_sweep.sweep.limits import Limits
@@ -101,13 +103,25 @@ class KeptSweep(Sweep):
         return next(iter(alike.values()), [])
 
     def _run_also(self, cells: Sequence[Cell]) -> int:
-        typed = [text.removeprefix(WORKERS) for text in self.typed if text.startswith(WORKERS)]
-        if typed:
-            number = int(typed[-1]) if typed[-1].isdigit() else typed[-1]
-            cells = [replace(cell, config={**cell.config, "workers": number}) for cell in cells]
+        cells = [replace(cell, config=self._completed(cell.config)) for cell in cells]
         self.cells, self.had_work = list(cells), False
         self.composed = [Composed(c.config, dict(c.choices), dict(c.settings)) for c in cells]
         return self.run()
+
+    def _completed(self, config: Config) -> Config:
+        """Return `config` with what was typed, and with keys that are younger than its grid."""
+        younger = [key for key in self.master if key in BOOKKEEPING and key not in config]
+        told: dict[str, Any] = {
+            str(key): OmegaConf.select(self.master, str(key)) for key in younger
+        }
+        told = {
+            k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in told.items()
+        }
+        for text in self.typed:
+            if text.startswith(WORKERS):
+                number = text.removeprefix(WORKERS)
+                told["workers"] = int(number) if number.isdigit() else number
+        return {**config, **told}
 
     def keep(self) -> None:
         """Keep nothing: they are kept."""

@@ -77,6 +77,17 @@ def test_a_worker_runs_so_many_cells_as_it_is_told_and_leaves_the_rest(folder, r
         assert not (folder / "report").exists()
 
 
+def test_a_grid_that_is_older_than_a_key_runs(folder, run_cli, tmp_path):
+    (grid,) = folder.glob("grid-*.json")
+    told = json.loads(grid.read_text())
+    del told["values"]["config.allow_overlap"]
+    told["same"].remove("config.allow_overlap")
+    grid.write_text(json.dumps(told))
+    ended = run_cli("work", str(folder), "--max-cells", "1", cwd=tmp_path)
+    assert ended.code == 0 and len(scores(folder)) == 1, ended.err
+    assert read_records(folder)[0]["config"]["allow_overlap"] is False
+
+
 def test_a_worker_whose_time_is_over_takes_no_cell(folder, run_cli, tmp_path):
     ended = run_cli("work", str(folder), "--for=0", cwd=tmp_path)
     assert (ended.code, scores(folder)) == (0, {}) and "4 cells left" in ended.err
