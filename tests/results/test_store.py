@@ -228,8 +228,10 @@ def test_what_was_scored_is_kept_until_the_cell_is_done(store, make_cell, status
     scored = store.cell_folder(cell) / ".scored"
     scored.mkdir(parents=True)
     (scored / "part.safetensors").write_text("kept")
+    partial = atomic.partial_name(scored / "part.safetensors")
+    partial.with_name(partial.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-")).write_text("half")
     store.tidy(cell)
-    assert (scored / "part.safetensors").exists()
+    assert [path.name for path in scored.iterdir()] == ["part.safetensors"]
     write(store, cell, record_of(cell, status))
     store.tidy(cell)
     assert scored.exists() == (status == "failed")

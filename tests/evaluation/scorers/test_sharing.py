@@ -181,6 +181,20 @@ def test_a_token_that_no_rank_has_scored_is_missed():
     in_threads(2, ask)
 
 
+def test_a_scorer_of_somebodys_own_is_asked_everything_by_each_rank():
+    class Even:
+        def log_probs(self, windows):
+            yield slice(0, windows.num_positions), torch.zeros(windows.num_positions, 300) - 5.7
+
+    def ask(ranks):
+        scorer = engines.shared(Even(), ranks)
+        return score_corpus(scorer, texts(), 20, None)
+
+    for part in in_threads(2, ask):
+        assert part.scores["ppl/text@16"] == pytest.approx(np.exp(5.7))
+        assert part.log_probs.shape == (20, 300)
+
+
 def test_a_set_is_described_by_all_ranks_and_kept_by_the_first(tmp_path, monkeypatch):
     tokens_NT = texts(5).tokens_NT
     lengths_N = np.array([16, 3, 16, 1, 8])
