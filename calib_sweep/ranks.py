@@ -10,6 +10,7 @@ and a second run gives them again. Rank 0 alone writes.
 
 import io
 import pickle
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Ranks(ABC):
             try:
                 value = make()
             except Exception as raised:  # every rank raises it below
-                error = raised
+                error = self._portable(raised)
         error, value = self._sent((error, value), owner)
         if error is not None:
             raise error
@@ -77,11 +78,23 @@ class Ranks(ABC):
         try:
             value = run()
         except Exception as raised:  # every rank raises it below, or that of a rank before
-            error = raised
+            error = self._portable(raised)
         errors = [found for found in self.gathered([error]) if found is not None]
         if errors:
             raise errors[0]
         return cast(T, value)
+
+    def _portable(self, error: Exception) -> Exception:
+        """Return an error that arrives whole, and tells the others where it came from."""
+        if self.index:  # the first rank records its own
+            error.add_note(f"on rank {self.index}:\n{''.join(traceback.format_exception(error))}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # its class wants other arguments, or holds what cannot be sent
+            return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(
+                error.__traceback__
+            )
+        return error
 
     @abstractmethod
     def _sent(self, value: T, owner: int) -> T:
@@ -94,6 +107,9 @@ class _Alone(Ranks):
 
     def together(self, run: Callable[[], T]) -> T:
         return run()
+
+    def _portable(self, error: Exception) -> Exception:
+        return error
 
     def _sent(self, value: T, owner: int) -> T:
         return value

@@ -68,3 +68,36 @@ def test_one_rank_hands_on_what_it_has():
     assert list(ALONE.share(3)) == [0, 1, 2]
     with pytest.raises(ConfigError, match="rank 0: no"):
         ALONE.from_rank(0, lambda: refuse(0))
+
+
+class Demanding(Exception):
+    """An error that arrives nowhere: its class wants another argument than its text."""
+
+    def __init__(self, code, *, text):
+        super().__init__(f"{text} {code}")
+
+
+def fail_in_step(ranks):
+    """Raise on all ranks what only the second one has."""
+
+    def run():
+        if ranks.index == 1:
+            raise Demanding(7, text="code")
+
+    for attempt in (lambda: ranks.from_rank(1, run), lambda: ranks.together(run)):
+        with pytest.raises(RuntimeError, match="Demanding: code 7"):
+            attempt()
+
+
+def test_an_error_that_cannot_be_sent_arrives_by_name_and_text():
+    in_threads(2, fail_in_step)
+
+
+def test_an_error_of_another_rank_tells_where_it_was_raised():
+    def told(ranks):
+        with pytest.raises(ConfigError) as refused:
+            ranks.from_rank(1, lambda: refuse(ranks.index))
+        return refused.value.__notes__
+
+    for notes in in_threads(2, told):
+        assert "on rank 1:" in notes[0] and "in refuse" in notes[0]

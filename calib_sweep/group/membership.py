@@ -176,7 +176,10 @@ def _meet(place: Place, timeout_s: float) -> Member:
     from torch import distributed
 
     device = _device(place)
-    store, second = (_connect(place, timeout_s, hosts=hosts) for hosts in (place.hosts, False))
+    stores = [_connect(place, timeout_s, hosts=hosts) for hosts in (place.hosts, False)]
+    # A process may be a rank again when it has left: of a group that meets under another name.
+    number = str(stores[0].add(f"joined/{place.index}", 1))
+    store, second = (distributed.PrefixStore(number, one) for one in stores)
     store.set(f"device/{place.index}", f"{socket.gethostname()} {_identity(device)}")
     watch = Watch(_Board(second), place.index, place.count, timeout_s)
     watch.say()

@@ -17,7 +17,6 @@ from calib_sweep.interruption import interruptible
 from calib_sweep.results.losses import note_loss
 
 TIMEOUT_S = 3.0
-signs.PATIENCE = 3  # nine seconds
 
 
 def run(folder, count, what):
@@ -59,4 +58,5 @@ def exchange(member, folder, what):
 
 
 if __name__ == "__main__":
+    signs.PATIENCE = 3  # times TIMEOUT_S
     sys.exit(interruptible(partial(run, Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
