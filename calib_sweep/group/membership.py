@@ -96,7 +96,8 @@ def _remedy(ranks_per_cell: int) -> str:
     return (
         "Type hydra/launcher=accelerate, or start them: accelerate launch --config_file "
         f"launchers/accelerate/gpus.yaml --num_processes {ranks_per_cell} -m calib_sweep -m ... "
-        f"ranks_per_cell={ranks_per_cell}"
+        f"ranks_per_cell={ranks_per_cell} (cpu.yaml without GPUs: else it starts one and says "
+        "nothing)."
     )
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from calib_sweep.cell import DENSE
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
+from calib_sweep.ranks import ALONE
 from calib_sweep.sweep import machine, staffing
 from calib_sweep.sweep.launching import BASIC
 
@@ -129,6 +130,7 @@ def test_a_model_on_a_gpu_has_one_worker(make_cell, of_machine, monkeypatch, tmp
         (1, BASIC, {}, False),
         ("auto", "another.Launcher", {}, False),
         ("auto", BASIC, {"LOCAL_RANK": "0"}, False),
+        ("auto", BASIC, {"WORLD_SIZE": "8", "MASTER_ADDR": "node0"}, True),  # left over
         ("auto", BASIC, {"SLURM_JOB_ID": "7"}, False),
         (2, BASIC, {"SLURM_JOB_ID": "7"}, True),
         ("many", BASIC, {}, False),  # refused elsewhere
@@ -214,3 +216,33 @@ def test_a_dense_method_counts_as_one_before_anything_is_known(of_machine):
     other = {**dense, "method": {"_target_": "x"}}
     assert staffing.first_guess("auto", [dense]) == 1
     assert staffing.first_guess("auto", [dense, other, other]) == 2
+
+
+class Single:
+    """A launcher that starts single processes."""
+
+
+def test_what_ranks_cannot_have_is_told_at_once(make_cell, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    model = {**CPU, "device": "cuda:1"}
+    with pytest.raises(ConfigError) as refused:
+        staffing.check_ranks(
+            master(), [make_cell(model=model, ranks_per_cell=2, workers=3)], ranks=ALONE
+        )
+    told = refused.value.problems
+    assert [text.partition(":")[0] for text in told] == [
+        *("workers=3", "ranks_per_cell=2", "model.device='cuda"),
+    ]
+    assert "RANK is not set" in told[1]
+
+
+def test_a_check_of_ranks_needs_no_ranks(grid):
+    staffing.check_ranks(master(), grid(2, ranks_per_cell=2, workers="auto"))
+    staffing.check_ranks(master(), grid(2, workers=3), ranks=ALONE)  # no ranks are asked for
+
+
+def test_a_launcher_of_single_processes_is_refused_for_ranks(grid):
+    target = master(f"{__name__}.Single")
+    staffing.check_ranks(target, grid(2))
+    with pytest.raises(ConfigError, match="starts one process for a cell"):
+        staffing.check_ranks(target, grid(2, ranks_per_cell=2))
