@@ -16,7 +16,7 @@ from typing import cast
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import CONCLUSION, DASHBOARD, REPORT
+from calib_sweep.places import CONCLUSION, DASHBOARD, REPORT, SCALARS
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling
@@ -63,6 +63,7 @@ def read_logged(store: Store) -> Logged:
     records = [record for record, _, _ in runs]
     folders = {(r["cell"]["model"], r["cell"]["method"]): folder for r, _, folder in runs}
     points = [point for folder in folders.values() for point in read_curves(folder)]
+    mark = WandbTracking.marks.read(report)
     return Logged(
         sweep_name=store.sweep_name,
         sentences=json.loads((report / CONCLUSION).read_bytes()),
@@ -70,8 +71,17 @@ def read_logged(store: Store) -> Logged:
         axes=_axes(records),
         scores=sorted({key for record in records for key in record["scores"]}),
         curves=sorted({key for point in points for key in point} - {BLOCK}),
-        shown=list(report_files(report)) if WandbTracking.marks.read(report) else [],
+        shown=list(report_files(report)) if mark else [],
+        scalars=_scalars(report) if mark else [],
+        records=f"{store.folder.absolute().parent.name}/{store.sweep_name}",
+        report=mark["run"] if mark and mark["is_online"] else None,
     )
+
+
+def _scalars(report: Path) -> list[str]:
+    """Return the names of the report's numbers; one of older versions has none."""
+    path = report / SCALARS
+    return sorted(json.loads(path.read_bytes())) if path.is_file() else []
 
 
 def _mirrored(store: Store) -> Iterator[tuple[Record, Mark, Path]]:
@@ -139,13 +149,16 @@ def push(path: Path, logged: Logged, project: str, entity: str | None) -> Pushed
     """Make both in W&B, or renew those that `path` names; say there, and return, what they are."""
     entity = entity or own_entity(project)
     workspace = build_workspace(logged, project, entity)
-    report = build_report(logged, project, entity)
     before = json.loads(path.read_bytes()) if path.is_file() else {}
     if (before.get("project"), before.get("entity")) == (project, entity):
         workspace._internal_name = before["workspace"]["name"]
         workspace._internal_id = before["workspace"]["id"]
-        report.id = before["report"]["id"]
+    else:
+        before = {}
     workspace.save()
+    report = build_report(logged, project, entity, workspace.url)
+    if before:
+        report.id = before["report"]["id"]
     report.save()
     name, view = workspace._internal_name, workspace._internal_id
     pushed: Pushed = {

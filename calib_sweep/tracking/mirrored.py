@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 from typing import TypedDict
+from urllib.parse import quote
 
 from calib_sweep.places import FIGURES, INDEX, TABLES
 
@@ -10,6 +11,7 @@ from calib_sweep.places import FIGURES, INDEX, TABLES
 CELL_JOB, ANALYSIS_JOB = "cell", "analysis"
 SET, ITEM_SCORES = "calibration-set", "items"  # types of artifacts, as settings name them
 CELL = "cell"  # of the configuration: the axes and settings of the record
+REPORT_LINK, CELLS_LINK = "links/report", "links/cells"  # of the summary
 MEAN_ERROR = "compression/output_error"  # of the summary, over all layers
 PAGE = "report"
 MAX_TAG, MAX_NAME = 64, 128  # W&B takes no more
@@ -73,3 +75,12 @@ def report_files(folder: Path) -> dict[str, Path]:
     """List what the run of a report logs, by key: tables/NAME, figures/NAME, the page."""
     files = [*sorted((folder / TABLES).glob("*.csv")), *sorted((folder / FIGURES).glob("*.png"))]
     return {f"{path.parent.name}/{path.stem}": path for path in files} | {PAGE: folder / INDEX}
+
+
+def links_of(run: str, sweep_name: str) -> dict[str, str]:
+    """Return, from the address of any run of a sweep, those of its report and of all its cells."""
+    project, _, _ = run.rpartition("/runs/")
+    return {
+        REPORT_LINK: f"{project}/runs/{run_id(sweep_name, ANALYSIS_JOB)}",
+        CELLS_LINK: f"{project}/groups/{quote(group_of(sweep_name), safe='')}",
+    }

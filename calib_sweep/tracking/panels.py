@@ -7,10 +7,21 @@ only file that imports wandb_workspaces.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.tracking.layer_curves import BLOCK
-from calib_sweep.tracking.mirrored import ANALYSIS_JOB, CELL, CELL_JOB, MEAN_ERROR, PAGE, group_of
+from calib_sweep.tracking.mirrored import (
+    ANALYSIS_JOB,
+    CELL,
+    CELL_JOB,
+    CELLS_LINK,
+    MEAN_ERROR,
+    PAGE,
+    group_of,
+    links_of,
+)
 
 try:
     import wandb_workspaces.reports.v2.interface as wr
@@ -22,8 +33,21 @@ except ImportError as missing:
         "Type pip install 'wandb-workspaces<0.5'."
     ) from missing
 
-Panel = wr.BarPlot | wr.ScatterPlot | wr.LinePlot | wr.MediaBrowser | wr.WeavePanelSummaryTable
+Panel = (
+    wr.BarPlot
+    | wr.ScatterPlot
+    | wr.LinePlot
+    | wr.ParallelCoordinatesPlot
+    | wr.MediaBrowser
+    | wr.WeavePanelSummaryTable
+)
 
+SPREADS = {  # numbers of the run of the report, each of a score, model and method
+    "analysis/draw_sd/": "SD over draws",
+    "analysis/dataset_sd/": "SD over datasets",
+    "analysis/item_se/": "SE over items",
+}
+HEADLINES = (ACC_MEAN, PPL_MEAN)
 MAIN_SCORES = ("ppl/", "acc/mean", "kl/")  # beginnings of keys; the last section has the others
 MAX_RUNS = 100  # in a panel; W&B shows 10 if not told
 WIDE, HALF = {"w": 24, "h": 10}, {"w": 12, "h": 9}  # of the 24 columns of a report
@@ -40,6 +64,9 @@ class Logged:
     scores: Sequence[str]  # of summary and history
     curves: Sequence[str]  # of the history, over `BLOCK`
     shown: Sequence[str]  # tables, figures and page of the run of the report
+    scalars: Sequence[str]  # its numbers
+    records: str  # the folder of the sweep
+    report: str | None  # the address of the run of the report; None: nowhere yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +85,19 @@ def sections(logged: Logged) -> list[Section]:
     known = [
         Section(
             title="Scores by method and dataset",
-            text="Bars are means over calibration seeds, whiskers their SD. Perplexity and "
-            "divergence: less is better.",
-            panels=[_bars(key, axis, title) for key in main for axis, title in by],
+            text="A line is a cell, across its axes to its scores. Bars are means over calibration "
+            "seeds, whiskers their SD. Perplexity and divergence: less is better.",
+            panels=[
+                _parallel(logged, main),
+                *(_bars(key, axis, title) for key in main for axis, title in by),
+            ],
         ),
         Section(
             title="Seed spread",
             text="A dot is one calibration set. How far dots of one method lie apart is what "
             "another draw of the data would have changed.",
             panels=[
-                *(_scatter(f"{key} over seeds", wr.Config(f"{CELL}.seed"), key) for key in main),
+                *(_scatter(f"seeds strip: {key}", wr.Config(f"{CELL}.seed"), key) for key in main),
                 *_figures(logged, "seeds"),
                 *_tables(logged, "summary"),
             ],
@@ -83,7 +113,11 @@ def sections(logged: Logged) -> list[Section]:
         Section(
             title="Variance components",
             text="How much of the variance is the method, the dataset, and the draw within it.",
-            panels=[*_figures(logged, "components"), *_tables(logged, "variance_components")],
+            panels=[
+                *_spreads(logged),
+                *_figures(logged, "components"),
+                *_tables(logged, "variance_components"),
+            ],
         ),
         Section(
             title="Layer errors",
@@ -98,6 +132,29 @@ def sections(logged: Logged) -> list[Section]:
         ),
     ]
     return [section for section in known if section.panels]
+
+
+def _parallel(logged: Logged, scores: Sequence[str]) -> wr.ParallelCoordinatesPlot:
+    """One line a cell: the axes that differ, the seed, then headline scores, or all there are."""
+    told = [key for key in HEADLINES if key in scores] or scores
+    axes = [*logged.axes, f"{CELL}.seed"]
+    columns = [
+        *(wr.ParallelCoordinatesPlotColumn(metric=wr.Config(axis)) for axis in axes),
+        *(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(key)) for key in told),
+    ]
+    return wr.ParallelCoordinatesPlot(
+        title="axes and scores", columns=columns, layout=wr.Layout(**WIDE)
+    )
+
+
+def _spreads(logged: Logged) -> list[wr.BarPlot]:
+    """For each headline score what moves it by how much, with a bar for each method."""
+    return [
+        wr.BarPlot(title=f"{words} of {score}", metrics=[*keys])
+        for start, words in SPREADS.items()
+        for score in HEADLINES
+        if (keys := [key for key in logged.scalars if key.startswith(f"{start}{score}/")])
+    ]
 
 
 def _bars(score: str, axis: str | None, title: str) -> wr.BarPlot:
@@ -164,10 +221,12 @@ def build_workspace(logged: Logged, project: str, entity: str) -> ws.Workspace:
     )
 
 
-def build_report(logged: Logged, project: str, entity: str) -> wr.Report:
+def build_report(
+    logged: Logged, project: str, entity: str, workspace: str | None = None
+) -> wr.Report:
     """The sentences of the conclusion, then each section with what there is to see in it.
 
-    `entity` "": its own project's runs, which W&B need not be asked for.
+    `entity` "": its own project's runs, which W&B need not be asked for. `workspace`: its address.
     """
 
     def runs(job: str, axes: Sequence[str]) -> wr.Runset:
@@ -180,6 +239,7 @@ def build_report(logged: Logged, project: str, entity: str) -> wr.Report:
         )
 
     blocks: list[wr.BlockTypes] = [wr.H1("Conclusion"), *map(wr.P, logged.sentences)]
+    blocks.append(_links(logged, workspace))
     for part in sections(logged):
         both = [runs(CELL_JOB, logged.axes), runs(ANALYSIS_JOB, [])]
         for runset in both:
@@ -188,6 +248,17 @@ def build_report(logged: Logged, project: str, entity: str) -> wr.Report:
         blocks += [wr.H1(part.title), wr.P(part.text), grid]
     title = f"Sweep {logged.sweep_name}"[:128]
     return wr.Report(project=project, entity=entity, title=title, blocks=blocks, width="fluid")
+
+
+def _links(logged: Logged, workspace: str | None) -> wr.P:
+    """Say where the records are, and lead to the runs and the workspace that have an address."""
+    text: list[Any] = ["Records: ", wr.InlineCode(logged.records)]
+    addresses = {"workspace": workspace, "run of the report": logged.report}
+    if logged.report is not None:
+        addresses["runs of the cells"] = links_of(logged.report, logged.sweep_name)[CELLS_LINK]
+    for name, url in addresses.items():
+        text += [", ", wr.Link(name, url)] if url is not None else []
+    return wr.P(text)
 
 
 def own_entity(project: str) -> str:

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from calib_sweep import valid_json
 from calib_sweep.places import CONCLUSION, INDEX, RECORD, SCALARS
@@ -42,8 +41,8 @@ from calib_sweep.tracking.mirrored import (
     Pushed,
     Settings,
     group_of,
+    links_of,
     report_files,
-    run_id,
     shortened,
 )
 
@@ -144,13 +143,7 @@ class _Place:
 
     def links(self) -> dict[str, str]:
         """Return the addresses of the report's run and of those of all cells; offline none."""
-        if self.url is None:
-            return {}
-        project, _, _ = self.url.rpartition("/runs/")
-        return {
-            "links/report": f"{project}/runs/{run_id(self.sweep.name, ANALYSIS_JOB)}",
-            "links/cells": f"{project}/groups/{quote(group_of(self.sweep.name), safe='')}",
-        }
+        return {} if self.url is None else links_of(self.url, self.sweep.name)
 
     def told(self, shows: str) -> Place:
         if self.url is not None:

@@ -17,7 +17,6 @@ from calib_sweep.errors import ConfigError
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import client_process, dashboard, panels
 from calib_sweep.tracking.client_process import MirrorError
-from calib_sweep.tracking.mirrored import CELL_JOB
 from calib_sweep.tracking.wandb import WandbTracking
 
 SECTIONS = ["Scores by method and dataset", "Seed spread", "Which differences hold",
@@ -76,6 +75,8 @@ def asked_by(kind, config):
     elif kind == "Weave":
         (key,) = parts(config, "key")
         yield "media", key["key"]["val"]
+    elif kind == "Parallel Coordinates Plot":
+        yield from (tuple(column["accessor"].split(":", 1)) for column in config["columns"])
     elif kind == "Scatter Plot":
         yield from (tuple(config[axis].split(":", 1)) for axis in ("xAxis", "yAxis"))
     elif kind in ("Bar Chart", "Run History Line Plot"):
@@ -94,8 +95,8 @@ def logged_by(folder):
         run = read_run(path)
         yield from (("group", run["group"]), ("jobType", run["job_type"]))
         yield from (("summary", key) for key in run["summary"])
-        kind = "history" if run["job_type"] == CELL_JOB else "media"
-        yield from ((kind, key.split("._type")[0]) for step in run["history"] for key in step)
+        for key in (key for step in run["history"] for key in step):
+            yield "media" if key.endswith("._type") else "history", key.split("._type")[0]
         for key, value in run["config"].items():
             yield from (("config", path) for path in config_paths(f"{key}.value", value))
 
@@ -198,6 +199,9 @@ INVENTED = panels.Logged(
     scores=["acc/mean", "acc/x", "flips/x", "kl/a", "ppl/a@32"],
     curves=[],
     shown=["tables/other", "figures/seeds_accuracy"],
+    scalars=[],
+    records="results/invented",
+    report=None,
 )
 
 
@@ -205,7 +209,7 @@ def test_what_was_not_logged_has_no_panel_and_an_empty_section_is_left_out():
     shown = {part.title: part.panels for part in panels.sections(INVENTED)}
     assert list(shown) == [SECTIONS[0], SECTIONS[1], "All other scores"]
     titles = [panel.title for panel in shown[SECTIONS[0]]]
-    assert titles[0::3] == ["ppl/a@32", "acc/mean", "kl/a"]
+    assert titles[0] == "axes and scores" and titles[1::3] == ["ppl/a@32", "acc/mean", "kl/a"]
     assert [panel.title for panel in shown["All other scores"]] == ["acc/x", "flips/x"]
     workspace = panels.build_workspace(INVENTED, "p", "")
     assert [section.name for section in workspace.sections] == list(shown)
@@ -217,6 +221,38 @@ def test_a_report_that_is_no_run_yet_has_no_panels(sweep, tmp_path):
     assert "tables/summary" in dashboard.read_logged(store).shown
     (tmp_path / "shown" / "report" / "wandb.json").unlink()
     assert dashboard.read_logged(store).shown == []
+
+
+def panel(spec, title):
+    """The settings of the one panel with this title."""
+    shown = [p["config"] for p in parts(spec, "viewType")]
+    (found,) = [config for config in shown if config.get("chartTitle") == title]
+    return found
+
+
+def test_a_line_a_cell_runs_across_axes_seed_and_headline_scores(specs):
+    axes = ["cell.value.method", "cell.value.dataset", "method.value.sparsity", "cell.value.seed"]
+    columns = panel(specs["workspace"], "axes and scores")["columns"]
+    accessors = [*(f"config:{axis}" for axis in axes), "summary:ppl/geomean"]
+    assert [column["accessor"] for column in columns] == accessors
+
+
+def test_what_moves_a_score_is_a_bar_for_each_method(sweep, specs):
+    scalars = json.loads((sweep / "report" / "scalars.json").read_text())
+    keys = [key for key in scalars if key.startswith("analysis/draw_sd/ppl/geomean/")]
+    assert len(keys) == 2  # sparsities
+    assert panel(specs["workspace"], "SD over draws of ppl/geomean")["metrics"] == keys
+
+
+def test_the_report_leads_to_records_runs_and_workspace():
+    run = "https://here/me/p/runs/analysis-1"
+    logged = panels.Logged(**{**vars(INVENTED), "report": run})
+    spec = panels.build_report(logged, "p", "", "https://here/w")._to_model().model_dump()
+    urls = [part["url"] for part in parts(spec, "url") if part["url"]]
+    assert urls == ["https://here/w", run, "https://here/me/p/groups/invented"]
+    assert "results/invented" in [part["text"] for part in parts(spec, "text")]
+    offline = panels.build_report(INVENTED, "p", "")._to_model().model_dump()
+    assert not [part["url"] for part in parts(offline, "url") if part["url"]]
 
 
 @pytest.mark.parametrize("name", ["a=b", "x < y", 'it\'s "so"', "back\\U", "d\u00e9j\u00e0", "a$b"])
@@ -386,6 +422,8 @@ def test_who_is_logged_in_gets_both_pushed_and_renewed_by_the_same_command(
     finally:
         (sweep / "report" / "dashboard" / "pushed.json").unlink(missing_ok=True)
     workspace, report = server.views.values()
+    linked = [part["url"] for part in parts(json.loads(report["spec"]), "url") if part["url"]]
+    assert linked == [lines[0].removeprefix("workspace: ")]
     assert (workspace["type"], report["type"]) == ("project-view", "runs")
     assert json.loads(workspace["spec"]) == specs["workspace"]["spec"]
     sent = list(parts(json.loads(report["spec"]), "viewType"))

@@ -1,5 +1,6 @@
 """A sweep in a few numbers that a tracker can chart over sweeps: scalars.json.
 
+    mean/METRIC/MODEL/METHOD           mean score, of draws within datasets, then over datasets
     draw_sd/METRIC/MODEL/METHOD        SD over draws of one dataset
     dataset_sd/METRIC/MODEL/METHOD     SD over datasets, draws taken off
     item_se/METRIC/MODEL/METHOD        standard error over test items
@@ -12,12 +13,14 @@
     num_claims/KIND, num_claims/all    rows of claims.csv that have a winner
     num_tested/all                     rows of claims.csv that were tested
 
-Of headline scores, on the scale of the analysis (log perplexity, shares). What is not known is left
-out: a chart with a gap is no zero. All names begin with `PREFIX`. Twelve digits, as in the tables.
+Of headline scores, on the scale of the analysis (log perplexity, shares); means as recorded. What
+is not known is left out: a chart with a gap is no zero. All names begin with `PREFIX`. Twelve
+digits, as in the tables.
 """
 
 import math
 from collections.abc import Iterator, Mapping
+from statistics import fmean
 from typing import Any
 
 from calib_sweep.analysis.formatting import Frame
@@ -33,7 +36,12 @@ def scalars(tables: Tables, words: Mapping[str, str]) -> dict[str, float]:
     """Return the numbers by name, of the headline metrics in `words`."""
     found = {
         "/".join([PREFIX, *name]): float(f"{value:.12g}")
-        for name, value in [*_of_methods(tables, words), *_seeds(tables, words), *_claims(tables)]
+        for name, value in [
+            *_means(tables, words),
+            *_of_methods(tables, words),
+            *_seeds(tables, words),
+            *_claims(tables),
+        ]
         if value is not None and math.isfinite(value)
     }
     return dict(sorted(found.items()))
@@ -45,6 +53,13 @@ Named = Iterator[tuple[list[str], float | None]]
 def _rows(tables: Tables, name: str, words: Mapping[str, str]) -> list[dict[str, Any]]:
     table = tables[name]
     return table[table["metric"].isin(list(words))].to_dict("records")
+
+
+def _means(tables: Tables, words: Mapping[str, str]) -> Named:
+    means: dict[tuple[str, str, str], list[float]] = {}
+    for row in _rows(tables, "summary", words):
+        means.setdefault((row["metric"], row["model"], row["method"]), []).append(row["mean"])
+    yield from ((["mean", *place], fmean(found)) for place, found in means.items())
 
 
 def _of_methods(tables: Tables, words: Mapping[str, str]) -> Named:

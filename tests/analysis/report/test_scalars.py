@@ -27,6 +27,7 @@ def test_spreads_of_draws_and_datasets_and_their_share():
     value_MDSE = np.stack([value, value + 0.001 * normal("scalars", 3, 3)])[..., None]
     found = charted(rows_of(value_MDSE, metrics=[ACCURACY]))
     assert of(found, "draw_sd") == pytest.approx(0.01)
+    assert of(found, "mean") == pytest.approx(0.54)
     assert of(found, "dataset_sd") == pytest.approx(0.01 * np.sqrt(16 - 1 / 3))
     assert of(found, "icc") == pytest.approx((16 - 1 / 3) / (16 - 1 / 3 + 1))
 
@@ -55,9 +56,11 @@ def test_what_is_not_known_is_no_zero():
     assert all(np.isfinite(list(found.values())))
 
 
-@pytest.mark.parametrize("rows", [[], [row("dense", 0.5)]])
-def test_a_sweep_with_nothing_to_chart_says_that_nothing_is_claimed(rows):
-    assert charted(rows) == {"analysis/num_claims/all": 0, "analysis/num_tested/all": 0}
+def test_a_sweep_with_nothing_to_chart_says_that_nothing_is_claimed():
+    nothing = {"analysis/num_claims/all": 0, "analysis/num_tested/all": 0}
+    assert charted([]) == nothing
+    mean = {"analysis/mean/acc/mean/tiny/dense": 0.5}
+    assert charted([row("dense", 0.5)]) == nothing | mean
 
 
 def test_they_lie_beside_the_page(two_methods, undrawn):
