@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from helpers.benchmark_scripts import run_benchmark
 from helpers.calibrated_cells import make_calibrated_cell
 from helpers.wandb_server import answer, serving
 
@@ -82,3 +83,15 @@ def test_a_run_under_its_id_is_one_run_however_often_it_is_made(server, store):
     ((name, run),) = server.runs.items()
     assert name == run_id("many", "0" * 12)
     assert [step["_step"] for step in run.history.values()] == [0]
+
+
+@pytest.mark.slow
+def test_the_benchmark_brings_all_over_and_says_how_long_it_took():
+    lines = run_benchmark("mirror.py", "--runs", 9, "--latency", 0).splitlines()
+    assert [line.rpartition(":")[0] for line in lines if not line.startswith("sync /")] == [
+        "a cell, artifacts []",
+        "a cell, artifacts ['items']",
+        "a cell, artifacts ['calibration-set', 'items']",
+        "sync of 9 runs by 1 clients",
+        "sync of 9 runs by 8 clients",
+    ]
