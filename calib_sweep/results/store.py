@@ -109,6 +109,12 @@ class Store:
             return None, f"{error.filename} cannot be read ({error.strerror})"
         return record, None if may_write else f"{folder} cannot be written"
 
+    def is_behind(self, cell: Cell) -> bool:
+        """Tell whether a record is listed that this host still remembers not to be there."""
+        folder = self.cell_folder(cell)
+        names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+        return RECORD in names and not os.path.lexists(folder / RECORD)
+
     def is_done(self, cell: Cell) -> bool:
         """Tell whether nothing is left to do: scores recorded, and the model kept if asked for."""
         record = self.find(cell)

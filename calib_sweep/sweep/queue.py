@@ -192,6 +192,9 @@ class Queue:
         with ExitStack() as given_back:
             given_back.callback(claim.release)
             self.store.tidy(cell)
+            if self.store.is_behind(cell):
+                self._held.append(cell)
+                return None
             if self.outlook.of(cell) == OPEN:
                 given_back.pop_all()
                 return claim

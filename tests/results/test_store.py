@@ -324,3 +324,17 @@ def test_the_name_of_every_cell_is_on_the_disk_with_its_record(store, make_cell,
         store.write(cell, record_of(cell, a=1.0))
         assert {store.folder, store.cell_folder(cell)} <= set(synced)
         assert above <= set(synced) or seed > 0
+
+
+def test_a_record_that_is_listed_and_cannot_be_opened_yet_is_known(
+    tmp_path, make_cell, monkeypatch
+):
+    """A file server's client that remembers for a while that a name was not there."""
+    store, cell = Store(tmp_path, "default"), make_cell()
+    assert not store.is_behind(cell)
+    store.cell_folder(cell).mkdir(parents=True)
+    assert not store.is_behind(cell)
+    (store.cell_folder(cell) / "record.json").symlink_to("nowhere")  # waiting would be in vain
+    assert not store.is_behind(cell)
+    monkeypatch.setattr("os.path.lexists", lambda _: False)
+    assert store.is_behind(cell)

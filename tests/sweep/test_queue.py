@@ -255,3 +255,14 @@ def test_what_others_hold_and_finish_is_seen_without_another_look(store, monkeyp
     assert ("first", "first") in seen and queue.held == []
     assert queue.is_open == {"second", "third"}
     claim.release(), other.release()
+
+
+def test_a_record_that_this_host_does_not_see_yet_is_waited_for(store, monkeypatch):
+    queue = queue_of(store, [DENSE, "first"])
+    behind = ["first"]
+    monkeypatch.setattr(Store, "is_behind", lambda _, cell: cell.id in behind)
+    assert queue.take() is None and len(queue) == 1
+    assert not list((store.folder / "first").glob("claim.*"))
+    behind.clear()
+    finish(store, "first")
+    assert queue.take() is None and len(queue) == 0
