@@ -69,7 +69,7 @@ def measure(
 ) -> tuple[float, list[float]]:
     """Return the seconds of one run by the clock, and of each of its jobs."""
     launcher = [packing, f"array_parallelism={arguments.parallel}", "poll_s=0.5", "cpus_per_task=1"]
-    grid = ["-m", "method=sleeper", f"seed=range({arguments.cells})", *SMALL]
+    grid = ["-m", "method=sleeper", f"replicate=range({arguments.cells})", *SMALL]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = [f"hydra.launcher.{word}" for word in (*launcher, *arguments.launcher)]
@@ -84,7 +84,7 @@ def measure(
         )
         wall_s = time.perf_counter() - start
         assert done.returncode == 0, done.stderr[-3000:]
-        logs = folder.glob("results/default/.submitit/*_*/*_log.out")
+        logs = folder.glob("results/default/.submitit/*/*_log.out")
         return wall_s, [duration_s(log) for log in logs]
 
 

@@ -7,7 +7,7 @@
 # Each task is a worker that takes cells nobody holds until none is left, so tasks may start when they
 # like, be preempted, or be added by a second sbatch. Submit from the folder that holds results/.
 # Two minutes before its time is over a task gives its cell back and goes on from the queue.
-# Unlike hydra/launcher=slurm nothing has to stay running on the login node.
+# As with hydra.launcher.detach=true nothing has to stay running on the login node.
 #SBATCH --job-name=calib_sweep
 #SBATCH --array=0-7
 #SBATCH --gres=gpu:1

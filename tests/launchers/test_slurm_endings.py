@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,19 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def sweep(tmp_path, tiny_world, run_cli, slurm) -> Callable:
-    """`sweep(meanwhile, *options)`: one job with all cells; `meanwhile(bed)` once it sleeps."""
+    """`sweep(meanwhile, *options)`: one job with all cells; `meanwhile(bed)` once it sleeps.
+
+    words: of the grid, beyond GRID.
+    """
     bed = tmp_path / "bed"
     environment = slurm.environment | drowsy.environment(tmp_path)
 
-    def run(meanwhile: Callable[[Path], None], *options: str, env: dict[str, str] | None = None):
+    def run(
+        meanwhile: Callable[[Path], None],
+        *options: str,
+        env: dict[str, str] | None = None,
+        words: Sequence[str] = (),
+    ):
         def act() -> None:
             wait_until(bed.exists, timeout_s=240)
             meanwhile(bed)
@@ -32,7 +40,7 @@ def sweep(tmp_path, tiny_world, run_cli, slurm) -> Callable:
         thread.start()
         launcher = ["hydra/launcher=slurm", "cells_per_worker=10", f"poll_s={POLL_S}", *options]
         ended = run_cli(
-            *(*GRID, *tiny_world, f"results_dir={tmp_path}"),
+            *(*GRID, *words, *tiny_world, f"results_dir={tmp_path}"),
             *(launcher[0], *(f"hydra.launcher.{option}" for option in launcher[1:])),
             cwd=tmp_path,
             env=environment | (env or {}),
@@ -62,17 +70,24 @@ def assert_made_good(ended, results: Results, signal: str) -> None:
     assert [len(starts(first)), len(starts(second))] == [2, 2]  # dense, drowsy; drowsy, magnitude
 
 
-def test_a_job_out_of_time_goes_on_from_the_queue_where_it_was(sweep, slurm):
+def test_a_job_out_of_time_goes_on_from_the_queue_behind_the_last_block(sweep, slurm, tmp_path):
     """SLURM says so half a minute before, or up to a minute earlier."""
-    ended, results = sweep(lambda bed: slurm.go_on(), "timeout_min=2", "signal_delay_s=30")
+    method = tmp_path / "conf/method/drowsy.yaml"
+    method.write_text(method.read_text().replace("after: 0", "after: 20"))  # layers, 7 in a block
+    ended, results = sweep(
+        *(lambda bed: slurm.go_on(), "timeout_min=2", "signal_delay_s=30", "cells_per_worker=1"),
+        words=("checkpoint=blocks", "checkpoint_seconds=0"),
+    )
     assert ended.code == 0, ended.err
     assert len(results.scores()) == NUM_CELLS
-    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["1"]
-    (log,) = logs_of(results)
+    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["3"]
+    (log,) = [log for log in logs_of(results) if "told to end" in log]
     assert "told to end by SIGUSR2: the cell that ran here can be taken by others" in log
     assert log.count("back in the queue: it goes on from there") == 1
     assert "Traceback" not in log and " failed" not in log
-    assert sorted(starts(log).values()) == [1, 1, 2]
+    assert list(starts(log).values()) == [2]  # it had settled no cell
+    (of_cell,) = results.folder.glob("*-drowsy-*/log.txt")
+    assert "goes on behind 2 blocks that were compressed before" in of_cell.read_text()
 
 
 def test_a_job_that_somebody_puts_back_into_the_queue_goes_on_there(sweep, slurm):

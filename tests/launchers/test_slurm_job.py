@@ -2,6 +2,7 @@
 
 import logging
 import os
+from types import SimpleNamespace
 
 import pytest
 from hydra_plugins.calib_sweep import slurm_job
@@ -58,9 +59,19 @@ def test_only_the_first_task_of_a_job_speaks_for_it(ended, monkeypatch):
     assert ended() == []
 
 
+def test_a_controller_that_is_away_for_a_moment_is_asked_again(ended, monkeypatch, caplog):
+    monkeypatch.setenv("CODE", "1")
+    naps = iter([lambda: None, lambda: os.environ.update(CODE="0")])
+    clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: next(naps)())
+    monkeypatch.setattr(slurm_job, "time", clock)  # not that of subprocess
+    assert ended() == ["requeue 7"] * 3
+    assert "did not" not in caplog.text
+
+
 def test_a_slurm_that_refuses_is_told(ended, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("CODE", "1")
+    monkeypatch.setattr(slurm_job, "ASKING_S", -1)
     assert ended() == ["requeue 7"]
     assert "SLURM did not put this job back into the queue" in caplog.text
     assert "goes on from there" not in caplog.text

@@ -11,6 +11,7 @@ later at the earliest.
 import logging
 import os
 import re
+import time
 from pathlib import Path
 
 from hydra_plugins.calib_sweep.slurm_queue import ask
@@ -18,6 +19,8 @@ from hydra_plugins.calib_sweep.slurm_queue import ask
 from calib_sweep import atomic
 
 log = logging.getLogger("calib_sweep.launcher")
+
+ASKING_S, PAUSE_S = 60.0, 5.0
 
 TOLD = "told to end by %s: the cell that ran here can be taken by others"
 
@@ -42,12 +45,25 @@ def end(signal_name: str, *, is_out_of_time: bool, got_on: bool, most: int, coun
         atomic.write(count, str(number))
     elif not is_preempted(job_id):
         return
-    answer = ask("scontrol", "requeue", job_id)
-    if answer is None or answer.returncode != 0:
-        said = "no answer" if answer is None else answer.stderr.strip()
-        log.warning("SLURM did not put this job back into the queue: %s", said)
-    else:
+    if (problem := requeue(job_id)) is None:
         log.info("back in the queue: it goes on from there")
+    else:
+        log.warning("SLURM did not put this job back into the queue: %s", problem)
+
+
+def requeue(job_id: str) -> str | None:
+    """Put the job back into the queue; return why that failed, if it did.
+
+    A controller that restarts is asked again, as long as the job may still have some time.
+    """
+    deadline = time.monotonic() + ASKING_S
+    while True:
+        answer = ask("scontrol", "requeue", job_id)
+        if answer is not None and answer.returncode == 0:
+            return None
+        if time.monotonic() > deadline:
+            return "no answer" if answer is None else answer.stderr.strip()
+        time.sleep(PAUSE_S)
 
 
 def is_preempted(job_id: str) -> bool:
