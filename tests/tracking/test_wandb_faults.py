@@ -187,6 +187,17 @@ def test_a_refusal_or_a_fault_at_an_artifact_costs_one_bounded_attempt(
     assert {one.made_by for one in server.artifacts.of_type(ITEM_SCORES)} == runs
 
 
+@pytest.mark.slow
+def test_a_server_that_answers_too_slowly_costs_the_time_of_one_run(server, store, caplog):
+    server.latency_s = TIMEOUT_S / 2  # of each answer; a run asks for more than four
+    took_s = mirror(store, artifacts=BOTH)
+    assert took_s < 2 * SLACK_S + TIMEOUT_S + client_process.GRACE_S
+    assert MARKS.is_waiting(store.folder) and caplog.text.count("W&B did not take") == 1
+    server.latency_s = 0.0
+    assert bring_over(store) == sync.DONE
+    assert_whole(server, store.folder)
+
+
 def assert_one_attempt(server, store, caplog, request_name, fault, **fields):
     """A fault of the server is noticed once, and made good by `sync` when it is over."""
     server.faults[request_name] = fault
