@@ -63,6 +63,13 @@ def test_a_walk_on_a_cpu_is_measured_by_itself(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_state_of_a_walk_is_measured(tmp_path):
+    said = run("checkpoint.py", "--shape", "tiny", "--times", 1, "--folder", tmp_path)
+    assert "gptq on cpu, 2 blocks: " in said and "all blocks 2 MB, put in place in " in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_walk_that_two_processes_share_is_measured_beside_that_of_one(tmp_path):
     options = ["--shape", "tiny", "--threads", 1, "--methods", "gptq", "--times", 1]
     run("walk.py", *options, "--ranks", 1, 2, "--out", tmp_path / "out.json")
