@@ -102,7 +102,7 @@ class Checkpoint(NothingKept):
         if found is None or not found.num_noted:
             return []
         self._go_on(found)
-        enter(self._read(self._hidden_name(found.num_noted)), inputs)
+        self._enter(found.num_noted, inputs)
         return [self._read(NOTED.format(index)) for index in range(found.num_noted)]
 
     def after_noted(self, note: object, inputs: BlockInputs | None) -> None:
@@ -122,7 +122,7 @@ class Checkpoint(NothingKept):
             put_in_place(kept, block, method)
             reports += kept.reports
         if found.has_hidden and inputs is not None:
-            enter(self._read(self._hidden_name(found.num_done)), inputs)
+            self._enter(found.num_done, inputs)
         return reports
 
     def after_block(
@@ -141,6 +141,10 @@ class Checkpoint(NothingKept):
 
     def _read(self, name: str) -> Any:
         return plain.read(self._folder / name, self._device)
+
+    def _enter(self, num: int, inputs: BlockInputs) -> None:
+        # By way of the host: a device may have no room for hidden states twice.
+        enter(plain.read(self._folder / self._hidden_name(num), CPU), inputs)
 
     def _after(self, made: Mapping[str, Callable[[], object]], inputs: BlockInputs | None) -> None:
         """Keep what was made since the last state, if it is time. `inputs`: what comes next."""

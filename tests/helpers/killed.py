@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from calib_sweep import cli, run
@@ -23,7 +24,12 @@ LONGEST_S = 120.0
 
 
 def attempt(arguments: list[str], log: Path, seconds: float) -> int | None:
-    """Run the command in a process of its own; its exit code, None where it was killed."""
+    """Run the command in a process of its own; its exit code, None where it was killed.
+
+    That is so many seconds after it took a cell.
+    """
+    log.touch()
+    before = log.stat().st_size
     pid = os.fork()
     if pid == 0:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -33,13 +39,19 @@ def attempt(arguments: list[str], log: Path, seconds: float) -> int | None:
         code = 1
         try:
             code = cli.main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
-    deadline = time.monotonic() + seconds
+    deadline, has_cell = time.monotonic() + LONGEST_S, False
     while time.monotonic() < deadline:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
+        if not has_cell and b" cell " in log.read_bytes()[before:]:
+            deadline, has_cell = time.monotonic() + seconds, True
         time.sleep(0.002)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -51,12 +63,12 @@ def main(results: Path, times: int, arguments: list[str]) -> int:
     arguments = [*arguments, f"results_dir={results}"]
     draw, num_killed = stream("tests/killed"), 0
     while num_killed < times:
-        code = attempt(arguments, log, 0.3 + 3 * draw.random())
+        code = attempt(arguments, log, 4 * draw.random())
         if code is not None:  # done before it was killed: what is killed next begins anew
             break
         num_killed += 1
     code = attempt(arguments, log, LONGEST_S)
-    resumed = log.read_text().count("that were compressed before")
+    resumed = log.read_text().count("goes on behind ")
     sys.stdout.write(json.dumps({"killed": num_killed, "resumed": resumed}) + "\n")
     return 1 if code is None else code
 
