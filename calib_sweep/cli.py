@@ -44,7 +44,11 @@ VERBS = [*GRID_VERBS, WORK, *FOLDER_VERBS]
 FULL_ERROR = "HYDRA_FULL_ERROR"  # a variable of Hydra's
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+# Hydra 1.3 asks which version's defaults are meant; 1.4 has one set of them, and warns if told.
+DEFAULTS = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+
+
+@hydra.main(**DEFAULTS, config_path=str(CONF), config_name="config")
 def run_grid(config: DictConfig) -> None:
     """Only reached with another sweeper or hydra.mode=RUN: refuse rather than half-work."""
     raise ConfigError(

@@ -119,6 +119,11 @@ def target_classes(key: str, node: object) -> list[type]:
     return [target_class(place, p[TARGET]) for place, p in _named(key, node) if TARGET in p]
 
 
+def target_names(key: str, node: object) -> list[str]:
+    """Return the same as they stand there, once `check_targets` let them pass."""
+    return [str(part[TARGET]) for _, part in _named(key, node) if TARGET in part]
+
+
 def target_class(place: str, target: object) -> type:
     """Return the class that `_target_` names at `place`; `ConfigError` if none of its kind."""
     key = f"{place}.{TARGET}"

@@ -122,7 +122,7 @@ def test_every_choice_of_an_experiment_is_composed_and_built(name):
     for words in values:  # one key after another: all together would take a minute
         others = [own[0] for own in values if own is not words]
         points += [[experiment, *others, word] for word in words]
-    composed = compose_grid(loader(), master(), points)
+    composed = compose_grid(loader(), master(experiment), points)  # as from the command line
     assert not build_problems(plan_cells(store_of(composed[0].config), composed))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -13,7 +14,7 @@ from calib_sweep.errors import ConfigError, Problems, collected, require
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.parts.plain_values import check_plain_values
 from calib_sweep.settings import PREPARATIONS
-from calib_sweep.targets import check_targets, target_classes
+from calib_sweep.targets import check_targets, target_classes, target_names
 
 if TYPE_CHECKING:
     from calib_sweep.activations.base import Activations
@@ -199,7 +200,8 @@ def _instantiate(key: str, node: Config) -> Any:
 
     check_targets(key, node)
     try:
-        return instantiate(dict(node), _convert_="all")
+        with _calling_only(target_names(key, node)):
+            return instantiate(dict(node), _convert_="all")
     except MissingMandatoryValue as error:
         lacking = f"{key}.{error.full_key}"
         raise ConfigError(
@@ -211,6 +213,14 @@ def _instantiate(key: str, node: Config) -> Any:
                 if isinstance(part, Mapping) and "_target_" in part:
                     problems.of(_instantiate_within, key, str(name), cast(Config, part))
         raise _explained(key, error) from None
+
+
+def _calling_only(names: list[str]) -> AbstractContextManager[object]:
+    """Have Hydra call what was checked and nothing else. Before 1.4 it cannot be told."""
+    import hydra.utils
+
+    limited = getattr(hydra.utils, "execution_whitelist", None)
+    return nullcontext() if limited is None else limited(names)
 
 
 def _explained(key: str, error: Exception) -> ConfigError:

@@ -102,7 +102,10 @@ def parse_words(words: Sequence[str], loader: ConfigLoader) -> list[Override]:
 
 def _parse_word(parser: OverridesParser, word: str) -> Override:
     try:
-        return parser.parse_overrides([word])[0]
+        override = parser.parse_overrides([word])[0]
+        if "[" in override.key_or_group:  # which Hydra 1.4 takes for a dot
+            raise HydraException
+        return override
     except HydraException:
         raise ConfigError(f"{word!r} cannot be read as key=value. {_remedy(word)}") from None
 
