@@ -20,6 +20,7 @@ from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
 from calib_sweep.compression.removable import check_structured
 from calib_sweep.compression.replay import BlockInputs
 from calib_sweep.compression.surveyed import Hook, Surveyed, hooked, module_of
+from calib_sweep.errors import ConfigError
 from calib_sweep.method.structured import (
     BlockParts,
     ByLayer,
@@ -90,6 +91,12 @@ def _surveyed(
     if inputs.ranks.count == 1:
         return own
     whole = method.start_survey(parts, weights)
+    if not hasattr(whole, "merge"):
+        raise ConfigError(
+            f"ranks_per_cell={inputs.ranks.count}: expected 1 with {type(method).__name__}, "
+            f"because {type(whole).__name__} has no merge(other), which puts together what ranks "
+            "have noted. Type ranks_per_cell=1."
+        )
     for of_rank in inputs.ranks.gathered([own]):
         whole.merge(of_rank)
     return whole

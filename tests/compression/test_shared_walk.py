@@ -22,6 +22,7 @@ from calib_sweep.compression.walk import walk
 from calib_sweep.errors import ConfigError
 from calib_sweep.method.base import LayerMethod
 from calib_sweep.method.statistics.input_norm import InputNorm
+from calib_sweep.method.structured import Removal, StructuredMethod
 from calib_sweep.method.whole_model import WholeModelMethod
 from calib_sweep.model.blocks import decoder_blocks, linear_layers
 from calib_sweep.model.experts import Routing
@@ -246,3 +247,31 @@ def test_a_tool_for_whole_models_runs_in_one_process():
     errors = in_threads(2, lambda ranks: outcome(ranks, tiny_model(), Tool()))
     assert {type(error) for error in errors} == {ConfigError}
     assert all("ranks_per_cell=2: expected 1 with Tool" in str(error) for error in errors)
+
+
+class Counting:
+    """A survey of somebody else's, from before ranks."""
+
+    layers, sees_experts = (), False
+
+    def add(self, seen):
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(StructuredMethod):
+    def check_blocks(self, blocks_B):
+        pass
+
+    def start_survey(self, block, weights):
+        return Counting()
+
+    def plan_removal(self, model):
+        return [Removal() for _ in model.blocks_B]
+
+
+def test_a_survey_that_cannot_be_merged_is_told_by_name():
+    walked(tiny_model(), Own())
+    errors = in_threads(2, lambda ranks: outcome(ranks, tiny_model(), Own()))
+    assert {type(error) for error in errors} == {ConfigError}
+    assert all("ranks_per_cell=2: expected 1 with Own, because Counting" in str(e) for e in errors)
