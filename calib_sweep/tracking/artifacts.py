@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calib_sweep.dataset.calibration.artifact import load_set
 from calib_sweep.errors import StoreError
 from calib_sweep.places import CALIBRATION, CARD, ITEMS, SAMPLES, TOKENS
 from calib_sweep.results.files import damage
@@ -38,6 +37,8 @@ class Artifact:
 
 def calibration_set(folder: Path, record: Record) -> Artifact | None:
     """Return the set that the cell in `folder` used; None without one, or where it is not there."""
+    from calib_sweep.dataset.calibration.artifact import load_set
+
     used: dict[str, Any] = dict(record.get("calibration") or {})
     if (place := used.get("folder")) is None:
         return None

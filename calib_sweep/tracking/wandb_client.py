@@ -3,8 +3,8 @@
 What it is asked and what it answers is one line of JSON each. Whatever wandb waits for, who asks
 can end it. A run has the resolved configuration, and the scores as summary. Bar charts and curves
 are drawn from a history, so it has one too: the output errors of the layers, block by block, then
-the scores. The run of the report has its tables, figures, page and sentences, and numbers that can
-be charted over sweeps.
+the scores. Online it uses its calibration set and has its items, which are `artifacts`. The run of
+the report has its tables, figures, page and sentences, and numbers that can be charted over sweeps.
 """
 
 import contextlib
