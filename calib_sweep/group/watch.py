@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from calib_sweep.group.signs import (
@@ -41,7 +41,7 @@ T = TypeVar("T")
 RANKS_LOST = 75  # exit code, as sysexits.h says it: try again
 BEAT_S = 0.5
 SETTLE_S = 4 * BEAT_S  # from a connection that breaks to knowing whose
-LINGER_S = 3.0  # who leaves waits so long for the others to hear of it
+LINGER_S = 4.0  # who leaves waits so long for the others to hear of it
 POLL_S = 0.05
 
 
@@ -66,7 +66,9 @@ class Watch:
         self._note: Callable[[str], None] | None = None  # of a loss, beside the cell that runs
         self._waits_since: float | None = None
         self._heard: dict[int, Heard] = {}
-        self._exchanged_at, self._broken = time.monotonic(), list[tuple[float, str]]()
+        self._exchanged_at = time.monotonic()
+        self._broken: tuple[float, str] | None = None  # an exchange of values: when, and how
+        self._deaf: tuple[float, str] | None = None  # that of signs
         self._line: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._over, self._saying = threading.Event(), threading.Lock()
 
@@ -87,6 +89,10 @@ class Watch:
             self._beat += 1
             self._board.write(f"sign/{self.index}", self._sign().to_text())
 
+    def _try_to_say(self) -> None:
+        with suppress(Exception):  # nobody hears it
+            self.say()
+
     def call(self, function: Callable[[], T]) -> T:
         """Do what all ranks do together, in a thread: signals would not reach one that waits.
 
@@ -99,7 +105,7 @@ class Watch:
         try:
             return future.result()
         except Exception as error:
-            self._broken.append((time.monotonic(), f"{type(error).__name__}: {error}"))
+            self._broken = time.monotonic(), f"{type(error).__name__}: {error}"
             while True:  # the judge ends it
                 time.sleep(1)
         finally:
@@ -134,7 +140,7 @@ class Watch:
         if isinstance(error, KeyboardInterrupt):
             self._state = TOLD
             silent = self._linger()
-            if silent and not self._broken and self._note is not None:
+            if silent and self._note is not None:
                 self._note(f"rank {silent[0]} said nothing more")
         elif error is not None and self._note is not None:
             self._state = LOST
@@ -147,12 +153,13 @@ class Watch:
 
     def _linger(self) -> list[int]:
         """Wait until all others have ended, or a moment; return those who said nothing in it."""
-        before, deadline, left = dict(self._heard), time.monotonic() + LINGER_S, self._others
+        deadline, left = time.monotonic() + LINGER_S, self._others
         self.say()
-        while left and not self._broken and time.monotonic() < deadline:
+        while left and not self._deaf and time.monotonic() < deadline:
             time.sleep(POLL_S)
             left = [rank for rank in self._others if not self._has_ended(rank)]
-        return [rank for rank in left if self._heard.get(rank) == before.get(rank)]
+        heard = [] if self._deaf else [(rank, self._heard[rank]) for rank in left]
+        return [rank for rank, last in heard if time.monotonic() - last.at > SETTLE_S]
 
     def _has_ended(self, rank: int) -> bool:
         return rank in self._heard and self._heard[rank].sign.state in ENDED
@@ -176,7 +183,7 @@ class Watch:
                 self.say()
                 signs = [Sign.from_text(text) for text in self._board.read(names)]
             except Exception as error:  # whatever the client of the board raises: nobody is heard
-                self._broken.append((time.monotonic(), f"{type(error).__name__}: {error}"))
+                self._deaf = time.monotonic(), f"{type(error).__name__}: {error}"
                 return
             self._exchanged_at = time.monotonic()
             for rank, sign in zip(self._others, signs, strict=True):
@@ -197,12 +204,11 @@ class Watch:
         found = ending_of(self._sign(), heard, now, self.timeout_s, self._waits_since)
         if found is not None:
             return found
-        if self._broken and now - self._broken[0][0] > SETTLE_S:
+        broken = self._broken or self._deaf
+        if broken and now - broken[0] > SETTLE_S:
             silent = [rank for rank, last in heard.items() if now - last.at > SETTLE_S - BEAT_S / 2]
             names = " and ".join(map(str, silent)) or "another"
-            return Ending(
-                f"rank {names} is gone: {_first_sentence(self._broken[0][1])}", is_loss=True
-            )
+            return Ending(f"rank {names} is gone: {_first_sentence(broken[1])}", is_loss=True)
         if now - self._exchanged_at > self.timeout_s:
             reason = f"the process that ranks meet at did not answer for {self.timeout_s:.0f} s"
             return Ending(reason, is_loss=True)
@@ -219,6 +225,10 @@ class Watch:
         log.error("rank %d of %d ends: %s", self.index, self.count, ending.reason)
         if ending.is_loss and self._note is not None:
             self._note(ending.reason)
+        # The others are to hear of it, but whoever keeps the signs may be the one that is lost.
+        saying = threading.Thread(target=self._try_to_say, daemon=True)
+        saying.start()
+        saying.join(BEAT_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _carry_out(self) -> None:

@@ -83,11 +83,13 @@ def test_when_one_or_all_are_told_to_end_all_do_and_nothing_counts_against_the_c
     assert losses(tmp_path) == []
 
 
-def test_whoever_started_them_may_tell_the_others_before_they_notice_that_one_is_lost(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_whoever_started_them_may_tell_the_others_before_they_notice_a_loss(number, tmp_path):
     """So does `torchrun`, a tenth of a second after one of its processes has died."""
     with ranks(2, "exchange", tmp_path) as processes:
         begun(tmp_path, 2)
-        processes[1].send_signal(signal.SIGSTOP)  # no connection breaks
+        processes[1].send_signal(number)
+        wait_until(lambda: processes[1].poll() is not None or number == signal.SIGSTOP)
         processes[0].terminate()
         assert codes(processes[:1], timeout_s=30) == [INTERRUPTED]
     assert losses(tmp_path) == ["rank 1 said nothing more"]
