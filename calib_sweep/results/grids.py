@@ -15,7 +15,7 @@ settings that move no number may be others.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,7 @@ class Grid:
 
     cells: tuple[Cell, ...]
     command: tuple[str, ...]
+    owner: int  # the user who has kept it
 
 
 def keep(store: Store, cells: Sequence[Cell], command: Sequence[str]) -> None:
@@ -125,7 +126,7 @@ class _Table:
 
     def __init__(self) -> None:
         self.values: dict[str, list[object]] = {}
-        self._places: dict[str, dict[str, int]] = {}  # by the text of a value
+        self._places: dict[str, dict[Hashable, int]] = {}
         self._texts: dict[int, str] = {}  # rows share most of their containers
         self._counts: Counter[str] = Counter()
         self._num_rows = 0
@@ -141,16 +142,17 @@ class _Table:
         return self._counts[key] == self._num_rows
 
     def _place(self, key: str, value: object) -> int:
-        text = self._text(value)
+        known = self._known(value)
         places, values = self._places.setdefault(key, {}), self.values.setdefault(key, [])
-        if text not in places:
-            places[text] = len(values)
+        if known not in places:
+            places[known] = len(values)
             values.append(value)
-        return places[text]
+        return places[known]
 
-    def _text(self, value: object) -> str:
+    def _known(self, value: object) -> Hashable:
+        """Return what is equal for equal values of one type."""
         if value is None or isinstance(value, str | int | float):
-            return valid_json.dumps(value)
+            return type(value), value
         if id(value) not in self._texts:
             self._texts[id(value)] = valid_json.dumps(value)
         return self._texts[id(value)]
@@ -162,7 +164,10 @@ def _read(path: Path, store: Store) -> Grid | None:
     if told is None:
         return None
     try:
+        owner = path.stat().st_uid
         cells = [_to_cell(row, told, store) for row in told["cells"]]
+    except FileNotFoundError:
+        return None
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise _damaged(path, f"it is no grid by its form: {error!r}") from error
     pairs = zip(cells, told["cells"], strict=True)
@@ -173,7 +178,7 @@ def _read(path: Path, store: Store) -> Grid | None:
             f"{other[0]}{f' and {len(other) - 1:,} more' if other[1:] else ''}. Install what the "
             "grid was planned with, or run its command here, in a folder of its own."
         )
-    return Grid(cells=tuple(cells), command=tuple(told["command"]))
+    return Grid(cells=tuple(cells), command=tuple(told["command"]), owner=owner)
 
 
 def _to_cell(row: Mapping[str, Any], told: Mapping[str, Any], store: Store) -> Cell:

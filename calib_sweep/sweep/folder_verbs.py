@@ -45,7 +45,7 @@ def add(sweep: Sweep) -> int:
     sweep.cells, found = within_reach(sweep.store, sweep.cells)
     todo = cells_to_run(sweep.store, sweep.cells, found)
     if todo:
-        sweep.check_to_run(todo)
+        sweep.check_to_run(todo, here=False)
     sweep.keep()
     folder = sweep.store.folder
     cells = f"{counted(len(sweep.cells), 'cell')}: {len(sweep.cells) - len(todo):,} done"

@@ -24,11 +24,12 @@ from calib_sweep.results import grids
 from calib_sweep.settings import BOOKKEEPING
 from calib_sweep.sweep.compose import Composed
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
-from calib_sweep.sweep.limits import Limits
+from calib_sweep.sweep.limits import TRUST, Limits
 from calib_sweep.sweep.plan import store_of
 from calib_sweep.sweep.points import read_options
 from calib_sweep.sweep.queue import FAILED, Failures, Outlook
 from calib_sweep.sweep.sweep import Sweep
+from calib_sweep.sweep.trust import require_trusted
 from calib_sweep.sweep.words import word
 from calib_sweep.wording import counted
 
@@ -96,7 +97,10 @@ class KeptSweep(Sweep):
     def _next(self, seen: Collection[str]) -> list[Cell]:
         """Return cells that have not been seen yet, with one tracker and one kind of report."""
         alike: dict[str, list[Cell]] = {}
-        for cell in grids.kept_cells(self.store):
+        found = grids.kept(self.store)
+        if TRUST not in self.options:
+            require_trusted(found)
+        for cell in {cell.id: cell for grid in found for cell in grid.cells}.values():
             if cell.id not in seen:
                 key = digest([cell.config[name] for name in OF_A_SWEEP])
                 alike.setdefault(key, []).append(cell)

@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from calib_sweep.arguments import option
 from calib_sweep.errors import ConfigError, collected
 
-MAX_CELLS, FOR, WAIT, FORCE = "--max-cells", "--for", "--wait", "--force"
+MAX_CELLS, FOR, WAIT = "--max-cells", "--for", "--wait"
+TRUST, FORCE = FLAGS = "--trust", "--force"
 NUMBERS = {
     MAX_CELLS: ("a whole number >= 1", 1, True),
     FOR: ("seconds >= 0", 0, False),
     WAIT: ("seconds >= 0", 0, False),
 }
-OPTIONS = {"work": tuple(NUMBERS), "rm": (FORCE,), "rerun": (FORCE,)}
+OPTIONS = {"work": (*NUMBERS, TRUST), "rm": (FORCE,), "rerun": (FORCE,)}
 
 
 def split_options(verb: str | None, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the options of `verb` among `arguments`, each as one word, and all other words."""
     found, rest = [], list(arguments)
     for name in OPTIONS.get(verb or "", ()):
-        if name == FORCE:
+        if name in FLAGS:
             found += [name] if name in rest else []
             rest = [word for word in rest if word != name]
             continue

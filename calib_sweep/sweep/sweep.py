@@ -239,16 +239,17 @@ class Sweep:
         inspect_cells(self.builder, self.store, cells, self._draw)
         return DONE
 
-    def check_to_run(self, todo: Sequence[Cell]) -> None:
-        """Check the cells to run; what is not on this machine is an error now."""
+    def check_to_run(self, todo: Sequence[Cell], *, here: bool = True) -> None:
+        """Check the cells to run, `here` or elsewhere; what is not on this machine is an error."""
         from calib_sweep.sweep.check import check_cells, check_pool
 
         notes: dict[str, None] = {}  # a run is refused for these as well
         with collected() as problems:
             problems.of(self.store.require_writable)
             problems.of(check_launcher, self.master)
-            problems.of(check_workers, self.master, todo, os.environ)
-            problems.of(check_ranks, self.master, todo, self.workforce.ranks)
+            if here:
+                problems.of(check_workers, self.master, todo, os.environ)
+                problems.of(check_ranks, self.master, todo, self.workforce.ranks)
             draw = check_pool if problems.errors else self._draw
             problems.of(partial(check_cells, self.builder, todo, draw=draw, notes=notes))
             problems.add(*notes)

@@ -90,6 +90,13 @@ def test_values_stand_once_however_many_cells_have_them(store, make_cell):
     assert path.stat().st_size < 120 * 1000
 
 
+def test_values_of_two_types_are_two_values(store, make_cell):
+    cells = [make_cell(seed=seed, workers=workers) for seed, workers in enumerate([1, True, 1.0])]
+    grids.keep(store, cells, COMMAND)
+    workers = [cell.config["workers"] for cell in grids.kept_cells(store)]
+    assert [type(number) for number in workers] == [int, bool, float]
+
+
 def test_cells_that_would_have_other_numbers_here_are_refused(store, cells):
     grids.keep(store, cells, COMMAND)
     (path,) = files(store)
