@@ -97,7 +97,8 @@ class _Client:
 
     def wait_until_ready(self) -> None:
         """Wait for Python and the library."""
-        self._answer(START_S)
+        if problem := self._answer(START_S).get("problem"):
+            raise MirrorError(problem, is_silence=False)
 
     def is_usable(self) -> bool:
         """Tell whether it is ours, lives, and is told the same by the environment."""

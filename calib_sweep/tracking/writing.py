@@ -148,8 +148,12 @@ def serve(make: Make, *libraries: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints is no answer
     calls = {"log_cell": partial(log_cell, make), "log_report": partial(log_report, make)}
-    for library in libraries:
-        importlib.import_module(library)
+    try:
+        for library in libraries:
+            importlib.import_module(library)
+    except Exception as error:  # of a library that is half installed, or was taken away
+        answers.write(valid_json.dumps(_problem(error)) + "\n")
+        return
     answers.write("{}\n")  # ready
     for line in sys.stdin:
         answers.write(valid_json.dumps(_answer(calls, **json.loads(line))) + "\n")
@@ -166,7 +170,11 @@ def _answer(
     try:
         return {"answer": calls[call](tracking, **arguments)}
     except Exception as error:  # who asked decides
-        what = str(error).partition("\n")[0]
-        return {"problem": f"{type(error).__name__}: {what}"}
+        return _problem(error)
     finally:
         signal.alarm(0)
+
+
+def _problem(error: Exception) -> "Answer":
+    what = str(error).partition("\n")[0]
+    return {"problem": f"{type(error).__name__}: {what}"}

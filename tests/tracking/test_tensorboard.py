@@ -99,3 +99,15 @@ def test_what_cannot_be_written_ends_nothing_and_is_tried_once(store, caplog):
     mirror(tracker, store)
     assert len(list((store.folder / "tensorboard").iterdir())) == 3
     assert not tracker.marks.is_waiting(store.folder)
+
+
+def test_a_library_that_is_gone_is_named(store, tmp_path, monkeypatch, caplog):
+    """Where a worker runs, as on another machine, it may not be installed."""
+    tracker = TensorboardTracking(timeout_s=60)
+    broken = tmp_path / "broken" / "tensorboard"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('no such library here')\n")
+    monkeypatch.syspath_prepend(broken.parent)
+    mirror(tracker, store)
+    assert caplog.text.count("TensorBoard did not take") == 1
+    assert "(ImportError: no such library here)" in caplog.text
