@@ -1,11 +1,16 @@
 """Many runs brought over at once: each of them once, by its id, whatever happens in between."""
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 
+import psutil
 import pytest
 from helpers.benchmark_scripts import run_benchmark
 from helpers.calibrated_cells import make_calibrated_cell
-from helpers.wandb_server import answer, serving
+from helpers.wandb_server import answer, hang, serving
 
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import client_process, sync
@@ -69,6 +74,30 @@ def test_what_is_refused_time_and_again_is_not_asked_for_every_run(server, store
     assert bring_over(store) == sync.SOME_LEFT
     assert server.asked.count("UpsertBucket") <= sync.MAX_REFUSED + 1  # as many as are under way
     assert f"0 cells are now in W&B, {NUM_CELLS} left" in capsys.readouterr().out
+    server.faults.clear()
+    assert bring_over(store) == sync.DONE
+    assert len(server.runs) == NUM_CELLS
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_clients_at_once(server, store):
+    server.faults["UpsertBucket"] = hang
+    command = [sys.executable, "-m", "calib_sweep", "sync", str(store.folder)]
+    with subprocess.Popen(
+        [*command, "tracking.wandb.timeout_s=600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        try:
+            deadline = time.monotonic() + 120
+            while server.asked.count("UpsertBucket") < 2:  # both clients wait for an answer
+                assert started.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            family = psutil.Process(started.pid).children(recursive=True)
+            started.send_signal(signal.SIGINT)
+            assert started.wait(60) != sync.DONE
+        finally:
+            started.kill()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
     server.faults.clear()
     assert bring_over(store) == sync.DONE
     assert len(server.runs) == NUM_CELLS
