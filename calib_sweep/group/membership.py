@@ -29,7 +29,7 @@ from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
     import torch
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Member(ProcessRanks):
 
     def begin(self, task: object, note: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hand the others a task, and be on it meanwhile. `note`: see `Watch.on`."""
-        self.store.set(f"task/{self.watch.cell + 1}", pickle.dumps(task))
+        self.store.set(f"task/{self.watch.cell + 1}", pickle.dumps(task).hex())
         return self.on(note)
 
     def on(self, note: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -130,14 +130,14 @@ class Member(ProcessRanks):
             key = f"task/{self.watch.cell + 1}"
             while not self.store.check([key]):
                 time.sleep(POLL_S)
-            task = pickle.loads(self.store.get(key))
+            task = pickle.loads(bytes.fromhex(self.store.get(key).decode()))
             if task is None:
                 return
             yield task
 
     def dismiss(self) -> None:
         """Tell the others that there is nothing more to do."""
-        self.store.set(f"task/{self.watch.cell + 1}", pickle.dumps(None))
+        self.store.set(f"task/{self.watch.cell + 1}", pickle.dumps(None).hex())
 
 
 @contextmanager
@@ -175,12 +175,13 @@ def _meet(place: Place, timeout_s: float) -> Member:
     """Meet the other ranks; `ConfigError` where they do not come."""
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
 
     device = _device(place)
     stores = [_connect(place, timeout_s, hosts=hosts) for hosts in (place.hosts, False)]
     # A process may be a rank again when it has left: of a group that meets under another name.
     number = str(stores[0].add(f"joined/{place.index}", 1))
-    store, second = (distributed.PrefixStore(number, one) for one in stores)
+    store, second = (PrefixStore(number, one) for one in stores)
     store.set(f"device/{place.index}", f"{socket.gethostname()} {_identity(device)}")
     watch = Watch(_Board(second), place.index, place.count, timeout_s)
     watch.say()
@@ -190,7 +191,7 @@ def _meet(place: Place, timeout_s: float) -> Member:
     by_nccl = device.type == "cuda" and len(set(devices)) == place.count
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if by_nccl else "gloo",
-        store=distributed.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=place.index,
         world_size=place.count,
         timeout=timedelta(seconds=2 * PATIENCE * timeout_s),  # the watch ends it before
@@ -216,11 +217,12 @@ def _identity(device: "torch.device") -> str:
 
 
 def _connect(place: Place, timeout_s: float, *, hosts: bool) -> "Store":
-    from torch import distributed
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+    from torch.distributed.distributed_c10d import PrefixStore
 
     limit = timedelta(seconds=JOIN * timeout_s)
     try:
-        store = distributed.TCPStore(
+        store = TCPStore(
             *(place.host, place.port),
             is_master=hosts,
             timeout=limit,
@@ -231,7 +233,7 @@ def _connect(place: Place, timeout_s: float, *, hosts: bool) -> "Store":
             f"ranks_per_cell={place.count}: nobody answers at {place.host}:{place.port}, where "
             f"ranks are to meet (MASTER_ADDR, MASTER_PORT): {_first_line(error)}. {LEFT_OVER}"
         ) from error
-    return distributed.PrefixStore(f"calib_sweep/{place.attempt}/{place.group}", store)
+    return PrefixStore(f"calib_sweep/{place.attempt}/{place.group}", store)
 
 
 def _await_all(store: "Store", place: Place, timeout_s: float) -> None:

@@ -14,7 +14,7 @@ def meeting_place() -> tuple[object, int]:
 
     It closes when nobody keeps it.
     """
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)
     return store, store.port
