@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,10 @@ def command(tmp_path, tiny_world) -> list[str]:
 
 
 @pytest.fixture
-def environment(tmp_path, slurm) -> dict[str, str]:
-    return slurm.environment | drowsy.environment(tmp_path)
+def environment(tmp_path, slurm) -> Iterator[dict[str, str]]:
+    yield slurm.environment | drowsy.environment(tmp_path)
+    slurm.run("scancel", f"--user={os.geteuid()}")  # what a test that failed left asleep
+    wait_until(lambda: slurm.run("squeue", "--noheader") == "")
 
 
 def log_of(results: Results) -> str:
@@ -84,7 +87,7 @@ def test_jobs_of_a_command_that_was_killed_run_on_and_the_same_command_shares_th
     assert "RUNNING" in one
     status = run_cli("status", str(results.folder), cwd=tmp_path, env=slurm.environment)
     assert status.code == 3
-    assert "sweep default: 3 cells: 1 done, " in status.out
+    assert re.search(r"sweep default: 3 cells: [12] done, ", status.out)  # magnitude, or not yet
     assert re.search(r"running: miniature drowsy, for .*, by process \d+", status.out)
     assert "2 SLURM jobs submitted on" in status.out
 
