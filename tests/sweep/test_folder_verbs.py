@@ -146,6 +146,7 @@ def test_a_cell_that_somebody_runs_is_left_alone(results, do):
     assert not list((results / "default").glob("*wanda*seed0*"))
 
 
+@pytest.mark.slow
 def test_what_is_run_again_scores_the_same(results, do):
     folder = results / "default"
     before, other = scores(folder), (one(results, "*seed0*") / "record.json").read_bytes()

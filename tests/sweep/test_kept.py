@@ -77,6 +77,7 @@ def test_a_worker_runs_so_many_cells_as_it_is_told_and_leaves_the_rest(folder, r
         assert not (folder / "report").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_that_is_older_than_a_key_runs(folder, run_cli, tmp_path):
     (grid,) = folder.glob("grid-*.json")
     told = json.loads(grid.read_text())
@@ -103,6 +104,7 @@ def test_all_grids_of_a_folder_are_worked_on(folder, run_cli, tiny_world, tmp_pa
     assert methods == {"dense", "rtn", "wanda", "magnitude"} and len(scores(folder)) == 5
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_takes_up_a_grid_that_comes_later(
     folder, run_cli, tiny_world, tmp_path
 ):

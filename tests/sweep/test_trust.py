@@ -44,6 +44,7 @@ def test_only_what_others_have_kept_needs_trust(make_cell):
         require_trusted([Grid(cells=cells, command=(), owner=12345)])
 
 
+@pytest.mark.slow
 def test_a_worker_refuses_a_grid_of_another_user_until_it_is_trusted(
     run_cli, tiny_world, tmp_path, monkeypatch
 ):
