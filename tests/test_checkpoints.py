@@ -123,11 +123,11 @@ def test_processes_that_are_killed_at_any_moment_end_with_the_same_bits(tiny_wor
     helper = [sys.executable, "-m", "helpers.killed", str(again), "8", *command, *KEEP]
     paths = [str(Path(__file__).parent), *sys.path]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    ended = subprocess.run(helper, env=env, capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(helper, env=env, capture_output=True, text=True, timeout=600)
     log = again.with_suffix(".log").read_text()
     assert ended.returncode == 0, ended.stdout + ended.stderr + log
     told = json.loads(ended.stdout.splitlines()[-1])
     assert told["killed"] == 8 and told["resumed"] >= 3
     plain = [sys.executable, "-m", "calib_sweep", *command, f"results_dir={whole}"]
-    subprocess.run(plain, env=env, check=True, capture_output=True, timeout=300)
+    subprocess.run(plain, env=env, check=True, capture_output=True, timeout=600)
     assert left_by(again) == left_by(whole)
