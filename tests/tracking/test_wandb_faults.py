@@ -33,6 +33,7 @@ OF_THE_REPORT += ["CreateArtifactFiles", "CommitArtifact"]
 OF_ARTIFACTS = ["CreateArtifact", "CommitArtifact", "UseArtifact", "ArtifactByID"]
 RETRIED = {"hang": hang, "500": answer(500), "reset": reset}  # by W&B's client, without end
 FAULTS = RETRIED | {"403": answer(403)}  # it gives up at once, and says that all is well
+HARMLESS = ("ArtifactType", "403")  # W&B's client asks for advice alone, and does without
 MORE_FAULTS = {"401": answer(401), "429": answer(429), "503": answer(503)}
 BOTH = [SET, ITEM_SCORES]
 TIMEOUT_S, AMPLE_S = 2, 60
@@ -158,8 +159,15 @@ def test_a_sweep_outlives_a_server_that_hangs_and_is_brought_over_when_asked(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("request_name", [*OF_A_CELL, *OF_THE_REPORT])
+@pytest.mark.parametrize(
+    ("request_name", "kind"),
+    [
+        (name, kind)
+        for name in [*OF_A_CELL, *OF_THE_REPORT]
+        for kind in FAULTS
+        if (name, kind) != HARMLESS
+    ],
+)
 def test_a_fault_at_any_request_costs_one_bounded_attempt_and_nothing_is_lost(
     request_name, kind, server, store, caplog
 ):
@@ -185,6 +193,16 @@ def test_a_refusal_or_a_fault_at_an_artifact_costs_one_bounded_attempt(
     runs = {run_id("online", record["cell_id"]) for record in read_records(store.folder)}
     assert set(used.used_by) == runs
     assert {one.made_by for one in server.artifacts.of_type(ITEM_SCORES)} == runs
+
+
+@pytest.mark.slow
+def test_a_refusal_of_advice_loses_nothing(server, store, caplog):
+    name, kind = HARMLESS
+    server.faults[name] = FAULTS[kind]
+    mirror(store, timeout_s=AMPLE_S, artifacts=BOTH)
+    assert name in server.asked and not MARKS.is_waiting(store.folder), caplog.text
+    assert_whole(server, store.folder)
+    assert len(server.artifacts.of_type(ITEM_SCORES)) == 3
 
 
 @pytest.mark.slow
