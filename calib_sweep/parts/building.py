@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.dataset.calibration.settings import sized
 from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.interfaces import Evaluation, Model, PartialParts, Parts, Tracking
 from calib_sweep.parts.plain_values import check_plain_values
 from calib_sweep.settings import PREPARATIONS
@@ -194,7 +195,6 @@ def _instantiate_within(key: str, name: str, node: Config) -> Any:
 
 
 def _instantiate(key: str, node: Config) -> Any:
-    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf.errors import MissingMandatoryValue
 
@@ -207,7 +207,8 @@ def _instantiate(key: str, node: Config) -> Any:
         raise ConfigError(
             f"{lacking} is missing: expected a value. Type {lacking}=VALUE."
         ) from None
-    except InstantiationException as error:
+    except Exception as error:  # Hydra 1.3 wraps what a class raises, 1.4 lets it through
+        raise_if_told()
         with collected() as problems:  # Hydra stops at the first part that cannot be built
             for name, part in node.items():
                 if isinstance(part, Mapping) and "_target_" in part:

@@ -9,6 +9,7 @@ from calib_sweep.sweep.compose import GridError
 from calib_sweep.sweep.mistakes import describe_hydra_error
 from calib_sweep.sweep.plan import plan_cells, store_of
 
+KEY_NOTE = "full_key: "
 DONE, REFUSED, SOME_FAILED = 0, 1, 3  # exit codes
 
 
@@ -32,6 +33,10 @@ def told(error: BaseException) -> ConfigError | None:
         return error
     if isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
         return ConfigError(describe_hydra_error(error))
+    # Hydra 1.4 lets through what its launchers and sweepers raise, with their key as a note.
+    places = [note.removeprefix(KEY_NOTE) for note in getattr(error, "__notes__", ())]
+    if own := next((place for place in places if place.startswith("hydra.")), None):
+        return ConfigError(f"{own}: {error}")
     return None
 
 

@@ -113,7 +113,7 @@ def _parse_word(parser: OverridesParser, word: str) -> Override:
 def _remedy(word: str) -> str:
     """Say how to type the text after the key, and how a list or a range, if it looks like one."""
     key, _, value = word.partition("=")
-    if not value or not _is_readable(f'{key}="text"'):
+    if not value or "[" in key or not _is_readable(f'{key}="text"'):
         return "A key is names with dots between them. Example: method.sparsity=0.5."
     quoted = f"Quote such text for Hydra and for the shell: {wording.typed(key, value)}."
     return f"{READABLE} {quoted}" if "," in value or "(" in value else quoted
