@@ -115,6 +115,9 @@ def test_the_task_that_is_cancelled_leaves_its_cell_and_the_others_go_on(
     words = [*command, "hydra.launcher.detach=true", "hydra.launcher.cells_per_worker=2"]
     assert run_cli(*words, cwd=tmp_path, env=environment).code == 0
     wait_until(bed.exists, timeout_s=240)
+    # The other job has ended: it might take over what the first one gives back.
+    jobs = ["squeue", "--noheader", "--array"]
+    wait_until(lambda: len(slurm.run(*jobs).splitlines()) == 1, timeout_s=120)
     (claim,) = results.folder.glob("*drowsy*/claim.*")
     (log,) = [
         path
