@@ -75,7 +75,8 @@ def follow(ranks: Ranks, builder: Builder) -> None:
     from calib_sweep.session import Session
 
     assert isinstance(ranks, Member)
-    logging.getLogger("calib_sweep").setLevel(logging.ERROR)  # the first rank says the rest
+    logging.getLogger("calib_sweep").setLevel(logging.ERROR)  # the first rank says the rest,
+    logging.getLogger("calib_sweep.run").setLevel(logging.CRITICAL)  # and which cell has failed
     session = Session(builder, ranks)
     for run, cell, store in ranks.tasks():
         with ranks.on(partial(note_loss, store.cell_folder(cell), run)):

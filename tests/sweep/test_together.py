@@ -34,10 +34,11 @@ def place(tmp_path, make_cell):
 @pytest.fixture
 def loud():
     """Followers are quiet; what is tested after them is not."""
-    package = logging.getLogger("calib_sweep")
-    before = package.level
+    loggers = [logging.getLogger(name) for name in ("calib_sweep", "calib_sweep.run")]
+    before = [logger.level for logger in loggers]
     yield
-    package.setLevel(before)
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
