@@ -85,6 +85,7 @@ def test_a_walk_that_is_over_is_not_walked_again_when_scoring_was_killed(
     assert ended.code == 0 and "goes on behind 6 blocks" in ended.err
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_cell_that_is_done_goes(run_cli, tiny_world, tmp_path):
     """Its process was killed between the record and the clearing away."""
     command = [*tiny_world, *KEEP, "method=rtn"]
@@ -120,14 +121,14 @@ def test_processes_that_are_killed_at_any_moment_end_with_the_same_bits(tiny_wor
     grid = ["method=gptaq,owl", "activations=int8", "activations.scaling=static", "seed=0"]
     command = ["-m", *tiny_world, *size, *grid]
     whole, again = tmp_path / "whole", tmp_path / "again"
-    helper = [sys.executable, "-m", "helpers.killed", str(again), "8", *command, *KEEP]
+    helper = [sys.executable, "-m", "helpers.killed", str(again), "6", *command, *KEEP]
     paths = [str(Path(__file__).parent), *sys.path]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     ended = subprocess.run(helper, env=env, capture_output=True, text=True, timeout=600)
     log = again.with_suffix(".log").read_text()
     assert ended.returncode == 0, ended.stdout + ended.stderr + log
     told = json.loads(ended.stdout.splitlines()[-1])
-    assert told["killed"] == 8 and told["resumed"] >= 3
+    assert told["killed"] == 6 and told["resumed"] >= 2
     plain = [sys.executable, "-m", "calib_sweep", *command, f"results_dir={whole}"]
     subprocess.run(plain, env=env, check=True, capture_output=True, timeout=600)
     assert left_by(again) == left_by(whole)
