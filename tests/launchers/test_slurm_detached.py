@@ -122,7 +122,7 @@ def test_the_task_that_is_cancelled_leaves_its_cell_and_the_others_go_on(
     (log,) = [
         path
         for path in results.folder.glob(".submitit/*/*_log.err")
-        if "drowsy" in path.read_text()
+        if ": miniature drowsy" in path.read_text()
     ]
     slurm.run("scancel", log.parent.name)
     wait_until(lambda: slurm.run("squeue", "--noheader") == "", timeout_s=240)
