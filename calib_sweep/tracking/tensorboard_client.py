@@ -6,6 +6,9 @@
 A run is written beside its place and moved there when it is whole.
 """
 
+# Classes of messages are made when their modules are imported, which type checkers cannot see.
+# pyright: reportAttributeAccessIssue=false
+
 import shutil
 import struct
 import time
