@@ -13,6 +13,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -263,7 +264,8 @@ class Checkpoint(NothingKept):
         self._waiting.clear()
         self._say("checkpoint=blocks: nothing more is kept of this walk: %s", why)
         if self._is_begun and self._ranks.is_first:
-            clear_rest(self._folder, self._files)
+            with suppress(OSError):  # a disk that fails may not let go either
+                clear_rest(self._folder, self._files)
 
     def _say(self, told: str, *of: object) -> None:
         if self._ranks.is_first:

@@ -14,11 +14,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,11 +33,14 @@ class NotPlainError(Exception):
 
 
 def write(path: Path, value: object) -> None:
-    """Write `value` to the file `path`, whole or not at all."""
+    """Write `value` to the file `path`, whole or not at all; `OSError` where it finds no room."""
     tensors: dict[str, Tensor] = {}
     tree = valid_json.dumps(_tree(value, tensors))
     with atomic.replacing(path) as partial:
-        save_file(tensors, partial, metadata={TREE: tree})
+        try:
+            save_file(tensors, partial, metadata={TREE: tree})
+        except SafetensorError as error:  # what it makes of a full disk, too
+            raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def read(path: Path, device: torch.device) -> Any:
@@ -81,7 +85,11 @@ def _attributes(value: object) -> list[str]:
     """Names of all that an object is made of; `NotPlainError` where there may be more to it."""
     kind = type(value)
     if dataclasses.is_dataclass(kind):
-        return [field.name for field in dataclasses.fields(kind)]
+        names = [field.name for field in dataclasses.fields(kind)]
+        more = getattr(value, "__dict__", {}).keys() - set(names)
+        if all(isinstance(getattr(kind, name, None), cached_property) for name in more):
+            return names
+        raise NotPlainError(f"{kind.__module__}.{kind.__qualname__}")
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
     if not plain or hasattr(kind, "__setstate__") or not hasattr(value, "__dict__"):
         raise NotPlainError(f"{kind.__module__}.{kind.__qualname__}")

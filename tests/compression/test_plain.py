@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pytest
 import torch
+from helpers.full_disk import no_room
 from safetensors.torch import save_file
 
 from calib_sweep.compression import plain
@@ -27,6 +29,21 @@ class Sums:
     def __init__(self, device):
         self.total = torch.ones(2, device=device)
         self.num = 3
+
+
+@dataclass
+class Counted:
+    bits: int
+
+    @cached_property
+    def levels(self):
+        return 2**self.bits
+
+
+class Hidden(Counted):
+    def __init__(self, bits):
+        super().__init__(bits)
+        self.more = "is in no field"
 
 
 def back(value, path):
@@ -65,7 +82,23 @@ def test_objects_are_their_attributes(tmp_path):
     assert isinstance(got[1], Sums) and torch.equal(got[1].total, torch.ones(2))
 
 
-@pytest.mark.parametrize("value", [lambda: 1, object, {1, 2}, torch.nn.Linear(1, 1), 1j, open])
+def test_what_an_object_works_out_is_worked_out_again(tmp_path):
+    value = Counted(3)
+    assert value.levels == 8
+    got = back(value, tmp_path / "one")
+    assert vars(got) == {"bits": 3} and got.levels == 8
+
+
+def test_a_full_disk_is_an_error_of_the_disk_and_leaves_nothing(tmp_path):
+    with no_room(), pytest.raises(OSError, match="one cannot be written: .*File too large"):
+        plain.write(tmp_path / "one", torch.zeros(1000))
+    assert list(tmp_path.iterdir()) == []
+
+
+REFUSED = [lambda: 1, object, {1, 2}, torch.nn.Linear(1, 1), 1j, open, Hidden(3)]
+
+
+@pytest.mark.parametrize("value", REFUSED)
 def test_what_is_more_than_its_attributes_is_refused(tmp_path, value):
     with pytest.raises(plain.NotPlainError):
         plain.write(tmp_path / "one", [value])
