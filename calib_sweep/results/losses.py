@@ -23,8 +23,18 @@ def note_loss(folder: Path, run: str, reason: str) -> None:
 
 def losses(folder: Path) -> list[str]:
     """Return why ranks were lost on the cell in `folder`, the first loss first."""
-    found = sorted(folder.glob(LOSS), key=lambda path: path.stat().st_mtime_ns)
-    return [json.loads(path.read_bytes())["reason"] for path in found]
+    found: list[tuple[int, str]] = []
+    for path in folder.glob(LOSS):
+        with suppress(FileNotFoundError):  # whoever has finished the cell takes them away
+            found.append((path.stat().st_mtime_ns, _reason(path)))
+    return [reason for _, reason in sorted(found)]
+
+
+def _reason(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_bytes())["reason"])
+    except (ValueError, KeyError, TypeError):
+        return f"{path.name} does not say why"
 
 
 def forget_losses(folder: Path) -> None:

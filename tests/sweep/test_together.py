@@ -82,6 +82,14 @@ def test_a_cell_whose_ranks_were_lost_twice_has_failed_and_says_why(place, membe
     assert losses(folder) == []  # typed again, it is tried again
 
 
+def test_a_note_that_is_damaged_counts_and_one_that_goes_meanwhile_does_not(place):
+    _, _, folder = place
+    note_loss(folder, "1", "rank 1 is gone")
+    (folder / "lost-2.json").write_text("")
+    (folder / "lost-3.json").symlink_to(folder / "which another rank has taken away")
+    assert losses(folder) == ["rank 1 is gone", "lost-2.json does not say why"]
+
+
 def test_cells_of_one_rank_look_for_no_losses(make_cell, tmp_path):
     store, cell = Store(tmp_path, "default"), make_cell()
     store.cell_folder(cell).mkdir(parents=True)
