@@ -90,7 +90,7 @@ def test_what_an_object_works_out_is_worked_out_again(tmp_path):
 
 
 def test_a_full_disk_is_an_error_of_the_disk_and_leaves_nothing(tmp_path):
-    with no_room(), pytest.raises(OSError, match="one cannot be written: .*File too large"):
+    with no_room(), pytest.raises(OSError, match="File too large"):
         plain.write(tmp_path / "one", torch.zeros(1000))
     assert list(tmp_path.iterdir()) == []
 
