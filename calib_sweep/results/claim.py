@@ -79,6 +79,11 @@ class Claim:
     def path(self) -> Path:
         return self.folder / f"claim.{self.number}"
 
+    @property
+    def takes_over(self) -> bool:
+        """Whether the holder before this one is dead."""
+        return self.number > 0
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):
             try:

@@ -1,17 +1,21 @@
 """The end of a sweep that no command waits for: the last worker out sums it up.
 
-It also runs what the dead left, if nothing else is left to do: nobody submits that again. Workers
+It also runs what the dead left, if nothing else is left to do: nobody submits that again. Whether
+those are dead who hold what is left takes two minutes to know, most of the time far less. Workers
 that end at the same time all see that every cell is settled. The first of them claims the end, and
 the others leave.
 """
 
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calib_sweep.cell import Cell
+from calib_sweep.interruption import raise_if_told
 from calib_sweep.parts.interfaces import Tracking
 from calib_sweep.results.claim import Watch, last_claim, try_claim
 from calib_sweep.sweep.queue import Outlook, tidy_settled
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOSING = ".closing"  # of a sweep: who sums it up
+POLL_S = 2.0  # between two looks at somebody who may be dead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +37,26 @@ class Closing:
     settings: "AnalysisSettings"
 
     def is_left_by_the_dead(self, outlook: Outlook) -> bool:
-        """Tell whether somebody claimed every cell that is left, and is gone."""
-        watch, num_left = Watch(), 0
-        for cell in reversed(self.cells):  # most often the last one is open, and nobody's yet
-            if outlook.unsettled([cell]):
-                claim = last_claim(outlook.store.cell_folder(cell))
-                if claim is None or not watch.is_dead(claim):
-                    return False
-                num_left += 1
-        return num_left > 0
+        """Tell whether somebody claimed every cell that is left, and is gone.
+
+        Whoever may be alive is watched until that is known: the living sum up, and nobody else.
+        """
+        watch, cells = Watch(), self.cells
+        while True:
+            left: list[tuple[Cell, Path]] = []
+            for cell in reversed(cells):  # most often the last one is open, and nobody's yet
+                if outlook.unsettled([cell]):
+                    claim = last_claim(outlook.store.cell_folder(cell))
+                    if claim is None:
+                        return False
+                    left.append((cell, claim))
+            claims = [claim for _, claim in left]
+            dead = [watch.is_dead(claim) for claim in claims]
+            if all(dead) or any(map(watch.shows_life, claims)):
+                return bool(claims) and all(dead)
+            cells = [cell for cell, _ in reversed(left)]
+            raise_if_told()
+            time.sleep(POLL_S)
 
     def by_last_worker(self, outlook: Outlook, tracking: Tracking) -> bool:
         """Sum up, if nothing is left to do and nobody else does; tell whether that was done."""

@@ -65,8 +65,8 @@ class Worker:
     who may be dead; None: stay until every cell is settled, whoever runs it, so that the cells of a
     worker that dies are taken over.
     share: cells from where one of many jobs begins to where the next one does; None: `max_cells`.
-    closing: what the last worker does at the end of a sweep that no command waits for; before that
-    it runs what the dead left, beyond `max_cells`.
+    closing: what the last worker does at the end of a sweep that no command waits for. What the
+    dead left is then run beyond `max_cells`: their number of cells is nobody's now.
     failed_before: the failed cells as the command found them; these are run again.
     sessions: at most one, kept for the next worker of this process.
     crew: other processes that do the same beside this one.
@@ -88,6 +88,7 @@ class Worker:
     ranks: Ranks = ALONE
     _poll_s: float = 0.0  # 0: not waiting
     _num_run: int = 0
+    _num_beyond: int = 0  # of those, what the dead left
     _running: tuple[Path, Parts] | None = None  # the folder of a cell, and what was kept of it
 
     def __call__(self, _config: object = None) -> list[str]:
@@ -133,7 +134,7 @@ class Worker:
 
     def work(self, progress: "Shown", crew: "Company") -> None:
         """Take cells and run them, show them by `progress` and tell `crew` of them."""
-        session, self._num_run = self._session(), 0
+        session, self._num_run, self._num_beyond = self._session(), 0, 0
         outlook = Outlook(self.store, self.failed_before, progress.finished)
         queue = Queue(self._from_own_share(), outlook)
         while self._takes_more(outlook):
@@ -157,12 +158,13 @@ class Worker:
             queue.settle(cell, failed=failed)
             crew.ran(cell.id, failed=failed)
             self._num_run += 1
+            self._num_beyond += self.closing is not None and claim.takes_over
             self._running = None
 
     def _takes_more(self, outlook: Outlook) -> bool:
         if self.until is not None and time.time() >= self.until:
             return False
-        if self.max_cells is None or self._num_run < self.max_cells:
+        if self.max_cells is None or self._num_run - self._num_beyond < self.max_cells:
             return True
         return self.closing is not None and self.closing.is_left_by_the_dead(outlook)
 

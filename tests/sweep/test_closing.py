@@ -1,15 +1,19 @@
 """The last worker out sums up a sweep that no command waits for: one of them, at the end."""
 
 import json
+import os
+import time
 
 import pytest
 
 from calib_sweep import run
 from calib_sweep.analysis.settings import read_settings
 from calib_sweep.processes import host_identity
+from calib_sweep.results import claim as claims
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.record import new_record, utc_now
 from calib_sweep.results.store import Store
+from calib_sweep.sweep import closing
 from calib_sweep.sweep.closing import CLOSING, Closing
 from calib_sweep.sweep.queue import Outlook
 from calib_sweep.sweep.worker import Worker
@@ -44,8 +48,8 @@ def sweep(tmp_path, monkeypatch, make_cell):
 
     def end(done):
         outlook.settled = {cell.id for cell in cells[:done]}
-        closing = Closing(cells=cells, settings=read_settings())
-        return closing.by_last_worker(outlook, Mirror())
+        own = Closing(cells=cells, settings=read_settings())
+        return own.by_last_worker(outlook, Mirror())
 
     end.written, end.store = written, store
     return end
@@ -100,20 +104,21 @@ def detached(tmp_path, monkeypatch, make_cell):
     ran.clear()
 
     def work():
-        closing = Closing(cells=cells, settings=read_settings())
-        Worker(cells, store, Trackers(by_name={}), max_cells=1, closing=closing)()
+        own = Closing(cells=cells, settings=read_settings())
+        Worker(cells, store, Trackers(by_name={}), max_cells=1, closing=own)()
         return ran
 
     work.store, work.cells = store, cells
     return work
 
 
-def die_on(store, cell):
-    """Leave the claim of a process of this host that is gone."""
+def die_on(store, cell, host=None):
+    """Leave the claim of a process that is gone, of this host if no other is said."""
     folder = store.cell_folder(cell)
-    folder.mkdir(parents=True)
-    claim = {"host": host_identity(), "pid": 2**22 + 1, "started": "1"}
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = {"host": host or host_identity(), "pid": 2**22 + 1, "started": "1"}
     (folder / "claim.0").write_text(json.dumps(claim))
+    return folder / "claim.0"
 
 
 def test_the_last_one_runs_what_the_dead_left_beyond_its_number(detached):
@@ -133,3 +138,31 @@ def test_what_others_run_is_theirs(detached):
     die_on(detached.store, detached.cells[2])
     with try_claim(detached.store.cell_folder(detached.cells[3])):
         assert detached() == [0]
+
+
+def test_what_the_dead_left_is_not_among_the_cells_of_who_takes_it_over(detached):
+    """Else the last worker's own cell would be left for nobody."""
+    dense = detached.store.cell_folder(detached.cells[0])
+    (dense / "record.json").unlink()
+    die_on(detached.store, detached.cells[0])
+    assert detached() == [None, 0]
+
+
+def test_who_died_on_another_host_a_moment_ago_is_watched_until_that_is_known(
+    detached, monkeypatch
+):
+    monkeypatch.setattr(claims, "STALE_S", 0.4)
+    monkeypatch.setattr(closing, "POLL_S", 0.05)
+    for cell in detached.cells[2:]:
+        die_on(detached.store, cell, "elsewhere")
+    assert detached() == [0, 1, 2]
+    assert (detached.store.folder / "report/index.html").exists()
+
+
+def test_who_is_alive_on_another_host_sums_up(detached, monkeypatch):
+    monkeypatch.setattr(closing, "POLL_S", 0.05)
+    die_on(detached.store, detached.cells[2], "elsewhere")
+    beating = die_on(detached.store, detached.cells[3], "elsewhere")
+    monkeypatch.setattr(closing, "raise_if_told", lambda: os.utime(beating, (1, time.time())))
+    assert detached() == [0]
+    assert not (detached.store.folder / "report").exists()
