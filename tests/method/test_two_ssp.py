@@ -161,7 +161,10 @@ def test_norms_by_hand_are_of_samples_and_their_mean():
     see([[3.0, 1.0], [4.0, 0.0], [0.0, 2.0]], [0, 0, 1])  # 5, 1 and 0, 2
     assert survey.mean_F().tolist() == pytest.approx([2.5, 1.5])
     see([[1.0, 6.0]], [1], [4.0])  # sample 0 of this batch has no token that counts
-    assert survey.mean_F().tolist() == pytest.approx([(5 + 0 + 2) / 3, (1 + 2 + 12) / 3])
+    by_hand = [(5 + 0 + 2) / 3, (1 + 2 + 12) / 3]
+    assert survey.mean_F().tolist() == pytest.approx(by_hand)
+    see([], [])  # no token of this batch counts
+    assert survey.mean_F().tolist() == pytest.approx(by_hand)
 
 
 def test_the_lowest_neurons_go_and_the_first_of_equals():
