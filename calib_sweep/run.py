@@ -160,7 +160,7 @@ def _fill(
         found = None if cell.is_dense else ranks.from_rank(0, lambda: store.find(cell.dense()))
         engine = scored_by(found)
         scorer = suite.scorer(model, engine, ranks)
-        descriptors = describe(drawn, scorer, cell, loaded.weights, code)
+        descriptors = describe(drawn, scorer, cell, loaded.weights, code, ranks)
         drawn_hash = None if drawn is None else drawn.hash
         kin = ranks.from_rank(0, lambda: kin_of_cell(store, cell, inputs, drawn_hash))
         wanted = suite.identities(scorer, dense)
@@ -168,7 +168,7 @@ def _fill(
     environment.start_peak_memory(str(model.device))
     checkpoint = checkpoint_of(cell, store, model, drawn, inputs, ranks)
     with timings.of("compress", lambda: checkpoint.seconds_before):
-        made = made_before(model, cell, parts.model, kin, is_asked=not suite.is_all(known))
+        made = made_before(model, cell, parts.model, kin, ranks, is_asked=not suite.is_all(known))
         if made is None:
             model = session.model(parts.model, inputs["model"], parts.prepare)
             own = progress, checkpoint, ranks

@@ -19,6 +19,7 @@ from calib_sweep.model.fingerprint import weights_fingerprint
 from calib_sweep.model.loading import HubModel
 from calib_sweep.parts.interfaces import Model
 from calib_sweep.places import LAYERS
+from calib_sweep.ranks import ALONE, Ranks
 from calib_sweep.results.kin import Kin, require_one_model
 
 if TYPE_CHECKING:
@@ -28,13 +29,26 @@ log = logging.getLogger(__name__)
 
 
 def made_before(
-    model: "PreTrainedModel", cell: Cell, part: Model, kin: Sequence[Kin], *, is_asked: bool
+    model: "PreTrainedModel",
+    cell: Cell,
+    part: Model,
+    kin: Sequence[Kin],
+    ranks: Ranks = ALONE,
+    *,
+    is_asked: bool,
 ) -> Made | None:
     """Return the compression of a cell as a finished one tells it, or None: it has to be made.
 
     If anything `is_asked` of `model`, it then has the weights that this cell kept. None: its
-    weights may be any.
+    weights may be any. `ranks`: one that cannot read what the others can has all make it again.
     """
+    made = _made_before(model, cell, part, kin, is_asked=is_asked)
+    return made if all(ranks.gathered([made is not None])) else None
+
+
+def _made_before(
+    model: "PreTrainedModel", cell: Cell, part: Model, kin: Sequence[Kin], *, is_asked: bool
+) -> Made | None:
     form = cell.config["save_model"]
     for one in kin:
         kept = None if form is None else one.model(form)

@@ -24,8 +24,9 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.cell import TARGET, Cell, Config, by_kind, digest, kind_of, without_execution
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.evaluation.corpora.perplexity import token_perplexity
-from calib_sweep.evaluation.scorers.scorer import Scorer, ranks_of
+from calib_sweep.evaluation.scorers.scorer import Scorer
 from calib_sweep.evaluation.windows import Windows, has_context
+from calib_sweep.ranks import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +39,18 @@ def describe(
     cell: Cell,
     weights: Mapping[str, object],
     code: str | None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float | None]:
     """Describe a set by the dense model behind `scorer`; by nothing if not asked for, or no set.
 
     `weights`: what those of the model depend on. `code`: hash of the code of the evaluation's
-    classes, where some are not ours.
+    classes, where some are not ours. `ranks`: of the cell; a scorer may know of none.
     """
     if drawn is None or not cell.config[DENSE_PERPLEXITY]:
         return {}
     asks = {"evaluation": engine(cell.config["evaluation"], code), "scorer": scorer.engine}
     identity = {**weights, **asks}
-    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity)}
+    return {DENSE_PERPLEXITY: dense_perplexity(drawn, scorer, identity, ranks)}
 
 
 def engine(evaluation: Config, code: str | None) -> dict[str, object]:
@@ -60,16 +62,18 @@ def engine(evaluation: Config, code: str | None) -> dict[str, object]:
 
 
 def dense_perplexity(
-    drawn: CalibrationSet, scorer: Scorer, identity: Mapping[str, object]
+    drawn: CalibrationSet,
+    scorer: Scorer,
+    identity: Mapping[str, object],
+    ranks: Ranks = ALONE,
 ) -> float | None:
     """Perplexity of a set that is kept on disk, computed unless it was before.
 
     `identity`: what the weights of the model depend on, and who asks it. None: samples of a single
-    token have none.
+    token have none. Of `ranks` the first one reads and keeps it.
     """
     assert drawn.folder is not None, "a set is described where it is kept"
     path = drawn.folder / f"{DENSE_PERPLEXITY}-{digest(identity)}.json"
-    ranks = ranks_of(scorer)
     known = ranks.from_rank(0, lambda: _read(path, drawn.hash))
     if known is None:
         scored_NT = has_context(drawn.tokens_NT, drawn.lengths_N)

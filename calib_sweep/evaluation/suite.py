@@ -207,11 +207,14 @@ class PreparedSuite:
         """
         scorer = self.settings.scorer(model, self.tokenizer)
         if engine is None and isinstance(scorer, PackedScorer):
-            if model not in self._engines:
-                probe = partial(probed, scorer, self._asked(scorer), self.windows)
-                self._engines[model] = ranks.from_rank(0, probe)
-            engine = self._engines[model]
+            packed = scorer
+            engine = ranks.from_rank(0, lambda: self._engine_of(model, packed))
         return shared(scorer if engine is None else scoring_as(scorer, engine), ranks)
+
+    def _engine_of(self, model: "PreTrainedModel", scorer: PackedScorer) -> str:
+        if model not in self._engines:
+            self._engines[model] = probed(scorer, self._asked(scorer), self.windows)
+        return self._engines[model]
 
     def _asked(self, scorer: Scorer) -> list[Requests]:
         """Return all that tasks ask, in the requests that are scored, too."""

@@ -4,12 +4,14 @@ import json
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.fakes import byte_tokenizer, random_tokens, save_tiny, tiny_model
 from helpers.hub_models import hub_model
+from helpers.ranked import in_threads
 from helpers.rotated import rotation
 from helpers.sweeps import read_records
 from safetensors.torch import load_file
@@ -283,6 +285,12 @@ def test_a_kept_model_that_differs_outside_of_blocks_is_read_whole(tmp_path, par
     again = part.load()
     made = made_before(again, make_cell(), part, [kin], is_asked=True)
     assert made is not None and weights_fingerprint(again) == note["fingerprint"]
+
+    def see(ranks):  # a file that came by NFS to one rank alone
+        cell, own = make_cell(), kin if ranks.is_first else replace(kin, folder=tmp_path)
+        return made_before(again, cell, part, [own], ranks, is_asked=False)
+
+    assert in_threads(2, see) == [None, None]
 
 
 def test_fused_experts_are_told_one_by_one(tmp_path):

@@ -181,11 +181,14 @@ def test_a_token_that_no_rank_has_scored_is_missed():
     in_threads(2, ask)
 
 
-def test_a_scorer_of_somebodys_own_is_asked_everything_by_each_rank():
-    class Even:
-        def log_probs(self, windows):
-            yield slice(0, windows.num_positions), torch.zeros(windows.num_positions, 300) - 5.7
+class Even:
+    """A scorer of somebody's own, which knows of no ranks."""
 
+    def log_probs(self, windows):
+        yield slice(0, windows.num_positions), torch.zeros(windows.num_positions, 300) - 5.7
+
+
+def test_a_scorer_of_somebodys_own_is_asked_everything_by_each_rank():
     def ask(ranks):
         scorer = engines.shared(Even(), ranks)
         return score_corpus(scorer, texts(), 20, None)
@@ -206,13 +209,36 @@ def test_a_set_is_described_by_all_ranks_and_kept_by_the_first(tmp_path, monkeyp
     )
 
     def ask(scorer):
-        return set_perplexity.dense_perplexity(drawn, scorer, {})
+        return set_perplexity.dense_perplexity(drawn, scorer, {}, scorer.ranks)
 
     alone, _ = asked(random_llama(), ALONE, ask, batch_tokens=16)
     found, seen = of_ranks(3, random_llama(), ask, batch_tokens=16)
     assert found == [alone] * 3 and alone > 1
     assert [len(own) for own in seen] == [1, 2, 2]
     assert len(kept) == 2  # by the one that was alone, and by the first of three
+    own = in_threads(3, lambda ranks: set_perplexity.dense_perplexity(drawn, Even(), {}, ranks))
+    assert own == pytest.approx([np.exp(5.7)] * 3) and len(kept) == 3
+
+
+@pytest.mark.parametrize("forgets", [0, 1])
+def test_a_rank_that_prepares_its_evaluation_anew_stays_in_step(forgets, tokenizer, monkeypatch):
+    from helpers.scored import corpus, perplexity_of
+
+    from calib_sweep.evaluation import suite as suite_module
+
+    monkeypatch.setattr(suite_module, "probed", lambda scorer, *_: scorer.engine)
+    perplexity = perplexity_of(corpus(), max_windows=2)
+    settings = Evaluation(perplexity=perplexity, zero_shot=None, divergence=None)
+
+    def run(ranks):
+        suite, model = settings.prepare(tokenizer), random_llama()
+        suite.scorer(model, None, ranks)
+        if ranks.index == forgets:
+            suite = settings.prepare(tokenizer)
+        suite.scorer(model, None, ranks)
+        return ranks.gathered([ranks.index])
+
+    assert in_threads(2, run) == [[0, 1]] * 2
 
 
 def test_a_dense_model_is_probed_on_the_first_rank_and_all_do_what_it_says(tokenizer, monkeypatch):
