@@ -209,11 +209,13 @@ def test_a_kept_model_that_is_damaged_or_of_other_weights_is_compressed_again(
 def test_scores_of_two_models_are_not_mixed(run_cli, world, sweep, work):
     old = of_method(sweep, "wanda")
     made, other = old["compression"]["fingerprint"], "0123" * 8
+    old["config"]["ranks_per_cell"] = 2
     rewrite(sweep, old | {"compression": old["compression"] | {"fingerprint": other}})
     ended = run_cli(*GRID, *world(LARGE), "walk.batch_tokens=64", cwd=sweep)
     assert ended.code == 3
     (failed,) = [one for one in by_id(sweep).values() if one["status"] == "failed"]
-    for told in (made, other, old["cell_id"], "not mixed", "batch_tokens None then, 64 now"):
+    suspects = "batch_tokens None then, 64 now", "ranks_per_cell 2 then, 1 now"
+    for told in (made, other, old["cell_id"], "not mixed", *suspects):
         assert told in failed["error"]["message"]
     assert failed["scores"] == {} and failed["cell"]["method"] == "wanda"
     assert sorted(work["scored"]) == 2 * ["mini_boolq"] + 2 * ["more@32"]

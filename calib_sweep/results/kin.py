@@ -139,5 +139,10 @@ def _suspects(cell: Cell, record: Record) -> str:
 
 def _last_digits(config: Config) -> dict[str, object]:
     """Return the settings of a cell that say how it is compressed, not what is computed."""
-    settings = flatten({key: config.get(key) for key in ("model", "walk", "num_threads")})
-    return {k: value for k, value in settings.items() if is_execution(k) or k == "num_threads"}
+    settings = flatten({key: config.get(key) for key in ("model", "walk")})
+    found = {key: value for key, value in settings.items() if is_execution(key)}
+    own = {
+        "num_threads": config.get("num_threads"),
+        "ranks_per_cell": config.get("ranks_per_cell", 1),
+    }
+    return found | own
