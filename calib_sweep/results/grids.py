@@ -16,6 +16,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,18 +38,20 @@ class Grid:
 
     cells: tuple[Cell, ...]
     command: tuple[str, ...]
-    owner: int  # the user who has kept it
+    owner: int  # the user who typed it
 
 
-def keep(store: Store, cells: Sequence[Cell], command: Sequence[str]) -> None:
+def keep(
+    store: Store, cells: Sequence[Cell], command: Sequence[str], owner: int | None = None
+) -> None:
     """Keep these cells in the folder, as its newest grid, where it can be written.
 
     The same grid makes the same file. Older ones go whose cells are all in this one.
+    `owner`: the user who typed the command; None: whoever runs this process.
     """
     if store.folder.exists() and not os.access(store.folder, os.W_OK):
         return  # a colleague's, in which all is done: else this was refused
-    text = valid_json.dumps(_to_plain(cells, command), separators=(",", ":")) + "\n"
-    path = store.folder / GRID.replace("*", digest(text))
+    path, text = _file_of(store, cells, command, owner)
     before = _paths(store)
     if before[-1:] == [path]:
         return
@@ -57,7 +60,8 @@ def keep(store: Store, cells: Sequence[Cell], command: Sequence[str]) -> None:
     own = {cell.id for cell in cells}
     for older in (other for other in before if other != path):
         if _ids(older) <= own:
-            older.unlink(missing_ok=True)
+            with suppress(PermissionError):  # somebody else's, where each deletes only their own
+                older.unlink(missing_ok=True)
 
 
 def kept(store: Store) -> list[Grid]:
@@ -78,8 +82,22 @@ def take_out(store: Store, ids: Iterable[str]) -> None:
         if (grid := _read(path, store)) is None or gone.isdisjoint(c.id for c in grid.cells):
             continue
         if left := [cell for cell in grid.cells if cell.id not in gone]:
-            keep(store, left, grid.command)
+            age = path.stat()
+            other, text = _file_of(store, left, grid.command, grid.owner)
+            atomic.write(other, text)
+            os.utime(other, ns=(age.st_atime_ns, age.st_mtime_ns))  # no newer than it was
         path.unlink(missing_ok=True)
+
+
+def _file_of(
+    store: Store, cells: Sequence[Cell], command: Sequence[str], owner: int | None
+) -> tuple[Path, str]:
+    """Return where a grid is kept, and as what."""
+    told = _to_plain(cells, command)
+    if owner not in (None, os.geteuid()):
+        told["owner"] = owner  # whoever keeps the grid of another does not vouch for it
+    text = valid_json.dumps(told, separators=(",", ":")) + "\n"
+    return store.folder / GRID.replace("*", digest(text)), text
 
 
 def _paths(store: Store) -> list[Path]:
@@ -165,10 +183,11 @@ def _read(path: Path, store: Store) -> Grid | None:
         return None
     try:
         owner = path.stat().st_uid
+        owner = int(told.get("owner", owner)) if owner == os.geteuid() else owner
         cells = [_to_cell(row, told, store) for row in told["cells"]]
     except FileNotFoundError:
         return None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"it is no grid by its form: {error!r}") from error
     pairs = zip(cells, told["cells"], strict=True)
     other = [cell.title for cell, row in pairs if cell.id != row["id"]]

@@ -99,7 +99,7 @@ def _merge(source: Store, target: Store, merged: Merged) -> None:
             merged.troubles.append(f"left out: {error}")
     try:
         for grid in grids.kept(source):
-            grids.keep(target, grid.cells, grid.command)
+            grids.keep(target, grid.cells, grid.command, grid.owner)
     except StoreError as error:
         merged.troubles.append(f"left out: {error}")
     _copy_threads(source, target)

@@ -83,6 +83,36 @@ def test_cells_that_are_taken_out_are_in_no_grid(store, cells):
     assert grids.kept(store) == [] and not files(store)
 
 
+def test_what_is_taken_out_of_an_older_grid_makes_it_no_newer(store, cells, make_cell):
+    again = make_cell(seed=0, settings={"method.sparsity": 0.5}, save_model="dense")
+    grids.keep(store, cells, COMMAND)
+    (older,) = files(store)
+    os.utime(older, ns=(2**60, 2**60))
+    grids.keep(store, [again.dense(), again], COMMAND)
+    grids.take_out(store, [cells[-1].id])
+    assert len(files(store)) == 2
+    kept = {cell.id: cell for cell in grids.kept_cells(store)}
+    assert len(kept) == len(cells) - 1 and kept[again.id].config["save_model"] == "dense"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_grid_of_another_stays_theirs_whoever_keeps_it_again(store, cells, tmp_path):
+    """It would run their code unasked, else."""
+    other, into = os.geteuid() + 1, Store(tmp_path, "merged")
+    grids.keep(store, cells, COMMAND)
+    os.chown(files(store)[0], other, -1)
+    (grid,) = grids.kept(store)
+    assert grid.owner == other
+    grids.keep(into, grid.cells, grid.command, grid.owner)
+    grids.take_out(store, [cells[1].id])
+    assert [one.owner for one in (*grids.kept(into), *grids.kept(store))] == [other] * 2
+    assert files(store)[0].stat().st_uid == os.geteuid()
+    grids.take_out(store, [cells[2].id])
+    assert grids.kept(store)[0].owner == other
+    os.chown(files(into)[0], other + 1, -1)  # whose word on it is not taken
+    assert grids.kept(into)[0].owner == other + 1
+
+
 def test_values_stand_once_however_many_cells_have_them(store, make_cell):
     grids.keep(store, [make_cell(seed=seed) for seed in range(1000)], COMMAND)
     (path,) = files(store)
