@@ -1,11 +1,13 @@
 """What is done with a grid: its verbs, alone or as one of several ranks; add, rm and rerun."""
 
+import shlex
 from collections.abc import Callable
 
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
 from calib_sweep.results import grids
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
+from calib_sweep.sweep.limits import FORCE
 from calib_sweep.sweep.reach import cells_to_run, within_reach
 from calib_sweep.sweep.removing import named_cells, remove, require_force
 from calib_sweep.sweep.sweep import Sweep
@@ -47,7 +49,7 @@ def add(sweep: Sweep) -> int:
     if todo:
         sweep.check_to_run(todo, here=False)
     sweep.keep()
-    folder = sweep.store.folder
+    folder = shlex.quote(str(sweep.store.folder))
     cells = f"{counted(len(sweep.cells), 'cell')}: {len(sweep.cells) - len(todo):,} done"
     output(f"{cells}, {len(todo):,} for workers. Start any: python -m calib_sweep work {folder}")
     return DONE
@@ -58,8 +60,8 @@ def rm(sweep: Sweep) -> int:
     cells = named_cells(sweep)
     require_force("rm", sweep, cells)
     grids.take_out(sweep.store, [cell.id for cell in cells])
-    num_gone, num_held = remove(sweep.store, cells)
-    folder = sweep.store.folder
+    num_gone, num_held = remove(sweep.store, cells, is_forced=FORCE in sweep.options)
+    folder = shlex.quote(str(sweep.store.folder))
     output(
         f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone. What was reported of them "
         f"stays until python -m calib_sweep report {folder}"
@@ -72,7 +74,7 @@ def rerun(sweep: Sweep) -> int:
     cells = named_cells(sweep)
     require_force("rerun", sweep, cells)
     sweep.check_to_run(sweep.cells)  # what cannot run is not deleted
-    _, num_held = remove(sweep.store, cells)
+    _, num_held = remove(sweep.store, cells, is_forced=FORCE in sweep.options)
     code = sweep.run()
     return SOME_FAILED if num_held else code
 

@@ -96,7 +96,7 @@ def listed(store: Store) -> Iterator[Listed]:
 def _listed(folder: Path, cell: Cell | None, watch: Watch) -> Listed:
     try:
         record, told = read_record(folder / RECORD), ""
-    except StoreError as error:
+    except (StoreError, OSError) as error:  # damaged, or a colleague's
         record, told = None, str(error)
     if record is not None:
         names, own = record["cell"], record["cell"].get("settings") or {}

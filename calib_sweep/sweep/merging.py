@@ -7,6 +7,7 @@ meanwhile. A copy appears whole, under the claim of its cell, and nothing finish
 import errno
 import json
 import logging
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     rest = f"{merged.same:,} there before, {merged.unfinished:,} not finished"
     told = f"{counted(merged.copied, 'cell')} copied, {rest}"
     told += f", {len(merged.troubles):,} left out: see above" if merged.troubles else ""
-    output(f"{told}\nnext: python -m calib_sweep report {into}")
+    output(f"{told}\nnext: python -m calib_sweep report {shlex.quote(into)}")
     return SOME_FAILED if merged.troubles else DONE
 
 
@@ -95,7 +96,7 @@ def _merge(source: Store, target: Store, merged: Merged) -> None:
             name = present.get(record.get("cell_id", ""), path.parent.name)
             _merge_cell(path.parent, record, target.folder / name, merged)
             _copy_set(record, source, target)
-        except StoreError as error:
+        except (StoreError, PermissionError) as error:  # damaged, or a colleague's
             merged.troubles.append(f"left out: {error}")
     try:
         for grid in grids.kept(source):
@@ -110,7 +111,7 @@ def _ids(store: Store) -> Iterator[tuple[str, str]]:
     for path in sorted(store.folder.glob(f"*/{RECORD}")):
         try:
             record = read_record(path)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             log.warning("%s", error)
             continue
         if record is not None and "cell_id" in record:
@@ -163,8 +164,8 @@ def _compare(record: Record, before: Record, folder: Path, place: Path, merged: 
     more = f" and {len(keys) - MAX_SCORES:,} more scores" if len(keys) > MAX_SCORES else ""
     merged.troubles.append(
         f"conflict: {record.get('cell_id', place.name)}: {folder} and {place} differ in {told}"
-        f"{more}. Nothing was overwritten. See why: python -m calib_sweep compare {folder.parent} "
-        f"{place.parent}"
+        f"{more}. Nothing was overwritten. See why: python -m calib_sweep compare "
+        f"{shlex.join([str(folder.parent), str(place.parent)])}"
     )
 
 

@@ -42,29 +42,33 @@ def require_force(verb: str, sweep: Sweep, cells: Sequence[Cell]) -> None:
         )
 
 
-def remove(store: Store, cells: Sequence[Cell]) -> tuple[int, int]:
-    """Delete the folders of `cells`; return how many went, and how many are held."""
-    num_gone = num_held = 0
+def remove(store: Store, cells: Sequence[Cell], *, is_forced: bool) -> tuple[int, int]:
+    """Delete the folders of `cells`; return how many went, and how many were left alone.
+
+    Those are held, or were finished since `require_force` looked and --force is not typed.
+    """
+    num_gone = num_left = 0
     for cell in (cell for cell in cells if store.cell_folder(cell).is_dir()):
-        if _remove(store, cell):
+        if (why := _remove(store, cell, is_forced=is_forced)) is None:
             num_gone += 1
         else:
-            num_held += 1
-            holder = holder_of(store.cell_folder(cell)) or "another worker"
-            log.error("left alone: %s, which %s runs now", cell.title, holder)
-    return num_gone, num_held
+            num_left += 1
+            log.error("left alone: %s, %s", cell.title, why)
+    return num_gone, num_left
 
 
-def _remove(store: Store, cell: Cell) -> bool:
-    """Delete the folder of `cell`; False where somebody holds it."""
+def _remove(store: Store, cell: Cell, *, is_forced: bool) -> str | None:
+    """Delete the folder of `cell`, or say why not."""
     folder = store.cell_folder(cell)
     if (claim := try_claim(folder)) is None:
-        return False
+        return f"which {holder_of(folder) or 'another worker'} runs now"
     gone = atomic.partial_name(folder)  # so that it goes, too, if we are killed here
     try:
+        if not is_forced and store.is_done(cell):
+            return f"which is done by now: type {FORCE}, too, to delete what it scored"
         folder.rename(gone)
     finally:
         claim.release()
     atomic.sync_folder(folder.parent)
     shutil.rmtree(gone)
-    return True
+    return None

@@ -9,6 +9,7 @@ from helpers.sweeps import read_records
 from calib_sweep.results import grids
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store
+from calib_sweep.sweep import removing
 
 GRID = ["-m", "method=rtn,wanda", "seed=0,1"]
 NUM_CELLS = 4  # dense, rtn once, wanda for each seed
@@ -144,6 +145,22 @@ def test_a_cell_that_somebody_runs_is_left_alone(results, do):
     assert ended.code == 3 and "left alone: miniature wanda text seed 1" in ended.err
     assert (folder / "record.json").exists()
     assert not list((results / "default").glob("*wanda*seed0*"))
+
+
+def test_a_cell_that_is_finished_while_rm_looks_at_it_stays_without_force(results, do, monkeypatch):
+    """Its worker ends between the look that needs no --force and the claim."""
+    folder = one(results, "*wanda*seed1*")
+    record = (folder / "record.json").read_bytes()
+    (folder / "record.json").unlink()
+
+    def finished(*of):
+        (folder / "record.json").write_bytes(record)
+        return try_claim(*of)
+
+    monkeypatch.setattr(removing, "try_claim", finished)
+    ended = do("rm", "method=wanda", "seed=1")
+    assert ended.code == 3 and "which is done by now: type --force, too" in ended.err
+    assert (folder / "record.json").read_bytes() == record and not list(folder.glob("claim.*"))
 
 
 @pytest.mark.slow
