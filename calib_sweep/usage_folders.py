@@ -5,8 +5,9 @@ VERBS = {
 calib-sweep status FOLDER    how a sweep gets on: cells, jobs, the time that is left, failures
 
 Reads FOLDER (results_dir/sweep_name) alone, so it may be asked on any machine that sees it, by
-whoever may read it. A cell is running while the process that claims it lives, or beats from another
-host; lost when that is gone. Jobs are told where SLURM can be asked. Nothing is written.
+whoever may read it. A cell is done, failed, running (the process that claims it lives, or beats
+from another host), lost (that is gone; the next worker takes the cell over), or open (all others).
+Jobs are told where SLURM can be asked. Nothing is left behind.
 
     calib-sweep status results/default
     watch -n 60 calib-sweep status results/default
@@ -16,8 +17,9 @@ Exit codes: 0 all cells done; 3 not yet, or some failed
 calib-sweep ls FOLDER [KEY=VALUE,VALUE ...] [--metric NAME,NAME] [--json]    cells with their scores
 
 Lists the cells in FOLDER (results_dir/sweep_name): those that have a record, and those of kept
-grids that have none yet. A state is done, failed, running or open. KEY is state, model, method,
-dataset, seed, replicate, or a setting (method.sparsity); a value may be a pattern (gpt*).
+grids that have none yet; of settings those in which cells differ. KEY is state (done, failed,
+running, lost or open, as status has them), model, method, dataset, seed, replicate, or a setting
+(method.sparsity); a value may be a pattern (gpt*).
 
     --metric acc/boolq    these scores, instead of the two means
     --json                one line of JSON for each cell, with all scores

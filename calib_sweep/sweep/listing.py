@@ -1,8 +1,4 @@
-"""`calib-sweep ls FOLDER`: the cells of a sweep with their states and scores.
-
-done      a record with scores           running   somebody claims it
-failed    a record with an error         open      in a grid that is kept, and not begun
-"""
+"""`calib-sweep ls FOLDER`: the cells of a sweep, their scores, and their states as in status."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,17 +16,16 @@ from calib_sweep.console import output
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import RECORD
 from calib_sweep.results import grids
-from calib_sweep.results.claim import Watch, holder_of, last_claim
+from calib_sweep.results.claim import holder_of
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
 from calib_sweep.results.reading import read_record
-from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
-from calib_sweep.settings import settings_text, text_of
+from calib_sweep.settings import axes_of, settings_text, telling, text_of
+from calib_sweep.sweep.standing import DONE, LOST, RUNNING, STATES, state_of
 from calib_sweep.wording import counted, meant
 
 METRIC, JSON = "--metric", "--json"
 AXES = ("model", "method", "dataset", "seed", "replicate")
-STATES = ("done", "failed", "running", "open")
 DIGITS = 4  # of a score
 
 
@@ -79,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     metrics = wanted.split(",") if wanted else _headlines(shown)
     _require_known(metrics, shown)
-    output(_table(shown, metrics))
+    output(_table(shown, metrics, telling((axes_of(one.axes), one.settings) for one in found)))
     output(_summary(shown, len(found)))
     return 0
 
@@ -88,12 +83,11 @@ def listed(store: Store) -> Iterator[Listed]:
     """Yield the cells of a folder, in the order of their folders' names."""
     planned = {cell.folder_name: cell for cell in grids.kept_cells(store)}
     present = {path.parent.name for path in store.folder.glob(f"*/{RECORD}")}
-    watch = Watch()
     for name in sorted(planned.keys() | present):
-        yield _listed(store.folder / name, planned.get(name), watch)
+        yield _listed(store, store.folder / name, planned.get(name))
 
 
-def _listed(folder: Path, cell: Cell | None, watch: Watch) -> Listed:
+def _listed(store: Store, folder: Path, cell: Cell | None) -> Listed:
     try:
         record, told = read_record(folder / RECORD), ""
     except (StoreError, OSError) as error:  # damaged, or a colleague's
@@ -104,31 +98,17 @@ def _listed(folder: Path, cell: Cell | None, watch: Watch) -> Listed:
     else:
         axes = dict(cell.axes()) if cell is not None else {}
         own = cell.settings if cell is not None else {}
-    state = _state(folder, record, watch)
-    if state == "running":
+    has_scores = record is not None and record["status"] == DONE
+    is_done = has_scores if cell is None or record is None else store.completes(cell, record)
+    state = state_of(folder, record, is_done=is_done)
+    if state in (RUNNING, LOST):
         told = holder_of(folder) or ""
     elif record is not None and (error := record.get("error")) is not None:
         told = f"{error['type']}: {error.get('message') or ''}".splitlines()[0]
-    scores = record["scores"] if record is not None and state == "done" else {}
+    scores = record["scores"] if record is not None and has_scores else {}
     return Listed(
         state=state, folder=folder.name, axes=axes, settings=own, scores=scores, told=told
     )
-
-
-def _state(folder: Path, record: Record | None, watch: Watch) -> str:
-    if record is not None and record["status"] == "done":
-        return "done"
-    claim = last_claim(folder)
-    if claim is not None and not _is_dead(watch, claim):
-        return "running"
-    return "open" if record is None else "failed"
-
-
-def _is_dead(watch: Watch, claim: Path) -> bool:
-    try:
-        return watch.is_dead(claim)
-    except OSError:  # a folder where we may not write has no clock for us
-        return False
 
 
 def _read_filters(words: Sequence[str], found: Sequence[Listed]) -> dict[str, list[str]]:
@@ -138,6 +118,9 @@ def _read_filters(words: Sequence[str], found: Sequence[Listed]) -> dict[str, li
     wrong = []
     for word in words:
         key, _, values = word.partition("=")
+        if key in filters:
+            both = ",".join([*filters[key], values])
+            wrong.append(f"{word}: {key} is typed twice. Type {key}={both}.")
         filters[key] = values.split(",")
         if key not in known:
             expected = f"expected one of {', '.join(known)}"
@@ -172,7 +155,8 @@ def _require_known(metrics: Sequence[str], shown: Sequence[Listed]) -> None:
         raise ConfigError(*wrong)
 
 
-def _table(shown: Sequence[Listed], metrics: Sequence[str]) -> Table:
+def _table(shown: Sequence[Listed], metrics: Sequence[str], differing: Sequence[str]) -> Table:
+    """Return a row for each cell, with those of its settings in which cells differ."""
     table = Table(box=None, pad_edge=False)
     for heading in ("state", *AXES[:4], "settings"):
         table.add_column(heading, no_wrap=heading == "state")
@@ -183,7 +167,8 @@ def _table(shown: Sequence[Listed], metrics: Sequence[str]) -> Table:
         axes = ["-" if (value := one.value(key)) is None else value for key in AXES[:4]]
         replicate = {"replicate": one.axes["replicate"]} if one.axes.get("replicate") else {}
         scores = [_score(one.scores.get(metric), metric) for metric in metrics]
-        told = settings_text({**one.settings, **replicate})
+        own = {key: one.settings[key] for key in differing if key in one.settings}
+        told = settings_text({**own, **replicate})
         table.add_row(one.state, *axes, told, *scores, one.told)
     return table
 

@@ -4,7 +4,7 @@ done       its record says so, and the model is kept if that was asked for
 failed     its record says so, and nobody runs it again
 running    somebody claims it whose process, or heartbeat, shows life
 lost       whoever claimed it is gone: the next worker that comes along takes it over
-to run     all others
+open       all others: planned, and nobody is at it
 """
 
 import time
@@ -24,8 +24,8 @@ from calib_sweep.settings import title_of
 from calib_sweep.sweep.eta import Kind
 from calib_sweep.sweep.tally import kind_of
 
-DONE, FAILED, RUNNING, LOST, TO_RUN = "done", "failed", "running", "lost", "to run"
-STATES = (DONE, FAILED, RUNNING, LOST, TO_RUN)
+DONE, FAILED, RUNNING, LOST, OPEN = "done", "failed", "running", "lost", "open"
+STATES = (DONE, FAILED, RUNNING, LOST, OPEN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +72,10 @@ def _of_folders(store: Store, now: float) -> Iterator[Standing]:
 def _standing(
     title: str, kind: Kind, folder: Path, record: Record | None, now: float, *, is_done: bool
 ) -> Standing:
-    claim = None if is_done else last_claim(folder)
+    state = state_of(folder, record, is_done=is_done)
     by, since_s = None, None
-    if is_done:
-        state = DONE
-    elif claim is not None:
-        state = LOST if _is_dead(claim) else RUNNING
+    if state in (RUNNING, LOST):
         by, since_s = holder_of(folder), _age(folder / CONFIG, now)
-    else:
-        state = TO_RUN if record is None else str(record["status"])
-        state = TO_RUN if state == DONE else state  # the model that was asked for is not there
     return Standing(
         title=title,
         kind=kind,
@@ -91,6 +85,16 @@ def _standing(
         by=by,
         since_s=since_s,
     )
+
+
+def state_of(folder: Path, record: Record | None, *, is_done: bool) -> str:
+    """Return the state of the cell in `folder`; nothing is written."""
+    if is_done:
+        return DONE
+    if (claim := last_claim(folder)) is not None:
+        return LOST if _is_dead(claim) else RUNNING
+    state = OPEN if record is None else str(record["status"])
+    return OPEN if state == DONE else state  # the model that was asked for is not there
 
 
 def _is_dead(claim: Path) -> bool:

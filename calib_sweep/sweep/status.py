@@ -18,9 +18,9 @@ from calib_sweep.sweep.standing import (
     DONE,
     FAILED,
     LOST,
+    OPEN,
     RUNNING,
     STATES,
-    TO_RUN,
     Standing,
     standings,
 )
@@ -63,7 +63,7 @@ def describe(
     counts = Counter(one.state for one in found)
     told = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     yield f"sweep {folder.resolve().name}: {counted(len(found), 'cell')}: {told}"
-    is_open = any(counts[state] for state in (RUNNING, LOST, TO_RUN))
+    is_open = any(counts[state] for state in (RUNNING, LOST, OPEN))
     if is_open and (estimate := time_left_of(found)) is not None:
         yield estimate.words()
     if is_open and jobs:
@@ -86,7 +86,7 @@ def time_left_of(found: Sequence[Standing]) -> Estimate | None:
         if one.state == DONE and one.record is not None and (took := seconds_of(one.record)) > 0:
             done.setdefault(one.kind, []).append(took)
     running = [(one.kind, one.since_s or 0.0) for one in found if one.state == RUNNING]
-    waiting = [one.kind for one in found if one.state in (LOST, TO_RUN)]
+    waiting = [one.kind for one in found if one.state in (LOST, OPEN)]
     return time_left(waiting, running, done) if done else None
 
 

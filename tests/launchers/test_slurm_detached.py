@@ -128,7 +128,7 @@ def test_the_task_that_is_cancelled_leaves_its_cell_and_the_others_go_on(
     wait_until(lambda: slurm.run("squeue", "--noheader") == "", timeout_s=240)
     assert not claim.exists()
     status = run_cli("status", str(results.folder), cwd=tmp_path, env=slurm.environment)
-    assert "3 cells: 2 done, 1 to run" in status.out and status.code == 3
+    assert "3 cells: 2 done, 1 open" in status.out and status.code == 3
     assert "none in the queue any more" in status.out and "nobody works on it" in status.out
     assert not (results.folder / "report").exists()
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from helpers.sweeps import read_records
 
+from calib_sweep.processes import host_identity
 from calib_sweep.results import grids
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store
@@ -79,6 +80,18 @@ def test_cells_are_listed_with_their_states(results, ls):
     }
     assert "ValueError: no" in shown and "luck" not in shown
     assert "4 cells: 1 done, 1 failed, 1 running, 1 open" in shown
+    assert "evaluation." not in shown  # what all cells have
+
+
+def test_a_cell_whose_worker_is_gone_is_lost_as_status_has_it(results, ls, run_cli, tmp_path):
+    gone = one(results, "*wanda*seed1*")
+    (gone / "record.json").unlink()
+    holder = {"host": host_identity(), "pid": 2**22 + 1, "started": "1"}
+    (gone / "claim.0").write_text(json.dumps(holder))
+    folder = str(results / "default")
+    assert "4 cells: 3 done, 1 lost" in ls(folder).out
+    assert "4 cells: 3 done, 1 lost" in run_cli("status", folder, cwd=tmp_path).out
+    assert "1 cell of 4: 1 lost" in ls(folder, "state=lost").out
 
 
 def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them(results, ls):
@@ -98,7 +111,8 @@ def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them
         ([], "expected the folder of one sweep"),
         (["results/none"], "no cells are there"),
         (["results/default", "methd=wanda"], "no cell has such a key"),
-        (["results/default", "state=gone"], "state=gone: expected done, failed, running, open."),
+        (["results/default", "state=gone"], "expected done, failed, running, lost, open."),
+        (["results/default", "seed=0", "seed=1"], "seed is typed twice. Type seed=0,1."),
         (["results/default", "--metric", "acc/x"], "--metric acc/x: expected a score"),
         (["results/default", "--metrics"], "Did you mean --metric?"),
     ],

@@ -56,8 +56,8 @@ def test_each_cell_is_in_one_of_five_states(sweep):
     claim_elsewhere(store, cells[2], age_s=0)
     claim_elsewhere(store, cells[3], age_s=STALE_S + 60)
     with try_claim(store.cell_folder(cells[4])):
-        assert states(store) == ["done", "failed", "running", "lost", "running", "to run"]
-    assert states(store)[4] == "to run"
+        assert states(store) == ["done", "failed", "running", "lost", "running", "open"]
+    assert states(store)[4] == "open"
 
 
 def test_a_failed_cell_that_runs_again_is_running(sweep):
@@ -84,7 +84,7 @@ def test_it_says_what_is_left_who_is_at_it_and_what_went_wrong(sweep, run_cli, t
     ended = run_cli("status", "first", cwd=tmp_path)
     lines = ended.out.splitlines()
     assert ended.code == 3
-    assert lines[0] == "sweep first: 6 cells: 2 done, 1 failed, 1 running, 1 lost, 1 to run"
+    assert lines[0] == "sweep first: 6 cells: 2 done, 1 failed, 1 running, 1 lost, 1 open"
     # one worker: what it runs, and two more of 100 s each
     assert lines[1].endswith(" left") and "min" in lines[1]
     assert lines[2].startswith("running: tiny wanda corpus seed 2, for ")
@@ -102,7 +102,7 @@ def test_the_time_left_is_that_of_the_cells_over_those_that_run(sweep):
     claim_elsewhere(store, cells[3], age_s=STALE_S + 60)
     estimate = status.time_left_of(standings(store))
     assert estimate.num_workers == 1
-    assert estimate.seconds == pytest.approx(400, abs=2)  # one runs, one is lost, two are to run
+    assert estimate.seconds == pytest.approx(400, abs=2)  # one runs, one is lost, two are open
     claim_elsewhere(store, cells[4], age_s=0)
     estimate = status.time_left_of(standings(store))
     assert estimate.num_workers == 2
@@ -133,7 +133,7 @@ def test_a_folder_without_a_grid_is_told_by_what_was_begun(sweep, tmp_path):
         store.cell_folder(cell).mkdir(exist_ok=True)
         (store.cell_folder(cell) / "config.yaml").touch()
     found = {one.title: one.state for one in standings(store)}
-    assert sorted(found.values()) == ["done", "done", "to run"]
+    assert sorted(found.values()) == ["done", "done", "open"]
     assert found["tiny wanda corpus seed 0"] == "done"
 
 
@@ -142,7 +142,7 @@ def test_nothing_is_written_and_a_damaged_record_stays_where_it_is(sweep, run_cl
     (store.cell_folder(cells[0]) / "record.json").write_text("{")
     before = sorted(tmp_path.rglob("*"))
     ended = run_cli("status", "first", cwd=tmp_path)
-    assert "6 to run" in ended.out and "left out" in ended.err
+    assert "6 open" in ended.out and "left out" in ended.err
     assert sorted(tmp_path.rglob("*")) == before
 
 
