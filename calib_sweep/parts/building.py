@@ -86,7 +86,7 @@ class Builder:
             "calibration": "calib_sweep.dataset.calibration.settings.Calibration",
             "walk": "calib_sweep.compression.settings.Walk",
         }
-        nodes = {key: config[key] for key in ("model", "method", "evaluation", "tracking")}
+        nodes = {key: config[key] for key in ("model", "method", "evaluation")}
         given = {"calibration": sized(config["calibration"]), "walk": config["walk"]}
         nodes |= {key: {"_target_": target, **given[key]} for key, target in targets.items()}
         if not cell.is_dense:
@@ -99,14 +99,21 @@ class Builder:
         parts: dict[str, Any] = {
             key: problems.of(self.build, key, node) for key, node in nodes.items()
         }
-        analysis = "calib_sweep.analysis.settings.AnalysisSettings"
-        problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
         problems.of(check_plain_values, config)
         absent = dict.fromkeys((*PREPARATIONS, "dataset", "calibration"))
         parts = {**absent, "seed": cell.seed} | parts
         built = [key for key in WITH_CODE if parts.get(key) is not None]
         code = {key: self.code_of(key, config[key]) for key in built}
         return PartialParts(**parts, code={k: found for k, found in code.items() if found})
+
+    def check_beside(self, cell: Cell, problems: Problems) -> None:
+        """Build what a sweep has beside its cells: trackers, and the settings of its report.
+
+        No part of a cell: it runs also on a machine where the library of a tracker is missing.
+        """
+        config, analysis = cell.config, "calib_sweep.analysis.settings.AnalysisSettings"
+        problems.of(self.build, "tracking", config["tracking"])
+        problems.of(self.build, "analysis", {"_target_": analysis, **config["analysis"]})
 
     def code_of(self, key: str, node: Config) -> str | None:
         """Hash the modules that define the classes of a part; None if all are ours."""

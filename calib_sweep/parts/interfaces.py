@@ -133,7 +133,6 @@ class PartialParts:
     evaluation: Evaluation | None
     calibration: "Calibration | None"  # with the dataset
     walk: "Walk | None"
-    tracking: Tracking | None
     seed: int | None
     code: Mapping[str, str]  # part: hash of its classes' code, where some are not ours
 
@@ -189,7 +188,6 @@ class Parts(PartialParts):
     method: "Method"
     evaluation: Evaluation
     walk: "Walk"
-    tracking: Tracking
 
     def prepare(self, model: "PreTrainedModel") -> Undo:
         """Do to the dense model what comes before its compression; return what undoes it.

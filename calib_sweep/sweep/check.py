@@ -41,6 +41,8 @@ def check_cells(
     notes = {} if notes is None else notes
     with collected(notes) as problems:
         parts = {cell.id: builder.partial_parts(cell, problems) for cell in cells}
+        for cell in cells:
+            builder.check_beside(cell, problems)
         _check_models(cells, parts, problems)
         _check_evaluations(cells, parts, problems)
         draw = check_pool if problems.errors else draw  # what is refused leaves nothing behind
@@ -54,6 +56,7 @@ def build_problems(cells: Iterable[Cell]) -> list[str]:
     builder, problems = Builder(), Problems()
     for cell in cells:
         builder.partial_parts(cell, problems)
+        builder.check_beside(cell, problems)
     return problems.texts
 
 

@@ -1,11 +1,14 @@
 """Parts are built from configuration: once, for whoever owns the builder, and nowhere else."""
 
+import importlib.util
 import pickle
 
 import pytest
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, Problems
 from calib_sweep.parts.building import Builder
+from calib_sweep.places import CONF
+from calib_sweep.sweep.plan import compose_command_line, plan_cells, store_of
 
 WANDA = {"_target_": "calib_sweep.method.wanda.Wanda", "sparsity": 0.5, "pattern": "unstructured"}
 
@@ -62,3 +65,21 @@ def test_a_part_of_a_mixture_may_have_a_selector():
 def test_a_selector_that_is_none_is_refused(dataset, told):
     with pytest.raises(ConfigError, match=told):
         Builder().build("dataset", dataset)
+
+
+def test_a_cell_runs_where_a_tracker_is_not_installed_and_a_check_says_so(tmp_path, monkeypatch):
+    """A worker builds the parts of its cells on its own machine, where the library may be gone."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: None if name == "tensorboard" else real(name, *rest),
+    )
+    typed = ["model=miniature", "method=magnitude", "tracking=tensorboard"]
+    composed = compose_command_line(CONF, [*typed, f"results_dir={tmp_path}"])
+    cell = plan_cells(store_of(composed[0].config), composed)[0]
+    builder, problems = Builder(), Problems()
+    assert builder.parts(cell).model is not None
+    builder.check_beside(cell, problems)
+    assert (
+        len(problems.texts) == 1 and "pip install 'calib-sweep[tensorboard]'" in problems.texts[0]
+    )
