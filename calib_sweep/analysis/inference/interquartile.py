@@ -75,7 +75,7 @@ def resampled_iqm(blocks: Sequence[np.ndarray], *, seed: int, num_resamples: int
     num, value_N, draw_N = value_ST.size, value_ST.ravel()[order], order // value_ST.shape[1]
     cut = int(TRIMMED * num)  # as scipy.stats.trim_mean
     count_BS = np.concatenate(counts, axis=1)
-    sums = []
+    sums: list[np.ndarray] = []
     for part_BS in np.array_split(count_BS, max(1, len(count_BS) * num // AT_ONCE)):
         count_BN = part_BS[:, draw_N]
         upto_BN = np.cumsum(count_BN, axis=1)
