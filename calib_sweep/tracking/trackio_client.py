@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from calib_sweep.tracking.content import read_table
-from calib_sweep.tracking.writing import LossError, RunInfo, serve, steps
+from calib_sweep.tracking.serving import LossError
+from calib_sweep.tracking.writing import RunInfo, serve, steps
 
 MAX_ROWS = 1000  # of a table
 

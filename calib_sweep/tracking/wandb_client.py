@@ -1,22 +1,18 @@
 """W&B's client: a program of its own that `client_process` asks. The only file that imports wandb.
 
-What it is asked and what it answers is one line of JSON each. Whatever wandb waits for, who asks
-can end it. A run has the resolved configuration, and the scores as summary. Bar charts and curves
-are drawn from a history, so it has one too: the output errors of the layers, block by block, then
-the scores. Online it uses its calibration set and has its items, which are `artifacts`. The run of
-the report has its tables, figures, page and sentences, and numbers that can be charted over sweeps.
+A run has the resolved configuration, and the scores as summary. Bar charts and curves are drawn
+from a history, so it has one too: the output errors of the layers, block by block, then the scores.
+Online it uses its calibration set and has its items, which are `artifacts`. The run of the report
+has its tables, figures, page and sentences, and numbers that can be charted over sweeps.
 """
 
 import contextlib
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calib_sweep import valid_json
 from calib_sweep.places import CONCLUSION, INDEX, RECORD, SCALARS
 from calib_sweep.results.reading import read_record
 from calib_sweep.results.record import Record
@@ -45,15 +41,12 @@ from calib_sweep.tracking.mirrored import (
     report_files,
     shortened,
 )
+from calib_sweep.tracking.serving import LossError, answer_all
 
 if TYPE_CHECKING:
     import wandb
     from wandb import Run
     from wandb.sdk.data_types.base_types.wb_value import WBValue
-
-    from calib_sweep.tracking.client_process import Answer
-
-GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
 
 # What wandb's log says, as an error, of data that was refused or not written: `finish` is silent.
 LOSSES = (
@@ -63,10 +56,6 @@ LOSSES = (
     "failed to log artifact",
     "writer: failed",
 )
-
-
-class LossError(Exception):
-    """Not all of a run was taken by W&B, or written to the disk."""
 
 
 def find_mode(tracking: Settings) -> str:
@@ -259,28 +248,5 @@ CALLS: Mapping[str, Callable[..., object]] = {
 }
 
 
-def _answer(call: str, tracking: Settings, **arguments: str) -> "Answer":
-    signal.alarm(int(tracking["timeout_s"]) + GRACE_S)  # who asked may be gone
-    try:
-        return {"answer": CALLS[call](tracking, **arguments)}
-    except Exception as error:  # W&B raises far more than wandb.Error; who asked decides
-        what = str(error).partition("\n")[0]  # hints for who calls wandb follow
-        return {"problem": f"{type(error).__name__}: {what}"}
-    finally:
-        signal.alarm(0)
-
-
-def main() -> None:
-    """Answer what is asked on standard input, until there is nobody to ask."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what wandb prints is no answer
-    import wandb  # noqa: F401
-
-    answers.write("{}\n")  # ready
-    for line in sys.stdin:
-        answers.write(valid_json.dumps(_answer(**json.loads(line))) + "\n")
-    os._exit(0)  # every run is finished; wandb's own farewell can wait for ever
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(CALLS, "wandb")

@@ -1,22 +1,15 @@
 """A run of any tracker, told in six calls: what it says of a cell or of the report.
 
-A tracker is a `Writer` in a program of its own, NAME_client, which `client_process` asks: one line
-of JSON for each question, and one for each answer. Only there its library is imported. Whatever it
-waits for, who asks can end it.
+A tracker is a `Writer` in a program of its own, NAME_client. Only there its library is imported.
 """
 
-import importlib
 import json
-import os
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from calib_sweep import valid_json
 from calib_sweep.places import CONCLUSION, INDEX, RECORD, SCALARS
 from calib_sweep.results.reading import read_record
 from calib_sweep.settings import flatten
@@ -24,15 +17,7 @@ from calib_sweep.tracking.content import config_of, notes_of, numbers, summary_o
 from calib_sweep.tracking.layer_curves import BLOCK, read_curves
 from calib_sweep.tracking.marks import Place, report_state
 from calib_sweep.tracking.mirrored import ANALYSIS_JOB, CELL, CELL_JOB, group_of, report_files
-
-if TYPE_CHECKING:
-    from calib_sweep.tracking.client_process import Answer
-
-GRACE_S = 5  # between the end of our patience and the end of this process, if nobody ends it before
-
-
-class LossError(Exception):
-    """A tracker did not keep all of a run."""
+from calib_sweep.tracking.serving import answer_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,38 +128,8 @@ def steps(points: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str, fl
     ]
 
 
-def serve(make: Make, *libraries: str) -> None:
-    """Answer what is asked on standard input, until there is nobody to ask."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no answer
-    calls = {"log_cell": partial(log_cell, make), "log_report": partial(log_report, make)}
-    try:
-        for library in libraries:
-            importlib.import_module(library)
-    except Exception as error:  # of a library that is half installed, or was taken away
-        answers.write(valid_json.dumps(_problem(error)) + "\n")
-        return
-    answers.write("{}\n")  # ready
-    for line in sys.stdin:
-        answers.write(valid_json.dumps(_answer(calls, **json.loads(line))) + "\n")
-    os._exit(0)  # every run is finished; a library's own farewell can wait for ever
-
-
-def _answer(
-    calls: Mapping[str, Callable[..., object]],
-    call: str,
-    tracking: Mapping[str, Any],
-    **arguments: str,
-) -> "Answer":
-    signal.alarm(int(tracking["timeout_s"]) + GRACE_S)  # who asked may be gone
-    try:
-        return {"answer": calls[call](tracking, **arguments)}
-    except Exception as error:  # who asked decides
-        return _problem(error)
-    finally:
-        signal.alarm(0)
-
-
-def _problem(error: Exception) -> "Answer":
-    what = str(error).partition("\n")[0]
-    return {"problem": f"{type(error).__name__}: {what}"}
+def serve(make: Make, library: str) -> None:
+    """Answer what is asked on standard input, with runs that `make` opens."""
+    answer_all(
+        {"log_cell": partial(log_cell, make), "log_report": partial(log_report, make)}, library
+    )
