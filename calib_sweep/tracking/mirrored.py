@@ -1,6 +1,7 @@
 """The mirror of a sweep: names of runs, and of what they log; what W&B tells of a dashboard."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import quote
@@ -69,6 +70,11 @@ def group_of(sweep_name: str) -> str:
 def shortened(text: str, num_bytes: int) -> str:
     """Return the beginning of `text` that fits into so many bytes, as W&B counts at strictest."""
     return text.encode(errors="replace")[:num_bytes].decode(errors="ignore")
+
+
+def without_password(address: str) -> str:
+    """Return `address` with *** where it has a password, as what is kept or shown is for others."""
+    return re.sub(r"(?<=://)([^/?#@:]*):[^/?#]*@", r"\1:***@", address)
 
 
 def report_files(folder: Path) -> dict[str, Path]:

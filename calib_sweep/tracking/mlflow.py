@@ -8,6 +8,7 @@ from pathlib import Path
 from calib_sweep.errors import collected, require
 from calib_sweep.tracking.marks import Mark, Marks
 from calib_sweep.tracking.mirror import Mirror, require_installed
+from calib_sweep.tracking.mirrored import without_password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,15 @@ class MlflowTracking(Mirror):
                 self.uri,
                 "an address, or null for files beside the sweeps",
                 "Example: 'tracking.mlflow.uri=\"http://localhost:5000\"'.",
+            )
+            problems.of(
+                require,
+                not isinstance(self.uri, str) or without_password(self.uri) == self.uri,
+                "tracking.mlflow.uri",
+                without_password(str(self.uri)),
+                "an address without a password, as it is kept in every record",
+                "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for a database "
+                "MLFLOW_TRACKING_URI.",
             )
             self._check_timeout(problems)
 

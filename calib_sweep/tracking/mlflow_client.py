@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from calib_sweep.tracking.mirrored import shortened
+from calib_sweep.tracking.mirrored import shortened, without_password
 from calib_sweep.tracking.writing import RunInfo, serve, settings_of, steps
 
 OWN = "calib_sweep.run"
@@ -39,7 +40,9 @@ class MlflowRun:
         from mlflow import MlflowClient
 
         own = f"file:{(run.sweep.parent / FOLDER).absolute()}"
-        self._uri = self._settings["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or own
+        self._uri = _signed_in(
+            self._settings["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or own
+        )
         self._sweep, self._client = run.sweep, MlflowClient(tracking_uri=self._uri)
         self._experiment = self._experiment_id(self._settings["experiment"])
         for old in self._client.search_runs([self._experiment], f"tags.`{OWN}` = '{run.id}'"):
@@ -109,7 +112,23 @@ class MlflowRun:
         if kind == "file":
             folder = Path(path.removeprefix("//")) / self._experiment / self._run
             return False, os.path.relpath(folder, self._sweep)
-        return True, f"{self._uri}/runs/{self._run}"  # a database, which is not looked into
+        # A database, which is not looked into.
+        return True, f"{without_password(self._uri)}/runs/{self._run}"
+
+
+def _signed_in(uri: str) -> str:
+    """Return the address of a server without who asks, which goes where MLflow looks for it too.
+
+    Errors and links have the address in them, and both are kept beside the records.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return uri
+    who, _, host = parts.netloc.rpartition("@")
+    name, _, password = who.partition(":")
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(name)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
+    return urlunsplit(parts._replace(netloc=host))
 
 
 def _key(text: str) -> str:

@@ -10,10 +10,14 @@ API = "/api/2.0/mlflow/"
 
 
 class MlflowServer:
-    """Runs by id, as the client made them. `fault`: what to do instead of answering."""
+    """Runs by id, as the client made them. `fault`: what to do instead of answering.
+
+    `asked_by`: what the client said last of who asks.
+    """
 
     def __init__(self):
         self.runs, self.files, self.asked, self.fault = {}, {}, [], None
+        self.asked_by = None
         self.released = threading.Event()
         outer = self
 
@@ -40,6 +44,7 @@ class MlflowServer:
     def _handle(self, request, body):
         url = urlparse(request.path)
         self.asked.append(url.path)
+        self.asked_by = request.headers.get("Authorization")
         if self.fault == "hang":
             self.released.wait(60)
             return

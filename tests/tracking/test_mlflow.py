@@ -1,5 +1,6 @@
 """MLflow's own client: runs in files, read back by MLflow, and at a server with faults."""
 
+import base64
 import logging
 import math
 import time
@@ -117,6 +118,33 @@ def test_a_server_that_takes_nothing_costs_one_bounded_attempt_a_command(
     server.released.set()
     mirror(tracker(server.uri), store)
     assert len(server.runs) == 3 and not mlflow_tracker.marks.is_waiting(store.folder)
+
+
+@pytest.mark.slow
+def test_a_password_in_the_address_reaches_the_server_and_nobody_else(
+    store, server, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    uri = server.uri.replace("://", "://me:s3cr%40t@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    server.fault = 500
+    mirror(tracker(), store)
+    assert "MLflow did not take" in caplog.text
+    server.fault = None
+    mirror(tracker(), store)
+    assert len(server.runs) == 3 and tracker().marks.num_missing(store.folder) == 0
+    assert base64.b64decode(server.asked_by.removeprefix("Basic ")) == b"me:s3cr@t"
+    assert "s3cr" not in caplog.text
+    kept = [path for path in store.folder.rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if b"s3cr" in path.read_bytes()]
+
+
+def test_a_password_among_the_settings_is_refused_and_not_repeated():
+    for uri in ("http://me:s3cret@here:5000", "postgresql://me:s3cret@here/runs"):
+        with pytest.raises(ConfigError, match="without a password") as caught:
+            tracker(uri)
+        assert "s3cret" not in str(caught.value) and "me:***@here" in str(caught.value)
+    assert tracker("postgresql://me@here/runs").uri and tracker("http://[::1]:5000/a@b").uri
 
 
 def _as_run(cell):
