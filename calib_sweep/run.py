@@ -171,10 +171,10 @@ def _fill(
         made = made_before(model, cell, parts.model, kin, ranks, is_asked=not suite.is_all(known))
         if made is None:
             model = session.model(parts.model, inputs["model"], parts.prepare)
-            own = progress, checkpoint, ranks
-            made = _compress(model, cell, parts, drawn, kin, *own)
+            made = _compress(model, cell, parts, drawn, kin, progress, checkpoint, ranks)
     of = {"weights": made.note.get("fingerprint"), "machine": _describe_machine(model)}
-    kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of, code=code))
+    of |= {"inputs": inputs, "set": drawn_hash}  # they make what inputs of layers are put through
+    kept = KeptParts(store.cell_folder(cell) / SCORED, wanted, identity(**of))
     with timings.of("evaluate", lambda: kept.seconds_before):
         known |= on_all(ranks, kept.read)
         scorer, keep = suite.scorer(model, engine, ranks), kept.keep if ranks.is_first else None

@@ -78,6 +78,19 @@ def scored(monkeypatch):
     return names
 
 
+def failing_at_last(monkeypatch):
+    """Let the last part raise from now on; return what undoes that."""
+    task = Scoring.task
+
+    def fail(self, tasks, name):
+        if name == LAST:
+            raise RuntimeError("no more memory")
+        return task(self, tasks, name)
+
+    monkeypatch.setattr(Scoring, "task", fail)
+    return lambda: monkeypatch.setattr(Scoring, "task", task)
+
+
 def without_seconds(record):
     own = json.loads(json.dumps({key: record[key] for key in SAME}))
     own["compression"].pop("seconds")
@@ -99,24 +112,40 @@ def test_what_a_failed_cell_has_scored_is_not_scored_again(words, tmp_path, scor
     assert not list(tmp_path.glob(f"whole/*/*/{SCORED}"))  # nothing was kept of a fast cell
     monkeypatch.setattr(kept_parts, "EVERY_S", 0.0)
     monkeypatch.setattr(kept_parts, "PAUSE", 0)
-    task = Scoring.task
-
-    def fail(self, tasks, name):
-        if name == LAST:
-            raise RuntimeError("no more memory")
-        return task(self, tasks, name)
-
-    monkeypatch.setattr(Scoring, "task", fail)
+    heal = failing_at_last(monkeypatch)
     store, (dense, wanda) = planned(words, tmp_path / "failed")
     assert run_cell(dense, store, Session())["status"] == "failed"
     kept = list((store.cell_folder(dense) / SCORED).iterdir())
     assert len(kept) == 2
-    monkeypatch.setattr(Scoring, "task", task)
+    heal()
     scored.clear()
     found = [run_cell(cell, store, Session()) for cell in (dense, wanda)]
     assert scored == [LAST, *whole[:3]]
     same(found, expected)
     assert not list(tmp_path.glob(f"failed/*/*/{SCORED}"))
+
+
+def test_equal_weights_with_other_scales_of_their_inputs_are_scored_again(
+    words, documents, tmp_path, scored, monkeypatch
+):
+    """Static scales come from the calibration set, and no weight tells of them."""
+    monkeypatch.setattr(kept_parts, "EVERY_S", 0.0)
+    monkeypatch.setattr(kept_parts, "PAUSE", 0)
+    text = tmp_path / "text.jsonl"
+    lines = documents.read_text().splitlines()
+    text.write_text("\n".join(lines))
+    own = [word for word in words if not word.startswith(("method=", "dataset.path="))]
+    own += ["method=rtn", "activations=int8", "activations.scaling=static", f"dataset.path={text}"]
+    store, (dense, rtn) = planned(own, tmp_path)
+    assert run_cell(dense, store, Session())["status"] == "done"
+    whole = list(scored)
+    heal = failing_at_last(monkeypatch)
+    assert run_cell(rtn, store, Session())["status"] == "failed"
+    heal()
+    text.write_text("\n".join(reversed(lines)))
+    scored.clear()
+    assert run_cell(rtn, store, Session())["status"] == "done"
+    assert scored == whole
 
 
 def test_ranks_that_are_killed_leave_what_they_scored_to_whoever_comes(words, tmp_path, scored):
