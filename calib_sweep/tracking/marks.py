@@ -16,6 +16,7 @@ from calib_sweep import atomic, valid_json
 from calib_sweep.places import MADE_FROM, RECORD, REPORT
 from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record, utc_now
+from calib_sweep.tracking.mirrored import end_of_ids
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ class Marks:
         return sweep / f"{self.tracker}_waits.json"
 
     def read(self, folder: Path) -> Mark | None:
-        """Read the mark in `folder`; None where it is missing or damaged, or its run is gone."""
+        """Read the mark in `folder`; None where it is missing or damaged, or its run is gone.
+
+        None, too, for a run of another sweep, as in a cell that was copied from there.
+        """
         try:
             found: object = json.loads((folder / self.file_name).read_bytes())
             if not valid_json.is_object(found) or not isinstance(found["is_online"], bool):
@@ -64,6 +68,8 @@ class Marks:
             if not all(isinstance(found[key], str) for key in self.required):
                 return None
             mark = cast(Mark, found)
+            if not mark["id"].endswith(end_of_ids(folder.parent.name)):
+                return None
             run = folder.parent / mark["run"]
             is_there = mark["is_online"] or run.is_file() or any(run.glob(self.pattern))
         except (OSError, ValueError, KeyError):

@@ -59,7 +59,12 @@ def run_id(sweep_name: str, what: str) -> str:
     A cell in two sweeps is two runs. To W&B a sweep is its name within a project: two folders of
     one name are parts of one sweep.
     """
-    return f"{what}-{hashlib.sha256(sweep_name.encode()).hexdigest()[:8]}"
+    return what + end_of_ids(sweep_name)
+
+
+def end_of_ids(sweep_name: str) -> str:
+    """Return what the ids of all runs of a sweep end in."""
+    return f"-{hashlib.sha256(sweep_name.encode()).hexdigest()[:8]}"
 
 
 def group_of(sweep_name: str) -> str:

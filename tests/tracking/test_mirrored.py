@@ -78,12 +78,23 @@ def test_a_mark_is_believed_where_the_run_is(tmp_path):
     folder, run = tmp_path / "cell", tmp_path / MARK["run"]
     folder.mkdir()
     run.mkdir(parents=True)
-    MARKS.write(folder, MARK)
+    mark = MARK | {"id": run_id(tmp_path.name, "a")}
+    MARKS.write(folder, mark)
     assert MARKS.read(folder) is None  # no run in it
     (run / "run-a.wandb").touch()
-    assert MARKS.read(folder) == MARK
+    assert MARKS.read(folder) == mark
     assert MARKS.has(folder, "t") and not MARKS.has(folder, "later")
     assert not MARKS.has(folder, "t", online=True)
+
+
+def test_the_mark_of_a_cell_that_was_copied_from_another_sweep_is_not_believed(tmp_path):
+    """A cell in two sweeps is two runs: `merge` copies the first one's mark with the cell."""
+    mark = {"id": run_id("first", CELL_ID), "run": "https://here/p/runs/x", "is_online": True}
+    folders = [tmp_path / "first/cell", tmp_path / "merged/cell"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        MARKS.write(folder, mark | {"shows": "t", "project": "p"})
+    assert [MARKS.has(folder, "t") for folder in folders] == [True, False]
 
 
 def test_a_damaged_mark_or_a_folder_in_its_place_is_made_again(make_store, mirror, caplog):
