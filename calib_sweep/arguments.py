@@ -4,7 +4,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import GRID, RECORD
 from calib_sweep.wording import meant
+
+RESULTS = Path("results")  # results_dir, if it is not typed
+MAX_NEAR = 3
 
 
 def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list[str]]:
@@ -31,6 +35,17 @@ def folders_and_settings(
     is_folder = ["=" not in argument or Path(argument).is_dir() for argument in arguments]
     told = list(zip(arguments, is_folder, strict=True))
     return [Path(word) for word, is_one in told if is_one], [w for w, is_one in told if not is_one]
+
+
+def near_sweeps(folder: Path) -> str:
+    """Return a sentence with the sweeps that were meant by `folder`, which is none."""
+    near = [*sorted(folder.glob("*/")), RESULTS / folder.name]
+    found = [str(path) for path in near if path != folder and _is_sweep(path)]
+    return f" Did you mean {' or '.join(found[:MAX_NEAR])}?" if found else ""
+
+
+def _is_sweep(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in (GRID, f"*/{RECORD}"))
 
 
 def unknown_options(verb: str, words: Sequence[str], options: Collection[str]) -> list[str]:
@@ -60,5 +75,5 @@ def option(verb: str, arguments: Sequence[str], name: str) -> tuple[str | None, 
         if value is not None:
             break
     if value == "" or (value or "").startswith("--"):
-        raise ConfigError(f"{verb} {name}: expected a name behind it. See {verb} --help.")
+        raise ConfigError(f"{verb} {name}: expected a value behind it. See {verb} --help.")
     return value, rest

@@ -74,6 +74,12 @@ TYPED = [
         ],
     ),
     (["tracking=wandb", "tracking.mode=x"], ["Did you mean tracking.wandb.mode?"]),
+    (
+        ["tracking=wandb,none", "checkpoint=null,blocks"],
+        ["tracking: expected the same trackers for all cells", "checkpoint=None,blocks: expected"],
+    ),
+    (["tracking=none", "tracking.wandb.mode=offline"], ["That tracker is not chosen"]),
+    (["ranks_per_cell=0", "rank_timeout_s=x"], ["ranks_per_cell=0: expected an integer >= 1"]),
     (["tracking=[none,x]"], ["tracking=[none,x]: expected a list of any of "]),
     (["+tracking.x=1"], ["tracking.x=1: expected the keys of a tracker"]),
     (
@@ -170,6 +176,17 @@ def test_a_mistake_is_explained_and_nothing_starts(
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("**/*")}
     assert all(path.startswith("results/documents") for path in left - {"results"})
     assert is_drawn or not left
+
+
+@pytest.mark.parametrize("number", ["0", "x"])
+def test_a_number_of_ranks_that_is_none_is_explained_to_ranks_too(
+    number, run_cli, tiny_world, no_weights, tmp_path
+):
+    names = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "1"}
+    typed = f"ranks_per_cell={number}"
+    ended = run_cli(*tiny_world, typed, cwd=tmp_path, env={**names, "MASTER_ADDR": "localhost"})
+    assert_refused(ended, tmp_path, "expected an integer >= 1")
+    assert len(ended.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from calib_sweep.results import grids
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
 from calib_sweep.sweep.limits import FORCE
 from calib_sweep.sweep.reach import cells_to_run, within_reach
-from calib_sweep.sweep.removing import named_cells, remove, require_force
+from calib_sweep.sweep.removing import (
+    named_cells,
+    remove,
+    require_force,
+    require_named,
+    require_there,
+)
 from calib_sweep.sweep.sweep import Sweep
 from calib_sweep.sweep.together import command_company, follow
 from calib_sweep.wording import counted
@@ -51,26 +57,33 @@ def add(sweep: Sweep) -> int:
     sweep.keep()
     folder = shlex.quote(str(sweep.store.folder))
     cells = f"{counted(len(sweep.cells), 'cell')}: {len(sweep.cells) - len(todo):,} done"
-    output(f"{cells}, {len(todo):,} for workers. Start any: python -m calib_sweep work {folder}")
+    output(
+        f"{cells}, {len(todo):,} for workers. Start one here or elsewhere, or many: python -m "
+        f"calib_sweep work {folder}"
+    )
     return DONE
 
 
 def rm(sweep: Sweep) -> int:
     """Delete the cells that were typed, and take them out of the kept grids."""
+    require_named("rm", sweep)
     cells = named_cells(sweep)
+    require_there(sweep, cells)
     require_force("rm", sweep, cells)
+    num_new = sum(not sweep.store.cell_folder(cell).is_dir() for cell in cells)
     grids.take_out(sweep.store, [cell.id for cell in cells])
     num_gone, num_held = remove(sweep.store, cells, is_forced=FORCE in sweep.options)
     folder = shlex.quote(str(sweep.store.folder))
-    output(
-        f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone. What was reported of them "
-        f"stays until python -m calib_sweep report {folder}"
-    )
+    told = f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone"
+    told += f", {num_new:,} not begun and planned no more" if num_new else ""
+    stays = f"What was reported of them stays until python -m calib_sweep report {folder}"
+    output(f"{told}. {stays}" if num_gone else told)
     return SOME_FAILED if num_held else DONE
 
 
 def rerun(sweep: Sweep) -> int:
     """Delete the cells that were typed, and run them."""
+    require_named("rerun", sweep)
     cells = named_cells(sweep)
     require_force("rerun", sweep, cells)
     sweep.check_to_run(sweep.cells)  # what cannot run is not deleted

@@ -16,6 +16,7 @@ from typing import Any
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from calib_sweep.arguments import near_sweeps
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.console import configure_logging, is_speaker
 from calib_sweep.errors import ConfigError
@@ -87,6 +88,7 @@ class KeptSweep(Sweep):
                 f"{self.store.folder}: expected the folder of a sweep that has been planned, and "
                 "no grid is kept there. Plan it. Example: python -m calib_sweep add -m "
                 f"method=wanda 'seed=range(5)' {word('sweep_name', self.store.sweep_name)}."
+                f"{near_sweeps(self.store.folder)}"
             )
         return code
 

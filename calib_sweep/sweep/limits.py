@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from calib_sweep.arguments import option
 from calib_sweep.errors import ConfigError, collected
+from calib_sweep.sweep.points import read_options
 
 MAX_CELLS, FOR, WAIT = "--max-cells", "--for", "--wait"
 TRUST, FORCE = FLAGS = "--trust", "--force"
 NUMBERS = {
-    MAX_CELLS: ("a whole number >= 1", 1, True),
-    FOR: ("seconds >= 0", 0, False),
-    WAIT: ("seconds >= 0", 0, False),
+    MAX_CELLS: ("a whole number >= 1. Example: --max-cells 4.", 1, True),
+    FOR: ("seconds >= 0. Example: --for 3600.", 0, False),
+    WAIT: ("seconds >= 0. Example: --wait 600.", 0, False),
 }
 OPTIONS = {"work": (*NUMBERS, TRUST), "rm": (FORCE,), "rerun": (FORCE,)}
 
@@ -36,6 +37,8 @@ def split_options(verb: str | None, arguments: Sequence[str]) -> tuple[list[str]
     with collected() as problems:
         for word in found:
             problems.of(_number, word)
+        if verb in OPTIONS:
+            problems.of(read_options, rest, OPTIONS[verb])
     return found, rest
 
 
@@ -50,7 +53,7 @@ def _number(word: str) -> float | None:
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= least and (number.is_integer() or not is_whole)):
-        raise ConfigError(f"work {name} {text}: expected {expected}. Example: {name} 3600.")
+        raise ConfigError(f"work {name} {text}: expected {expected}")
     return number
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import number, scale
-from calib_sweep.arguments import folders_and_settings, option
+from calib_sweep.arguments import folders_and_settings, near_sweeps, option
 from calib_sweep.cell import Cell
 from calib_sweep.console import output
 from calib_sweep.errors import ConfigError, StoreError
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     if not found:
         raise ConfigError(
             f"{folders[0]}: expected the folder of a sweep, and no cells are there. "
-            "Example: python -m calib_sweep ls results/default."
+            f"Example: python -m calib_sweep ls results/default.{near_sweeps(folders[0])}"
         )
     patterns = _read_filters(filters, found)
     shown = [one for one in found if _passes(one, patterns)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from calib_sweep import atomic
-from calib_sweep.arguments import folders_and_settings, option
+from calib_sweep.arguments import folders_and_settings, near_sweeps, option
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError, StoreError, collected
 from calib_sweep.places import CALIBRATION, RECORD, THREADS
@@ -82,6 +82,7 @@ def _require_source(source: Store, target: Store) -> None:
         raise ConfigError(
             f"merge {source.folder}: expected the folder of a sweep, and no records are there. "
             "Example: python -m calib_sweep merge results/a results/b --into results/both."
+            + near_sweeps(source.folder)
         )
 
 

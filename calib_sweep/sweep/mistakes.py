@@ -101,8 +101,15 @@ def describe_override_error(
         keys = ", ".join(name for name in known if name != "_target_")
         return f"{typed}: no such key. {where}: {keys}.{of}{near}"
     if parent and (node == {} or not OmegaConf.is_config(node)):  # emptied to take the key
-        return f"{typed}: no such key. {parent} is one value and has no keys."
+        return f"{typed}: no such key. {_keyless(parent)}"
     return f"{typed}: {describe_hydra_error(error)}"
+
+
+def _keyless(parent: str) -> str:
+    """Say why there is no key below `parent`."""
+    if parent.partition(".")[0] == SEVERAL:
+        return f"That tracker is not chosen. Type {SEVERAL}=NAME besides, or leave this out."
+    return f"{parent} is one value and has no keys."
 
 
 def describe_no_effect(override: Override, config: DictConfig) -> list[str]:

@@ -20,18 +20,25 @@ from calib_sweep.targets import target_class
 
 # What file systems hold, less what is longest below: the name of a cell, and of its files.
 MAX_SWEEP_NAME, MAX_PATH = 200, 3000  # bytes
-ONE_FOR_ALL = ("results_dir", "sweep_name", "analysis", "workers", "ranks_per_cell")
+ONE_FOR_ALL = ("results_dir", "sweep_name", "analysis", "tracking", "workers", "ranks_per_cell")
+ONE_FOR_ALL += ("rank_timeout_s", "checkpoint", "checkpoint_seconds")
 
 
 def require_one_value(composed: Sequence[Composed]) -> None:
     """Raise `ConfigError` where the cells of a sweep differ in what has one value for all."""
-    for key in ONE_FOR_ALL:
-        values = sorted({str(point.config[key]) for point in composed})
-        if len(values) > 1:
-            raise ConfigError(
-                f"{key}={','.join(values)}: expected one value for all cells of a sweep. Start "
-                "one command for each value."
-            )
+    with collected() as problems:
+        for key in ONE_FOR_ALL:
+            values = sorted({str(point.config[key]) for point in composed})
+            if len(values) > 1 and key == "tracking":
+                problems.add(
+                    "tracking: expected the same trackers for all cells of a sweep, with the same "
+                    "settings. Several at once: 'tracking=[wandb,tensorboard]'."
+                )
+            elif len(values) > 1:
+                problems.add(
+                    f"{key}={','.join(values)}: expected one value for all cells of a sweep. Start "
+                    "one command for each value."
+                )
 
 
 def store_of(config: Mapping[str, object]) -> Store:

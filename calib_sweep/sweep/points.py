@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from functools import cache
 from io import StringIO
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
@@ -79,16 +80,22 @@ def _length(sweep: RangeSweep, typed: str) -> int:
     return max(0, math.ceil((stop - start) / step))
 
 
-def read_options(arguments: Sequence[str]) -> Namespace:
-    """Hydra's own options and, as `overrides`, all other words, in any order."""
+def read_options(arguments: Sequence[str], of_verb: Sequence[str] = ()) -> Namespace:
+    """Hydra's own options and, as `overrides`, all other words, in any order.
+
+    `of_verb`: options that are taken out already; they are told where an unknown one is found.
+    """
     said = StringIO()
     try:
         with redirect_stderr(said):
             return get_args_parser().parse_intermixed_args(list(arguments))
     except SystemExit:
         reason = said.getvalue().strip().rpartition("error: ")[2]
+        words = [word.partition("=")[0] for word in reason.split() if word.startswith("--")]
+        near = "".join(wording.meant(word, of_verb) for word in words)
+        own = f"one of {', '.join(of_verb)}, " if of_verb else ""
         raise ConfigError(
-            f"{reason}: expected key=value, or an option that --hydra-help lists."
+            f"{reason}: expected key=value, {own}or an option that --hydra-help lists.{near}"
         ) from None
 
 
@@ -107,6 +114,11 @@ def _parse_word(parser: OverridesParser, word: str) -> Override:
             raise HydraException
         return override
     except HydraException:
+        if "=" not in word and Path(word).is_dir():
+            raise ConfigError(
+                f"{word!r} is a folder: expected key=value. The folder of a sweep is named by "
+                f"results_dir and sweep_name. Example: sweep_name={Path(word).name}."
+            ) from None
         raise ConfigError(f"{word!r} cannot be read as key=value. {_remedy(word)}") from None
 
 

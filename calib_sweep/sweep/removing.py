@@ -5,12 +5,14 @@ meanwhile finds either the claim or no folder; then the cell is as one that neve
 """
 
 import logging
+import shlex
 import shutil
 from collections.abc import Sequence
 
 from calib_sweep import atomic
 from calib_sweep.cell import DENSE, Cell
 from calib_sweep.errors import ConfigError
+from calib_sweep.results import grids
 from calib_sweep.results.claim import holder_of, try_claim
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.limits import FORCE
@@ -28,6 +30,27 @@ def named_cells(sweep: Sweep) -> list[Cell]:
     typed = [point for point in sweep.composed if point.config["method"] == DENSE]
     dense = {cell.id for cell in plan_cells(sweep.store, typed)} if typed else set[str]()
     return [cell for cell in sweep.cells if not cell.is_dense or cell.id in dense]
+
+
+def require_named(verb: str, sweep: Sweep) -> None:
+    """Raise `ConfigError` where no word names cells: no word at all means the default ones."""
+    if not any("=" in word for word in sweep.typed):
+        raise ConfigError(
+            f"{verb} nothing: expected the words that cells were run with. Nothing was deleted. "
+            f"Example: python -m calib_sweep {verb} -m method=wanda seed=3 sweep_name=first."
+        )
+
+
+def require_there(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Raise `ConfigError` where none of `cells` has a folder or is planned."""
+    store = sweep.store
+    planned = {cell.id for cell in grids.kept_cells(store)}
+    if not any(cell.id in planned or store.cell_folder(cell).is_dir() for cell in cells):
+        folder = shlex.quote(str(store.folder))
+        raise ConfigError(
+            f"rm: expected cells of {store.folder}, and none of {len(cells):,} that were named "
+            f"is there. Nothing was deleted. See what is: python -m calib_sweep ls {folder}."
+        )
 
 
 def require_force(verb: str, sweep: Sweep, cells: Sequence[Cell]) -> None:

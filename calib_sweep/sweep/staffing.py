@@ -65,6 +65,8 @@ def check_ranks(master: DictConfig, cells: Sequence[Cell], ranks: Ranks | None =
     ranks: that this command is one of; None: it is not to run them, only to check them.
     """
     number = cells[0].config["ranks_per_cell"] if cells else 1
+    if not is_int(number, 1):
+        return None  # refused with all other values
     if number == 1:
         return check_launcher_ranks(master, number)
     with collected() as problems:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from calib_sweep.analysis.formatting import duration
-from calib_sweep.arguments import folder_and_settings
+from calib_sweep.arguments import folder_and_settings, near_sweeps
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import INDEX, LOG, REPORT
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     if not found:
         raise ConfigError(
             f"status {str(folder)!r}: expected the folder of a sweep. Example: python -m "
-            "calib_sweep status results/NAME."
+            f"calib_sweep status results/NAME.{near_sweeps(folder)}"
         )
     jobs = submitted.kept(folder)
     output("\n".join(describe(folder, found, jobs, submitted.in_queue(jobs))))
@@ -76,7 +76,8 @@ def describe(
         yield f"nobody works on it, as far as can be seen from here: {more}"
     report = folder / REPORT / INDEX
     if report.is_file() or not is_open:
-        yield f"report: {report if report.is_file() else 'not written'}"
+        write = f"not written. Type python -m calib_sweep report {shlex.quote(str(folder))}"
+        yield f"report: {report if report.is_file() else write}"
 
 
 def time_left_of(found: Sequence[Standing]) -> Estimate | None:

@@ -24,6 +24,7 @@ from calib_sweep.results.losses import MOST, forget_losses, losses, note_loss
 from calib_sweep.results.record import Record, describe_error, new_record, utc_now
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.launching import BASIC
+from calib_sweep.values import is_int, is_number
 
 if TYPE_CHECKING:
     from calib_sweep.session import Session
@@ -47,9 +48,10 @@ def command_company(
 
 
 def _joined(config: Config) -> AbstractContextManager[Ranks]:
-    if (number := config["ranks_per_cell"]) == 1:
-        return nullcontext(ALONE)
-    return joined(Place.of(os.environ, number), config["rank_timeout_s"])
+    number, timeout_s = config["ranks_per_cell"], config["rank_timeout_s"]
+    if number == 1 or not (is_int(number, 1) and is_number(timeout_s) and timeout_s >= 1):
+        return nullcontext(ALONE)  # others are refused with all that is wrong besides
+    return joined(Place.of(os.environ, number), timeout_s)
 
 
 def lead(cell: Cell, store: Store, session: "Session", progress: CellProgress) -> Record:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from calib_sweep.arguments import folder_and_settings
+from calib_sweep.arguments import folder_and_settings, near_sweeps
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import REPORT
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if not records:
         raise ConfigError(
             f"sync {str(store.folder)!r}: expected the folder of a sweep with finished cells. "
-            "Example: python -m calib_sweep sync results/NAME."
+            f"Example: python -m calib_sweep sync results/NAME.{near_sweeps(store.folder)}"
         )
     tracking = with_overrides("sync", settings_of(records), typed)
     return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")

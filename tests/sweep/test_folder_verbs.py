@@ -110,6 +110,8 @@ def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them
     [
         ([], "expected the folder of one sweep"),
         (["results/none"], "no cells are there"),
+        (["results"], "Did you mean results/default?"),
+        (["default"], "Did you mean results/default?"),
         (["results/default", "methd=wanda"], "no cell has such a key"),
         (["results/default", "state=gone"], "expected done, failed, running, lost, open."),
         (["results/default", "seed=0", "seed=1"], "seed is typed twice. Type seed=0,1."),
@@ -143,6 +145,34 @@ def test_only_what_is_named_is_deleted_and_no_worker_runs_it_again(results, do):
     assert not list(folder.glob(".*"))
     assert do("rm", "method=dense", "--force").code == 0
     assert "miniature-dense" not in names(folder)
+
+
+@pytest.mark.parametrize("verb", ["rm", "rerun"])
+@pytest.mark.parametrize("words", [[], ["-m"]])
+def test_no_words_are_not_the_default_cells(verb, words, results, run_cli, tmp_path):
+    ended = run_cli(verb, *words, "--force", cwd=tmp_path)
+    assert ended.code == 1 and f"{verb} nothing: expected the words" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["method=wanda", "seed=9"], "none of 1 that were named is there"),
+        (["method=wanda", "seed=1", "--forse"], "Did you mean --force?"),
+        (["results/default"], "is a folder: expected key=value"),
+    ],
+)
+def test_nothing_is_deleted_by_words_that_name_nothing(words, told, results, do):
+    ended = do("rm", *words)
+    assert ended.code == 1 and told in ended.err and len(scores(results / "default")) == NUM_CELLS
+
+
+def test_cells_that_never_began_are_planned_no_more(do, results):
+    assert do("add", "method=magnitude").code == 0
+    ended = do("rm", "method=magnitude")
+    assert ended.code == 0 and "1 not begun and planned no more" in ended.out
+    methods = {cell.method for cell in grids.kept_cells(Store(results, "default"))}
+    assert methods == {"dense", "rtn", "wanda"}
 
 
 def test_a_cell_that_is_not_done_goes_without_force(results, do):

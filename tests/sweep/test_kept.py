@@ -156,8 +156,9 @@ def test_the_yaml_behind_a_grid_is_not_needed(run_cli, tiny_world, tmp_path):
         (["a"], "no grid is kept there"),
         (["a", "--max-cells", "0"], "work --max-cells 0: expected a whole number >= 1"),
         (["a", "--for", "soon"], "work --for soon: expected seconds >= 0"),
-        (["a", "--wait"], "work --wait: expected a name behind it"),
+        (["a", "--wait"], "work --wait: expected a value behind it"),
         (["a", "--until=3"], "--until"),
+        (["a", "--max-cell=3", "--for", "soon"], "Did you mean --max-cells?"),
         (["a", "hydra/launcher=slum"], "slum"),
     ],
 )

@@ -114,7 +114,10 @@ def test_a_finished_sweep_is_code_0_and_names_its_report(sweep, run_cli, tmp_pat
     for cell in cells[1:]:
         finish(store, cell)
     ended = run_cli("status", "first", cwd=tmp_path)
-    assert (ended.code, ended.out) == (0, "sweep first: 6 cells: 6 done\nreport: not written\n")
+    assert ended.code == 0 and ended.out.splitlines() == [
+        "sweep first: 6 cells: 6 done",
+        "report: not written. Type python -m calib_sweep report first",
+    ]
     (store.folder / "report").mkdir()
     (store.folder / "report/index.html").touch()
     assert "report: first/report/index.html" in run_cli("status", "first", cwd=tmp_path).out

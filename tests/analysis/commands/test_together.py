@@ -117,10 +117,10 @@ def test_sweeps_without_a_dataset_in_common_are_compared_and_it_is_said(make, ru
         (["half", "half"], "a folder is named twice"),
         (["half", "nowhere"], "but it does not exist"),
         (["half", "--to", "both"], "report --to both: expected several sweeps"),
-        (["half", "other", "--to"], "report --to: expected a name behind it"),
+        (["half", "other", "--to"], "report --to: expected a value behind it"),
         (["half", "other", "analysis.sead=1"], "Did you mean analysis.seed?"),
         (["half", "--publshed", "x"], "report --publshed: expected one of the options --to"),
-        (["half", "--to", "--published"], "report --to: expected a name behind it"),
+        (["half", "--to", "--published"], "report --to: expected a value behind it"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(words, told, make, run_cli):

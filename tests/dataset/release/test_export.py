@@ -187,7 +187,7 @@ def test_without_a_licence_nothing_is_pushed(tmp_path, tokenizer, monkeypatch):
         ([], ["expected the folder of a calibration set", "expected --to and the folder"]),
         (["gone", "--to", "out"], ["export gone: expected the folder of a calibration set"]),
         (["x", "--too=out"], ["export x:", "export --too=out: expected one of", "expected --to"]),
-        (["x", "--to"], ["export x:", "export --to: expected a name behind it"]),
+        (["x", "--to"], ["export x:", "export --to: expected a value behind it"]),
         (["x", "--to=o", "--push", "sets"], ["export x:", "--push sets: expected the owner and"]),
         (["x", "--to=o", "--public"], ["export x:", "export --public: expected --push"]),
     ],
