@@ -4,6 +4,7 @@ A run is named by the cell and by the run's id, and its group is the sweep. It i
 database on this disk. Trackio tells no failure, so a run is read back.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from calib_sweep.tracking.serving import LossError
 from calib_sweep.tracking.writing import RunInfo, serve, steps
 
 MAX_ROWS = 1000  # of a table
+# Variables that would have Trackio send runs to others, a new Space too, instead of this disk.
+ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
 
 
 class TrackioRun:
@@ -83,4 +86,6 @@ class TrackioRun:
 
 
 if __name__ == "__main__":
+    for variable in ELSEWHERE:
+        os.environ.pop(variable, None)
     serve(TrackioRun, "trackio")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from helpers.mirrored_sweeps import cells_of, finished_sweep, mirror
+from helpers.mlflow_server import serving
 
 from calib_sweep.tracking import client_process
 
@@ -74,3 +75,14 @@ def test_what_cannot_be_written_ends_nothing(store, tmp_path, caplog):
     mirror(TrackioTracking(project="mine", timeout_s=60), store)
     assert caplog.text.count("Trackio did not take") == 1
     assert "Trackio lacks 3 runs of this sweep" in caplog.text
+
+
+@pytest.mark.slow
+def test_runs_stay_on_this_disk_whatever_else_uses_trackio_here(store, caplog, monkeypatch):
+    tracker = TrackioTracking(project="mine", timeout_s=60)
+    with serving() as server:
+        monkeypatch.setenv("TRACKIO_SERVER_URL", f"{server.uri}/?write_token=secret")
+        mirror(tracker, store)
+        client_process.end()
+    assert server.asked == [] and "did not take" not in caplog.text
+    assert tracker.marks.num_missing(store.folder) == 0
