@@ -37,6 +37,7 @@ def mirror(folder, **fields):
     tracking.mirror_cell(folder, read(folder)["cell_id"], folder.name)
 
 
+@pytest.mark.slow
 def test_a_set_is_one_artifact_that_every_cell_it_calibrated_uses(
     server, sweep, tmp_path, monkeypatch
 ):

@@ -103,6 +103,7 @@ def test_ctrl_c_ends_all_clients_at_once(server, store):
     assert len(server.runs) == NUM_CELLS
 
 
+@pytest.mark.slow
 def test_a_run_under_its_id_is_one_run_however_often_it_is_made(server, store):
     """A mark may be lost: its run is written over, and not added to."""
     settings = {"project": "p", "entity": None, "mode": "auto", "tags": [], "artifacts": []}
