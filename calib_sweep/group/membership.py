@@ -159,15 +159,19 @@ def joined(place: Place, timeout_s: float) -> Iterator[Member]:
 
 
 def _end(watch: Watch, error: BaseException | None) -> None:
-    """Take the process group down, or leave without: with ranks lost it would wait for them."""
-    if watch.ending is not None:
-        end_at_once(RANKS_LOST if watch.ending.is_loss else INTERRUPTED)
+    """Take the process group down, or leave without: with ranks lost it would wait for them.
+
+    One that was told to end, by whomever, has yet to say what comes next: to SLURM, say.
+    """
+    is_told = isinstance(error, KeyboardInterrupt)
+    if (ending := watch.ending) is not None and (ending.is_loss or not is_told):
+        end_at_once(RANKS_LOST if ending.is_loss else INTERRUPTED)
     if error is None:
         from torch import distributed
 
         distributed.destroy_process_group()
-    elif watch.is_on_a_cell or isinstance(error, KeyboardInterrupt):
-        is_told = isinstance(error, KeyboardInterrupt)
+    elif watch.is_on_a_cell or is_told:
+        watch.spare()
         atexit.register(end_at_once, INTERRUPTED if is_told else RANKS_LOST)
 
 

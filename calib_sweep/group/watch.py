@@ -71,6 +71,7 @@ class Watch:
         self._deaf: tuple[float, str] | None = None  # that of signs
         self._line: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._over, self._saying = threading.Event(), threading.Lock()
+        self._last_resort: threading.Timer | None = None
 
     @property
     def is_on_a_cell(self) -> bool:
@@ -151,6 +152,11 @@ class Watch:
             self._linger() if wait else self.say()
         self._over.set()
 
+    def spare(self) -> None:
+        """Let this process, which ends in order, take its time."""
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+
     def _linger(self) -> list[int]:
         """Wait until all others have ended, or a moment; return those who said nothing in it."""
         deadline, left = time.monotonic() + LINGER_S, self._others
@@ -218,9 +224,9 @@ class Watch:
         """End this process: in order if that is possible, and soon if not."""
         self.ending = ending
         code = RANKS_LOST if ending.is_loss else INTERRUPTED
-        last_resort = threading.Timer(GRACE_S, end_at_once, [code])
-        last_resort.daemon = True
-        last_resort.start()
+        self._last_resort = threading.Timer(GRACE_S, end_at_once, [code])
+        self._last_resort.daemon = True
+        self._last_resort.start()
         self._state, self._why = (LOST if ending.is_loss else TOLD), ending.reason
         log.error("rank %d of %d ends: %s", self.index, self.count, ending.reason)
         if ending.is_loss and self._note is not None:

@@ -2,7 +2,8 @@
 
 It exchanges with the others until FOLDER/enough is there, and leaves FOLDER/begun.RANK when it has
 begun. WHAT happens in the cell: exchange, nothing else; fail-K, rank K alone raises; fail-all;
-hang-K, rank K comes to no further exchange.
+hang-K, rank K comes to no further exchange. Who is told to end says so in FOLDER/told.RANK, behind
+all that its group does.
 """
 
 import os
@@ -13,13 +14,22 @@ from pathlib import Path
 
 from calib_sweep.group import signs
 from calib_sweep.group.membership import Place, joined
-from calib_sweep.interruption import interruptible
+from calib_sweep.interruption import GRACE_S, interruptible
 from calib_sweep.results.losses import note_loss
 
 TIMEOUT_S = 3.0
 
 
 def run(folder, count, what):
+    try:
+        return run_as_one(folder, count, what)
+    except KeyboardInterrupt:
+        time.sleep(GRACE_S + 1)  # to tell others takes its time
+        (folder / f"told.{os.environ['RANK']}").touch()
+        raise
+
+
+def run_as_one(folder, count, what):
     with joined(Place.of(os.environ, count), TIMEOUT_S) as member:
         if member.is_first:
             for number in (1, 2):
