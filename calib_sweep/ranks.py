@@ -128,14 +128,25 @@ class ProcessRanks(Ranks):
     device: "torch.device"
 
     def _sent(self, value: T, owner: int) -> T:
+        found, refusal = self._exchanged(value, owner)
+        if refusal:
+            raise TypeError(refusal)
+        return found
+
+    def _exchanged(self, value: T, owner: int) -> tuple[T, str]:
+        """Return `value` of rank `owner`, and why that could not be sent, on every rank."""
         import torch
         from torch import distributed
 
+        packed, tensors, refusal = b"", [], ""
         if self.index == owner:
-            packed, tensors = _packed(value)
-        else:
-            packed, tensors = b"", []
-        note: list[Any] = [packed, [(t.shape, t.dtype, t.device.type) for t in tensors]]
+            try:
+                packed, tensors = _packed(value)
+            except Exception as error:  # whatever an object of somebody's own class raises
+                told = f"{type(error).__name__}: {error}"
+                refusal = f"what rank {owner} has for the other ranks cannot be pickled: {told}"
+        form = [(t.shape, t.dtype, t.device.type) for t in tensors]
+        note: list[Any] = [packed, form, refusal]
         distributed.broadcast_object_list(note, src=owner)
         if self.index != owner:
             places = {"cpu": torch.device("cpu")}
@@ -143,9 +154,11 @@ class ProcessRanks(Ranks):
                 torch.empty(shape, dtype=dtype, device=places.get(kind, self.device))
                 for shape, dtype, kind in note[1]
             ]
-        for tensor in tensors:
-            distributed.broadcast(tensor, src=owner)
-        return value if self.index == owner else _unpacked(note[0], tensors)
+        for tensor in tensors:  # as bytes: gloo and NCCL know neither int16 nor float8
+            distributed.broadcast(tensor.flatten().view(torch.uint8), src=owner)
+        if self.index == owner or note[2]:
+            return value, note[2]
+        return _unpacked(note[0], tensors), ""
 
 
 def _packed(value: object) -> tuple[bytes, list["Tensor"]]:

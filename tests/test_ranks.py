@@ -46,9 +46,29 @@ def test_threads():
     check_exchange(in_threads(3, exchange))
 
 
+def exchange_more(ranks):
+    """What threads have no need of: tensors of every type, and what cannot be pickled."""
+    found = exchange(ranks)
+    types = torch.float8_e4m3fn, torch.int16, torch.bfloat16, torch.bool
+    own = [torch.tensor(ranks.index).to(one) for one in types]
+    found["types"] = [(str(t.dtype), float(t)) for t in ranks.from_rank(1, lambda: own)]
+    try:
+        ranks.from_rank(1, lambda: lambda: ranks)
+    except TypeError as error:
+        found["refused"] = str(error)
+    found["after"] = ranks.gathered([ranks.index])
+    return found
+
+
 @pytest.mark.slow
 def test_processes(tmp_path):
-    check_exchange(in_processes(3, tmp_path, exchange))
+    found = in_processes(3, tmp_path, exchange_more)
+    check_exchange(found)
+    for of_rank in found:
+        assert [value for _, value in of_rank["types"]] == [1.0] * 4
+        assert [name for name, _ in of_rank["types"]][:2] == ["torch.float8_e4m3fn", "torch.int16"]
+        assert "what rank 1 has for the other ranks cannot be pickled" in of_rank["refused"]
+        assert of_rank["after"] == [0, 1, 2]
 
 
 def test_sums_are_added_in_order_of_ranks():

@@ -111,9 +111,9 @@ class Member(ProcessRanks):
     def raised(self, error: Exception) -> None:
         self.watch.raised(error)
 
-    def _sent(self, value: T, owner: int) -> T:
-        send = super()._sent
-        return self.watch.call(lambda: send(value, owner))
+    def _exchanged(self, value: T, owner: int) -> tuple[T, str]:
+        exchange = super()._exchanged
+        return self.watch.call(lambda: exchange(value, owner))
 
     def begin(self, task: object, note: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hand the others a task, and be on it meanwhile. `note`: see `Watch.on`."""
