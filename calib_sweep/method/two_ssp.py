@@ -130,10 +130,11 @@ class SampleNorms:
         assert seen.sample_T is not None
         if seen.weights_T is not None:
             inputs_TF = inputs_TF * seen.weights_T.sqrt().unsqueeze(1)
-        for sample in seen.sample_T.unique():  # those with tokens that count: there may be none
-            norm_F = inputs_TF[seen.sample_T == sample].square().sum(dim=0).sqrt()
+        for sample in range(int(seen.sample_T.max()) + 1 if len(seen.sample_T) else 0):
+            own_TF = inputs_TF[seen.sample_T == sample]
+            norm_F = own_TF.square().sum(dim=0).sqrt()
             self._sum_F = norm_F if self._sum_F is None else self._sum_F + norm_F
-            self._num_samples += 1
+            self._num_samples += len(own_TF) > 0
 
     def merge(self, other: "SampleNorms") -> None:
         self._num_samples += other._num_samples
