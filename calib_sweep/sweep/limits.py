@@ -76,6 +76,10 @@ class Limits:
             wait_s=told.get(WAIT) or 0.0,
         )
 
+    def least(self, max_cells: int | None) -> int | None:
+        """Return the smaller of `max_cells`, which a launcher gives a worker, and our own limit."""
+        return min((most for most in (max_cells, self.max_cells) if most), default=None)
+
     @property
     def are_set(self) -> bool:
         """Tell whether cells may be left when a worker ends."""

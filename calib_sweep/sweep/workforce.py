@@ -170,10 +170,19 @@ class Workforce:
         if self._may_start(workers := todo[0].config["workers"]):
             self.crew.resize(staffing.needed(self.builder, workers, todo) - 1)
         pack = packing(self.builder, store, self.master, todo)
-        most = pack.max_cells or self.limits.max_cells
         worker = Worker(
-            *(todo, store, tracking, most, failed_before, self.builder),
-            *(self.sessions, self.crew, self.limits.until, pack.share, closing, self.ranks),
+            cells=todo,
+            store=store,
+            tracking=tracking,
+            max_cells=self.limits.least(pack.max_cells),
+            failed_before=failed_before,
+            builder=self.builder,
+            sessions=self.sessions,
+            crew=self.crew,
+            until=self.limits.until,
+            share=pack.share,
+            closing=closing,
+            ranks=self.ranks,
         )
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=worker, config=self.master

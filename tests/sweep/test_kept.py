@@ -177,6 +177,12 @@ def test_options_may_stand_anywhere():
     assert split_options(None, ["--for", "60"]) == ([], ["--for", "60"])
 
 
+def test_a_worker_runs_no_more_cells_than_it_is_told_whatever_its_launcher_gives_it():
+    limits = Limits.of(["--max-cells=2"])
+    assert [limits.least(given) for given in (None, 1, 8)] == [2, 1, 2]
+    assert [Limits().least(given) for given in (None, 8)] == [None, 8]
+
+
 @pytest.mark.slow
 def test_workers_share_a_folder_and_one_that_is_killed_is_replaced_by_another(
     run, folder, tmp_path
