@@ -105,6 +105,25 @@ def test_a_job_that_somebody_puts_back_into_the_queue_goes_on_there(sweep, slurm
     assert sorted(starts(log).values()) == [1, 1, 2]
 
 
+def test_a_job_of_several_ranks_that_is_out_of_time_goes_back_into_the_queue_too(sweep, slurm):
+    """One rank sleeps in a layer, and the other one waits for it: whoever notices first."""
+
+    def tell(bed: Path) -> None:
+        job_id = slurm.run("squeue", "--noheader", "--array", "--format=%i").strip()
+        slurm.run("scancel", "--signal=USR2", job_id)  # as SLURM does before the time is over
+        slurm.go_on()
+
+    ended, results = sweep(
+        *(tell, "tasks_per_node=2", "cpus_per_task=1"),
+        words=("ranks_per_cell=2", "rank_timeout_s=10", "checkpoint=blocks"),
+    )
+    assert ended.code == 0, ended.err
+    assert len(results.scores()) == NUM_CELLS and results.claims() == []
+    assert re.findall(r"(\d) SLURM jobs? submitted", ended.err) == ["1"]
+    log = "".join(path.read_text() for path in results.folder.glob(".submitit/*/*_log.err"))
+    assert log.count("back in the queue: it goes on from there") == 1
+
+
 def test_a_job_cancelled_by_somebody_gives_its_cell_back(sweep, slurm):
     ended, results = sweep(lambda bed: slurm.run("scancel", f"--user={os.geteuid()}"))
     assert_made_good(ended, results, "SIGTERM")
