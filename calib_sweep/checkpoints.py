@@ -26,7 +26,8 @@ from calib_sweep.results.store import Store
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-WALKS = ("activations", "compression", "method", "model", "rotation")  # folders of the package
+# Folders of the package; that of calibration makes the weights of tokens, too.
+WALKS = ("activations", "compression", "dataset/calibration", "method", "model", "rotation")
 LIBRARIES = ("torch", "transformers")
 
 

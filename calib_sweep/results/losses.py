@@ -5,20 +5,30 @@ whatever way, takes the notes away. A group that is ended as a whole leaves none
 """
 
 import json
+import logging
 from contextlib import suppress
 from pathlib import Path
 
 from calib_sweep import atomic, valid_json
 from calib_sweep.places import LOSS
 
+log = logging.getLogger(__name__)
+
 MOST = 2  # losses; after so many a cell has failed
 
 
 def note_loss(folder: Path, run: str, reason: str) -> None:
-    """Note that ranks were lost in `run`, the name of an attempt. The first to say so counts."""
-    with suppress(FileExistsError):
-        text = valid_json.dumps({"reason": reason})
+    """Note that ranks were lost in `run`, the name of an attempt. The first to say so counts.
+
+    A full disk, or a folder that is gone, keeps nobody from ending.
+    """
+    text = valid_json.dumps({"reason": reason})
+    try:
         atomic.write_new(folder / LOSS.replace("*", run), text + "\n")
+    except FileExistsError:
+        return
+    except OSError as error:
+        log.warning("that ranks were lost (%s) cannot be noted in %s: %s", reason, folder, error)
 
 
 def losses(folder: Path) -> list[str]:

@@ -90,6 +90,11 @@ def test_a_note_that_is_damaged_counts_and_one_that_goes_meanwhile_does_not(plac
     assert losses(folder) == ["rank 1 is gone", "lost-2.json does not say why"]
 
 
+def test_a_loss_that_cannot_be_noted_keeps_nobody_from_ending(tmp_path, caplog):
+    note_loss(tmp_path / "gone", "1", "rank 1 is gone")
+    assert "(rank 1 is gone) cannot be noted" in caplog.text
+
+
 def test_cells_of_one_rank_look_for_no_losses(make_cell, tmp_path):
     store, cell = Store(tmp_path, "default"), make_cell()
     store.cell_folder(cell).mkdir(parents=True)
