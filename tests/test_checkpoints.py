@@ -99,7 +99,7 @@ def test_what_is_left_of_a_cell_that_is_done_goes(run_cli, tiny_world, tmp_path)
 
 def test_code_that_walks_is_part_of_whose_state_it_is(tmp_path, monkeypatch):
     for folder in checkpoints.WALKS:
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(checkpoints, "PACKAGE", tmp_path)
 
     def code():
