@@ -49,8 +49,9 @@ any other is compressed again and must have the very weights: their hash is in t
     "add": """\
 calib-sweep add [-m] KEY=VALUE ...    put a grid into its folder, for workers elsewhere
 
-Checks every cell as a run would, draws the calibration sets, and keeps the grid in its folder. Runs
-nothing. Takes what a run takes. A run keeps its grid as well.
+Checks every cell as a run would, draws the calibration set of the largest seed of each source, and
+keeps the grid in its folder; workers draw the others. Runs nothing. Takes what a run takes. A run
+keeps its grid as well.
 
     calib-sweep add -m method=wanda,gptq 'seed=range(10)' sweep_name=first
     calib-sweep work results/first
@@ -80,7 +81,8 @@ calib-sweep rm [-m] KEY=VALUE ... [--force]    delete cells
 
 Deletes the cells that the same words would run, with all that lies in their folders, and takes them
 out of the grids that are kept. Finished ones only with --force. A dense cell goes only if you name
-it (method=dense). A cell that somebody runs now is named and stays. What W&B has of them stays.
+it (method=dense). A cell that somebody runs now is named and stays. What trackers have of them
+stays. Words that name no cell that is there are refused.
 
     calib-sweep rm -m method=wanda 'seed=range(5)'
     calib-sweep rm -m method=wanda seed=3 --force
@@ -89,8 +91,9 @@ Exit codes: 0; 1 refused, nothing was deleted; 3 some were left alone
     "rerun": """\
 calib-sweep rerun [-m] KEY=VALUE ... [--force]    delete cells, and run them again
 
-Does what rm does, then what the same words without rerun do. Nothing is deleted where a cell could
-not run. Failed cells need no rerun: the plain command runs them again.
+Deletes as rm does, then does what the same words without rerun do; what is not there only runs.
+Nothing is deleted where a cell could not run. Failed cells need no rerun: the plain command runs
+them again.
 
     calib-sweep rerun -m method=wanda seed=3 --force
 Exit codes: those of a run; 1 refused, nothing was deleted

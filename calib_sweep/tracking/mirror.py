@@ -91,7 +91,7 @@ class Mirror(ABC):
                 "%s lacks %s of this sweep. When it answers, type: %s",
                 self.title,
                 counted(self.marks.num_missing(store.folder), "run"),
-                typed if self.waits_for_sync else "the same command",
+                typed if self.waits_for_sync else "the same command again",
             )
         elif mark := self.marks.read(folder):
             log.info("%s", self.where(mark, store.folder))

@@ -15,6 +15,7 @@ from calib_sweep.errors import collected, require
 from calib_sweep.tracking.marks import Mark, Marks
 from calib_sweep.tracking.mirror import Mirror
 from calib_sweep.tracking.mirrored import ITEM_SCORES, SET, Pushed, Settings, group_of
+from calib_sweep.wording import meant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,12 @@ def with_overrides(verb: str, values: Settings, overrides: Sequence[str]) -> Wan
         for text in overrides:
             name, _, value = text.removeprefix(start).partition("=")
             is_known = text.startswith(start) and name in values
-            remedy = "Example: tracking.wandb.project=calib_sweep."
-            problems.of(require, is_known, verb, text, f"one of {known}", remedy)
             if is_known:
                 changed[name] = yaml.safe_load(value)
+            else:
+                leaf = name.rpartition(".")[2]
+                near = meant(leaf, values).replace("mean ", f"mean {start}")
+                problems.add(f"{verb} {text}: expected one of {known}.{near} See {verb} --help.")
     return WandbTracking(**changed)
 
 

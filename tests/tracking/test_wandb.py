@@ -155,6 +155,8 @@ def test_a_cell_outlives_wandb_which_is_tried_again_only_when_the_user_asks(
     again = run_cli(*command, cwd=tmp_path)
     assert again.code == 0 and told in again.err and read_runs(sweep) == []
 
+    old = run_cli("sync", "results/mirrored", "tracking.mode=offline", cwd=tmp_path)
+    assert old.code == 1 and "Did you mean tracking.wandb.mode?" in old.err
     synced = run_cli("sync", "results/mirrored", "tracking.wandb.mode=offline", cwd=tmp_path)
     assert synced.code == 0 and "2 cells are now offline runs, 0 left" in synced.out, synced
     runs = read_runs(sweep)
