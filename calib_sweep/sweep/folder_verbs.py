@@ -58,8 +58,8 @@ def add(sweep: Sweep) -> int:
     folder = shlex.quote(str(sweep.store.folder))
     cells = f"{counted(len(sweep.cells), 'cell')}: {len(sweep.cells) - len(todo):,} done"
     output(
-        f"{cells}, {len(todo):,} for workers. Start one here or elsewhere, or many: python -m "
-        f"calib_sweep work {folder}"
+        f"{cells}, {len(todo):,} for workers. Start one, or many, here or elsewhere:\n"
+        f"python -m calib_sweep work {folder}"
     )
     return DONE
 
@@ -76,8 +76,8 @@ def rm(sweep: Sweep) -> int:
     folder = shlex.quote(str(sweep.store.folder))
     told = f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone"
     told += f", {num_new:,} not begun and planned no more" if num_new else ""
-    stays = f"What was reported of them stays until python -m calib_sweep report {folder}"
-    output(f"{told}. {stays}" if num_gone else told)
+    stays = f"a report has them still; to renew it: python -m calib_sweep report {folder}"
+    output(f"{told}\n{stays}" if num_gone else told)
     return SOME_FAILED if num_held else DONE
 
 
