@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # waiting workers that look at thousands of cells would keep a file server busy.
 FIRST_POLL_S, LONGEST_POLL_S = 0.2, 5.0
 
-Parts = Mapping[Path, int]  # files, and when they were written
+Kept = Mapping[Path, int]  # files of a cell that is not done, and when they were written
 
 
 class Shown(Protocol):
@@ -89,7 +89,7 @@ class Worker:
     _poll_s: float = 0.0  # 0: not waiting
     _num_run: int = 0
     _num_beyond: int = 0  # of those, what the dead left
-    _running: tuple[Path, Parts] | None = None  # the folder of a cell, and what was kept of it
+    _running: tuple[Path, Kept] | None = None  # the folder of a cell, and what was kept of it
 
     def __call__(self, _config: object = None) -> list[str]:
         """Work, with the crew or as one of several ranks; return the ids of cells that failed."""
@@ -217,7 +217,7 @@ class Worker:
         crew.pause(self._poll_s)
 
 
-def kept_parts(folder: Path) -> Parts:
+def kept_parts(folder: Path) -> Kept:
     """Return what is kept of a cell that is not done, in its folder under hidden names."""
     found: dict[Path, int] = {}
     for path in folder.glob(".*"):
