@@ -181,5 +181,6 @@ def test_every_example_is_in_the_index_and_has_a_command():
     files = [path for path in EXAMPLES.rglob("*") if path.is_file() and "conf" not in path.parts]
     for path in files:
         if path.name not in ("README.md", "__init__.py") and "__pycache__" not in path.parts:
-            assert f"({path.relative_to(EXAMPLES).as_posix()})" in index
-            assert commands_of(path) or "sbatch examples/sweep.sbatch" in path.read_text()
+            name = path.relative_to(EXAMPLES).as_posix()
+            assert f"({name})" in index
+            assert commands_of(path) or f" examples/{name}" in path.read_text()

@@ -21,7 +21,9 @@ def in_job(tmp_path, monkeypatch) -> Callable[[Callable[..., JobReturn]], JobRet
 
     def run(work: Callable[..., JobReturn]) -> JobReturn:
         monkeypatch.setattr(SubmititSlurm, "__call__", work)
-        return object.__new__(SlurmLauncher)()
+        launcher = object.__new__(SlurmLauncher)
+        launcher.task_function, launcher.params = None, {"max_num_timeout": 20}
+        return launcher()
 
     return run
 
