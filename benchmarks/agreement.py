@@ -34,7 +34,7 @@ from gpu import describe, load_method
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from calib_sweep.compression import block as block_module
+from calib_sweep.compression import spreading
 from calib_sweep.compression.layer import compress_layer
 from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
@@ -155,7 +155,7 @@ def kept_hessians() -> Iterator[dict[tuple[int, str], Tensor]]:
             hessians[index, name] = statistic.hessian_II().cpu()
         return compress_layer(index, name, layer, method, statistic, *others)
 
-    with patch.object(block_module, "compress_layer", keep):
+    with patch.object(spreading, "compress_layer", keep):
         yield hessians
 
 
