@@ -8,6 +8,7 @@ the output: {"killed": how often, "resumed": how often a walk went on where an e
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -61,12 +62,16 @@ def attempt(arguments: list[str], log: Path, seconds: float) -> int | None:
 def main(results: Path, times: int, arguments: list[str]) -> int:
     log = results.with_suffix(".log")
     arguments = [*arguments, f"results_dir={results}"]
-    draw, num_killed = stream("tests/killed"), 0
+    draw, num_killed, longest_s = stream("tests/killed"), 0, 4.0
     while num_killed < times:
-        code = attempt(arguments, log, 4 * draw.random())
-        if code is not None:  # done before it was killed: what is killed next begins anew
-            break
-        num_killed += 1
+        code = attempt(arguments, log, longest_s * draw.random())
+        if code is None:
+            num_killed += 1
+        elif code == 0:  # done before it was killed: what is killed next begins anew, and sooner
+            shutil.rmtree(results)
+            longest_s /= 2
+        else:
+            return code
     code = attempt(arguments, log, LONGEST_S)
     resumed = log.read_text().count("goes on behind ")
     sys.stdout.write(json.dumps({"killed": num_killed, "resumed": resumed}) + "\n")

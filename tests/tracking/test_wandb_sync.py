@@ -10,6 +10,7 @@ import psutil
 import pytest
 from helpers.benchmark_scripts import run_benchmark
 from helpers.calibrated_cells import make_calibrated_cell
+from helpers.signals import hear
 from helpers.wandb_server import answer, hang, serving
 
 from calib_sweep.results.store import Store
@@ -84,7 +85,10 @@ def test_ctrl_c_ends_all_clients_at_once(server, store):
     server.faults["UpsertBucket"] = hang
     command = [sys.executable, "-m", "calib_sweep", "sync", str(store.folder)]
     with subprocess.Popen(
-        [*command, "tracking.wandb.timeout_s=600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "tracking.wandb.timeout_s=600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear,
     ) as started:
         try:
             deadline = time.monotonic() + 120
