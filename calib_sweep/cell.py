@@ -158,7 +158,7 @@ MAX_WRITTEN = 10_000
 def _text_of_part(key: str, part: object) -> str:
     """Write all of a part that can move a number, as `digest` does."""
     found = _written.get(id(part))
-    if found is None or found[0] is not part:
+    if found is None:
         if len(_written) >= MAX_WRITTEN:
             _written.clear()
         moving = without_execution(part) if key in EXECUTION_PARTS else part

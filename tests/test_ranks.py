@@ -72,12 +72,12 @@ def test_processes(tmp_path):
 
 
 def test_sums_are_added_in_order_of_ranks():
-    values = [1.0, 2.0**-24, 2.0**-24]  # in float32 1 + a + a is 1, and a + a + 1 is not
+    values = [1.0, -1.0, 2.0**-30]  # in any other order float32 loses the last one
 
     def add(ranks):
         return ranks.summed(torch.tensor(values[ranks.index]))
 
-    assert [float(total) for total in in_threads(3, add)] == [1.0] * 3
+    assert [float(total) for total in in_threads(3, add)] == [2.0**-30] * 3
 
 
 def test_one_rank_hands_on_what_it_has():
