@@ -187,12 +187,9 @@ def _launchers() -> Iterator[Line]:
         "basic",
         f"yes: this process; on a CPU others beside it, for {counted(num_cores(), 'core')}",
     )
-    yield "accelerate", _installed("accelerate")
+    has_it = importlib.util.find_spec("accelerate") is not None
+    yield "accelerate", "yes" if has_it else "no: pip install accelerate"
     yield "slurm", _slurm()
-
-
-def _installed(package: str) -> str:
-    return "yes" if importlib.util.find_spec(package) else f"no: pip install {package}"
 
 
 def _slurm() -> str:

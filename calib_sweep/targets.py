@@ -15,6 +15,7 @@ from typing import Any
 from calib_sweep.errors import ConfigError, Problems, collected, require
 
 TARGET, PARTIAL = "_target_", "_partial_"
+TRACKS = ("log", "log_missing", "log_report")  # the methods of a tracker
 OTHER_WORDS = ("_args_", "_convert_", "_recursive_")  # Hydra's; no part of ours needs them
 
 
@@ -29,13 +30,6 @@ class Kind:
 
 def _derived_from(base: str, expected: str, example: str) -> Kind:
     return Kind(expected, example, lambda found: issubclass(found, find_class("", base)))
-
-
-def _with_methods(methods: str, what: str, example: str) -> Kind:
-    def accepts(found: type) -> bool:
-        return all(callable(getattr(found, name, None)) for name in methods.split())
-
-    return Kind(f"{what}: a class with the methods {methods}", example, accepts)
 
 
 def _ours(name: str, example: str) -> Kind:
@@ -78,7 +72,11 @@ ACTIVATIONS = _derived_from(
     "a quantiser of inputs: a class derived from calib_sweep.activations.base.Activations",
     "conf/activations/int8.yaml",
 )
-TRACKING = _with_methods("log log_missing log_report", "a tracker", "conf/tracking/wandb.yaml")
+TRACKING = Kind(
+    f"a tracker: a class with the methods {' '.join(TRACKS)}",
+    "conf/tracking/wandb.yaml",
+    lambda found: all(callable(getattr(found, name, None)) for name in TRACKS),
+)
 
 # A place in the configuration -> what may stand there.
 PLACES = {

@@ -12,14 +12,14 @@ Shapes: B = samples of a batch, T = tokens of a sample, D = hidden size.
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from calib_sweep.compression.replay import hidden_of, record, without_head
+from calib_sweep.compression.surveyed import Hook, hooked
 from calib_sweep.errors import ConfigError
 from calib_sweep.model.blocks import LINEAR_TYPES, DecoderBlock, LinearLayer, enumerate_blocks
 from calib_sweep.model.calls import first_tensor
@@ -79,11 +79,11 @@ def _seen(model: nn.Module, blocks: Sequence[DecoderBlock], tokens_NT: Tensor) -
     """Run `model` on `tokens_NT` in batches, its blocks and their layers watched."""
     seen = _Seen()
     device, backbone = next(model.parameters()).device, without_head(model)
-    hooks: list[tuple[nn.Module, Callable[..., None]]] = []
+    hooks: list[Hook] = []
     for block in blocks:
         hooks.append((block.module, _watching(seen, block.index)))
         hooks += [(module, lambda m, *_: seen.called.add(m)) for module in _called_layers(block)]
-    with _hooked(hooks), torch.no_grad():
+    with hooked(hooks), torch.no_grad():
         for batch_BT in tokens_NT.split(BATCH):
             seen.answers.append({})
             backbone(input_ids=batch_BT.to(device), attention_mask=None, use_cache=False)
@@ -96,16 +96,6 @@ def _watching(seen: _Seen, index: int) -> Callable[..., None]:
         seen.answers[-1][index] = output
 
     return hook
-
-
-@contextmanager
-def _hooked(hooks: Sequence[tuple[nn.Module, Callable[..., None]]]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _called_layers(block: DecoderBlock) -> dict[nn.Module, str]:

@@ -41,11 +41,6 @@ def shared_documents(one: CalibrationSet, other: CalibrationSet) -> int:
     return len(_documents(one) & _documents(other))
 
 
-def shared_windows(one: CalibrationSet, other: CalibrationSet) -> float:
-    """Share of the different 50-token windows of `one` that also occur in `other`."""
-    return share_of(window_hashes(one), window_hashes(other))
-
-
 def window_hashes(one: CalibrationSet) -> np.ndarray:
     """Return hashes of the different 50-token windows of a set, sorted."""
     return run_hashes(one.tokens_NT, one.lengths_N, WINDOW_TOKENS)

@@ -28,7 +28,7 @@ def check_sparsity(sparsity: object) -> None:
 
 def check_pattern(pattern: object, sparsity: object) -> None:
     """Accept `unstructured`, or "N:M" whose share of zeros, 1 - N/M, is the sparsity."""
-    kept = _parse(pattern)
+    kept = num_kept_and_group_length(pattern)
     require(
         pattern == UNSTRUCTURED or (kept is not None and 1 <= kept[0] < kept[1]),
         "method.pattern",
@@ -106,7 +106,7 @@ def check_block_size(block_size: object, pattern: object) -> None:
     """Columns per block; a block must hold whole N:M groups."""
     remedy = "Example: method.block_size=128, the published value."
     check_positive_int("method.block_size", block_size, remedy)
-    kept = _parse(pattern)
+    kept = num_kept_and_group_length(pattern)
     if kept is not None and kept[1] >= 1:
         require(
             cast(int, block_size) % kept[1] == 0,
@@ -159,11 +159,7 @@ def check_groups_fit(setting: str, value: object, length: int, name: str, num_in
     )
 
 
-def num_kept_and_group_length(pattern: str) -> tuple[int, int] | None:
-    """(N, M) of a checked pattern "N:M"; None when it is `unstructured`."""
-    return _parse(pattern)
-
-
-def _parse(pattern: object) -> tuple[int, int] | None:
+def num_kept_and_group_length(pattern: object) -> tuple[int, int] | None:
+    """Return (N, M) of a pattern "N:M"; None of any other, such as `unstructured`."""
     match = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
     return (int(match[1]), int(match[2])) if match else None

@@ -131,8 +131,9 @@ class AdaptiveSweep(Sweep):
             if outlook.unsettled(part):  # workers ended before; what is left is told below
                 self.cells = cells
                 return super()._work([], failed_before, start)
-            looks.append(look(self.rule, contrasts, self._scored(cells), used))
-            log.info("%s", describe_look(looks[-1]))
+            scored = self._scored(cells)
+            looks.append(look(self.rule, contrasts, scored, used))
+            log.info("%s", describe_look(looks[-1], scored.known))
             if looks[-1]["is_settled"]:
                 break
         self._write(looks)

@@ -11,8 +11,9 @@ from calib_sweep.dataset.repeated_token import RepeatedToken
 from calib_sweep.dataset.vocabulary import Vocabulary
 from calib_sweep.inspection.shared import (
     find_duplicates,
+    share_of,
     shared_documents,
-    shared_windows,
+    window_hashes,
 )
 
 
@@ -61,6 +62,11 @@ def test_documents_of_a_mixture_are_those_of_its_parts(tokenizer, settings):
     assert shared_documents(v, r) == 0
     assert shared_documents(m, v) == shared_documents(m, r) == 2
     assert shared_documents(n, m) == 4
+
+
+def shared_windows(one, other):
+    """Share of the different 50-token windows of `one` that also occur in `other`."""
+    return share_of(window_hashes(one), window_hashes(other))
 
 
 def test_shared_windows_by_hand():

@@ -3,7 +3,7 @@
 import pytest
 from helpers.sweeping import planted
 from hydra_plugins.calib_sweep import slurm_launcher
-from hydra_plugins.calib_sweep.private import delete_pickles, make_private
+from hydra_plugins.calib_sweep.private import make_private
 
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.results.cell_log import open_log
@@ -24,10 +24,10 @@ def test_what_stands_where_a_slurm_job_leaves_its_outcome_is_read_as_text(tmp_pa
 
 def test_a_folder_with_pickles_is_for_its_owner_alone(tmp_path):
     folder = tmp_path / "sweep" / ".submitit"
-    make_private(folder, "submitit_folder")
+    make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
-    make_private(folder, "submitit_folder")
+    make_private(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -40,7 +40,7 @@ def test_a_folder_that_somebody_else_may_have_made_is_refused(owner, tmp_path, m
         folder.mkdir()
         monkeypatch.setattr("os.geteuid", lambda: folder.stat().st_uid + 1)
     with pytest.raises(ConfigError, match=r"Example: hydra.launcher.submitit_folder=.*-MY_NAME/%j"):
-        make_private(folder, "submitit_folder")
+        make_private(folder)
 
 
 def test_a_log_is_not_written_through_a_link(tmp_path):
@@ -53,16 +53,3 @@ def test_a_log_is_not_written_through_a_link(tmp_path):
     with open_log(tmp_path / "own.log") as log:
         log.write(b"said\n")
     assert (tmp_path / "own.log").read_bytes() == b"said\n"
-
-
-def test_pickles_of_an_earlier_version_are_deleted_and_no_others(tmp_path):
-    folder, link = tmp_path / ".workers", tmp_path / "link"
-    folder.mkdir()
-    link.symlink_to(folder)
-    names = ("host-1-0.task.pkl", "host-1-0.2.result.pkl", "data.pkl")
-    for name in names:
-        (folder / name).touch()
-    delete_pickles(link)
-    assert {path.name for path in folder.iterdir()} == set(names)
-    delete_pickles(folder)
-    assert [path.name for path in folder.iterdir()] == ["data.pkl"]

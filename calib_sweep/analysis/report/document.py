@@ -117,14 +117,14 @@ def _markdown_passages(block: SideBySide) -> str:
     for row in block.rows:
         for heading, passage in zip(block.header, row, strict=True):
             if passage is not None:
-                fence = "`" * max(3, 1 + _longest_run(passage.text, "`"))
+                fence = "`" * max(3, 1 + _longest_fence(passage.text))
                 title = f"**{_plain(heading)}**, {_plain(passage.title)}"
                 parts += [title, f"{fence}text\n{passage.text}\n{fence}"]
     return "\n\n".join(parts)
 
 
-def _longest_run(text: str, sign: str) -> int:
-    return max((len(run) for run in re.findall(f"{re.escape(sign)}+", text)), default=0)
+def _longest_fence(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
 def _bullets(items: Sequence[str]) -> str:

@@ -128,7 +128,7 @@ def _width(metric: str, value: float, known: Metrics) -> str:
     return f"{formatting.spread(metric, value, known):.2g}\u00a0{unit}".rstrip()
 
 
-def describe_look(look: Entry, known: Metrics = OURS) -> str:
+def describe_look(look: Entry, known: Metrics) -> str:
     """Say in one line what a look finds, for the log."""
     several = len({entry["model"] for entry in look["contrasts"]}) > 1
     named: dict[str, list[str]] = {}

@@ -42,7 +42,7 @@ class _Part:
     met: Mapping[str, set[str]]  # values that columns of `where` have, as far as they are shown
 
 
-def check_where(where: object, example: str = "language: de") -> None:
+def check_where(where: object) -> None:
     """Raise `ConfigError` unless `where` says which values some columns must have."""
     plain = (str, int, float, bool)
     ok = where is None or (
@@ -63,7 +63,7 @@ def check_where(where: object, example: str = "language: de") -> None:
         "dataset.where",
         where,
         "columns with the value that they must have, or a list of values; null for all rows",
-        f"Example: 'dataset.where={{{example}}}'.",
+        "Example: 'dataset.where={language: de}'.",
     )
 
 

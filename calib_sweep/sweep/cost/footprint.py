@@ -104,10 +104,10 @@ class Disk(NamedTuple):
     records: float  # of a cell
     reference: float  # of a dense cell: float16 log-probabilities
     calibration: float  # of a calibration set
-    model: float  # of a saved model
+    model: float  # of a saved model, packed or not at the width of the dense one
 
 
-def disk(config: Config, work: "Work", shape: Shape | None, bits: float | None = None) -> Disk:
+def disk(config: Config, work: "Work", shape: Shape | None) -> Disk:
     """Return what a cell with this configuration leaves on the disk."""
     evaluation, calibration = config["evaluation"], config["calibration"]
     scored = [one for one, _ in scored_of(evaluation).values()]
@@ -118,10 +118,7 @@ def disk(config: Config, work: "Work", shape: Shape | None, bits: float | None =
     tokens = calibration["num_samples"] * longest(calibration["seq_len"]) if work.passes else 0
     model = 0.0
     if config["save_model"] is not None and shape and work.sweeps:
-        width = width_of(config["model"])
-        packed = config["save_model"] != "dense" and bits is not None
-        rest = shape.parameters - shape.weights
-        model = width * rest + shape.weights * (bits / 8 if packed and bits else width)
+        model = width_of(config["model"]) * shape.parameters
     return Disk(
         records=RECORD_BYTES + ITEM_BYTES * rows + LAYER_BYTES * layers,
         reference=2.0 * kept * corpora * (shape.vocab if shape else 0),

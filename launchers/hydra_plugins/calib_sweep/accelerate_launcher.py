@@ -20,7 +20,6 @@ from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.calib_sweep import outcome
-from hydra_plugins.calib_sweep.private import delete_pickles
 from hydra_plugins.calib_sweep.supervisor import Supervisor
 from omegaconf import DictConfig, open_dict
 
@@ -90,7 +89,6 @@ class AccelerateLauncher(Launcher):
 
         folder = Path(str(self.config.hydra.sweep.dir)).absolute() / ".workers"
         folder.mkdir(parents=True, exist_ok=True)
-        delete_pickles(folder)
         name = f"{os.uname().nodename.split('.')[0]}-{os.getpid()}-{number}"
         task = cloudpickle.dumps((self, overrides, number, Singleton.get_state()))
         workers = counted(len(environments), "worker")

@@ -175,7 +175,7 @@ class SlurmLauncher(SubmititSlurm):
 
         folder = self.params["submitit_folder"]
         # The jobs load pickles from there: nobody else may put one in their place.
-        make_private(JobPaths.get_first_id_independent_folder(folder), "submitit_folder")
+        make_private(JobPaths.get_first_id_independent_folder(folder))
         executor = self.executor()
         for start in range(0, len(calls), self.max_array_size):
             array = calls[start : start + self.max_array_size]
