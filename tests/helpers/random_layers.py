@@ -23,6 +23,14 @@ def random_inputs(num_tokens, num_in=6, seed=0):
     return torch.randn(num_tokens, num_in, generator=torch.Generator().manual_seed(seed))
 
 
+def singular_inputs(num_in):
+    """Four tokens of which two are 1 everywhere: a Hessian of one number, 4 or 1.
+
+    Its root is exact, so that the second pivot of a factorisation is exactly 0 on every processor.
+    """
+    return torch.tensor([1.0, 1.0, 0.0, 0.0]).unsqueeze(1).repeat(1, num_in)
+
+
 def correlated_inputs(num_tokens, num_in, seed=0):
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(num_in, num_in, generator=generator) / num_in**0.5

@@ -4,7 +4,12 @@ import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
 from helpers.least_squares import deficient, shrunk, swept
-from helpers.random_layers import correlated_inputs, hessian_of, random_weight
+from helpers.random_layers import (
+    correlated_inputs,
+    hessian_of,
+    random_weight,
+    singular_inputs,
+)
 from helpers.slow_grids import distance_from_tie, slow_grid, slow_published_search, slow_round
 from torch import tensor
 
@@ -365,8 +370,8 @@ def test_the_whole_hessian_is_a_factor_of_one():
 
 
 def test_a_failed_factorisation_is_retried_with_more_damping_and_reported():
-    inputs = torch.ones(4, 8)
-    new = gptq(damping=0).compress_weight(random_weight(3, 8), hessian_of(inputs))
+    hessian = hessian_of(singular_inputs(8))
+    new = gptq(damping=0).compress_weight(random_weight(3, 8), hessian)
     assert new.damping is not None and new.damping > 0
     assert new.note is not None and "not positive definite" in new.note
     assert torch.isfinite(new.weight_OI).all()

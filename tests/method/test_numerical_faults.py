@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
+from helpers.random_layers import singular_inputs
 from helpers.shipped import (
     LAYER_METHODS,
     METHODS,
@@ -115,7 +116,7 @@ SHRUNK = [name for name in DAMPED if getattr(WITH_DATA[name], "off_diagonal", 1)
 @pytest.mark.parametrize("name", [name for name in DAMPED if name not in SHRUNK])
 def test_a_singular_hessian_is_retried_with_more_damping_and_recorded(name):
     method, (weight, _) = replace(WITH_DATA[name], damping=0), layer()
-    new = method.compress_weight(weight, seen(method, torch.ones(4, NUM_IN)))
+    new = method.compress_weight(weight, seen(method, singular_inputs(NUM_IN)))
     assert new.damping is not None and new.damping > 0 and is_finite(new.weight_OI)
     assert new.note is not None and f"to {new.damping:g}" in new.note
     assert "not positive definite, damping raised" in new.note
@@ -124,7 +125,7 @@ def test_a_singular_hessian_is_retried_with_more_damping_and_recorded(name):
 @pytest.mark.parametrize("name", SHRUNK)
 def test_a_hessian_that_is_shrunk_off_its_diagonal_is_not_singular(name):
     method, (weight, _) = replace(WITH_DATA[name], damping=0), layer()
-    new = method.compress_weight(weight, seen(method, torch.ones(4, NUM_IN)))
+    new = method.compress_weight(weight, seen(method, singular_inputs(NUM_IN)))
     assert new.damping == 0 and new.note is None and is_finite(new.weight_OI)
 
 

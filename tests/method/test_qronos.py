@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.compensated import SlowRounding
 from helpers.least_squares import deficient
-from helpers.random_layers import correlated_inputs, random_weight
+from helpers.random_layers import correlated_inputs, random_weight, singular_inputs
 from torch import tensor
 
 from calib_sweep.errors import ConfigError
@@ -203,7 +203,8 @@ def test_the_block_size_only_groups_the_arithmetic():
 
 def test_a_hessian_that_cannot_be_factorised_gets_more_damping_and_is_reported():
     weight, _, _ = layer()
-    new = compressed(qronos(spectral_damping=0), weight, torch.ones(4, 24), torch.ones(4, 24))
+    inputs = singular_inputs(24)
+    new = compressed(qronos(spectral_damping=0), weight, inputs, inputs)
     assert "not positive definite, damping raised" in new.note and new.damping > 0
     assert bool(torch.isfinite(new.weight_OI).all())
 

@@ -3,7 +3,12 @@
 import pytest
 import torch
 from helpers.least_squares import deficient, pivots, shrunk, swept
-from helpers.random_layers import correlated_inputs, hessian_of, random_weight
+from helpers.random_layers import (
+    correlated_inputs,
+    hessian_of,
+    random_weight,
+    singular_inputs,
+)
 from helpers.slow_grids import distance_from_tie, slow_grid, slow_round
 from torch import tensor
 
@@ -342,7 +347,8 @@ def test_dead_features_lose_their_weights_and_are_reported():
 
 
 def test_raised_damping_is_reported():
-    new = sparsegpt(damping=0).compress_weight(random_weight(4, 6), hessian_of(torch.ones(3, 6)))
+    hessian = hessian_of(singular_inputs(6))
+    new = sparsegpt(damping=0).compress_weight(random_weight(4, 6), hessian)
     assert new.damping is not None and new.damping > 0
     assert new.note is not None and "damping raised" in new.note
     assert torch.isfinite(new.weight_OI).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.fakes import random_tokens, tiny_model
 from helpers.least_squares import deficient, pivots, shrunk, swept
-from helpers.random_layers import correlated_inputs, hessian_of
+from helpers.random_layers import correlated_inputs, hessian_of, singular_inputs
 from torch import tensor
 
 from calib_sweep.compression.walk import compress
@@ -448,7 +448,7 @@ def test_a_layer_without_tokens_is_put_on_its_grid_and_reported():
 
 
 def test_a_failed_factorisation_is_retried_with_more_damping_and_reported():
-    new = compressed(heavy_tailed_weight(16, 32), torch.ones(4, 32), damping=0)
+    new = compressed(heavy_tailed_weight(16, 32), singular_inputs(32), damping=0)
     assert new.damping is not None and new.damping > 0
     assert new.note is not None and "not positive definite" in new.note
 
