@@ -9,14 +9,15 @@ share nearly all of it: each value stands there once, and a cell has its place i
      "cells": [{"id": ..., "needs_data": ..., "values": {"config.seed": 0}}, ...]}
 
 Several grids may lie in a folder. A cell that stands in several is the one of the newest: its
-settings that move no number may be others.
+settings that move no number may be others. A file that is damaged, or of another version, is named
+and left where it is; the other grids count.
 """
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,8 @@ from calib_sweep.cell import Cell, digest
 from calib_sweep.errors import StoreError
 from calib_sweep.places import GRID
 from calib_sweep.results.store import Store
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 PARTS = ("config", "choices", "settings")  # mappings of a cell
@@ -53,25 +56,40 @@ def keep(
         return  # a colleague's, in which all is done: else this was refused
     path, text = _file_of(store, cells, command, owner)
     before = _paths(store)
-    if before[-1:] == [path]:
+    if before[-1:] == [path] and _is_whole(path, text):
         return
     atomic.make_folder(store.folder)
     atomic.write(path, text)
     own = {cell.id for cell in cells}
     for older in (other for other in before if other != path):
-        if _ids(older) <= own:
-            with suppress(PermissionError):  # somebody else's, where each deletes only their own
+        try:
+            if _ids(older) <= own:
                 older.unlink(missing_ok=True)
+        except StoreError as flaw:
+            log.warning("%s", flaw)
+        except PermissionError:  # somebody else's, where each deletes only their own
+            continue
 
 
-def kept(store: Store) -> list[Grid]:
-    """Return the grids of the folder, the oldest first; `StoreError` for one that is none."""
-    return [grid for path in _paths(store) if (grid := _read(path, store)) is not None]
+def kept(store: Store, flaws: list[str]) -> list[Grid]:
+    """Return the grids of the folder, the oldest first.
+
+    `flaws`: gets a sentence for each file that is none, or none of this version.
+    """
+    found: list[Grid] = []
+    for path in _paths(store):
+        try:
+            grid = _read(path, store)
+        except StoreError as flaw:
+            flaws.append(str(flaw))
+        else:
+            found += [] if grid is None else [grid]
+    return found
 
 
-def kept_cells(store: Store) -> list[Cell]:
+def kept_cells(store: Store, flaws: list[str]) -> list[Cell]:
     """Return the cells of all grids of the folder, each once, in the order they run."""
-    cells = {cell.id: cell for grid in kept(store) for cell in grid.cells}
+    cells = {cell.id: cell for grid in kept(store, flaws) for cell in grid.cells}
     return list(cells.values())
 
 
@@ -79,7 +97,12 @@ def take_out(store: Store, ids: Iterable[str]) -> None:
     """Keep the grids of the folder without these cells."""
     gone = set(ids)
     for path in _paths(store):
-        if (grid := _read(path, store)) is None or gone.isdisjoint(c.id for c in grid.cells):
+        try:
+            grid = _read(path, store)
+        except StoreError as flaw:
+            log.error("left out: %s", flaw)
+            continue
+        if grid is None or gone.isdisjoint(cell.id for cell in grid.cells):
             continue
         if left := [cell for cell in grid.cells if cell.id not in gone]:
             age = path.stat()
@@ -98,6 +121,14 @@ def _file_of(
         told["owner"] = owner  # whoever keeps the grid of another does not vouch for it
     text = valid_json.dumps(told, separators=(",", ":")) + "\n"
     return store.folder / GRID.replace("*", digest(text)), text
+
+
+def _is_whole(path: Path, text: str) -> bool:
+    """Tell whether the file at `path` is as it was written."""
+    try:
+        return path.read_bytes() == text.encode()
+    except FileNotFoundError:
+        return False
 
 
 def _paths(store: Store) -> list[Path]:
@@ -215,7 +246,10 @@ def _to_cell(row: Mapping[str, Any], told: Mapping[str, Any], store: Store) -> C
 def _ids(path: Path) -> set[str]:
     """Return the ids of the cells of the grid at `path`."""
     told = _load(path)
-    return set() if told is None else {row["id"] for row in told["cells"]}
+    try:
+        return set() if told is None else {row["id"] for row in told["cells"]}
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, f"it is no grid by its form: {error!r}") from error
 
 
 def _load(path: Path) -> dict[str, Any] | None:
@@ -224,6 +258,8 @@ def _load(path: Path) -> dict[str, Any] | None:
         told: object = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}). Ask its owner.") from error
     except (ValueError, RecursionError, IsADirectoryError) as error:
         raise _damaged(path, f"it is no JSON: {error}") from error
     if not valid_json.is_object(told) or not isinstance(told.get("cells"), list):

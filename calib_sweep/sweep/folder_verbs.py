@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
-from calib_sweep.results import grids
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
 from calib_sweep.sweep.limits import FORCE
 from calib_sweep.sweep.reach import cells_to_run, within_reach
@@ -71,8 +70,8 @@ def rm(sweep: Sweep) -> int:
     require_there(sweep, cells)
     require_force("rm", sweep, cells)
     num_new = sum(not sweep.store.cell_folder(cell).is_dir() for cell in cells)
-    grids.take_out(sweep.store, [cell.id for cell in cells])
-    num_gone, num_held = remove(sweep.store, cells, is_forced=FORCE in sweep.options)
+    is_forced = FORCE in sweep.options
+    num_gone, num_held = remove(sweep.store, cells, is_forced=is_forced, is_planned=False)
     folder = shlex.quote(str(sweep.store.folder))
     told = f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone"
     told += f", {num_new:,} not begun and planned no more" if num_new else ""
@@ -87,7 +86,8 @@ def rerun(sweep: Sweep) -> int:
     cells = named_cells(sweep)
     require_force("rerun", sweep, cells)
     sweep.check_to_run(sweep.cells)  # what cannot run is not deleted
-    _, num_held = remove(sweep.store, cells, is_forced=FORCE in sweep.options)
+    is_forced = FORCE in sweep.options
+    _, num_held = remove(sweep.store, cells, is_forced=is_forced, is_planned=True)
     code = sweep.run()
     return SOME_FAILED if num_held else code
 

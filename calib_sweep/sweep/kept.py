@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from calib_sweep.arguments import near_sweeps
 from calib_sweep.cell import Cell, Config, digest
 from calib_sweep.console import configure_logging, is_speaker
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.interruption import raise_if_told
 from calib_sweep.results import grids
 from calib_sweep.settings import BOOKKEEPING
@@ -65,6 +65,7 @@ class KeptSweep(Sweep):
     def __init__(self, context: HydraContext, master: DictConfig, typed: Sequence[str]) -> None:
         super().__init__(context, master, [[]], typed)
         self.had_work = False  # in the last pass
+        self.flaws: list[str] = []  # of files that should be grids
         self.store = store_of({key: master[key] for key in ("results_dir", "sweep_name")})
 
     def perform(self, action: str) -> int:
@@ -83,6 +84,8 @@ class KeptSweep(Sweep):
                 time.sleep(min(POLL_S, self.limits.wait_s))
             else:
                 break
+        if self.flaws and not seen:
+            raise StoreError(" ".join(self.flaws))
         if not seen:
             raise ConfigError(
                 f"{self.store.folder}: expected the folder of a sweep that has been planned, and "
@@ -90,16 +93,20 @@ class KeptSweep(Sweep):
                 f"method=wanda 'seed=range(5)' {word('sweep_name', self.store.sweep_name)}."
                 f"{near_sweeps(self.store.folder)}"
             )
-        return code
+        return max(code, SOME_FAILED) if self.flaws and is_speaker() else code
 
     def first_config(self) -> Config:
-        cells = grids.kept_cells(self.store)
+        cells = grids.kept_cells(self.store, [])  # what is wrong is told when they are run
         return cells[0].config if cells else super().first_config()
 
     def _next(self, seen: Collection[str]) -> list[Cell]:
         """Return cells that have not been seen yet, with one tracker and one kind of report."""
         alike: dict[str, list[Cell]] = {}
-        found = grids.kept(self.store)
+        flaws: list[str] = []
+        found = grids.kept(self.store, flaws)
+        for flaw in [flaw for flaw in flaws if flaw not in self.flaws]:
+            log.error("left out: %s", flaw)
+            self.flaws.append(flaw)
         if TRUST not in self.options:
             require_trusted(found)
         for cell in {cell.id: cell for grid in found for cell in grid.cells}.values():

@@ -1,5 +1,6 @@
 """`calib-sweep ls FOLDER`: the cells of a sweep, their scores, and their states as in status."""
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import number, scale
 from calib_sweep.arguments import folders_and_settings, near_sweeps, option
 from calib_sweep.cell import Cell
-from calib_sweep.console import output
+from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import RECORD
 from calib_sweep.results import grids
@@ -24,9 +25,12 @@ from calib_sweep.settings import axes_of, settings_text, telling, text_of
 from calib_sweep.sweep.standing import DONE, LOST, RUNNING, STATES, state_of
 from calib_sweep.wording import counted, meant
 
+log = logging.getLogger(__name__)
+
 METRIC, JSON = "--metric", "--json"
 AXES = ("model", "method", "dataset", "seed", "replicate")
 DIGITS = 4  # of a score
+SOME_LEFT_OUT = 3  # exit code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,7 @@ class Listed:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the cells of a folder that were asked for."""
+    configure_logging()
     wanted, words = option("ls", arguments, METRIC)
     is_json = JSON in words
     folders, filters = folders_and_settings("ls", words, (METRIC, JSON))
@@ -60,7 +65,10 @@ def main(arguments: Sequence[str]) -> int:
             "Example: python -m calib_sweep ls results/NAME."
         )
     store = Store(folders[0].absolute().parent, folders[0].absolute().name)
-    found = list(listed(store))
+    flaws: list[str] = []
+    found = list(listed(store, flaws))
+    for flaw in flaws:
+        log.error("left out: %s", flaw)
     if not found:
         raise ConfigError(
             f"{folders[0]}: expected the folder of a sweep, and no cells are there. "
@@ -71,17 +79,20 @@ def main(arguments: Sequence[str]) -> int:
     if is_json:
         for one in shown:
             sys.stdout.write(valid_json.dumps(_as_json(one)) + "\n")
-        return 0
+        return SOME_LEFT_OUT if flaws else 0
     metrics = wanted.split(",") if wanted else _headlines(shown)
     _require_known(metrics, shown)
     output(_table(shown, metrics, telling((axes_of(one.axes), one.settings) for one in found)))
     output(_summary(shown, len(found)))
-    return 0
+    return SOME_LEFT_OUT if flaws else 0
 
 
-def listed(store: Store) -> Iterator[Listed]:
-    """Yield the cells of a folder, in the order of their folders' names."""
-    planned = {cell.folder_name: cell for cell in grids.kept_cells(store)}
+def listed(store: Store, flaws: list[str]) -> Iterator[Listed]:
+    """Yield the cells of a folder, in the order of their folders' names.
+
+    `flaws`: gets a sentence for each grid that cannot be read.
+    """
+    planned = {cell.folder_name: cell for cell in grids.kept_cells(store, flaws)}
     present = {path.parent.name for path in store.folder.glob(f"*/{RECORD}")}
     for name in sorted(planned.keys() | present):
         yield _listed(store, store.folder / name, planned.get(name))

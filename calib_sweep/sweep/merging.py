@@ -99,11 +99,10 @@ def _merge(source: Store, target: Store, merged: Merged) -> None:
             _copy_set(record, source, target)
         except (StoreError, PermissionError) as error:  # damaged, or a colleague's
             merged.troubles.append(f"left out: {error}")
-    try:
-        for grid in grids.kept(source):
-            grids.keep(target, grid.cells, grid.command, grid.owner)
-    except StoreError as error:
-        merged.troubles.append(f"left out: {error}")
+    flaws: list[str] = []
+    for grid in grids.kept(source, flaws):
+        grids.keep(target, grid.cells, grid.command, grid.owner)
+    merged.troubles += [f"left out: {flaw}" for flaw in flaws]
     _copy_threads(source, target)
 
 

@@ -8,6 +8,7 @@ import logging
 import shlex
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from calib_sweep import atomic
 from calib_sweep.cell import DENSE, Cell
@@ -43,13 +44,14 @@ def require_named(verb: str, sweep: Sweep) -> None:
 
 def require_there(sweep: Sweep, cells: Sequence[Cell]) -> None:
     """Raise `ConfigError` where none of `cells` has a folder or is planned."""
-    store = sweep.store
-    planned = {cell.id for cell in grids.kept_cells(store)}
+    store, flaws = sweep.store, list[str]()
+    planned = {cell.id for cell in grids.kept_cells(store, flaws)}
     if not any(cell.id in planned or store.cell_folder(cell).is_dir() for cell in cells):
         folder = shlex.quote(str(store.folder))
         raise ConfigError(
             f"rm: expected cells of {store.folder}, and none of {len(cells):,} that were named "
-            f"is there. Nothing was deleted. See what is: python -m calib_sweep ls {folder}."
+            f"is there. Nothing was deleted. See what is: python -m calib_sweep ls {folder}.",
+            *flaws,
         )
 
 
@@ -65,33 +67,44 @@ def require_force(verb: str, sweep: Sweep, cells: Sequence[Cell]) -> None:
         )
 
 
-def remove(store: Store, cells: Sequence[Cell], *, is_forced: bool) -> tuple[int, int]:
+def remove(
+    store: Store, cells: Sequence[Cell], *, is_forced: bool, is_planned: bool
+) -> tuple[int, int]:
     """Delete the folders of `cells`; return how many went, and how many were left alone.
 
     Those are held, or were finished since `require_force` looked and --force is not typed.
+    `is_planned`: whether the cells that went stay in the kept grids; those left alone do.
     """
-    num_gone = num_left = 0
+    gone: list[Path] = []
+    left: set[str] = set()
     for cell in (cell for cell in cells if store.cell_folder(cell).is_dir()):
-        if (why := _remove(store, cell, is_forced=is_forced)) is None:
-            num_gone += 1
-        else:
-            num_left += 1
+        try:
+            gone.append(_taken_away(store, cell, is_forced=is_forced))
+        except _LeftAloneError as why:
+            left.add(cell.id)
             log.error("left alone: %s, %s", cell.title, why)
-    return num_gone, num_left
+    if not is_planned:  # before they are deleted, which may take long: nobody begins them again
+        grids.take_out(store, [cell.id for cell in cells if cell.id not in left])
+    for folder in gone:
+        shutil.rmtree(folder)
+    return len(gone), len(left)
 
 
-def _remove(store: Store, cell: Cell, *, is_forced: bool) -> str | None:
-    """Delete the folder of `cell`, or say why not."""
+class _LeftAloneError(Exception):
+    """A cell is not deleted; the message says why."""
+
+
+def _taken_away(store: Store, cell: Cell, *, is_forced: bool) -> Path:
+    """Take the folder of `cell` from its place; return where it is now."""
     folder = store.cell_folder(cell)
     if (claim := try_claim(folder)) is None:
-        return f"which {holder_of(folder) or 'another worker'} runs now"
+        raise _LeftAloneError(f"which {holder_of(folder) or 'another worker'} runs now")
     gone = atomic.partial_name(folder)  # so that it goes, too, if we are killed here
-    try:
+    with claim:
         if not is_forced and store.is_done(cell):
-            return f"which is done by now: type {FORCE}, too, to delete what it scored"
+            raise _LeftAloneError(
+                f"which is done by now: type {FORCE}, too, to delete what it scored"
+            )
         folder.rename(gone)
-    finally:
-        claim.release()
     atomic.sync_folder(folder.parent)
-    shutil.rmtree(gone)
-    return None
+    return gone

@@ -41,9 +41,12 @@ class Standing:
     since_s: float | None  # seconds since it was begun
 
 
-def standings(store: Store) -> list[Standing]:
-    """Return how the cells stand that commands have planned in the folder; else the begun ones."""
-    cells = kept_cells(store)
+def standings(store: Store, flaws: list[str]) -> list[Standing]:
+    """Return how the cells stand that commands have planned in the folder; else the begun ones.
+
+    `flaws`: gets a sentence for each grid that cannot be read.
+    """
+    cells = kept_cells(store, flaws)
     now = _server_time(store.folder)
     if cells:
         return [_of_cell(cell, store, now) for cell in cells]

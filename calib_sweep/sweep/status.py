@@ -1,5 +1,6 @@
 """The verb `status`: how the cells of a sweep get on, from any machine that sees its folder."""
 
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from calib_sweep.sweep.standing import (
 from calib_sweep.sweep.tally import seconds_of
 from calib_sweep.wording import counted
 
+log = logging.getLogger(__name__)
+
 ALL_DONE, NOT_ALL = 0, 3
 MAX_NAMED = 20  # cells in each list
 MAX_MESSAGE = 200  # characters of an error
@@ -39,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     if typed:
         raise ConfigError(f"status {' '.join(typed)}: expected a folder alone. See status --help.")
     store = Store(folder.resolve().parent, folder.resolve().name)
-    found = standings(store) if folder.is_dir() else []
+    flaws: list[str] = []
+    found = standings(store, flaws) if folder.is_dir() else []
+    for flaw in flaws:
+        log.error("left out: %s", flaw)
     if not found:
         raise ConfigError(
             f"status {str(folder)!r}: expected the folder of a sweep. Example: python -m "
@@ -47,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     jobs = submitted.kept(folder)
     output("\n".join(describe(folder, found, jobs, submitted.in_queue(jobs))))
-    return ALL_DONE if all(one.state == DONE for one in found) else NOT_ALL
+    return ALL_DONE if not flaws and all(one.state == DONE for one in found) else NOT_ALL
 
 
 def describe(

@@ -140,7 +140,7 @@ def test_only_what_is_named_is_deleted_and_no_worker_runs_it_again(results, do):
     ended = do("rm", "-m", "method=wanda", "seed=1", "--force")
     assert ended.code == 0 and "1 cell deleted, 0 left alone" in ended.out, ended.err
     assert names(folder) == ["miniature-dense", "miniature-rtn", "miniature-wanda-text-seed0"]
-    kept = grids.kept_cells(Store(results, "default"))
+    kept = grids.kept_cells(Store(results, "default"), [])
     assert [(c.method, c.seed) for c in kept] == [("dense", None), ("rtn", None), ("wanda", 0)]
     assert not list(folder.glob(".*"))
     assert do("rm", "method=dense", "--force").code == 0
@@ -171,7 +171,7 @@ def test_cells_that_never_began_are_planned_no_more(do, results):
     assert do("add", "method=magnitude").code == 0
     ended = do("rm", "method=magnitude")
     assert ended.code == 0 and "1 not begun and planned no more" in ended.out
-    methods = {cell.method for cell in grids.kept_cells(Store(results, "default"))}
+    methods = {cell.method for cell in grids.kept_cells(Store(results, "default"), [])}
     assert methods == {"dense", "rtn", "wanda"}
 
 
@@ -189,6 +189,8 @@ def test_a_cell_that_somebody_runs_is_left_alone(results, do):
     assert ended.code == 3 and "left alone: miniature wanda text seed 1" in ended.err
     assert (folder / "record.json").exists()
     assert not list((results / "default").glob("*wanda*seed0*"))
+    kept = grids.kept_cells(Store(results, "default"), [])
+    assert [cell.seed for cell in kept if cell.method == "wanda"] == [1]  # planned as before
 
 
 def test_a_cell_that_is_finished_while_rm_looks_at_it_stays_without_force(results, do, monkeypatch):
@@ -254,7 +256,7 @@ def test_the_cells_of_two_machines_come_together(run, merge, tmp_path):
                 assert (both / record.parent.name / path.name).read_bytes() == path.read_bytes()
     sets = [p.relative_to(run) for p in run.glob("calibration/*/tokens.safetensors")]
     assert len(sets) == 2 and all((both.parent / path).is_file() for path in sets)
-    assert len(grids.kept_cells(Store(both.parent, "all"))) == NUM_CELLS
+    assert len(grids.kept_cells(Store(both.parent, "all"), [])) == NUM_CELLS
     again = merge()
     assert again.code == 0 and "0 cells copied, 5 there before" in again.out
 

@@ -89,6 +89,21 @@ def test_a_grid_that_is_older_than_a_key_runs(folder, run_cli, tmp_path):
     assert read_records(folder)[0]["config"]["allow_overlap"] is False
 
 
+def test_a_grid_that_is_damaged_is_named_and_the_others_are_worked_on(folder, run_cli, tmp_path):
+    (whole,) = folder.glob("grid-*.json")
+    (folder / "grid-x.json").write_bytes(whole.read_bytes()[:-100])
+    ended = run_cli("work", str(folder), "--for=0", cwd=tmp_path)
+    assert ended.code == 3 and "4 cells left" in ended.err
+    assert ended.err.count("grid-x.json is damaged") == 1 and "Delete it" in ended.err
+    for verb in ("status", "ls"):
+        ended = run_cli(verb, str(folder), cwd=tmp_path)
+        assert ended.code == 3 and "grid-x.json is damaged" in ended.err
+        assert "4 cells: 4 open" in ended.out
+    whole.unlink()
+    ended = run_cli("work", str(folder), cwd=tmp_path)
+    assert ended.code == 1 and "StoreError" in ended.err and "grid-x.json is damaged" in ended.err
+
+
 def test_a_worker_whose_time_is_over_takes_no_cell(folder, run_cli, tmp_path):
     ended = run_cli("work", str(folder), "--for=0", cwd=tmp_path)
     assert (ended.code, scores(folder)) == (0, {}) and "4 cells left" in ended.err
@@ -109,7 +124,7 @@ def test_a_worker_that_waits_takes_up_a_grid_that_comes_later(
     folder, run_cli, tiny_world, tmp_path
 ):
     assert run_cli("add", "-m", "method=magnitude", *tiny_world, cwd=tmp_path).code == 0
-    later = grids.kept_cells(Store(tmp_path / "results", "default"))
+    later = grids.kept_cells(Store(tmp_path / "results", "default"), [])
     store = Store(folder.parent, folder.name)
 
     def come_later():

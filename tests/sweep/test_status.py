@@ -47,7 +47,7 @@ def claim_elsewhere(store, cell, age_s):
 
 
 def states(store):
-    return [one.state for one in standings(store)]
+    return [one.state for one in standings(store, [])]
 
 
 def test_each_cell_is_in_one_of_five_states(sweep):
@@ -100,11 +100,11 @@ def test_the_time_left_is_that_of_the_cells_over_those_that_run(sweep):
     finish(store, cells[1], seconds=100.0)
     claim_elsewhere(store, cells[2], age_s=0)
     claim_elsewhere(store, cells[3], age_s=STALE_S + 60)
-    estimate = status.time_left_of(standings(store))
+    estimate = status.time_left_of(standings(store, []))
     assert estimate.num_workers == 1
     assert estimate.seconds == pytest.approx(400, abs=2)  # one runs, one is lost, two are open
     claim_elsewhere(store, cells[4], age_s=0)
-    estimate = status.time_left_of(standings(store))
+    estimate = status.time_left_of(standings(store, []))
     assert estimate.num_workers == 2
     assert estimate.seconds == pytest.approx(200, abs=2)
 
@@ -135,7 +135,7 @@ def test_a_folder_without_a_grid_is_told_by_what_was_begun(sweep, tmp_path):
     for cell in cells[:3]:
         store.cell_folder(cell).mkdir(exist_ok=True)
         (store.cell_folder(cell) / "config.yaml").touch()
-    found = {one.title: one.state for one in standings(store)}
+    found = {one.title: one.state for one in standings(store, [])}
     assert sorted(found.values()) == ["done", "done", "open"]
     assert found["tiny wanda corpus seed 0"] == "done"
 
