@@ -67,6 +67,7 @@ of its YAML: the grid is in the folder. What its cells read must be here under t
     --max-cells N      each worker runs at most N cells
     --for SECONDS      takes no cell after so long; the one that runs is finished
     --wait SECONDS     once all is done, stay so long for another grid
+    --skip-failed      leave cells alone that have failed
     --trust            run code that a grid of another user names, too: a command, a class
     workers=N          processes on a CPU, instead of what the grid says
     hydra/launcher=accelerate    one worker for each GPU here; any launcher will do

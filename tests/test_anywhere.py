@@ -16,6 +16,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
 
 from calib_sweep.places import CONF
+from calib_sweep.sweep.explain import SOME_FAILED
 from calib_sweep.sweep.handover import hand_over
 from calib_sweep.sweep.kept import words_of
 from calib_sweep.sweep.launching import launcher_problems
@@ -71,6 +72,8 @@ def test_a_job_of_kubernetes_holds_together():
     job = read("kubernetes.yaml")
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
     assert job["spec"]["parallelism"] > 1 and "completions" not in job["spec"]
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob" and rule["onExitCodes"]["values"] == [SOME_FAILED]
     pod = job["spec"]["template"]["spec"]
     (worker,) = pod["containers"]
     assert pod["restartPolicy"] == "Never"

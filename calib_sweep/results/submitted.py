@@ -21,6 +21,12 @@ from calib_sweep.results.record import utc_now
 log = logging.getLogger(__name__)
 
 ANSWER_S = 60.0  # how long squeue may take
+# Why jobs wait that will start by themselves. Another reason may need a person: held, a limit, more
+# than any node has.
+PASSING = (
+    *("None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit"),
+    *("Cleaning", "Prolog"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +58,29 @@ def kept(folder: Path) -> list[Submitted]:
 
 
 def in_queue(all_submitted: Sequence[Submitted]) -> Mapping[str, int] | None:
-    """Return how many of these jobs are in each state of the queue; None: SLURM does not say."""
+    """Return how many of these jobs are in each state of the queue; None: SLURM does not say.
+
+    A state may be followed by why a job waits, where it may not start by itself.
+    """
     ids = [one for submitted in all_submitted for one in submitted.ids]
     if shutil.which("squeue") is None:
         return None
-    command = ["squeue", "--noheader", "--array", "--format=%F %T"]
+    command = ["squeue", "--noheader", "--array", "--format=%F %T %r"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
     except subprocess.TimeoutExpired:
         return None
     if answer.returncode != 0:
         return None
-    lines = [line.split() for line in answer.stdout.splitlines()]
-    return Counter(state.lower() for array, state in lines if array in ids)
+    found: Counter[str] = Counter()
+    for array, state, *words in map(str.split, answer.stdout.splitlines()):
+        if array in ids:
+            why = waits_for(state, " ".join(words))
+            found[state.lower() + (f" ({why})" if why else "")] += 1
+    return found
+
+
+def waits_for(state: str, reason: str) -> str | None:
+    """Return why a job waits, as squeue says it; None where it runs, or will start by itself."""
+    reason = reason.strip("()")
+    return reason if state == "PENDING" and reason and reason not in PASSING else None

@@ -25,7 +25,7 @@ from calib_sweep.results import grids
 from calib_sweep.settings import BOOKKEEPING
 from calib_sweep.sweep.compose import Composed
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
-from calib_sweep.sweep.limits import TRUST, Limits
+from calib_sweep.sweep.limits import SKIP_FAILED, TRUST, Limits
 from calib_sweep.sweep.plan import store_of
 from calib_sweep.sweep.points import read_options
 from calib_sweep.sweep.queue import FAILED, Failures, Outlook
@@ -116,10 +116,21 @@ class KeptSweep(Sweep):
         return next(iter(alike.values()), [])
 
     def _run_also(self, cells: Sequence[Cell]) -> int:
+        if SKIP_FAILED in self.options and (failed := self._failed(cells)):
+            told = "%s failed before: left as they are, by %s"
+            log.warning(told, counted(len(failed), "cell"), SKIP_FAILED)
+            rest = [cell for cell in cells if cell.id not in failed]
+            code = SOME_FAILED if is_speaker() else DONE
+            return max(code, self._run_also(rest)) if rest else code
         cells = [replace(cell, config=self._completed(cell.config)) for cell in cells]
         self.cells, self.had_work = list(cells), False
         self.composed = [Composed(c.config, dict(c.choices), dict(c.settings)) for c in cells]
         return self.run()
+
+    def _failed(self, cells: Sequence[Cell]) -> set[str]:
+        """Return the ids of those that have failed."""
+        found = {cell.id: self.store.look(cell)[0] for cell in cells}
+        return {key for key, one in found.items() if one is not None and one["status"] == FAILED}
 
     def _completed(self, config: Config) -> Config:
         """Return `config` with what was typed, and with keys that are younger than its grid."""

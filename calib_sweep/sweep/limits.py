@@ -1,6 +1,6 @@
 """Options of verbs that take a grid's way through Hydra: what they are, and what they mean.
 
-work     --max-cells N    --for SECONDS    --wait SECONDS
+work     --max-cells N    --for SECONDS    --wait SECONDS    --trust    --skip-failed
 rm       --force
 rerun    --force
 """
@@ -15,13 +15,13 @@ from calib_sweep.errors import ConfigError, collected
 from calib_sweep.sweep.points import read_options
 
 MAX_CELLS, FOR, WAIT = "--max-cells", "--for", "--wait"
-TRUST, FORCE = FLAGS = "--trust", "--force"
+TRUST, SKIP_FAILED, FORCE = FLAGS = "--trust", "--skip-failed", "--force"
 NUMBERS = {
     MAX_CELLS: ("a whole number >= 1. Example: --max-cells 4.", 1, True),
     FOR: ("seconds >= 0. Example: --for 3600.", 0, False),
     WAIT: ("seconds >= 0. Example: --wait 600.", 0, False),
 }
-OPTIONS = {"work": (*NUMBERS, TRUST), "rm": (FORCE,), "rerun": (FORCE,)}
+OPTIONS = {"work": (*NUMBERS, TRUST, SKIP_FAILED), "rm": (FORCE,), "rerun": (FORCE,)}
 
 
 def split_options(verb: str | None, arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -127,6 +128,7 @@ class Workforce:
     ) -> None:
         """Have `todo` run: start workers again as long as each time leaves fewer cells.
 
+        Or leaves more of a cell, for who runs it next: parts of its walk, or of its scores.
         Detached workers run on without this command: the last of them does the `closing`.
         """
         if self.is_detached:
@@ -137,7 +139,7 @@ class Workforce:
         outlook = Outlook(store, failed_before)
         failed: set[str] = set()
         while True:
-            num_lost = losses_among(todo, store)
+            num_lost, kept = losses_among(todo, store), _kept_of(todo, store)
             jobs = self._start(todo, store, tracking, failed_before)
             ended = [job._return_value for job in jobs if job.status == JobStatus.FAILED]
             for error in ended:
@@ -145,6 +147,8 @@ class Workforce:
             failed.update(*(job._return_value for job in jobs if job.status != JobStatus.FAILED))
             left = [cell for cell in outlook.unsettled(todo) if cell.id not in failed]
             got_on = len(left) < len(todo) or losses_among(left, store) > num_lost
+            is_lost = any(isinstance(error, WorkerLostError) for error in ended)
+            got_on = got_on or (is_lost and bool(_kept_of(left, store) - kept))
             if not left or not got_on or self.limits.are_set:
                 break
             cells = counted(len(left), "cell")
@@ -189,3 +193,12 @@ class Workforce:
         )
         jobs = [as_hydra_takes_it(self.context.config_loader, self.points[0])]
         return launcher.launch(jobs * pack.num_workers, initial_job_idx=0)
+
+
+def _kept_of(cells: Sequence[Cell], store: Store) -> set[tuple[Path, int]]:
+    """Return what is kept of cells that are not done: files, and when they were written."""
+    from calib_sweep.sweep.worker import kept_parts
+
+    names = set(os.listdir(store.folder)) if store.folder.is_dir() else set()  # noqa: PTH208
+    folders = [store.cell_folder(cell) for cell in cells if cell.folder_name in names]
+    return {part for folder in folders for part in kept_parts(folder).items()}

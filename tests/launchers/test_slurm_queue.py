@@ -50,6 +50,19 @@ def test_no_answer_at_all_ends_no_job(slurm, monkeypatch, caplog):
     assert looks(queue, 5, "7_0") == [{}] * 5
 
 
+def test_why_jobs_wait_is_said_once_unless_they_will_start_by_themselves(slurm, caplog):
+    lines = ["7_0 PENDING launch failed requeued held", "7_1 PENDING (PartitionConfig)"]
+    lines += ["7_2 PENDING Priority", "7_3 RUNNING None", "7_4 PENDING PartitionConfig", "7_5"]
+    lines += ["9_0 PENDING JobHeldUser"]  # somebody else's
+    slurm(squeue="\n".join(f"echo '{line}'" for line in lines))
+    assert looks(Queue(), 3, *(f"7_{index}" for index in range(6))) == [{}] * 3
+    said = [message for message in caplog.messages if "wait" in message]
+    assert [message.partition(".")[0] for message in said] == [
+        "SLURM lets 1 job wait, perhaps for ever: launch failed requeued held",
+        "SLURM lets 2 jobs wait, perhaps for ever: PartitionConfig",
+    ]
+
+
 def test_a_command_that_hangs_is_no_answer(slurm, monkeypatch):
     monkeypatch.setattr(slurm_queue, "ANSWER_S", 0.1)
     slurm(squeue="exec sleep 5", scontrol="exec sleep 5")

@@ -10,6 +10,7 @@ from helpers.sweeping import Results, killing_the_first_worker_on, program, star
 from helpers.sweeps import read_records
 
 from calib_sweep.results import grids
+from calib_sweep.results.record import new_record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.limits import Limits, split_options
 
@@ -107,6 +108,21 @@ def test_a_grid_that_is_damaged_is_named_and_the_others_are_worked_on(folder, ru
 def test_a_worker_whose_time_is_over_takes_no_cell(folder, run_cli, tmp_path):
     ended = run_cli("work", str(folder), "--for=0", cwd=tmp_path)
     assert (ended.code, scores(folder)) == (0, {}) and "4 cells left" in ended.err
+
+
+@pytest.mark.slow
+def test_what_failed_is_tried_again_unless_it_is_to_be_skipped(folder, run_cli, tmp_path):
+    cell = next(c for c in grids.kept_cells(Store(folder.parent, folder.name), []) if c.seed == 1)
+    record = new_record(cell) | {"error": {"type": "ValueError", "message": "no"}}
+    (folder / cell.folder_name).mkdir()
+    (folder / cell.folder_name / "record.json").write_text(json.dumps(record))
+    for _ in range(2):  # a worker, and the one that a scheduler puts in its place
+        ended = run_cli("work", str(folder), "--skip-failed", cwd=tmp_path)
+        assert ended.code == 3 and "1 cell failed before: left as they are" in ended.err
+        assert len(read_records(folder)) == NUM_CELLS
+        assert json.loads((folder / cell.folder_name / "record.json").read_text()) == record
+    assert run_cli("work", str(folder), cwd=tmp_path).code == 0
+    assert all(record["status"] == "done" for record in read_records(folder))
 
 
 @pytest.mark.slow

@@ -180,9 +180,13 @@ def squeue(folder: Path, text: str) -> dict[str, str]:
 def test_jobs_of_the_sweep_are_told_and_no_others(sweep, run_cli, tmp_path):
     store, _ = sweep
     submitted.keep(store.folder, ["12", "13"], 5)
-    queue = squeue(tmp_path, "12 RUNNING\\n13 PENDING\\n13 PENDING\\n99 RUNNING\\n")
+    lines = ["12 RUNNING None", "13 PENDING Priority", "13 PENDING (Resources)", "99 RUNNING None"]
+    queue = squeue(tmp_path, "\\n".join([*lines, "13 PENDING launch failed requeued held"]))
     ended = run_cli("status", "first", cwd=tmp_path, env=queue)
-    assert ": 2 pending, 1 running\n" in ended.out and "5 SLURM jobs submitted on" in ended.out
+    assert (
+        ": 2 pending, 1 pending (launch failed requeued held), 1 running\n" in ended.out
+        and "5 SLURM jobs submitted on" in ended.out
+    )
     assert "nobody works on it" not in ended.out
 
 

@@ -10,8 +10,11 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from calib_sweep.results.submitted import waits_for
+from calib_sweep.wording import counted
 
 log = logging.getLogger("calib_sweep.launcher")
 
@@ -64,12 +67,14 @@ class Queue:
     def __init__(self) -> None:
         self._absences: dict[str, _Absence] = {}
         self._is_silent = False
+        self._told: set[str] = set()  # why jobs wait
 
     def over(self, job_ids: Iterable[str]) -> dict[str, str]:
         """Look once more: those of the jobs that are over for certain, with their states."""
-        queued = self._queued()
+        queued, job_ids = self._queued(), list(job_ids)
         if queued is None:
             return {}
+        self._tell_why({job_id: queued[job_id] for job_id in job_ids if job_id in queued})
         over = {}
         for job_id in job_ids:
             if job_id in queued:
@@ -87,12 +92,28 @@ class Queue:
                 over[job_id] = str(absence.state)
         return over
 
-    def _queued(self) -> set[str] | None:
-        """Return the ids (array tasks: ARRAY_INDEX) of this user's queued jobs; None: no answer."""
-        answer = ask("squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}")
+    def _tell_why(self, queued: Mapping[str, str | None]) -> None:
+        """Say once of each reason why jobs wait that may never start."""
+        for job_id, why in queued.items():
+            if why is not None and why not in self._told:
+                self._told.add(why)
+                number = counted([*queued.values()].count(why), "job")
+                told = "SLURM lets %s wait, perhaps for ever: %s. More of it: scontrol show job %s"
+                log.warning(told, number, why, job_id)
+
+    def _queued(self) -> dict[str, str | None] | None:
+        """Return this user's queued jobs, and why they wait, if they may do so for ever.
+
+        By id (array tasks: ARRAY_INDEX). None: no answer.
+        """
+        form = "--format=%i %T %r"
+        answer = ask("squeue", "--noheader", "--array", form, f"--user={os.getuid()}")
         is_silent = answer is None or answer.returncode != 0
         if is_silent and not self._is_silent:
             said = "it took too long" if answer is None else answer.stderr.strip()
             log.warning("squeue does not answer (%s); asking until it does", said)
         self._is_silent = is_silent
-        return None if answer is None or is_silent else set(answer.stdout.split())
+        if answer is None or is_silent:
+            return None
+        lines = [line.split(maxsplit=2) for line in answer.stdout.splitlines()]
+        return {line[0]: waits_for(*line[1:]) if line[2:] else None for line in lines if line}
