@@ -10,17 +10,24 @@ and a second run gives them again. Rank 0 alone writes.
 
 import io
 import pickle
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from calib_sweep.sent_errors import error_of_bytes, portable
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 T = TypeVar("T")
+
+RAISED = -1  # in place of the rank whose value is wanted
+OUT_OF_STEP = (
+    "ranks of this cell want values of different ranks. Something goes another way on each: a part "
+    "of your own that draws, or asks for the time or the machine"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +75,11 @@ class Ranks(ABC):
             raise error
         return cast(T, value)
 
-    def raised(self, error: Exception) -> None:  # noqa: B027 - most have nobody to ask
-        """Come back when all ranks have raised at the same place, as this one did."""
+    def raised(self, error: Exception) -> None:  # noqa: B027 - most have nobody to tell
+        """End a cell with an error: the others raise it where they wait for this rank.
+
+        Come back when all have raised, be it errors of their own.
+        """
 
     def together(self, run: Callable[[], T]) -> T:
         """Return what `run` gives on this rank; what it raises on any rank is raised on all."""
@@ -85,16 +95,7 @@ class Ranks(ABC):
         return cast(T, value)
 
     def _portable(self, error: Exception) -> Exception:
-        """Return an error that arrives whole, and tells the others where it came from."""
-        if self.index:  # the first rank records its own
-            error.add_note(f"on rank {self.index}:\n{''.join(traceback.format_exception(error))}")
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # its class wants other arguments, or holds what cannot be sent
-            return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(
-                error.__traceback__
-            )
-        return error
+        return portable(error, self.index)
 
     @abstractmethod
     def _sent(self, value: T, owner: int) -> T:
@@ -122,43 +123,92 @@ ALONE: Ranks = _Alone()
 class ProcessRanks(Ranks):
     """A rank of the process group of this process.
 
+    Every exchange begins with what each rank has come for. So one that has raised alone can say so
+    while the others wait for something else, and all of them end the cell, in step as before.
+
     device: where tensors of accelerators arrive. Those of the host stay there.
     """
 
     device: "torch.device"
+    told: list[Exception] = field(default_factory=list)  # by a rank that raised in this cell
+
+    def raised(self, error: Exception) -> None:
+        if not self.told:
+            self._meet(RAISED, pickle.dumps(self._portable(error)))
+        self.told.clear()
 
     def _sent(self, value: T, owner: int) -> T:
-        found, refusal = self._exchanged(value, owner)
-        if refusal:
-            raise TypeError(refusal)
-        return found
-
-    def _exchanged(self, value: T, owner: int) -> tuple[T, str]:
-        """Return `value` of rank `owner`, and why that could not be sent, on every rank."""
         import torch
-        from torch import distributed
 
-        packed, tensors, refusal = b"", [], ""
+        note, tensors = b"", list[torch.Tensor]()
         if self.index == owner:
             try:
                 packed, tensors = _packed(value)
             except Exception as error:  # whatever an object of somebody's own class raises
                 told = f"{type(error).__name__}: {error}"
                 refusal = f"what rank {owner} has for the other ranks cannot be pickled: {told}"
-        form = [(t.shape, t.dtype, t.device.type) for t in tensors]
-        note: list[Any] = [packed, form, refusal]
-        distributed.broadcast_object_list(note, src=owner)
-        if self.index != owner:
+                self._meet(RAISED, pickle.dumps(self._portable(TypeError(refusal))))
+            else:
+                form = [(t.shape, t.dtype, t.device.type) for t in tensors]
+                note = pickle.dumps((packed, form))
+        self._raise_told()
+        note = self._meet(owner, note)
+        self._raise_told()
+        packed, form = pickle.loads(note)
+        if self.index != owner:  # here, as memory may be short on this rank alone
             places = {"cpu": torch.device("cpu")}
             tensors = [
                 torch.empty(shape, dtype=dtype, device=places.get(kind, self.device))
-                for shape, dtype, kind in note[1]
+                for shape, dtype, kind in form
             ]
+        if tensors:
+            self._meet(owner, b"", tensors)
+            self._raise_told()
+        return value if self.index == owner else _unpacked(packed, tensors)
+
+    def _meet(self, owner: int, own: bytes, tensors: Sequence["Tensor"] = ()) -> bytes:
+        """Return the bytes of rank `owner`, and fill `tensors` with its; or else note in `told`."""
+        errors, found = self._exchanged(owner, own, tensors)
+        self.told.extend(map(error_of_bytes, errors))
+        return found
+
+    def _raise_told(self) -> None:
+        if self.told:  # also of somebody who has caught it, and goes on
+            raise self.told[0]
+
+    def _exchanged(
+        self, owner: int, own: bytes, tensors: Sequence["Tensor"]
+    ) -> tuple[list[bytes], bytes]:
+        """Return errors of ranks that have raised; where there is none, bytes of rank `owner`."""
+        import torch
+        from torch import distributed
+
+        heads = [torch.empty(2, dtype=torch.int64) for _ in range(self.count)]
+        distributed.all_gather(heads, torch.tensor([owner, len(own)]))
+        come_for = [(int(head[0]), int(head[1])) for head in heads]
+        found = [
+            _broadcast(own if rank == self.index else bytes(size), rank)
+            for rank, (what, size) in enumerate(come_for)
+            if what == RAISED
+        ]
+        if found:
+            return found, b""
+        if len({what for what, _ in come_for}) > 1:
+            return [pickle.dumps(RuntimeError(f"{OUT_OF_STEP} ({come_for})"))], b""
         for tensor in tensors:  # as bytes: gloo and NCCL know neither int16 nor float8
             distributed.broadcast(tensor.flatten().view(torch.uint8), src=owner)
-        if self.index == owner or note[2]:
-            return value, note[2]
-        return _unpacked(note[0], tensors), ""
+        size = come_for[owner][1]
+        return [], _broadcast(own if owner == self.index else bytes(size), owner) if size else b""
+
+
+def _broadcast(own: bytes, owner: int) -> bytes:
+    """Return the bytes of rank `owner`; those of the others are of the same number."""
+    import torch
+    from torch import distributed
+
+    tensor = torch.frombuffer(bytearray(own), dtype=torch.uint8)
+    distributed.broadcast(tensor, src=owner)
+    return tensor.numpy().tobytes()
 
 
 def _packed(value: object) -> tuple[bytes, list["Tensor"]]:

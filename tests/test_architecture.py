@@ -13,7 +13,8 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 LAYERS = {
     "calib_sweep": (
         "valid_json",
-        "errors values wording seeding settings places processes hashing quiet interruption",
+        "errors values wording seeding settings places processes hashing quiet interruption "
+        "sent_errors",
         "usage_folders usage_grids",
         "arguments atomic cell completion console hub ranks targets timings usage",
         "group method",

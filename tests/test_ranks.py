@@ -1,11 +1,14 @@
 """What ranks hand to each other: in order of ranks, the same on every rank."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from helpers.ranked import in_processes, in_threads
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.ranks import ALONE
+from calib_sweep.results.cell_log import place_of
 
 
 def exchange(ranks):
@@ -56,8 +59,28 @@ def exchange_more(ranks):
         ranks.from_rank(1, lambda: lambda: ranks)
     except TypeError as error:
         found["refused"] = str(error)
+        ranks.raised(error)
+    found["alone"] = [told_by(ranks, culprit) for culprit in (0, 1, 2)]
+    found["parted"] = told_by(ranks, None)
     found["after"] = ranks.gathered([ranks.index])
     return found
+
+
+def told_by(ranks, culprit):
+    """What a rank raises when `culprit` alone has an error, while the others go on; who catches it
+    meets it again. None: each wants the value of another one.
+    """
+    try:
+        if ranks.index == culprit:
+            raise Demanding(culprit, text="code")
+        with suppress(Exception):
+            ranks.from_rank(2, lambda: torch.ones(3))
+            ranks.from_rank(ranks.index if culprit is None else 0, lambda: 0)
+        ranks.gathered([0])
+    except Exception as error:
+        ranks.raised(error)
+        return type(error).__name__, str(error), place_of(error)
+    return None
 
 
 @pytest.mark.slow
@@ -68,6 +91,11 @@ def test_processes(tmp_path):
         assert [value for _, value in of_rank["types"]] == [1.0] * 4
         assert [name for name, _ in of_rank["types"]][:2] == ["torch.float8_e4m3fn", "torch.int16"]
         assert "what rank 1 has for the other ranks cannot be pickled" in of_rank["refused"]
+        for culprit, told in enumerate(of_rank["alone"]):
+            line = told_by.__code__.co_firstlineno + 6
+            assert told == ("Demanding", f"code {culprit}", f"{__file__}:{line}")
+        assert of_rank["parted"][0] == "RuntimeError"
+        assert of_rank["parted"][1].startswith("ranks of this cell want values of different ranks")
         assert of_rank["after"] == [0, 1, 2]
 
 
@@ -97,16 +125,30 @@ class Demanding(Exception):
         super().__init__(f"{text} {code}")
 
 
+class Repeating(Exception):
+    """An error that would arrive with another text."""
+
+    def __init__(self, key):
+        super().__init__(f"no such key: {key}")
+
+
 def fail_in_step(ranks):
     """Raise on all ranks what only the second one has."""
+    for error in (Demanding(7, text="code"), Repeating("seed")):
 
-    def run():
-        if ranks.index == 1:
-            raise Demanding(7, text="code")
+        def run(error=error):
+            if ranks.index == 1:
+                raise error
 
-    for attempt in (lambda: ranks.from_rank(1, run), lambda: ranks.together(run)):
-        with pytest.raises(RuntimeError, match="Demanding: code 7"):
-            attempt()
+        for attempt in (
+            lambda run=run: ranks.from_rank(1, run),
+            lambda run=run: ranks.together(run),
+        ):
+            with pytest.raises(RuntimeError) as told:
+                attempt()
+            assert type(told.value).__name__ == type(error).__name__
+            assert str(told.value) == str(error)
+            assert "on rank 1:" in told.value.__notes__[0]
 
 
 def test_an_error_that_cannot_be_sent_arrives_by_name_and_text():

@@ -29,6 +29,7 @@ from calib_sweep.wording import counted
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
@@ -108,12 +109,11 @@ class Member(ProcessRanks):
     watch: Watch
     store: "Store"
 
-    def raised(self, error: Exception) -> None:
-        self.watch.raised(error)
-
-    def _exchanged(self, value: T, owner: int) -> tuple[T, str]:
+    def _exchanged(
+        self, owner: int, own: bytes, tensors: Sequence["Tensor"]
+    ) -> tuple[list[bytes], bytes]:
         exchange = super()._exchanged
-        return self.watch.call(lambda: exchange(value, owner))
+        return self.watch.call(lambda: exchange(owner, own, tensors))
 
     def begin(self, task: object, note: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hand the others a task, and be on it meanwhile. `note`: see `Watch.on`."""
@@ -267,6 +267,3 @@ class _Board:
 
     def read(self, keys: Sequence[str]) -> list[bytes]:
         return self._store.multi_get(list(keys))
-
-    def has(self, keys: Sequence[str]) -> bool:
-        return self._store.check(list(keys))

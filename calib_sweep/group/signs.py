@@ -6,11 +6,8 @@ up for ever. Each keeps a sign where all can read it:
     beat      counts up twice a second, as long as the process lives
     cell      which of the cells that this group has begun
     calls     how many exchanges it has come to
-    state     WORKING; RAISED: it has an error to tell; DONE: with this cell; OVER: with all
+    state     WORKING; DONE: with this cell; OVER: with all
               TOLD: somebody told it to end; LOST: it found that another is gone
-
-An error that all ranks come to at the same exchange is one of the cell. If the others have gone
-past it, they wait in vain.
 """
 
 import json
@@ -19,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from calib_sweep import valid_json
 
-WORKING, RAISED, DONE, OVER, TOLD, LOST = "working", "raised", "done", "over", "told", "lost"
+WORKING, DONE, OVER, TOLD, LOST = "working", "done", "over", "told", "lost"
 ENDED = (OVER, TOLD, LOST)  # it will say nothing more
 # A rank that lives, but lets the others wait, is lost after so many times the silence allowed:
 # one that solves a large layer, or draws text, may let them wait for long.
@@ -88,7 +85,7 @@ def _loss(rank: int, last: Heard, own: Sign, now: float, timeout_s: float) -> st
     sign = last.sign
     if sign.state == LOST:
         return sign.why
-    has_left = sign.state in (RAISED, DONE, OVER) and sign.calls < own.calls
+    has_left = sign.state in (DONE, OVER) and sign.calls < own.calls
     if has_left and (sign.cell == own.cell or sign.state == OVER):
         return f"rank {rank} alone ended the cell: {sign.why or sign.state}"
     if sign.state not in ENDED and now - last.at > timeout_s:

@@ -24,7 +24,6 @@ from calib_sweep.group.signs import (
     ENDED,
     LOST,
     OVER,
-    RAISED,
     TOLD,
     WORKING,
     Ending,
@@ -50,7 +49,6 @@ class Board(Protocol):
 
     def write(self, key: str, text: str, /) -> None: ...
     def read(self, keys: Sequence[str], /) -> list[bytes]: ...  # all of them are there
-    def has(self, keys: Sequence[str], /) -> bool: ...
 
 
 class Watch:
@@ -119,15 +117,6 @@ class Watch:
         yield
         self._state, self._note = DONE, None
         self.say()
-
-    def raised(self, error: Exception) -> None:
-        """Come back when all ranks have raised in this cell; else all of them end."""
-        self._why, self._state = f"{type(error).__name__}: {error}", RAISED
-        self.say()
-        names = [f"raised/{self.cell}/{rank}" for rank in range(self.count)]
-        self._board.write(names[self.index], self._why)
-        while not self._board.has(names):
-            time.sleep(POLL_S)
 
     def leave(self, error: BaseException | None, *, wait: bool) -> None:
         """Say that this rank ends; where that matters to others, `wait` until they have heard it.

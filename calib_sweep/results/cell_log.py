@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from calib_sweep.errors import StoreError
+from calib_sweep.sent_errors import frames_of
 
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-_OURS = Path(__file__).parent
+_OURS = Path(__file__).parents[1]
 _INSTALLED = ("purelib", "platlib")
 
 
@@ -61,21 +62,16 @@ def place_of(error: BaseException) -> str | None:
 
     The innermost one in somebody's own code; where there is none, in a library that was installed.
     """
-    chain: list[BaseException] = []
-    while error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__ or error
-    inner_first = [reversed(traceback.extract_tb(one.__traceback__)) for one in reversed(chain)]
-    frames = [frame for part in inner_first for frame in part if Path(frame.filename).is_file()]
-    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
-    installed = [frame for frame in others if _is_installed(frame.filename)]
-    own = [frame for frame in others if frame not in installed and not _is_python(frame.filename)]
-    return next((f"{frame.filename}:{frame.lineno}" for frame in own or installed), None)
+    frames = [(Path(file), line) for file, line in frames_of(error) if Path(file).is_file()]
+    others = [(file, line) for file, line in frames if not file.is_relative_to(_OURS)]
+    installed = [(file, line) for file, line in others if _is_installed(file)]
+    own = [one for one in others if one not in installed and not _is_python(one[0])]
+    return next((f"{file}:{line}" for file, line in own or installed), None)
 
 
-def _is_installed(file: str) -> bool:
-    return any(Path(file).is_relative_to(sysconfig.get_path(kind)) for kind in _INSTALLED)
+def _is_installed(file: Path) -> bool:
+    return any(file.is_relative_to(sysconfig.get_path(kind)) for kind in _INSTALLED)
 
 
-def _is_python(file: str) -> bool:
-    return Path(file).is_relative_to(sysconfig.get_path("stdlib"))
+def _is_python(file: Path) -> bool:
+    return file.is_relative_to(sysconfig.get_path("stdlib"))

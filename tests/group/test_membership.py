@@ -59,10 +59,13 @@ def test_a_rank_that_hangs_is_lost_although_it_lives(tmp_path):
     assert losses(tmp_path) == [f"rank 1 let the others wait for {3 * TIMEOUT_S:.0f} s"]
 
 
-def test_an_error_of_one_rank_ends_all(tmp_path):
-    with ranks(3, "fail-1", tmp_path) as processes:
-        assert codes(processes, timeout_s=30) == [RANKS_LOST] * 3
-    assert losses(tmp_path) == ["rank 1 alone ended the cell: ValueError: no good on 1"]
+@pytest.mark.parametrize("culprit", [0, 2])
+def test_an_error_of_one_rank_alone_is_that_of_the_cell_and_all_go_on(culprit, tmp_path):
+    with ranks(3, f"fail-{culprit}", tmp_path) as processes:
+        assert codes(processes, timeout_s=30) == [0] * 3
+    for rank in range(3):  # in both cells
+        assert (tmp_path / f"failed.{rank}").read_text() == f"no good on {culprit}\n" * 2
+    assert losses(tmp_path) == []
 
 
 def test_an_error_of_all_ranks_is_one_of_the_cell_and_they_go_on_in_step(tmp_path):

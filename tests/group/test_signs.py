@@ -7,7 +7,6 @@ from calib_sweep.group.signs import (
     LOST,
     OVER,
     PATIENCE,
-    RAISED,
     TOLD,
     WORKING,
     Ending,
@@ -32,7 +31,7 @@ def ending(*signs, ages=(), waits_s=None):
 
 
 def test_a_sign_is_written_and_read_as_it_is():
-    sign = Sign(beat=3, cell=1, calls=4, state=RAISED, why='ValueError: "ü" is none')
+    sign = Sign(beat=3, cell=1, calls=4, state=DONE, why='ValueError: "ü" is none')
     assert Sign.from_text(sign.to_text()) == sign
     assert Sign.from_text(sign.to_text().encode()) == sign
 
@@ -61,10 +60,8 @@ def test_what_another_rank_found_is_taken_over():
 @pytest.mark.parametrize(
     ("sign", "is_lost"),
     [
-        (Sign(cell=2, calls=6, state=RAISED, why="OSError: full"), True),  # we wait for its 7th
-        (Sign(cell=2, calls=7, state=RAISED, why="OSError: full"), False),  # we may raise, too
-        (Sign(cell=1, calls=6, state=RAISED, why="OSError: full"), False),  # of the cell before
-        (Sign(cell=2, calls=6, state=DONE, why="OSError: full"), True),
+        (Sign(cell=2, calls=6, state=DONE, why="OSError: full"), True),  # we wait for its 7th
+        (Sign(cell=2, calls=7, state=DONE, why="OSError: full"), False),  # we may be done, too
         (Sign(cell=1, calls=6, state=DONE, why="OSError: full"), False),  # it will begin ours
         (Sign(cell=1, calls=6, state=OVER, why="OSError: full"), True),  # it will not
         (Sign(cell=2, calls=6, state=WORKING), False),
