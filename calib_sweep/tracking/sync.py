@@ -29,6 +29,9 @@ Records = Mapping[Path, Record]  # of finished cells, by folder
 DONE, SOME_LEFT = 0, 3
 MAX_AT_ONCE = 8  # clients, of 150 MB each; W&B takes more than these can send
 RUNS_PER_CLIENT = 4  # that pay for its start
+GO_ON = (
+    "Run the same command to go on; add tracking.wandb.timeout_s=120 to give each run more time."
+)
 MAX_REFUSED = 3  # in a row, after which W&B is not asked again
 # As conf/tracking/wandb.yaml has them, for sweeps that were run without a mirror.
 DEFAULTS: Settings = {
@@ -48,7 +51,13 @@ def main(arguments: Sequence[str]) -> int:
             f"Example: python -m calib_sweep sync results/NAME.{near_sweeps(store.folder)}"
         )
     tracking = with_overrides("sync", settings_of(records), typed)
-    return bring_over(store, records, tracking, is_online=_require_mode(tracking) == "online")
+    try:
+        mode = tracking.current_mode()
+    except MirrorError as error:
+        output(f"W&B does not say who you are ({error}). {GO_ON}")
+        return SOME_LEFT
+    _require_wanted(mode, tracking)
+    return bring_over(store, records, tracking, is_online=mode == "online")
 
 
 def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
@@ -74,17 +83,12 @@ def _of_wandb(tracking: object) -> object:
     return tracking.get("wandb", tracking) if isinstance(tracking, Mapping) else None
 
 
-def _require_mode(tracking: WandbTracking) -> str:
-    try:
-        mode = tracking.current_mode()
-    except MirrorError as error:
-        raise ConfigError(f"sync: W&B's client does not start ({error}).") from error
-    if mode == "online" or tracking.mode == mode:
-        return mode
-    raise ConfigError(
-        f"sync: W&B is {mode}, or you are not logged in. Type wandb login, then the same command. "
-        "Or add tracking.wandb.mode=offline to write offline runs of what is missing."
-    )
+def _require_wanted(mode: str, tracking: WandbTracking) -> None:
+    if mode not in ("online", tracking.mode):
+        raise ConfigError(
+            f"sync: W&B is {mode}, or you are not logged in. Type wandb login, then the same "
+            "command. Or add tracking.wandb.mode=offline to write offline runs of what is missing."
+        )
 
 
 def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_online: bool) -> int:
@@ -107,10 +111,7 @@ def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_on
     output(f"sync {store.folder}: {are} now {where}, {len(left):,} left")
     if problem is not None:
         tracking.marks.begin_waiting(store.folder, problem)
-        output(
-            f"W&B did not take all ({problem}). Run the same command to go on; add "
-            "tracking.wandb.timeout_s=120 to give each run more time."
-        )
+        output(f"W&B did not take all ({problem}). {GO_ON}")
     elif left:
         output("Workers are still at them. Run the same command when they have ended.")
     else:

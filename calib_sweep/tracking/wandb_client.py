@@ -51,21 +51,41 @@ if TYPE_CHECKING:
 # What wandb's log says, as an error, of data that was refused or not written: `finish` is silent.
 LOSSES = (
     "/file_stream",
+    "filestream: json",  # an answer that was none, of a page to sign in for one
     "file transfer: upload",
     "runfiles: ",
     "failed to log artifact",
     "writer: failed",
 )
+# Variables of a program in whose shell we may be, as of W&B's agent: they would give a run another
+# id or project, go on with an older run, leave parts out, or hide what was lost.
+OF_ANOTHER_RUN = (
+    *("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM"),
+    *("WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_LAUNCH", "WANDB_SERVICE"),
+    *("WANDB_IGNORE_GLOBS", "WANDB_X_PRIMARY", "WANDB_X_LOG_LEVEL"),
+    *("WANDB__PRIMARY", "WANDB__LOG_LEVEL"),
+)
+MODES = {"run": "online", "shared": "online", "dryrun": "offline"}  # other words of W&B's
 
 
 def find_mode(tracking: Settings) -> str:
-    """Say online, offline or disabled; never prompt: who is not logged in gets offline runs."""
+    """Say online, offline or disabled; never prompt: who is not logged in gets offline runs.
+
+    `WANDB_DISABLED` is what Hugging Face's libraries go by.
+    """
     import wandb
 
     if tracking["mode"] != "auto":
         return tracking["mode"]
-    if wished := os.environ.get("WANDB_MODE"):
-        return wished
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on"):
+        return "disabled"
+    wished = os.environ.get("WANDB_MODE")
+    if wished and wished not in (*MODES, "online", "offline", "disabled"):
+        raise ValueError(f"WANDB_MODE={wished!r}: expected online, offline or disabled")
+    mode = wandb.setup().settings.mode  # that, or what `wandb offline` and `wandb disabled` keep
+    mode = MODES.get(mode, mode)
+    if wished or mode != "online":
+        return mode
     return "online" if wandb.login(prompt=False) else "offline"
 
 
@@ -145,7 +165,7 @@ class _Place:
         text = log.read_text() if log.is_file() else ""
         errors = [line for line in text.splitlines() if '"level":"ERROR"' in line]
         if lost := [line for line in errors if any(loss in line for loss in LOSSES)]:
-            raise LossError(lost[0][:300])
+            raise LossError(lost[0].partition('"msg":')[2][:300])
         files = [*self.folder.glob("*.wandb"), *([log] if log.is_file() else [])]
         if not all(file.stat().st_size for file in files):
             raise LossError("its files were not written")
@@ -182,7 +202,13 @@ def _run(
             console="off",
             silent=True,
             x_disable_stats=True,
+            # Of whoever pushes it: not where, nor by which code and packages, the cell was run.
             x_disable_meta=True,
+            x_save_requirements=False,
+            disable_git=True,
+            save_code=False,
+            host="",
+            program="calib_sweep",
             init_timeout=tracking["timeout_s"],
             finish_timeout=tracking["timeout_s"],
             finish_timeout_raises=True,
@@ -249,4 +275,8 @@ CALLS: Mapping[str, Callable[..., object]] = {
 
 
 if __name__ == "__main__":
+    for variable in OF_ANOTHER_RUN:
+        os.environ.pop(variable, None)
+    if not os.environ.get("WANDB_MODE"):
+        os.environ.pop("WANDB_MODE", None)  # empty is unset, which wandb does not know
     answer_all(CALLS, "wandb")

@@ -162,6 +162,15 @@ def answer(code: int) -> Fault:
     return fault
 
 
+def sign_in(handler: Handler) -> None:
+    """Answer that all is well with the page of a network that wants a login first."""
+    content = b"<html>Please sign in</html>"
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
 class Server(ThreadingHTTPServer):
     """Keeps what it is asked and told."""
 

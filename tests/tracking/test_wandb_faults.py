@@ -17,7 +17,7 @@ import psutil
 import pytest
 from helpers.calibrated_cells import make_calibrated_cell
 from helpers.sweeps import read_records
-from helpers.wandb_server import answer, hang, reset, serving
+from helpers.wandb_server import answer, hang, reset, serving, sign_in
 
 from calib_sweep.analysis.report.write import write_report
 from calib_sweep.results.store import Store
@@ -34,7 +34,7 @@ OF_ARTIFACTS = ["CreateArtifact", "CommitArtifact", "UseArtifact"]
 RETRIED = {"hang": hang, "500": answer(500), "reset": reset}  # by W&B's client, without end
 FAULTS = RETRIED | {"403": answer(403)}  # it gives up at once, and says that all is well
 HARMLESS = ("ArtifactType", "403")  # W&B's client asks for advice alone, and does without
-MORE_FAULTS = {"401": answer(401), "429": answer(429), "503": answer(503)}
+MORE_FAULTS = {"401": answer(401), "429": answer(429), "503": answer(503), "page": sign_in}
 BOTH = [SET, ITEM_SCORES]
 TIMEOUT_S, AMPLE_S = 2, 60
 SLACK_S = 8  # for the client to start on a machine that is busy

@@ -81,6 +81,20 @@ def test_what_is_refused_time_and_again_is_not_asked_for_every_run(server, store
 
 
 @pytest.mark.slow
+def test_who_one_is_is_asked_for_once_of_a_server_that_does_not_say(
+    server, store, capsys, monkeypatch
+):
+    monkeypatch.delenv("WANDB_MODE")
+    server.faults["Viewer"] = answer(401)
+    assert bring_over(store) == sync.SOME_LEFT
+    told = capsys.readouterr().out
+    assert told.startswith("W&B does not say who you are (") and "Run the same command" in told
+    server.faults.clear()
+    assert server.runs == {} and bring_over(store) == sync.DONE
+    assert len(server.runs) == NUM_CELLS
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_all_clients_at_once(server, store):
     server.faults["UpsertBucket"] = hang
     command = [sys.executable, "-m", "calib_sweep", "sync", str(store.folder)]
