@@ -29,9 +29,9 @@ from calib_sweep.places import WEIGHTS
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.finished import known_devices, model_key
+from calib_sweep.sweep.cost.jobs import shape_here
 from calib_sweep.sweep.cost.parts import PARTS, parts_of
 from calib_sweep.sweep.cost.rates import Rates
-from calib_sweep.sweep.estimate import shape_here
 
 CHILD = """
 import sys, time

@@ -12,23 +12,20 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 # only what stands in the lines before.
 LAYERS = {
     "calib_sweep": (
-        "valid_json",
-        "errors values wording seeding settings places processes hashing quiet interruption "
-        "sent_errors",
-        "usage_folders usage_grids",
-        "arguments atomic cell completion console hub ranks targets timings usage",
-        "group method",
-        "model results",
-        "activations rotation",
-        "dataset compression",
-        "drawing evaluation tracking analysis",
+        "completion errors hub interruption places processes quiet seeding sent_errors timings "
+        "usage_folders usage_grids valid_json values wording",
+        "arguments atomic console hashing ranks settings targets usage",
+        "cell group method",
+        "activations model results",
+        "compression dataset rotation",
+        "analysis checkpoints drawing evaluation tracking",
         "parts",
-        "cell_files checkpoints handed inputs session",
-        "comparison weights inspection",
+        "cell_files handed inputs session",
+        "comparison inspection weights",
         "run",
         "sweep",
-        "cli miniature doctor",
-        "api __main__",
+        "cli doctor miniature",
+        "__main__ api",
     ),
     "calib_sweep/analysis": (
         "metrics rounding",

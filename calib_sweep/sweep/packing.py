@@ -17,7 +17,7 @@ from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
 from calib_sweep.results.store import Store
-from calib_sweep.sweep.estimate import expected_seconds
+from calib_sweep.sweep.cost.jobs import expected_seconds
 
 CELLS, MINUTES = "hydra.launcher.cells_per_worker", "hydra.launcher.minutes_per_worker"
 

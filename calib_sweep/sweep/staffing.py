@@ -18,7 +18,7 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.group.membership import Place
 from calib_sweep.parts.building import Builder
 from calib_sweep.ranks import Ranks
-from calib_sweep.sweep.estimate import num_weights
+from calib_sweep.sweep.cost.jobs import num_weights
 from calib_sweep.sweep.launching import BASIC, check_launcher_ranks
 from calib_sweep.sweep.machine import free_memory, num_cores
 from calib_sweep.values import is_int

@@ -101,7 +101,7 @@ class Worker:
             return []
 
     def _work(self) -> list[str]:
-        from calib_sweep.sweep.estimate import default_seconds
+        from calib_sweep.sweep.cost.jobs import default_seconds
 
         alike, cost_of = replace(self, sessions=[]), partial(default_seconds, self.builder)
         with Progress(self.cells, self.store, self.max_cells, cost_of) as progress:

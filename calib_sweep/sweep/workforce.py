@@ -24,8 +24,8 @@ from calib_sweep.results.store import Store
 from calib_sweep.sweep import staffing, threads
 from calib_sweep.sweep.choices import as_hydra_takes_it
 from calib_sweep.sweep.closing import Closing
+from calib_sweep.sweep.cost.jobs import num_weights
 from calib_sweep.sweep.crew import Crew
-from calib_sweep.sweep.estimate import num_weights
 from calib_sweep.sweep.limits import Limits
 from calib_sweep.sweep.machine import num_cores
 from calib_sweep.sweep.packing import packing

@@ -12,9 +12,10 @@ from calib_sweep.parts.building import Builder
 from calib_sweep.places import CONF
 from calib_sweep.results.store import Store
 from calib_sweep.sweep.cost.finished import known_devices
+from calib_sweep.sweep.cost.jobs import jobs_of, seconds_of, shapes_of
 from calib_sweep.sweep.cost.parts import parts_of
 from calib_sweep.sweep.cost.rates import CPU
-from calib_sweep.sweep.estimate import describe_plan, jobs_of, seconds_of, shapes_of
+from calib_sweep.sweep.estimate import describe_plan
 from calib_sweep.sweep.plan import compose_command_line, plan_cells
 
 TYPED = ["model=miniature", "model.device=cpu", "tracking=none", "dataset=mini_web"]

@@ -210,54 +210,6 @@ STABILITY = [
     Column("P(same order)", ("p_order",), "share", "two independent studies find the same order"),
     Column("Kendall's tau", ("tau",), "plain", "mean agreement of the two orders, 1: equal"),
 ]
-SEEDS_NEEDED = (
-    "of each dataset, to see it with the power asked for on average over what the SD seen leaves "
-    "open, or to have that half-width so surely; range: for the ends of the SD's interval; many: "
-    "above 10000"
-)
-LEVEL = Column("level", ("alpha",), "p", "of the test: of a claim, its share of the sweep's 5 %")
-NOW = Column("now", ("now",), "size", "what the seeds there are show so surely")
-NEEDED = Column("seeds needed", ("seeds", "seeds_lo", "seeds_hi"), "count", SEEDS_NEEDED)
-POWER = [
-    MODEL,
-    METHOD,
-    Column("against", ("against",), "name", "the other method; -: the interval of one mean"),
-    Column("dataset", ("dataset",), "name", "-: all of these datasets together"),
-    Column("target", ("target",), "size", "difference, or half-width of the interval"),
-    LEVEL,
-    NEEDED,
-    N,
-    NOW,
-]
-POWER_OF_DATASETS = [
-    MODEL,
-    Column("A", ("dataset",), "name", "the one dataset, by the mean over methods"),
-    Column("B", ("against",), "name", "the other"),
-    Column("target", ("target",), "size", "difference"),
-    LEVEL,
-    NEEDED,
-    N,
-    NOW,
-]
-SUPERIORITY = [
-    MODEL,
-    Column("of two", ("kind",), "name", "methods on the same draws, or datasets"),
-    Column(
-        "P(A better)",
-        ("target",),
-        "share",
-        "how often A truly does better on one draw (analysis.better_from)",
-    ),
-    Column(
-        "draws needed",
-        ("seeds",),
-        "count",
-        "pairs, or draws of each dataset, from which on its interval leaves out 50 % with the "
-        "power asked for; many: above 10000",
-    ),
-    Column("n", ("n",), "count", "the fewest that two of them have now"),
-    Column("shown by n", ("now",), "share", "the P(A better) that so many would show; -: none"),
-]
 FLIPS = [
     MODEL,
     METHOD,

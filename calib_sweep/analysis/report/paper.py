@@ -31,7 +31,7 @@ RECOVERY = [
 ]
 METHODS = _narrow(columns.COMPARISONS, *PAGE_ONLY)
 DATASETS = _narrow(columns.OF_DATASETS, *PAGE_ONLY)
-POWER = _narrow(columns.POWER, "now", "level")
+POWER = _narrow(planning.POWER, "now", "level")
 
 
 def paper_tables(material: Material, tables: Tables) -> dict[str, tuple[Table, int, str]]:

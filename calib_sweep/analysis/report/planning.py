@@ -7,12 +7,12 @@ from typing import Any
 from calib_sweep.analysis import formatting
 from calib_sweep.analysis.formatting import Frame
 from calib_sweep.analysis.metrics import OURS, Metrics
-from calib_sweep.analysis.report import columns
 from calib_sweep.analysis.report.claimed import CLAIMS, Tables
+from calib_sweep.analysis.report.columns import METHOD, MODEL, N
 from calib_sweep.analysis.report.document import Block, Fold, Paragraph
 from calib_sweep.analysis.report.layout import chapter, each_metric
 from calib_sweep.analysis.report.material import Material
-from calib_sweep.analysis.report.table_format import format_table
+from calib_sweep.analysis.report.table_format import Column, format_table
 from calib_sweep.analysis.tables.power import OPEN, OPEN_FOR_NEW, POOLED
 
 Row = Mapping[str, Any]
@@ -30,6 +30,54 @@ WINNING = (
     "Whether one does better on more draws than not is counted, not measured, and takes more of "
     "them. No SD has a part in it: the numbers are those of any two."
 )
+SEEDS_NEEDED = (
+    "of each dataset, to see it with the power asked for on average over what the SD seen leaves "
+    "open, or to have that half-width so surely; range: for the ends of the SD's interval; many: "
+    "above 10000"
+)
+LEVEL = Column("level", ("alpha",), "p", "of the test: of a claim, its share of the sweep's 5 %")
+NOW = Column("now", ("now",), "size", "what the seeds there are show so surely")
+NEEDED = Column("seeds needed", ("seeds", "seeds_lo", "seeds_hi"), "count", SEEDS_NEEDED)
+POWER = [
+    MODEL,
+    METHOD,
+    Column("against", ("against",), "name", "the other method; -: the interval of one mean"),
+    Column("dataset", ("dataset",), "name", "-: all of these datasets together"),
+    Column("target", ("target",), "size", "difference, or half-width of the interval"),
+    LEVEL,
+    NEEDED,
+    N,
+    NOW,
+]
+POWER_OF_DATASETS = [
+    MODEL,
+    Column("A", ("dataset",), "name", "the one dataset, by the mean over methods"),
+    Column("B", ("against",), "name", "the other"),
+    Column("target", ("target",), "size", "difference"),
+    LEVEL,
+    NEEDED,
+    N,
+    NOW,
+]
+SUPERIORITY = [
+    MODEL,
+    Column("of two", ("kind",), "name", "methods on the same draws, or datasets"),
+    Column(
+        "P(A better)",
+        ("target",),
+        "share",
+        "how often A truly does better on one draw (analysis.better_from)",
+    ),
+    Column(
+        "draws needed",
+        ("seeds",),
+        "count",
+        "pairs, or draws of each dataset, from which on its interval leaves out 50 % with the "
+        "power asked for; many: above 10000",
+    ),
+    Column("n", ("n",), "count", "the fewest that two of them have now"),
+    Column("shown by n", ("now",), "share", "the P(A better) that so many would show; -: none"),
+]
 
 
 def next_step(
@@ -119,18 +167,18 @@ def write(power: Frame, material: Material, words: Mapping[str, str]) -> list[Bl
 
 
 def _shown(power: Frame, material: Material, words: Mapping[str, str]) -> Iterator[Block]:
-    yield from each_metric(on_all_datasets(power), columns.POWER, material, words)
+    yield from each_metric(on_all_datasets(power), POWER, material, words)
     own = power[power["goal"].isin(["difference", "half_width"]) & (power["dataset"] != POOLED)]
     own = own[own["kind"] != "dataset"].sort_values(["target", "goal"], kind="stable")
-    yield from each_metric(own, columns.POWER, material, words, folded=SINGLE)
+    yield from each_metric(own, POWER, material, words, folded=SINGLE)
     datasets = power[(power["goal"] == "difference") & (power["kind"] == "dataset")]
     title = "Between datasets"
-    yield from each_metric(datasets, columns.POWER_OF_DATASETS, material, words, folded=title)
+    yield from each_metric(datasets, POWER_OF_DATASETS, material, words, folded=title)
     counted = power[power["goal"] == "superiority"]
     counted = counted[counted["metric"].isin(list(words or dict.fromkeys(counted["metric"])))]
     counted = counted.drop_duplicates(["model", "kind", "n"]).reset_index(drop=True)
     if not counted.empty:
-        table = format_table(counted, columns.SUPERIORITY, metric="")
+        table = format_table(counted, SUPERIORITY, metric="")
         yield Fold("How often one does better", [Paragraph(WINNING), table])
 
 
