@@ -3,17 +3,46 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
+from typing import IO
 
 from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 
 from calib_sweep.errors import printable
 
-console = Console(stderr=True)
-
-
 PIPE_WIDTH = 120  # columns of a table that no terminal will show
+
+
+class Screen(Console):
+    """A console for many threads, whose reader may leave.
+
+    Above live bars rich first works out how far up the cursor has to go, and writes after that: of
+    two threads that did so at once, one would write over the lines of the other.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width)
+        self._one_thread = threading.RLock()
+
+    def __enter__(self) -> "Screen":
+        self._one_thread.acquire()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            super().__exit__(None, None, None)
+        finally:
+            self._one_thread.release()
+
+    def on_broken_pipe(self) -> None:
+        """Go on: what is done after the output counts."""
+        _write_nowhere(self.file)
+
+
+console = Screen(stderr=True)
 
 
 def is_speaker() -> bool:
@@ -25,11 +54,28 @@ def output(renderable: RenderableType) -> None:
     """Write a result to standard output."""
     if not is_speaker():
         return
-    screen = Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
+    screen = Screen() if Screen().is_terminal else Screen(width=PIPE_WIDTH)
     if isinstance(renderable, str):
         screen.print(printable(renderable), markup=False, soft_wrap=True, crop=False)
     else:
         screen.print(renderable, crop=False)
+
+
+def write(text: str) -> None:
+    """Write `text` to standard output as it is; to nowhere once its reader (`head`) has left."""
+    if sys.stdout is None:  # closed by whoever started this process
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_nowhere(sys.stdout)
+
+
+def _write_nowhere(stream: IO[str]) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class PlainFormatter(logging.Formatter):

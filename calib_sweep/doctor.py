@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from calib_sweep import __version__, atomic
+from calib_sweep.console import write
 from calib_sweep.errors import ConfigError
 from calib_sweep.results.probe import PROBES, describe_mount, failures
 from calib_sweep.sweep.machine import num_cores
@@ -85,10 +85,9 @@ def main(arguments: Sequence[str]) -> int:
         f"results folder: {named}": lambda: _disk(Path(named).absolute(), trouble),
     }
     for title, lines in parts.items():
-        sys.stdout.write(f"{title}\n")
+        write(f"{title}\n")
         for name, what in lines():
-            sys.stdout.write(f"    {name:<22} {what}\n")
-            sys.stdout.flush()
+            write(f"    {name:<22} {what}\n")
     return 1 if trouble else 0
 
 

@@ -1,7 +1,6 @@
 """`calib-sweep ls FOLDER`: the cells of a sweep, their scores, and their states as in status."""
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from calib_sweep import valid_json
 from calib_sweep.analysis.formatting import number, scale
 from calib_sweep.arguments import folders_and_settings, near_sweeps, option
 from calib_sweep.cell import Cell
-from calib_sweep.console import configure_logging, output
+from calib_sweep.console import configure_logging, output, write
 from calib_sweep.errors import ConfigError, StoreError
 from calib_sweep.places import RECORD
 from calib_sweep.results import grids
@@ -31,6 +30,7 @@ METRIC, JSON = "--metric", "--json"
 AXES = ("model", "method", "dataset", "seed", "replicate")
 DIGITS = 4  # of a score
 SOME_LEFT_OUT = 3  # exit code
+MAX_VALUES = 20  # of a key, in a note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,13 @@ def main(arguments: Sequence[str]) -> int:
         )
     patterns = _read_filters(filters, found)
     shown = [one for one in found if _passes(one, patterns)]
+    metrics = wanted.split(",") if wanted else None
+    _require_known(metrics or [], found)
+    _note_unmatched(patterns, found)
     if is_json:
-        for one in shown:
-            sys.stdout.write(valid_json.dumps(_as_json(one)) + "\n")
+        write("".join(valid_json.dumps(_as_json(one, metrics)) + "\n" for one in shown))
         return SOME_LEFT_OUT if flaws else 0
-    metrics = wanted.split(",") if wanted else _headlines(shown)
-    _require_known(metrics, shown)
+    metrics = metrics or _headlines(shown)
     output(_table(shown, metrics, telling((axes_of(one.axes), one.settings) for one in found)))
     output(_summary(shown, len(found)))
     return SOME_LEFT_OUT if flaws else 0
@@ -144,18 +145,32 @@ def _read_filters(words: Sequence[str], found: Sequence[Listed]) -> dict[str, li
 
 
 def _passes(one: Listed, filters: Mapping[str, Sequence[str]]) -> bool:
-    def passes(value: str | None, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase("null" if value is None else value, p) for p in patterns)
+    return all(
+        any(fnmatchcase(_typed(one.value(key)), pattern) for pattern in patterns)
+        for key, patterns in filters.items()
+    )
 
-    return all(passes(one.value(key), patterns) for key, patterns in filters.items())
+
+def _typed(value: str | None) -> str:
+    return "null" if value is None else value
+
+
+def _note_unmatched(filters: Mapping[str, Sequence[str]], found: Sequence[Listed]) -> None:
+    """Say which patterns fit no cell of the sweep at all: a slip of the hand, mostly."""
+    for key in (key for key in filters if key != "state"):
+        values = sorted({_typed(one.value(key)) for one in found})
+        more = f" and {len(values) - MAX_VALUES:,} more" if len(values) > MAX_VALUES else ""
+        for pattern in (p for p in filters[key] if not any(fnmatchcase(v, p) for v in values)):
+            known, near = ", ".join(values[:MAX_VALUES]), meant(pattern, values)
+            log.warning("%s=%s: no cell has it; they have %s%s.%s", key, pattern, known, more, near)
 
 
 def _headlines(shown: Sequence[Listed]) -> list[str]:
     return [m for m in (PPL_MEAN, ACC_MEAN) if any(m in one.scores for one in shown)]
 
 
-def _require_known(metrics: Sequence[str], shown: Sequence[Listed]) -> None:
-    known = sorted({metric for one in shown for metric in one.scores})
+def _require_known(metrics: Sequence[str], found: Sequence[Listed]) -> None:
+    known = sorted({metric for one in found for metric in one.scores})
     wrong = [
         f"{METRIC} {metric}: expected a score of these cells ({', '.join(known) or 'none'})."
         f"{meant(metric, known)}"
@@ -195,8 +210,16 @@ def _summary(shown: Sequence[Listed], num_found: int) -> str:
     return f"{counted(len(shown), 'cell')}{of}: {told or 'none of those asked for'}"
 
 
-def _as_json(one: Listed) -> dict[str, object]:
+def _as_json(one: Listed, metrics: Sequence[str] | None) -> dict[str, object]:
+    """Return a cell as plain values, with the scores that were asked for, or all."""
+    wanted = one.scores if metrics is None else [m for m in metrics if m in one.scores]
     axes, settings = dict(one.axes), dict(one.settings)
     told = {"told": one.told} if one.told else {}
     place = {"state": one.state, "folder": one.folder}
-    return {**place, **axes, "settings": settings, "scores": dict(one.scores), **told}
+    return {
+        **place,
+        **axes,
+        "settings": settings,
+        "scores": {m: one.scores[m] for m in wanted},
+        **told,
+    }

@@ -1,6 +1,7 @@
 """Show a person how cells get on: live bars on a terminal, plain log lines elsewhere."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+REFRESH_S = 0.2  # seconds between two drawings of the bars
 BESIDE_NAME = 43  # columns of a terminal for a short bar, counts and times, and what parts them
 
 
@@ -54,6 +56,35 @@ class TimeLeft(ProgressColumn):
         ends_s = task.fields.get("ends_s")
         left = "" if ends_s is None else f"{duration(max(0.0, ends_s - time.monotonic()))} left"
         return Text(left, style="progress.remaining")
+
+
+class LiveBars(Bars):
+    """Bars that hold the console while they are drawn, as every line does that is printed.
+
+    A thread of rich's own would not.
+    """
+
+    def __init__(self, *columns: ProgressColumn) -> None:
+        super().__init__(*columns, console=console, transient=True, auto_refresh=False)
+        self._is_over = threading.Event()
+
+    def start(self) -> None:
+        with self.console:
+            super().start()
+        threading.Thread(target=self._tick, daemon=True, name="bars").start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        with self.console:
+            super().stop()
+
+    def refresh(self) -> None:
+        with self.console:
+            super().refresh()
+
+    def _tick(self) -> None:
+        while not self._is_over.wait(REFRESH_S):
+            self.refresh()
 
 
 class Progress:
@@ -80,14 +111,12 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.is_live:
             whole = Column(no_wrap=True)  # only the bar gives way
-            self.bars = Bars(
+            self.bars = LiveBars(
                 Name(table_column=whole.copy()),
                 BarColumn(),
                 MofNCompleteColumn(table_column=whole.copy()),
                 TimeElapsedColumn(table_column=whole.copy()),
                 TimeLeft(table_column=whole.copy()),
-                console=console,
-                transient=True,
             )
             self.bars.start()
             name = f"sweep {self.store.sweep_name}"

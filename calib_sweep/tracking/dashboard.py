@@ -9,12 +9,12 @@ report on disk, by the rules by which `tracking` logs them: W&B need not be aske
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 from calib_sweep import atomic, valid_json
+from calib_sweep.console import write
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import CONCLUSION, DASHBOARD, REPORT, SCALARS
 from calib_sweep.results.record import Record
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     logged = read_logged(store)
     tracking = read_tracking(logged, typed)
     write_dashboard(store.folder / REPORT / DASHBOARD, logged, tracking.project)
-    sys.stdout.write(_publish(store, tracking))
+    write(_publish(store, tracking))
     return 0
 
 

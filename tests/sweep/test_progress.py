@@ -1,10 +1,14 @@
 """What a person is told while cells run."""
 
 import io
+import re
+import threading
+import time
 
 import pytest
 from rich.console import Console
 
+from calib_sweep.console import Screen
 from calib_sweep.results.store import Store
 from calib_sweep.sweep import progress as progress_module
 from calib_sweep.sweep.progress import Progress
@@ -144,3 +148,68 @@ def test_a_cell_that_is_taken_over_begins_anew(cells, clock, tmp_path):
         p.look(Left(cells[2:3]), cells[2])
     assert p.left is not None
     assert p.left.seconds == pytest.approx(60.0)
+
+
+class Paper:
+    """What a terminal shows in the end, line by line."""
+
+    def __init__(self):
+        self.lines, self.row = [""], 0
+
+    def isatty(self):
+        return True
+
+    def flush(self):
+        pass
+
+    def write(self, text):
+        for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\n|\r|[^\x1b\n\r]+", text):
+            if part == "\n":
+                self.row += 1
+                self.lines += [""] * (self.row + 1 - len(self.lines))
+            elif part == "\x1b[1A":
+                self.row -= 1
+            elif part == "\x1b[2K":
+                self.lines[self.row] = ""
+            elif not part.startswith("\x1b") and part != "\r":
+                self.lines[self.row] += part
+
+
+class Slow:
+    """A line that takes a moment between the look where the cursor is and its writing."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __rich_console__(self, *_):
+        time.sleep(0.001)
+        yield self.text
+
+
+def test_no_line_is_lost_above_the_bars_of_several_workers(cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, paper = Screen(width=120), Paper()
+    monkeypatch.setattr(terminal, "_file", paper)
+    monkeypatch.setattr(terminal, "_force_terminal", True)
+    monkeypatch.setattr(terminal, "is_interactive", True)
+    monkeypatch.setattr(progress_module, "console", terminal)
+    monkeypatch.setattr(progress_module, "REFRESH_S", 0.01)
+    told = [[f"worker {w} line {n} ." for n in range(8)] for w in range(3)]
+
+    def work(p, lines, cell):
+        for line in lines:
+            with p.running(cell):
+                terminal.print(Slow(line))
+            terminal.print(Slow(line))
+
+    with Progress(cells, Store(tmp_path, "s")) as p:
+        threads = [
+            threading.Thread(target=work, args=(p, lines, cell))
+            for lines, cell in zip(told, cells, strict=False)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    shown = [line for line in paper.lines if line.strip()]
+    assert sorted(shown) == sorted(2 * [line for lines in told for line in lines])

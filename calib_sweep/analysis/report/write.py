@@ -48,22 +48,18 @@ FIGURES = (
     *("seeds", "differences", "aggregate", "components", "ranks", "num_samples", "profiles"),
     *("over_models", "published"),
 )
-PLAIN_WIDTH = 120  # columns where there is no terminal to ask
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the report of the sweep in the folder named, print its table, return the exit code."""
-    from rich.console import Console
+    from calib_sweep.console import output
 
     folder, typed = folder_and_settings("report", arguments)
     settings = read_settings(typed)
     require_records(folder, settings.metrics)
     write_report(folder, settings)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
     title = f"sweep {folder.resolve().name}"
-    console.print(terminal_summary(folder, title=title, declared=settings.metrics))
+    output(terminal_summary(folder, title=title, declared=settings.metrics))
     return 0
 
 
