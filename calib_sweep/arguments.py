@@ -40,11 +40,12 @@ def folders_and_settings(
 def near_sweeps(folder: Path) -> str:
     """Return a sentence with the sweeps that were meant by `folder`, which is none."""
     near = [*sorted(folder.glob("*/")), RESULTS / folder.name]
-    found = [str(path) for path in near if path != folder and _is_sweep(path)]
+    found = [str(path) for path in near if path != folder and is_sweep(path)]
     return f" Did you mean {' or '.join(found[:MAX_NEAR])}?" if found else ""
 
 
-def _is_sweep(folder: Path) -> bool:
+def is_sweep(folder: Path) -> bool:
+    """Tell whether a grid is kept in `folder`, or cells have left records there."""
     return any(any(folder.glob(pattern)) for pattern in (GRID, f"*/{RECORD}"))
 
 

@@ -60,11 +60,10 @@ def run_grid(config: DictConfig) -> None:
 def main() -> int:
     """Run the command line; returns the exit code."""
     verb, arguments = split_verb(sys.argv[1:])
-    if {"--help", "-h"} & set(arguments):
-        sys.stdout.write(usage.VERBS.get(verb or "") or usage.program_help())
-        return 0
-    if "--version" in arguments:
-        sys.stdout.write(f"calib-sweep {__version__}\n")
+    if asked := _asked(verb, arguments):
+        from calib_sweep.console import write
+
+        write(asked)
         return 0
     # Let exceptions reach us: a user's mistake is told in our own words, all mistakes at once.
     os.environ[FULL_ERROR] = "1"
@@ -73,7 +72,14 @@ def main() -> int:
     if verb in FOLDER_VERBS:
         return _reporting(lambda: import_module(FOLDER_VERBS[verb]).main(arguments))
     typed = None if verb == WORK else arguments
-    return _reporting(lambda: compose_and_run(verb, arguments), typed)
+    return _reporting(lambda: compose_and_run(verb, arguments), verb, typed)
+
+
+def _asked(verb: str | None, arguments: Sequence[str]) -> str | None:
+    """Return the text that is asked for instead of any work."""
+    if {"--help", "-h"} & set(arguments):
+        return usage.VERBS.get(verb or "") or usage.program_help()
+    return f"calib-sweep {__version__}\n" if "--version" in arguments else None
 
 
 def compose_and_run(verb: str | None, arguments: Sequence[str]) -> object:
@@ -101,15 +107,17 @@ def split_verb(arguments: list[str]) -> tuple[str | None, list[str]]:
     return first, arguments[1:]
 
 
-def _reporting(action: Callable[[], object], typed: list[str] | None = None) -> int:
+def _reporting(
+    action: Callable[[], object], verb: str | None = None, typed: Sequence[str] | None = None
+) -> int:
     """Run `action` in words for the person who typed it."""
-    return interruptible(lambda: _explaining(action, typed))
+    return interruptible(lambda: _explaining(action, verb, typed))
 
 
-def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
+def _explaining(action: Callable[[], object], verb: str | None, typed: Sequence[str] | None) -> int:
     """Run `action`; a mistake of the user's is printed without a traceback, and the code is 1.
 
-    `typed`: the words that are composed to a grid; None where there is none.
+    `typed`: the words behind `verb` that are composed to a grid; None where there is none.
     """
     try:
         _require_current_folder()
@@ -119,7 +127,7 @@ def _explaining(action: Callable[[], object], typed: list[str] | None) -> int:
         raise_if_told()  # whatever a library made of the signal
         from calib_sweep.sweep.explain import explain
 
-        code = explain(error if typed is None else all_mistakes(error, typed))
+        code = explain(error if typed is None else all_mistakes(error, verb, typed))
         if code is None:
             raise
         return code
@@ -134,16 +142,17 @@ def _require_current_folder() -> None:
         ) from error
 
 
-def all_mistakes(error: Exception, typed: Sequence[str]) -> Exception:
+def all_mistakes(error: Exception, verb: str | None, typed: Sequence[str]) -> Exception:
     """Hydra stops at the first mistake of a command line; return one error that names them all."""
     from hydra.errors import HydraException
 
     if not isinstance(error, HydraException | ValueError):
         return error
+    from calib_sweep.sweep.limits import split_options
     from calib_sweep.sweep.plan import compose_command_line
 
     try:
-        compose_command_line(CONF, typed)
+        compose_command_line(CONF, split_options(verb, typed)[1])
     except (ConfigError, HydraException) as all_mistakes:
         return all_mistakes
     return error

@@ -19,14 +19,16 @@ calib-sweep ls FOLDER [KEY=VALUE,VALUE ...] [--metric NAME,NAME] [--json]    cel
 Lists the cells in FOLDER (results_dir/sweep_name): those that have a record, and those of kept
 grids that have none yet; of settings those in which cells differ. KEY is state (done, failed,
 running, lost or open, as status has them), model, method, dataset, seed, replicate, or a setting
-(method.sparsity); a value may be a pattern (gpt*).
+(method.sparsity); a value may be a pattern (gpt*). One that no cell of the sweep has is told on
+standard error.
 
     --metric acc/boolq    these scores, instead of the two means
-    --json                one line of JSON for each cell, with all scores
+    --json                one line of JSON for each cell, with all scores or those of --metric
 
     calib-sweep ls results/default
     calib-sweep ls results/default state=failed
     calib-sweep ls results/default method=wanda,sparsegpt seed=0 --metric ppl/wikitext2,acc/boolq
+Exit codes: 0, however many cells there are; 1 refused; 3 a grid that is kept cannot be read
 """,
     "merge": """\
 calib-sweep merge FOLDER ... --into FOLDER    bring cells of several machines into one folder
@@ -34,8 +36,9 @@ calib-sweep merge FOLDER ... --into FOLDER    bring cells of several machines in
 Copies the finished cells of each folder (results_dir/sweep_name), their calibration sets, and the
 grids that are kept. What is in the last folder is never overwritten: a cell with the same scores is
 left out, one with others is a conflict, told with both. A cell that somebody runs there now is left
-alone. Files that are not those that their record was written with are refused. Type it again at any
-time: it goes on.
+alone. Files that are not those that their record was written with are refused. The last folder is
+one sweep's alone: none inside another sweep, and none that holds sweeps. Type it again at any time:
+it goes on.
 
     calib-sweep merge results/a results/b --into results/both
     calib-sweep work results/both        what no machine has finished

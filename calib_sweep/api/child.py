@@ -111,7 +111,7 @@ def _run(words: Sequence[str], outcome: dict[str, object]) -> int:
         return ended.exit_code
     except Exception as error:
         raise_if_told()
-        if mistake := told(cli.all_mistakes(error, words)):
+        if mistake := told(cli.all_mistakes(error, None, words)):
             outcome["problems"] = mistake.problems
             return REFUSED
         code = explain(error)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from calib_sweep import atomic
-from calib_sweep.arguments import folders_and_settings, near_sweeps, option
+from calib_sweep.arguments import folders_and_settings, is_sweep, near_sweeps, option
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError, StoreError, collected
 from calib_sweep.places import CALIBRATION, RECORD, THREADS
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     with collected() as problems:
         for source in sources:
             problems.of(_require_source, source, target)
+        problems.of(_require_target, target)
         problems.of(target.require_writable)
     merged = Merged()
     for source in sources:
@@ -86,6 +87,19 @@ def _require_source(source: Store, target: Store) -> None:
         )
 
 
+def _require_target(target: Store) -> None:
+    """Raise `ConfigError` where cells of the target would lie among those of another sweep."""
+    place = target.folder.resolve()
+    around = [folder for folder in place.parents if is_sweep(folder)]
+    inside = [] if is_sweep(place) else [one for one in sorted(place.glob("*/")) if is_sweep(one)]
+    if around or inside:
+        told = f"lies in the sweep {around[0]}" if around else f"holds the sweep {inside[0]}"
+        raise ConfigError(
+            f"merge {INTO} {target.folder}: expected a folder for one sweep, beside others, and "
+            f"this one {told}. Example: {INTO} results/both."
+        )
+
+
 def _merge(source: Store, target: Store, merged: Merged) -> None:
     present = dict(_ids(target))
     for path in sorted(source.folder.glob(f"*/{RECORD}")):
@@ -99,6 +113,10 @@ def _merge(source: Store, target: Store, merged: Merged) -> None:
             _copy_set(record, source, target)
         except (StoreError, PermissionError) as error:  # damaged, or a colleague's
             merged.troubles.append(f"left out: {error}")
+        except FileNotFoundError:
+            if path.is_file():
+                raise
+            merged.troubles.append(f"left out: {path.parent}, which was deleted meanwhile")
     flaws: list[str] = []
     for grid in grids.kept(source, flaws):
         grids.keep(target, grid.cells, grid.command, grid.owner)
@@ -122,20 +140,17 @@ def _merge_cell(folder: Path, record: Record, place: Path, merged: Merged) -> No
     """Copy a finished cell, unless one is there."""
     if (before := _finished(place)) is not None:
         return _compare(record, before, folder, place, merged)
-    if (claim := try_claim(place)) is None or not _copied(folder, record, place, claim):
+    if (claim := try_claim(place)) is None or not _brought(folder, record, place, claim, merged):
         holder = holder_of(place) or "another worker"
         merged.troubles.append(f"left alone: {place}, which {holder} has taken. Merge again later")
-    elif (after := _finished(place)) is not None and not same_scores(record, after):
-        _compare(record, after, folder, place, merged)  # finished between our look and our claim
-    else:
-        merged.copied += 1
     return None
 
 
-def _copied(folder: Path, record: Record, place: Path, claim: Claim) -> bool:
+def _brought(folder: Path, record: Record, place: Path, claim: Claim, merged: Merged) -> bool:
     """Copy a cell that we claim; False where another worker got in between."""
     with claim:
-        if _finished(place) is not None:
+        if (before := _finished(place)) is not None:  # since we looked
+            _compare(record, before, folder, place, merged)
             return True
         try:
             with atomic.replacing_folder(place) as partial:
@@ -145,6 +160,7 @@ def _copied(folder: Path, record: Record, place: Path, claim: Claim) -> bool:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return False
+    merged.copied += 1
     return True
 
 
@@ -171,12 +187,14 @@ def _compare(record: Record, before: Record, folder: Path, place: Path, merged: 
 
 def _copy(folder: Path, partial: Path) -> None:
     """Copy what belongs to a finished cell: no claims, links, or what a writer left behind."""
-
-    def left_out(place: str, names: list[str]) -> list[str]:
-        links = [name for name in names if Path(place, name).is_symlink()]
-        return [*links, *(name for name in names if name.startswith((".", "claim.")))]
-
-    shutil.copytree(folder, partial, ignore=left_out, dirs_exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or path.name.startswith((".", "claim.")):
+            continue
+        if path.is_dir():
+            (partial / path.name).mkdir()
+            _copy(path, partial / path.name)
+        else:
+            shutil.copy2(path, partial)
 
 
 def _require_whole(partial: Path, record: Record) -> None:

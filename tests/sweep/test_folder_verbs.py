@@ -1,5 +1,6 @@
 """ls, rm, rerun and merge: what lies in a sweep's folder, looked at and moved about safely."""
 
+import errno
 import json
 import shutil
 
@@ -10,7 +11,7 @@ from calib_sweep.processes import host_identity
 from calib_sweep.results import grids
 from calib_sweep.results.claim import try_claim
 from calib_sweep.results.store import Store
-from calib_sweep.sweep import removing
+from calib_sweep.sweep import merging, removing
 
 GRID = ["-m", "method=rtn,wanda", "seed=0,1"]
 NUM_CELLS = 4  # dense, rtn once, wanda for each seed
@@ -103,6 +104,18 @@ def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them
     metric = next(iter(records[0]["scores"]))
     shown = ls(folder, "method=wanda", "seed=1", "--metric", metric).out
     assert f"{records[1]['scores'][metric]:.4f}"[:5] in shown and "1 cell of 4: 1 done" in shown
+    (line,) = ls(folder, "seed=1", "--json", "--metric", metric).out.splitlines()
+    assert json.loads(line)["scores"] == {metric: records[1]["scores"][metric]}
+
+
+def test_a_value_that_no_cell_has_is_told_beside_the_list(results, ls):
+    ended = ls(str(results / "default"), "method=wnda,rtn", "seed=7,null", "state=failed", "--json")
+    assert ended.code == 0 and not ended.out
+    assert "method=wnda: no cell has it; they have dense, rtn, wanda. Did you mean wanda?" in (
+        ended.err
+    )
+    assert "seed=7: no cell has it; they have 0, 1, null." in ended.err
+    assert len(ended.err.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,6 +129,7 @@ def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them
         (["results/default", "state=gone"], "expected done, failed, running, lost, open."),
         (["results/default", "seed=0", "seed=1"], "seed is typed twice. Type seed=0,1."),
         (["results/default", "--metric", "acc/x"], "--metric acc/x: expected a score"),
+        (["results/default", "--metric", "acc/x", "--json"], "--metric acc/x: expected a score"),
         (["results/default", "--metrics"], "Did you mean --metric?"),
     ],
 )
@@ -159,6 +173,7 @@ def test_no_words_are_not_the_default_cells(verb, words, results, run_cli, tmp_p
     [
         (["method=wanda", "seed=9"], "none of 1 that were named is there"),
         (["method=wanda", "seed=1", "--forse"], "Did you mean --force?"),
+        (["method=wand", "--force"], "Did you mean method=wanda?"),
         (["results/default"], "is a folder: expected key=value"),
     ],
 )
@@ -310,8 +325,49 @@ def test_a_cell_that_somebody_runs_there_is_left_to_them(merge, tmp_path):
         (["--into", "c"], "expected folders of sweeps, and --into"),
         (["a/default", "--into", "a/default"], "expected another folder than that of --into"),
         (["nowhere", "--into", "c"], "no records are there"),
+        (["a/default", "--into", "a/default/c"], "this one lies in the sweep"),
+        (["a/default", "--into", "b/default/c/d"], "this one lies in the sweep"),
+        (["a/default", "--into", "b"], "this one holds the sweep"),
     ],
 )
 def test_a_merge_that_cannot_be_is_refused(words, told, halves, run_cli, tmp_path):
     ended = run_cli("merge", *words, cwd=tmp_path)
     assert ended.code == 1 and told in ended.err and not (tmp_path / "c").exists()
+    assert not list(tmp_path.glob("b/*/record.json")) and not list(tmp_path.glob("*/default/c"))
+
+
+@pytest.mark.parametrize(
+    "error, code, told",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 3, "Free some disk space"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 3, "left out: "),
+        (FileNotFoundError(errno.ENOENT, "gone", "x"), 3, "which was deleted meanwhile"),
+    ],
+)
+def test_a_cell_that_cannot_be_copied_leaves_no_part(
+    error, code, told, merge, tmp_path, monkeypatch
+):
+    def copy(path, partial):
+        if isinstance(error, FileNotFoundError):
+            shutil.rmtree(path.parent)
+        raise error
+
+    monkeypatch.setattr(merging.shutil, "copy2", copy)
+    ended = merge()
+    assert ended.code == code and told in ended.err and "Traceback" not in ended.err
+    assert not list(tmp_path.glob("both/all/*/record.json"))
+    assert not list(tmp_path.glob("both/all/.*.partial"))
+
+
+def test_a_cell_that_another_merge_was_quicker_with_is_not_counted_twice(
+    merge, halves, tmp_path, monkeypatch
+):
+    def try_claim(place):
+        source = next(tmp_path.glob(f"[ab]/default/{place.name}"))
+        shutil.copytree(source, place, dirs_exist_ok=True)
+        return claiming(place)
+
+    claiming = merging.try_claim
+    monkeypatch.setattr(merging, "try_claim", try_claim)
+    ended = merge()
+    assert ended.code == 0 and "0 cells copied, 5 there before" in ended.out
