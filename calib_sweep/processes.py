@@ -30,7 +30,8 @@ def process_mark(pid: int) -> str | None:
     stat = Path(f"/proc/{pid}/stat")
     try:
         if Path("/proc/self/stat").exists():
-            state, *rest = stat.read_text().rpartition(")")[2].split()
+            # A name is cut at 15 bytes, in the middle of a letter too, and may hold brackets.
+            state, *rest = stat.read_bytes().rpartition(b")")[2].decode().split()
             return None if state == "Z" else rest[18]
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE

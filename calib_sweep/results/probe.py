@@ -109,13 +109,18 @@ def describe_mount(place: Path, mounts: Path = MOUNTS) -> str:
     """Name the kind of file system that `place` lies on, and where it is mounted."""
     found = (Path("/"), "a file system")
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_bytes().split(b"\n")
     except OSError:  # not Linux
         return found[1]
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].encode().decode("unicode_escape"))
-        kind, source, *_ = after.split()
+    for line in filter(None, lines):
+        before, _, after = line.partition(b" - ")
+        point = Path(_unescaped(before.split(b" ")[4]))
+        kind, source, *_ = map(_unescaped, after.split(b" "))
         if place.is_relative_to(point) and len(point.parts) >= len(found[0].parts):
             found = (point, f"{kind} ({source}, mounted at {point})")
     return found[1]
+
+
+def _unescaped(field: bytes) -> str:
+    """Read what the kernel wrote: a space as \\040, any other letter as its bytes."""
+    return os.fsdecode(field.decode("unicode_escape").encode("latin-1"))

@@ -95,7 +95,7 @@ def _planned(path: Path, _written: int) -> tuple[list[str] | None, frozenset[str
 
 def read_table(path: Path) -> tuple[list[str], list[list[Entry]]]:
     """Columns and rows; a column of numbers as such, with nothing where there is none."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
     values = [_floats([row[c] for row in rows]) for c in range(len(columns))]
     return columns, [list(row) for row in zip(*values, strict=True)][:MAX_TABLE_ROWS]

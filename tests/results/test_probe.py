@@ -69,15 +69,19 @@ def test_the_address_of_a_bucket_is_no_folder(run_cli, tmp_path):
 
 def test_the_file_system_is_that_of_the_nearest_mount(tmp_path):
     mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-        "30 22 0:40 / /data rw shared:1 - nfs4 server:/export rw,hard\n"
-        "31 30 0:41 / /data/my\\040bucket rw - fuse.s3fs s3fs rw\n"
+    mounts.write_bytes(
+        b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        b"30 22 0:40 / /data rw shared:1 - nfs4 server:/export rw,hard\n"
+        b"31 30 0:41 / /data/my\\040bucket rw - fuse.s3fs s3fs rw\n"
+        b"32 22 0:42 / /m\xc3\xa4rz rw - tmpfs m\xc3\xa4rz\\040one rw\n"
+        b"33 22 0:43 / /\xe4\xff rw - tmpfs none rw\n"
     )
     told = {
         "/home/me": "ext4 (/dev/sda1, mounted at /)",
         "/data/results": "nfs4 (server:/export, mounted at /data)",
         "/data/my bucket/results": "fuse.s3fs (s3fs, mounted at /data/my bucket)",
+        "/m\u00e4rz/results": "tmpfs (m\u00e4rz one, mounted at /m\u00e4rz)",
+        "/\udce4\udcff": "tmpfs (none, mounted at /\udce4\udcff)",  # no UTF-8 at all
         "/database": "ext4 (/dev/sda1, mounted at /)",
     }
     assert {place: probe.describe_mount(Path(place), mounts) for place in told} == told
