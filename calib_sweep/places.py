@@ -31,6 +31,11 @@ def task_folder() -> Path:
     return PACKAGE / "miniature" / "tasks"
 
 
+def expanded(path: str | Path) -> Path:
+    """Read a leading ~ as a home folder; where nobody has it, the path stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises there
+
+
 def see_current_folder() -> str | None:
     """Let Python find modules of the current folder; return it, None where it does already.
 

@@ -126,6 +126,18 @@ TYPED = [
         ["evaluation.perplexity.corpora=[gone.txt]"],
         ["evaluation.perplexity.corpora='gone.txt': expected the path of a text file"],
     ),
+    (
+        ["dataset.path='~nobody_of_this_name/x.txt'"],
+        ["dataset.path='~nobody_of_this_name/x.txt': expected a file, a folder or a pattern"],
+    ),
+    (
+        ["evaluation.perplexity.corpora=['~nobody_of_this_name/x.txt']"],
+        ["corpora='~nobody_of_this_name/x.txt': expected the path of a text file"],
+    ),
+    (
+        ["model=hf", "model.path='~nobody_of_this_name/x'"],
+        ["model.path='~nobody_of_this_name/x': expected a folder with a model"],
+    ),
     (["model=hf"], ["model.path is missing: expected a value. Type model.path=VALUE"]),
     (["model=hf", "model.path=./gone"], ["model.path='./gone': expected a folder with a model"]),
     # no token would count; the set is one that the model helps to draw, so nobody has seen it yet

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from calib_sweep.errors import ConfigError, StoreError, require
 from calib_sweep.evaluation.reference import REMEDY
 from calib_sweep.model.loading import HubModel
-from calib_sweep.places import see_current_folder
+from calib_sweep.places import expanded, see_current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def tokenizer_of(
     try:
         return part.load_tokenizer()
     except ConfigError as error:
-        if part.revision is not None or Path(path).expanduser().exists():
+        if part.revision is not None or expanded(path).exists():
             raise
         raise ConfigError(
             f"tokenizer=None: expected one, as the model says that it is from {path!r}, but from "

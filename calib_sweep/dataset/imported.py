@@ -29,7 +29,7 @@ from calib_sweep.dataset.documents.repository import Repository
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.dataset.token_files import TOKEN_FILES, read_token_ids
 from calib_sweep.errors import ConfigError, collected, require
-from calib_sweep.places import CARD, SAMPLES, TOKENS
+from calib_sweep.places import CARD, SAMPLES, TOKENS, expanded
 from calib_sweep.wording import counted, typed
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Imported(Dataset):
     def _place(self) -> Path:
         """Return where the sets are; from the hub, where its files have been fetched to."""
         if self.path is not None:
-            return Path(self.path).expanduser()
+            return expanded(self.path)
         assert self.hub_id is not None, self
         files = [f"*/{part}" for part in (CARD, SAMPLES, TOKENS)]
         return Repository(

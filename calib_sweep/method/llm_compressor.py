@@ -35,6 +35,7 @@ from calib_sweep.errors import ConfigError, collected, require
 from calib_sweep.method.quantized_twin import library, taken_from
 from calib_sweep.method.settings import check_flag
 from calib_sweep.method.whole_model import CompressedModel, Handed, ToolError, WholeModelMethod
+from calib_sweep.places import expanded
 from calib_sweep.seeding import global_seeds_of, stream
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class LLMCompressor(WholeModelMethod):
         """Return the recipe as the library writes it: stage, group, modifier, settings."""
         found: object = self.recipe
         if isinstance(found, str):
-            found = _read(Path(found).expanduser())
+            found = _read(expanded(found))
         is_recipe = isinstance(found, Mapping) and bool(cast(Mapping[str, Any], found))
         expected = "a recipe of llm-compressor: a YAML file, or modifiers with their settings"
         require(is_recipe, "method.recipe", self.recipe, expected, f"Example: {EXAMPLE}.")

@@ -26,7 +26,7 @@ from calib_sweep.model.checkpoint import (
 from calib_sweep.model.hub import complete_snapshot, hub_answers, note_commit, refusal
 from calib_sweep.model.reading import first_words, unreadable
 from calib_sweep.model.weight_files import hollow, read_headers, some
-from calib_sweep.places import WEIGHTS
+from calib_sweep.places import WEIGHTS, expanded
 from calib_sweep.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class HubModel:
         """Return the folder of a checkpoint on this machine; None for one on the hub."""
         if self.path == MINIATURE:
             return WEIGHTS
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         return path if self.path.startswith((".", "/", "~")) or path.exists() else None
 
     def check_files(self) -> None:

@@ -94,7 +94,7 @@ def test_the_word_miniature_stands_for_the_shipped_model():
 def test_what_looks_like_a_path_is_one_and_the_rest_is_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    for path in ("./x", "../x", "/x/y", "~/x", "here"):
+    for path in ("./x", "../x", "/x/y", "~/x", "~nobody_of_this_name/x", "here"):
         assert hub_model(path).folder() is not None
     assert hub_model("facebook/opt-125m").folder() is None
     assert hub_model("facebook/opt-125m").fingerprint() is None

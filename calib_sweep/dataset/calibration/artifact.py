@@ -33,7 +33,7 @@ from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
 from calib_sweep.errors import ConfigError, StoreError
-from calib_sweep.places import CALIBRATION, CARD, SAMPLES, TOKENS
+from calib_sweep.places import CALIBRATION, CARD, SAMPLES, TOKENS, expanded
 from calib_sweep.wording import typed
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def load_or_set_aside(folder: Path) -> CalibrationSet | None:
 def _refuse_reading_from(kept_in: Path, dataset: Dataset) -> None:
     """Every draw adds a folder to `kept_in`, so what seed k finds there would change as it runs."""
     for path in _paths(_describe(dataset, without_path=False)):
-        if Path(path).expanduser().resolve() == kept_in.resolve():
+        if expanded(path).resolve() == kept_in.resolve():
             raise ConfigError(
                 f"dataset.path={path!r}: expected a folder that stays as it is, but this is where "
                 "this sweep keeps its calibration sets. Copy the sets that you want into a folder "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from calib_sweep.dataset.conversations.layout import Message
 from calib_sweep.dataset.documents.marked import MarkedText, Span
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import expanded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,7 +121,7 @@ def _read(template: str) -> str:
     if not template.endswith(ENDING):
         return template
     try:
-        return Path(template).expanduser().read_text(encoding="utf-8-sig")
+        return expanded(template).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"dataset.template={template!r}: expected a file with a chat template, but it cannot "
@@ -140,7 +141,7 @@ def template_file(template: str | None) -> Path | None:
     """Return the file that a setting names; None if it names none."""
     if template is None or template in TEMPLATES or not template.endswith(ENDING):
         return None
-    return Path(template).expanduser()
+    return expanded(template)
 
 
 def _with_sign(

@@ -19,6 +19,7 @@ from calib_sweep.dataset.documents.rows import Where, read_rows
 from calib_sweep.dataset.documents.tables import NUM_REMEMBERED
 from calib_sweep.errors import ConfigError
 from calib_sweep.hashing import Stamp, file_sha256, stamp_of
+from calib_sweep.places import expanded
 from calib_sweep.wording import typed
 
 # Longest suffix first: .jsonl.gz is not a .gz of something unknown.
@@ -46,7 +47,7 @@ def find_files(path: str) -> tuple[Path, list[Path]]:
     A folder gives all files below it that have a known extension; order is by relative name. What
     is hidden (a notebook's checkpoints, a cache) is no text unless it is named.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.is_file():
         root, files = place.parent, [place]
     elif place.is_dir():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from calib_sweep.errors import FETCH, ConfigError, UnavailableError
 from calib_sweep.hub import hub_errors, is_for_now, is_full, no_room, patiently, remedy, status_of
+from calib_sweep.places import expanded
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Repository:
         """Return the folder that holds the files; download them when they are missing."""
         if self.path is None:
             return self._snapshot()
-        root = Path(self.path).expanduser()
+        root = expanded(self.path)
         if not root.is_dir():
             raise ConfigError(
                 f"dataset.path={self.path!r}: expected a folder with a copy of {self.hub_id}. "

@@ -35,6 +35,7 @@ from calib_sweep.evaluation.corpora.positions import mean_of
 from calib_sweep.evaluation.scorers.scorer import Scorer, ranks_of, scored_parts
 from calib_sweep.evaluation.scorers.sharing import fill
 from calib_sweep.evaluation.windows import BOS_POLICIES, KEY, Windows
+from calib_sweep.places import expanded
 from calib_sweep.settings import stems_of
 from calib_sweep.values import is_int
 
@@ -169,7 +170,7 @@ def _require_text(corpora: object) -> None:
 
 def _check_file(path: str) -> None:
     """Raise `ConfigError` unless there is a file at `path` that holds text."""
-    if not Path(path).expanduser().is_file():
+    if not expanded(path).is_file():
         raise ConfigError(
             f"{KEY}.corpora={path!r}: expected the path of a text file, but there is none (seen "
             f"from {Path.cwd()}). Correct the path, or give it in full."

@@ -10,6 +10,7 @@ import yaml
 
 from calib_sweep.dataset.documents.files import is_hidden
 from calib_sweep.errors import ConfigError, require
+from calib_sweep.places import expanded
 
 STORYCLOZE = "storycloze"
 GENERATED = "generate_until"  # also what lm-eval takes a task for that does not say what it is
@@ -122,7 +123,7 @@ def metric_key(metric: str, filter_name: str) -> str:
 def read_definition(path: Path) -> Definition:
     """Read a task's YAML and what it includes; `ConfigError` names a file that cannot be read."""
     sources: dict[Path, Mapping[str, object]] = {}
-    settings = _merged(path.expanduser().resolve(), sources)
+    settings = _merged(expanded(path).resolve(), sources)
     code = [(source, name) for source, own in sources.items() for name in _code(own)]
     return Definition(settings, tuple(sources), tuple(code))
 

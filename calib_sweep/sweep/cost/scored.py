@@ -9,10 +9,10 @@ tokens as LLaMA's tokenizer makes them; of a text file, by its size. What is in 
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from calib_sweep.cell import Config
+from calib_sweep.places import expanded
 from calib_sweep.settings import stems_of
 
 BYTES_OF_A_TOKEN = 4  # of English text, about
@@ -187,7 +187,7 @@ def _known(name: str) -> Task | None:
 
 def _tokens_of(corpus: object) -> float | None:
     if isinstance(corpus, str):
-        path = Path(corpus).expanduser()
+        path = expanded(corpus)
         return path.stat().st_size / BYTES_OF_A_TOKEN if path.is_file() else None
     return CORPORA.get(str(corpus.get("name"))) if isinstance(corpus, Mapping) else None
 
