@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("calib_sweep.launcher")
 
+AWAY = "Unable to contact slurm controller"  # what sbatch says of a controller that is away
+
 
 class SlurmLauncher(SubmititSlurm):
     """Submits one SLURM job per worker."""
@@ -180,9 +182,9 @@ class SlurmLauncher(SubmititSlurm):
         for start in range(0, len(calls), self.max_array_size):
             array = calls[start : start + self.max_array_size]
             try:
-                jobs += executor.map_array(self, *zip(*array, strict=True))
+                jobs += self._map(executor, array)
             except (FailedJobError, subprocess.CalledProcessError) as error:
-                said = " ".join(str(error).split()) or "nothing"
+                said = _in_one_line(error)
                 if jobs:  # the others' cells are submitted again when these have ended
                     log.warning(
                         "sbatch took %d of %s: %s", len(jobs), counted(len(calls), "job"), said
@@ -190,14 +192,36 @@ class SlurmLauncher(SubmititSlurm):
                     break
                 raise ConfigError(
                     f"hydra/launcher='slurm': sbatch refused the jobs. It said: {said} "
-                    "Settings are hydra.launcher.partition, account, qos, timeout_min and others; "
-                    "add --cfg hydra -p hydra.launcher to the command to see them all."
+                    "Settings are hydra.launcher.partition, account, qos, timeout_min, "
+                    "max_array_size and others; for fewer jobs raise cells_per_worker; add "
+                    "--cfg hydra -p hydra.launcher to the command to see them all."
                 ) from error
         ids = ", ".join(_array_ids(jobs))
         number = counted(len(jobs), "SLURM job")
         log.info("%s submitted (%s); logs: %s", number, ids, folder)
         assert self.config is not None
         submitted.keep(Path(self.config.hydra.sweep.dir), _array_ids(jobs), len(jobs))
+
+    def _map(self, executor: Any, array: Sequence[tuple[object, ...]]) -> list["Job[JobReturn]"]:
+        """Submit one array. A controller that is away is waited for, unless nothing ran before.
+
+        Then somebody looks on, and is told.
+        """
+        from submitit.core.utils import FailedJobError
+
+        assert self.config is not None
+        is_begun = bool(submitted.kept(Path(self.config.hydra.sweep.dir)))
+        is_told = False
+        while True:
+            try:
+                return executor.map_array(self, *zip(*array, strict=True))
+            except FailedJobError as error:
+                if not is_begun or AWAY not in str(error):
+                    raise
+                if not is_told:
+                    log.warning("%s: asking until it does", _in_one_line(error))
+                is_told = True
+                time.sleep(self.poll_s)
 
     def _collect(
         self, jobs: Sequence["Job[JobReturn]"], job_overrides: Sequence[Sequence[str]]
@@ -222,9 +246,16 @@ class SlurmLauncher(SubmititSlurm):
     def _describe_loss(self, job: "Job[JobReturn]", state: str) -> WorkerLostError:
         """Say what SLURM and the job's log tell of a job that left no outcome."""
         path = job.paths.stdout if self.params["stderr_to_stdout"] else job.paths.stderr
-        return WorkerLostError(
-            f"SLURM job {job.job_id} ended without a result ({state}). End of {path}:\n{tail(path)}"
-        )
+        told = f"SLURM job {job.job_id} ended without a result ({state})"
+        if not path.exists():
+            return WorkerLostError(
+                f"{told}, and without a log: it never began, or its node does not see {path.parent}"
+            )
+        return WorkerLostError(f"{told}. End of {path}:\n{tail(path)}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or "nothing"
 
 
 def _array_ids(jobs: Sequence["Job[JobReturn]"]) -> list[str]:
