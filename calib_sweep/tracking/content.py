@@ -15,15 +15,19 @@ from calib_sweep.places import GRID, RECORD
 from calib_sweep.results.record import Record
 from calib_sweep.tracking.layer_curves import mean_error
 from calib_sweep.tracking.mirrored import CELL, MEAN_ERROR
+from calib_sweep.tracking.redaction import redacted_values, redacted_word
 
 Entry = str | float | None  # of a table
 MAX_TABLE_ROWS = 10_000  # of a table that W&B shows
 
 
 def config_of(record: Record) -> dict[str, Any]:
-    """Return the resolved configuration, and the axes and settings of the cell under `CELL`."""
+    """Return the resolved configuration, and the axes and settings of the cell under `CELL`.
+
+    What looks like a key or a password is left out, here and in notes.
+    """
     cell = {key: value for key, value in record["cell"].items() if value is not None}
-    return {**(record.get("config") or {}), CELL: cell}
+    return redacted_values({**(record.get("config") or {}), CELL: cell})
 
 
 def tags_of(record: Record) -> list[str]:
@@ -66,7 +70,8 @@ def notes_of(folder: Path, what: str, cell_id: str | None = None) -> str:
     place = Path(sweep.parent.name, sweep.name, folder.name, what)
     lines = [f"Record: `{place}`" if what == RECORD else f"Report: `{place}`"]
     if (command := _command_of(sweep, cell_id)) is not None:
-        lines.append(f"Command: `python -m calib_sweep {shlex.join(command)}`")
+        typed = shlex.join(map(redacted_word, command))
+        lines.append(f"Command: `python -m calib_sweep {typed}`")
     return "\n\n".join(lines)
 
 
@@ -83,7 +88,7 @@ def _command_of(sweep: Path, cell_id: str | None) -> list[str] | None:
     return None
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def _planned(path: Path, _written: int) -> tuple[list[str] | None, frozenset[str]]:
     """Read the words of a command, and the cells it planned; of a damaged file nothing."""
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from calib_sweep import valid_json
+from calib_sweep.tracking.redaction import redacted
 
 if TYPE_CHECKING:
     from calib_sweep.tracking.client_process import Answer
@@ -53,4 +54,4 @@ def _answer(calls: Calls, call: str, tracking: Mapping[str, Any], **arguments: s
 
 def _problem(error: Exception) -> "Answer":
     what = str(error).partition("\n")[0]  # hints for who calls the library follow
-    return {"problem": f"{type(error).__name__}: {what}"}
+    return {"problem": f"{type(error).__name__}: {redacted(what)}"}
