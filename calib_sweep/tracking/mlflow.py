@@ -26,10 +26,12 @@ class MlflowTracking(Mirror):
             problems.of(require_installed, "mlflow", "mlflow")
             problems.of(
                 require,
-                isinstance(self.experiment, str) and self.experiment.strip() != "",
+                isinstance(self.experiment, str)
+                and self.experiment.strip() != ""
+                and "'" not in self.experiment,
                 "tracking.mlflow.experiment",
                 self.experiment,
-                "a name of an experiment",
+                "a name of an experiment without '",
                 "Example: tracking.mlflow.experiment=calib_sweep.",
             )
             problems.of(
@@ -56,6 +58,11 @@ class MlflowTracking(Mirror):
         if mark["is_online"]:
             return f"MLflow: {mark['run'].partition('/runs/')[0]}"
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
-        uri = uri or f"file:{(sweep.parent / 'mlruns').absolute()}"
+        uri = uri or own_files(sweep)
         is_ours = "MLFLOW_ALLOW_FILE_STORE=true " if uri.startswith("file:") else ""
         return f"MLflow: {is_ours}mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def own_files(sweep: Path) -> str:
+    """Return the address of the files beside the sweeps."""
+    return (sweep.parent / "mlruns").absolute().as_uri()

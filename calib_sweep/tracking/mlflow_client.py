@@ -14,12 +14,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from calib_sweep.tracking.mirrored import shortened, without_password
+from calib_sweep.tracking.mlflow import own_files
 from calib_sweep.tracking.writing import RunInfo, serve, settings_of, steps
 
 OWN = "calib_sweep.run"
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 5000  # characters that a server takes
 MAX_PARAMS, MAX_METRICS = 100, 1000  # in one request
-FOLDER = "mlruns"
 
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # to others than the server of the runs
@@ -39,10 +39,8 @@ class MlflowRun:
         """Make the run, with parameters and tags, in place of the one before."""
         from mlflow import MlflowClient
 
-        own = f"file:{(run.sweep.parent / FOLDER).absolute()}"
-        self._uri = _signed_in(
-            self._settings["uri"] or os.environ.get("MLFLOW_TRACKING_URI") or own
-        )
+        uri = self._settings["uri"] or os.environ.get("MLFLOW_TRACKING_URI")
+        self._uri = _signed_in(uri or own_files(run.sweep))
         self._sweep, self._client = run.sweep, MlflowClient(tracking_uri=self._uri)
         self._experiment = self._experiment_id(self._settings["experiment"])
         for old in self._client.search_runs([self._experiment], f"tags.`{OWN}` = '{run.id}'"):
@@ -108,9 +106,10 @@ class MlflowRun:
         if self._uri.startswith("http"):
             page = f"{self._uri.rstrip('/')}/#/experiments/{self._experiment}/runs/{self._run}"
             return True, page
-        kind, _, path = self._uri.partition(":")
-        if kind == "file":
-            folder = Path(path.removeprefix("//")) / self._experiment / self._run
+        if self._uri.startswith("file:"):
+            from mlflow.utils.file_utils import local_file_uri_to_path
+
+            folder = Path(local_file_uri_to_path(self._uri)) / self._experiment / self._run
             return False, os.path.relpath(folder, self._sweep)
         # A database, which is not looked into.
         return True, f"{without_password(self._uri)}/runs/{self._run}"

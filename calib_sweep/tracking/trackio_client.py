@@ -30,13 +30,14 @@ class TrackioRun:
         import trackio
         from trackio.sqlite_storage import SQLiteStorage
 
-        name = f"{run.name} [{run.id}]"
-        if name in SQLiteStorage.get_runs(self._project):
-            SQLiteStorage.delete_run(self._project, name)
+        end = f" [{run.id}]"  # a cell's name tells more once its sweep has grown
+        for old in SQLiteStorage.get_runs(self._project):
+            if old.endswith(end):
+                SQLiteStorage.delete_run(self._project, old)
         about = {"id": run.id, "kind": run.kind, "tags": list(run.tags), "notes": run.notes}
         self._run = trackio.init(
             project=self._project,
-            name=name,
+            name=run.name + end,
             group=run.group,
             config={**run.config, "run": about},
             embed=False,

@@ -21,7 +21,7 @@ TIMEOUT_S, SLACK_S = 2, 20  # slack: for the client to start on a machine that i
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    yield finished_sweep(tmp_path / "results", num_cells=2)
+    yield finished_sweep(tmp_path / "results of 5%20 #1?", num_cells=2)
     client_process.end()
 
 
@@ -38,7 +38,7 @@ def tracker(uri=None, timeout_s=60):
 
 def runs_in_files(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    client = mlflow.MlflowClient(tracking_uri=f"file:{store.results_dir / 'mlruns'}")
+    client = mlflow.MlflowClient(tracking_uri=(store.results_dir / "mlruns").as_uri())
     experiment = client.get_experiment_by_name("mine")
     found = client.search_runs([experiment.experiment_id])
     return client, {run.data.tags["calib_sweep.run"]: run for run in found}
@@ -49,7 +49,8 @@ def test_runs_in_files_are_what_mlflow_reads(store, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     mirror(tracker(), store)
     assert "did not take" not in caplog.text
-    assert f"mlflow ui --backend-store-uri file:{store.results_dir}/mlruns" in caplog.text
+    assert f"mlflow ui --backend-store-uri {store.results_dir.as_uri()}/mlruns" in caplog.text
+    assert [path.name for path in store.results_dir.parent.iterdir()] == [store.results_dir.name]
     client, runs = runs_in_files(store, monkeypatch)
     assert len(runs) == 3
     mark = tracker().marks.read(store.folder / "tiny-wanda-000000000001")
@@ -157,3 +158,5 @@ def test_mistakes_are_told_together():
         MlflowTracking(experiment=" ", uri="nowhere", timeout_s=0)
     starts = [problem.split("=")[0] for problem in caught.value.problems]
     assert starts == [f"tracking.mlflow.{key}" for key in ("experiment", "uri", "timeout_s")]
+    with pytest.raises(ConfigError, match="without '"):
+        MlflowTracking(experiment="it's", uri=None, timeout_s=1)

@@ -64,9 +64,12 @@ def test_runs_are_what_trackio_reads_and_are_replaced_when_made_again(store, cap
     assert any(key.startswith("tables/") for log in report for key in log)
 
     (store.folder / "tiny-wanda-000000000001" / "trackio.json").unlink()
-    tracker.log_missing(cells_of(store), store)
+    cells = cells_of(store)
+    cells[1].title = "longer"  # as in a sweep that has grown
+    tracker.log_missing(cells, store)
     again = read_runs()
-    assert again.keys() == runs.keys() and len(again[name]["logs"]) == len(logs)
+    longer = f"longer [{mark['id']}]"
+    assert again.keys() == {longer, *runs} - {name} and len(again[longer]["logs"]) == len(logs)
 
 
 @pytest.mark.slow
