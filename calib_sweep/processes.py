@@ -31,7 +31,8 @@ def process_mark(pid: int) -> str | None:
     try:
         if Path("/proc/self/stat").exists():
             # A name is cut at 15 bytes, in the middle of a letter too, and may hold brackets.
-            state, *rest = stat.read_bytes().rpartition(b")")[2].decode().split()
+            told = stat.read_text(encoding="utf-8", errors="replace")
+            state, *rest = told.rpartition(")")[2].split()
             return None if state == "Z" else rest[18]
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
