@@ -30,13 +30,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from gpu import describe, load_method
+from gpu import default_walk, describe, load_method
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from calib_sweep.compression import spreading
 from calib_sweep.compression.layer import compress_layer
-from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
 from calib_sweep.method.gpu.precision import allow_tensor_cores
 from calib_sweep.method.statistics.hessian import Hessian
@@ -127,13 +126,7 @@ def compress(
     tensor_cores: bool,
 ) -> Outcome:
     model = copy.deepcopy(source)
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=batch_tokens,
-        all_experts=False,
-        tensor_cores=tensor_cores,
-    )
+    settings = default_walk(batch_tokens=batch_tokens, tensor_cores=tensor_cores)
     preset, changes = METHODS[name]
     with kept_hessians() as hessians:
         walk(model, load_method(preset, **changes), tokens_NT, settings=settings)

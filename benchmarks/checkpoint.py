@@ -15,12 +15,11 @@ from statistics import median
 from tempfile import mkdtemp
 
 import torch
-from gpu import load_part, wait
+from gpu import default_walk, load_part, wait
 from random_llama import SHAPES, draw_weights, random_llama, random_tokens
 
 from calib_sweep.compression.checkpoint import Checkpoint
 from calib_sweep.compression.nothing_kept import NOTHING_KEPT, NothingKept
-from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
 
 
@@ -45,13 +44,7 @@ def main() -> None:
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     model = random_llama(shape, dtype, device, offload=device.type != "cpu")
     method, tokens = load_part("method", arguments.method), random_tokens(shape)
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=None,
-        all_experts=False,
-        tensor_cores=True,
-    )
+    settings = default_walk()
 
     def seconds(checkpoint: NothingKept) -> float:
         draw_weights(model, device)

@@ -116,12 +116,8 @@ def run(
     """One walk, measured."""
     method = load_part("method", name)
     quantised = arguments.activations and load_part("activations", arguments.activations)
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=arguments.batch_tokens,
-        all_experts=False,
-        tensor_cores=variant != "float32_hessians",
+    settings = default_walk(
+        batch_tokens=arguments.batch_tokens, tensor_cores=variant != "float32_hessians"
     )
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -214,6 +210,12 @@ def load_part(group: str, text: str) -> Any:
     name, _, given = text.partition(":")
     changes = OmegaConf.from_dotlist([pair for pair in given.split(",") if pair])
     return load(group, name, **cast("dict[str, Any]", OmegaConf.to_container(changes)))
+
+
+def default_walk(**changes: Any) -> Walk:
+    """Return the walk of conf/config.yaml, with changes."""
+    settings = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/config.yaml").walk)
+    return Walk(**cast("dict[str, Any]", settings) | changes)
 
 
 def load_method(name: str, **changes: Any) -> Any:

@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu import describe, load_part, wait, warm_up
+from gpu import default_walk, describe, load_part, wait, warm_up
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 from ranked import on_gpus
 from scoring import CONTEXT, random_windows, requests_of, scorer_of
 
-from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
 from calib_sweep.evaluation.corpora.perplexity import token_perplexity
 from calib_sweep.ranks import ALONE, Ranks
@@ -101,13 +100,7 @@ def walking(
     model: Any, name: str, shape: Shape, device: torch.device, ranks: Ranks
 ) -> Callable[[], dict[str, Any]]:
     method, tokens = load_part("method", name), random_tokens(shape)
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=None,
-        all_experts=False,
-        tensor_cores=True,
-    )
+    settings = default_walk()
 
     def run() -> dict[str, Any]:
         with clocked(device, method) as clock:

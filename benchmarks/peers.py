@@ -29,11 +29,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from gpu import describe, load_method, wait
+from gpu import default_walk, describe, load_method, wait
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 from torch import Tensor
 
-from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
 from calib_sweep.compression.whole_model import Beside
 from calib_sweep.method.llm_compressor import LLMCompressor
@@ -119,13 +118,7 @@ def compress_here(model: Any, tokens_NT: Tensor, name: str, changes: dict[str, A
 
 
 def walked(model: Any, tokens_NT: Tensor, method: Any, **beside: Any) -> None:
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=None,
-        all_experts=False,
-        tensor_cores=True,
-    )
+    settings = default_walk()
     walk(model, method, tokens_NT, settings=settings, **beside)
 
 

@@ -33,11 +33,10 @@ from typing import Any
 
 import psutil
 import torch
-from gpu import describe, floors, load_part
+from gpu import default_walk, describe, floors, load_part
 from parts import PARTS, clocked, peak_host_gib
 from random_llama import SHAPES, Shape, draw_weights, random_llama, random_tokens
 
-from calib_sweep.compression.settings import Walk
 from calib_sweep.compression.walk import walk
 from calib_sweep.ranks import ALONE, ProcessRanks, Ranks
 
@@ -151,13 +150,7 @@ def run(
     model = random_llama(shape, torch.float32, CPU, offload=False)
     draw_weights(model, CPU)
     method, tokens = load_part("method", name), random_tokens(shape)
-    settings = Walk(
-        propagate="published",
-        true_sequential=False,
-        batch_tokens=batch_tokens,
-        all_experts=False,
-        tensor_cores=True,
-    )
+    settings = default_walk(batch_tokens=batch_tokens)
     rate_size = min(RATE_SIZE, 8 * shape.hidden)  # a dry run need not wait for it
     rates = [cpu_rate(rate_size)]
     before_gib = psutil.Process().memory_info().rss / 2**30

@@ -1,7 +1,9 @@
 """Read what is typed behind a verb that takes folders of sweeps: the folders, and key=value."""
 
+import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.places import GRID, RECORD
@@ -9,6 +11,17 @@ from calib_sweep.wording import meant
 
 RESULTS = Path("results")  # results_dir, if it is not typed
 MAX_NEAR = 3
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Reads the options of a verb as they are spelled; what is wrong is told with an example."""
+
+    def __init__(self, verb: str, example: str) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.verb, self.example = verb, example
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.verb}: {message}. {self.example}")
 
 
 def folder_and_settings(verb: str, arguments: Sequence[str]) -> tuple[Path, list[str]]:

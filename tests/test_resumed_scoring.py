@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 from helpers.ranked import in_processes
+from helpers.scored import names_of_scored
 
 from calib_sweep.evaluation import kept_parts
 from calib_sweep.evaluation.scoring import Scoring
@@ -62,20 +63,7 @@ def words(tiny_world):
 
 @pytest.fixture
 def scored(monkeypatch):
-    """The names of the parts that are scored from now on."""
-    names = []
-
-    def watched(own):
-        def score(*arguments):
-            part = own(*arguments)
-            names.append(part.name)
-            return part
-
-        return score
-
-    for name in ("corpus", "task"):
-        monkeypatch.setattr(Scoring, name, watched(getattr(Scoring, name)))
-    return names
+    return names_of_scored(monkeypatch)
 
 
 def failing_at_last(monkeypatch):

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.scored import corpus, perplexity_of, zero_shot_of
+from helpers.scored import corpus, names_of_scored, perplexity_of, zero_shot_of
 
 from calib_sweep.evaluation.corpora.divergence import Divergence
 from calib_sweep.evaluation.parts import Part
@@ -39,23 +39,6 @@ def parts_of(suite, scorer, dense):
     return {part.name: part for part in found}
 
 
-def watch(monkeypatch):
-    """The names of the parts that are scored from now on."""
-    asked = []
-
-    def watched(own):
-        def scored(*arguments):
-            part = own(*arguments)
-            asked.append(part.name)
-            return part
-
-        return scored
-
-    for name in ("corpus", "task"):
-        monkeypatch.setattr(Scoring, name, watched(getattr(Scoring, name)))
-    return asked
-
-
 def test_a_part_that_compiled_blocks_scored_stands_in_no_place_of_another(
     suite, task_folder, tokenizer, model
 ):
@@ -76,7 +59,7 @@ def test_a_part_that_compiled_blocks_scored_stands_in_no_place_of_another(
 def test_parts_scored_before_and_now_make_the_scores_of_a_fresh_run(
     suite, model, other_model, known, monkeypatch
 ):
-    asked = watch(monkeypatch)
+    asked = names_of_scored(monkeypatch)
     dense = None
     for one in (model, other_model):
         fresh = suite.score(suite.scorer(one), dense)

@@ -19,6 +19,7 @@ from calib_sweep.dataset.documents.documents import Documents, in_memory
 from calib_sweep.evaluation.corpora.perplexity import Perplexity
 from calib_sweep.evaluation.scorers import engines
 from calib_sweep.evaluation.scorers.scorer import Scorer
+from calib_sweep.evaluation.scoring import Scoring
 from calib_sweep.evaluation.tasks.settings import ZeroShot
 from calib_sweep.seeding import stream
 
@@ -219,3 +220,20 @@ def write_tasks(folder: Path) -> None:
             metric("bits_per_byte", "bits_per_byte", False),
         ],
     )
+
+
+def names_of_scored(monkeypatch: Any) -> list[str]:
+    """The names of the parts that are scored from now on."""
+    names: list[str] = []
+
+    def watched(own: Any) -> Any:
+        def score(*arguments: Any) -> Any:
+            part = own(*arguments)
+            names.append(part.name)
+            return part
+
+        return score
+
+    for name in ("corpus", "task"):
+        monkeypatch.setattr(Scoring, name, watched(getattr(Scoring, name)))
+    return names

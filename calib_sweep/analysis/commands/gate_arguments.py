@@ -1,17 +1,15 @@
 """What is typed behind the verb `gate`, and which methods and metrics it asks about."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from calib_sweep.analysis.report.material import Material
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.scores.arrays import ScoreArray
 from calib_sweep.analysis.tables.losses import can_be_lost
-from calib_sweep.arguments import unknown_options
-from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.arguments import OptionParser, unknown_options
+from calib_sweep.errors import Problems, collected, require
 from calib_sweep.wording import meant
 
 EXAMPLE = "Example: python -m calib_sweep gate results/NAME --loss 0.01 --worst 0.05."
@@ -32,14 +30,9 @@ class Asked:
     metrics: Sequence[str] = ()  # none: every headline metric
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"gate: {message}. {EXAMPLE}")
-
-
 def read_arguments(arguments: Sequence[str]) -> Asked:
     """Read the folder and the options; every mistake is told at once."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = OptionParser("gate", EXAMPLE)
     parser.add_argument("folders", nargs="*")
     for option in LIMITS:
         parser.add_argument(option)

@@ -1,15 +1,14 @@
 """What is typed behind the verb `plan`: a budget or a target, and which two methods."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
 from calib_sweep.analysis.report.write import require_records
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
-from calib_sweep.arguments import unknown_options
-from calib_sweep.errors import ConfigError, Problems, collected, require
+from calib_sweep.arguments import OptionParser, unknown_options
+from calib_sweep.errors import Problems, collected, require
 
 EXAMPLE = "Example: python -m calib_sweep plan results/NAME --budget 40 --target 0.3."
 OPTIONS = ("--budget", "--target", "--contrast", "--metric", "--model", "--datasets")
@@ -31,14 +30,9 @@ class Asked:
     most_datasets: int
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"plan: {message}. {EXAMPLE}")
-
-
 def read_arguments(arguments: Sequence[str]) -> Asked:
     """Read the folder, the options and settings of the analysis; every mistake is told at once."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = OptionParser("plan", EXAMPLE)
     parser.add_argument("words", nargs="*")
     for option in OPTIONS:
         parser.add_argument(option)

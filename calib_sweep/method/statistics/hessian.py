@@ -60,18 +60,24 @@ class InverseFactor:
 
     def note(self) -> str | None:
         """Say what was out of the ordinary; None when nothing was."""
-        if self.damping is None:
-            return NO_TOKENS
-        parts: list[str] = []
-        num_dead = int(self.dead_I.sum())
-        if num_dead:
-            parts.append(f"{num_dead} dead input features, weights set to zero")
-        if self.num_retries:
-            parts.append(
-                f"Hessian not positive definite, damping raised {self.num_retries} times "
-                f"to {self.damping:g}"
-            )
-        return "; ".join(parts) or None
+        dead = (int(self.dead_I.sum()), "weights set to zero")
+        return unusual_damping(self.damping, self.num_retries, dead)
+
+
+def unusual_damping(damping: float | None, num_retries: int, dead: tuple[int, str]) -> str | None:
+    """Say what was out of the ordinary when a Hessian was damped; None when nothing was.
+
+    `damping`: None where no token was seen. `dead`: features, and what becomes of them.
+    """
+    if damping is None:
+        return NO_TOKENS
+    num_dead, fate = dead
+    parts = [f"{num_dead} dead input features, {fate}"] if num_dead else []
+    if num_retries:
+        parts.append(
+            f"Hessian not positive definite, damping raised {num_retries} times to {damping:g}"
+        )
+    return "; ".join(parts) or None
 
 
 class Hessian(Statistic):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from calib_sweep.method.gpu.precision import full_float32
 from calib_sweep.method.statistics.hessian import (
-    NO_TOKENS,
     NUM_RETRIES,
     SMALLEST_RETRY_DAMPING,
     Hessian,
+    unusual_damping,
 )
 from calib_sweep.method.typed import eigenvalues
 
@@ -54,17 +54,8 @@ class Spectrum:
 
     def note(self) -> str | None:
         """Say what was out of the ordinary; None when nothing was."""
-        if self.damping is None:
-            return NO_TOKENS
-        parts: list[str] = []
-        if self.num_dead:
-            parts.append(f"{self.num_dead} dead input features, held by the damping alone")
-        if self.num_retries:
-            parts.append(
-                f"Hessian not positive definite, damping raised {self.num_retries} times "
-                f"to {self.damping:g}"
-            )
-        return "; ".join(parts) or None
+        dead = (self.num_dead, "held by the damping alone")
+        return unusual_damping(self.damping, self.num_retries, dead)
 
 
 class HessianSpectrum(Hessian):
