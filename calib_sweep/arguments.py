@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import GRID, RECORD
+from calib_sweep.places import GRID, RECORDS
 from calib_sweep.wording import meant
 
 RESULTS = Path("results")  # results_dir, if it is not typed
@@ -53,13 +53,14 @@ def folders_and_settings(
 def near_sweeps(folder: Path) -> str:
     """Return a sentence with the sweeps that were meant by `folder`, which is none."""
     near = [*sorted(folder.glob("*/")), RESULTS / folder.name]
-    found = [str(path) for path in near if path != folder and is_sweep(path)]
+    other = [path for path in near if path.absolute() != folder.absolute()]
+    found = [str(path) for path in other if is_sweep(path)]
     return f" Did you mean {' or '.join(found[:MAX_NEAR])}?" if found else ""
 
 
 def is_sweep(folder: Path) -> bool:
     """Tell whether a grid is kept in `folder`, or cells have left records there."""
-    return any(any(folder.glob(pattern)) for pattern in (GRID, f"*/{RECORD}"))
+    return any(any(folder.glob(pattern)) for pattern in (GRID, RECORDS))
 
 
 def unknown_options(verb: str, words: Sequence[str], options: Collection[str]) -> list[str]:

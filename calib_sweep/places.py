@@ -50,6 +50,8 @@ def see_current_folder() -> str | None:
 
 # Of a cell. Its record is written last: it is finished when that can be read.
 RECORD = "record.json"
+CELLS = "[!.]*/"  # in a sweep's folder; a hidden one is being copied or deleted, or was left
+RECORDS = CELLS + RECORD
 BROKEN = "record.broken-*.json"  # no record: set aside, and the cell runs again
 CONFLICT = "record.conflict-*.json"  # a second result: a person decides which one stays
 REPLACED = "record.replaced-*.json"  # a failed one, while a later one takes its place

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calib_sweep.cell import Cell, Config
 from calib_sweep.errors import StoreError
-from calib_sweep.places import LAYERS, RECORD
+from calib_sweep.places import CELLS, LAYERS, RECORD
 from calib_sweep.results.environment import describe_environment
 from calib_sweep.results.files import damage
 from calib_sweep.results.reading import UnreadableRecordError, read_record
@@ -65,7 +65,7 @@ class Kin:
 def kin_of(store: Store, cells: Iterable[Cell]) -> Iterator[tuple[Cell, list[Kin]]]:
     """Yield each of `cells` that has kin on disk, with them: the oldest first."""
     by_stem: dict[str, list[Path]] = {}
-    for folder in sorted(store.folder.glob("*/")):
+    for folder in sorted(store.folder.glob(CELLS)):
         by_stem.setdefault(folder.name.rpartition("-")[0], []).append(folder)
     for cell in cells:
         others = [

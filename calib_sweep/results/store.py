@@ -27,6 +27,7 @@ from calib_sweep.places import (
     DRAWING,
     FIGURES,
     RECORD,
+    RECORDS,
     REFERENCE,
     REPLACED,
     REPORT,
@@ -134,7 +135,7 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """Read all records of the sweep that can be read, in the order of their folders' names."""
-        return readable_records(sorted(self.folder.glob(f"*/{RECORD}")))
+        return readable_records(sorted(self.folder.glob(RECORDS)))
 
     def conflicts(self, cell: Cell) -> list[str]:
         """Tell of other results of `cell` than the one on record, until one is deleted."""

@@ -14,7 +14,7 @@ from calib_sweep.arguments import folders_and_settings, near_sweeps, option
 from calib_sweep.cell import Cell
 from calib_sweep.console import configure_logging, output, write
 from calib_sweep.errors import ConfigError, StoreError
-from calib_sweep.places import RECORD
+from calib_sweep.places import RECORD, RECORDS
 from calib_sweep.results import grids
 from calib_sweep.results.claim import holder_of
 from calib_sweep.results.means import ACC_MEAN, PPL_MEAN
@@ -94,7 +94,7 @@ def listed(store: Store, flaws: list[str]) -> Iterator[Listed]:
     `flaws`: gets a sentence for each grid that cannot be read.
     """
     planned = {cell.folder_name: cell for cell in grids.kept_cells(store, flaws)}
-    present = {path.parent.name for path in store.folder.glob(f"*/{RECORD}")}
+    present = {path.parent.name for path in store.folder.glob(RECORDS)}
     for name in sorted(planned.keys() | present):
         yield _listed(store, store.folder / name, planned.get(name))
 

@@ -17,7 +17,7 @@ from calib_sweep import atomic
 from calib_sweep.arguments import folders_and_settings, is_sweep, near_sweeps, option
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError, StoreError, collected
-from calib_sweep.places import CALIBRATION, RECORD, THREADS
+from calib_sweep.places import CALIBRATION, RECORD, RECORDS, THREADS
 from calib_sweep.results import grids
 from calib_sweep.results.claim import Claim, holder_of, try_claim
 from calib_sweep.results.files import NOT_KEPT, damage
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
             problems.of(_require_source, source, target)
         problems.of(_require_target, target)
         problems.of(target.require_writable)
+    target.sweep_leftovers()
     merged = Merged()
     for source in sources:
         _merge(source, target, merged)
@@ -79,7 +80,7 @@ def _store(folder: Path) -> Store:
 def _require_source(source: Store, target: Store) -> None:
     if source.folder.resolve() == target.folder.resolve():
         raise ConfigError(f"merge {source.folder}: expected another folder than that of {INTO}.")
-    if not any(source.folder.glob(f"*/{RECORD}")):
+    if not any(source.folder.glob(RECORDS)):
         raise ConfigError(
             f"merge {source.folder}: expected the folder of a sweep, and no records are there. "
             "Example: python -m calib_sweep merge results/a results/b --into results/both."
@@ -102,7 +103,7 @@ def _require_target(target: Store) -> None:
 
 def _merge(source: Store, target: Store, merged: Merged) -> None:
     present = dict(_ids(target))
-    for path in sorted(source.folder.glob(f"*/{RECORD}")):
+    for path in sorted(source.folder.glob(RECORDS)):
         try:
             record = read_record(path)
             if record is None or record["status"] != "done":
@@ -126,7 +127,7 @@ def _merge(source: Store, target: Store, merged: Merged) -> None:
 
 def _ids(store: Store) -> Iterator[tuple[str, str]]:
     """Yield id and folder of each cell that has a record."""
-    for path in sorted(store.folder.glob(f"*/{RECORD}")):
+    for path in sorted(store.folder.glob(RECORDS)):
         try:
             record = read_record(path)
         except (StoreError, OSError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from calib_sweep.atomic import server_time
 from calib_sweep.cell import Cell
-from calib_sweep.places import CONFIG, RECORD
+from calib_sweep.places import CELLS, CONFIG, RECORD, RECORDS
 from calib_sweep.results.claim import STALE_S, Watch, holder_of, last_claim
 from calib_sweep.results.grids import kept_cells
 from calib_sweep.results.reading import readable_records
@@ -62,7 +62,8 @@ def _of_cell(cell: Cell, store: Store, now: float) -> Standing:
 
 def _of_folders(store: Store, now: float) -> Iterator[Standing]:
     """Say how the cells stand that have a folder; those of an earlier version kept no grid."""
-    for folder in sorted({path.parent for path in store.folder.glob(f"*/{CONFIG}")}):
+    begun = (path.parent for path in store.folder.glob(CELLS + CONFIG))
+    for folder in sorted({*begun, *(path.parent for path in store.folder.glob(RECORDS))}):
         record = next(readable_records([folder / RECORD]), None)
         is_done = record is not None and record["status"] == DONE
         names = {} if record is None else record["cell"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
 from calib_sweep import atomic, valid_json
-from calib_sweep.places import MADE_FROM, RECORD, REPORT
+from calib_sweep.places import MADE_FROM, RECORD, RECORDS, REPORT
 from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record, utc_now
 from calib_sweep.tracking.mirrored import end_of_ids
@@ -130,7 +130,7 @@ def done_record(folder: Path) -> Record | None:
 
 def done_records(sweep: Path) -> dict[Path, Record]:
     """Read the records of the sweep's finished cells, by folder."""
-    folders = [path.parent for path in sorted(sweep.glob(f"*/{RECORD}"))]
+    folders = [path.parent for path in sorted(sweep.glob(RECORDS))]
     return {folder: record for folder in folders if (record := done_record(folder)) is not None}
 
 

@@ -7,6 +7,9 @@ import shutil
 import pytest
 from helpers.sweeps import read_records
 
+from calib_sweep import atomic
+from calib_sweep.analysis.scores.table import read_cells
+from calib_sweep.arguments import near_sweeps
 from calib_sweep.processes import host_identity
 from calib_sweep.results import grids
 from calib_sweep.results.claim import try_claim
@@ -359,6 +362,25 @@ def test_a_cell_that_cannot_be_copied_leaves_no_part(
     assert not list(tmp_path.glob("both/all/.*.partial"))
 
 
+def test_what_a_killed_process_left_of_a_cell_is_none(results, ls, run_cli, tmp_path):
+    """A merge that was copying it, or rm on its way: whole as it looks, it is deleted soon."""
+    folder = results / "default"
+    cell = one(results, "*wanda*seed1*")
+    gone = cell.with_name(f".{cell.name}.{atomic._host_code()}-{2**22 + 1}-1.0123abcd.partial")
+    shutil.copytree(cell, tmp_path / "other/default" / cell.name)
+    cell.rename(gone)
+    assert [record["folder"] for record in read_cells(folder)] == names_of_folders(folder)
+    assert "4 cells: 3 done, 1 open" in ls(str(folder)).out
+    assert "4 cells: 3 done, 1 open" in run_cli("status", str(folder), cwd=tmp_path).out
+    ended = run_cli("merge", "other/default", "--into", str(folder), cwd=tmp_path)
+    assert ended.code == 0 and "1 cell copied, 0 there before" in ended.out
+    assert cell.is_dir() and not gone.exists()
+
+
+def names_of_folders(folder):
+    return sorted(path.parent.name for path in folder.glob("[!.]*/record.json"))
+
+
 def test_a_cell_that_another_merge_was_quicker_with_is_not_counted_twice(
     merge, halves, tmp_path, monkeypatch
 ):
@@ -371,3 +393,11 @@ def test_a_cell_that_another_merge_was_quicker_with_is_not_counted_twice(
     monkeypatch.setattr(merging, "try_claim", try_claim)
     ended = merge()
     assert ended.code == 0 and "0 cells copied, 5 there before" in ended.out
+
+
+def test_no_sweep_is_offered_in_the_place_of_itself(tmp_path, monkeypatch):
+    (tmp_path / "results/a/cell").mkdir(parents=True)
+    (tmp_path / "results/a/cell/record.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert near_sweeps(tmp_path / "results/a") == ""
+    assert near_sweeps(tmp_path / "a") == " Did you mean results/a?"

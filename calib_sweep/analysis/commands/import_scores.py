@@ -21,7 +21,7 @@ from calib_sweep.arguments import unknown_options
 from calib_sweep.console import output
 from calib_sweep.errors import ConfigError, Problems, collected
 from calib_sweep.hashing import file_sha256
-from calib_sweep.places import RECORD
+from calib_sweep.places import RECORD, RECORDS
 from calib_sweep.results.reading import UnreadableRecordError, read_record
 from calib_sweep.wording import counted
 
@@ -119,7 +119,7 @@ def of_folder(asked: Asked) -> Records:
         )
     records, read = {}, []
     with collected() as problems:
-        for path in sorted(asked.source.glob(f"*/{RECORD}")):
+        for path in sorted(asked.source.glob(RECORDS)):
             try:
                 record = read_record(path)
             except (OSError, UnreadableRecordError) as error:
@@ -160,7 +160,7 @@ def write(records: Records, target: Path) -> None:
         target / name / RECORD: valid_json.dumps(record, indent=1, sort_keys=True) + "\n"
         for name, record in records.items()
     }
-    there = sorted(target.glob(f"*/{RECORD}"))
+    there = sorted(target.glob(RECORDS))
     other = [path for path in there if _read(path) != files.get(path)]
     if other or (target.exists() and not target.is_dir()):
         what = f"{counted(len(other), 'other record')}, such as {other[0]}" if other else "a file"

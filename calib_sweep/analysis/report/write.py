@@ -33,7 +33,7 @@ from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import CONCLUSION, MADE_FROM, REPORT, SCALARS
+from calib_sweep.places import CONCLUSION, MADE_FROM, RECORDS, REPORT, SCALARS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +75,10 @@ def require_records(
         return
     what = "has none" if folder.is_dir() else "does not exist"
     near = folder if folder.is_dir() else folder.parent
-    sweeps = sorted({str(path.parent.parent) for path in near.glob("*/*/record.json")})
+    sweeps = sorted({str(path.parent.parent) for path in near.glob(f"*/{RECORDS}")})
     if not sweeps:
-        sweeps = sorted(
-            {str(path.parent.parent) for path in Path("results").glob("*/*/record.json")}
-        )
+        found = Path("results").glob(f"*/{RECORDS}")
+        sweeps = sorted({str(path.parent.parent) for path in found})
     known = " or ".join(f"{verb} {shlex.quote(sweep)}" for sweep in sweeps[:5])
     remedy = f"Example: python -m calib_sweep {known}." if sweeps else "Run the sweep first."
     raise ConfigError(

@@ -88,7 +88,8 @@ def read_cells(folder: str | Path, declared: Declared = NONE_DECLARED) -> list[R
 
     Cells whose scores cannot be true are refused; `declared` of metrics as `analysis.metrics`.
     """
-    found = [_read_cell(path) for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+    folders = [path for path in sorted(Path(folder).iterdir()) if path.is_dir()]
+    found = [_read_cell(path) for path in folders if not path.name.startswith(".")]
     known = refuse([record for record in found if record is not None], declared)
     return without_contained(known)
 

@@ -22,7 +22,7 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.release import contents
 from calib_sweep.dataset.release.push import check_name, push
 from calib_sweep.errors import ConfigError, collected
-from calib_sweep.places import CALIBRATION, RECORD
+from calib_sweep.places import CALIBRATION, RECORDS
 from calib_sweep.results.reading import readable_records
 from calib_sweep.wording import counted, typed
 
@@ -100,7 +100,7 @@ def sets_in(folder: Path) -> list[Path]:
 
 def _of_sweep(folder: Path) -> list[Path]:
     """Return the sets that the cells of a sweep used; raise where one is not there any more."""
-    records = readable_records(sorted(folder.glob(f"*/{RECORD}")))
+    records = readable_records(sorted(folder.glob(RECORDS)))
     notes = (note for record in records if (note := record.get("calibration")) is not None)
     names = {name for note in notes if (name := note.get("folder")) is not None}
     found = [folder.resolve().parent / CALIBRATION / name for name in sorted(names)]

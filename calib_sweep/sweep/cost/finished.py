@@ -14,7 +14,7 @@ from calib_sweep.cell import PACKAGE, TARGET, Config, digest, without_execution
 from calib_sweep.dataset.calibration.settings import longest
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
-from calib_sweep.places import RECORD
+from calib_sweep.places import RECORDS
 from calib_sweep.results.reading import readable_records
 from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
@@ -115,7 +115,7 @@ def known_devices(
 def _finished(
     builder: Builder, store: Store, shapes: Mapping[str, Shape | None]
 ) -> Iterator[_Cell]:
-    for record in readable_records(sorted(store.results_dir.glob(f"*/*/{RECORD}"))):
+    for record in readable_records(sorted(store.results_dir.glob(f"*/{RECORDS}"))):
         config, seconds = record.get("config"), record.get("timings_s")
         if record["status"] != "done" or not config or not seconds or _takes_over(record):
             continue
