@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 JOIN = 5  # times the silence allowed: so long the first rank waits for the last one to start
 POLL_S = 0.05
+MOST = 65535  # of ports
 LEFT_OVER = (
     "If nothing else was started, these variables are left over in this shell. Type: unset RANK "
     "WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT"
@@ -64,10 +65,10 @@ class Place:
                 f"ranks_per_cell={ranks_per_cell}: expected to be started as so many processes, "
                 f"but {missing[0]} is not set. {_remedy(ranks_per_cell)}"
             )
-        rank, total, local, port = (
-            _number(environment, name)
-            for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
-        )
+        total = _number(environment, "WORLD_SIZE", 1)
+        rank = _number(environment, "RANK", 0, total - 1)
+        local = _number(environment, "LOCAL_RANK")
+        port = _number(environment, "MASTER_PORT", 1, MOST)
         if total % ranks_per_cell:
             raise ConfigError(
                 f"ranks_per_cell={ranks_per_cell}: expected a number that divides the "
@@ -87,9 +88,13 @@ class Place:
         )
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
+def _number(
+    environment: Mapping[str, str], name: str, low: int = 0, high: int | None = None
+) -> int:
     text = environment[name]
-    require(text.isdigit(), name, text, "an integer, as a launcher sets it", LEFT_OVER)
+    ok = text.isdecimal() and low <= int(text) and (high is None or int(text) <= high)
+    limits = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    require(ok, name, text, f"{limits}, as a launcher sets it", LEFT_OVER)
     return int(text)
 
 

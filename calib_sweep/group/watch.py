@@ -64,7 +64,7 @@ class Watch:
         self._note: Callable[[str], None] | None = None  # of a loss, beside the cell that runs
         self._waits_since: float | None = None
         self._heard: dict[int, Heard] = {}
-        self._exchanged_at = time.monotonic()
+        self._exchanged_at = self._counts_from = time.monotonic()
         self._broken: tuple[float, str] | None = None  # an exchange of values: when, and how
         self._deaf: tuple[float, str] | None = None  # that of signs
         self._line: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
@@ -153,7 +153,8 @@ class Watch:
         while left and not self._deaf and time.monotonic() < deadline:
             time.sleep(POLL_S)
             left = [rank for rank in self._others if not self._has_ended(rank)]
-        heard = [] if self._deaf else [(rank, self._heard[rank]) for rank in left]
+        known = [] if self._deaf else [rank for rank in left if rank in self._heard]
+        heard = [(rank, self._heard[rank]) for rank in known]
         return [rank for rank, last in heard if time.monotonic() - last.at > SETTLE_S]
 
     def _has_ended(self, rank: int) -> bool:
@@ -187,7 +188,11 @@ class Watch:
             self._over.wait(BEAT_S)
 
     def _judge(self) -> None:
+        awake_at = time.monotonic()
         while not self._over.wait(BEAT_S / 2):
+            asleep_at, awake_at = awake_at, time.monotonic()
+            if awake_at - asleep_at > self.timeout_s / 2:  # it was stopped itself, maybe with all
+                self._counts_from = awake_at
             if self._state in ENDED:
                 continue  # it is on its way
             if (ending := self._verdict()) is not None:
@@ -195,8 +200,10 @@ class Watch:
         return None
 
     def _verdict(self) -> Ending | None:
-        now, heard = time.monotonic(), dict(self._heard)
-        found = ending_of(self._sign(), heard, now, self.timeout_s, self._waits_since)
+        now, start, waits_since = time.monotonic(), self._counts_from, self._waits_since
+        heard = {k: Heard(last.sign, max(last.at, start)) for k, last in dict(self._heard).items()}
+        waits_since = None if waits_since is None else max(waits_since, start)
+        found = ending_of(self._sign(), heard, now, self.timeout_s, waits_since)
         if found is not None:
             return found
         broken = self._broken or self._deaf
@@ -204,7 +211,7 @@ class Watch:
             silent = [rank for rank, last in heard.items() if now - last.at > SETTLE_S - BEAT_S / 2]
             names = " and ".join(map(str, silent)) or "another"
             return Ending(f"rank {names} is gone: {_first_sentence(broken[1])}", is_loss=True)
-        if now - self._exchanged_at > self.timeout_s:
+        if now - max(self._exchanged_at, start) > self.timeout_s:
             reason = f"the process that ranks meet at did not answer for {self.timeout_s:.0f} s"
             return Ending(reason, is_loss=True)
         return None

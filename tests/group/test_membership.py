@@ -1,6 +1,7 @@
 """Ranks as real processes: one is killed, stopped, fails or hangs in the middle of a cell."""
 
 import signal
+import time
 
 import pytest
 from helpers.rank_process import TIMEOUT_S
@@ -19,7 +20,7 @@ def ranks(count, what, folder):
 
 
 def begun(folder, count):
-    wait_until(lambda: len(list(folder.glob("begun.*"))) == count)
+    wait_until(lambda: len(list(folder.glob("begun.*"))) == count, timeout_s=120)
 
 
 def test_ranks_that_all_live_do_what_the_first_one_hands_out_and_leave(tmp_path):
@@ -53,6 +54,19 @@ def test_when_a_rank_is_stopped_all_others_end_after_the_timeout(victim, tmp_pat
     assert losses(tmp_path) == [f"rank {victim} gave no sign of life for {TIMEOUT_S:.0f} s"]
 
 
+def test_ranks_that_were_all_stopped_for_longer_go_on(tmp_path):
+    """As a scheduler does to a job that it suspends."""
+    with ranks(2, "exchange", tmp_path) as processes:
+        begun(tmp_path, 2)
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for process in processes:
+                process.send_signal(number)
+            time.sleep(2 * TIMEOUT_S)
+        (tmp_path / "enough").touch()
+        assert codes(processes, timeout_s=30) == [0] * 2
+    assert losses(tmp_path) == []
+
+
 def test_a_rank_that_hangs_is_lost_although_it_lives(tmp_path):
     with ranks(2, "hang-1", tmp_path) as processes:
         assert codes(processes, timeout_s=40) == [RANKS_LOST] * 2
@@ -62,6 +76,7 @@ def test_a_rank_that_hangs_is_lost_although_it_lives(tmp_path):
 @pytest.mark.parametrize("culprit", [0, 2])
 def test_an_error_of_one_rank_alone_is_that_of_the_cell_and_all_go_on(culprit, tmp_path):
     with ranks(3, f"fail-{culprit}", tmp_path) as processes:
+        begun(tmp_path, 3)
         assert codes(processes, timeout_s=30) == [0] * 3
     for rank in range(3):  # in both cells
         assert (tmp_path / f"failed.{rank}").read_text() == f"no good on {culprit}\n" * 2
@@ -70,6 +85,7 @@ def test_an_error_of_one_rank_alone_is_that_of_the_cell_and_all_go_on(culprit, t
 
 def test_an_error_of_all_ranks_is_one_of_the_cell_and_they_go_on_in_step(tmp_path):
     with ranks(3, "fail-all", tmp_path) as processes:
+        begun(tmp_path, 3)
         assert codes(processes, timeout_s=30) == [0] * 3
     for rank in range(3):  # in both cells
         assert (tmp_path / f"failed.{rank}").read_text() == f"no good on {rank}\n" * 2
@@ -103,7 +119,7 @@ def test_whoever_started_them_may_tell_the_others_before_they_notice_a_loss(numb
 def test_a_rank_that_never_comes_is_told_with_what_to_type(tmp_path):
     with ranks(2, "exchange", tmp_path) as processes:
         processes[1].kill()
-        assert codes(processes, timeout_s=40) == [1, -signal.SIGKILL]
+        assert codes(processes, timeout_s=90) == [1, -signal.SIGKILL]
     said = " ".join((tmp_path / "output.0").read_text().split())
     assert f"rank 1 did not come within {5 * TIMEOUT_S:.0f} s" in said
     assert "unset RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT" in said

@@ -44,6 +44,10 @@ def test_processes_that_are_started_again_do_not_meet_those_that_were_lost():
         ({"RANK": None}, 4, ["ranks_per_cell=4", "RANK is not set", "hydra/launcher=accelerate"]),
         ({"MASTER_PORT": None}, 4, ["MASTER_PORT is not set"]),
         ({"RANK": "first"}, 4, ["RANK='first'", "an integer"]),
+        ({"RANK": "4"}, 4, ["RANK='4'", "an integer from 0 to 3", "unset RANK"]),
+        ({"WORLD_SIZE": "0"}, 4, ["WORLD_SIZE='0'", "an integer >= 1"]),
+        ({"LOCAL_RANK": "²"}, 4, ["LOCAL_RANK='²'", "an integer"]),
+        ({"MASTER_PORT": "99999"}, 4, ["MASTER_PORT='99999'", "an integer from 1 to 65535"]),
     ],
 )
 def test_other_numbers_are_refused_with_what_to_type(changes, ranks, phrases):
