@@ -1,12 +1,15 @@
 """What ranks hand to each other: in order of ranks, the same on every rank."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from helpers.ranked import in_processes, in_threads
 
-from calib_sweep.errors import ConfigError
+from calib_sweep.errors import ConfigError, require
 from calib_sweep.ranks import ALONE
 from calib_sweep.results.cell_log import place_of
 
@@ -163,3 +166,13 @@ def test_an_error_of_another_rank_tells_where_it_was_raised():
 
     for notes in in_threads(2, told):
         assert "on rank 1:" in notes[0] and "in refuse" in notes[0]
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_place_in_a_library_is_one_that_this_package_calls(is_called):
+    call = partial(torch.load, Path(__file__), weights_only=True)
+    if not is_called:
+        call = partial(torch.no_grad()(require), False, "key", 1, "0", "Type 0.")
+    with ThreadPoolExecutor(1) as pool:  # no line of this file is below the call
+        place = place_of(pool.submit(call).exception())
+    assert "/torch/" in place if is_called else place is None

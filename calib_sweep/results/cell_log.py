@@ -7,6 +7,7 @@ import sysconfig
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,12 +61,14 @@ def open_log(path: Path) -> BinaryIO:
 def place_of(error: BaseException) -> str | None:
     """Return the place outside of this package where `error` came from, as "FILE:LINE", or None.
 
-    The innermost one in somebody's own code; where there is none, in a library that was installed.
+    The innermost one in somebody's own code; where there is none, in a library that was installed
+    and that this package called, not in one that called it.
     """
     frames = [(Path(file), line) for file, line in frames_of(error) if Path(file).is_file()]
-    others = [(file, line) for file, line in frames if not file.is_relative_to(_OURS)]
-    installed = [(file, line) for file, line in others if _is_installed(file)]
-    own = [one for one in others if one not in installed and not _is_python(one[0])]
+    called = takewhile(lambda frame: not frame[0].is_relative_to(_OURS), frames)
+    others = [frame for frame in frames if not frame[0].is_relative_to(_OURS)]
+    own = [one for one in others if not (_is_installed(one[0]) or _is_python(one[0]))]
+    installed = [one for one in called if _is_installed(one[0])]
     return next((f"{file}:{line}" for file, line in own or installed), None)
 
 
