@@ -226,7 +226,8 @@ def _read(path: Path, store: Store) -> Grid | None:
         raise StoreError(
             f"{path}: this version, or its lm-eval, gives other numbers than the one that planned "
             f"{other[0]}{f' and {len(other) - 1:,} more' if other[1:] else ''}. Install what the "
-            "grid was planned with, or run its command here, in a folder of its own."
+            "grid was planned with, or run its command here, in a folder of its own. If nobody "
+            "needs it any more, delete it."
         )
     return Grid(cells=tuple(cells), command=tuple(told["command"]), owner=owner)
 

@@ -161,5 +161,5 @@ class KeptSweep(Sweep):
         if not left:
             return super()._work([], failed_before, start)
         log.info("%s left: other workers, or the same command, go on", counted(len(left), "cell"))
-        failed = any(outlook.of(cell) == FAILED for cell in todo)
+        failed = self.workforce.is_short or any(outlook.of(cell) == FAILED for cell in todo)
         return SOME_FAILED if failed and is_speaker() else DONE

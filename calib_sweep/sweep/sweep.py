@@ -168,7 +168,7 @@ class Sweep:
         if todo:
             self._launch(todo, failed_before)
             if self.workforce.is_detached:
-                return DONE
+                return SOME_FAILED if self.workforce.is_short else DONE
         self.workforce.crew.resize(0)  # they end while we sum up
         tidy_settled(self.store, self.cells)
         self._mirror()

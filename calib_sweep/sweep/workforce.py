@@ -53,6 +53,7 @@ class Workforce:
         self.crew = Crew()
         self.limits = Limits()
         self.ranks: Ranks = ALONE  # this command is one of; a launcher's workers find theirs
+        self.is_short = False  # fewer workers are on their way than there should be
 
     def expect(self, configs: Sequence[Config]) -> None:
         """Start the crew that cells of these configurations will need, as far as one can tell."""
@@ -132,7 +133,14 @@ class Workforce:
         Detached workers run on without this command: the last of them does the `closing`.
         """
         if self.is_detached:
-            self._start(todo, store, tracking, failed_before, closing)
+            lacking = self._start(todo, store, tracking, failed_before, closing)
+            self.is_short = bool(lacking)
+            if lacking:
+                log.error(
+                    "%s of them are not on their way, and nobody submits them later: type the same "
+                    "command again when there is room, or with more cells_per_worker",
+                    f"{len(lacking):,}",
+                )
             told = "see how they get on: python -m calib_sweep status %s"
             log.info(told, shlex.quote(str(store.folder)))
             return

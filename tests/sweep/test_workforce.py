@@ -48,3 +48,15 @@ def test_a_round_that_keeps_nothing_is_the_last(rounds):
 def test_what_a_worker_refuses_is_not_tried_again_whatever_is_kept(rounds):
     with pytest.raises(StoreError):
         rounds(kept=2, error=StoreError)
+
+
+@pytest.mark.parametrize("num_lacking", [0, 2])
+def test_a_detached_command_is_short_of_workers_that_were_refused(
+    tmp_path, make_cell, monkeypatch, caplog, num_lacking
+):
+    lacking = [JobReturn(status=JobStatus.FAILED, _return_value=WorkerLostError("no"))]
+    monkeypatch.setattr(Workforce, "_start", lambda *_: lacking * num_lacking)
+    force = Workforce(None, OmegaConf.create("hydra: {launcher: {detach: true}}"), [], Builder())
+    force.run([make_cell()], Store(tmp_path, "first"), SimpleNamespace(), {}, None)
+    assert force.is_short == bool(num_lacking)
+    assert ("2 of them are not on their way" in caplog.text) == bool(num_lacking)

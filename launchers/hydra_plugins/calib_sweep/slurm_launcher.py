@@ -122,7 +122,7 @@ class SlurmLauncher(SubmititSlurm):
     ) -> Sequence[JobReturn]:
         """Submit the jobs and wait until each has an outcome or has left the queue without one.
 
-        Detached: wait for none of them, and return nothing.
+        Detached: wait for none of them, and return those alone that sbatch did not take.
         """
         self.check()
         calls = [
@@ -133,7 +133,8 @@ class SlurmLauncher(SubmititSlurm):
         try:
             self._submit(calls, jobs)
             if self.detach:
-                return []
+                lost = WorkerLostError("sbatch did not take its job")
+                return [outcome.failed(of, lost) for of in job_overrides[len(jobs) :]]
             return self._collect(jobs, job_overrides[: len(jobs)])
         except KeyboardInterrupt:
             if self.cancel_on_interrupt and jobs:
@@ -171,7 +172,8 @@ class SlurmLauncher(SubmititSlurm):
     def _submit(self, calls: Sequence[tuple[object, ...]], jobs: list["Job[JobReturn]"]) -> None:
         """Submit every call, as few arrays as allowed; `jobs` grows as they are accepted.
 
-        Refused at once is the user's to mend; refused later (a quota) costs those jobs a round.
+        Refused at once is the user's to mend. Refused later (a quota) costs those jobs a round;
+        where nobody waits for the others, it is up to the user to submit them again.
         """
         from submitit.core.utils import FailedJobError, JobPaths
 
