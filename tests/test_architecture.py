@@ -6,7 +6,7 @@ import pytest
 from helpers.repository import ROOT
 
 FILES = sorted((ROOT / "calib_sweep").rglob("*.py")) + sorted((ROOT / "launchers").rglob("*.py"))
-NAMES = [str(path.relative_to(ROOT)) for path in FILES]
+TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in FILES}
 
 # Room -> what stands in it, from the ground up. Whatever stands in a line imports, of this room,
 # only what stands in the lines before.
@@ -70,6 +70,18 @@ MAY_SEED = {
 }
 
 
+@pytest.fixture(scope="module")
+def trees():
+    """Every file, parsed once."""
+    return {name: ast.parse(text) for name, text in TEXTS.items()}
+
+
+@pytest.fixture(scope="module")
+def edges(trees):
+    """Modules of the package -> those that they import, also inside functions."""
+    return {module: set(imported_modules(trees[name])) for module, name in MODULES.items()}
+
+
 def imports(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -77,6 +89,13 @@ def imports(tree):
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(tree):
+    """Every call, with the dotted name of what is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node, dotted(node.func)
 
 
 def dotted(node):
@@ -87,24 +106,22 @@ def dotted(node):
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
-def module_of(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts).removesuffix(".__init__")
+def module_of(name):
+    return name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
 
-MODULES = {module_of(path): path for path in FILES if path.is_relative_to(ROOT / "calib_sweep")}
+MODULES = {module_of(name): name for name in TEXTS if name.startswith("calib_sweep/")}
 
 
-def imported_modules(module):
-    """Modules of the package that `module` imports, also inside functions."""
-    for name in imports(ast.parse(MODULES[module].read_text())):
+def imported_modules(tree):
+    for name in imports(tree):
         found = next((n for n in (name, name.rpartition(".")[0]) if n in MODULES), None)
-        if found is not None and MODULES[found].name != "__init__.py":
+        if found is not None and not MODULES[found].endswith("__init__.py"):
             yield found
 
 
 @pytest.mark.parametrize("room", LAYERS)
-def test_imports_point_down(room):
+def test_imports_point_down(room, edges):
     prefix = room.replace("/", ".") + "."
     floor = {name: i for i, line in enumerate(LAYERS[room]) for name in line.split()}
     for module in MODULES:
@@ -112,63 +129,78 @@ def test_imports_point_down(room):
         if not module.startswith(prefix):
             continue
         assert name in floor, f"{module}: in which layer?"
-        for other in imported_modules(module):
+        for other in edges[module]:
             below = other.removeprefix(prefix).split(".")[0]
             if other.startswith(prefix) and below != name:
                 assert floor[below] < floor[name], f"{module} imports {other}"
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    edges = {module: set(imported_modules(module)) - {module} for module in MODULES}
+def test_no_modules_import_each_other_in_a_circle(edges):
+    edges = {module: out - {module} for module, out in edges.items()}
     while leaves := {module for module, out in edges.items() if not out}:
         edges = {module: out - leaves for module, out in edges.items() if module not in leaves}
     assert not edges
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_some_libraries_are_imported_in_one_file_only(path):
-    relative = path.relative_to(ROOT)
-    for name in imports(ast.parse(path.read_text())):
-        for library, only in ONE_FILE_ONLY.items():
-            assert str(relative) == only or name.split(".")[0] != library, name
+def test_some_libraries_are_imported_in_one_file_only(trees):
+    assert not [
+        f"{path} imports {name}"
+        for path, tree in trees.items()
+        for name in imports(tree)
+        if ONE_FILE_ONLY.get(name.split(".")[0], path) != path
+    ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_json_is_written_by_one_file_only(path):
+def test_json_is_written_by_one_file_only(trees):
     """Python's own writer writes NaN, which is no JSON, unless it is told not to."""
-    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
-    own = [call for call in calls if dotted(call.func) in ("json.dumps", "json.dump")]
-    assert not own or str(path.relative_to(ROOT)) == JSON
+    assert {
+        path
+        for path, tree in trees.items()
+        for _, name in calls(tree)
+        if name in ("json.dumps", "json.dump")
+    } == {JSON}
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_no_ambient_randomness(path):
-    if str(path.relative_to(ROOT)) in MAY_SEED:
-        return
-    tree = ast.parse(path.read_text())
+def test_no_ambient_randomness(trees):
+    assert not [
+        f"{path}:{line}"
+        for path, tree in trees.items()
+        if path not in MAY_SEED
+        for line in ambient_draws(tree)
+    ]
+
+
+def ambient_draws(tree):
+    """Lines that draw from, or seed, a generator that everybody shares."""
     modules = [f"{name}." for name in ("random", "np.random", "numpy.random")]
     if "random" not in imports(tree):
         modules.remove("random.")  # a generator called so
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = dotted(node.func)
-        if name.startswith(tuple(modules)):
-            made = {"Random", "default_rng", "Generator", "PCG64", "SeedSequence"}
-            assert name.split(".")[-1] in made, f"line {node.lineno}: {name}"
-        if name.startswith("torch.") and name.split(".")[-1] in GLOBAL_TORCH:
-            given = {keyword.arg for keyword in node.keywords}
-            assert "generator" in given, f"line {node.lineno}: {name}"
+    made = {"Random", "default_rng", "Generator", "PCG64", "SeedSequence"}
+    for call, name in calls(tree):
+        last = name.split(".")[-1]
+        if name.startswith(tuple(modules)) and last not in made:
+            yield call.lineno
+        given = {keyword.arg for keyword in call.keywords}
+        if name.startswith("torch.") and last in GLOBAL_TORCH and "generator" not in given:
+            yield call.lineno
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_files_and_functions_stay_small_and_say_what_they_are(path):
-    text = path.read_text()
-    tree = ast.parse(text)
-    assert text.count("\n") <= 300
-    assert not text.strip() or ast.get_docstring(tree)
+def test_files_and_functions_stay_small_and_say_what_they_are(trees):
+    assert not [
+        f"{path}: {fault}"
+        for path, tree in trees.items()
+        for fault in faults_of_form(TEXTS[path], tree)
+    ]
+
+
+def faults_of_form(text, tree):
+    if text.count("\n") > 300:
+        yield "over 300 lines"
+    if text.strip() and not ast.get_docstring(tree):
+        yield "says not what it is"
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno < 60, node.name
-        if isinstance(node, ast.Call):
-            assert dotted(node.func) != "print", f"line {node.lineno}"
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if function and node.end_lineno - node.lineno >= 60:
+            yield f"line {node.lineno}: {node.name} is long"
+        if isinstance(node, ast.Call) and dotted(node.func) == "print":
+            yield f"line {node.lineno}: print"
