@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from helpers.fakes import FUSES_EXPERTS, random_tokens, tiny_model
+from helpers.shared_reading import shared_reading
 from helpers.shipped import METHODS
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path
@@ -51,6 +52,8 @@ def nothing_from_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CALIB_SWEEP_CONF", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with shared_reading():
+        yield
 
 
 @cache
