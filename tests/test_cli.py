@@ -188,6 +188,7 @@ def test_two_mistakes_are_told_together_and_nothing_starts(run_cli, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow  # a process that imports everything; in this one: test_bad_input.py
 def test_an_unknown_method_names_those_there_are(tmp_path):
     done = run("method=wnda", cwd=tmp_path)
     assert done.returncode == 1

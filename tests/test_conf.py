@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 from helpers.fakes import FUSES_EXPERTS, random_tokens, tiny_model
@@ -93,8 +94,8 @@ def test_every_setting_of_a_method_is_explained(name):
 @pytest.mark.parametrize("name", names_in(*PARTS, *PREPARATIONS))
 def test_a_part_is_built_from_its_yaml(name):
     group, _, choice = name.partition("/")
-    if choice in ("mlflow", "tensorboard", "trackio"):
-        pytest.importorskip(choice)
+    if choice in ("mlflow", "tensorboard", "trackio") and find_spec(choice) is None:
+        pytest.skip(f"{choice} is not installed")
     point = [f"{group}={choice}", *NEEDED.get(name, ())]
     (composed,) = compose_grid(loader(), master(), [point])
     part = Builder().build(group, composed.config[group])

@@ -13,6 +13,7 @@ import torch
 from helpers.fakes import byte_tokenizer, random_tokens, save_tiny, tiny_model
 from helpers.greedy import Greedy
 from helpers.repository import ROOT
+from helpers.shared_reading import shared_reading
 from helpers.sweeps import read_records
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +25,12 @@ from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.errors import ConfigError
 from calib_sweep.sweep.points import parse
 from calib_sweep.sweep.words import word
+
+
+@pytest.fixture(autouse=True)
+def composing_as_the_command_line_does_here():
+    with shared_reading():
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[\s-]+", "-", heading) for heading in kept}
 
 
+@cache
+def names_in(path: Path) -> set[str]:
+    """What a file of Python defines."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if hasattr(node, "name")}
+
+
 @per_page
 def test_lines_of_prose_end_at_100(page):
     wide = [
@@ -82,9 +90,7 @@ def test_files_and_tests_that_are_named_exist(page):
             target = ROOT / path
             assert target.exists() or list(ROOT.glob(path)), f"{page.name}: {path}"
             if test:
-                tree = ast.parse(target.read_text(encoding="utf-8"))
-                names = {node.name for node in ast.walk(tree) if hasattr(node, "name")}
-                assert test in names, f"{page.name}: {path}::{test}"
+                assert test in names_in(target), f"{page.name}: {path}::{test}"
 
 
 def test_the_readme_is_short_and_begins_with_the_two_commands():

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from hydra._internal import config_loader_impl
+from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.default_element import ResultDefault
+from hydra.core.default_element import InputDefault, ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
@@ -29,6 +29,7 @@ from omegaconf import DictConfig
 
 _load, _load_single = ConfigRepository.load_config, ConfigLoaderImpl._load_single_config
 _list_defaults = config_loader_impl.create_defaults_list
+_map_choices = getattr(defaults_list, "_create_interpolation_map", None)  # not in Hydra 1.4
 _merge = ConfigLoaderImpl._compose_config_from_defaults_list
 _read: dict[tuple[object, ...], ConfigResult] = {}
 _listed: dict[tuple[object, ...], tuple[DefaultsList, dict[str, int]]] = {}
@@ -43,6 +44,7 @@ def shared_reading() -> Iterator[None]:
         patch.object(ConfigLoaderImpl, "_load_single_config", _load_a_copy),
         patch.object(ConfigLoaderImpl, "_compose_config_from_defaults_list", _merge_once),
         patch.object(config_loader_impl, "create_defaults_list", _list_defaults_once),
+        patch.object(defaults_list, "_create_interpolation_map", _map_if_asked, create=True),
         # Hydra copies its sources, and with them this store, each time that it composes.
         patch.object(ConfigStore, "__deepcopy__", lambda store, _: store, create=True),
         # Hydra composes all words to learn the mode. conf/config.yaml fixes it.
@@ -119,3 +121,12 @@ def _list_defaults_once(
     listed = copy.deepcopy(listed)
     listed.config_overrides = values
     return listed
+
+
+def _map_if_asked(
+    overrides: Overrides, defaults: list[InputDefault], self_added: bool
+) -> DictConfig | None:
+    """Map choices for a file that refers to one. Hydra 1.3 does so for each, and few do."""
+    if any(not default.is_self() and default.is_interpolation() for default in defaults):
+        return _map_choices(overrides, defaults, self_added)
+    return None

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 from helpers.repository import ROOT
@@ -14,6 +15,7 @@ ROWS = [
 ]
 
 
+@cache
 def functions(path):
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")}
 

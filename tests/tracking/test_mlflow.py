@@ -4,6 +4,7 @@ import base64
 import logging
 import math
 import time
+from importlib.util import find_spec
 
 import pytest
 from helpers.mirrored_sweeps import cells_of, finished_sweep, mirror
@@ -11,9 +12,9 @@ from helpers.mlflow_server import serving
 
 from calib_sweep.errors import ConfigError
 from calib_sweep.tracking import client_process
+from calib_sweep.tracking.mlflow import MlflowTracking
 
-mlflow = pytest.importorskip("mlflow")
-from calib_sweep.tracking.mlflow import MlflowTracking  # noqa: E402
+pytestmark = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
 
 TIMEOUT_S, SLACK_S = 2, 20  # slack: for the client to start on a machine that is busy
 
@@ -37,6 +38,8 @@ def tracker(uri=None, timeout_s=60):
 
 
 def runs_in_files(store, monkeypatch):
+    import mlflow  # here: it takes seconds, in every worker, whatever is tested
+
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = mlflow.MlflowClient(tracking_uri=(store.results_dir / "mlruns").as_uri())
     experiment = client.get_experiment_by_name("mine")

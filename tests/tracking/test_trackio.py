@@ -3,15 +3,16 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 from helpers.mirrored_sweeps import cells_of, finished_sweep, mirror
 from helpers.mlflow_server import serving
 
 from calib_sweep.tracking import client_process
-
-pytest.importorskip("trackio")
 from calib_sweep.tracking.trackio import TrackioTracking
+
+pytestmark = pytest.mark.skipif(find_spec("trackio") is None, reason="trackio is not installed")
 
 READER = """
 import json, sys, trackio
