@@ -20,9 +20,7 @@ from helpers.fakes import (
     random_tokens,
     tiny_model,
 )
-from helpers.shipped import YAMLS
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from helpers.shipped import METHODS
 from transformers import AutoModelForCausalLM
 
 from calib_sweep.compression.observation import observe
@@ -203,31 +201,51 @@ def most_levels(model):
     )
 
 
-# Every method runs on the architectures of most tests, and on each other one those that differ in
-# what they ask of it: a statistic, none, columns in order, scales that move between layers.
+# Every kind of method runs on the architectures of most tests, and on each other one those that
+# differ in what they ask of it: a statistic, none, columns in order, scales that move between
+# layers. Where several YAMLs set one kind, the first stands for it and the others run on two
+# architectures. `-m slow` has the rest.
 ON_ALL = ("awq", "magnitude", "sparsegpt", "wanda")
+FOR_OTHER_SETTINGS = ("llama", "gpt2")  # plain, and transposed with biases
+
+
+def kind_of(method):
+    return type(method), type(getattr(method, "base", None))
+
+
+FIRST_OF_A_KIND = {kind_of(method): name for name, method in reversed(METHODS.items())}
+
+
+def is_slow(architecture, name):
+    if name in ON_ALL:
+        return False
+    if name in FIRST_OF_A_KIND.values():
+        return architecture not in ARCHITECTURES
+    return architecture not in FOR_OTHER_SETTINGS
+
+
 PAIRS = [
     pytest.param(
         architecture,
-        yaml,
-        id=f"{architecture}-{yaml.stem}",
-        marks=() if architecture in ARCHITECTURES or yaml.stem in ON_ALL else pytest.mark.slow,
+        name,
+        id=f"{architecture}-{name}",
+        marks=pytest.mark.slow if is_slow(architecture, name) else (),
     )
     for architecture in TINY
-    for yaml in YAMLS
+    for name in METHODS
 ]
 
 
-@pytest.mark.parametrize(("architecture", "yaml"), PAIRS)
-def test_every_method_does_what_was_asked(architecture, yaml):
-    method, model = narrow(instantiate(OmegaConf.load(yaml))), fresh(architecture)
+@pytest.mark.parametrize(("architecture", "name"), PAIRS)
+def test_every_method_does_what_was_asked(architecture, name):
+    method, model = narrow(METHODS[name]), fresh(architecture)
     try:
         reads_data = isinstance(method, StructuredMethod) or method.statistic is not None
         reports = compress(model, method, TOKENS if reads_data else None)
     except ConfigError as refusal:
-        assert (architecture, yaml.stem) in REFUSED, refusal
+        assert (architecture, name) in REFUSED, refusal
         pytest.skip(str(refusal))
-    assert (architecture, yaml.stem) not in REFUSED
+    assert (architecture, name) not in REFUSED
     assert [report.layer for report in reports] == 2 * list(LAYERS[architecture][0])
     has_bits = getattr(method, "bits", None) is not None
     if hasattr(method, "sparsity"):
@@ -252,9 +270,8 @@ def test_every_method_does_what_was_asked(architecture, yaml):
 
 @pytest.mark.parametrize("architecture", TINY)
 def test_a_compressed_model_saved_and_loaded_gives_the_same_logits(architecture, tmp_path):
-    wanda = instantiate(OmegaConf.load(YAMLS[0].with_name("wanda.yaml")))
     model = fresh(architecture)
-    compress(model, wanda, TOKENS)
+    compress(model, METHODS["wanda"], TOKENS)
     save_dense(model, byte_tokenizer(), tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="float32").eval()
     with torch.no_grad():
