@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
@@ -35,6 +36,22 @@ class Mark(Place):
     id: str
     project: NotRequired[str]  # of a tracker that has projects
     entity: NotRequired[str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Where a run has to be: online, or inside, as a mark says (project, entity)."""
+
+    is_online: bool = False
+    inside: Mapping[str, object] = field(default_factory=dict)
+
+    def has(self, mark: Mark) -> bool:
+        """Tell whether the run is there."""
+        is_inside = all(mark.get(key) == value for key, value in self.inside.items())
+        return is_inside and (mark["is_online"] or not self.is_online)
+
+
+ANYWHERE = Wanted()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +98,14 @@ class Marks:
         _make_room(folder / self.file_name)
         atomic.write(folder / self.file_name, valid_json.dumps(mark) + "\n")
 
-    def has(self, folder: Path, shows: str, *, online: bool = False) -> bool:
-        """Tell whether a run shows what is in `folder` now, and is online if it has to be."""
+    def has(self, folder: Path, shows: str, wanted: Wanted = ANYWHERE) -> bool:
+        """Tell whether a run that is where it is wanted shows what is in `folder` now."""
         mark = self.read(folder)
-        return mark is not None and mark["shows"] == shows and (mark["is_online"] or not online)
+        return mark is not None and mark["shows"] == shows and wanted.has(mark)
 
-    def show(self, folder: Path, record: Record, *, online: bool = False) -> bool:
+    def show(self, folder: Path, record: Record, wanted: Wanted = ANYWHERE) -> bool:
         """Tell whether a run shows the finished cell in `folder`, as its record is now."""
-        return self.has(folder, str(record.get("finished_at")), online=online)
+        return self.has(folder, str(record.get("finished_at")), wanted)
 
     def num_missing(self, sweep: Path) -> int:
         """Count the runs that the tracker lacks: of finished cells, and of the report."""

@@ -24,7 +24,7 @@ from calib_sweep.results.record import Record
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import client_process
 from calib_sweep.tracking.client_process import MirrorError
-from calib_sweep.tracking.marks import Mark, Marks, done_record, report_state
+from calib_sweep.tracking.marks import ANYWHERE, Mark, Marks, Wanted, done_record, report_state
 from calib_sweep.tracking.mirrored import ANALYSIS_JOB, run_id
 from calib_sweep.wording import counted
 
@@ -107,24 +107,24 @@ class Mirror(ABC):
             log.warning("%s did not take %s (%s). %s", self.title, folder.name, error, kept)
             self.marks.begin_waiting(folder.parent, str(error))
 
-    def mirror_missing(self, folder: Path, name: str, *, online: bool = False) -> None:
+    def mirror_missing(self, folder: Path, name: str, wanted: Wanted = ANYWHERE) -> None:
         """Mirror the finished cell in `folder` unless it is, or another worker is at it."""
         claim = try_claim(folder)
         if claim is None:
             return
         with claim:
             record = done_record(folder)
-            if record is not None and not self.marks.show(folder, record, online=online):
+            if record is not None and not self.marks.show(folder, record, wanted):
                 self.mirror_cell(folder, record.get("cell_id") or digest(folder.name), name)
 
     def mirror_cell(self, folder: Path, cell_id: str, name: str) -> None:
         """Mirror the record in `folder`, and mark it, unless the tracker is disabled."""
         self._mirror("log_cell", folder, cell_id, name)
 
-    def mirror_report(self, folder: Path, *, online: bool = False) -> None:
+    def mirror_report(self, folder: Path, wanted: Wanted = ANYWHERE) -> None:
         """Mirror the report in `folder` unless it is, or another process is at it."""
         state = report_state(folder)
-        if state is None or self.marks.has(folder, state, online=online):
+        if state is None or self.marks.has(folder, state, wanted):
             return
         claim = try_claim(folder)
         if claim is None:

@@ -17,7 +17,7 @@ from calib_sweep.results.store import Store
 from calib_sweep.settings import axes_of, telling, title_of
 from calib_sweep.tracking import client_process
 from calib_sweep.tracking.client_process import MirrorError
-from calib_sweep.tracking.marks import done_records
+from calib_sweep.tracking.marks import Wanted, done_record, done_records
 from calib_sweep.tracking.mirrored import Settings
 from calib_sweep.tracking.wandb import WandbTracking, with_overrides
 from calib_sweep.wording import counted
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
         output(f"W&B does not say who you are ({error}). {GO_ON}")
         return SOME_LEFT
     _require_wanted(mode, tracking)
-    return bring_over(store, records, tracking, is_online=mode == "online")
+    wanted = Wanted(is_online=mode == "online", inside=_typed_place(tracking, typed))
+    return bring_over(store, records, tracking, wanted)
 
 
 def sweep_of(verb: str, arguments: Sequence[str]) -> tuple[Store, list[str]]:
@@ -83,6 +84,12 @@ def _of_wandb(tracking: object) -> object:
     return tracking.get("wandb", tracking) if isinstance(tracking, Mapping) else None
 
 
+def _typed_place(tracking: WandbTracking, typed: Sequence[str]) -> dict[str, object]:
+    """Return the project and entity that are typed: runs of others are made again there."""
+    names = {word.partition("=")[0].rpartition(".")[2] for word in typed}
+    return {key: value for key, value in tracking.named_in_marks().items() if key in names}
+
+
 def _require_wanted(mode: str, tracking: WandbTracking) -> None:
     if mode not in ("online", tracking.mode):
         raise ConfigError(
@@ -91,21 +98,22 @@ def _require_wanted(mode: str, tracking: WandbTracking) -> None:
         )
 
 
-def bring_over(store: Store, records: Records, tracking: WandbTracking, *, is_online: bool) -> int:
+def bring_over(store: Store, records: Records, tracking: WandbTracking, wanted: Wanted) -> int:
     """Mirror what is missing until W&B gives no answer; say what came out."""
 
-    def missing() -> list[Path]:
-        shown = partial(tracking.marks.show, online=is_online)
-        return [folder for folder, record in records.items() if not shown(folder, record)]
+    def missing(records: Records) -> list[Path]:
+        shown = tracking.marks.show
+        return [folder for folder, record in records.items() if not shown(folder, record, wanted)]
 
-    names, before = titles(records), missing()
+    names, before = titles(records), missing(records)
     tasks: list[Callable[[], None]] = [
-        partial(tracking.mirror_missing, folder, names[folder], online=is_online)
-        for folder in before
+        partial(tracking.mirror_missing, folder, names[folder], wanted) for folder in before
     ]
-    tasks.append(partial(tracking.mirror_report, store.folder / REPORT, online=is_online))
-    problem, left = _perform(tasks), missing()
-    where = "in W&B" if is_online else "offline runs"
+    tasks.append(partial(tracking.mirror_report, store.folder / REPORT, wanted))
+    problem = _perform(tasks)
+    # As they are now: one may have been deleted, or run again.
+    left = missing({f: record for f in before if (record := done_record(f)) is not None})
+    where = "in W&B" if wanted.is_online else "offline runs"
     num_taken = len(before) - len(left)
     are = "1 cell is" if num_taken == 1 else f"{num_taken:,} cells are"
     output(f"sync {store.folder}: {are} now {where}, {len(left):,} left")

@@ -9,6 +9,7 @@ from helpers.offline_runs import read_runs
 
 from calib_sweep.results.store import Store
 from calib_sweep.tracking import wandb_client
+from calib_sweep.tracking.marks import Wanted
 from calib_sweep.tracking.mirrored import run_id, shortened
 from calib_sweep.tracking.wandb import WandbTracking
 
@@ -84,7 +85,9 @@ def test_a_mark_is_believed_where_the_run_is(tmp_path):
     (run / "run-a.wandb").touch()
     assert MARKS.read(folder) == mark
     assert MARKS.has(folder, "t") and not MARKS.has(folder, "later")
-    assert not MARKS.has(folder, "t", online=True)
+    assert not MARKS.has(folder, "t", Wanted(is_online=True))
+    assert MARKS.has(folder, "t", Wanted(inside={"project": MARK["project"]}))
+    assert not MARKS.has(folder, "t", Wanted(inside={"project": "another"}))
 
 
 def test_the_mark_of_a_cell_that_was_copied_from_another_sweep_is_not_believed(tmp_path):

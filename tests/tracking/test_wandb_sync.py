@@ -1,5 +1,6 @@
 """Many runs brought over at once: each of them once, by its id, whatever happens in between."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,40 @@ def test_runs_are_brought_over_at_once_and_each_only_once(server, store, capsys)
     num_asked = len(server.asked)
     assert bring_over(store) == sync.DONE
     assert len(server.asked) == num_asked
+
+
+@pytest.mark.slow
+def test_runs_are_made_again_in_the_project_that_is_typed_and_once(server, store, capsys):
+    """That of before may be gone; W&B never takes the id of a run that was deleted there again."""
+    for folder in sorted(store.folder.glob("tiny-*"))[2:]:
+        shutil.rmtree(folder)
+    assert bring_over(store) == sync.DONE
+    assert {run.told["project"] for run in server.runs.values()} == {"calib_sweep"}
+    typed = "tracking.wandb.project=second"
+    for told in ("2 cells are now in W&B, 0 left", "0 cells are now in W&B, 0 left"):
+        capsys.readouterr()
+        assert bring_over(store, typed) == sync.DONE
+        assert told in capsys.readouterr().out
+    assert {run.told["project"] for run in server.runs.values()} == {"second"}
+    num_asked = len(server.asked)
+    assert bring_over(store) == sync.DONE  # nothing is typed: they are in W&B
+    assert len(server.asked) == num_asked
+
+
+@pytest.mark.slow
+def test_a_cell_that_is_deleted_meanwhile_is_not_left(server, store, capsys):
+    (gone, *others) = sorted(store.folder.glob("tiny-*"))
+
+    def delete(handler):
+        server.faults.clear()
+        shutil.rmtree(gone)
+        answer(503)(handler)
+
+    for folder in others[1:]:
+        shutil.rmtree(folder)
+    server.faults["UpsertBucket"] = delete
+    bring_over(store)
+    assert "0 left" in capsys.readouterr().out
 
 
 @pytest.mark.slow
