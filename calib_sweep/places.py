@@ -4,7 +4,7 @@ results_dir/SWEEP/               STOPPING, THREADS, GRID, JOBS; NAME_waits.json 
 results_dir/SWEEP/CELL/          RECORD, CONFIG, LOG, LOSS, ITEMS, LAYERS, REFERENCE;
                                  NAME.json of a tracker; SCORED and CHECKPOINT while it is not done
 results_dir/SWEEP/REPORT/        INDEX, CONCLUSION, SCALARS, MADE_FROM; NAME.json of a tracker;
-                                 the folders TABLES, FIGURES, DASHBOARD
+                                 the folders TABLES, FIGURES, DASHBOARD; SEEN, of the last look
 results_dir/SWEEP/INSPECTION/    INDEX, inspection.md; the folder FIGURES
 results_dir/CALIBRATION/HASH/    CARD, TOKENS, SAMPLES; beside it HASH + DRAWING
 results_dir/TOKENISED/           HASH + IDS; beside it HASH + TOKENISING
@@ -83,5 +83,5 @@ DOCUMENTS = "documents"
 # Of a report.
 REPORT, TABLES, FIGURES, DASHBOARD = "report", "tables", "figures", "dashboard"
 INDEX, CONCLUSION, MADE_FROM = "index.html", "conclusion.json", "made_from.json"
-SCALARS = "scalars.json"
+SCALARS, SEEN = "scalars.json", "seen.json"
 STOPPING = "stopping.json"  # of a sweep that chose its number of seeds: each look, and the rule

@@ -57,6 +57,7 @@ class Sweep:
     """The cells that one command line names, and what can be done with them."""
 
     bound = ""  # before the number of cells: "at most " where not all of them need to run
+    was_done = False  # before the command: all records were read then, and nothing has run since
 
     def __init__(
         self,
@@ -141,6 +142,7 @@ class Sweep:
         self.cells, found = within_reach(self.store, self.cells)
         is_short = len(self.cells) < num_planned
         todo = cells_to_run(self.store, self.cells, found)
+        self.was_done = not todo
         self.workforce.expect([cell.config for cell in todo])
         again = made_before(self.store, todo)
         refuse_changed_inputs(self.builder, [*found, *again])
@@ -285,16 +287,14 @@ class Sweep:
         from calib_sweep.analysis.report import write as report
         from calib_sweep.console import output
 
-        settings, folder = self._analysis_settings(), self.store.folder
-        material = report.bring_up_to_date(folder, settings)
+        folder = self.store.folder
+        told = report.bring_up_to_date(folder, self._analysis_settings())
         title = f"sweep {self.store.sweep_name}"
-        output(summary.terminal_summary(folder, title=title, seconds=seconds, material=material))
-        records = [(cell, self.store.find(cell)) for cell in self.cells]
+        output(summary.terminal_summary(folder, title=title, seconds=seconds, told=told))
+        records = [(cell, self.store.find(cell)) for cell in ([] if self.was_done else self.cells)]
         for cell in [cell for cell, record in records if record is None]:
             log.error("not run: %s", cell.title)
-        unfinished = any(
-            not (found and self.store.completes(cell, found)) for cell, found in records
-        )
+        unfinished = any(not (one and self.store.completes(cell, one)) for cell, one in records)
         self._tracking().log_report(self.store)
         # `accelerate launch` kills all processes when one fails, so only the speaker does.
         return SOME_FAILED if unfinished and is_speaker() else DONE

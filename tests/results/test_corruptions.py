@@ -20,6 +20,7 @@ FILES = {  # each file that is read: where it lies
     "tokens.safetensors": "calibration/*",
     "made_from.json": "default/report",
     "conclusion.json": "default/report",
+    "seen.json": "default/report",
 }
 NAMED_BY_REPORT = ("record.json", "items.parquet")  # it reads nothing else
 NAMED_BY_RUN = ("record.json", "reference.safetensors", "card.json", "samples.jsonl")

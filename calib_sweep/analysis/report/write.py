@@ -1,7 +1,7 @@
 """The report of a sweep, made from its records alone: tables, figures, Markdown, one HTML page.
 
     report/  index.html  report.md  conclusion.json  scalars.json  figures/*.{png,svg}
-             tables/*.csv  tables/*.tex  made_from.json
+             tables/*.csv  tables/*.tex  made_from.json; seen.json is for the next look (`seen`)
 
 The same records, items, calibration sets and settings give the same bytes. Several workers may
 write at once: each file is replaced in one step, and `made_from.json`, written last, says which
@@ -17,15 +17,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calib_sweep import atomic, valid_json
+from calib_sweep import __version__, atomic, valid_json
 from calib_sweep.analysis.metrics import NONE_DECLARED, Declared, slug
-from calib_sweep.analysis.report import stopping
+from calib_sweep.analysis.report import seen, stopping
 from calib_sweep.analysis.report.document import to_markdown
 from calib_sweep.analysis.report.material import Material, set_table
 from calib_sweep.analysis.report.terminal import terminal_summary
+from calib_sweep.analysis.report.told import Told
 from calib_sweep.analysis.scores import sidecars
 from calib_sweep.analysis.scores.cells import ReadCell
 from calib_sweep.analysis.scores.means import ACC_MEAN
+from calib_sweep.analysis.scores.published import find_published
 from calib_sweep.analysis.scores.refusals import require_units
 from calib_sweep.analysis.scores.table import read_cells
 from calib_sweep.analysis.settings import AnalysisSettings, read_settings
@@ -33,7 +35,7 @@ from calib_sweep.analysis.tables.provenance import check_pairing, seen_text
 from calib_sweep.analysis.tables.spreadsheet import frame_csv, rows_csv
 from calib_sweep.arguments import folder_and_settings
 from calib_sweep.errors import ConfigError
-from calib_sweep.places import CONCLUSION, MADE_FROM, RECORDS, REPORT, SCALARS
+from calib_sweep.places import CONCLUSION, MADE_FROM, RECORDS, REPORT, SCALARS, STOPPING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from calib_sweep.analysis.scores.groups import Group
     from calib_sweep.analysis.tables.tables import Evidence
 
-REPORT_VERSION = 11  # raised when the same records are to give another report
+REPORT_VERSION = 11  # raised when the same records are to give another report, or another ending
 PER_CELL = ("status", "settings", "error")  # columns that are the same in all rows of a cell
 FIGURES = (
     *("seeds", "differences", "aggregate", "components", "ranks", "num_samples", "profiles"),
@@ -96,12 +98,26 @@ def write_report(folder: str | Path, settings: AnalysisSettings | None = None) -
     return _write(folder, *_read(folder, settings), settings)
 
 
-def bring_up_to_date(folder: Path, settings: AnalysisSettings) -> Material:
-    """Write report/ unless it is current; return what it was made from. Records are read once."""
+def bring_up_to_date(folder: Path, settings: AnalysisSettings) -> Told:
+    """Write report/ unless it is current; return what to tell. Records are read once, or never."""
+    files = _files_sha256(folder, settings)  # before they are read
+    reported = _reported(folder)
+    if files and reported and (told := seen.told(folder, files, reported)):
+        return told
     cells, material = _read(folder, settings)
-    if not _is_current(folder, cells, material, settings):
+    digest = _digest(folder, cells, material, settings)
+    if reported != digest:
         _write(folder, cells, material, settings)
-    return material
+    told = Told.of(material.rows, material.known)
+    if files:
+        seen.keep(folder, files, digest, told)
+    return told
+
+
+def _files_sha256(folder: Path, settings: AnalysisSettings) -> str | None:
+    beside = [folder / STOPPING] if (folder / STOPPING).exists() else []
+    beside += [] if settings.published is None else [find_published(settings.published)]
+    return seen.files_sha256(folder, beside, [__version__, REPORT_VERSION, _plain(settings)])
 
 
 def _read(folder: Path, settings: AnalysisSettings) -> tuple[list[ReadCell], Material]:
@@ -118,7 +134,7 @@ def _write(
     files = _make(replace(material, warnings=warnings, stopping=told), evidence, settings)
     report = folder / REPORT
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    made_from = {"records": _digest(folder, material, cells, settings), "files": hashes}
+    made_from = {"records": _digest(folder, cells, material, settings), "files": hashes}
     files[MADE_FROM] = (valid_json.dumps(made_from, indent=1) + "\n").encode()
     try:
         for name, data in files.items():
@@ -135,25 +151,24 @@ def _write(
 def is_current(folder: str | Path, settings: AnalysisSettings | None = None) -> bool:
     """Tell whether the report is there, whole, and made from what there is now."""
     folder, settings = Path(folder), settings or read_settings()
-    return _is_current(folder, *_read(folder, settings), settings)
+    reported = _reported(folder)
+    return reported is not None and reported == _digest(folder, *_read(folder, settings), settings)
 
 
-def _is_current(
-    folder: Path, cells: Sequence[ReadCell], material: Material, settings: AnalysisSettings
-) -> bool:
+def _reported(folder: Path) -> str | None:
+    """Return the hash of what the report was made from; None without a whole one."""
     try:
         made_from = json.loads((folder / REPORT / MADE_FROM).read_bytes())
         records, hashes = made_from["records"], dict(made_from["files"])
         found = {name: (folder / REPORT / name).read_bytes() for name in hashes}
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is damaged
-        return False
-    return records == _digest(folder, material, cells, settings) and all(
-        hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items()
-    )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    is_whole = all(hashlib.sha256(data).hexdigest() == hashes[name] for name, data in found.items())
+    return records if is_whole else None
 
 
 def _digest(
-    folder: Path, material: Material, cells: Sequence[ReadCell], settings: AnalysisSettings
+    folder: Path, cells: Sequence[ReadCell], material: Material, settings: AnalysisSettings
 ) -> str:
     """Hash all that the report is made of: nothing else may move a byte of it."""
     status = {row["cell_id"]: [row[k] for k in PER_CELL] for row in material.rows}
@@ -161,9 +176,12 @@ def _digest(
     parts += [[asdict(drawn) for drawn in material.sets], sidecars.fingerprint(folder, cells)]
     parts.append(material.published and material.published.sha256)
     parts += [] if (adaptive := stopping.read(folder)) is None else [adaptive]
-    told = {**asdict(settings), "targets": list(settings.targets)}
-    text = valid_json.dumps([*parts, told], sort_keys=True, default=sorted)  # sets become lists
+    text = valid_json.dumps([*parts, _plain(settings)], sort_keys=True, default=sorted)  # of sets
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(settings: AnalysisSettings) -> dict[str, object]:
+    return {**asdict(settings), "targets": list(settings.targets)}
 
 
 def _make(material: Material, evidence: "Evidence", settings: AnalysisSettings) -> dict[str, bytes]:

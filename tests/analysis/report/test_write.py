@@ -3,15 +3,18 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from calib_sweep.analysis.figures import plots, strip_plot
-from calib_sweep.analysis.report.write import is_current, main, write_report
+from calib_sweep.analysis.report import write
+from calib_sweep.analysis.report.write import bring_up_to_date, is_current, main, write_report
 from calib_sweep.analysis.scores.groups import group_rows
 from calib_sweep.analysis.scores.table import read_cells, read_rows
+from calib_sweep.analysis.settings import read_settings
 from calib_sweep.analysis.tables.provenance import check_pairing, drawn_sets
 from calib_sweep.errors import ConfigError
 
@@ -169,6 +172,62 @@ def test_a_report_is_current_until_a_record_or_a_file_of_it_changes(two_methods,
     write_report(folder)
     (folder / "report" / "report.md").write_text("half of anoth")
     assert not is_current(folder)
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-9] + b"[[1]]")
+
+
+def of_other_types(path):
+    told = json.loads(path.read_bytes())
+    path.write_text(json.dumps(told | {"told": told["told"] | {"halves": 3}}))
+
+
+CHANGES = {
+    "a record of other bytes": lambda top: damage(top / "tiny-wanda-web-0/record.json"),
+    "no record": lambda top: (top / "tiny-wanda-web-0/record.json").unlink(),
+    "a second result": lambda top: (top / "tiny-wanda-web-0/record.conflict-1.json").touch(),
+    "items": lambda top: (top / "tiny-wanda-web-0/items.parquet").touch(),
+    "a cell begun": lambda top: ((top / "new").mkdir(), (top / "new/config.yaml").touch()),
+    "a set": lambda top: (
+        (top.parent / "calibration/1").mkdir(parents=True),
+        (top.parent / "calibration/1/card.json").touch(),
+    ),
+    "how it stopped": lambda top: (top / "stopping.json").write_text("{}"),
+    "a page cut": lambda top: damage(top / "report/index.html"),
+    "no hashes": lambda top: (top / "report/made_from.json").unlink(),
+    "what was seen, cut": lambda top: damage(top / "report/seen.json"),
+    "what was seen, of other types": lambda top: of_other_types(top / "report/seen.json"),
+}
+
+
+def test_what_has_not_changed_is_told_again_and_not_read_and_whatever_has_is_read(
+    two_methods, monkeypatch
+):
+    monkeypatch.setattr(write, "gather", lambda *_: None)
+    monkeypatch.setattr(write, "_make", lambda *_: {"index.html": b"<html>[1234567]"})
+    folder, settings, read = two_methods.folder, read_settings(), []
+    (folder / "tiny-wanda-web-0").mkdir()
+    first = sorted(folder.glob("*wanda*/record.json"))[0]
+    first.rename(folder / "tiny-wanda-web-0/record.json")
+    monkeypatch.setattr(write, "read_cells", lambda *a: read.append(1) or read_cells(*a))
+    told = bring_up_to_date(folder, settings)
+    assert len(read) == 1 and told.count == "11 cells, 11 done, 0 failed"
+    kept = folder.parent.parent / "kept"
+    shutil.copytree(folder.parent, kept)
+    assert bring_up_to_date(folder, settings) == told and len(read) == 1
+    for name, change in CHANGES.items():
+        shutil.rmtree(folder.parent)
+        shutil.copytree(kept, folder.parent)
+        change(folder)
+        read.clear()
+        bring_up_to_date(folder, settings)
+        assert read == [1], name
+        bring_up_to_date(folder, settings)
+        assert read == [1], name
+        assert is_current(folder, settings), name
+    bring_up_to_date(folder, replace(settings, seed=settings.seed + 1))
+    assert len(read) == 3  # by is_current, too
 
 
 def test_the_disk_is_waited_for_once_a_report_and_a_file_lost_by_it_is_written_again(
