@@ -7,24 +7,28 @@ need these are named and left alone; the others go on.
 import logging
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from calib_sweep.cell import Cell
 from calib_sweep.errors import ConfigError
 from calib_sweep.parts.building import Builder
 from calib_sweep.results.kin import OF_WEIGHTS, kin_of
 from calib_sweep.results.record import Record
+from calib_sweep.results.schema import NEEDED
 from calib_sweep.results.store import Store
 
 log = logging.getLogger(__name__)
 
 MAX_NAMED = 3  # cells in a refusal
+# Of a record that was found: ten thousand whole ones take half a gigabyte.
+FOUND = (*NEEDED, "inputs", "finished_at")
 
 Found = list[tuple[Cell, Record]]
 
 
 def within_reach(store: Store, cells: Sequence[Cell]) -> tuple[list[Cell], Found]:
-    """Those of `cells` that can be skipped or run, and the records among them."""
-    seen = {cell.id: store.look(cell) for cell in cells}
+    """Those of `cells` that can be skipped or run, and the records among them: `FOUND` of each."""
+    seen = {cell.id: _look(store, cell) for cell in cells}
     why = {key: reason for key, (_, reason) in seen.items() if reason is not None}
     for cell in cells:
         record = seen[cell.id][0]
@@ -37,6 +41,13 @@ def within_reach(store: Store, cells: Sequence[Cell]) -> tuple[list[Cell], Found
     kept = [cell for cell in cells if cell.id not in why]
     found = [(cell, record) for cell in kept if (record := seen[cell.id][0]) is not None]
     return kept, found
+
+
+def _look(store: Store, cell: Cell) -> tuple[Record | None, str | None]:
+    record, reason = store.look(cell)
+    if record is not None:
+        record = cast(Record, {key: record[key] for key in FOUND if key in record})
+    return record, reason
 
 
 def cells_to_run(store: Store, cells: Sequence[Cell], found: Found) -> list[Cell]:
