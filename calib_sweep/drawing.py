@@ -6,7 +6,6 @@
 The claim is that of cells: when its holder dies, another process takes over.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.artifact import folder_of, keep, load_or_set_aside
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet
 from calib_sweep.dataset.calibration.lengths import draw_set
+from calib_sweep.dataset.calibration.own_tokenizer import own_tokenizer
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.errors import StoreError
@@ -62,8 +62,8 @@ def draw(
     it afterwards.
     """
     own = stream("calibration/model", dataset.draw_name(), seed)
-    with global_seeds_of(own, model.device):
-        return draw_set(dataset, copy.deepcopy(tokenizer), calibration, seed, model)
+    with global_seeds_of(own, model.device), own_tokenizer(tokenizer) as copied:
+        return draw_set(dataset, copied, calibration, seed, model)
 
 
 def draw_once(

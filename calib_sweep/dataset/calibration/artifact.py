@@ -11,7 +11,6 @@ processes that want the same set meet at the same folder. A folder appears whole
 """
 
 import contextlib
-import copy
 import dataclasses
 import errno
 import hashlib
@@ -29,6 +28,7 @@ from calib_sweep.dataset.base import Dataset
 from calib_sweep.dataset.calibration.calibration_set import CalibrationSet, Card
 from calib_sweep.dataset.calibration.descriptors import describe_tokens, vocabulary_of
 from calib_sweep.dataset.calibration.lengths import draw_set
+from calib_sweep.dataset.calibration.own_tokenizer import own_tokenizer
 from calib_sweep.dataset.calibration.settings import Calibration
 from calib_sweep.dataset.documents.keeping import kept_in
 from calib_sweep.dataset.documents.tokenizing import tokenizer_hash
@@ -74,8 +74,7 @@ def draw_or_load(
     folder = folder_of(results_dir, dataset, tokenizer, calibration, seed, code)
     if (kept := load_kept(folder)) is not None:
         return kept
-    own = copy.deepcopy(tokenizer)  # what a draw does to it must not reach the next one
-    with kept_in(results_dir):
+    with own_tokenizer(tokenizer) as own, kept_in(results_dir):
         drawn = keep(draw_set(dataset, own, calibration, seed), folder, dataset.name, seed)
     return load_kept(folder) or drawn  # somebody else may have kept theirs first
 
