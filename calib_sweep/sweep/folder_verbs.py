@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from calib_sweep.console import configure_logging, output
 from calib_sweep.errors import ConfigError
+from calib_sweep.places import INDEX, REPORT
 from calib_sweep.sweep.explain import DONE, SOME_FAILED
 from calib_sweep.sweep.limits import FORCE
 from calib_sweep.sweep.reach import cells_to_run, within_reach
@@ -76,7 +77,8 @@ def rm(sweep: Sweep) -> int:
     told = f"{counted(num_gone, 'cell')} deleted, {num_held:,} left alone"
     told += f", {num_new:,} not begun and planned no more" if num_new else ""
     stays = f"a report has them still; to renew it: python -m calib_sweep report {folder}"
-    output(f"{told}\n{stays}" if num_gone else told)
+    has_report = (sweep.store.folder / REPORT / INDEX).is_file()
+    output(f"{told}\n{stays}" if num_gone and has_report else told)
     return SOME_FAILED if num_held else DONE
 
 

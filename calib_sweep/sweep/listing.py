@@ -30,6 +30,7 @@ METRIC, JSON = "--metric", "--json"
 AXES = ("model", "method", "dataset", "seed", "replicate")
 DIGITS = 4  # of a score
 SOME_LEFT_OUT = 3  # exit code
+MAX_SCORES = 4  # of cells without means
 MAX_VALUES = 20  # of a key, in a note
 
 
@@ -166,7 +167,9 @@ def _note_unmatched(filters: Mapping[str, Sequence[str]], found: Sequence[Listed
 
 
 def _headlines(shown: Sequence[Listed]) -> list[str]:
-    return [m for m in (PPL_MEAN, ACC_MEAN) if any(m in one.scores for one in shown)]
+    """Return the two means; of cells from elsewhere that have none, some scores."""
+    known = {metric for one in shown for metric in one.scores}
+    return [m for m in (PPL_MEAN, ACC_MEAN) if m in known] or sorted(known)[:MAX_SCORES]
 
 
 def _require_known(metrics: Sequence[str], found: Sequence[Listed]) -> None:

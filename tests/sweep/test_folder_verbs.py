@@ -111,6 +111,14 @@ def test_scores_are_those_of_the_records_and_cells_are_chosen_by_what_names_them
     assert json.loads(line)["scores"] == {metric: records[1]["scores"][metric]}
 
 
+def test_cells_from_elsewhere_are_listed_with_the_scores_that_they_have(run_cli, tmp_path):
+    table = "model,method,dataset,seed,acc/arc\nm,dense,,,0.5\nm,wanda,c4,0,0.44\n"
+    (tmp_path / "scores.csv").write_text(table)
+    assert run_cli("import", "scores.csv", "results/theirs", cwd=tmp_path).code == 0
+    shown = run_cli("ls", "results/theirs", cwd=tmp_path).out
+    assert "acc/arc, %" in shown and "44.0" in shown
+
+
 def test_a_value_that_no_cell_has_is_told_beside_the_list(results, ls):
     ended = ls(str(results / "default"), "method=wnda,rtn", "seed=7,null", "state=failed", "--json")
     assert ended.code == 0 and not ended.out
@@ -156,11 +164,14 @@ def test_only_what_is_named_is_deleted_and_no_worker_runs_it_again(results, do):
     folder = results / "default"
     ended = do("rm", "-m", "method=wanda", "seed=1", "--force")
     assert ended.code == 0 and "1 cell deleted, 0 left alone" in ended.out, ended.err
+    assert "a report has them still" in ended.out
+    shutil.rmtree(folder / "report")
     assert names(folder) == ["miniature-dense", "miniature-rtn", "miniature-wanda-text-seed0"]
     kept = grids.kept_cells(Store(results, "default"), [])
     assert [(c.method, c.seed) for c in kept] == [("dense", None), ("rtn", None), ("wanda", 0)]
     assert not list(folder.glob(".*"))
-    assert do("rm", "method=dense", "--force").code == 0
+    ended = do("rm", "method=dense", "--force")
+    assert ended.code == 0 and "a report" not in ended.out
     assert "miniature-dense" not in names(folder)
 
 
