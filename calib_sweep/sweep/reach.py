@@ -58,7 +58,8 @@ def cells_to_run(store: Store, cells: Sequence[Cell], found: Found) -> list[Cell
     done = {cell.id for cell, record in found if store.completes(cell, record)}
     needed = {cell.dense().id: cell.dense() for cell in cells if cell.id not in done}
     damaged = {key for key, cell in needed.items() if store.set_aside_if_damaged(cell)}
-    return [cell for cell in cells if cell.id not in done - damaged]
+    whole = done - damaged
+    return [cell for cell in cells if cell.id not in whole]
 
 
 def made_before(store: Store, cells: Sequence[Cell]) -> Found:
