@@ -1,6 +1,7 @@
 """The report in W&B: one run per sweep, read back from its file."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_sweep_outlives_wandb_and_its_report_waits(reported, monkeypatch, capl
         patch.setattr(client_process, "ask", fail)
         mirror().log_report(reported)
     assert "W&B did not take report (the server is on fire)" in caplog.text
-    assert f"type: python -m calib_sweep sync {reported.folder}" in caplog.text
+    assert f"type: python -m calib_sweep sync {shlex.quote(str(reported.folder))}" in caplog.text
     assert not list((reported.folder / "report").glob("claim.*"))
     mirror().log_report(reported)
     assert not list(reported.folder.rglob("*.wandb"))

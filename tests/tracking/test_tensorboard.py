@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 
 import pytest
 from helpers.mirrored_sweeps import cells_of, finished_sweep, mirror
@@ -35,7 +36,8 @@ def test_cells_and_report_are_runs_that_tensorboard_reads(store, caplog):
     caplog.set_level(logging.INFO)
     tracker = TensorboardTracking(timeout_s=60)
     mirror(tracker, store)
-    assert f"TensorBoard: tensorboard --logdir {store.folder}/tensorboard" in caplog.text
+    logs = shlex.quote(f"{store.folder}/tensorboard")
+    assert f"TensorBoard: tensorboard --logdir {logs}" in caplog.text
     assert "did not take" not in caplog.text
     names = sorted(path.name for path in (store.folder / "tensorboard").iterdir())
     assert names == ["report", "tiny-wanda-000000000000", "tiny-wanda-000000000001"]

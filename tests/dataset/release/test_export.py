@@ -119,7 +119,7 @@ def test_the_same_sets_give_the_same_bytes_and_nothing_else_is_overwritten(tmp_p
         export.main([*typed, str(tmp_path / place)])
     assert content(tmp_path / "one") == content(tmp_path / "two")
     (tmp_path / "two" / "README.md").write_text("mine")
-    with pytest.raises(ConfigError, match=r"two: expected a new folder.*--to \S+two_2"):
+    with pytest.raises(ConfigError, match=r"two: expected a new folder.*--to .*two_2"):
         export.main([*typed, str(tmp_path / "two")])
     assert (tmp_path / "two" / "README.md").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
@@ -140,7 +140,7 @@ def test_a_sweep_stands_for_the_sets_that_its_cells_used(tmp_path, kept, make_ce
     assert [one.name for one in sets] == ["a", "b"] and all(map(is_set, sets))
     assert [one.name for one in export.sets_in(results / "calibration")] == ["a", "b", "other"]
     shutil.rmtree(results / "calibration" / "b")
-    with pytest.raises(ConfigError, match=r"mine: expected the sets .* but \S+/b is not there"):
+    with pytest.raises(ConfigError, match=r"mine: expected the sets .* but .*/b is not there"):
         export.sets_in(results / "mine")
 
 
