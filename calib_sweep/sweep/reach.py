@@ -46,7 +46,7 @@ def within_reach(store: Store, cells: Sequence[Cell]) -> tuple[list[Cell], Found
 def _look(store: Store, cell: Cell) -> tuple[Record | None, str | None]:
     record, reason = store.look(cell)
     if record is not None:
-        record = cast(Record, {key: record[key] for key in FOUND if key in record})
+        record = cast(Record, {key: value for key, value in record.items() if key in FOUND})
     return record, reason
 
 
