@@ -91,10 +91,11 @@ def _require_source(source: Store, target: Store) -> None:
 def _require_target(target: Store) -> None:
     """Raise `ConfigError` where cells of the target would lie among those of another sweep."""
     place = target.folder.resolve()
-    around = [folder for folder in place.parents if is_sweep(folder)]
+    # Not folders above: somebody may keep a single cell in their home.
+    in_one = is_sweep(place.parent)
     inside = [] if is_sweep(place) else [one for one in sorted(place.glob("*/")) if is_sweep(one)]
-    if around or inside:
-        told = f"lies in the sweep {around[0]}" if around else f"holds the sweep {inside[0]}"
+    if in_one or inside:
+        told = f"lies in the sweep {place.parent}" if in_one else f"holds the sweep {inside[0]}"
         raise ConfigError(
             f"merge {INTO} {target.folder}: expected a folder for one sweep, beside others, and "
             f"this one {told}. Example: {INTO} results/both."

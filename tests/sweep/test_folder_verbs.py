@@ -276,6 +276,8 @@ def merge(halves, run_cli, tmp_path):
 
 
 def test_the_cells_of_two_machines_come_together(run, merge, tmp_path):
+    (tmp_path / "a_cell_by_itself").mkdir()  # far above where they come together
+    (tmp_path / "a_cell_by_itself/record.json").write_text("{}")
     ended = merge()
     assert ended.code == 0 and "4 cells copied, 1 there before, 0 not finished" in ended.out
     both = tmp_path / "both/all"
@@ -340,7 +342,7 @@ def test_a_cell_that_somebody_runs_there_is_left_to_them(merge, tmp_path):
         (["a/default", "--into", "a/default"], "expected another folder than that of --into"),
         (["nowhere", "--into", "c"], "no records are there"),
         (["a/default", "--into", "a/default/c"], "this one lies in the sweep"),
-        (["a/default", "--into", "b/default/c/d"], "this one lies in the sweep"),
+        (["a/default", "--into", "b/default/c"], "this one lies in the sweep"),
         (["a/default", "--into", "b"], "this one holds the sweep"),
     ],
 )
