@@ -246,6 +246,7 @@ def integers(scaling):
     return IntegerInputs(name="int8", bits=8, symmetric=True, clip_ratio=1.0, scaling=scaling)
 
 
+@needs_fused
 def test_inputs_of_experts_that_are_modules_are_quantised_and_those_of_routers_are_not():
     model = with_modules(tiny_model("mixtral"))
     reports = compress(model, WANDA, TOKENS, activations=integers("static"))
@@ -256,6 +257,7 @@ def test_inputs_of_experts_that_are_modules_are_quantised_and_those_of_routers_a
     assert first is input_quantizer_of(mixture.experts[0].up_proj) and first is not second
 
 
+@needs_fused
 def test_an_expert_without_tokens_has_no_static_scale_unless_it_is_shown_all():
     few = TOKENS[:1, :1]  # goes to two of four experts
     told = (
