@@ -72,7 +72,9 @@ def test_only_the_cell_of_the_killed_worker_is_started_again(with_one_killed):
 def test_no_pickle_is_run_and_nothing_but_the_logs_is_left_of_the_workers(with_one_killed):
     _, results, _ = with_one_killed
     assert not (results.folder.parent / "harm").exists()
-    assert {path.suffix for path in (results.folder / ".workers").iterdir()} == {".log"}
+    left = [path.name for path in (results.folder / ".workers").iterdir()]
+    assert sum(name.endswith(".pkl") for name in left) == 4  # somebody's, which we do not touch
+    assert {Path(name).suffix for name in left} == {".log", ".pkl"}
 
 
 def test_workers_that_all_die_are_replaced_a_few_times_and_the_cells_listed(
