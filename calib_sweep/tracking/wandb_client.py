@@ -165,7 +165,7 @@ class _Place:
         text = log.read_text() if log.is_file() else ""
         errors = [line for line in text.splitlines() if '"level":"ERROR"' in line]
         if lost := [line for line in errors if any(loss in line for loss in LOSSES)]:
-            raise LossError(lost[0].partition('"msg":')[2][:300])
+            raise LossError((lost[0].partition('"msg":')[2] or lost[0])[:300])
         files = [*self.folder.glob("*.wandb"), *([log] if log.is_file() else [])]
         if not all(file.stat().st_size for file in files):
             raise LossError("its files were not written")
